@@ -1,0 +1,70 @@
+"""``swinface COMMAND``. A command is a function: its signature is its options, its docstring its help.
+
+The table of commands holds names only; a command's module, and torch with it, is imported when it is called.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+from swinface.files import InputError
+
+COMMANDS = {
+    "convert": ("swinface.checkpoint:convert", "turn the published SwinFace checkpoint into safetensors"),
+}
+
+
+def run(program: str, about: str, commands: dict[str, tuple[str, str]], argv: list[str]) -> int:
+    """Run one command of a program and return its exit code.
+
+    Parameters
+    ----------
+    commands
+        Command name to (``module:function``, one line of help).
+    argv
+        The arguments after the program's name.
+
+    Returns
+    -------
+    int
+        0 when it worked, 2 for bad input (one line on stderr says what to do), 130 when interrupted.
+    """
+    if not argv or argv[0] in ("-h", "--help"):
+        width = max(map(len, commands))
+        listing = "\n".join(f"  {name:<{width}}  {text}" for name, (_, text) in commands.items())
+        print(f"usage: {program} COMMAND [OPTIONS]\n\n{about}\n\ncommands:\n{listing}\n")
+        print(f"`{program} COMMAND --help` lists a command's options.")
+        return 0 if argv else 2
+    name, *arguments = argv
+    if name not in commands:
+        return _fail(program, f"no command {name!r}; choose from {', '.join(commands)}.")
+    module, function = commands[name][0].split(":")
+    try:
+        command = getattr(import_module(module), function)
+        if getattr(command, "parses_arguments", False):  # LightningCLI brings its own parser
+            command(arguments)
+        else:
+            from jsonargparse import auto_cli
+
+            auto_cli(command, args=arguments, prog=f"{program} {name}")
+    except InputError as error:
+        return _fail(f"{program} {name}", str(error))
+    except KeyboardInterrupt:
+        print(f"\n{program} {name}: interrupted.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output (head, less) has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+def _fail(program: str, message: str) -> int:
+    print(f"{program}: error: {message}", file=sys.stderr)
+    return 2
+
+
+def main() -> None:
+    """Entry point of the ``swinface`` command."""
+    sys.exit(run("swinface", "One Swin Transformer for face recognition and 42 face tasks.", COMMANDS, sys.argv[1:]))

@@ -1,0 +1,107 @@
+"""The file system as both packages see it: bad input has one exception, outputs appear whole or not at all,
+paths from lists stay below their root, and an image is either read in full or refused by name."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image, ImageOps
+
+
+class InputError(ValueError):
+    """What the user gave cannot be used. The message names the file, row or option and says what to do.
+
+    The command line prints it as one line and exits with code 2.
+    """
+
+
+@contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
+    """Write a file beside ``path`` and rename it when the block ends well; leave nothing when it does not.
+
+    Yields
+    ------
+    Path
+        Where to write: in the folder of ``path`` (made if missing) and with its ending.
+    """
+    path = Path(path)
+    with _partial_folder(path) as partial:
+        yield partial / path.name
+        os.replace(partial / path.name, path)
+
+
+@contextmanager
+def replacing_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """Write files into a folder beside ``path`` and move them to it when the block ends well.
+
+    Files of the same name in ``path`` are replaced, all others stay. Yields the folder to write into.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path} is a file; name a folder to write to.")
+    with _partial_folder(path) as partial:
+        yield partial
+        for source in sorted(p for p in partial.rglob("*") if p.is_file()):
+            target = path / source.relative_to(partial)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(source, target)
+
+
+@contextmanager
+def _partial_folder(path: Path) -> Iterator[Path]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}. Choose another place.") from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def inside(root: str | os.PathLike, relative: str, where: str) -> Path:
+    """The path of ``relative`` below ``root``, refused when it would leave it.
+
+    Parameters
+    ----------
+    where
+        What named the path (a file and row), for the message.
+
+    Raises
+    ------
+    InputError
+        ``relative`` is empty, absolute or climbs out of ``root``.
+    """
+    parts = PurePosixPath(relative).parts
+    if not parts or ".." in parts or PurePosixPath(relative).is_absolute() or "\\" in relative:
+        raise InputError(f"{where}: the path {relative!r} leaves the data root; paths must lie below it.")
+    return Path(root, *parts)
+
+
+def read_image(path: str | os.PathLike) -> np.ndarray:
+    """Decode an image in full, turned upright by its EXIF orientation.
+
+    Returns
+    -------
+    np.ndarray
+        (height, width, 3), uint8, RGB.
+
+    Raises
+    ------
+    InputError
+        The file is missing, empty, truncated or not an image.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such image.") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: not a readable image ({error}); replace or remove it.") from error
