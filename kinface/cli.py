@@ -9,7 +9,7 @@ from swinface.cli import run
 COMMANDS = {
     "demo": ("kinface.demo:demo", "the whole job on synthetic families: no data needed, a few minutes"),
     "prepare": ("kinface.fiw:prepare", "check a copy of FIW and write its tables"),
-    "fit": ("kinface.train:fit", "train a kinship model"),
+    "fit": ("kinface.fit:fit", "train a kinship model"),
     "score": ("kinface.score:score", "score a list of pairs with a model or with embeddings"),
     "embed": ("kinface.score:embed", "embed every face"),
     "report": ("kinface.report:report", "for whom it fails: fairness report of a scored list"),
@@ -19,4 +19,6 @@ COMMANDS = {
 
 def main() -> None:
     """Entry point of the ``kinface`` command."""
-    sys.exit(run("kinface", "Fair kinship recognition: train, score, and see for whom it fails.", COMMANDS, sys.argv[1:]))
+    sys.exit(
+        run("kinface", "Fair kinship recognition: train, score, and see for whom it fails.", COMMANDS, sys.argv[1:])
+    )

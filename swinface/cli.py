@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from argparse import ArgumentError
 from importlib import import_module
 
 from swinface.files import InputError
@@ -48,8 +49,8 @@ def run(program: str, about: str, commands: dict[str, tuple[str, str]], argv: li
         else:
             from jsonargparse import auto_cli
 
-            auto_cli(command, args=arguments, prog=f"{program} {name}")
-    except InputError as error:
+            auto_cli(command, args=arguments, prog=f"{program} {name}", exit_on_error=False, allow_abbrev=False)
+    except (InputError, ArgumentError) as error:
         return _fail(f"{program} {name}", str(error))
     except KeyboardInterrupt:
         print(f"\n{program} {name}: interrupted.", file=sys.stderr)

@@ -33,7 +33,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     path = Path(path)
     with _partial_folder(path) as partial:
         yield partial / path.name
-        os.replace(partial / path.name, path)
+        _move(partial / path.name, path)
 
 
 @contextmanager
@@ -50,7 +50,15 @@ def replacing_folder(path: str | os.PathLike) -> Iterator[Path]:
         for source in sorted(p for p in partial.rglob("*") if p.is_file()):
             target = path / source.relative_to(partial)
             target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(source, target)
+            _move(source, target)
+
+
+def _move(source: Path, target: Path) -> None:
+    """Rename, with the permissions a file made in place would have had; some writers make theirs private."""
+    mask = os.umask(0)
+    os.umask(mask)
+    source.chmod(0o666 & ~mask)
+    os.replace(source, target)
 
 
 @contextmanager

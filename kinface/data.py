@@ -1,0 +1,225 @@
+"""Batches of kin pairs: batch k of a run is a function of the run's seed and k, so a resumed run sees the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import lightning
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+from torchvision.transforms import v2 as transforms
+
+from kinface.faces import BATCH, Embeddings, cache_levels, read_faces
+from kinface.fiw import read_families
+from kinface.pairs import TYPES, sample_pairs, score_pairs
+from swinface.files import InputError
+from swinface.model import IMAGE_SIZE, Trunk
+
+AUGMENTATION = transforms.Compose(
+    [
+        transforms.RandomHorizontalFlip(),
+        transforms.RandomResizedCrop(IMAGE_SIZE, scale=(0.85, 1.0), ratio=(0.95, 1.05), antialias=True),
+        transforms.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3),
+        transforms.RandomGrayscale(0.1),
+    ]
+)
+
+
+class KinBatches(Dataset):
+    """Item k is the k-th batch of a run: kin pairs of ``batch_size`` different families.
+
+    A family is drawn first, then one of its relations, then a face of each person, so that neither a family with
+    many members nor a person with many photos dominates. A family occurs once, since contrastive losses take every
+    other pair of the batch for unrelated.
+
+    Parameters
+    ----------
+    inputs
+        (N, ...) what the model reads, a row per row of ``faces``.
+    faces, relations
+        Tables of one split, see ``kinface.fiw``. Relations without one of the 11 types, or with a person without
+        faces, are left out.
+    labels
+        Attribute name to (N,) class indices per face, -1 where unknown.
+    batch_size
+        Families per batch and process.
+    seed, rank, processes
+        Of the run. Processes share out one draw of ``batch_size * processes`` families.
+    augment
+        Whether to flip, crop and recolour images.
+    """
+
+    def __init__(
+        self,
+        inputs: Tensor,
+        faces: pd.DataFrame,
+        relations: pd.DataFrame,
+        labels: dict[str, Tensor],
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        processes: int = 1,
+        augment: bool = False,
+    ) -> None:
+        self.inputs, self.labels = inputs, labels
+        self.seed, self.rank, self.processes, self.augment = seed, rank, processes, augment
+        rows = dict(faces.reset_index(drop=True).groupby("person").indices)
+        usable = relations[
+            relations["type"].notna() & relations["person_a"].isin(rows) & relations["person_b"].isin(rows)
+        ]
+        codes = list(TYPES)
+        self.families = [
+            [(rows[row.person_a], rows[row.person_b], codes.index(row.type)) for row in family.itertuples()]
+            for _, family in usable.groupby("family", sort=True)
+        ]
+        self.batch_size = min(batch_size, len(self.families) // processes)
+        if self.batch_size < 2:
+            raise InputError(f"{len(self.families)} families with kin pairs are too few to train on; 2 is the least.")
+
+    def __len__(self) -> int:
+        return max(1, sum(map(len, self.families)) // (self.batch_size * self.processes))
+
+    def __getitem__(self, step: int) -> dict[str, Tensor]:
+        """``faces`` (2B, ...), one side of the pairs after the other; ``type`` (B,); each label as (2B,)."""
+        random = np.random.default_rng([self.seed, step])
+        drawn = random.choice(len(self.families), self.batch_size * self.processes, replace=False)
+        pairs = [self._draw_pair(self.families[family], random) for family in drawn]
+        a, b, kind = np.array(pairs[self.rank :: self.processes]).T
+        rows = torch.from_numpy(np.concatenate([a, b]))
+        faces = self.inputs[rows]
+        if self.augment:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(int(random.integers(2**63)) + self.rank)
+                faces = torch.stack([AUGMENTATION(face) for face in faces])
+        return {"faces": faces, "type": torch.from_numpy(kind), **{k: v[rows] for k, v in self.labels.items()}}
+
+    @staticmethod
+    def _draw_pair(relations: list, random: np.random.Generator) -> tuple[int, int, int]:
+        faces_a, faces_b, kind = relations[random.integers(len(relations))]
+        pair = random.choice(faces_a), random.choice(faces_b)
+        return (*(pair if random.random() < 0.5 else pair[::-1]), kind)
+
+
+class Steps(Sampler):
+    """The numbers of one epoch's batches, counted from the start of the run."""
+
+    def __init__(self, per_epoch: int) -> None:
+        self.per_epoch, self.epoch = per_epoch, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the engine before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.per_epoch
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.epoch * self.per_epoch, (self.epoch + 1) * self.per_epoch))
+
+
+class KinshipData(lightning.LightningDataModule):
+    """FIW for training: kin pairs of the train families, and the pairs of the tune families to select by.
+
+    Parameters
+    ----------
+    root
+        A FIW folder, or the folder ``kinface prepare`` made of it.
+    embeddings
+        Train on this table of embeddings (.npz with ``face`` and ``embedding``) in place of images.
+    batch_size
+        Families per batch and process.
+    steps
+        Batches per epoch; by default as many as show each relation once on average.
+    augment
+        Flip, crop and recolour the training images; embeddings are left as they are.
+    workers
+        Processes that augment; the decoded faces stay in memory, so 0 is best without augmentation.
+    cache
+        Folder that keeps the levels of a frozen trunk, so that each face goes through it once, not once per epoch.
+    seed
+        Draws batches and tune pairs; set from ``seed_everything``.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        embeddings: Path | None = None,
+        batch_size: int = 64,
+        steps: int | None = None,
+        augment: bool = False,
+        workers: int = 0,
+        cache: Path | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.root, self.batch_size, self.steps, self.seed = root, batch_size, steps, seed
+        self.augment, self.workers = augment and embeddings is None, workers
+        self.cache = cache
+        self.table = None if embeddings is None else Embeddings(embeddings)
+        if cache is not None and (augment or embeddings is not None):
+            other = "data.augment" if augment else "data.embeddings"
+            raise InputError(f"data.cache keeps the levels of unchanged images; it does not go with {other}.")
+
+    @property
+    def embedding_size(self) -> int | None:
+        """Numbers per embedding, or None where the model sees images."""
+        return None if self.table is None else self.table.size
+
+    def setup(self, stage: str) -> None:
+        """Read families, decode every face that is used once, and draw the tune pairs."""
+        self.families = read_families(self.root, seed=self.seed)
+        self.tune_pairs = sample_pairs(self.families, "tune", seed=self.seed)
+        faces = self.families.faces
+        paired = faces["face"].isin({*self.tune_pairs["face_a"], *self.tune_pairs["face_b"]})
+        self.tune_faces = faces[paired].reset_index(drop=True)
+        self.train_faces = faces[faces["split"] == "train"].reset_index(drop=True)
+        self.tune_inputs, self.train_inputs = self._read(self.tune_faces), self._read(self.train_faces)
+
+    def _read(self, faces: pd.DataFrame) -> Tensor:
+        paths = list(faces["face"])
+        return read_faces(self.families.root, paths) if self.table is None else self.table[paths]
+
+    def cache_inputs(self, trunk: Trunk) -> None:
+        """Replace images by the levels of a frozen trunk."""
+        self.tune_inputs = cache_levels(trunk, self.tune_inputs, self.cache)
+        self.train_inputs = cache_levels(trunk, self.train_inputs, self.cache)
+
+    def labels(self, faces: pd.DataFrame) -> dict[str, Tensor]:
+        """Name of each of the model's heads to (N,) class indices of faces, by person; -1 where unknown."""
+        people = self.families.people.set_index("person")
+        labels = {}
+        for name, head in self.trainer.lightning_module.heads.items():
+            if name not in people:
+                raise InputError(f"model.heads.{name}: the people table has no column {name!r}.")
+            values = people[name].reindex(faces["person"])
+            labels[name] = torch.from_numpy(pd.Categorical(values, categories=head.classes).codes.astype(np.int64))
+        return labels
+
+    def score_tune_pairs(self, embedding: Tensor) -> pd.DataFrame:
+        """The tune pairs with the cosines of (N, D) unit embeddings of ``tune_faces``."""
+        return score_pairs(self.tune_pairs, self.tune_faces["face"], embedding.numpy())
+
+    def train_dataloader(self) -> DataLoader:
+        """One item is one batch, see ``KinBatches``."""
+        relations = self.families.relations
+        batches = KinBatches(
+            self.train_inputs,
+            self.train_faces,
+            relations[relations["split"] == "train"],
+            self.labels(self.train_faces),
+            self.batch_size,
+            self.seed,
+            self.trainer.global_rank,
+            self.trainer.world_size,
+            self.augment,
+        )
+        steps = Steps(self.steps or len(batches))
+        return DataLoader(batches, batch_size=None, sampler=steps, num_workers=self.workers)
+
+    def val_dataloader(self) -> DataLoader:
+        """The faces of the tune pairs, each once; every process sees them all, so none has to be asked."""
+        return DataLoader(self.tune_inputs, batch_size=BATCH)

@@ -1,0 +1,143 @@
+"""What a model reads of each face: its pixels, or numbers computed from them before, by path below the data root."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional as transforms
+from tqdm import tqdm
+
+from swinface.files import InputError, inside, read_image, replacing
+from swinface.model import GRID, IMAGE_SIZE, Trunk, normalise
+
+BATCH = 256  # faces that go through a trunk at once where no gradient is needed
+
+
+def read_faces(root: Path, faces: Sequence[str]) -> Tensor:
+    """Decode aligned faces, on all cores.
+
+    Returns
+    -------
+    Tensor
+        (N, 3, 112, 112), uint8, RGB. Square images of another size are resized.
+
+    Raises
+    ------
+    InputError
+        A face is missing, unreadable or not square (then it was not aligned).
+    """
+
+    def read(face: str) -> Tensor:
+        image = torch.from_numpy(read_image(inside(root, face, "table of faces")).copy()).permute(2, 0, 1)
+        height, width = image.shape[1:]
+        if height != width:
+            raise InputError(f"{root / face}: {width}x{height} pixels; faces must be aligned and square.")
+        return image if height == IMAGE_SIZE else transforms.resize(image, [IMAGE_SIZE, IMAGE_SIZE], antialias=True)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        images = torch.empty((len(faces), 3, IMAGE_SIZE, IMAGE_SIZE), dtype=torch.uint8)
+        for row, image in enumerate(pool.map(read, faces)):
+            images[row] = image
+    return images
+
+
+class Embeddings:
+    """A table of embeddings: a ``.npz`` with ``face`` (N,) paths and ``embedding`` (N, D).
+
+    Parameters
+    ----------
+    path
+        The file. It is read without unpickling.
+
+    Raises
+    ------
+    InputError
+        The file is missing, is no such table, or names a face twice.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with np.load(path, allow_pickle=False) as table:
+                faces, values = table["face"], table["embedding"]
+        except FileNotFoundError:
+            raise InputError(f"{path}: no such table of embeddings.") from None
+        except (KeyError, ValueError, OSError, EOFError) as error:
+            raise InputError(f"{path}: not a .npz with `face` and `embedding` ({error}).") from error
+        if values.ndim != 2 or len(values) != len(faces):
+            raise InputError(f"{path}: `embedding` is {values.shape}; it must be ({len(faces)}, D), a row per `face`.")
+        if not np.isfinite(values).all():
+            raise InputError(f"{path}: row {np.argmin(np.isfinite(values).all(axis=1))} is not finite.")
+        self.values = torch.from_numpy(values.astype(np.float32))
+        self.rows = {str(face): row for row, face in enumerate(faces)}
+        if len(self.rows) != len(faces):
+            raise InputError(f"{path}: {len(faces) - len(self.rows)} faces are named more than once.")
+
+    @property
+    def size(self) -> int:
+        """D, numbers per embedding."""
+        return self.values.shape[1]
+
+    def __getitem__(self, faces: Sequence[str]) -> Tensor:
+        """(N, D) float32 embeddings of faces.
+
+        Raises
+        ------
+        InputError
+            A face has no embedding.
+        """
+        missing = [face for face in faces if face not in self.rows]
+        if missing:
+            raise InputError(f"{self.path}: no embedding of {missing[0]} ({len(missing)} faces are missing).")
+        return self.values[[self.rows[face] for face in faces]]
+
+
+def cache_levels(trunk: Trunk, images: Tensor, folder: Path) -> Tensor:
+    """The levels a frozen trunk makes of images: computed once per folder, and read from it as they are needed.
+
+    Parameters
+    ----------
+    trunk
+        In evaluation mode.
+    images
+        (N, 3, 112, 112), uint8.
+    folder
+        Where the levels are kept. The file's name is a digest of weights and images, so other weights or other
+        faces are never mixed up with these.
+
+    Returns
+    -------
+    Tensor
+        (N, sum(trunk.channels), 7, 7), float16, mapped from the file.
+    """
+    digest = hashlib.sha256(images.numpy().tobytes())
+    for name, tensor in trunk.state_dict().items():
+        digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    path = folder / f"levels-{digest.hexdigest()[:16]}.npy"
+    if not path.exists():
+        device = next(trunk.parameters()).device
+        shape = (len(images), sum(trunk.channels), GRID, GRID)
+        with replacing(path) as partial:
+            levels = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
+            for start in tqdm(range(0, len(images), BATCH), desc="levels", unit="batch", leave=False):
+                with torch.inference_mode():
+                    part, _ = trunk(normalise(images[start : start + BATCH].to(device)))
+                levels[start : start + BATCH] = part.half().cpu().numpy()
+            levels.flush()
+            del levels
+    return torch.from_numpy(np.load(path, mmap_mode="c"))  # copy on write: torch wants memory it may write to
+
+
+def write_embeddings(path: Path, faces: Sequence[str], embeddings: np.ndarray) -> None:
+    """Write a table that ``Embeddings`` reads, (N, D) float32."""
+    if path.suffix != ".npz":
+        raise InputError(f"--out {path}: name a file that ends in .npz.")
+    with replacing(path) as partial:
+        np.savez(partial, face=np.asarray(faces, dtype=str), embedding=embeddings.astype(np.float32))

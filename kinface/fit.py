@@ -1,0 +1,147 @@
+"""``kinface fit``: train a kinship model. One configuration file is one experiment.
+
+A run's folder holds its configuration, a table of its epochs, the checkpoints to resume from, and when it is done
+the model (``kinface score --model RUN``) and the scored tune pairs that its threshold comes from.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pandas as pd
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from sklearn.metrics import roc_auc_score
+
+from kinface.data import KinshipData
+from kinface.fairness import choose_threshold
+from kinface.pairs import write_pairs
+from kinface.train import KinshipTraining
+from swinface.files import InputError, replacing, replacing_folder
+
+
+class Epochs(Callback):
+    """``metrics.csv``: a row per epoch, kept in the checkpoint, so a resumed run continues the table it had."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.rows = path, []
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: KinshipTraining) -> None:
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        strengths = {f"lambda_{name}": value for name, value in module.reversal().items()}
+        self.rows.append({"epoch": trainer.current_epoch, **metrics, **strengths})
+        if trainer.is_global_zero:
+            with replacing(self.path) as partial:
+                pd.DataFrame(self.rows).to_csv(partial, index=False)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.rows = state["rows"]
+
+
+class KinshipCLI(LightningCLI):
+    """The options of ``kinface fit``: those of the run, the trainer, the model and the data."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--run", type=Path, required=True, help="Folder to train in, resumed if it is there.")
+        parser.link_arguments("run", "trainer.default_root_dir", compute_fn=str)
+        parser.link_arguments("seed_everything", "data.seed")
+        parser.link_arguments("data.embedding_size", "model.embedding_size", apply_on="instantiate")
+
+    def instantiate_trainer(self, **options: Any) -> lightning.Trainer:
+        """Add what writes the run's folder to the callbacks of the configuration."""
+        run = Path(self.config["run"])
+        callbacks = [
+            *(self.config_init["trainer"].get("callbacks") or []),
+            Epochs(run / "metrics.csv"),
+            ModelCheckpoint(run, BEST, monitor="selection", mode="max", enable_version_counter=False),
+            ModelCheckpoint(run, LAST, enable_version_counter=False),
+        ]
+        return super().instantiate_trainer(callbacks=callbacks, **options)
+
+
+BEST, LAST = "best", "last"  # checkpoints of a run
+SETTLED_WARNINGS = [
+    ".*does not have many workers.*",  # decoded faces need none
+    ".*args parameter is intended to run from within Python.*",  # which is what we do
+    ".*Checkpoint directory .* exists and is not empty.*",  # _open_run has seen to it
+    ".*isinstance.treespec, LeafSpec.. is deprecated.*",  # the engine's, not ours
+]
+TRAINER = {
+    "logger": False,
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,
+    "use_distributed_sampler": False,  # KinBatches shares its batches out itself
+    "gradient_clip_val": 5.0,
+    "deterministic": "warn",
+}
+
+
+def fit(arguments: list[str]) -> None:
+    """Train as the arguments say, from the last finished epoch if the run's folder holds one.
+
+    Raises
+    ------
+    InputError
+        The folder holds another experiment or one that is complete, or an input is bad.
+    """
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    for message in SETTLED_WARNINGS:
+        warnings.filterwarnings("ignore", message=message)
+    cli = KinshipCLI(
+        KinshipTraining,
+        KinshipData,
+        args=arguments,
+        run=False,
+        seed_everything_default=0,
+        trainer_defaults=TRAINER,
+        save_config_callback=None,
+        auto_configure_optimizers=False,
+        load_from_checkpoint_support=False,
+        parser_kwargs={"prog": "kinface fit", "description": "Train a kinship model.", "exit_on_error": False},
+    )
+    run = Path(cli.config["run"])
+    last = _open_run(run, cli.parser.dump(cli.config, skip_link_targets=True))
+    cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=last, weights_only=True)
+    if cli.trainer.is_global_zero:
+        _finish(run, cli.model, cli.datamodule)
+
+
+fit.parses_arguments = True
+
+
+def _open_run(run: Path, config: str) -> Path | None:
+    """Record a new run's configuration; of a run that was interrupted, check it and give the last checkpoint."""
+    recorded, last = run / "config.yaml", run / f"{LAST}.ckpt"
+    if (run / "model.safetensors").exists():
+        raise InputError(f"--run {run}: this run is complete; choose another folder, or delete this one.")
+    if last.exists() and recorded.exists():
+        if recorded.read_text() != config:
+            raise InputError(f"--run {run}: holds an unfinished run of another configuration, see {recorded}.")
+        return last
+    with replacing(recorded) as partial:
+        partial.write_text(config)
+    return None
+
+
+def _finish(run: Path, module: KinshipTraining, data: KinshipData) -> None:
+    """Write the model of the best epoch with its threshold, and the pairs the threshold comes from."""
+    checkpoint = torch.load(run / f"{BEST}.ckpt", map_location="cpu", weights_only=True)
+    module.load_state_dict(checkpoint["state_dict"])
+    network = module.network.cpu().eval()
+    with torch.inference_mode():
+        embedding = torch.cat([network(faces)["embedding"] for faces in data.val_dataloader()])
+    pairs = data.score_tune_pairs(embedding)
+    network.threshold.fill_(choose_threshold(pairs))
+    write_pairs(pairs, run / "tune_scores.parquet")
+    with replacing_folder(run) as partial:
+        network.save_pretrained(partial)
+    auc = roc_auc_score(pairs["kin"], pairs["score"])
+    print(f"best epoch {checkpoint['epoch']}: AUC {auc:.3f} on {len(pairs)} tune pairs; model written to {run}")

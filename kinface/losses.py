@@ -1,0 +1,120 @@
+"""What kinship training minimises: contrastive losses over kin pairs, and the reversal an adversary trains behind.
+
+A verification loss takes the model's outputs for the two sides of B kin pairs, each pair from another family, so
+that every other face of the batch is a negative.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+from pytorch_metric_learning.losses import SupConLoss
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class _Reversal(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, inputs: Tensor, strength: float) -> Tensor:
+        ctx.strength = strength
+        return inputs.view_as(inputs)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        return -ctx.strength * gradient, None
+
+
+def reverse_gradient(inputs: Tensor, strength: float) -> Tensor:
+    """Identity forwards; backwards the gradient is multiplied by ``-strength``.
+
+    The head behind it learns its task while whatever lies before it unlearns what the head needs
+    (Ganin & Lempitsky, "Unsupervised Domain Adaptation by Backpropagation", ICML 2015, eq. 4 to 9).
+    """
+    return _Reversal.apply(inputs, strength)
+
+
+def reversal_warmup(progress: float) -> float:
+    """Share of the full strength at ``progress`` in [0, 1] of training: 2 / (1 + exp(-10 p)) - 1 (ibid., eq. 14).
+
+    The adversary first learns from features that are not yet pushed away from it.
+    """
+    return 2.0 / (1.0 + math.exp(-10.0 * progress)) - 1.0
+
+
+class VerificationLoss(nn.Module, ABC):
+    """A loss over B kin pairs of B different families.
+
+    ``forward(a, b)`` takes the model's outputs of both sides, dicts with ``features`` (B, W) and unit-length
+    ``embedding`` (B, D), and returns a scalar.
+    """
+
+    @abstractmethod
+    def forward(self, a: dict[str, Tensor], b: dict[str, Tensor]) -> Tensor: ...
+
+
+class SupervisedContrastive(VerificationLoss):
+    """Supervised contrastive loss (Khosla et al., NeurIPS 2020, eq. 2) with one positive for every face.
+
+    Parameters
+    ----------
+    temperature
+        Divides the cosines.
+    """
+
+    def __init__(self, temperature: float = 0.08) -> None:
+        super().__init__()
+        self.loss = SupConLoss(temperature=temperature)
+
+    def forward(self, a: dict[str, Tensor], b: dict[str, Tensor]) -> Tensor:
+        pair = torch.arange(len(a["embedding"]), device=a["embedding"].device).repeat(2)
+        return self.loss(torch.cat([a["embedding"], b["embedding"]]).float(), pair)
+
+
+class FairContrastive(VerificationLoss):
+    """KFC's fair contrastive loss (Peng, Chang & Lai, BMVC 2023): a margin on a positive pair that is larger where
+    the features stick out of the batch, so that no group is pulled together more easily than another.
+
+    With f the features of the 2B faces and D a learned linear layer, face i's margin is
+
+        m_i = mean_j [cos^2(D f_i, D f_ij) - cos^2(D f_j, D f_ij)],   f_ij = (f_i + f_j) / 2,
+
+    and the loss of face i with its positive p, cosines c and temperature t is
+
+        -log exp((c_ip - m_i) / t) / (exp((c_ip - m_i) / t) + sum_{j != i, p} exp(c_ij / t)).
+
+    The margins of a batch sum to zero: some faces are asked for more, others for less.
+
+    Parameters
+    ----------
+    temperature
+        t above.
+    width
+        W, the model's width.
+    """
+
+    def __init__(self, temperature: float = 0.08, width: int = 512) -> None:
+        super().__init__()
+        self.temperature = temperature
+        self.debias = nn.Linear(width, width)
+
+    def margins(self, features: Tensor) -> Tensor:
+        """m_i for (N, W) features, as (N,)."""
+        projected = self.debias(features).float()
+        gram = projected @ projected.T  # D is affine: D f_ij = (D f_i + D f_j) / 2, so products suffice
+        norm = gram.diagonal()
+        product = (norm[:, None] + gram) / 2  # [i, j]: <D f_i, D f_ij>
+        middle = (norm[:, None] + norm[None, :] + 2 * gram) / 4  # |D f_ij|^2
+        squared = product**2 / (norm[:, None] * middle).clamp(min=1e-12)
+        return (squared - squared.T).mean(dim=1)
+
+    def forward(self, a: dict[str, Tensor], b: dict[str, Tensor]) -> Tensor:
+        embedding = torch.cat([a["embedding"], b["embedding"]]).float()
+        count = len(embedding)
+        positive = torch.arange(count, device=embedding.device).roll(count // 2)
+        margin = self.margins(torch.cat([a["features"], b["features"]]))
+        cosine = embedding @ embedding.T
+        cosine = cosine - F.one_hot(positive, count) * margin[:, None]
+        itself = torch.eye(count, dtype=torch.bool, device=embedding.device)
+        return F.cross_entropy((cosine / self.temperature).masked_fill(itself, float("-inf")), positive)

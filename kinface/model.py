@@ -1,0 +1,134 @@
+"""KinFace: two faces -> kin? A trunk or a table of embeddings, one neck, and heads given as data.
+
+    images --Trunk--> levels --MLCA--> features --projection--> embedding --cosine--> kin?
+                                          |                        \\--pair--> kinship type
+                                          \\--gradient reversal--> race, gender, ...
+
+Verification is the cosine of two embeddings. The reversed gradient of a head passes through the kinship MLCA and
+into whatever of the trunk is trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kinface.losses import reverse_gradient
+from kinface.pairs import TYPES
+from swinface.files import InputError
+from swinface.model import MultiLevelChannelAttention, Trunk, normalise
+from swinface.pretrained import Pretrained
+
+
+class TypeHead(nn.Module):
+    """Kinship type of an unordered pair, in one distribution with its verification.
+
+    With the cosine c of two unit embeddings and s, t learned,
+
+        P(unrelated) = 1 - sigmoid(s (c - t)),   P(type k) = sigmoid(s (c - t)) softmax_k g(a, b),
+
+    where g sees only what does not change when a and b are swapped: a * b, |a - b| and a + b. Training type
+    identification alone therefore trains the cosine, and inference verifies by the same cosine.
+
+    Parameters
+    ----------
+    size
+        D, the size of an embedding.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.kind = nn.Sequential(nn.Linear(3 * size, size), nn.ReLU(), nn.Linear(size, len(TYPES)))
+        self.scale = nn.Parameter(torch.tensor(10.0))
+        self.offset = nn.Parameter(torch.tensor(0.3))
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """(B, 12) log probabilities, the types in the order of ``TYPES`` and unrelated last, of two (B, D)."""
+        kin = self.scale * ((a * b).sum(dim=1, keepdim=True) - self.offset)
+        kind = self.kind(torch.cat([a * b, (a - b).abs(), a + b], dim=1))
+        return torch.cat([F.logsigmoid(kin) + F.log_softmax(kind, dim=1), F.logsigmoid(-kin)], dim=1)
+
+
+class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image-feature-extraction"):
+    """Kinship model over face images, over their levels, or over another model's embeddings.
+
+    Parameters
+    ----------
+    trunk
+        Constructor arguments of :class:`swinface.model.Trunk`, for a model that sees images; None for one that
+        reads embeddings.
+    embedding_size
+        Numbers in an embedding that is read, where there is no trunk.
+    width
+        W, the size of the neck's features.
+    size
+        D, the size of the embedding that is scored.
+    heads
+        Attribute name to its class names; each head is an MLP on the features.
+
+    Attributes
+    ----------
+    threshold
+        Cosine from which a pair is called kin: Youden's J on the validation pairs of its training, NaN before.
+    """
+
+    def __init__(
+        self,
+        trunk: dict | None = None,
+        embedding_size: int | None = None,
+        width: int = 512,
+        size: int = 256,
+        heads: dict[str, list[str]] | None = None,
+    ) -> None:
+        super().__init__()
+        if (trunk is None) == (embedding_size is None):
+            raise InputError("a kinship model needs either a trunk or the size of the embeddings it reads, not both.")
+        self.embedding_size = embedding_size
+        self.trunk = None if trunk is None else Trunk(**trunk)
+        if self.trunk is not None:
+            self.neck = MultiLevelChannelAttention(self.trunk.channels, width)
+        else:
+            self.neck = nn.Sequential(nn.Linear(embedding_size, width), nn.BatchNorm1d(width), nn.ReLU())
+        self.projection = nn.Linear(width, size)
+        self.types = TypeHead(size)
+        self.heads = nn.ModuleDict(
+            {
+                name: nn.Sequential(
+                    nn.Linear(width, width),
+                    nn.ReLU(),
+                    nn.Linear(width, width),
+                    nn.ReLU(),
+                    nn.Linear(width, len(classes)),
+                )
+                for name, classes in (heads or {}).items()
+            }
+        )
+        self.register_buffer("threshold", torch.tensor(float("nan")))
+
+    def forward(self, faces: Tensor, reversal: Mapping[str, float] | None = None) -> dict[str, Tensor]:
+        """Outputs by name.
+
+        Parameters
+        ----------
+        faces
+            (B, 3, 112, 112) uint8 RGB images, or the levels that ``trunk`` makes of them; for a model without trunk
+            (B, embedding_size) embeddings.
+        reversal
+            Heads behind gradient reversal, and with what strength; all others pass their gradient on as it is.
+
+        Returns
+        -------
+        dict
+            ``features`` (B, W), ``embedding`` (B, D) of unit length, and for each head its (B, classes) logits.
+        """
+        if faces.dtype == torch.uint8:
+            faces, _ = self.trunk(normalise(faces))
+        features = self.neck(faces.float())
+        outputs = {"features": features, "embedding": F.normalize(self.projection(features).float(), dim=1)}
+        for name, head in self.heads.items():
+            strength = (reversal or {}).get(name)
+            outputs[name] = head(features if strength is None else reverse_gradient(features, strength))
+        return outputs

@@ -1,0 +1,120 @@
+"""``kinface embed`` and ``kinface score``: every face is read and embedded once, however many pairs name it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from kinface.faces import BATCH, Embeddings, read_faces, write_embeddings
+from kinface.fiw import read_families, read_list
+from kinface.model import KinFace
+from kinface.pairs import score_pairs, write_pairs
+from swinface.files import InputError
+
+
+def embed_faces(model: KinFace, root: Path, faces: Sequence[str], inputs: Embeddings | None = None) -> np.ndarray:
+    """Embed faces in batches.
+
+    Parameters
+    ----------
+    model
+        In evaluation mode.
+    root
+        The folder that the paths in ``faces`` start from.
+    inputs
+        The embeddings a model without trunk reads.
+
+    Returns
+    -------
+    np.ndarray
+        (N, D), float32, of unit length.
+
+    Raises
+    ------
+    InputError
+        The model and ``inputs`` do not fit each other, or a face cannot be read.
+    """
+    if (model.trunk is None) != (inputs is not None):
+        needed = "reads embeddings: add --inputs FILE.npz" if model.trunk is None else "sees images: drop --inputs"
+        raise InputError(f"this model {needed}.")
+    if inputs is not None and inputs.size != model.embedding_size:
+        raise InputError(f"{inputs.path}: {inputs.size} numbers per face; this model reads {model.embedding_size}.")
+    device = next(model.parameters()).device
+    parts = []
+    for start in tqdm(range(0, len(faces), BATCH), desc="embed", unit="batch", leave=False):
+        batch = faces[start : start + BATCH]
+        read = read_faces(root, batch) if inputs is None else inputs[batch]
+        with torch.inference_mode():
+            parts.append(model(read.to(device))["embedding"].float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def embed(*, model: Path, root: Path, out: Path, inputs: Path | None = None) -> None:
+    """Embed every face of a copy of FIW.
+
+    Parameters
+    ----------
+    model
+        Folder of a trained model.
+    root
+        A FIW folder, or the folder ``kinface prepare`` made of it.
+    out
+        File to write, .npz with ``face`` (N,) and ``embedding`` (N, D).
+    inputs
+        Table of the embeddings that a model without trunk reads.
+    """
+    families = read_families(root)
+    faces = list(families.faces["face"])
+    embedding = embed_faces(_load(model), families.root, faces, None if inputs is None else Embeddings(inputs))
+    write_embeddings(out, faces, embedding)
+    print(f"{len(faces)} faces, {embedding.shape[1]} numbers each: {out}")
+
+
+def score(
+    *,
+    root: Path,
+    list: Path,
+    out: Path,
+    model: Path | None = None,
+    inputs: Path | None = None,
+    embeddings: Path | None = None,
+) -> None:
+    """Score a list of pairs by the cosine of their faces' embeddings.
+
+    Parameters
+    ----------
+    root
+        A FIW folder, or the folder ``kinface prepare`` made of it.
+    list
+        Pairs in RFIW's form (index path1 path2 type kin) or KFC's (path1 path2 type kin race).
+    out
+        The pairs table to write, .parquet or .csv, a row per line of the list, in its order.
+    model
+        Folder of a trained model.
+    inputs
+        Table of the embeddings that a model without trunk reads.
+    embeddings
+        Score these embeddings, of any other model, in place of a model.
+    """
+    if (model is None) == (embeddings is None):
+        raise InputError("score with one of --model and --embeddings.")
+    if embeddings is not None and inputs is not None:
+        raise InputError("--inputs are for a --model; leave them out with --embeddings.")
+    families = read_families(root)
+    pairs = read_list(list, families)
+    faces = sorted({*pairs["face_a"], *pairs["face_b"]})
+    if embeddings is not None:
+        embedding = Embeddings(embeddings)[faces].numpy()
+    else:
+        embedding = embed_faces(_load(model), families.root, faces, None if inputs is None else Embeddings(inputs))
+    write_pairs(score_pairs(pairs, faces, embedding), out)
+    print(f"{len(pairs)} pairs, {len(faces)} faces: {out}")
+
+
+def _load(folder: Path) -> KinFace:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return KinFace.from_pretrained(folder).to(device)

@@ -1,0 +1,277 @@
+"""Training of a kinship model as the engine sees it: batch -> losses -> log. All mathematics is in the model's and
+the losses' own modules.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning
+import numpy as np
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kinface.losses import VerificationLoss, reversal_warmup
+from kinface.model import KinFace
+from kinface.pairs import TYPES, race_group
+from swinface.files import InputError
+from swinface.model import SwinFace
+
+
+@dataclass
+class Head:
+    """An attribute head, as data.
+
+    Parameters
+    ----------
+    classes
+        Values of the people table's column of the head's name, in the order of its outputs. People with any other
+        value, or none, do not count in its loss.
+    weight
+        Of its loss.
+    adversarial
+        Whether it sits behind gradient reversal.
+    strength
+        Lambda, what the reversed gradient is multiplied by at the end of its schedule.
+    schedule
+        How lambda grows over training: ``warmup`` as 2 / (1 + exp(-10 p)) - 1, or ``constant``.
+    learning_rate
+        Its own; that of the model if left out.
+    balanced
+        Weigh classes by the inverse of their frequency among the training faces.
+    """
+
+    classes: list[str]
+    weight: float = 1.0
+    adversarial: bool = False
+    strength: float = 1.0
+    schedule: Literal["warmup", "constant"] = "warmup"
+    learning_rate: float | None = None
+    balanced: bool = True
+
+
+class KinshipTraining(lightning.LightningModule):
+    """Batch -> loss -> log; the model is :class:`kinface.model.KinFace`.
+
+    Parameters
+    ----------
+    verification
+        Loss on kin pairs, or null where type identification replaces verification.
+    verification_weight, type_weight
+        Weights of the two losses; a type weight of 0 leaves type identification out.
+    heads
+        Attribute heads by the people table's column that they predict.
+    swinface
+        Folder of a SwinFace (see ``swinface convert``) whose trunk to start from.
+    trunk
+        Constructor arguments of ``swinface.model.Trunk``, to start from random weights. Not used where ``swinface``
+        or ``data.embeddings`` is given.
+    trained_stages
+        How many of the trunk's stages learn, counted from the last: 0 freezes it, null trains all of it.
+    width, size
+        Of the features and of the embedding.
+    learning_rate, trunk_learning_rate
+        At their peak, for AdamW.
+    weight_decay
+        Of AdamW.
+    warmup
+        Share of training in which the learning rate rises linearly; then it falls as a cosine to zero.
+    embedding_size
+        Set from the data: numbers per embedding where no image is seen.
+    """
+
+    def __init__(
+        self,
+        verification: VerificationLoss | None = None,
+        verification_weight: float = 1.0,
+        type_weight: float = 0.0,
+        heads: dict[str, Head] | None = None,
+        swinface: Path | None = None,
+        trunk: dict[str, Any] | None = None,
+        trained_stages: int | None = 0,
+        width: int = 512,
+        size: int = 256,
+        learning_rate: float = 1e-3,
+        trunk_learning_rate: float = 1e-4,
+        weight_decay: float = 0.05,
+        warmup: float = 0.1,
+        embedding_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        if verification is None and not type_weight:
+            raise InputError("nothing to train: give model.verification a loss, or model.type_weight a weight.")
+        if embedding_size is not None and swinface is not None:
+            raise InputError("data.embeddings takes the place of a trunk: give it or model.swinface, not both.")
+        if embedding_size is None and swinface is None and trunk is None:
+            raise InputError("the model needs an input: give model.trunk, model.swinface or data.embeddings.")
+        self.verification, self.verification_weight, self.type_weight = verification, verification_weight, type_weight
+        self.heads = heads or {}
+        self.learning_rate, self.trunk_learning_rate = learning_rate, trunk_learning_rate
+        self.weight_decay, self.warmup = weight_decay, warmup
+        start = None if swinface is None else SwinFace.from_pretrained(swinface).trunk
+        if embedding_size is not None:
+            trunk = None
+        elif start is not None:
+            trunk = start.arguments
+        classes = {name: head.classes for name, head in self.heads.items()}
+        self.network = KinFace(trunk, embedding_size, width, size, classes)
+        if start is not None:
+            self.network.trunk.load_state_dict(start.state_dict())
+        self._freeze(trained_stages)
+
+    def _freeze(self, trained_stages: int | None) -> None:
+        """Keep what does not learn, or has no loss, out of the gradient."""
+        self.network.types.requires_grad_(self.type_weight > 0)
+        trunk = self.network.trunk
+        if trunk is not None:
+            stages = list(trunk.swin.layers)
+            if trained_stages is not None:
+                trunk.requires_grad_(False)
+                for stage in stages[len(stages) - trained_stages :]:
+                    stage.requires_grad_(True)
+            trunk.swin.norm.requires_grad_(False)  # only the identity embedding reads these
+            trunk.embedding.requires_grad_(False)
+        self.frozen_trunk = trunk is not None and trained_stages == 0
+
+    def on_fit_start(self) -> None:
+        """Weigh classes by the training faces, and read a frozen trunk's levels from the cache if there is one."""
+        data = self.trainer.datamodule
+        self.class_weights = {
+            name: class_weights(labels, len(self.heads[name].classes)).to(self.device)
+            for name, labels in data.labels(data.train_faces).items()
+        }
+        if data.cache is not None:
+            if not self.frozen_trunk:
+                raise InputError("data.cache keeps the levels of a frozen trunk; it needs model.trained_stages: 0.")
+            self.network.trunk.eval()
+            data.cache_inputs(self.network.trunk)
+            self.trainer.strategy.barrier()
+
+    def on_train_epoch_start(self) -> None:
+        """Draw what an epoch draws from its number alone, so that a resumed run draws the same."""
+        torch.manual_seed(
+            int(np.random.default_rng([self.trainer.datamodule.seed, self.current_epoch]).integers(2**63))
+        )
+        if self.frozen_trunk:
+            self.network.trunk.eval()
+
+    @property
+    def progress(self) -> float:
+        """Share of training that is done, in [0, 1]."""
+        return self.global_step / self.trainer.estimated_stepping_batches
+
+    def reversal(self) -> dict[str, float]:
+        """Lambda of each adversarial head at this step."""
+        ramp = {"warmup": reversal_warmup(self.progress), "constant": 1.0}
+        return {name: head.strength * ramp[head.schedule] for name, head in self.heads.items() if head.adversarial}
+
+    def training_step(self, batch: dict[str, Tensor], step: int) -> Tensor:
+        """Sum the weighted losses of a batch, see ``KinBatches``."""
+        outputs = self.network(batch["faces"], self.reversal())
+        half = len(batch["type"])
+        a = {name: value[:half] for name, value in outputs.items()}
+        b = {name: value[half:] for name, value in outputs.items()}
+        losses = {}
+        if self.verification is not None:
+            losses["verification"] = self.verification_weight * self.verification(a, b)
+        if self.type_weight:
+            losses["type"] = self.type_weight * self._type_loss(a["embedding"], b["embedding"], batch["type"])
+        for name, head in self.heads.items():
+            weights = self.class_weights[name] if head.balanced else None
+            losses[name] = head.weight * attribute_loss(outputs[name], batch[name], weights)
+        logged = {f"train_{name}": loss.detach() for name, loss in losses.items()}
+        self.log_dict(logged, on_step=False, on_epoch=True, batch_size=half)
+        return torch.stack(list(losses.values())).sum()
+
+    def _type_loss(self, a: Tensor, b: Tensor, kind: Tensor) -> Tensor:
+        """Cross entropy over the kin pairs and as many unrelated ones: each face with the next family's."""
+        unrelated = torch.full_like(kind, len(TYPES))
+        log_probabilities = self.network.types(torch.cat([a, a]), torch.cat([b, b.roll(1, dims=0)]))
+        return F.nll_loss(log_probabilities.float(), torch.cat([kind, unrelated]))
+
+    def on_validation_epoch_start(self) -> None:
+        """Start an empty list of outputs."""
+        self._outputs: list[dict[str, Tensor]] = []
+
+    def validation_step(self, faces: Tensor, step: int) -> None:
+        """Keep the outputs of each face of the tune pairs."""
+        self._outputs.append({name: value.float().cpu() for name, value in self.network(faces).items()})
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the AUC of the tune pairs, overall and per race, each head's accuracy, and what selects a checkpoint."""
+        data = self.trainer.datamodule
+        outputs = {name: torch.cat([part[name] for part in self._outputs]) for name in self._outputs[0]}
+        pairs = data.score_tune_pairs(outputs["embedding"])
+        metrics = {"val_auc": roc_auc_score(pairs["kin"], pairs["score"])}
+        for race, group in pairs.groupby(race_group(pairs)):
+            if group["kin"].nunique() == 2:
+                metrics[f"val_auc_{race}"] = roc_auc_score(group["kin"], group["score"])
+        for name, labels in data.labels(data.tune_faces).items():
+            known = labels >= 0
+            if known.any():
+                predicted = outputs[name].argmax(dim=1)
+                metrics[f"val_{name}_balanced_accuracy"] = _balanced_accuracy(labels[known], predicted[known])
+        # Before half of training the reversal is not at its full strength: such an epoch is not yet the experiment.
+        settled = self.current_epoch + 1 > self.trainer.max_epochs / 2
+        metrics["selection"] = metrics["val_auc"] if settled else 0.0
+        self.log("val_auc", metrics.pop("val_auc"), prog_bar=True)
+        self.log_dict(metrics)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW with a rate of its own for the trunk and for each head; warm-up, then a cosine to zero, per step."""
+        groups: dict[float, list[nn.Parameter]] = {}
+        for name, parameter in self.named_parameters():
+            if parameter.requires_grad:
+                groups.setdefault(self._rate_of(name), []).append(parameter)
+        optimizer = torch.optim.AdamW(
+            [{"params": parameters, "lr": rate} for rate, parameters in groups.items()], weight_decay=self.weight_decay
+        )
+        steps = self.trainer.estimated_stepping_batches
+        rising = max(1, round(self.warmup * steps))
+
+        def factor(step: int) -> float:
+            if step < rising:
+                return (step + 1) / rising
+            return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _rate_of(self, parameter: str) -> float:
+        match parameter.split("."):
+            case ["network", "trunk", *_]:
+                return self.trunk_learning_rate
+            case ["network", "heads", name, *_] if self.heads[name].learning_rate is not None:
+                return self.heads[name].learning_rate
+        return self.learning_rate
+
+
+def attribute_loss(logits: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
+    """Cross entropy of (N, K) logits over the labels that are known (not below 0); 0 where none is.
+
+    With class weights the mean is over the weights, as in ``torch.nn.functional.cross_entropy``.
+    """
+    known = labels >= 0
+    if not known.any():
+        return logits.sum() * 0.0  # every process must reach every parameter
+    return F.cross_entropy(logits[known].float(), labels[known], class_weights)
+
+
+def class_weights(labels: Tensor, classes: int) -> Tensor:
+    """(classes,) weights in inverse proportion to how often each label occurs; 0 for one that does not.
+
+    They are scaled so that the known labels weigh 1 on average.
+    """
+    counts = torch.bincount(labels[labels >= 0], minlength=classes).float()
+    inverse = torch.where(counts > 0, 1 / counts.clamp(min=1), 0.0)
+    return inverse * counts.sum() / (counts > 0).sum()
+
+
+def _balanced_accuracy(labels: Tensor, predicted: Tensor) -> float:
+    """Mean recall over the classes that occur."""
+    return float(np.mean([(predicted[labels == label] == label).float().mean() for label in labels.unique()]))

@@ -1,0 +1,289 @@
+"""SwinFace: a Swin Transformer trunk, one multi-level channel attention per subnet, one linear head per task.
+
+    images (B, 3, 112, 112) -> Trunk -> levels (B, sum of channels, 7, 7) and embedding (B, width)
+    levels -> Subnet (11 of them) -> features (B, width) -> heads (42 of them, see ``swinface.tasks``) -> logits
+
+Reference: Qin et al., "SwinFace", IEEE TCSVT 2023, arXiv 2308.11509. Where the paper's figure and the authors' code
+differ, this is the code, so that the published weights give the published numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from timm.models.swin_transformer import SwinTransformer
+from torch import Tensor, nn
+from torch.nn import functional
+
+from swinface.files import InputError
+from swinface.pretrained import Pretrained
+from swinface.tasks import SUBNETS, TASKS
+
+IMAGE_SIZE = 112  # pixels, of a face aligned to ArcFace's five points
+GRID = 7  # every level is pooled to GRID x GRID positions
+BATCH_NORM_EPS = 2e-5
+
+# Arguments of a size that a CPU can train: SwinFace(**SMALL). Cost of one image, training timed on one CPU core:
+#             parameters (trunk)    multiply-adds (trunk)    forward and backward
+# published   67.4 M (28.5)         6.09 G (4.48)            0.76 s
+# SMALL        5.5 M  (2.4)         0.50 G (0.37)            0.06 s
+SMALL: dict[str, Any] = {"embed_dim": 32, "depths": (2, 2, 2, 2), "num_heads": (1, 2, 4, 8), "width": 128}
+
+MODEL_CARD = """---
+{{ card_data }}
+---
+SwinFace ([Qin et al., 2023]({{ paper_url }})): identity embedding, gender, age, expression and 39 attributes of a face.
+
+    from swinface import SwinFace
+    from swinface.model import normalise
+
+    model = SwinFace.from_pretrained("this folder")
+    outputs = model(normalise(faces))  # (B, 3, 112, 112) uint8, RGB, aligned to ArcFace's five points
+
+`swinface.TASKS` names every output and what its logits stand for.
+"""
+
+
+def normalise(images: Tensor) -> Tensor:
+    """Turn pixels into what the model was trained on: mean 0.5 and standard deviation 0.5 of the range 0 to 1.
+
+    Parameters
+    ----------
+    images
+        (B, 3, 112, 112) uint8, RGB, aligned to ArcFace's five-point template.
+
+    Returns
+    -------
+    Tensor
+        The same shape, float32 in [-1, 1].
+    """
+    if images.dtype != torch.uint8:
+        raise TypeError(f"normalise takes uint8 pixels, not {images.dtype}.")
+    return images.float() / 127.5 - 1
+
+
+class Trunk(nn.Module):
+    """Swin Transformer (Liu et al., ICCV 2021) with a tap after every patch merging and one before its final norm.
+
+    Parameters
+    ----------
+    embed_dim, depths, num_heads, patch_size, drop_path
+        As in the Swin paper. Every stage but the first halves the side of the token grid, and the last must reach
+        7x7: four stages with patches of 2 pixels, three with 4.
+    width
+        Length of the embedding.
+
+    Attributes
+    ----------
+    arguments : dict
+        What it was constructed with, so that another model can hold the same trunk.
+    channels : list of int
+        Channels of each level: ``embed_dim`` times 2, 4, ... after each merging, and once more the last.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int = 96,
+        depths: Sequence[int] = (2, 2, 6, 2),
+        num_heads: Sequence[int] = (3, 6, 12, 24),
+        patch_size: int = 2,
+        drop_path: float = 0.1,
+        width: int = 512,
+    ) -> None:
+        super().__init__()
+        self.arguments = {
+            "embed_dim": embed_dim,
+            "depths": list(depths),
+            "num_heads": list(num_heads),
+            "patch_size": patch_size,
+            "drop_path": drop_path,
+            "width": width,
+        }
+        stages = len(depths)
+        if len(num_heads) != stages or patch_size * GRID * 2 ** (stages - 1) != IMAGE_SIZE:
+            raise InputError(
+                f"patch_size {patch_size} with {stages} depths and {len(num_heads)} num_heads does not end at "
+                f"{GRID}x{GRID} tokens; use patch_size 2 with four stages or 4 with three."
+            )
+        self.swin = SwinTransformer(
+            img_size=IMAGE_SIZE,
+            patch_size=patch_size,
+            num_classes=0,
+            embed_dim=embed_dim,
+            depths=tuple(depths),
+            num_heads=tuple(num_heads),
+            window_size=GRID,
+            drop_path_rate=drop_path,
+        )
+        last = self.swin.num_features
+        self.channels = [embed_dim * 2**stage for stage in range(1, stages)] + [last]
+        self.embedding = nn.Sequential(
+            nn.Linear(last, last, bias=False),
+            nn.BatchNorm1d(last, eps=BATCH_NORM_EPS),
+            nn.Linear(last, width, bias=False),
+            nn.BatchNorm1d(width, eps=BATCH_NORM_EPS),
+        )
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the levels side by side, and the identity embedding.
+
+        Parameters
+        ----------
+        images
+            (B, 3, 112, 112), float, as ``normalise`` gives them.
+
+        Returns
+        -------
+        levels : Tensor
+            (B, sum(channels), 7, 7), each level average-pooled to 7x7; split along axis 1 by ``channels``.
+        embedding : Tensor
+            (B, width), not normalised to unit length.
+        """
+        tokens, taps = self.swin.patch_embed(images), []
+        for stage in self.swin.layers:
+            tokens = stage.downsample(tokens)
+            taps.append(tokens)
+            tokens = stage.blocks(tokens)
+        taps = [*taps[1:], tokens]  # the first stage has no merging
+        maps = [tap.permute(0, 3, 1, 2) for tap in taps]  # timm keeps channels last
+        levels = torch.cat([functional.avg_pool2d(level, level.shape[-1] // GRID) for level in maps], dim=1)
+        return levels, self.embedding(self.swin.norm(tokens).mean(dim=(1, 2)))
+
+
+class ChannelGate(nn.Module):
+    """Channel attention of CBAM (Woo et al., ECCV 2018, equation 2): x * sigmoid(MLP(mean(x)) + MLP(max(x)))."""
+
+    def __init__(self, channels: int, reduction: int = 16) -> None:
+        super().__init__()
+        hidden = max(1, channels // reduction)
+        self.mlp = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Weigh the channels of ``x``, (B, channels, height, width)."""
+        gate = torch.sigmoid(self.mlp(x.mean(dim=(2, 3))) + self.mlp(x.amax(dim=(2, 3))))
+        return x * gate[:, :, None, None]
+
+
+class MultiLevelChannelAttention(nn.Module):
+    """MLCA (SwinFace, section III-C): a subnet's own choice of channels from all levels of the trunk.
+
+    One 3x3 convolution per level (multi-level feature fusion), the channel gate over their concatenation, ReLU,
+    global maximum, batch norm. The paper's figure draws the pooling before the ReLU; the published model, and this,
+    does it after.
+
+    Parameters
+    ----------
+    in_channels
+        Channels of each level, ``Trunk.channels``.
+    width
+        Output channels, shared among the levels in proportion to ``in_channels``.
+    """
+
+    def __init__(self, in_channels: Sequence[int], width: int) -> None:
+        super().__init__()
+        self.in_channels = list(in_channels)
+        shares = [round(width * channels / sum(in_channels)) for channels in in_channels[:-1]]
+        shares.append(width - sum(shares))
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(channels, share, 3, padding=1, bias=False)
+            for channels, share in zip(in_channels, shares, strict=True)
+        )
+        self.gate = ChannelGate(width)
+        self.norm = nn.BatchNorm1d(width, eps=BATCH_NORM_EPS)
+
+    def forward(self, levels: Tensor) -> Tensor:
+        """Map levels (B, sum(in_channels), 7, 7), as ``Trunk`` gives them, to features (B, width)."""
+        parts = levels.split(self.in_channels, dim=1)
+        fused = torch.cat([convolve(part) for convolve, part in zip(self.convolutions, parts, strict=True)], dim=1)
+        return self.norm(functional.relu(self.gate(fused)).amax(dim=(2, 3)))
+
+
+class Subnet(nn.Module):
+    """The features of a group of tasks: MLCA, then twice linear, ReLU and dropout.
+
+    Parameters
+    ----------
+    in_channels
+        Channels of each level, ``Trunk.channels``.
+    width
+        Length of the features.
+    dropout
+        Share of features dropped in training.
+    """
+
+    def __init__(self, in_channels: Sequence[int], width: int, dropout: float) -> None:
+        super().__init__()
+        self.attention = MultiLevelChannelAttention(in_channels, width)
+        self.features = nn.Sequential(
+            nn.Linear(width, width),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(width, width),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+        )
+
+    def forward(self, levels: Tensor) -> Tensor:
+        """Map levels (B, sum(in_channels), 7, 7) to features (B, width)."""
+        return self.features(self.attention(levels))
+
+
+class SwinFace(
+    nn.Module,
+    Pretrained,
+    library_name="swinface",
+    paper_url="https://arxiv.org/abs/2308.11509",
+    model_card_template=MODEL_CARD,
+    pipeline_tag="image-feature-extraction",
+):
+    """One forward pass for a face's identity embedding, gender, age, expression and 39 attributes.
+
+    The defaults are the published size: 67.4 M parameters, of which the trunk with its embedding has 28.5, MLCA 33.1,
+    subnets and heads 5.8. (The paper counts 67.8 M, with a classifier in the trunk that nothing uses.)
+    ``SwinFace(**SMALL)`` is a size that a CPU can train.
+
+    Parameters
+    ----------
+    embed_dim, depths, num_heads, patch_size, drop_path
+        The trunk, see ``Trunk``.
+    width
+        Length of the embedding and of every subnet's features.
+    dropout
+        Share of features dropped in the subnets in training.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int = 96,
+        depths: Sequence[int] = (2, 2, 6, 2),
+        num_heads: Sequence[int] = (3, 6, 12, 24),
+        patch_size: int = 2,
+        drop_path: float = 0.1,
+        width: int = 512,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.trunk = Trunk(embed_dim, depths, num_heads, patch_size, drop_path, width)
+        self.subnets = nn.ModuleDict({name: Subnet(self.trunk.channels, width, dropout) for name in SUBNETS})
+        self.heads = nn.ModuleDict({name: nn.Linear(width, task.classes) for name, task in TASKS.items()})
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Embed and describe faces.
+
+        Parameters
+        ----------
+        images
+            (B, 3, 112, 112), float, as ``normalise`` gives them.
+
+        Returns
+        -------
+        dict of str to Tensor
+            ``"embedding"``, (B, width), and for every name in ``TASKS`` its logits, (B, classes); ``"age"`` is
+            (B, 1), in years.
+        """
+        levels, embedding = self.trunk(images)
+        features = {name: subnet(levels) for name, subnet in self.subnets.items()}
+        outputs = {name: self.heads[name](features[task.subnet]) for name, task in TASKS.items()}
+        return {"embedding": embedding, **outputs}

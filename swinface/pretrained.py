@@ -1,0 +1,109 @@
+"""Models as folders: ``config.json`` with the constructor's arguments, ``model.safetensors`` with the weights.
+
+Written by the hub's mixin; read by our own ``from_pretrained``, which never guesses: a missing folder is not looked up
+on the network unless it can only be a name on the hub, and weights that are not exactly the model's are refused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from huggingface_hub import PyTorchModelHubMixin, snapshot_download
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from swinface.files import InputError
+
+
+class Pretrained(PyTorchModelHubMixin):
+    """Mixin of a ``torch.nn.Module`` whose constructor's arguments fit into JSON."""
+
+    @classmethod
+    def from_pretrained(cls, source: str | os.PathLike, **hub_options: Any) -> Self:
+        """Read a model that ``save_pretrained`` or ``swinface convert`` wrote, in evaluation mode.
+
+        Parameters
+        ----------
+        source
+            A folder with ``config.json`` and ``model.safetensors``; or, as a str, the name of a model on the Hugging
+            Face hub (``"owner/name"``). A ``Path``, or a str whose parent folder exists, is never sought there.
+        hub_options
+            Passed to ``huggingface_hub.snapshot_download``: ``revision``, ``token``, ``cache_dir``, ...
+
+        Raises
+        ------
+        InputError
+            There is no such model, a file is missing or unreadable, or the weights are not exactly this model's.
+        """
+        folder = _find_folder(source, **hub_options)
+        config, weights = folder / "config.json", folder / "model.safetensors"
+        try:
+            model = cls(**json.loads(config.read_text(encoding="utf-8")))
+        except OSError as error:
+            raise InputError(f"{folder}: not the folder of a {cls.__name__} ({error}).") from error
+        except (TypeError, ValueError, RuntimeError, AssertionError, ArithmeticError) as error:
+            raise InputError(f"{config}: not the configuration of a {cls.__name__} ({error}).") from error
+        try:
+            tensors = load_file(weights)
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"{weights}: not readable as safetensors ({error}); convert or copy it again.") from error
+        check_entries(tensors, model.state_dict(), weights)
+        model.load_state_dict(tensors)
+        return model.eval()
+
+
+def _find_folder(source: str | os.PathLike, **hub_options: Any) -> Path:
+    """The folder that ``source`` names, downloaded first when it can only be a name on the hub."""
+    path = Path(source)
+    if path.is_dir():
+        return path
+    if not isinstance(source, str) or path.parent.exists() or not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
+        raise InputError(f"{source}: no such folder; name one that save_pretrained or `swinface convert` wrote.")
+    try:
+        return Path(snapshot_download(source, allow_patterns=["config.json", "model.safetensors"], **hub_options))
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{source}: neither a folder here nor a model that the hub gives ({reason}).") from error
+
+
+def check_entries(found: Mapping[str, Any], expected: Mapping[str, Tensor], source: str | os.PathLike) -> None:
+    """Refuse weights that are not exactly a model's: every entry there, none besides, all of the right shape.
+
+    Parameters
+    ----------
+    found
+        What the file ``source`` holds, by entry name.
+    expected
+        What the model has, by the same names.
+
+    Raises
+    ------
+    InputError
+        Names the missing, surplus and misshapen entries, the first three of each.
+    """
+    problems = {
+        "missing": [name for name in expected if name not in found],
+        "surplus": [name for name in found if name not in expected],
+        "misshapen": [
+            f"{name} {_shape(found[name])} instead of {_shape(tensor)}"
+            for name, tensor in expected.items()
+            if name in found and _shape(found[name]) != _shape(tensor)
+        ],
+    }
+    listing = [
+        f"{len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        for kind, names in problems.items()
+        if names
+    ]
+    if listing:
+        raise InputError(f"{source}: not the weights of this model; entries {'; '.join(listing)}.")
+
+
+def _shape(entry: Any) -> list[int] | str:
+    return list(entry.shape) if isinstance(entry, Tensor) else f"a {type(entry).__name__}"

@@ -1,0 +1,110 @@
+"""The task table: one row per output of SwinFace, in the order of the published model.
+
+Everything that depends on a task (heads, losses, which data carry its label, what its logits mean) reads this table.
+Reference: Qin et al., "SwinFace: A Multi-Task Transformer for Face Recognition, Expression Recognition, Age
+Estimation and Attribute Estimation", IEEE TCSVT 2023, arXiv 2308.11509.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Task:
+    """One output of SwinFace.
+
+    Parameters
+    ----------
+    title
+        The name in the paper, such as ``"Five O'Clock Shadow"``.
+    subnet
+        The subnet whose features its head reads; tasks of one subnet share a multi-level channel attention.
+    labels
+        What each logit stands for, in order; empty for a regression.
+    streams
+        The training data streams that carry its label.
+    loss
+        ``"cross_entropy"`` over the logits, or ``"age"``, the paper's age loss on one number, in years.
+    """
+
+    title: str
+    subnet: str
+    labels: tuple[str, ...] = ("no", "yes")
+    streams: tuple[str, ...] = ("celeba",)
+    loss: Literal["cross_entropy", "age"] = "cross_entropy"
+
+    @property
+    def name(self) -> str:
+        """The key of this output in the model's dict, such as ``"five_oclock_shadow"``."""
+        return task_name(self.title)
+
+    @property
+    def classes(self) -> int:
+        """Number of logits; 1 for a regression."""
+        return len(self.labels) or 1
+
+
+def task_name(title: str) -> str:
+    """The key of the output that the paper, the published model or a CelebA header calls ``title``.
+
+    >>> task_name("Five O'Clock Shadow"), task_name("5_o_Clock_Shadow"), task_name("Male")
+    ('five_oclock_shadow', 'five_oclock_shadow', 'gender')
+    """
+    name = title.lower().replace(" ", "_").replace("'", "")
+    return {"5_o_clock_shadow": "five_oclock_shadow", "male": "gender", "recognition": "embedding"}.get(name, name)
+
+
+# RAF-DB's order of expressions.
+EXPRESSIONS = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
+
+TASKS: dict[str, Task] = {
+    task.name: task
+    for task in (
+        Task("Gender", "gender", labels=("female", "male"), streams=("age_gender", "celeba")),
+        Task("Age", "age", labels=(), streams=("age_gender",), loss="age"),
+        Task("Young", "age"),
+        Task("Expression", "expression", labels=EXPRESSIONS, streams=("expression",)),
+        Task("Smiling", "expression"),
+        Task("Attractive", "face"),
+        Task("Blurry", "face"),
+        Task("Chubby", "face"),
+        Task("Heavy Makeup", "face"),
+        Task("Oval Face", "face"),
+        Task("Pale Skin", "face"),
+        Task("Bald", "hair"),
+        Task("Bangs", "hair"),
+        Task("Black Hair", "hair"),
+        Task("Blond Hair", "hair"),
+        Task("Brown Hair", "hair"),
+        Task("Gray Hair", "hair"),
+        Task("Receding Hairline", "hair"),
+        Task("Straight Hair", "hair"),
+        Task("Wavy Hair", "hair"),
+        Task("Wearing Hat", "hair"),
+        Task("Arched Eyebrows", "eyes"),
+        Task("Bags Under Eyes", "eyes"),
+        Task("Bushy Eyebrows", "eyes"),
+        Task("Eyeglasses", "eyes"),
+        Task("Narrow Eyes", "eyes"),
+        Task("Big Nose", "nose"),
+        Task("Pointy Nose", "nose"),
+        Task("High Cheekbones", "cheeks"),
+        Task("Rosy Cheeks", "cheeks"),
+        Task("Wearing Earrings", "cheeks"),
+        Task("Sideburns", "cheeks"),
+        Task("Five O'Clock Shadow", "mouth"),
+        Task("Big Lips", "mouth"),
+        Task("Mouth Slightly Open", "mouth"),
+        Task("Mustache", "mouth"),
+        Task("Wearing Lipstick", "mouth"),
+        Task("No Beard", "mouth"),
+        Task("Double Chin", "chin"),
+        Task("Goatee", "chin"),
+        Task("Wearing Necklace", "neck"),
+        Task("Wearing Necktie", "neck"),
+    )
+}
+
+SUBNETS: tuple[str, ...] = tuple(dict.fromkeys(task.subnet for task in TASKS.values()))

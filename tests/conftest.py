@@ -1,0 +1,29 @@
+"""Fixtures for tests on real data. They skip, and say why, where it is not at hand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def _folder(path: Path, what: str) -> Path:
+    if not path.is_dir():
+        pytest.skip(f"no {what} at {path}; set KINFACE_DATA to a folder that holds the data sets.")
+    return path
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder with ``fiw/`` and ``teacher/``: real, licensed data that never enters the repository."""
+    return _folder(Path(os.environ.get("KINFACE_DATA", SHARED / "data")), "real data")
+
+
+@pytest.fixture(scope="session")
+def shared_parity() -> Path:
+    """Folder with what the authors' own SwinFace answers on made-up weights."""
+    data = os.environ.get("KINFACE_DATA")
+    return _folder(Path(data).parent / "parity" if data else SHARED / "parity", "parity kit")

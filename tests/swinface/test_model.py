@@ -1,0 +1,303 @@
+"""Shapes, sizes and mathematics of the model; weights go out and come back, and others' are refused by name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+import swinface.pretrained
+from swinface.files import InputError
+from swinface.model import SMALL, MultiLevelChannelAttention, SwinFace, Trunk, normalise
+from swinface.tasks import TASKS
+
+TINY = {"embed_dim": 8, "depths": (2, 2, 2), "num_heads": (1, 2, 4), "patch_size": 4, "width": 32}
+
+
+def faces(count: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(count, 3, 112, 112, generator=torch.Generator().manual_seed(seed))
+
+
+def tiny(seed: int = 0, **changes) -> SwinFace:
+    torch.manual_seed(seed)
+    return SwinFace(**{**TINY, **changes})
+
+
+def parameters(*modules: nn.Module) -> int:
+    return sum(parameter.numel() for module in modules for parameter in module.parameters())
+
+
+def multiply_adds(module: nn.Module) -> float:
+    for child in module.modules():
+        if hasattr(child, "fused_attn"):
+            child.fused_attn = False  # the counter sees only plain matrix products
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module.eval()(faces(1))
+    return counter.get_total_flops() / 2
+
+
+# Sizes
+
+
+def test_published_size_is_the_papers():
+    with torch.device("meta"):
+        model = SwinFace()
+    unused_classifier = 768 * 512 + 512  # the paper counts it, in the trunk and in the whole
+    attention = parameters(*(subnet.attention for subnet in model.subnets.values()))
+    rest = parameters(*(subnet.features for subnet in model.subnets.values()), model.heads)
+    assert round((parameters(model.trunk) + unused_classifier) / 1e6, 1) == 28.9
+    assert round(attention / 1e6, 1) == 33.1
+    assert round(rest / 1e6, 1) == 5.8
+    assert round((parameters(model) + unused_classifier) / 1e6, 1) == 67.8
+    assert round(parameters(model) / 1e6, 1) == 67.4
+    convolutions = model.subnets["age"].attention.convolutions
+    assert [convolution.out_channels for convolution in convolutions] == [47, 93, 186, 186]
+
+
+def test_small_size_costs_what_is_stated():
+    model = SwinFace(**SMALL)
+    assert round(parameters(model) / 1e6, 1) == 5.5
+    assert round(parameters(model.trunk) / 1e6, 1) == 2.4
+    assert round(multiply_adds(model) / 1e9, 2) == 0.50
+    assert round(multiply_adds(model.trunk) / 1e9, 2) == 0.37
+
+
+@pytest.mark.parametrize(
+    ("size", "channels"),
+    [
+        ({**TINY, "depths": (1, 1, 1, 1), "num_heads": (1, 2, 4, 8), "patch_size": 2}, [16, 32, 64, 64]),
+        (TINY, [16, 32, 32]),
+    ],
+)
+def test_outputs_have_the_stated_shapes(size, channels):
+    model = SwinFace(**size).eval()
+    levels, embedding = model.trunk(faces(2))
+    assert model.trunk.channels == channels
+    assert levels.shape == (2, sum(channels), 7, 7)
+    assert embedding.shape == (2, 32)
+    outputs = model(faces(2))
+    assert {name: tuple(output.shape) for name, output in outputs.items()} == {
+        "embedding": (2, 32),
+        **{name: (2, task.classes) for name, task in TASKS.items()},
+    }
+
+
+@pytest.mark.parametrize("change", [{"patch_size": 2}, {"depths": (2, 2)}, {"num_heads": (1, 2)}])
+def test_a_size_that_does_not_end_at_7x7_is_refused(change):
+    with pytest.raises(InputError, match="does not end at 7x7"):
+        Trunk(**{**TINY, **change})
+
+
+# Mathematics
+
+
+def test_normalise_maps_pixels_to_minus_one_and_one():
+    pixels = torch.tensor([0, 255, 51], dtype=torch.uint8).view(1, 3, 1, 1)
+    assert torch.allclose(normalise(pixels), torch.tensor([-1.0, 1.0, (0.2 - 0.5) / 0.5]).view(1, 3, 1, 1))
+    with pytest.raises(TypeError, match="uint8"):
+        normalise(torch.zeros(1, 3, 112, 112))
+
+
+def test_levels_are_the_pooled_mergings_and_the_last_stage():
+    trunk = Trunk(**TINY).eval()
+    seen = []
+    stages = trunk.swin.layers
+    for module in (stages[1].downsample, stages[2].downsample, stages[2].blocks):
+        module.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    levels, _ = trunk(faces(2))
+    assert [tuple(tap.shape[1:]) for tap in seen] == [(14, 14, 16), (7, 7, 32), (7, 7, 32)]
+    first = seen[0][1, 4:6, 8:10, 3].mean()  # what lies under position (2, 4) of a 7x7 grid
+    assert torch.allclose(levels[1, 3, 2, 4], first)
+    assert torch.equal(levels[1, 16:, 2, 4], torch.cat([seen[1][1, 2, 4], seen[2][1, 2, 4]]))
+
+
+def naive_attention(module: MultiLevelChannelAttention, levels: np.ndarray) -> np.ndarray:
+    """MLCA of one face, (channels, 7, 7), position by position."""
+    fused, start = [], 0
+    for convolution in module.convolutions:
+        kernel = convolution.weight.detach().double().numpy()
+        level = np.pad(levels[start : start + kernel.shape[1]], ((0, 0), (1, 1), (1, 1)))
+        start += kernel.shape[1]
+        result = np.zeros((len(kernel), 7, 7))
+        for row in range(7):
+            for column in range(7):
+                result[:, row, column] = (kernel * level[:, row : row + 3, column : column + 3]).sum(axis=(1, 2, 3))
+        fused.append(result)
+    fused = np.concatenate(fused)
+    reduce, expand = module.gate.mlp[0], module.gate.mlp[2]
+
+    def mlp(pooled: np.ndarray) -> np.ndarray:
+        hidden = np.maximum(reduce.weight.detach().double().numpy() @ pooled + reduce.bias.detach().numpy(), 0)
+        return expand.weight.detach().double().numpy() @ hidden + expand.bias.detach().numpy()
+
+    gate = 1 / (1 + np.exp(-(mlp(fused.mean(axis=(1, 2))) + mlp(fused.max(axis=(1, 2))))))
+    best = np.array([max(0.0, (gate[i] * fused[i]).max()) for i in range(len(fused))])
+    mean, variance = module.norm.running_mean.numpy(), module.norm.running_var.numpy()
+    scale, shift = module.norm.weight.detach().numpy(), module.norm.bias.detach().numpy()
+    return (best - mean) / np.sqrt(variance + 2e-5) * scale + shift
+
+
+def test_attention_equals_a_naive_loop():
+    torch.manual_seed(1)
+    module = MultiLevelChannelAttention([5, 9, 10], width=32)
+    for tensor in (module.norm.running_mean, module.norm.weight.data, module.norm.bias.data):
+        tensor.normal_()
+    module.norm.running_var.uniform_(0.5, 2)
+    levels = torch.randn(2, 24, 7, 7)
+    assert [convolution.out_channels for convolution in module.convolutions] == [7, 12, 13]
+    expected = np.stack([naive_attention(module, face) for face in levels.numpy()])
+    assert np.allclose(module.eval()(levels).detach().numpy(), expected, atol=1e-5)
+
+
+def test_evaluation_is_repeatable_and_faces_do_not_mix():
+    model = tiny().eval()
+    images = faces(3)
+    with torch.no_grad():
+        together, again, alone = model(images), model(images), model(images[1:2])
+    for name, output in together.items():
+        assert torch.equal(output, again[name])
+        assert torch.allclose(output[1:2], alone[name], atol=1e-5), name
+
+
+def test_every_parameter_of_the_small_size_learns():
+    torch.manual_seed(0)
+    model = SwinFace(**SMALL).eval()  # in training mode batch norm takes away what a bias before it would learn
+    sum(output.square().sum() for output in model(faces(4)).values()).backward()
+    idle = [name for name, parameter in model.named_parameters() if not parameter.grad.abs().sum() > 0]
+    assert idle == []
+
+
+def test_training_lowers_a_loss():
+    model = tiny(drop_path=0.0, dropout=0.0).train()
+    images, target = faces(8), torch.arange(8) % 2
+    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(12):
+        loss = nn.functional.cross_entropy(model(images)["smiling"], target)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] / 2
+
+
+# Weights in and out
+
+
+def test_saved_model_comes_back_the_same(tmp_path):
+    model = tiny(drop_path=0.2)
+    model(faces(4))  # moves the running statistics of the batch norms
+    model.eval().save_pretrained(tmp_path / "model")
+    loaded = SwinFace.from_pretrained(tmp_path / "model")
+    assert not loaded.training
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [
+        "README.md",
+        "config.json",
+        "model.safetensors",
+    ]
+    assert json.loads((tmp_path / "model" / "config.json").read_text())["drop_path"] == 0.2
+    for name, output in model(faces(2)).items():
+        assert torch.equal(output, loaded(faces(2))[name]), name
+
+
+@pytest.fixture
+def saved(tmp_path) -> Path:
+    tiny().save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def change_weights(folder: Path, change) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors")
+
+
+def test_missing_surplus_and_misshapen_entries_are_named(saved):
+    def spoil(tensors):
+        del tensors["heads.age.bias"]
+        tensors["heads.pose.bias"] = torch.zeros(2)
+        tensors["heads.gender.weight"] = torch.zeros(3, 32)
+
+    change_weights(saved, spoil)
+    with pytest.raises(InputError) as error:
+        SwinFace.from_pretrained(saved)
+    assert str(error.value) == (
+        f"{saved / 'model.safetensors'}: not the weights of this model; entries 1 missing (heads.age.bias); "
+        "1 surplus (heads.pose.bias); 1 misshapen (heads.gender.weight [3, 32] instead of [2, 32])."
+    )
+
+
+def test_many_missing_entries_are_counted_and_three_named(saved):
+    change_weights(saved, lambda tensors: [tensors.pop(name) for name in list(tensors) if name.startswith("heads.")])
+    with pytest.raises(InputError, match=r"84 missing \((heads\.\w+\.\w+, ){3}\.\.\.\)\.$"):
+        SwinFace.from_pretrained(saved)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("{", "config.json: not the configuration"),
+        ("[]", "config.json: not the configuration"),
+        ('{"colour": 3}', "colour"),
+        ('{"embed_dim": "wide"}', "config.json: not the configuration"),
+        ('{"patch_size": 16}', "does not end at 7x7"),
+    ],
+)
+def test_a_config_of_another_model_is_refused(saved, config, message):
+    (saved / "config.json").write_text(config)
+    with pytest.raises(InputError, match=message):
+        SwinFace.from_pretrained(saved)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_missing_file_is_named(saved, name):
+    (saved / name).unlink()
+    with pytest.raises(InputError, match=name):
+        SwinFace.from_pretrained(saved)
+
+
+def test_truncated_weights_are_refused(saved):
+    weights = saved / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(InputError, match=r"model\.safetensors: not readable"):
+        SwinFace.from_pretrained(saved)
+
+
+def no_download(*arguments, **options):
+    raise AssertionError("went to the network")
+
+
+def test_a_missing_folder_is_not_sought_on_the_hub(tmp_path, monkeypatch):
+    monkeypatch.setattr(swinface.pretrained, "snapshot_download", no_download)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    for source in (tmp_path / "none", Path("owner/name"), "none", "./owner/name", "runs/none", str(tmp_path / "none")):
+        with pytest.raises(InputError, match="no such folder"):
+            SwinFace.from_pretrained(source)
+
+
+def test_a_name_on_the_hub_is_downloaded(saved, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked = {}
+    monkeypatch.setattr(
+        swinface.model, "snapshot_download", lambda name, **options: asked.update(name=name, **options) or str(saved)
+    )
+    SwinFace.from_pretrained("owner/name", revision="v1")
+    assert asked["name"] == "owner/name"
+    assert asked["revision"] == "v1"
+
+
+def test_a_name_that_the_hub_does_not_give_is_named(tmp_path, monkeypatch):
+    def fail(*arguments, **options):
+        raise FileNotFoundError("cannot connect\nmore")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(swinface.pretrained, "snapshot_download", fail)
+    with pytest.raises(InputError, match=r"^owner/name: neither a folder here .*\(cannot connect\)\.$"):
+        SwinFace.from_pretrained("owner/name")
