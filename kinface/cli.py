@@ -8,7 +8,7 @@ from swinface.cli import run
 
 COMMANDS = {
     "demo": ("kinface.demo:demo", "the whole job on synthetic families: no data needed, a few minutes"),
-    "prepare": ("kinface.fiw:prepare", "check a copy of FIW and write its tables"),
+    "prepare": ("kinface.prepare:prepare", "check a copy of FIW and write its tables"),
     "fit": ("kinface.fit:fit", "train a kinship model"),
     "score": ("kinface.score:score", "score a list of pairs with a model or with embeddings"),
     "embed": ("kinface.score:embed", "embed every face"),

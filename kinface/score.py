@@ -82,6 +82,7 @@ def score(
     model: Path | None = None,
     inputs: Path | None = None,
     embeddings: Path | None = None,
+    swap_grandparents: bool = False,
 ) -> None:
     """Score a list of pairs by the cosine of their faces' embeddings.
 
@@ -99,13 +100,15 @@ def score(
         Table of the embeddings that a model without trunk reads.
     embeddings
         Score these embeddings, of any other model, in place of a model.
+    swap_grandparents
+        The list names grandparents as FIW's official lists do, which swap their genders.
     """
     if (model is None) == (embeddings is None):
         raise InputError("score with one of --model and --embeddings.")
     if embeddings is not None and inputs is not None:
         raise InputError("--inputs are for a --model; leave them out with --embeddings.")
     families = read_families(root)
-    pairs = read_list(list, families)
+    pairs = read_list(list, families, swap_grandparents=swap_grandparents)
     faces = sorted({*pairs["face_a"], *pairs["face_b"]})
     if embeddings is not None:
         embedding = Embeddings(embeddings)[faces].numpy()

@@ -32,32 +32,52 @@ def run(program: str, about: str, commands: dict[str, tuple[str, str]], argv: li
     int
         0 when it worked, 2 for bad input (one line on stderr says what to do), 130 when interrupted.
     """
-    if not argv or argv[0] in ("-h", "--help"):
-        width = max(map(len, commands))
-        listing = "\n".join(f"  {name:<{width}}  {text}" for name, (_, text) in commands.items())
-        print(f"usage: {program} COMMAND [OPTIONS]\n\n{about}\n\ncommands:\n{listing}\n")
-        print(f"`{program} COMMAND --help` lists a command's options.")
-        return 0 if argv else 2
-    name, *arguments = argv
-    if name not in commands:
-        return _fail(program, f"no command {name!r}; choose from {', '.join(commands)}.")
-    module, function = commands[name][0].split(":")
     try:
-        command = getattr(import_module(module), function)
-        if getattr(command, "parses_arguments", False):  # LightningCLI brings its own parser
-            command(arguments)
-        else:
-            from jsonargparse import auto_cli
-
-            auto_cli(command, args=arguments, prog=f"{program} {name}", exit_on_error=False, allow_abbrev=False)
-    except (InputError, ArgumentError) as error:
-        return _fail(f"{program} {name}", str(error))
+        if not argv or argv[0] in ("-h", "--help"):
+            print(_describe(program, about, commands))
+            return 0 if argv else 2
+        name, *arguments = argv
+        if name not in commands:
+            return _fail(program, f"no command {name!r}; choose from {', '.join(commands)}.")
+        return _call(f"{program} {name}", commands[name][0], arguments)
     except KeyboardInterrupt:
-        print(f"\n{program} {name}: interrupted.", file=sys.stderr)
+        print(f"\n{program}: interrupted.", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output (head, less) has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _describe(program: str, about: str, commands: dict[str, tuple[str, str]]) -> str:
+    width = max(map(len, commands))
+    listing = "\n".join(f"  {name:<{width}}  {text}" for name, (_, text) in commands.items())
+    more = f"`{program} COMMAND --help` lists a command's options."
+    return f"usage: {program} COMMAND [OPTIONS]\n\n{about}\n\ncommands:\n{listing}\n\n{more}"
+
+
+def _call(program: str, place: str, arguments: list[str]) -> int:
+    """Call the function at ``module:function`` with what its signature makes of the arguments."""
+    module, function = place.split(":")
+    command = getattr(import_module(module), function)
+    try:
+        if getattr(command, "parses_arguments", False):  # LightningCLI brings its own parser
+            command(arguments)
+        else:
+            from jsonargparse import ArgumentParser, auto_cli
+
+            class Parser(ArgumentParser):
+                """A switch may stand alone: ``--strict`` is ``--strict true``."""
+
+                def add_argument(self, *names, **options):
+                    if options.get("type") is bool:
+                        options |= {"nargs": "?", "const": True}
+                    return super().add_argument(*names, **options)
+
+            auto_cli(
+                command, args=arguments, prog=program, parser_class=Parser, exit_on_error=False, allow_abbrev=False
+            )
+    except (InputError, ArgumentError) as error:
+        return _fail(program, str(error))
     return 0
 
 

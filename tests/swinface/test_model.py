@@ -286,7 +286,9 @@ def test_a_name_on_the_hub_is_downloaded(saved, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     asked = {}
     monkeypatch.setattr(
-        swinface.model, "snapshot_download", lambda name, **options: asked.update(name=name, **options) or str(saved)
+        swinface.pretrained,
+        "snapshot_download",
+        lambda name, **options: asked.update(name=name, **options) or str(saved),
     )
     SwinFace.from_pretrained("owner/name", revision="v1")
     assert asked["name"] == "owner/name"

@@ -1,0 +1,63 @@
+"""Time and memory of ``kinface report`` on 40,000 pairs with 1,000 resamples: ``python benchmarks/report.py``.
+
+The target is 20 s and 2 GB on two cores. The pairs are drawn at random, with as many groups as FIW has.
+"""
+
+from __future__ import annotations
+
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kinface.pairs import TYPES, write_pairs
+from kinface.report import report
+
+
+def draw_pairs(count: int, families: int, prefix: str, seed: int) -> pd.DataFrame:
+    """A scored pairs table: half kin, four races of very unequal size, 11 types, scores that share family effects."""
+    rng = np.random.default_rng(seed)
+    race = rng.choice(["African", "Asian", "Caucasian", "Indian"], families, p=[0.1, 0.1, 0.75, 0.05])
+    effect = rng.normal(0, 0.3, families)
+    kin = rng.random(count) < 0.5
+    a = rng.integers(families, size=count)
+    b = np.where(kin, a, (a + rng.integers(1, families, size=count)) % families)
+    kin_type = rng.choice(list(TYPES), count)
+    row = np.arange(count)
+    return pd.DataFrame(
+        {
+            **{f"face_{side}": [f"{prefix}/{side}{i}.jpg" for i in row] for side in "ab"},
+            **{f"person_{side}": [f"{prefix}{f}/{side}" for f in family] for side, family in (("a", a), ("b", b))},
+            **{f"family_{side}": [f"{prefix}{f}" for f in family] for side, family in (("a", a), ("b", b))},
+            "type": kin_type,
+            "kin": kin,
+            "race_a": race[a],
+            "race_b": race[b],
+            "race_source": "drawn",
+            "gender_a": [TYPES[code].gender_a for code in kin_type],
+            "gender_b": [TYPES[code].gender_b for code in kin_type],
+            "gender_source": "drawn",
+            "split": prefix,
+            "list": "benchmark",
+            "score": kin + effect[a] + effect[b] + rng.normal(0, 1, count),
+        }
+    )
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        scores, validation = Path(folder, "scores.parquet"), Path(folder, "validation.parquet")
+        write_pairs(draw_pairs(40_000, 190, "test", seed=0), scores)
+        write_pairs(draw_pairs(5_000, 100, "val", seed=1), validation)
+        start = time.perf_counter()
+        report(scores, threshold_from=validation, out=Path(folder, "report"))
+        seconds = time.perf_counter() - start
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"40,000 pairs, 1,000 resamples: {seconds:.1f} s, at most {memory:.2f} GiB")
+
+
+if __name__ == "__main__":
+    main()

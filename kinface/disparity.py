@@ -1,0 +1,120 @@
+"""How unequal the groups are: one number per definition of fairness, from the rates of the groups.
+
+Every function takes rates with the groups on the last axis and any leading axes, so that the same code serves the
+point value, (groups,), and all resamples, (resamples, groups). FMR is the share of a group's non-kin pairs that are
+accepted, FNMR the share of its kin pairs that are rejected. What is not a number in one group is not a number here.
+
+All but a few of these are largest-minus-smallest or largest-over-smallest: chance alone makes them positive.
+``fairness.audit`` therefore sets each beside the value that chance reaches where all groups are treated alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+
+def gap(rate: np.ndarray) -> np.ndarray:
+    """Largest minus smallest rate; 0 where all are equal."""
+    return np.max(rate, axis=-1) - np.min(rate, axis=-1)
+
+
+def accuracy_spread(accuracy: np.ndarray) -> np.ndarray:
+    """Population standard deviation of accuracy over groups (Peng et al., KFC, BMVC 2023); ideal 0."""
+    return np.std(accuracy, axis=-1)
+
+
+def skewed_error_ratio(accuracy: np.ndarray) -> np.ndarray:
+    """Largest over smallest error, max (1 - accuracy) / min (1 - accuracy) (Wang & Deng, CVPR 2020); ideal 1.
+
+    Infinite where one group has no error, not a number where none has.
+    """
+    return _ratio(1 - np.asarray(accuracy))
+
+
+def fairness_discrepancy_rate(fmr: np.ndarray, fnmr: np.ndarray, alpha: float = 0.5) -> np.ndarray:
+    """FDR = 1 - (alpha max |dFMR| + (1 - alpha) max |dFNMR|) (Pereira & Marcel, IEEE TBIOM 4(1), 2022); ideal 1."""
+    return 1 - (alpha * gap(fmr) + (1 - alpha) * gap(fnmr))
+
+
+def inequity_rate(fmr: np.ndarray, fnmr: np.ndarray, alpha: float = 0.5) -> np.ndarray:
+    """IR = (max FMR / min FMR)^alpha (max FNMR / min FNMR)^(1 - alpha) (Grother, NIST IR 8429, 2022); ideal 1.
+
+    Infinite where a rate is zero in one group, not a number where it is zero in all.
+    """
+    return _ratio(fmr) ** alpha * _ratio(fnmr) ** (1 - alpha)
+
+
+def garbe(fmr: np.ndarray, fnmr: np.ndarray, alpha: float = 0.5) -> np.ndarray:
+    """GARBE = alpha G(FMR) + (1 - alpha) G(FNMR), a Gini coefficient (Howard et al., ICPR workshops 2022); ideal 0.
+
+    G(x) = n / (n - 1) * sum_ij |x_i - x_j| / (2 n^2 mean x) over n groups, as in ISO/IEC 19795-10. Not a number where
+    a rate is zero in all groups.
+    """
+    return alpha * _gini(np.asarray(fmr)) + (1 - alpha) * _gini(np.asarray(fnmr))
+
+
+def equalized_odds_difference(tpr: np.ndarray, fmr: np.ndarray) -> np.ndarray:
+    """The larger of the gaps in TPR and FMR (Hardt, Price & Srebro, NeurIPS 2016); ideal 0."""
+    return np.maximum(gap(tpr), gap(fmr))
+
+
+def demographic_parity_difference(positive_rate: np.ndarray) -> np.ndarray:
+    """The gap in the share of pairs accepted as kin (Dwork et al., ITCS 2012); ideal 0.
+
+    Only to be read where groups hold the same share of kin pairs: a faultless model fails it where they do not.
+    """
+    return gap(positive_rate)
+
+
+def _ratio(rate: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.max(rate, axis=-1) / np.min(rate, axis=-1)
+
+
+def _gini(rate: np.ndarray) -> np.ndarray:
+    count = rate.shape[-1]
+    differences = np.abs(rate[..., :, None] - rate[..., None, :]).sum(axis=(-2, -1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return count / (count - 1) * differences / (2 * count**2 * rate.mean(axis=-1))
+
+
+@dataclass(frozen=True)
+class Disparity:
+    """A definition of unfairness as the audit uses it.
+
+    Attributes
+    ----------
+    function
+        Rates (..., groups) to (...).
+    rates
+        The metrics it takes, in order.
+    ideal
+        Its value where all groups are treated alike.
+    grows
+        Whether it is above its ideal, not below, where they are not.
+    ratio
+        Whether it is a ratio of rates.
+    """
+
+    function: Callable[..., np.ndarray]
+    rates: tuple[str, ...]
+    ideal: float
+    grows: bool = True
+    ratio: bool = False
+
+
+DISPARITIES: dict[str, Disparity] = {
+    "accuracy gap": Disparity(gap, ("accuracy",), 0),
+    "TPR gap": Disparity(gap, ("tpr",), 0),
+    "FMR gap": Disparity(gap, ("fmr",), 0),
+    "accuracy spread": Disparity(accuracy_spread, ("accuracy",), 0),
+    "skewed error ratio": Disparity(skewed_error_ratio, ("accuracy",), 1, ratio=True),
+    "FDR": Disparity(fairness_discrepancy_rate, ("fmr", "fnmr"), 1, grows=False),
+    "IR": Disparity(inequity_rate, ("fmr", "fnmr"), 1, ratio=True),
+    "GARBE": Disparity(garbe, ("fmr", "fnmr"), 0),
+    "equalized odds difference": Disparity(equalized_odds_difference, ("tpr", "fmr"), 0),
+    "demographic parity difference": Disparity(demographic_parity_difference, ("positive_rate",), 0),
+}

@@ -1,0 +1,271 @@
+"""For whom a kinship model fails: metrics per group at one global threshold, and how unequal the groups are.
+
+    threshold = choose_threshold(read_pairs("val.parquet", scored=True))
+    result = audit(read_pairs("test.parquet", scored=True), threshold)
+    result.groups, result.disparities
+    compare(result, audit(the_same_pairs_scored_by_another_model, its_threshold))
+
+Reads pairs tables only (``kinface.pairs``), whoever scored them. Intervals come from resampling families.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import roc_curve
+
+from kinface.disparity import DISPARITIES, Disparity
+from kinface.groups import (
+    FALSE_ACCEPTS,
+    FARS,
+    FEWEST_FAMILIES,
+    GROUPINGS,
+    METRICS,
+    compared_groups,
+    families_behind,
+    label_groups,
+    measure_groups,
+)
+from kinface.resampling import Resamples, percentile_interval, weighted_metrics
+from swinface.files import InputError
+
+WEIGHTS_AT_ONCE = 4_000_000  # bounds memory: the audit holds about six arrays of this many float32
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What ``audit`` found.
+
+    Attributes
+    ----------
+    pairs, threshold, seed
+        What was audited: a pair is accepted as kin where ``score >= threshold``.
+    labels
+        The group of each pair in each grouping (``groups.label_groups``).
+    groups
+        One row per group, all pairs first (``groups.measure_groups``), each metric with ``_low`` and ``_high``, the
+        ends of its 95% interval, and ``complete_resamples``, the resamples that kept both kin and non-kin pairs of
+        the group. A resample without the pairs that a metric rests on is left out of the metric's interval.
+    disparities
+        One row per grouping and disparity: ``grouping``, ``disparity``, ``compared`` (the groups), ``value``,
+        ``ideal``, ``low``, ``high``, ``chance`` (what one in twenty samples of such families would reach if all
+        groups were treated alike), ``beyond_chance`` (bool, missing where the value is not finite), ``resamples``
+        (those where it is defined).
+    resampled
+        Metric to (resamples, groups), in the order of the rows of ``groups``.
+    """
+
+    pairs: pd.DataFrame
+    threshold: float
+    seed: int
+    labels: pd.DataFrame
+    groups: pd.DataFrame
+    disparities: pd.DataFrame
+    resampled: dict[str, np.ndarray]
+
+
+def choose_threshold(pairs: pd.DataFrame) -> float:
+    """The score that maximises Youden's J = TPR - FMR (Cancer 3(1), 1950); of equal ones the highest.
+
+    Choose it on validation pairs, never on the pairs it will be judged on.
+    """
+    fmr, tpr, thresholds = roc_curve(pairs["kin"], pairs["score"])
+    return float(thresholds[1:][np.argmax((tpr - fmr)[1:])])  # the first is infinite and rejects all
+
+
+def audit(pairs: pd.DataFrame, threshold: float, *, resamples: int = 1000, seed: int = 0) -> Audit:
+    """Measure every group and the disparities between groups at one threshold.
+
+    Parameters
+    ----------
+    pairs
+        Scored pairs table with kin and non-kin pairs.
+    threshold
+        Chosen on other pairs (``choose_threshold``).
+    resamples, seed
+        Of families, for the 95% percentile intervals (``Resamples``).
+    """
+    pairs = pairs.reset_index(drop=True)
+    labels = label_groups(pairs)
+    groups = measure_groups(pairs, labels, threshold)
+    resampled = _resample(pairs, labels, groups, threshold, Resamples(pairs, resamples, seed))
+    _spread_extremes(resampled, groups, seed)
+    for metric in METRICS:
+        groups[f"{metric}_low"], groups[f"{metric}_high"] = percentile_interval(resampled[metric])
+    groups["complete_resamples"] = (~np.isnan(resampled["auc"])).sum(axis=0)
+    disparities = pd.DataFrame(
+        [
+            _measure_disparity(groups, resampled, grouping, name, rows)
+            for grouping in GROUPINGS
+            for name, disparity in DISPARITIES.items()
+            if len(rows := compared_groups(groups, grouping, disparity.rates)) > 1
+        ],
+        columns=[
+            "grouping",
+            "disparity",
+            "compared",
+            "value",
+            "ideal",
+            "low",
+            "high",
+            "chance",
+            "beyond_chance",
+            "resamples",
+        ],
+    )
+    return Audit(pairs, threshold, seed, labels, groups, disparities, resampled)
+
+
+def _resample(
+    pairs: pd.DataFrame, labels: pd.DataFrame, groups: pd.DataFrame, threshold: float, draws: Resamples
+) -> dict[str, np.ndarray]:
+    """Each metric of each group in each resample: (resamples, groups), in the order of ``groups``."""
+    score, kin = pairs["score"].to_numpy(), pairs["kin"].to_numpy()
+    resampled = {metric: np.full((draws.count, len(groups)), np.nan) for metric in METRICS}
+    believed = {metric: (families_behind(groups, metric) >= FEWEST_FAMILIES).to_numpy() for metric in METRICS}
+    members = [np.flatnonzero(labels[group.grouping] == group.group) for group in groups.itertuples()]
+    step = max(1, WEIGHTS_AT_ONCE // len(pairs))
+    for start in range(0, draws.count, step):
+        part = slice(start, start + step)
+        weight = draws.weights(part)
+        for column, (rows, non_kin) in enumerate(zip(members, groups["non_kin"], strict=True)):
+            fars = {name: far for name, far in FARS.items() if far * non_kin >= FALSE_ACCEPTS}
+            values = weighted_metrics(score[rows], kin[rows], weight[rows], threshold, fars)
+            for metric, value in values.items():
+                if believed[metric][column]:
+                    resampled[metric][part, column] = value
+    return resampled
+
+
+def _spread_extremes(resampled: dict[str, np.ndarray], groups: pd.DataFrame, seed: int) -> None:
+    """Give a rate of exactly 0 or 1 the spread that resampling cannot: it stays 0 or 1 in every resample.
+
+    It is drawn from Jeffreys' posterior of a rate never (or always) met in as many trials as there are families, the
+    least that can have been independent (Brown, Cai & DasGupta, Statistical Science 16(2), 2001). In place.
+    """
+    for metric, values in resampled.items():
+        families = families_behind(groups, metric)
+        for column, (point, count) in enumerate(zip(groups[metric], families, strict=True)):
+            known = ~np.isnan(values[:, column])
+            if point in (0, 1) and (values[known, column] == point).all():
+                unmet = np.random.default_rng(seed).beta(0.5, count + 0.5, size=len(values))
+                values[known, column] = np.abs(point - unmet)[known]
+
+
+def _measure_disparity(
+    groups: pd.DataFrame, resampled: dict[str, np.ndarray], grouping: str, name: str, rows: np.ndarray
+) -> dict:
+    """One disparity between the groups in ``rows``, its interval and what chance makes of it.
+
+    Shifting each group's resamples to the mean of all groups keeps how its families vary, and together with whom, and
+    takes away the disparity: what is left is chance (Efron & Tibshirani, An Introduction to the Bootstrap, 1993,
+    chapter 16).
+    """
+    disparity = DISPARITIES[name]
+    point = [groups[metric].to_numpy()[rows] for metric in disparity.rates]
+    drawn = [resampled[metric][:, rows] for metric in disparity.rates]
+    alike = [np.clip(draw - rate + rate.mean(), 0, 1) for draw, rate in zip(drawn, point, strict=True)]
+    value, spread = float(disparity.function(*point)), disparity.function(*drawn)
+    low, high = _basic_interval(disparity, value, spread)
+    lowest, highest = percentile_interval(disparity.function(*alike), level=0.9)  # each end is passed by one in twenty
+    chance = float(highest if disparity.grows else lowest)
+    beyond = value > chance if disparity.grows else value < chance
+    return {
+        "grouping": grouping,
+        "disparity": name,
+        "compared": ", ".join(groups["group"].iloc[rows]),
+        "value": value,
+        "ideal": disparity.ideal,
+        "low": low,
+        "high": high,
+        "chance": chance,
+        "beyond_chance": beyond if np.isfinite(value) else None,
+        "resamples": int((~np.isnan(spread)).sum()),
+    }
+
+
+def _basic_interval(disparity: Disparity, value: float, spread: np.ndarray) -> tuple[float, float]:
+    """Basic bootstrap interval, kept on the side of the ideal where disparities lie.
+
+    Resampled groups differ more than the groups they are drawn from, so percentiles of a disparity lie too far out.
+    The basic interval takes this off: it mirrors them at the value, ratios on the logarithmic scale (Davison &
+    Hinkley, Bootstrap Methods and their Application, 1997, section 5.2). None where the value is not finite.
+    """
+    if not np.isfinite(value):
+        return np.nan, np.nan
+    least, greatest = percentile_interval(spread)
+    ends = (value**2 / greatest, value**2 / least) if disparity.ratio else (2 * value - greatest, 2 * value - least)
+    bounds = (disparity.ideal, np.inf) if disparity.grows else (-np.inf, disparity.ideal)
+    low, high = np.clip(ends, *bounds)
+    return float(low), float(high)
+
+
+def compare(ours: Audit, other: Audit) -> pd.DataFrame:
+    """Differences between two models on the same pairs and the same resamples, each model at its own threshold.
+
+    Parameters
+    ----------
+    ours, other
+        Audits of one list of pairs with the same number of resamples and seed.
+
+    Returns
+    -------
+    pd.DataFrame
+        One row per metric of a group and per disparity of a grouping (``group`` missing): ``grouping``, ``group``,
+        ``metric``, ``ours``, ``other``, ``difference`` (ours - other), ``low``, ``high`` of its 95% interval.
+
+    Raises
+    ------
+    InputError
+        The two differ in pairs, labels or resamples; names the first row and column.
+    """
+    _check_same_pairs(ours.pairs, other.pairs)
+    if (len(ours.resampled["auc"]), ours.seed) != (len(other.resampled["auc"]), other.seed):
+        raise InputError("the two audits use different resamples; give both the same number and seed.")
+    tables = []
+    for metric in METRICS:
+        low, high = percentile_interval(ours.resampled[metric] - other.resampled[metric])
+        table = ours.groups[["grouping", "group"]].assign(metric=metric, ours=ours.groups[metric])
+        tables.append(table.assign(other=other.groups[metric], low=low, high=high))
+    table = ours.disparities[["grouping"]].assign(group=None, metric=ours.disparities["disparity"])
+    table = table.assign(ours=ours.disparities["value"], other=other.disparities["value"])
+    ends = [_disparity_difference(ours, other, row.grouping, row.metric) for row in table.itertuples()]
+    table[["low", "high"]] = np.reshape(ends, (-1, 2))
+    table = pd.concat([*tables, table], ignore_index=True)
+    table.insert(5, "difference", table["ours"] - table["other"])
+    return table
+
+
+def _disparity_difference(ours: Audit, other: Audit, grouping: str, name: str) -> tuple[float, float]:
+    disparity = DISPARITIES[name]
+    rows = compared_groups(ours.groups, grouping, disparity.rates)
+    drawn = [disparity.function(*(a.resampled[metric][:, rows] for metric in disparity.rates)) for a in (ours, other)]
+    with np.errstate(invalid="ignore"):  # infinite less infinite
+        low, high = percentile_interval(drawn[0] - drawn[1])
+    return float(low), float(high)
+
+
+def _check_same_pairs(ours: pd.DataFrame, other: pd.DataFrame) -> None:
+    if len(ours) != len(other):
+        raise InputError(f"{len(other):,} pairs against {len(ours):,}; score the same list with both models.")
+    for column in (
+        "face_a",
+        "face_b",
+        "family_a",
+        "family_b",
+        "kin",
+        "type",
+        "race_a",
+        "race_b",
+        "gender_a",
+        "gender_b",
+    ):
+        here, there = other[column].fillna("").to_numpy(), ours[column].fillna("").to_numpy()
+        if (here != there).any():
+            row = int((here != there).argmax())
+            raise InputError(
+                f"row {row + 1}: {column} is {here[row]!r} here and {there[row]!r} there; "
+                "score the same list with both models."
+            )

@@ -1,0 +1,85 @@
+"""What an audit shows and what it does not, read from its numbers by stated rules."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from kinface.fairness import Audit
+from kinface.groups import compared_groups
+from kinface.resampling import percentile_interval
+
+GAPS = {"accuracy gap": "accuracy", "TPR gap": "tpr", "FMR gap": "fmr"}
+UNEQUAL_PREVALENCE = 0.05  # shares of kin pairs that differ by more make accuracies of groups hard to compare
+
+
+def find_gaps(audit: Audit) -> pd.DataFrame:
+    """The largest gap between two groups of each grouping in accuracy, TPR and FMR.
+
+    Returns
+    -------
+    pd.DataFrame
+        ``grouping``, ``metric``, ``highest``, ``lowest`` (groups), ``highest_value``, ``lowest_value``,
+        ``difference``, ``low``, ``high`` (its 95% interval), ``chance``; ``comparable``, false for accuracies of
+        groups with clearly different shares of kin pairs; ``shown``: the interval excludes 0 and the gap is beyond
+        what chance gives the most distant two of equal groups. Without the second condition the choice of the two
+        most distant groups would itself make a finding.
+    """
+    unequal = find_unequal_prevalence(audit)
+    gaps = audit.disparities[audit.disparities["disparity"].isin(GAPS)]
+    rows = []
+    for gap in gaps.itertuples():
+        metric = GAPS[gap.disparity]
+        compared = compared_groups(audit.groups, gap.grouping, (metric,))
+        values = audit.groups[metric].to_numpy()[compared]
+        highest, lowest = compared[values.argmax()], compared[values.argmin()]
+        low, high = percentile_interval(audit.resampled[metric][:, highest] - audit.resampled[metric][:, lowest])
+        rows.append(
+            {
+                "grouping": gap.grouping,
+                "metric": metric,
+                "highest": audit.groups["group"][highest],
+                "lowest": audit.groups["group"][lowest],
+                "highest_value": values.max(),
+                "lowest_value": values.min(),
+                "difference": gap.value,
+                "low": float(low),
+                "high": float(high),
+                "chance": gap.chance,
+                "comparable": not (metric == "accuracy" and gap.grouping in unequal),
+                "shown": bool(low > 0 and gap.beyond_chance),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def find_race_reward(audit: Audit) -> dict[str, float] | None:
+    """How much more often non-kin pairs of one race are accepted than those of two, with its 95% interval.
+
+    A model that knows race gains by it wherever non-kin pairs cross races. None where a list holds only one kind.
+    """
+    crossing = audit.groups[(audit.groups["grouping"] == "race crossing") & (audit.groups["non_kin"] > 0)]
+    rows = crossing.reset_index().set_index("group")["index"]
+    if len(rows) < 2:
+        return None
+    same, cross = rows["same-race"], rows["cross-race"]
+    low, high = percentile_interval(audit.resampled["fmr"][:, same] - audit.resampled["fmr"][:, cross])
+    fmr = audit.groups["fmr"]
+    return {
+        "same": fmr[same],
+        "cross": fmr[cross],
+        "difference": fmr[same] - fmr[cross],
+        "low": float(low),
+        "high": float(high),
+    }
+
+
+def find_unequal_prevalence(audit: Audit) -> list[str]:
+    """Groupings whose compared groups hold clearly different shares of kin pairs."""
+    prevalence = (audit.groups["kin"] / audit.groups["pairs"]).to_numpy()
+    return [
+        grouping
+        for grouping in audit.groups["grouping"].unique()
+        if len(rows := compared_groups(audit.groups, grouping, ("accuracy",))) > 1
+        and np.ptp(prevalence[rows]) > UNEQUAL_PREVALENCE
+    ]

@@ -1,0 +1,162 @@
+"""The groups of a pairs table, how many pairs and families each rests on, and its figures at one threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from fairlearn.metrics import MetricFrame
+from sklearn.metrics import accuracy_score, recall_score, roc_auc_score, roc_curve
+
+from kinface.pairs import TYPES, gender_pair, generation_gap, race_crossing, race_group
+
+GENERATIONS = {0: "same generation", 1: "one apart", 2: "two apart"}
+GROUPINGS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
+    "overall": lambda pairs: pd.Series("all pairs", index=pairs.index),
+    "race": race_group,
+    "race crossing": race_crossing,
+    "gender pair": gender_pair,
+    "type": lambda pairs: pairs["type"],
+    "generation gap": lambda pairs: generation_gap(pairs).map(GENERATIONS),
+    "race and gender": lambda pairs: race_group(pairs) + " " + gender_pair(pairs),
+}
+GROUP_ORDER = (*TYPES, "mm", "mf", "ff", *GENERATIONS.values(), "same-race")  # others by name, cross-race last
+
+FARS = {"tar_at_1e-1": 1e-1, "tar_at_1e-2": 1e-2, "tar_at_1e-3": 1e-3}
+METRICS = ("accuracy", "tpr", "fmr", "fnmr", "positive_rate", "auc", *FARS)
+COUNTS = ("pairs", "kin", "non_kin", "families", "kin_families", "non_kin_families")
+
+FALSE_ACCEPTS = 10  # a TAR at FAR is given where the group's non-kin pairs allow this many false accepts
+FEWEST_FAMILIES = 5  # an interval from fewer families would be too narrow to be believed
+FEWEST_PAIRS = 30  # pairs of each kind that a group needs to be compared with others
+
+
+def label_groups(pairs: pd.DataFrame) -> pd.DataFrame:
+    """The group of every pair in every grouping of ``GROUPINGS``, as ordered categories; missing where unknown."""
+    return pd.DataFrame({name: _order(find(pairs)) for name, find in GROUPINGS.items()})
+
+
+def _order(group: pd.Series) -> pd.Series:
+    present = sorted(
+        group.dropna().unique(),
+        key=lambda name: (
+            name.startswith("cross-race"),
+            GROUP_ORDER.index(name) if name in GROUP_ORDER else len(GROUP_ORDER),
+            name,
+        ),
+    )
+    return group.astype(pd.CategoricalDtype(present, ordered=True))
+
+
+def measure_groups(pairs: pd.DataFrame, labels: pd.DataFrame, threshold: float) -> pd.DataFrame:
+    """Counts and point values of every group.
+
+    Parameters
+    ----------
+    pairs
+        Scored pairs; a pair is accepted as kin where ``score >= threshold``.
+    labels
+        From ``label_groups``.
+
+    Returns
+    -------
+    pd.DataFrame
+        One row per group: ``grouping``, ``group``, ``COUNTS``, ``METRICS`` and ``not_compared``, what keeps the
+        group out of comparisons or out of those that rest on the pairs it lacks; missing when nothing does.
+    """
+    known = [name for name in labels if labels[name].notna().any()]
+    groups = pd.concat([_measure(pairs, labels[name], threshold) for name in known], ignore_index=True)
+    groups["not_compared"] = [_reason_not_to_compare(group) for group in groups.itertuples()]
+    return groups
+
+
+def _measure(pairs: pd.DataFrame, label: pd.Series, threshold: float) -> pd.DataFrame:
+    known, kin = label.notna(), pairs["kin"]
+    counts = {
+        "pairs": label.value_counts(),
+        "kin": label[kin].value_counts(),
+        "non_kin": label[~kin].value_counts(),
+        "families": _count_families(pairs, label),
+        "kin_families": _count_families(pairs[kin], label[kin]),
+        "non_kin_families": _count_families(pairs[~kin], label[~kin]),
+    }
+    table = pd.DataFrame(counts, columns=COUNTS).reindex(label.cat.categories).fillna(0).astype(int)
+    # One function for all metrics: MetricFrame copies the pairs once per function and group.
+    values = MetricFrame(
+        metrics=lambda kin, score: _point_metrics(kin, score, threshold),
+        y_true=kin[known].astype(int),
+        y_pred=pairs.loc[known, "score"],
+        sensitive_features=label[known].astype(str).to_numpy(),
+    ).by_group
+    table = table.join(pd.DataFrame(values.tolist(), index=values.index, columns=METRICS))
+    for name, far in FARS.items():
+        table[name] = table[name].where(far * table["non_kin"] >= FALSE_ACCEPTS)
+    table = table.rename_axis("group").reset_index()
+    table.insert(0, "grouping", label.name)
+    return table
+
+
+def _count_families(pairs: pd.DataFrame, label: pd.Series) -> pd.Series:
+    """Distinct families of each group; a pair of two families counts for both."""
+    families = pd.concat([pairs["family_a"], pairs["family_b"]])
+    return families.groupby(pd.concat([label, label]), observed=True).nunique()
+
+
+def _point_metrics(kin: np.ndarray, score: np.ndarray, threshold: float) -> dict[str, float]:
+    """Metrics of one group; left out, never zero, where the group lacks the pairs they rest on."""
+    accepted = (score >= threshold).astype(int)
+    tpr = recall_score(kin, accepted, zero_division=np.nan)
+    metrics = {
+        "accuracy": accuracy_score(kin, accepted),
+        "tpr": tpr,
+        "fmr": recall_score(1 - kin, accepted, zero_division=np.nan),
+        "fnmr": 1 - tpr,
+        "positive_rate": accepted.mean(),
+    }
+    if 0 < kin.mean() < 1:
+        fmr_curve, tpr_curve, _ = roc_curve(kin, score, drop_intermediate=False)
+        metrics["auc"] = roc_auc_score(kin, score)
+        metrics |= {name: tpr_curve[fmr_curve <= far].max() for name, far in FARS.items()}
+    return metrics
+
+
+def _reason_not_to_compare(group: tuple) -> str | None:
+    if group.grouping == "overall":
+        return "all pairs"
+    if group.grouping in ("race", "race and gender") and group.group.startswith("cross-race"):
+        return "not one race"
+    lacking = []
+    for kind, pairs, families in (
+        ("kin", group.kin, group.kin_families),
+        ("non-kin", group.non_kin, group.non_kin_families),
+    ):
+        if pairs < FEWEST_PAIRS:
+            lacking.append(f"{pairs} {kind} pairs")
+        elif families < FEWEST_FAMILIES:
+            lacking.append(f"{kind} pairs of {families} families")
+    return f"too few: {', '.join(lacking)}" if lacking else None
+
+
+def families_behind(groups: pd.DataFrame, metric: str) -> pd.Series:
+    """How many families a metric rests on in each group."""
+    kinds = _kinds_behind(metric)
+    if metric in ("accuracy", "positive_rate"):  # defined without one of the two kinds
+        return groups["families"]
+    return groups[[f"{kind}_families" for kind in kinds]].min(axis="columns")
+
+
+def compared_groups(groups: pd.DataFrame, grouping: str, metrics: tuple[str, ...]) -> np.ndarray:
+    """Rows of ``groups`` that can be compared by some metrics.
+
+    They have at least ``FEWEST_PAIRS`` pairs of at least ``FEWEST_FAMILIES`` families of each kind, kin or non-kin,
+    that the metrics rest on; cross-race is no race and is not compared with races.
+    """
+    enough = (groups["grouping"] == grouping) & ~groups["not_compared"].isin(["all pairs", "not one race"])
+    for kind in {kind for metric in metrics for kind in _kinds_behind(metric)}:
+        enough &= (groups[kind] >= FEWEST_PAIRS) & (groups[f"{kind}_families"] >= FEWEST_FAMILIES)
+    return np.flatnonzero(enough)
+
+
+def _kinds_behind(metric: str) -> tuple[str, ...]:
+    return {"tpr": ("kin",), "fnmr": ("kin",), "fmr": ("non_kin",)}.get(metric, ("kin", "non_kin"))

@@ -1,0 +1,230 @@
+"""``kinface report``: one page, two tables and the figures that say for whom a scored list fails."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment, StrictUndefined
+from matplotlib.figure import Figure
+
+from kinface import fairness, groups
+from kinface.disparity import DISPARITIES
+from kinface.fairness import Audit, choose_threshold
+from kinface.findings import find_gaps, find_race_reward, find_unequal_prevalence
+from kinface.pairs import read_pairs
+from kinface.plots import plot_differences, plot_rates, plot_roc, plot_scores
+from swinface.files import InputError, replacing_folder
+
+DOTS_PER_INCH = 150
+
+
+def report(
+    scores: Path,
+    *,
+    threshold_from: Path,
+    out: Path,
+    compare: Path | None = None,
+    compare_threshold_from: Path | None = None,
+    title: str = "For whom does it fail?",
+    resamples: int = 1000,
+    seed: int = 0,
+) -> None:
+    """Write the fairness report of a scored list of pairs.
+
+    ``out`` then holds ``report.html`` (self-contained), ``groups.csv``, ``metrics.json`` and the figures as PNG.
+
+    Parameters
+    ----------
+    scores
+        Scored pairs table (.parquet or .csv) to audit.
+    threshold_from
+        Validation pairs scored by the same model; the threshold is where Youden's J is largest on them.
+    out
+        Folder to write to.
+    compare
+        The same list scored by another model; the report adds the differences to it.
+    compare_threshold_from
+        Validation pairs scored by that other model, for its own threshold.
+    title
+        Heading of the page.
+    resamples
+        Of families, for the 95% intervals.
+    seed
+        Of the resamples.
+    """
+    if (compare is None) != (compare_threshold_from is None):
+        raise InputError("--compare and --compare-threshold-from go together: each model has its own threshold.")
+    if resamples < 100:
+        raise InputError(f"--resamples {resamples}: an interval needs at least 100, better 1000.")
+    audit, about = _audit(scores, threshold_from, resamples, seed)
+    changes, other = None, None
+    if compare is not None:
+        other_audit, other = _audit(compare, compare_threshold_from, resamples, seed)
+        try:
+            changes = fairness.compare(audit, other_audit)
+        except InputError as error:
+            raise InputError(f"{compare} cannot be compared with {scores}: {error}") from None
+    figures = {name: _to_png(figure) for name, figure in _draw(audit, changes).items()}
+    record = {
+        "title": title,
+        **about,
+        "compared_with": other,
+        "resamples": resamples,
+        "seed": seed,
+        "kinface": version("kinface"),
+        "groups": audit.groups.to_dict("records"),
+        "disparities": audit.disparities.to_dict("records"),
+        "gaps": find_gaps(audit).to_dict("records"),
+        "race_reward": find_race_reward(audit),
+        "unequal_prevalence": find_unequal_prevalence(audit),
+        "differences": [] if changes is None else changes.to_dict("records"),
+    }
+    record = _to_plain(record)
+    with replacing_folder(out) as folder:
+        for name, png in figures.items():
+            (folder / f"{name}.png").write_bytes(png)
+        audit.groups.to_csv(folder / "groups.csv", index=False)
+        (folder / "metrics.json").write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
+        (folder / "report.html").write_text(render(record, figures))
+    _print_summary(record, out)
+
+
+def _audit(scores: Path, threshold_from: Path, resamples: int, seed: int) -> tuple[Audit, dict]:
+    """Audit one scored list, and what has to be said of where its figures come from."""
+    pairs, validation = _read(scores), _read(threshold_from)
+    common = _faces_of_pairs(pairs) & _faces_of_pairs(validation)
+    if common:
+        raise InputError(
+            f"{threshold_from}: {len(common):,} of its pairs are also in {scores}. A threshold chosen on the pairs it "
+            "is judged on flatters the model; choose it on validation pairs."
+        )
+    families, shared = _families(pairs), _families(pairs) & _families(validation)
+    audit = fairness.audit(pairs, choose_threshold(validation), resamples=resamples, seed=seed)
+    about = {
+        "scores": _describe(scores, pairs),
+        "threshold": {"value": audit.threshold, "rule": "Youden's J", **_describe(threshold_from, validation)},
+        "warnings": [
+            f"{len(shared):,} of the {len(families):,} families judged here also chose the threshold, in "
+            f"{threshold_from}; this flatters the model. Choose it on other families."
+        ]
+        if shared
+        else [],
+    }
+    return audit, about
+
+
+def _read(path: Path) -> pd.DataFrame:
+    pairs = read_pairs(path, scored=True)
+    for kin, name in ((True, "kin"), (False, "non-kin")):
+        if not (pairs["kin"] == kin).any():
+            raise InputError(f"{path}: column kin: the list has no {name} pairs; an audit needs both.")
+    return pairs
+
+
+def _faces_of_pairs(pairs: pd.DataFrame) -> set[frozenset[str]]:
+    return set(map(frozenset, zip(pairs["face_a"], pairs["face_b"], strict=True)))
+
+
+def _families(pairs: pd.DataFrame) -> set[str]:
+    return set(pairs["family_a"]) | set(pairs["family_b"])
+
+
+def _describe(path: Path, pairs: pd.DataFrame) -> dict:
+    """What a scored list is: its file, lists, splits, sizes, and who labelled race and gender."""
+
+    def values(column: str) -> str:
+        return ", ".join(sorted(pairs[column].dropna().unique())) or "not stated"
+
+    return {
+        "file": str(path),
+        "list": values("list"),
+        "split": values("split"),
+        "pairs": len(pairs),
+        "kin": int(pairs["kin"].sum()),
+        "non_kin": int((~pairs["kin"]).sum()),
+        "families": len(_families(pairs)),
+        "race_source": values("race_source"),
+        "gender_source": values("gender_source"),
+    }
+
+
+def _draw(audit: Audit, changes: pd.DataFrame | None) -> dict[str, Figure]:
+    groupings = [name for name in audit.groups["grouping"].unique() if name != "overall"]
+    figures = {f"rates_{name.replace(' ', '_')}": plot_rates(audit, name) for name in groupings}
+    figures["roc_race"] = plot_roc(audit, "race")
+    figures["scores_race"] = plot_scores(audit, "race" if "race" in groupings else "overall")
+    if changes is not None:
+        figures["differences_race"] = plot_differences(changes, "race")
+    return figures
+
+
+def _to_png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH)
+    return buffer.getvalue()
+
+
+def _to_plain(value: object) -> object:
+    """For JSON, which has no such numbers: what is not a number becomes null, what is infinite the text Infinity."""
+    if isinstance(value, dict):
+        return {key: _to_plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_to_plain(item) for item in value]
+    if hasattr(value, "item"):  # a numpy scalar
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+def render(record: dict, figures: dict[str, bytes]) -> str:
+    """The page as text, from what ``metrics.json`` holds and the figures as PNG."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(percent=_percent, points=_points, decimal=_decimal)
+    template = environment.from_string(files("kinface").joinpath("report.html").read_text(encoding="utf-8"))
+    images = {name: base64.b64encode(png).decode() for name, png in figures.items()}
+    return template.render(
+        **record,
+        images=images,
+        definitions=DISPARITIES,
+        fewest_pairs=groups.FEWEST_PAIRS,
+        fewest_families=groups.FEWEST_FAMILIES,
+        false_accepts=groups.FALSE_ACCEPTS,
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def _points(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:+.1f}".replace("-", "−")
+
+
+def _decimal(value: float | str | None, sign: str = "") -> str:
+    if value is None:
+        return "–"
+    return (value.replace("Infinity", "∞") if isinstance(value, str) else f"{value:{sign}.3f}").replace("-", "−")
+
+
+def _print_summary(record: dict, out: Path) -> None:
+    overall = record["groups"][0]
+    for metric in ("accuracy", "tpr", "fmr", "auc"):
+        value, low, high = (_decimal(overall[metric + end]) for end in ("", "_low", "_high"))
+        print(f"{metric:>8}  {value}  [{low}, {high}]")
+    examined = [gap for gap in record["gaps"] if gap["comparable"]]
+    print(f"{sum(gap['shown'] for gap in examined)} of {len(examined)} gaps between groups are beyond chance:")
+    for gap in examined:
+        if gap["shown"]:
+            high, low = (f"{gap[end]} {_decimal(gap[f'{end}_value'])}" for end in ("highest", "lowest"))
+            print(f"  {gap['grouping']}, {gap['metric']}: {high}, {low}")
+    for warning in record["warnings"]:
+        print(f"warning: {warning}")
+    print(f"wrote {out / 'report.html'}")

@@ -1,0 +1,188 @@
+"""``kinface report``: what it writes, what the page says, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kinface.cli import COMMANDS
+from kinface.fiw import read_families, read_list
+from kinface.pairs import sample_pairs, write_pairs
+from kinface.report import report
+from swinface.cli import run
+from swinface.files import InputError
+
+
+@pytest.fixture
+def lists(draw_scored, tmp_path) -> tuple[Path, Path]:
+    """A scored list and validation pairs of other families."""
+    scores, validation = tmp_path / "scores.parquet", tmp_path / "validation.parquet"
+    write_pairs(draw_scored(1500, shift={"African": -1.2}), scores)
+    write_pairs(draw_scored(600, seed=1, prefix="V"), validation)
+    return scores, validation
+
+
+def test_it_writes_one_self_contained_page_tables_and_figures(lists, tmp_path, capsys):
+    out = tmp_path / "out"
+    report(lists[0], threshold_from=lists[1], out=out, resamples=100, title="A <b>title</b>")
+    page = (out / "report.html").read_text()
+    names = {path.name for path in out.iterdir()}
+    groupings = ["race", "race_crossing", "gender_pair", "type", "generation_gap", "race_and_gender"]
+    assert names >= {"report.html", "groups.csv", "metrics.json", "roc_race.png", "scores_race.png"}
+    assert names >= {f"rates_{name}.png" for name in groupings}
+    assert page.count("data:image/png;base64,") == len([name for name in names if name.endswith(".png")])
+    assert not re.search(r"""(src|href)=["'](?!data:|#)|<script|<link|@import|url\(""", page)
+    assert "A &lt;b&gt;title&lt;/b&gt;" in page
+    assert "None" not in page
+    assert "nan" not in re.sub(r"base64,[^\"]*", "", page)
+    assert str(out / "report.html") in capsys.readouterr().out
+
+
+def test_page_and_record_say_what_the_figures_rest_on(lists, tmp_path):
+    out = tmp_path / "out"
+    report(lists[0], threshold_from=lists[1], out=out, resamples=100, seed=7)
+    record = json.loads((out / "metrics.json").read_text(), parse_constant=pytest.fail)
+    page = (out / "report.html").read_text()
+    validation = pd.read_parquet(lists[1])
+    families = len(set(validation["family_a"]) | set(validation["family_b"]))
+    assert record["threshold"]["file"] == str(lists[1])
+    assert record["threshold"]["pairs"] == 600
+    assert (record["resamples"], record["seed"], record["warnings"]) == (100, 7, [])
+    assert f"600 pairs of {families} families" in page
+    assert str(lists[1]) in page
+    assert "split: V" in page
+    assert "Race: drawn" in page
+    groups = pd.read_csv(out / "groups.csv")
+    assert len(groups) == len(record["groups"])
+    assert {"pairs", "families", "tpr", "tpr_low", "tpr_high", "tar_at_1e-1", "complete_resamples"} <= set(groups)
+    race = next(gap for gap in record["gaps"] if (gap["grouping"], gap["metric"]) == ("race", "tpr"))
+    assert race["lowest"] == "African"
+    assert race["shown"]
+    assert "<b>Race, TPR:</b>" in page
+    assert "Accuracies of these groups are not directly comparable" in page
+
+
+def test_equal_models_show_no_difference(lists, tmp_path):
+    out = tmp_path / "out"
+    report(lists[0], threshold_from=lists[1], compare=lists[0], compare_threshold_from=lists[1], out=out, resamples=100)
+    record = json.loads((out / "metrics.json").read_text())
+    known = [row["difference"] for row in record["differences"] if isinstance(row["difference"], float)]
+    assert len(known) > 100
+    assert set(known) == {0.0}
+    section = (out / "report.html").read_text().split('id="comparison"')[1].split('id="groups"')[0]
+    assert "differences_race" not in section
+    assert (out / "differences_race.png").exists()
+    assert "<td><b>" not in section
+
+
+def test_labels_may_be_missing(lists, tmp_path):
+    pairs = pd.read_parquet(lists[0])
+    missing = ["race_a", "race_b", "race_source", "gender_a", "gender_b", "gender_source", "type"]
+    write_pairs(pairs.assign(**dict.fromkeys(missing)), lists[0])
+    report(lists[0], threshold_from=lists[1], out=tmp_path / "out", resamples=100)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Race: not stated" in page
+    assert "No grouping has two groups" in page
+
+
+def test_shared_families_are_warned_of_and_shared_pairs_refused(lists, tmp_path, draw_scored, capsys):
+    overlapping = tmp_path / "overlapping.parquet"
+    other = draw_scored(600, seed=5)
+    for side in "ab":
+        other[f"face_{side}"] = "other" + other[f"face_{side}"]
+    write_pairs(other, overlapping)
+    report(lists[0], threshold_from=overlapping, out=tmp_path / "out", resamples=100)
+    assert "60 of the 60 families judged here also chose the threshold" in (tmp_path / "out/report.html").read_text()
+    assert "warning: 60 of the 60 families" in capsys.readouterr().out
+    mirrored = pd.read_parquet(lists[0]).head(300)
+    for name in ("face", "person", "family", "race", "gender"):
+        mirrored[[f"{name}_a", f"{name}_b"]] = mirrored[[f"{name}_b", f"{name}_a"]].to_numpy()
+    write_pairs(mirrored, overlapping)
+    with pytest.raises(InputError, match="300 of its pairs are also in"):
+        report(lists[0], threshold_from=overlapping, out=tmp_path / "none", resamples=100)
+    assert not (tmp_path / "none").exists()
+
+
+BAD_TABLES = {
+    "column score": (lambda pairs: pairs.drop(columns="score"), r"scores\.parquet.*column.* score"),
+    "column race_a": (lambda pairs: pairs.drop(columns="race_a"), r"scores\.parquet.*column.* race_a"),
+    "empty": (lambda pairs: pairs.head(0), r"scores\.parquet.*no pairs"),
+    "no kin": (lambda pairs: pairs[~pairs["kin"]], r"scores\.parquet: column kin: .*no kin pairs"),
+    "no non-kin": (lambda pairs: pairs[pairs["kin"]], r"scores\.parquet: column kin: .*no non-kin pairs"),
+    "not a number": (
+        lambda pairs: pairs.assign(score=pairs["score"].where(pairs.index != 4, np.nan)),
+        r"scores\.parquet: row 5: score",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_TABLES)
+@pytest.mark.parametrize("role", ["scores", "threshold_from"])
+def test_a_bad_table_is_named_and_nothing_is_written(lists, tmp_path, name, role):
+    spoil, message = BAD_TABLES[name]
+    good, path = lists[1], lists[0]
+    spoil(pd.read_parquet(path)).to_parquet(path)
+    given = {"scores": path, "threshold_from": good} if role == "scores" else {"scores": good, "threshold_from": path}
+    with pytest.raises(InputError, match=message):
+        report(**given, out=tmp_path / "out", resamples=100)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["scores.parquet", "validation.parquet"]
+
+
+def test_the_command_prints_one_line_and_exits_with_2(lists, tmp_path, capsys):
+    broken = tmp_path / "broken.parquet"
+    broken.write_bytes(b"PAR1 no")
+    for path, message in ((broken, "not a readable pairs table"), (tmp_path / "no.parquet", "no such file")):
+        arguments = ["report", str(path), "--threshold-from", str(lists[1]), "--out", str(tmp_path / "out")]
+        assert run("kinface", "", COMMANDS, arguments) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert path.name in error
+        assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_options_that_do_not_fit_are_refused(lists, tmp_path):
+    given = {"scores": lists[0], "threshold_from": lists[1], "out": tmp_path / "out"}
+    with pytest.raises(InputError, match="go together"):
+        report(**given, compare=lists[0])
+    with pytest.raises(InputError, match="--resamples 10"):
+        report(**given, resamples=10)
+    shorter = tmp_path / "shorter.parquet"
+    write_pairs(pd.read_parquet(lists[0]).head(1000), shorter)
+    with pytest.raises(InputError, match=r"shorter\.parquet cannot be compared with .*1,000 pairs against 1,500"):
+        report(**given, compare=shorter, compare_threshold_from=lists[1], resamples=100)
+    occupied = tmp_path / "file"
+    occupied.touch()
+    with pytest.raises(InputError, match="is a file"):
+        report(lists[0], threshold_from=lists[1], out=occupied, resamples=100)
+    assert not (tmp_path / "out").exists()
+
+
+def test_bias_analysis_imports_no_torch():
+    code = "import sys, kinface.report; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_real_validation_list(shared_data, tmp_path):
+    """Raw cosine of a public face recogniser tells kin from non-kin, and strangers of one race less well."""
+    families = read_families(shared_data / "fiw")
+    teacher = np.load(shared_data / "teacher/dlib_fiw.npz", allow_pickle=False)
+    unit = teacher["embedding"].astype(np.float32)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    place = {face: row for row, face in enumerate(teacher["face"])}
+    listed = read_list(shared_data / "fiw/lists/val_choose.txt", families)
+    for name, pairs in (("scores", listed), ("validation", sample_pairs(families, "tune"))):
+        a, b = (unit[[place[face] for face in pairs[f"face_{side}"]]] for side in "ab")
+        write_pairs(pairs.assign(score=(a * b).sum(axis=1)), tmp_path / f"{name}.parquet")
+    report(tmp_path / "scores.parquet", threshold_from=tmp_path / "validation.parquet", out=tmp_path, resamples=100)
+    record = json.loads((tmp_path / "metrics.json").read_text())
+    assert record["warnings"] == []
+    assert record["groups"][0]["auc"] == pytest.approx(0.709, abs=0.01)
+    assert record["race_reward"]["low"] > 0
