@@ -56,7 +56,8 @@ def plot_roc(audit: Audit, grouping: str = "race") -> Figure:
     for colour, group in zip(chain(["black"], cycle(COLOURS)), drawn.itertuples(), strict=False):
         pairs = audit.pairs[audit.labels[group.grouping] == group.group]
         fmr, tpr, _ = roc_curve(pairs["kin"], pairs["score"])
-        label = f"{group.group}: AUC {group.auc:.3f} [{group.auc_low:.3f}, {group.auc_high:.3f}], "
+        interval = f" [{group.auc_low:.3f}, {group.auc_high:.3f}]" if np.isfinite(group.auc_low) else ""
+        label = f"{group.group}: AUC {group.auc:.3f}{interval}, "
         label += f"{group.kin:,} kin, {group.non_kin:,} non-kin, {group.families:,} families"
         linear.plot(fmr, tpr, color=colour, linewidth=1.5, drawstyle="steps-post", label=label)
         reached = fmr > 0  # below one false accept there is nothing to draw

@@ -72,27 +72,15 @@ def report(
         except InputError as error:
             raise InputError(f"{compare} cannot be compared with {scores}: {error}") from None
     figures = {name: _to_png(figure) for name, figure in _draw(audit, changes).items()}
-    record = {
-        "title": title,
-        **about,
-        "compared_with": other,
-        "resamples": resamples,
-        "seed": seed,
-        "kinface": version("kinface"),
-        "groups": audit.groups.to_dict("records"),
-        "disparities": audit.disparities.to_dict("records"),
-        "gaps": find_gaps(audit).to_dict("records"),
-        "race_reward": find_race_reward(audit),
-        "unequal_prevalence": find_unequal_prevalence(audit),
-        "differences": [] if changes is None else changes.to_dict("records"),
-    }
-    record = _to_plain(record)
+    record = {"title": title, **about, "compared_with": other, "resamples": resamples, "seed": seed}
+    record = _to_plain(record | _collect(audit, changes))
     with replacing_folder(out) as folder:
         for name, png in figures.items():
             (folder / f"{name}.png").write_bytes(png)
         audit.groups.to_csv(folder / "groups.csv", index=False)
-        (folder / "metrics.json").write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
-        (folder / "report.html").write_text(render(record, figures))
+        text = json.dumps(record, indent=1, allow_nan=False) + "\n"
+        (folder / "metrics.json").write_text(text, encoding="utf-8")
+        (folder / "report.html").write_text(render(record, figures), encoding="utf-8")
     _print_summary(record, out)
 
 
@@ -152,6 +140,19 @@ def _describe(path: Path, pairs: pd.DataFrame) -> dict:
         "families": len(_families(pairs)),
         "race_source": values("race_source"),
         "gender_source": values("gender_source"),
+    }
+
+
+def _collect(audit: Audit, changes: pd.DataFrame | None) -> dict:
+    """All figures of the report."""
+    return {
+        "kinface": version("kinface"),
+        "groups": audit.groups.to_dict("records"),
+        "disparities": audit.disparities.to_dict("records"),
+        "gaps": find_gaps(audit).to_dict("records"),
+        "race_reward": find_race_reward(audit),
+        "unequal_prevalence": find_unequal_prevalence(audit),
+        "differences": [] if changes is None else changes.to_dict("records"),
     }
 
 

@@ -25,6 +25,13 @@ class Resamples:
         Number of resamples.
     seed
         Same families, count and seed: same resamples. Two models are compared on the same ones.
+
+    Attributes
+    ----------
+    families
+        Their names, sorted.
+    multiplicities
+        How often each family was drawn: (families, count), float32.
     """
 
     def __init__(self, pairs: pd.DataFrame, count: int = 1000, seed: int = 0) -> None:
@@ -34,7 +41,7 @@ class Resamples:
         self.count = count
         shares = np.full(len(self.families), 1 / len(self.families))
         draws = np.random.default_rng(seed).multinomial(len(self.families), shares, size=count)
-        self.multiplicities = np.ascontiguousarray(draws.T, dtype=np.float32)  # (families, count)
+        self.multiplicities = np.ascontiguousarray(draws.T, dtype=np.float32)
 
     def weights(self, part: slice = slice(None)) -> np.ndarray:
         """Weights of all pairs in some of the resamples: (pairs, resamples), float32 holding whole numbers."""
