@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import lightning
@@ -84,7 +84,7 @@ class KinBatches(Dataset):
         return max(1, sum(map(len, self.families)) // (self.batch_size * self.processes))
 
     def __getitem__(self, step: int) -> dict[str, Tensor]:
-        """``faces`` (2B, ...), one side of the pairs after the other; ``type`` (B,); each label as (2B,)."""
+        """``faces`` (2B, ...), one side of the pairs after the other; ``type`` (B,); each label as (2B,); ``step``."""
         random = np.random.default_rng([self.seed, step])
         drawn = random.choice(len(self.families), self.batch_size * self.processes, replace=False)
         pairs = [self._draw_pair(self.families[family], random) for family in drawn]
@@ -95,7 +95,8 @@ class KinBatches(Dataset):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(int(random.integers(2**63)) + self.rank)
                 faces = torch.stack([AUGMENTATION(face) for face in faces])
-        return {"faces": faces, "type": torch.from_numpy(kind), **{k: v[rows] for k, v in self.labels.items()}}
+        labels = {name: values[rows] for name, values in self.labels.items()}
+        return {"faces": faces, "type": torch.from_numpy(kind), "step": step, **labels}
 
     @staticmethod
     def _draw_pair(relations: list, random: np.random.Generator) -> tuple[int, int, int]:
@@ -105,20 +106,25 @@ class KinBatches(Dataset):
 
 
 class Steps(Sampler):
-    """The numbers of one epoch's batches, counted from the start of the run."""
+    """The numbers of one epoch's batches, counted from the start of the run.
 
-    def __init__(self, per_epoch: int) -> None:
-        self.per_epoch, self.epoch = per_epoch, 0
+    Parameters
+    ----------
+    per_epoch
+        Batches of an epoch.
+    count_done
+        Says how many batches the run has had, also before it was interrupted.
+    """
 
-    def set_epoch(self, epoch: int) -> None:
-        """Called by the engine before each epoch."""
-        self.epoch = epoch
+    def __init__(self, per_epoch: int, count_done: Callable[[], int]) -> None:
+        self.per_epoch, self.count_done = per_epoch, count_done
 
     def __len__(self) -> int:
         return self.per_epoch
 
     def __iter__(self) -> Iterator[int]:
-        return iter(range(self.epoch * self.per_epoch, (self.epoch + 1) * self.per_epoch))
+        done = self.count_done()
+        return iter(range(done, done + self.per_epoch))
 
 
 class KinshipData(lightning.LightningDataModule):
@@ -177,37 +183,10 @@ class KinshipData(lightning.LightningDataModule):
         paired = faces["face"].isin({*self.tune_pairs["face_a"], *self.tune_pairs["face_b"]})
         self.tune_faces = faces[paired].reset_index(drop=True)
         self.train_faces = faces[faces["split"] == "train"].reset_index(drop=True)
-        self.tune_inputs, self.train_inputs = self._read(self.tune_faces), self._read(self.train_faces)
-
-    def _read(self, faces: pd.DataFrame) -> Tensor:
-        paths = list(faces["face"])
-        return read_faces(self.families.root, paths) if self.table is None else self.table[paths]
-
-    def cache_inputs(self, trunk: Trunk) -> None:
-        """Replace images by the levels of a frozen trunk."""
-        self.tune_inputs = cache_levels(trunk, self.tune_inputs, self.cache)
-        self.train_inputs = cache_levels(trunk, self.train_inputs, self.cache)
-
-    def labels(self, faces: pd.DataFrame) -> dict[str, Tensor]:
-        """Name of each of the model's heads to (N,) class indices of faces, by person; -1 where unknown."""
-        people = self.families.people.set_index("person")
-        labels = {}
-        for name, head in self.trainer.lightning_module.heads.items():
-            if name not in people:
-                raise InputError(f"model.heads.{name}: the people table has no column {name!r}.")
-            values = people[name].reindex(faces["person"])
-            labels[name] = torch.from_numpy(pd.Categorical(values, categories=head.classes).codes.astype(np.int64))
-        return labels
-
-    def score_tune_pairs(self, embedding: Tensor) -> pd.DataFrame:
-        """The tune pairs with the cosines of (N, D) unit embeddings of ``tune_faces``."""
-        return score_pairs(self.tune_pairs, self.tune_faces["face"], embedding.numpy())
-
-    def train_dataloader(self) -> DataLoader:
-        """One item is one batch, see ``KinBatches``."""
+        self.tune_inputs = self._read(self.tune_faces)
         relations = self.families.relations
-        batches = KinBatches(
-            self.train_inputs,
+        self.batches = KinBatches(
+            self._read(self.train_faces),
             self.train_faces,
             relations[relations["split"] == "train"],
             self.labels(self.train_faces),
@@ -217,8 +196,36 @@ class KinshipData(lightning.LightningDataModule):
             self.trainer.world_size,
             self.augment,
         )
-        steps = Steps(self.steps or len(batches))
-        return DataLoader(batches, batch_size=None, sampler=steps, num_workers=self.workers)
+        self.steps = self.steps or len(self.batches)
+
+    def _read(self, faces: pd.DataFrame) -> Tensor:
+        paths = list(faces["face"])
+        return read_faces(self.families.root, paths) if self.table is None else self.table[paths]
+
+    def cache_inputs(self, trunk: Trunk) -> None:
+        """Replace images by the levels of a frozen trunk."""
+        self.tune_inputs = cache_levels(trunk, self.tune_inputs, self.cache)
+        self.batches.inputs = cache_levels(trunk, self.batches.inputs, self.cache)
+
+    def labels(self, faces: pd.DataFrame) -> dict[str, Tensor]:
+        """Name of each of the model's heads to (N,) class indices of faces, by person; -1 where unknown."""
+        people = self.families.people.set_index("person")
+        labels = {}
+        for name, head in self.trainer.lightning_module.heads.items():
+            if name not in people:
+                raise InputError(f"model.heads.{name}: the people table has no column {name!r}.")
+            values = people[name].reindex(faces["person"])
+            labels[name] = torch.from_numpy(pd.Index(head.classes).get_indexer(values))
+        return labels
+
+    def score_tune_pairs(self, embedding: Tensor) -> pd.DataFrame:
+        """The tune pairs with the cosines of (N, D) unit embeddings of ``tune_faces``."""
+        return score_pairs(self.tune_pairs, self.tune_faces["face"], embedding.numpy())
+
+    def train_dataloader(self) -> DataLoader:
+        """One item is one batch, see ``KinBatches``."""
+        steps = Steps(self.steps, lambda: self.trainer.fit_loop.total_batch_idx + 1)
+        return DataLoader(self.batches, batch_size=None, sampler=steps, num_workers=self.workers)
 
     def val_dataloader(self) -> DataLoader:
         """The faces of the tune pairs, each once; every process sees them all, so none has to be asked."""

@@ -25,18 +25,26 @@ from kinface.train import KinshipTraining
 from swinface.files import InputError, replacing, replacing_folder
 
 
-class Epochs(Callback):
-    """``metrics.csv``: a row per epoch, kept in the checkpoint, so a resumed run continues the table it had."""
+class RunFolder(Callback):
+    """Writes ``config.yaml`` once training has begun and a row of ``metrics.csv`` per epoch.
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.rows = path, []
+    The rows are kept in the checkpoint, so a resumed run continues the table it had.
+    """
+
+    def __init__(self, run: Path, config: str) -> None:
+        self.run, self.config, self.rows = run, config, []
+
+    def on_train_start(self, trainer: lightning.Trainer, module: KinshipTraining) -> None:
+        if trainer.is_global_zero:
+            with replacing(self.run / CONFIG) as partial:
+                partial.write_text(self.config)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: KinshipTraining) -> None:
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         strengths = {f"lambda_{name}": value for name, value in module.reversal().items()}
         self.rows.append({"epoch": trainer.current_epoch, **metrics, **strengths})
         if trainer.is_global_zero:
-            with replacing(self.path) as partial:
+            with replacing(self.run / "metrics.csv") as partial:
                 pd.DataFrame(self.rows).to_csv(partial, index=False)
 
     def state_dict(self) -> dict[str, Any]:
@@ -60,18 +68,19 @@ class KinshipCLI(LightningCLI):
         run = Path(self.config["run"])
         callbacks = [
             *(self.config_init["trainer"].get("callbacks") or []),
-            Epochs(run / "metrics.csv"),
+            RunFolder(run, self.parser.dump(self.config, skip_link_targets=True)),
             ModelCheckpoint(run, BEST, monitor="selection", mode="max", enable_version_counter=False),
             ModelCheckpoint(run, LAST, enable_version_counter=False),
         ]
         return super().instantiate_trainer(callbacks=callbacks, **options)
 
 
-BEST, LAST = "best", "last"  # checkpoints of a run
+CONFIG, BEST, LAST = "config.yaml", "best", "last"  # what a run keeps: its configuration and two checkpoints
 SETTLED_WARNINGS = [
     ".*does not have many workers.*",  # decoded faces need none
+    ".*in eval mode at the start of training.*",  # a frozen trunk is
     ".*args parameter is intended to run from within Python.*",  # which is what we do
-    ".*Checkpoint directory .* exists and is not empty.*",  # _open_run has seen to it
+    ".*Checkpoint directory .* exists and is not empty.*",  # a folder to resume from is not
     ".*isinstance.treespec, LeafSpec.. is deprecated.*",  # the engine's, not ours
 ]
 TRAINER = {
@@ -105,10 +114,15 @@ def fit(arguments: list[str]) -> None:
         save_config_callback=None,
         auto_configure_optimizers=False,
         load_from_checkpoint_support=False,
-        parser_kwargs={"prog": "kinface fit", "description": "Train a kinship model.", "exit_on_error": False},
+        parser_kwargs={
+            "prog": "kinface fit",
+            "description": "Train a kinship model.",
+            "exit_on_error": False,
+            "allow_abbrev": False,
+        },
     )
     run = Path(cli.config["run"])
-    last = _open_run(run, cli.parser.dump(cli.config, skip_link_targets=True))
+    last = _find_last(run, cli.parser.dump(cli.config, skip_link_targets=True))
     cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=last, weights_only=True)
     if cli.trainer.is_global_zero:
         _finish(run, cli.model, cli.datamodule)
@@ -117,18 +131,16 @@ def fit(arguments: list[str]) -> None:
 fit.parses_arguments = True
 
 
-def _open_run(run: Path, config: str) -> Path | None:
-    """Record a new run's configuration; of a run that was interrupted, check it and give the last checkpoint."""
-    recorded, last = run / "config.yaml", run / f"{LAST}.ckpt"
+def _find_last(run: Path, config: str) -> Path | None:
+    """The checkpoint to go on from, of a run that was interrupted and is of the same configuration."""
+    recorded, last = run / CONFIG, run / f"{LAST}.ckpt"
     if (run / "model.safetensors").exists():
         raise InputError(f"--run {run}: this run is complete; choose another folder, or delete this one.")
-    if last.exists() and recorded.exists():
-        if recorded.read_text() != config:
-            raise InputError(f"--run {run}: holds an unfinished run of another configuration, see {recorded}.")
-        return last
-    with replacing(recorded) as partial:
-        partial.write_text(config)
-    return None
+    if not last.exists():
+        return None
+    if not recorded.exists() or recorded.read_text() != config:
+        raise InputError(f"--run {run}: holds an unfinished run of another configuration, see {recorded}.")
+    return last
 
 
 def _finish(run: Path, module: KinshipTraining, data: KinshipData) -> None:

@@ -137,33 +137,35 @@ class KinshipTraining(lightning.LightningModule):
             trunk.swin.norm.requires_grad_(False)  # only the identity embedding reads these
             trunk.embedding.requires_grad_(False)
         self.frozen_trunk = trunk is not None and trained_stages == 0
+        if self.frozen_trunk:
+            trunk.eval()  # the engine leaves it so: nothing of it is dropped at random
 
     def on_fit_start(self) -> None:
         """Weigh classes by the training faces, and read a frozen trunk's levels from the cache if there is one."""
         data = self.trainer.datamodule
-        self.class_weights = {
-            name: class_weights(labels, len(self.heads[name].classes)).to(self.device)
-            for name, labels in data.labels(data.train_faces).items()
-        }
+        self.class_weights = {}
+        for name, labels in data.labels(data.train_faces).items():
+            classes = self.heads[name].classes
+            if (labels < 0).all():
+                raise InputError(f"model.heads.{name}: no training face is any of {', '.join(classes)}.")
+            self.class_weights[name] = class_weights(labels, len(classes)).to(self.device)
         if data.cache is not None:
             if not self.frozen_trunk:
                 raise InputError("data.cache keeps the levels of a frozen trunk; it needs model.trained_stages: 0.")
-            self.network.trunk.eval()
             data.cache_inputs(self.network.trunk)
             self.trainer.strategy.barrier()
-
-    def on_train_epoch_start(self) -> None:
-        """Draw what an epoch draws from its number alone, so that a resumed run draws the same."""
-        torch.manual_seed(
-            int(np.random.default_rng([self.trainer.datamodule.seed, self.current_epoch]).integers(2**63))
-        )
-        if self.frozen_trunk:
-            self.network.trunk.eval()
 
     @property
     def progress(self) -> float:
         """Share of training that is done, in [0, 1]."""
-        return self.global_step / self.trainer.estimated_stepping_batches
+        return self.global_step / self.total_steps
+
+    @property
+    def total_steps(self) -> int:
+        """Updates of the whole run. (The engine's own estimate would open the data before a run is restored.)"""
+        per_epoch = math.ceil(self.trainer.datamodule.steps / self.trainer.accumulate_grad_batches)
+        steps = self.trainer.max_epochs * per_epoch
+        return steps if self.trainer.max_steps < 0 else min(steps, self.trainer.max_steps)
 
     def reversal(self) -> dict[str, float]:
         """Lambda of each adversarial head at this step."""
@@ -171,7 +173,11 @@ class KinshipTraining(lightning.LightningModule):
         return {name: head.strength * ramp[head.schedule] for name, head in self.heads.items() if head.adversarial}
 
     def training_step(self, batch: dict[str, Tensor], step: int) -> Tensor:
-        """Sum the weighted losses of a batch, see ``KinBatches``."""
+        """Sum the weighted losses of a batch, see ``KinBatches``.
+
+        What is dropped at random depends on the batch's number, so that a resumed run drops the same.
+        """
+        torch.manual_seed(self.trainer.datamodule.seed + batch["step"] * self.trainer.world_size + self.global_rank)
         outputs = self.network(batch["faces"], self.reversal())
         half = len(batch["type"])
         a = {name: value[:half] for name, value in outputs.items()}
@@ -231,7 +237,7 @@ class KinshipTraining(lightning.LightningModule):
         optimizer = torch.optim.AdamW(
             [{"params": parameters, "lr": rate} for rate, parameters in groups.items()], weight_decay=self.weight_decay
         )
-        steps = self.trainer.estimated_stepping_batches
+        steps = self.total_steps
         rising = max(1, round(self.warmup * steps))
 
         def factor(step: int) -> float:

@@ -6,6 +6,7 @@ The table of commands holds names only; a command's module, and torch with it, i
 from __future__ import annotations
 
 import os
+import re
 import sys
 from argparse import ArgumentError
 from importlib import import_module
@@ -56,9 +57,13 @@ def _describe(program: str, about: str, commands: dict[str, tuple[str, str]]) ->
 
 
 def _call(program: str, place: str, arguments: list[str]) -> int:
-    """Call the function at ``module:function`` with what its signature makes of the arguments."""
+    """Call the function at ``module:function`` with what its signature makes of the arguments.
+
+    ``--two-words`` and ``--two_words`` are the same option.
+    """
     module, function = place.split(":")
     command = getattr(import_module(module), function)
+    arguments = [re.sub(r"^--[^=]+", lambda option: "--" + option[0][2:].replace("-", "_"), it) for it in arguments]
     try:
         if getattr(command, "parses_arguments", False):  # LightningCLI brings its own parser
             command(arguments)

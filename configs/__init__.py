@@ -1,0 +1,1 @@
+"""The experiments. An installed package finds them as ``importlib.resources.files("kinface.configs")``."""

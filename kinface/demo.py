@@ -1,0 +1,70 @@
+"""``kinface demo``: the whole job, from families on disk to a fairness report, where no data is at hand."""
+
+from __future__ import annotations
+
+import shutil
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from swinface.files import InputError
+
+
+def demo(*, out: Path = Path("demo"), families: int = 160, bias: float = 0.7, seed: int = 0) -> None:
+    """Draw synthetic families, train a baseline and an adversarial model, and report for whom each fails.
+
+    Parameters
+    ----------
+    out
+        Folder to write to; an earlier demo there is replaced.
+    families
+        How many to draw.
+    bias
+        How much of the inherited traits noise replaces in faces of the disadvantaged race; the report must find it.
+    seed
+        Of the families, the training and the resamples.
+    """
+    from kinface.fit import fit
+    from kinface.prepare import prepare
+    from kinface.report import report
+    from kinface.score import score
+    from kinface.synthetic import synthesize
+
+    _clear(out)
+    root, tables = out / "families", out / "tables"
+    listed = root / "lists" / "val_choose_kfc.txt"
+    _say(1, "draw families in the layout of FIW, with known genes and a known bias")
+    synthesize(root, families=families, bias=bias, seed=seed)
+    _say(2, "check them and write their tables")
+    prepare(root, out=tables, seed=seed)
+    for step, name in enumerate(("baseline", "adversarial"), start=3):
+        _say(step, f"train the {name} model and score the validation list")
+        run = out / "runs" / name
+        with as_file(files("kinface.configs") / "kinface") as configs:
+            overlays = [f"--config={configs / config}.yaml" for config in (name, "demo")]
+            fit([*overlays, f"--data.root={tables}", f"--run={run}", f"--seed_everything={seed}"])
+        score(root=tables, list=listed, out=run / "scores.parquet", model=run)
+    _say(5, "report for whom they fail")
+    runs = {name: out / "runs" / name for name in ("baseline", "adversarial")}
+    report(
+        runs["adversarial"] / "scores.parquet",
+        threshold_from=runs["adversarial"] / "tune_scores.parquet",
+        compare=runs["baseline"] / "scores.parquet",
+        compare_threshold_from=runs["baseline"] / "tune_scores.parquet",
+        out=out / "report",
+        title="Synthetic families: adversarial model against baseline",
+        seed=seed,
+    )
+    print(f"\nreport: {out / 'report' / 'report.html'}")
+
+
+def _clear(out: Path) -> None:
+    """Remove an earlier demo; refuse any other folder."""
+    if not out.exists() or not any(out.iterdir()):
+        return
+    if not (out / "families" / "truth").is_dir():
+        raise InputError(f"{out}: not empty, and not an earlier demo; choose another folder.")
+    shutil.rmtree(out)
+
+
+def _say(step: int, what: str) -> None:
+    print(f"\n[{step}/5] {what}", flush=True)

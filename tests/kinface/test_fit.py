@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from kinface.fairness import choose_threshold
+from kinface.model import KinFace
+from kinface.pairs import read_pairs
+from swinface.cli import run as run_command
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+EXPERIMENTS = ["baseline", "adversarial", "fair_contrastive", "type"]
+
+
+def kinface(*arguments) -> int:
+    from kinface.cli import COMMANDS
+
+    return run_command("kinface", "", COMMANDS, [str(argument) for argument in arguments])
+
+
+def fit(root: Path, run: Path, *options, config="adversarial") -> int:
+    overlays = ["--config", CONFIGS / "kinface" / f"{config}.yaml", "--config", CONFIGS / "smoke.yaml"]
+    quiet = ["--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu"]
+    return kinface("fit", *overlays, "--data.root", root, "--run", run, *quiet, *options)
+
+
+@pytest.fixture(scope="module")
+def unbroken(synthetic, tmp_path_factory) -> Path:
+    """A run of three epochs without interruption."""
+    run = tmp_path_factory.mktemp("runs") / "unbroken"
+    assert fit(synthetic, run, "--trainer.max_epochs", 3) == 0
+    return run
+
+
+@pytest.mark.parametrize("config", EXPERIMENTS)
+def test_every_experiment_trains_and_leaves_a_model(config, synthetic, tmp_path):
+    assert fit(synthetic, tmp_path / "run", config=config) == 0
+    assert np.isfinite(float(KinFace.from_pretrained(tmp_path / "run").threshold))
+    metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
+    assert list(metrics["epoch"]) == [0, 1]
+    assert metrics["val_auc"].between(0, 1).all()
+    assert {"val_auc_Caucasian", "val_auc_cross-race"} <= set(metrics)
+
+
+def test_every_configuration_is_tried_here():
+    assert {path.stem for path in (CONFIGS / "kinface").glob("*.yaml")} == {*EXPERIMENTS, "demo"}
+
+
+def test_the_adversarial_experiment_is_the_baseline_but_for_its_heads():
+    baseline, adversarial = (
+        yaml.safe_load((CONFIGS / "kinface" / f"{name}.yaml").read_text()) for name in ("baseline", "adversarial")
+    )
+    assert adversarial["model"].pop("heads") != baseline["model"].pop("heads")
+    assert adversarial == baseline
+
+
+def test_the_model_is_that_of_the_best_epoch_of_the_second_half(unbroken):
+    metrics = pd.read_csv(unbroken / "metrics.csv")
+    assert (metrics["selection"][:1] == 0).all()
+    assert (metrics["selection"][1:] == metrics["val_auc"][1:]).all()
+    best = torch.load(unbroken / "best.ckpt", weights_only=True)
+    assert best["epoch"] == metrics["selection"].argmax()
+    model = KinFace.from_pretrained(unbroken)
+    torch.testing.assert_close(model.projection.weight, best["state_dict"]["network.projection.weight"])
+
+
+def test_the_threshold_is_that_of_the_tune_pairs(unbroken):
+    pairs = read_pairs(unbroken / "tune_scores.parquet", scored=True)
+    assert set(pairs["split"]) == {"tune"}
+    assert float(KinFace.from_pretrained(unbroken).threshold) == pytest.approx(choose_threshold(pairs))
+
+
+def test_a_resumed_run_equals_an_unbroken_one(unbroken, synthetic, tmp_path, monkeypatch):
+    from kinface.train import KinshipTraining
+
+    run, step = tmp_path / "run", KinshipTraining.training_step
+
+    def interrupt(module, batch, number):
+        if module.current_epoch == 1 and number == 1:
+            raise KeyboardInterrupt
+        return step(module, batch, number)
+
+    monkeypatch.setattr(KinshipTraining, "training_step", interrupt)
+    with pytest.raises(SystemExit):  # how the engine ends when interrupted
+        fit(synthetic, run, "--trainer.max_epochs", 3)
+    assert not (run / "model.safetensors").exists()
+    monkeypatch.setattr(KinshipTraining, "training_step", step)
+    assert fit(synthetic, run, "--trainer.max_epochs", 3) == 0
+    pd.testing.assert_frame_equal(pd.read_csv(run / "metrics.csv"), pd.read_csv(unbroken / "metrics.csv"))
+    resumed, whole = KinFace.from_pretrained(run).state_dict(), KinFace.from_pretrained(unbroken).state_dict()
+    for name, tensor in whole.items():
+        assert torch.equal(resumed[name], tensor), name
+
+
+def test_a_complete_run_is_not_overwritten(unbroken, synthetic, capsys):
+    before = (unbroken / "model.safetensors").read_bytes()
+    assert fit(synthetic, unbroken, "--trainer.max_epochs", 3) == 2
+    assert "is complete" in capsys.readouterr().err
+    assert (unbroken / "model.safetensors").read_bytes() == before
+
+
+def test_an_unfinished_run_of_another_configuration_is_left_alone(unbroken, synthetic, tmp_path, capsys):
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("config.yaml", "last.ckpt"):
+        (run / name).write_bytes((unbroken / name).read_bytes())
+    assert fit(synthetic, run, "--seed_everything", 5) == 2
+    assert "another configuration" in capsys.readouterr().err
+
+
+def test_another_seed_is_another_run(unbroken, synthetic, tmp_path):
+    assert fit(synthetic, tmp_path / "run", "--trainer.max_epochs", 3, "--seed_everything", 5) == 0
+    assert not pd.read_csv(tmp_path / "run" / "metrics.csv").equals(pd.read_csv(unbroken / "metrics.csv"))
+
+
+def test_a_frozen_trunk_reads_the_cache_and_learns_the_same(synthetic, tmp_path):
+    frozen = ["--model.trained_stages", 0, "--data.augment", "false"]
+    assert fit(synthetic, tmp_path / "a", *frozen) == 0
+    assert fit(synthetic, tmp_path / "b", *frozen, "--data.cache", tmp_path / "cache") == 0
+    made = sorted((tmp_path / "cache").iterdir())
+    assert len(made) == 2
+    assert fit(synthetic, tmp_path / "c", *frozen, "--data.cache", tmp_path / "cache") == 0
+    assert sorted((tmp_path / "cache").iterdir()) == made
+    a, b, c = (pd.read_csv(tmp_path / name / "metrics.csv")["train_verification"] for name in "abc")
+    np.testing.assert_allclose(a, b, rtol=1e-2)  # the cache holds half precision
+    np.testing.assert_array_equal(b, c)
+
+
+def test_embeddings_take_the_place_of_images(synthetic, tmp_path):
+    faces = pd.read_parquet(synthetic / "faces.parquet")["face"].to_numpy(str)
+    table = tmp_path / "table.npz"
+    np.savez(table, face=faces, embedding=np.random.default_rng(0).normal(size=(len(faces), 12)).astype(np.float16))
+    assert fit(synthetic, tmp_path / "run", "--data.embeddings", table) == 0
+    assert KinFace.from_pretrained(tmp_path / "run").embedding_size == 12
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--model.learning_rat", "1"], "--model.learning_rat"),
+        (["--model.heads", "{race: {classes: [a], strenght: 1}}"], "strenght"),
+        (["--model.heads", "{shoe: {classes: [a, b]}}"], "shoe"),
+        (["--model.heads", "{race: {classes: [Martian, Venusian]}}"], "Martian"),
+        (["--data.embeddings", "nowhere.npz"], "nowhere.npz"),
+        (["--model.swinface", "nowhere"], "nowhere"),
+        (["--data.cache", "cache", "--data.augment", "false"], "trained_stages"),
+        (["--trainer.max_epochs", "many"], "max_epochs"),
+    ],
+)
+def test_bad_options_are_named_and_nothing_is_left(options, named, synthetic, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert fit(synthetic, tmp_path / "run", *options) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("kinface fit: error: ")
+    assert named in error
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_root_is_named(tmp_path, capsys):
+    assert fit(tmp_path / "nowhere", tmp_path / "run") == 2
+    assert "nowhere" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unreadable_image_is_named(synthetic, tmp_path, capsys):
+    root = synthetic.parent / "families"  # not prepared: the planted unreadable images are still there
+    assert fit(root, tmp_path / "run") == 2
+    assert "not a readable image" in capsys.readouterr().err
