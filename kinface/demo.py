@@ -6,10 +6,18 @@ import shutil
 from importlib.resources import as_file, files
 from pathlib import Path
 
+import pandas as pd
+
+from kinface.pedigree import DISADVANTAGED
+from kinface.prepare import prepare
+from kinface.report import report
+from kinface.synthetic import synthesize
 from swinface.files import InputError
 
 
-def demo(*, out: Path = Path("demo"), families: int = 160, bias: float = 0.7, seed: int = 0) -> None:
+def demo(
+    *, out: Path = Path("demo"), families: int = 200, appearance: float = 0.4, bias: float = 0.9, seed: int = 0
+) -> None:
     """Draw synthetic families, train a baseline and an adversarial model, and report for whom each fails.
 
     Parameters
@@ -18,24 +26,23 @@ def demo(*, out: Path = Path("demo"), families: int = 160, bias: float = 0.7, se
         Folder to write to; an earlier demo there is replaced.
     families
         How many to draw.
+    appearance
+        How plainly race and gender show in a face, from 0 to 1.
     bias
         How much of the inherited traits noise replaces in faces of the disadvantaged race; the report must find it.
     seed
         Of the families, the training and the resamples.
     """
-    from kinface.fit import fit
-    from kinface.prepare import prepare
-    from kinface.report import report
-    from kinface.score import score
-    from kinface.synthetic import synthesize
-
     _clear(out)
     root, tables = out / "families", out / "tables"
     listed = root / "lists" / "val_choose_kfc.txt"
     _say(1, "draw families in the layout of FIW, with known genes and a known bias")
-    synthesize(root, families=families, bias=bias, seed=seed)
+    synthesize(root, families=families, appearance=appearance, bias=bias, seed=seed)
     _say(2, "check them and write their tables")
     prepare(root, out=tables, seed=seed)
+    from kinface.fit import fit  # torch takes seconds to import; by now the work is seen to go on
+    from kinface.score import score
+
     for step, name in enumerate(("baseline", "adversarial"), start=3):
         _say(step, f"train the {name} model and score the validation list")
         run = out / "runs" / name
@@ -54,6 +61,10 @@ def demo(*, out: Path = Path("demo"), families: int = 160, bias: float = 0.7, se
         title="Synthetic families: adversarial model against baseline",
         seed=seed,
     )
+    groups = pd.read_csv(out / "report" / "groups.csv")
+    print(f"\nplanted: faces of {DISADVANTAGED} people show less of what their family shares; found, AUC by race:")
+    for race in groups[groups["grouping"] == "race"].itertuples():
+        print(f"  {race.group:<11} {race.auc:.3f}  [{race.auc_low:.3f}, {race.auc_high:.3f}]  {race.families} families")
     print(f"\nreport: {out / 'report' / 'report.html'}")
 
 

@@ -137,7 +137,5 @@ def cache_levels(trunk: Trunk, images: Tensor, folder: Path) -> Tensor:
 
 def write_embeddings(path: Path, faces: Sequence[str], embeddings: np.ndarray) -> None:
     """Write a table that ``Embeddings`` reads, (N, D) float32."""
-    if path.suffix != ".npz":
-        raise InputError(f"--out {path}: name a file that ends in .npz.")
     with replacing(path) as partial:
         np.savez(partial, face=np.asarray(faces, dtype=str), embedding=embeddings.astype(np.float32))

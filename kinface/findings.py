@@ -9,12 +9,12 @@ from kinface.fairness import Audit
 from kinface.groups import compared_groups
 from kinface.resampling import percentile_interval
 
-GAPS = {"accuracy gap": "accuracy", "TPR gap": "tpr", "FMR gap": "fmr"}
+GAPS = {"accuracy gap": "accuracy", "TPR gap": "tpr", "FMR gap": "fmr", "AUC gap": "auc"}
 UNEQUAL_PREVALENCE = 0.05  # shares of kin pairs that differ by more make accuracies of groups hard to compare
 
 
 def find_gaps(audit: Audit) -> pd.DataFrame:
-    """The largest gap between two groups of each grouping in accuracy, TPR and FMR.
+    """The largest gap between two groups of each grouping in accuracy, TPR, FMR and AUC.
 
     Returns
     -------

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from swinface.files import InputError, replacing
+from swinface.files import InputError, check_ending, replacing
 
 if TYPE_CHECKING:
     from kinface.families import Families
@@ -84,6 +84,7 @@ COLUMNS: dict[str, str] = {
     "list": "name of the list the pair came from",
     "score": "the model's score, higher for kin; missing until scored",
 }
+PAIRS_ENDINGS = (".parquet", ".csv")
 REQUIRED_VALUES = ("face_a", "face_b", "person_a", "person_b", "family_a", "family_b")
 TEXT_COLUMNS = tuple(column for column in COLUMNS if column not in ("kin", "score"))
 
@@ -171,8 +172,7 @@ def read_pairs(path: str | Path, scored: bool = False) -> pd.DataFrame:
 def write_pairs(pairs: pd.DataFrame, path: str | Path) -> None:
     """Check a pairs table and write it, whole or not at all, to a .parquet or .csv file."""
     path = Path(path)
-    if path.suffix not in (".parquet", ".csv"):
-        raise InputError(f"{path}: a pairs table is written to a .parquet or .csv file.")
+    check_ending(path, PAIRS_ENDINGS, "a pairs table")
     pairs = check_pairs(pairs, str(path))
     with replacing(path) as partial:
         if path.suffix == ".parquet":

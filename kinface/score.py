@@ -12,8 +12,8 @@ from tqdm import tqdm
 from kinface.faces import BATCH, Embeddings, read_faces, write_embeddings
 from kinface.fiw import read_families, read_list
 from kinface.model import KinFace
-from kinface.pairs import score_pairs, write_pairs
-from swinface.files import InputError
+from kinface.pairs import PAIRS_ENDINGS, score_pairs, write_pairs
+from swinface.files import InputError, check_ending
 
 
 def embed_faces(model: KinFace, root: Path, faces: Sequence[str], inputs: Embeddings | None = None) -> np.ndarray:
@@ -67,6 +67,7 @@ def embed(*, model: Path, root: Path, out: Path, inputs: Path | None = None) -> 
     inputs
         Table of the embeddings that a model without trunk reads.
     """
+    check_ending(out, [".npz"], "a table of embeddings")
     families = read_families(root)
     faces = list(families.faces["face"])
     embedding = embed_faces(_load(model), families.root, faces, None if inputs is None else Embeddings(inputs))
@@ -107,6 +108,7 @@ def score(
         raise InputError("score with one of --model and --embeddings.")
     if embeddings is not None and inputs is not None:
         raise InputError("--inputs are for a --model; leave them out with --embeddings.")
+    check_ending(out, PAIRS_ENDINGS, "a pairs table")
     families = read_families(root)
     pairs = read_list(list, families, swap_grandparents=swap_grandparents)
     faces = sorted({*pairs["face_a"], *pairs["face_b"]})

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -72,6 +72,12 @@ def _partial_folder(path: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_ending(path: str | os.PathLike, endings: Sequence[str], what: str) -> None:
+    """Refuse an output whose name does not end as its format does, before any work is done for it."""
+    if Path(path).suffix not in endings:
+        raise InputError(f"{path}: {what} is written to a file that ends in {' or '.join(endings)}.")
 
 
 def inside(root: str | os.PathLike, relative: str, where: str) -> Path:
