@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from kinface.synthetic import synthesize
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -27,3 +29,11 @@ def shared_parity() -> Path:
     """Folder with what the authors' own SwinFace answers on made-up weights."""
     data = os.environ.get("KINFACE_DATA")
     return _folder(Path(data).parent / "parity" if data else SHARED / "parity", "parity kit")
+
+
+@pytest.fixture(scope="session")
+def synthetic_families(tmp_path_factory) -> Path:
+    """24 synthetic families in the layout of FIW."""
+    root = tmp_path_factory.mktemp("synthetic") / "families"
+    synthesize(root, families=24, photos=2.0, seed=1)
+    return root

@@ -12,7 +12,6 @@ from PIL import Image
 
 from kinface.pairs import TYPES, check_pairs
 from kinface.prepare import prepare
-from kinface.synthetic import synthesize
 
 # Father, mother, daughter, son.
 FAMILY = """MID,1,2,3,4,Name,Gender
@@ -104,9 +103,8 @@ def draw_scored() -> Callable:
 
 
 @pytest.fixture(scope="session")
-def synthetic(tmp_path_factory) -> Path:
-    """Tables of 24 synthetic families, as ``kinface prepare`` writes them; the images lie beside."""
-    folder = tmp_path_factory.mktemp("synthetic")
-    synthesize(folder / "families", families=24, photos=2.0, seed=1)
-    prepare(folder / "families", out=folder / "tables", tune=0.3)
-    return folder / "tables"
+def synthetic(synthetic_families) -> Path:
+    """Tables of the synthetic families, as ``kinface prepare`` writes them; the images lie beside."""
+    tables = synthetic_families.parent / "tables"
+    prepare(synthetic_families, out=tables, tune=0.3)
+    return tables
