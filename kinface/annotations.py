@@ -15,17 +15,16 @@ import numpy as np
 import pandas as pd
 
 from kinface.matrices import GENDERS, Problem
+from kinface.pairs import RACES
 from swinface.files import InputError
 
 ATTRIBUTES = ("race", "age", "gender")
 SOURCES = {"self": "self-described", "human": "human annotated"}  # in order of trust; then come predictions
 PREDICTED = "predicted by "
-# The four classes of KFC and RFW, and what the public predictors and KFC's lists call them.
-RACES = {
-    **dict.fromkeys(("african", "black", "aa"), "African"),
-    **dict.fromkeys(("asian", "a"), "Asian"),
-    **dict.fromkeys(("caucasian", "white", "middle eastern", "latino hispanic", "c"), "Caucasian"),
-    **dict.fromkeys(("indian", "i"), "Indian"),
+# The four races by their names, by KFC's codes and by what public predictors call them.
+RACE_NAMES = {
+    **{name.lower(): race for race, code in RACES.items() for name in (race, code)},
+    **{"black": "African", "white": "Caucasian", "middle eastern": "Caucasian", "latino hispanic": "Caucasian"},
 }
 UNKNOWN = ("", "nan", "none", "unk", "unknown")
 
@@ -108,7 +107,7 @@ def _read_values(texts: pd.Series, attribute: str, file: str, problems: list[Pro
         values = pd.to_numeric(texts, errors="coerce")
         values = values.where(values.between(0, 130))
     else:
-        values = texts.map(RACES if attribute == "race" else GENDERS).astype(object)
+        values = texts.map(RACE_NAMES if attribute == "race" else GENDERS).astype(object)
         values = values.where(values.notna(), None)
     unknown = texts[values.isna() & ~texts.isin(UNKNOWN)]
     for text, count in unknown.value_counts().items():

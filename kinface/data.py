@@ -77,6 +77,7 @@ class KinBatches(Dataset):
             for _, family in usable.groupby("family", sort=True)
         ]
         self.batch_size = min(batch_size, len(self.families) // processes)
+        self.face_count = len(faces)
         if self.batch_size < 2:
             raise InputError(f"{len(self.families)} families with kin pairs are too few to train on; 2 is the least.")
 
@@ -97,6 +98,14 @@ class KinBatches(Dataset):
                 faces = torch.stack([AUGMENTATION(face) for face in faces])
         labels = {name: values[rows] for name, values in self.labels.items()}
         return {"faces": faces, "type": torch.from_numpy(kind), "step": step, **labels}
+
+    def expect_faces(self) -> Tensor:
+        """(N,) how often each face is drawn, as a share of all draws."""
+        shares = np.zeros(self.face_count)
+        for relations in self.families:
+            for rows in (side for *sides, _ in relations for side in sides):
+                shares[rows] += 1 / (2 * len(self.families) * len(relations) * len(rows))
+        return torch.from_numpy(shares)
 
     @staticmethod
     def _draw_pair(relations: list, random: np.random.Generator) -> tuple[int, int, int]:
@@ -147,7 +156,8 @@ class KinshipData(lightning.LightningDataModule):
     cache
         Folder that keeps the levels of a frozen trunk, so that each face goes through it once, not once per epoch.
     seed
-        Draws batches and tune pairs; set from ``seed_everything``.
+        Draws the batches; set from ``seed_everything``. The split and the tune pairs do not depend on it, so that runs
+        that differ by their seed are measured on the same pairs.
     """
 
     def __init__(
@@ -177,8 +187,8 @@ class KinshipData(lightning.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Read families, decode every face that is used once, and draw the tune pairs."""
-        self.families = read_families(self.root, seed=self.seed)
-        self.tune_pairs = sample_pairs(self.families, "tune", seed=self.seed)
+        self.families = read_families(self.root)
+        self.tune_pairs = sample_pairs(self.families, "tune")
         faces = self.families.faces
         paired = faces["face"].isin({*self.tune_pairs["face_a"], *self.tune_pairs["face_b"]})
         self.tune_faces = faces[paired].reset_index(drop=True)

@@ -117,9 +117,10 @@ def cache_levels(trunk: Trunk, images: Tensor, folder: Path) -> Tensor:
     Tensor
         (N, sum(trunk.channels), 7, 7), float16, mapped from the file.
     """
-    digest = hashlib.sha256(images.numpy().tobytes())
+    digest = hashlib.sha256(images.numpy())
     for name, tensor in trunk.state_dict().items():
-        digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+        digest.update(name.encode())
+        digest.update(tensor.cpu().contiguous().numpy())
     path = folder / f"levels-{digest.hexdigest()[:16]}.npy"
     if not path.exists():
         device = next(trunk.parameters()).device

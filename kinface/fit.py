@@ -21,7 +21,7 @@ from sklearn.metrics import roc_auc_score
 from kinface.data import KinshipData
 from kinface.fairness import choose_threshold
 from kinface.pairs import write_pairs
-from kinface.train import KinshipTraining
+from kinface.train import NOT_SETTLED, KinshipTraining
 from swinface.files import InputError, replacing, replacing_folder
 
 
@@ -65,6 +65,10 @@ class KinshipCLI(LightningCLI):
 
     def instantiate_trainer(self, **options: Any) -> lightning.Trainer:
         """Add what writes the run's folder to the callbacks of the configuration."""
+        if self.config["trainer"]["fast_dev_run"]:
+            raise InputError("trainer.fast_dev_run leaves no model; for a quick try add --config configs/smoke.yaml.")
+        if self.config["trainer"]["max_epochs"] in (None, -1) and self.config["trainer"]["max_steps"] == -1:
+            raise InputError("give trainer.max_epochs or trainer.max_steps: schedules need an end.")
         run = Path(self.config["run"])
         callbacks = [
             *(self.config_init["trainer"].get("callbacks") or []),
@@ -123,7 +127,10 @@ def fit(arguments: list[str]) -> None:
     )
     run = Path(cli.config["run"])
     last = _find_last(run, cli.parser.dump(cli.config, skip_link_targets=True))
-    cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=last, weights_only=True)
+    try:
+        cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=last, weights_only=True)
+    except SystemExit:  # how the engine ends when interrupted
+        raise KeyboardInterrupt("the same command goes on from the last finished epoch") from None
     if cli.trainer.is_global_zero:
         _finish(run, cli.model, cli.datamodule)
 
@@ -146,10 +153,13 @@ def _find_last(run: Path, config: str) -> Path | None:
 def _finish(run: Path, module: KinshipTraining, data: KinshipData) -> None:
     """Write the model of the best epoch with its threshold, and the pairs the threshold comes from."""
     checkpoint = torch.load(run / f"{BEST}.ckpt", map_location="cpu", weights_only=True)
+    if checkpoint["callbacks"][RunFolder.__qualname__]["rows"][-1]["selection"] == NOT_SETTLED:
+        raise InputError(f"--run {run}: ended before half of its training, so no epoch was selected; run it again.")
     module.load_state_dict(checkpoint["state_dict"])
-    network = module.network.cpu().eval()
+    network = module.network.eval()
     with torch.inference_mode():
-        embedding = torch.cat([network(faces)["embedding"] for faces in data.val_dataloader()])
+        faces = (part.to(module.device) for part in data.val_dataloader())
+        embedding = torch.cat([network(part)["embedding"].cpu() for part in faces])
     pairs = data.score_tune_pairs(embedding)
     network.threshold.fill_(choose_threshold(pairs))
     write_pairs(pairs, run / "tune_scores.parquet")

@@ -17,13 +17,13 @@ import pandas as pd
 from kinface.annotations import describe_people, read_annotations
 from kinface.families import DATASET, TABLES, Families, conform, read_tables
 from kinface.matrices import GENERATION_GAP, Problem, read_matrix
-from kinface.pairs import TYPES, describe_pairs
+from kinface.pairs import RACES, TYPES, describe_pairs
 from swinface.files import InputError, inside
 
 PARTITIONS = {"Train": "train", "Validation": "val", "Test": "test"}
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png")
 OFFICIAL_GRANDPARENTS = {"gmgs": "gfgd", "gfgd": "gmgs", "gfgs": "gmgd", "gmgd": "gfgs"}
-KFC_RACES = {"AA": "African", "A": "Asian", "C": "Caucasian", "I": "Indian"}
+KFC_RACES = {code: race for race, code in RACES.items()}
 
 
 def read_families(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pandas as pd
-from fairlearn.metrics import MetricFrame
+from fairlearn.metrics import MetricFrame, selection_rate
 from sklearn.metrics import accuracy_score, recall_score, roc_auc_score, roc_curve
 
 from kinface.pairs import TYPES, gender_pair, generation_gap, race_crossing, race_group
@@ -22,14 +23,43 @@ GROUPINGS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
     "race and gender": lambda pairs: race_group(pairs) + " " + gender_pair(pairs),
 }
 GROUP_ORDER = (*TYPES, "mm", "mf", "ff", *GENERATIONS.values(), "same-race")  # others by name, cross-race last
-
-FARS = {"tar_at_1e-1": 1e-1, "tar_at_1e-2": 1e-2, "tar_at_1e-3": 1e-3}
-METRICS = ("accuracy", "tpr", "fmr", "fnmr", "positive_rate", "auc", *FARS)
 COUNTS = ("pairs", "kin", "non_kin", "families", "kin_families", "non_kin_families")
 
 FALSE_ACCEPTS = 10  # a TAR at FAR is given where the group's non-kin pairs allow this many false accepts
 FEWEST_FAMILIES = 5  # an interval from fewer families would be too narrow to be believed
 FEWEST_PAIRS = 30  # pairs of each kind that a group needs to be compared with others
+
+
+def _true_positive_rate(kin: np.ndarray, accepted: np.ndarray, sample_weight: np.ndarray) -> float:
+    return recall_score(kin, accepted, sample_weight=sample_weight, zero_division=np.nan)
+
+
+def _false_match_rate(kin: np.ndarray, accepted: np.ndarray, sample_weight: np.ndarray) -> float:
+    return recall_score(1 - kin, accepted, sample_weight=sample_weight, zero_division=np.nan)
+
+
+def _area_under_curve(kin: np.ndarray, score: np.ndarray) -> float:
+    return roc_auc_score(kin, score) if 0 < kin.mean() < 1 else np.nan
+
+
+def _true_accept_rate(kin: np.ndarray, score: np.ndarray, far: float) -> float:
+    """The largest of any threshold whose false accept rate is at most ``far``."""
+    if not 0 < kin.mean() < 1 or far * (kin == 0).sum() < FALSE_ACCEPTS:
+        return np.nan
+    fmr, tpr, _ = roc_curve(kin, score, drop_intermediate=False)
+    return tpr[fmr <= far].max()
+
+
+# What each metric takes beside the truth; not a number, never zero, where a group lacks the pairs it rests on.
+OF_DECISIONS = {
+    "accuracy": accuracy_score,
+    "tpr": _true_positive_rate,
+    "fmr": _false_match_rate,
+    "positive_rate": selection_rate,
+}
+FARS = {"tar_at_1e-1": 1e-1, "tar_at_1e-2": 1e-2, "tar_at_1e-3": 1e-3}
+OF_SCORES = {"auc": _area_under_curve} | {name: partial(_true_accept_rate, far=far) for name, far in FARS.items()}
+METRICS = ("accuracy", "tpr", "fmr", "fnmr", "positive_rate", "auc", *FARS)
 
 
 def label_groups(pairs: pd.DataFrame) -> pd.DataFrame:
@@ -82,43 +112,49 @@ def _measure(pairs: pd.DataFrame, label: pd.Series, threshold: float) -> pd.Data
         "non_kin_families": _count_families(pairs[~kin], label[~kin]),
     }
     table = pd.DataFrame(counts, columns=COUNTS).reindex(label.cat.categories).fillna(0).astype(int)
-    # One function for all metrics: MetricFrame copies the pairs once per function and group.
-    values = MetricFrame(
-        metrics=lambda kin, score: _point_metrics(kin, score, threshold),
-        y_true=kin[known].astype(int),
-        y_pred=pairs.loc[known, "score"],
-        sensitive_features=label[known].astype(str).to_numpy(),
-    ).by_group
-    table = table.join(pd.DataFrame(values.tolist(), index=values.index, columns=METRICS))
-    for name, far in FARS.items():
-        table[name] = table[name].where(far * table["non_kin"] >= FALSE_ACCEPTS)
-    table = table.rename_axis("group").reset_index()
+    for values in (
+        _measure_decisions(label, kin, pairs["score"] >= threshold),
+        _measure_scores(label, kin, pairs["score"]),
+    ):
+        table = table.join(values)
+    table["fnmr"] = 1 - table["tpr"]
+    table = table[[*COUNTS, *METRICS]].rename_axis("group").reset_index()
     table.insert(0, "grouping", label.name)
     return table
+
+
+def _measure_decisions(label: pd.Series, kin: pd.Series, accepted: pd.Series) -> pd.DataFrame:
+    """Metrics of accepting and rejecting; like pairs of a group are one row, weighted by their number."""
+    outcomes = (
+        pd.DataFrame({"group": label, "kin": kin, "accepted": accepted})
+        .groupby(["group", "kin", "accepted"], observed=True)
+        .size()
+        .reset_index(name="number")
+    )
+    return MetricFrame(
+        metrics=OF_DECISIONS,
+        y_true=outcomes["kin"].astype(int),
+        y_pred=outcomes["accepted"].astype(int),
+        sensitive_features=outcomes["group"].astype(str).to_numpy(),
+        sample_params={name: {"sample_weight": outcomes["number"]} for name in OF_DECISIONS},
+    ).by_group
+
+
+def _measure_scores(label: pd.Series, kin: pd.Series, score: pd.Series) -> pd.DataFrame:
+    """Metrics of every threshold."""
+    known = label.notna()
+    return MetricFrame(
+        metrics=OF_SCORES,
+        y_true=kin[known].astype(int),
+        y_pred=score[known],
+        sensitive_features=label[known].astype(str).to_numpy(),
+    ).by_group
 
 
 def _count_families(pairs: pd.DataFrame, label: pd.Series) -> pd.Series:
     """Distinct families of each group; a pair of two families counts for both."""
     families = pd.concat([pairs["family_a"], pairs["family_b"]])
     return families.groupby(pd.concat([label, label]), observed=True).nunique()
-
-
-def _point_metrics(kin: np.ndarray, score: np.ndarray, threshold: float) -> dict[str, float]:
-    """Metrics of one group; left out, never zero, where the group lacks the pairs they rest on."""
-    accepted = (score >= threshold).astype(int)
-    tpr = recall_score(kin, accepted, zero_division=np.nan)
-    metrics = {
-        "accuracy": accuracy_score(kin, accepted),
-        "tpr": tpr,
-        "fmr": recall_score(1 - kin, accepted, zero_division=np.nan),
-        "fnmr": 1 - tpr,
-        "positive_rate": accepted.mean(),
-    }
-    if 0 < kin.mean() < 1:
-        fmr_curve, tpr_curve, _ = roc_curve(kin, score, drop_intermediate=False)
-        metrics["auc"] = roc_auc_score(kin, score)
-        metrics |= {name: tpr_curve[fmr_curve <= far].max() for name, far in FARS.items()}
-    return metrics
 
 
 def _reason_not_to_compare(group: tuple) -> str | None:

@@ -44,14 +44,14 @@ def reversal_warmup(progress: float) -> float:
 
 
 class VerificationLoss(nn.Module, ABC):
-    """A loss over B kin pairs of B different families.
+    """A loss over B kin pairs of B different families."""
 
-    ``forward(a, b)`` takes the model's outputs of both sides, dicts with ``features`` (B, W) and unit-length
-    ``embedding`` (B, D), and returns a scalar.
-    """
+    def fit_to(self, width: int) -> None:
+        """Make what depends on the model's width W; called once, before the first batch."""
 
     @abstractmethod
-    def forward(self, a: dict[str, Tensor], b: dict[str, Tensor]) -> Tensor: ...
+    def forward(self, a: dict[str, Tensor], b: dict[str, Tensor]) -> Tensor:
+        """Scalar loss of the two sides' outputs: ``features`` (B, W) and ``embedding`` (B, D) of unit length."""
 
 
 class SupervisedContrastive(VerificationLoss):
@@ -69,7 +69,7 @@ class SupervisedContrastive(VerificationLoss):
 
     def forward(self, a: dict[str, Tensor], b: dict[str, Tensor]) -> Tensor:
         pair = torch.arange(len(a["embedding"]), device=a["embedding"].device).repeat(2)
-        return self.loss(torch.cat([a["embedding"], b["embedding"]]).float(), pair)
+        return self.loss(torch.cat([a["embedding"], b["embedding"]]), pair)
 
 
 class FairContrastive(VerificationLoss):
@@ -90,18 +90,18 @@ class FairContrastive(VerificationLoss):
     ----------
     temperature
         t above.
-    width
-        W, the model's width.
     """
 
-    def __init__(self, temperature: float = 0.08, width: int = 512) -> None:
+    def __init__(self, temperature: float = 0.08) -> None:
         super().__init__()
         self.temperature = temperature
+
+    def fit_to(self, width: int) -> None:
         self.debias = nn.Linear(width, width)
 
     def margins(self, features: Tensor) -> Tensor:
         """m_i for (N, W) features, as (N,)."""
-        projected = self.debias(features).float()
+        projected = self.debias(features)
         gram = projected @ projected.T  # D is affine: D f_ij = (D f_i + D f_j) / 2, so products suffice
         norm = gram.diagonal()
         product = (norm[:, None] + gram) / 2  # [i, j]: <D f_i, D f_ij>
@@ -110,7 +110,7 @@ class FairContrastive(VerificationLoss):
         return (squared - squared.T).mean(dim=1)
 
     def forward(self, a: dict[str, Tensor], b: dict[str, Tensor]) -> Tensor:
-        embedding = torch.cat([a["embedding"], b["embedding"]]).float()
+        embedding = torch.cat([a["embedding"], b["embedding"]])
         count = len(embedding)
         positive = torch.arange(count, device=embedding.device).roll(count // 2)
         margin = self.margins(torch.cat([a["features"], b["features"]]))

@@ -10,14 +10,15 @@ into whatever of the trunk is trained.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinface.losses import reverse_gradient
-from kinface.pairs import TYPES
+from kinface.pairs import TYPES, find_rows
 from swinface.files import InputError
 from swinface.model import MultiLevelChannelAttention, Trunk, normalise
 from swinface.pretrained import Pretrained
@@ -68,6 +69,8 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
         D, the size of the embedding that is scored.
     heads
         Attribute name to its class names; each head is an MLP on the features.
+    types
+        Whether there is a head for the kinship type of a pair.
 
     Attributes
     ----------
@@ -82,6 +85,7 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
         width: int = 512,
         size: int = 256,
         heads: dict[str, list[str]] | None = None,
+        types: bool = False,
     ) -> None:
         super().__init__()
         if (trunk is None) == (embedding_size is None):
@@ -93,7 +97,7 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
         else:
             self.neck = nn.Sequential(nn.Linear(embedding_size, width), nn.BatchNorm1d(width), nn.ReLU())
         self.projection = nn.Linear(width, size)
-        self.types = TypeHead(size)
+        self.types = TypeHead(size) if types else None
         self.heads = nn.ModuleDict(
             {
                 name: nn.Sequential(
@@ -132,3 +136,23 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
             strength = (reversal or {}).get(name)
             outputs[name] = head(features if strength is None else reverse_gradient(features, strength))
         return outputs
+
+
+def predict_types(model: KinFace, pairs: pd.DataFrame, faces: Sequence[str], embedding: Tensor) -> Tensor:
+    """The likeliest type of each pair.
+
+    Parameters
+    ----------
+    model
+        With a type head.
+    faces, embedding
+        (N,) paths and their (N, D) embeddings by the model; every face of the pairs is among them.
+
+    Returns
+    -------
+    Tensor
+        (pairs,) places in ``TYPES``; ``len(TYPES)`` stands for unrelated.
+    """
+    a, b = (embedding[torch.from_numpy(rows)].to(model.threshold.device) for rows in find_rows(pairs, faces))
+    with torch.inference_mode():
+        return model.types(a, b).argmax(dim=1).cpu()

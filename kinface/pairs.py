@@ -65,6 +65,8 @@ ROLE_GENDER = {
     "b": {code: kin_type.gender_b for code, kin_type in TYPES.items() if kin_type.relation == "parent"},
 }
 
+RACES = {"African": "AA", "Asian": "A", "Caucasian": "C", "Indian": "I"}  # name to KFC's code
+
 COLUMNS: dict[str, str] = {
     "face_a": "path of the first image below the data root",
     "face_b": "path of the second image",
@@ -312,6 +314,12 @@ def _draw_partners(families: np.ndarray, generator: np.random.Generator) -> np.n
     return partners
 
 
+def find_rows(pairs: pd.DataFrame, faces: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """(pairs,) places in ``faces`` of the first and of the second face of each pair."""
+    index = pd.Index(faces)
+    return index.get_indexer(pairs["face_a"]), index.get_indexer(pairs["face_b"])
+
+
 def score_pairs(pairs: pd.DataFrame, faces: Sequence[str], embedding: np.ndarray) -> pd.DataFrame:
     """Score each pair by the cosine of its faces' embeddings.
 
@@ -320,9 +328,17 @@ def score_pairs(pairs: pd.DataFrame, faces: Sequence[str], embedding: np.ndarray
     faces
         (N,) paths; every face of the pairs is among them.
     embedding
-        (N, D), a row per face, of any length but zero.
+        (N, D), a row per face.
+
+    Raises
+    ------
+    InputError
+        An embedding has no direction: its length is zero or not finite.
     """
-    rows = pd.Series(np.arange(len(faces)), index=faces)
-    unit = embedding / np.linalg.norm(embedding, axis=1, keepdims=True)
-    a, b = (unit[rows.loc[pairs[side]]] for side in ("face_a", "face_b"))
+    length = np.linalg.norm(embedding, axis=1, keepdims=True)
+    lost = ~np.isfinite(length) | (length == 0)
+    if lost.any():
+        face = list(faces)[int(lost.argmax())]
+        raise InputError(f"the embedding of {face} has no direction (length {float(length[lost][0])}); embed it again.")
+    a, b = (embedding[rows] / length[rows] for rows in find_rows(pairs, faces))
     return pairs.assign(score=np.einsum("nd,nd->n", a, b).astype(np.float64))

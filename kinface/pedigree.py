@@ -24,11 +24,11 @@ import numpy as np
 
 from kinface.drawing import TRAITS
 from kinface.matrices import RELATIONS
+from kinface.pairs import RACES
 
 CODES = {name: code for code, name in RELATIONS.items()}  # of the cells of mid.csv
 LOCI = 4
 HERITABILITY = 0.9
-RACES = ("African", "Asian", "Caucasian", "Indian")
 DISADVANTAGED = "African"
 MARRIES_ACROSS_RACES = 0.1  # of those who marry in
 MARRIES = 0.45  # of children; the first of a generation always does, so that families reach their last generation
@@ -66,7 +66,7 @@ class Person:
 
     @property
     def race(self) -> str:
-        return RACES[int(self.ancestry.argmax())]
+        return list(RACES)[int(self.ancestry.argmax())]
 
     @property
     def genes(self) -> np.ndarray:

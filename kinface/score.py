@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from kinface.faces import BATCH, Embeddings, read_faces, write_embeddings
 from kinface.fiw import read_families, read_list
-from kinface.model import KinFace
-from kinface.pairs import PAIRS_ENDINGS, score_pairs, write_pairs
+from kinface.model import KinFace, predict_types
+from kinface.pairs import PAIRS_ENDINGS, TYPES, score_pairs, write_pairs
 from swinface.files import InputError, check_ending
 
 
@@ -94,7 +94,8 @@ def score(
     list
         Pairs in RFIW's form (index path1 path2 type kin) or KFC's (path1 path2 type kin race).
     out
-        The pairs table to write, .parquet or .csv, a row per line of the list, in its order.
+        The pairs table to write, .parquet or .csv, a row per line of the list, in its order; with
+        ``type_predicted`` where the model was trained on types.
     model
         Folder of a trained model.
     inputs
@@ -112,11 +113,16 @@ def score(
     families = read_families(root)
     pairs = read_list(list, families, swap_grandparents=swap_grandparents)
     faces = sorted({*pairs["face_a"], *pairs["face_b"]})
-    if embeddings is not None:
+    network = None if model is None else _load(model)
+    if network is None:
         embedding = Embeddings(embeddings)[faces].numpy()
     else:
-        embedding = embed_faces(_load(model), families.root, faces, None if inputs is None else Embeddings(inputs))
-    write_pairs(score_pairs(pairs, faces, embedding), out)
+        embedding = embed_faces(network, families.root, faces, None if inputs is None else Embeddings(inputs))
+    pairs = score_pairs(pairs, faces, embedding)
+    if network is not None and network.types is not None:
+        predicted = predict_types(network, pairs, faces, torch.from_numpy(embedding))
+        pairs["type_predicted"] = np.array([*TYPES, "unrelated"])[predicted]
+    write_pairs(pairs, out)
     print(f"{len(pairs)} pairs, {len(faces)} faces: {out}")
 
 

@@ -26,7 +26,8 @@ import pandas as pd
 
 from kinface.drawing import STYLE, TRAITS, Look, draw_face
 from kinface.matrices import RELATIONS, TYPE_OF
-from kinface.pedigree import CODES, EXTRA_CHILDREN, RACES, Person, grow_pedigree, relate
+from kinface.pairs import RACES
+from kinface.pedigree import CODES, EXTRA_CHILDREN, Person, grow_pedigree, relate
 from swinface.files import InputError, replacing_folder
 
 # The races of every ten families of a split, in order: unequal shares, the same in training and validation.
@@ -57,7 +58,6 @@ PREDICTED_RACES = {
     "Caucasian": {"white": 0.7, "latino hispanic": 0.15, "middle eastern": 0.1, "asian": 0.03, "black": 0.02},
     "Indian": {"indian": 0.75, "black": 0.1, "latino hispanic": 0.08, "middle eastern": 0.07},
 }
-KFC_CODES = {"African": "AA", "Asian": "A", "Caucasian": "C", "Indian": "I"}
 PAIRS_PER_RELATION = 6  # pairs of faces that a list holds of two persons
 
 # Training families that carry a trap of real FIW each, by number; truth/traps.csv says where.
@@ -177,7 +177,7 @@ def _check_options(out: Path, families: int, photos: float, appearance: float, b
 def _found_family(number: int, rng: np.random.Generator) -> Family:
     place_in_split = number // 4 if number % 4 == 0 else number - number // 4
     race = RACE_OF_FAMILY[(place_in_split - 1) % len(RACE_OF_FAMILY)]
-    people = grow_pedigree(RACES.index(race), EXTRA_CHILDREN * (4 if number == LARGE_FAMILY else 1), rng)
+    people = grow_pedigree(list(RACES).index(race), EXTRA_CHILDREN * (4 if number == LARGE_FAMILY else 1), rng)
     return Family(number, people, relate(people))
 
 
@@ -281,7 +281,7 @@ def _write_lists(pairs: pd.DataFrame, folder: Path) -> None:
     rfiw, kfc = [], []
     for index, pair in enumerate(pairs.itertuples()):
         common = f"{pair.face_a} {pair.face_b} {pair.type} {pair.kin}"
-        races = list(dict.fromkeys((KFC_CODES[pair.race_a], KFC_CODES[pair.race_b])))
+        races = list(dict.fromkeys((RACES[pair.race_a], RACES[pair.race_b])))
         rfiw.append(f"{index} {common}\n")
         kfc.append(f"{common} {'&'.join(races)}\n")
     (folder / "val_choose.txt").write_text("".join(rfiw), encoding="utf-8", newline="\n")

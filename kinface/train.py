@@ -11,16 +11,19 @@ from typing import Any, Literal
 
 import lightning
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinface.losses import VerificationLoss, reversal_warmup
-from kinface.model import KinFace
+from kinface.model import KinFace, predict_types
 from kinface.pairs import TYPES, race_group
 from swinface.files import InputError
 from swinface.model import SwinFace
+
+NOT_SETTLED = 0.0  # what selects a checkpoint before half of training: less than any AUC that is worth a model
 
 
 @dataclass
@@ -43,7 +46,7 @@ class Head:
     learning_rate
         Its own; that of the model if left out.
     balanced
-        Weigh classes by the inverse of their frequency among the training faces.
+        Weigh classes by the inverse of their frequency among the faces that training draws.
     """
 
     classes: list[str]
@@ -62,8 +65,8 @@ class KinshipTraining(lightning.LightningModule):
     ----------
     verification
         Loss on kin pairs, or null where type identification replaces verification.
-    verification_weight, type_weight
-        Weights of the two losses; a type weight of 0 leaves type identification out.
+    type_weight
+        Weight of type identification beside verification; 0 leaves it out.
     heads
         Attribute heads by the people table's column that they predict.
     swinface
@@ -88,7 +91,6 @@ class KinshipTraining(lightning.LightningModule):
     def __init__(
         self,
         verification: VerificationLoss | None = None,
-        verification_weight: float = 1.0,
         type_weight: float = 0.0,
         heads: dict[str, Head] | None = None,
         swinface: Path | None = None,
@@ -109,7 +111,10 @@ class KinshipTraining(lightning.LightningModule):
             raise InputError("data.embeddings takes the place of a trunk: give it or model.swinface, not both.")
         if embedding_size is None and swinface is None and trunk is None:
             raise InputError("the model needs an input: give model.trunk, model.swinface or data.embeddings.")
-        self.verification, self.verification_weight, self.type_weight = verification, verification_weight, type_weight
+        for name, head in (heads or {}).items():
+            if len(head.classes) < 2 or len(set(head.classes)) < len(head.classes):
+                raise InputError(f"model.heads.{name}: two classes or more, each named once; not {head.classes}.")
+        self.verification, self.type_weight = verification, type_weight
         self.heads = heads or {}
         self.learning_rate, self.trunk_learning_rate = learning_rate, trunk_learning_rate
         self.weight_decay, self.warmup = weight_decay, warmup
@@ -119,77 +124,79 @@ class KinshipTraining(lightning.LightningModule):
         elif start is not None:
             trunk = start.arguments
         classes = {name: head.classes for name, head in self.heads.items()}
-        self.network = KinFace(trunk, embedding_size, width, size, classes)
+        self.network = KinFace(trunk, embedding_size, width, size, classes, types=type_weight > 0)
+        if verification is not None:
+            verification.fit_to(width)
         if start is not None:
             self.network.trunk.load_state_dict(start.state_dict())
         self._freeze(trained_stages)
 
     def _freeze(self, trained_stages: int | None) -> None:
-        """Keep what does not learn, or has no loss, out of the gradient."""
-        self.network.types.requires_grad_(self.type_weight > 0)
+        """Keep what does not learn out of the gradient and in evaluation mode, in which the engine leaves it."""
+        self.frozen_trunk = False
         trunk = self.network.trunk
-        if trunk is not None:
-            stages = list(trunk.swin.layers)
-            if trained_stages is not None:
-                trunk.requires_grad_(False)
-                for stage in stages[len(stages) - trained_stages :]:
-                    stage.requires_grad_(True)
-            trunk.swin.norm.requires_grad_(False)  # only the identity embedding reads these
-            trunk.embedding.requires_grad_(False)
-        self.frozen_trunk = trunk is not None and trained_stages == 0
-        if self.frozen_trunk:
-            trunk.eval()  # the engine leaves it so: nothing of it is dropped at random
+        if trunk is None:
+            return
+        trunk.swin.norm.requires_grad_(False)  # a face's summary reads it, the levels do not
+        if trained_stages is None:
+            return
+        stages = list(trunk.swin.layers)
+        if not 0 <= trained_stages <= len(stages):
+            raise InputError(f"model.trained_stages {trained_stages}: the trunk has {len(stages)} stages; null is all.")
+        for frozen in (trunk.swin.patch_embed, *stages[: len(stages) - trained_stages]):
+            frozen.requires_grad_(False).eval()
+        self.frozen_trunk = trained_stages == 0
 
     def on_fit_start(self) -> None:
-        """Weigh classes by the training faces, and read a frozen trunk's levels from the cache if there is one."""
+        """Weigh classes as training will meet them, and read a frozen trunk's levels from the cache if there is one."""
         data = self.trainer.datamodule
+        shares = data.batches.expect_faces()
         self.class_weights = {}
         for name, labels in data.labels(data.train_faces).items():
             classes = self.heads[name].classes
             if (labels < 0).all():
                 raise InputError(f"model.heads.{name}: no training face is any of {', '.join(classes)}.")
-            self.class_weights[name] = class_weights(labels, len(classes)).to(self.device)
+            self.class_weights[name] = class_weights(labels, shares, len(classes)).to(self.device)
         if data.cache is not None:
             if not self.frozen_trunk:
                 raise InputError("data.cache keeps the levels of a frozen trunk; it needs model.trained_stages: 0.")
-            data.cache_inputs(self.network.trunk)
+            if self.trainer.is_global_zero:
+                data.cache_inputs(self.network.trunk)
             self.trainer.strategy.barrier()
+            if not self.trainer.is_global_zero:
+                data.cache_inputs(self.network.trunk)
 
     @property
     def progress(self) -> float:
         """Share of training that is done, in [0, 1]."""
-        return self.global_step / self.total_steps
-
-    @property
-    def total_steps(self) -> int:
-        """Updates of the whole run. (The engine's own estimate would open the data before a run is restored.)"""
-        per_epoch = math.ceil(self.trainer.datamodule.steps / self.trainer.accumulate_grad_batches)
-        steps = self.trainer.max_epochs * per_epoch
-        return steps if self.trainer.max_steps < 0 else min(steps, self.trainer.max_steps)
+        return min(1.0, self.global_step / self.trainer.estimated_stepping_batches)
 
     def reversal(self) -> dict[str, float]:
         """Lambda of each adversarial head at this step."""
         ramp = {"warmup": reversal_warmup(self.progress), "constant": 1.0}
         return {name: head.strength * ramp[head.schedule] for name, head in self.heads.items() if head.adversarial}
 
-    def training_step(self, batch: dict[str, Tensor], step: int) -> Tensor:
+    def training_step(self, batch: dict[str, Tensor], number: int) -> Tensor:
         """Sum the weighted losses of a batch, see ``KinBatches``.
 
-        What is dropped at random depends on the batch's number, so that a resumed run drops the same.
+        What is dropped at random depends on the batch's number, so that a resumed run drops the same. Losses are
+        computed in single precision whatever the model is.
         """
-        torch.manual_seed(self.trainer.datamodule.seed + batch["step"] * self.trainer.world_size + self.global_rank)
-        outputs = self.network(batch["faces"], self.reversal())
+        entropy = [self.trainer.datamodule.seed, batch["step"], self.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]))
+        outputs = {name: value.float() for name, value in self.network(batch["faces"], self.reversal()).items()}
         half = len(batch["type"])
         a = {name: value[:half] for name, value in outputs.items()}
         b = {name: value[half:] for name, value in outputs.items()}
         losses = {}
-        if self.verification is not None:
-            losses["verification"] = self.verification_weight * self.verification(a, b)
-        if self.type_weight:
-            losses["type"] = self.type_weight * self._type_loss(a["embedding"], b["embedding"], batch["type"])
-        for name, head in self.heads.items():
-            weights = self.class_weights[name] if head.balanced else None
-            losses[name] = head.weight * attribute_loss(outputs[name], batch[name], weights)
+        with torch.autocast(self.device.type, enabled=False):
+            if self.verification is not None:
+                losses["verification"] = self.verification(a, b)
+            if self.type_weight:
+                losses["type"] = self.type_weight * self._type_loss(a["embedding"], b["embedding"], batch["type"])
+            for name, head in self.heads.items():
+                weights = self.class_weights[name] if head.balanced else None
+                losses[name] = head.weight * attribute_loss(outputs[name], batch[name], weights)
         logged = {f"train_{name}": loss.detach() for name, loss in losses.items()}
         self.log_dict(logged, on_step=False, on_epoch=True, batch_size=half)
         return torch.stack(list(losses.values())).sum()
@@ -198,7 +205,7 @@ class KinshipTraining(lightning.LightningModule):
         """Cross entropy over the kin pairs and as many unrelated ones: each face with the next family's."""
         unrelated = torch.full_like(kind, len(TYPES))
         log_probabilities = self.network.types(torch.cat([a, a]), torch.cat([b, b.roll(1, dims=0)]))
-        return F.nll_loss(log_probabilities.float(), torch.cat([kind, unrelated]))
+        return F.nll_loss(log_probabilities, torch.cat([kind, unrelated]))
 
     def on_validation_epoch_start(self) -> None:
         """Start an empty list of outputs."""
@@ -222,9 +229,12 @@ class KinshipTraining(lightning.LightningModule):
             if known.any():
                 predicted = outputs[name].argmax(dim=1)
                 metrics[f"val_{name}_balanced_accuracy"] = _balanced_accuracy(labels[known], predicted[known])
+        if self.network.types is not None:
+            kind = torch.from_numpy(np.where(pairs["kin"], pd.Index(TYPES).get_indexer(pairs["type"]), len(TYPES)))
+            predicted = predict_types(self.network, pairs, data.tune_faces["face"], outputs["embedding"])
+            metrics["val_type_balanced_accuracy"] = _balanced_accuracy(kind, predicted)
         # Before half of training the reversal is not at its full strength: such an epoch is not yet the experiment.
-        settled = self.current_epoch + 1 > self.trainer.max_epochs / 2
-        metrics["selection"] = metrics["val_auc"] if settled else 0.0
+        metrics["selection"] = metrics["val_auc"] if self.progress > 0.5 else NOT_SETTLED
         self.log("val_auc", metrics.pop("val_auc"), prog_bar=True)
         self.log_dict(metrics)
 
@@ -237,12 +247,14 @@ class KinshipTraining(lightning.LightningModule):
         optimizer = torch.optim.AdamW(
             [{"params": parameters, "lr": rate} for rate, parameters in groups.items()], weight_decay=self.weight_decay
         )
-        steps = self.total_steps
-        rising = max(1, round(self.warmup * steps))
 
         def factor(step: int) -> float:
+            if step == 0:  # asked for before a run is restored, when the engine does not yet know its steps
+                return 0.0
+            steps = self.trainer.estimated_stepping_batches
+            rising = max(1, round(self.warmup * steps))
             if step < rising:
-                return (step + 1) / rising
+                return step / rising
             return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
@@ -265,17 +277,25 @@ def attribute_loss(logits: Tensor, labels: Tensor, class_weights: Tensor | None)
     known = labels >= 0
     if not known.any():
         return logits.sum() * 0.0  # every process must reach every parameter
-    return F.cross_entropy(logits[known].float(), labels[known], class_weights)
+    return F.cross_entropy(logits[known], labels[known], class_weights)
 
 
-def class_weights(labels: Tensor, classes: int) -> Tensor:
-    """(classes,) weights in inverse proportion to how often each label occurs; 0 for one that does not.
+def class_weights(labels: Tensor, shares: Tensor, classes: int) -> Tensor:
+    """(classes,) weights in inverse proportion to how often a class is drawn; 0 for one that is not.
 
-    They are scaled so that the known labels weigh 1 on average.
+    They are scaled so that the faces of known class that are drawn weigh 1 on average.
+
+    Parameters
+    ----------
+    labels
+        (N,) class of each face, below 0 where unknown.
+    shares
+        (N,) how often each face is drawn.
     """
-    counts = torch.bincount(labels[labels >= 0], minlength=classes).float()
-    inverse = torch.where(counts > 0, 1 / counts.clamp(min=1), 0.0)
-    return inverse * counts.sum() / (counts > 0).sum()
+    known = labels >= 0
+    drawn = torch.bincount(labels[known], weights=shares[known], minlength=classes)
+    inverse = torch.where(drawn > 0, drawn.sum() / drawn, 0.0)
+    return (inverse / (drawn > 0).sum()).float()
 
 
 def _balanced_accuracy(labels: Tensor, predicted: Tensor) -> float:

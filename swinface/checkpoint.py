@@ -25,7 +25,7 @@ UNUSED = re.compile(r"state_dict_backbone\.(head\.(weight|bias)|.*\.(attn_mask|r
 
 # The start of an entry's name here -> in the published file, where subnets and heads have numbers in place of names.
 RENAMES = {
-    r"trunk\.embedding": "state_dict_backbone.feature",
+    r"embedding": "state_dict_backbone.feature",
     r"trunk\.swin": "state_dict_backbone",
     r"subnets\.(\w+)\.attention\.convolutions": r"state_dict_fam.nets.\1.conv.convs",
     r"subnets\.(\w+)\.attention\.gate\.mlp\.0": r"state_dict_fam.nets.\1.channel_attention.mlp.1",

@@ -41,8 +41,8 @@ def run(program: str, about: str, commands: dict[str, tuple[str, str]], argv: li
         if name not in commands:
             return _fail(program, f"no command {name!r}; choose from {', '.join(commands)}.")
         return _call(f"{program} {name}", commands[name][0], arguments)
-    except KeyboardInterrupt:
-        print(f"\n{program}: interrupted.", file=sys.stderr)
+    except KeyboardInterrupt as interruption:
+        print(f"\n{program}: interrupted{''.join(f'; {note}' for note in interruption.args)}.", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output (head, less) has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -31,22 +31,33 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         Where to write: in the folder of ``path`` (made if missing) and with its ending.
     """
     path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a file to write to.")
     with _partial_folder(path) as partial:
         yield partial / path.name
         _move(partial / path.name, path)
 
 
 @contextmanager
-def replacing_folder(path: str | os.PathLike) -> Iterator[Path]:
+def replacing_folder(path: str | os.PathLike, owned: Sequence[str] = ()) -> Iterator[Path]:
     """Write files into a folder beside ``path`` and move them to it when the block ends well.
 
     Files of the same name in ``path`` are replaced, all others stay. Yields the folder to write into.
+
+    Parameters
+    ----------
+    owned
+        Patterns of names that are this writer's alone: such files of an earlier time go, so that none is left beside
+        new ones that it does not belong to.
     """
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file; name a folder to write to.")
     with _partial_folder(path) as partial:
         yield partial
+        for earlier in {file for pattern in owned for file in path.glob(pattern)}:
+            if not (partial / earlier.name).exists():
+                earlier.unlink()
         for source in sorted(p for p in partial.rglob("*") if p.is_file()):
             target = path / source.relative_to(partial)
             target.parent.mkdir(parents=True, exist_ok=True)

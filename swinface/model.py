@@ -1,6 +1,7 @@
 """SwinFace: a Swin Transformer trunk, one multi-level channel attention per subnet, one linear head per task.
 
-    images (B, 3, 112, 112) -> Trunk -> levels (B, sum of channels, 7, 7) and embedding (B, width)
+    images (B, 3, 112, 112) -> Trunk -> levels (B, sum of channels, 7, 7) and summary (B, last channels)
+    summary -> embedding (B, width)
     levels -> Subnet (11 of them) -> features (B, width) -> heads (42 of them, see ``swinface.tasks``) -> logits
 
 Reference: Qin et al., "SwinFace", IEEE TCSVT 2023, arXiv 2308.11509. Where the paper's figure and the authors' code
@@ -25,8 +26,8 @@ IMAGE_SIZE = 112  # pixels, of a face aligned to ArcFace's five points
 GRID = 7  # every level is pooled to GRID x GRID positions
 BATCH_NORM_EPS = 2e-5
 
-# Arguments of a size that a CPU can train: SwinFace(**SMALL). Half the published depth, and no attention at 56x56
-# tokens, which would take half of the time; its merging still makes the first level. Cost of one image:
+# Arguments of a size that a CPU can train: SwinFace(**SMALL). A third of the published depth, and no attention at
+# 56x56 tokens, which would take a third of the time; their merging still makes the first level. Cost of one image:
 #             parameters (trunk)    multiply-adds (trunk)    forward and backward
 # published   67.4 M (28.5)         6.09 G (4.48)            15 times that of SMALL
 # SMALL        4.6 M  (1.5)         0.32 G (0.19)            about 0.03 s on one CPU core
@@ -73,8 +74,6 @@ class Trunk(nn.Module):
     embed_dim, depths, num_heads, patch_size, drop_path
         As in the Swin paper. Every stage but the first halves the side of the token grid, and the last must reach
         7x7: four stages with patches of 2 pixels, three with 4.
-    width
-        Length of the embedding.
 
     Attributes
     ----------
@@ -91,7 +90,6 @@ class Trunk(nn.Module):
         num_heads: Sequence[int] = (3, 6, 12, 24),
         patch_size: int = 2,
         drop_path: float = 0.1,
-        width: int = 512,
     ) -> None:
         super().__init__()
         self.arguments = {
@@ -100,7 +98,6 @@ class Trunk(nn.Module):
             "num_heads": list(num_heads),
             "patch_size": patch_size,
             "drop_path": drop_path,
-            "width": width,
         }
         stages = len(depths)
         if len(num_heads) != stages or patch_size * GRID * 2 ** (stages - 1) != IMAGE_SIZE:
@@ -120,15 +117,9 @@ class Trunk(nn.Module):
         )
         last = self.swin.num_features
         self.channels = [embed_dim * 2**stage for stage in range(1, stages)] + [last]
-        self.embedding = nn.Sequential(
-            nn.Linear(last, last, bias=False),
-            nn.BatchNorm1d(last, eps=BATCH_NORM_EPS),
-            nn.Linear(last, width, bias=False),
-            nn.BatchNorm1d(width, eps=BATCH_NORM_EPS),
-        )
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the levels side by side, and the identity embedding.
+        """Return the levels side by side, and one vector for the face.
 
         Parameters
         ----------
@@ -139,8 +130,8 @@ class Trunk(nn.Module):
         -------
         levels : Tensor
             (B, sum(channels), 7, 7), each level average-pooled to 7x7; split along axis 1 by ``channels``.
-        embedding : Tensor
-            (B, width), not normalised to unit length.
+        summary : Tensor
+            (B, last of channels), the mean of the last level's tokens after the final norm.
         """
         tokens, taps = self.swin.patch_embed(images), []
         for stage in self.swin.layers:
@@ -150,7 +141,7 @@ class Trunk(nn.Module):
         taps = [*taps[1:], tokens]  # the first stage has no merging
         maps = [tap.permute(0, 3, 1, 2) for tap in taps]  # timm keeps channels last
         levels = torch.cat([functional.avg_pool2d(level, level.shape[-1] // GRID) for level in maps], dim=1)
-        return levels, self.embedding(self.swin.norm(tokens).mean(dim=(1, 2)))
+        return levels, self.swin.norm(tokens).mean(dim=(1, 2))
 
 
 class ChannelGate(nn.Module):
@@ -266,7 +257,14 @@ class SwinFace(
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
-        self.trunk = Trunk(embed_dim, depths, num_heads, patch_size, drop_path, width)
+        self.trunk = Trunk(embed_dim, depths, num_heads, patch_size, drop_path)
+        last = self.trunk.channels[-1]
+        self.embedding = nn.Sequential(
+            nn.Linear(last, last, bias=False),
+            nn.BatchNorm1d(last, eps=BATCH_NORM_EPS),
+            nn.Linear(last, width, bias=False),
+            nn.BatchNorm1d(width, eps=BATCH_NORM_EPS),
+        )
         self.subnets = nn.ModuleDict({name: Subnet(self.trunk.channels, width, dropout) for name in SUBNETS})
         self.heads = nn.ModuleDict({name: nn.Linear(width, task.classes) for name, task in TASKS.items()})
 
@@ -284,7 +282,7 @@ class SwinFace(
             ``"embedding"``, (B, width), and for every name in ``TASKS`` its logits, (B, classes); ``"age"`` is
             (B, 1), in years.
         """
-        levels, embedding = self.trunk(images)
+        levels, summary = self.trunk(images)
         features = {name: subnet(levels) for name, subnet in self.subnets.items()}
         outputs = {name: self.heads[name](features[task.subnet]) for name, task in TASKS.items()}
-        return {"embedding": embedding, **outputs}
+        return {"embedding": self.embedding(summary), **outputs}

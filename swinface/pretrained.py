@@ -47,7 +47,7 @@ class Pretrained(PyTorchModelHubMixin):
             model = cls(**json.loads(config.read_text(encoding="utf-8")))
         except OSError as error:
             raise InputError(f"{folder}: not the folder of a {cls.__name__} ({error}).") from error
-        except (TypeError, ValueError, RuntimeError, AssertionError, ArithmeticError) as error:
+        except Exception as error:  # whatever a constructor makes of arguments that are not its own
             raise InputError(f"{config}: not the configuration of a {cls.__name__} ({error}).") from error
         try:
             tensors = load_file(weights)

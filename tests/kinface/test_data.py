@@ -79,6 +79,16 @@ def test_families_are_drawn_alike_however_large(families):
     assert counts.max() < 3 * counts.mean()
 
 
+def test_expected_draws_are_what_is_drawn(families):
+    made = batches(families, batch_size=4)
+    drawn = torch.cat([made[step]["faces"] for step in range(3000)])
+    observed = torch.bincount(drawn, minlength=len(made.table)) / len(drawn)
+    expected = made.expect_faces()
+    assert expected.sum().item() == pytest.approx(1)
+    spread = (expected * (1 - expected) / len(drawn)).sqrt()
+    assert ((observed - expected).abs() < 6 * spread + 1e-12).all()
+
+
 def test_augmentation_changes_images_the_same_way_each_time(families):
     torch.manual_seed(0)
     made = batches(families, augment=True)

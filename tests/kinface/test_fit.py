@@ -10,7 +10,7 @@ import yaml
 
 from kinface.fairness import choose_threshold
 from kinface.model import KinFace
-from kinface.pairs import read_pairs
+from kinface.pairs import TYPES, read_pairs
 from swinface.cli import run as run_command
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -75,7 +75,7 @@ def test_the_threshold_is_that_of_the_tune_pairs(unbroken):
     assert float(KinFace.from_pretrained(unbroken).threshold) == pytest.approx(choose_threshold(pairs))
 
 
-def test_a_resumed_run_equals_an_unbroken_one(unbroken, synthetic, tmp_path, monkeypatch):
+def test_a_resumed_run_equals_an_unbroken_one(unbroken, synthetic, tmp_path, monkeypatch, capsys):
     from kinface.train import KinshipTraining
 
     run, step = tmp_path / "run", KinshipTraining.training_step
@@ -86,8 +86,8 @@ def test_a_resumed_run_equals_an_unbroken_one(unbroken, synthetic, tmp_path, mon
         return step(module, batch, number)
 
     monkeypatch.setattr(KinshipTraining, "training_step", interrupt)
-    with pytest.raises(SystemExit):  # how the engine ends when interrupted
-        fit(synthetic, run, "--trainer.max_epochs", 3)
+    assert fit(synthetic, run, "--trainer.max_epochs", 3) == 130
+    assert "goes on from the last finished epoch" in capsys.readouterr().err
     assert not (run / "model.safetensors").exists()
     monkeypatch.setattr(KinshipTraining, "training_step", step)
     assert fit(synthetic, run, "--trainer.max_epochs", 3) == 0
@@ -111,6 +111,42 @@ def test_an_unfinished_run_of_another_configuration_is_left_alone(unbroken, synt
         (run / name).write_bytes((unbroken / name).read_bytes())
     assert fit(synthetic, run, "--seed_everything", 5) == 2
     assert "another configuration" in capsys.readouterr().err
+
+
+def test_the_end_of_a_run_may_be_given_in_steps(synthetic, tmp_path):
+    assert fit(synthetic, tmp_path / "run", "--trainer.max_epochs", -1, "--trainer.max_steps", 6) == 0
+    metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
+    assert list(metrics["selection"] > 0) == [False, True, True]
+    assert metrics["lambda_race"].iloc[-1] == pytest.approx(1, abs=1e-3)
+
+
+def test_a_run_that_ended_too_early_gives_no_model(synthetic, tmp_path, capsys):
+    stop = "--trainer.max_epochs", 500, "--trainer.max_time", "00:00:00:01"
+    assert fit(synthetic, tmp_path / "run", *stop) == 2
+    assert "before half of its training" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_types_are_measured_and_written(synthetic, tmp_path):
+    run, out = tmp_path / "run", tmp_path / "scores.parquet"
+    assert fit(synthetic, run, config="type") == 0
+    assert pd.read_csv(run / "metrics.csv")["val_type_balanced_accuracy"].between(0, 1).all()
+    listed = synthetic.parent / "families" / "lists" / "val_choose.txt"
+    assert kinface("score", "--model", run, "--root", synthetic, "--list", listed, "--out", out) == 0
+    assert set(read_pairs(out, scored=True)["type_predicted"]) <= {*TYPES, "unrelated"}
+
+
+def test_half_precision_is_kept_out_of_the_losses(synthetic, tmp_path):
+    for precision in ("bf16-mixed", "32-true"):
+        assert fit(synthetic, tmp_path / precision, "--trainer.precision", precision, config="fair_contrastive") == 0
+    half, full = (pd.read_csv(tmp_path / p / "metrics.csv")["train_verification"] for p in ("bf16-mixed", "32-true"))
+    np.testing.assert_allclose(half, full, rtol=0.02)
+
+
+def test_the_demos_overlay_fits_every_experiment(synthetic, tmp_path):
+    demo = ["--config", CONFIGS / "kinface" / "demo.yaml", "--trainer.max_epochs", 1, "--data.steps", 2]
+    for config in EXPERIMENTS:
+        assert fit(synthetic, tmp_path / config, *demo, config=config) == 0
 
 
 def test_another_seed_is_another_run(unbroken, synthetic, tmp_path):
@@ -150,6 +186,10 @@ def test_embeddings_take_the_place_of_images(synthetic, tmp_path):
         (["--model.swinface", "nowhere"], "nowhere"),
         (["--data.cache", "cache", "--data.augment", "false"], "trained_stages"),
         (["--trainer.max_epochs", "many"], "max_epochs"),
+        (["--trainer.max_epochs", "-1"], "max_steps"),
+        (["--trainer.fast_dev_run", "true"], "fast_dev_run"),
+        (["--model.trained_stages", "7"], "trained_stages"),
+        (["--model.heads", "{race: {classes: [African, African]}}"], "two classes or more"),
     ],
 )
 def test_bad_options_are_named_and_nothing_is_left(options, named, synthetic, tmp_path, capsys, monkeypatch):

@@ -65,7 +65,8 @@ def test_supervised_contrastive_is_the_formula(sides):
 def test_fair_contrastive_is_the_formula(sides):
     a, b = sides
     torch.manual_seed(1)
-    loss = FairContrastive(0.2, width=8)
+    loss = FairContrastive(0.2)
+    loss.fit_to(8)
     features = torch.cat([a["features"], b["features"]])
     margins = []
     for i in range(10):
@@ -83,10 +84,13 @@ def test_fair_contrastive_is_the_formula(sides):
 
 def test_margins_of_a_batch_sum_to_zero(sides):
     features = torch.cat([side["features"] for side in sides])
-    assert FairContrastive(width=8).margins(features).sum().item() == pytest.approx(0.0, abs=1e-6)
+    loss = FairContrastive()
+    loss.fit_to(8)
+    assert loss.margins(features).sum().item() == pytest.approx(0.0, abs=1e-6)
 
 
 def test_the_debias_layer_learns_from_the_loss(sides):
-    loss = FairContrastive(width=8)
+    loss = FairContrastive()
+    loss.fit_to(8)
     loss(*sides).backward()
     assert loss.debias.weight.grad.abs().sum() > 0

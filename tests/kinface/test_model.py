@@ -109,5 +109,5 @@ def test_round_trip(model, images, tmp_path):
 
 def test_another_models_folder_is_refused(tmp_path):
     SwinFace(**TINY, width=16).save_pretrained(tmp_path / "swinface")
-    with pytest.raises(InputError, match="KinFace"):
+    with pytest.raises(InputError, match="not the configuration of a KinFace"):
         KinFace.from_pretrained(tmp_path / "swinface")

@@ -17,8 +17,8 @@ from sklearn.metrics import balanced_accuracy_score
 from kinface import synthetic
 from kinface.drawing import STYLE, TRAITS, Look, draw_face
 from kinface.matrices import MIRROR, read_matrix
-from kinface.pairs import TYPES
-from kinface.pedigree import CODES, DISADVANTAGED, HERITABILITY, RACES, grow_pedigree, relate
+from kinface.pairs import RACES, TYPES
+from kinface.pedigree import CODES, DISADVANTAGED, HERITABILITY, grow_pedigree, relate
 from kinface.synthetic import synthesize
 from swinface.files import InputError
 
@@ -156,7 +156,7 @@ def test_list_follows_the_matrices(root):
 
 def test_kfc_list_holds_the_same_pairs_and_the_true_races(root):
     people, _ = read_truth(root)
-    race = people.set_index("person")["race"].map(synthetic.KFC_CODES)
+    race = people.set_index("person")["race"].map(RACES)
     rows = [line.split() for line in (root / "lists" / "val_choose_kfc.txt").read_text().splitlines()]
     rfiw = read_rfiw(root)[["face_a", "face_b", "type", "kin"]].to_numpy().tolist()
     assert [row[:4] for row in rows] == rfiw

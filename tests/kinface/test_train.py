@@ -32,11 +32,12 @@ def test_a_batch_without_labels_has_a_loss_of_zero_that_can_be_differentiated():
     assert (logits.grad == 0).all()
 
 
-def test_class_weights_balance_classes_and_leave_out_absent_ones():
+def test_class_weights_balance_what_is_drawn_and_leave_out_absent_classes():
     labels = torch.tensor([0] * 6 + [1] * 2 + [-1] * 5)
-    weights = class_weights(labels, 3)
-    torch.testing.assert_close(weights, torch.tensor([8 / 12, 2.0, 0.0]))
-    assert weights[labels[labels >= 0]].mean() == 1.0
+    even = class_weights(labels, torch.full((13,), 1 / 13), 3)
+    torch.testing.assert_close(even, torch.tensor([8 / 12, 2.0, 0.0]))
+    shares = torch.tensor([0.05] * 6 + [0.3] * 2 + [0.02] * 5)
+    torch.testing.assert_close(class_weights(labels, shares, 3), torch.tensor([0.9 / 0.6, 0.9 / 1.2, 0.0]))
 
 
 def trained_parts(module: KinshipTraining) -> set[str]:
@@ -54,11 +55,27 @@ def test_a_trunk_is_frozen_partly_or_not_at_all():
     assert every == {"neck", "projection", "trunk"} | {f"trunk.swin.layers.{stage}" for stage in range(3)}
 
 
-def test_what_has_no_loss_does_not_learn():
-    frozen = training(trained_stages=None).network
-    assert not any(p.requires_grad for p in frozen.trunk.embedding.parameters())
-    assert not any(p.requires_grad for p in frozen.types.parameters())
-    assert all(p.requires_grad for p in training(type_weight=1.0).network.types.parameters())
+def test_frozen_stages_drop_nothing_at_random():
+    trunk = training(trained_stages=1).network.trunk
+    assert [stage.training for stage in trunk.swin.layers] == [False, False, True]
+    assert not trunk.swin.patch_embed.training
+
+
+def test_the_trunk_has_as_many_stages_as_it_has():
+    for stages in (-1, 4):
+        with pytest.raises(InputError, match="has 3 stages"):
+            training(trained_stages=stages)
+
+
+def test_types_have_a_head_where_they_are_trained():
+    assert training().network.types is None
+    assert training(type_weight=1.0).network.types is not None
+
+
+@pytest.mark.parametrize("classes", [["a"], ["a", "b", "a"]])
+def test_a_head_needs_two_different_classes(classes):
+    with pytest.raises(InputError, match=r"heads.race: two classes or more"):
+        training(heads={"race": Head(classes)})
 
 
 def test_a_swinface_gives_its_trunk(tmp_path):
@@ -86,13 +103,6 @@ def test_nothing_to_train_is_refused():
         KinshipTraining(None, trunk=TINY)
 
 
-class Progress:
-    """As much of a trainer as the schedules read: 10 epochs of 20 batches, two to an update."""
-
-    max_epochs, max_steps, accumulate_grad_batches = 10, -1, 2
-    datamodule = SimpleNamespace(steps=20)
-
-
 def test_the_strength_of_each_head_follows_its_schedule(monkeypatch):
     heads = {
         "race": Head(["African", "Asian"], adversarial=True, strength=2.0),
@@ -100,7 +110,7 @@ def test_the_strength_of_each_head_follows_its_schedule(monkeypatch):
         "age": Head(["young", "old"]),
     }
     module = training(heads=heads)
-    monkeypatch.setattr(KinshipTraining, "trainer", Progress())
+    monkeypatch.setattr(KinshipTraining, "trainer", SimpleNamespace(estimated_stepping_batches=100))
     monkeypatch.setattr(KinshipTraining, "global_step", 30)
     assert module.reversal() == pytest.approx({"race": 2 * (2 / (1 + math.exp(-3)) - 1), "gender": 0.5})
 
@@ -108,7 +118,7 @@ def test_the_strength_of_each_head_follows_its_schedule(monkeypatch):
 def test_each_part_has_its_rate_and_all_follow_one_schedule(monkeypatch):
     heads = {"race": Head(["African", "Asian"], learning_rate=0.3), "gender": Head(["f", "m"])}
     module = training(heads=heads, trained_stages=None, learning_rate=0.2, trunk_learning_rate=0.1, warmup=0.1)
-    monkeypatch.setattr(KinshipTraining, "trainer", Progress())
+    monkeypatch.setattr(KinshipTraining, "trainer", SimpleNamespace(estimated_stepping_batches=100))
     configured = module.configure_optimizers()
     optimizer, schedule = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
     rate_of = {p: group["initial_lr"] for group in optimizer.param_groups for p in group["params"]}
@@ -121,7 +131,8 @@ def test_each_part_has_its_rate_and_all_follow_one_schedule(monkeypatch):
         rates.append(optimizer.param_groups[0]["lr"] / optimizer.param_groups[0]["initial_lr"])
         optimizer.step()
         schedule.step()
-    assert rates[0] == pytest.approx(0.1)
-    assert rates[9] == pytest.approx(1.0)
+    assert rates[0] == 0
+    assert rates[5] == pytest.approx(0.5)
+    assert rates[10] == pytest.approx(1.0)
     assert rates[55] == pytest.approx(0.5)
     assert rates[99] < 0.001
