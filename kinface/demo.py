@@ -14,9 +14,12 @@ from kinface.report import report
 from kinface.synthetic import synthesize
 from swinface.files import InputError
 
+OVERLAYS = ["kinface/demo"]
+PHOTOS = 2.5  # of a person on average
+
 
 def demo(
-    *, out: Path = Path("demo"), families: int = 200, appearance: float = 0.4, bias: float = 0.9, seed: int = 0
+    *, out: Path = Path("demo"), families: int = 280, appearance: float = 0.4, bias: float = 0.9, seed: int = 0
 ) -> None:
     """Draw synthetic families, train a baseline and an adversarial model, and report for whom each fails.
 
@@ -33,11 +36,11 @@ def demo(
     seed
         Of the families, the training and the resamples.
     """
-    _clear(out)
+    clear(out)
     root, tables = out / "families", out / "tables"
     listed = root / "lists" / "val_choose_kfc.txt"
     _say(1, "draw families in the layout of FIW, with known genes and a known bias")
-    synthesize(root, families=families, appearance=appearance, bias=bias, seed=seed)
+    synthesize(root, families=families, photos=PHOTOS, appearance=appearance, bias=bias, seed=seed)
     _say(2, "check them and write their tables")
     prepare(root, out=tables, seed=seed)
     from kinface.fit import fit  # torch takes seconds to import; by now the work is seen to go on
@@ -46,9 +49,9 @@ def demo(
     for step, name in enumerate(("baseline", "adversarial"), start=3):
         _say(step, f"train the {name} model and score the validation list")
         run = out / "runs" / name
-        with as_file(files("kinface.configs") / "kinface") as configs:
-            overlays = [f"--config={configs / config}.yaml" for config in (name, "demo")]
-            fit([*overlays, f"--data.root={tables}", f"--run={run}", f"--seed_everything={seed}"])
+        with as_file(files("kinface.configs")) as configs:
+            config = [f"--config={configs / overlay}.yaml" for overlay in (f"kinface/{name}", *OVERLAYS)]
+            fit([*config, f"--data.root={tables}", f"--run={run}", f"--seed_everything={seed}"])
         score(root=tables, list=listed, out=run / "scores.parquet", model=run)
     _say(5, "report for whom they fail")
     runs = {name: out / "runs" / name for name in ("baseline", "adversarial")}
@@ -61,16 +64,23 @@ def demo(
         title="Synthetic families: adversarial model against baseline",
         seed=seed,
     )
-    groups = pd.read_csv(out / "report" / "groups.csv")
-    print(f"\nplanted: faces of {DISADVANTAGED} people show less of what their family shares; found, AUC by race:")
-    for race in groups[groups["grouping"] == "race"].itertuples():
-        print(f"  {race.group:<11} {race.auc:.3f}  [{race.auc_low:.3f}, {race.auc_high:.3f}]  {race.families} families")
+    _compare_with_truth(out / "report")
     print(f"\nreport: {out / 'report' / 'report.html'}")
 
 
-def _clear(out: Path) -> None:
+def _compare_with_truth(report: Path) -> None:
+    """Say what was planted and what the report found of it."""
+    groups = pd.read_csv(report / "groups.csv")
+    print(f"\nplanted: faces of {DISADVANTAGED} people show less of what their family shares\nfound, by race:")
+    for race in groups[groups["grouping"] == "race"].itertuples():
+        auc = f"{race.auc:.3f} [{race.auc_low:.3f}, {race.auc_high:.3f}]"
+        fmr = f"{race.fmr:.3f} [{race.fmr_low:.3f}, {race.fmr_high:.3f}]"
+        print(f"  {race.group:<11} AUC {auc}  FMR {fmr}  {race.families} families")
+
+
+def clear(out: Path) -> None:
     """Remove an earlier demo; refuse any other folder."""
-    if not out.exists() or not any(out.iterdir()):
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not (out / "families" / "truth").is_dir():
         raise InputError(f"{out}: not empty, and not an earlier demo; choose another folder.")

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from kinface.pairs import read_pairs
 from swinface.files import InputError
 
 DATASET = "dataset.json"  # marks a folder written by `kinface prepare`
+PAIRS = "pairs.parquet"  # all lists of that folder
 
 # Columns and dtypes of the tables; missing text is None.
 TABLES: dict[str, dict[str, str]] = {
@@ -106,6 +108,15 @@ def read_tables(folder: Path) -> Families:
     if not root.is_dir():
         raise InputError(f"{folder} was prepared from {root}, which is not there; restore it or prepare again.")
     return Families(root, **tables)
+
+
+def read_prepared_list(folder: Path, name: str) -> pd.DataFrame | None:
+    """The pairs table of one list, such as ``tune``, in a folder of ``kinface prepare``; None where it is not there."""
+    if not (folder / PAIRS).is_file():
+        return None
+    pairs = read_pairs(folder / PAIRS)
+    pairs = pairs[pairs["list"] == name].reset_index(drop=True)
+    return None if pairs.empty else pairs
 
 
 def conform(table: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from kinface.annotations import PREDICTED
-from kinface.families import DATASET, TABLES, Families, write_tables
+from kinface.families import DATASET, PAIRS, TABLES, Families, write_tables
 from kinface.fiw import read_families, read_list
 from kinface.matrices import Problem
 from kinface.pairs import TYPES, race_crossing, sample_pairs, write_pairs
@@ -86,10 +86,10 @@ def prepare(
     if strict and len(families.problems):
         raise InputError(f"{root}: {len(families.problems)} problems (listed above), so --strict writes nothing.")
     record = {"version": version("kinface"), "tune": tune, "seed": seed, "lists": [str(path) for path in lists]}
-    with replacing_folder(out) as partial:
+    with replacing_folder(out, owned=[PAIRS]) as partial:
         write_tables(families, partial, record)
         if pairs:
-            write_pairs(pd.concat(pairs), partial / "pairs.parquet")
+            write_pairs(pd.concat(pairs), partial / PAIRS)
     print(f"\nwritten to {out}")
 
 

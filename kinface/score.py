@@ -10,6 +10,7 @@ import torch
 from tqdm import tqdm
 
 from kinface.faces import BATCH, Embeddings, read_faces, write_embeddings
+from kinface.families import read_prepared_list
 from kinface.fiw import read_families, read_list
 from kinface.model import KinFace, predict_types
 from kinface.pairs import PAIRS_ENDINGS, TYPES, score_pairs, write_pairs
@@ -92,7 +93,8 @@ def score(
     root
         A FIW folder, or the folder ``kinface prepare`` made of it.
     list
-        Pairs in RFIW's form (index path1 path2 type kin) or KFC's (path1 path2 type kin race).
+        Pairs in RFIW's form (index path1 path2 type kin) or KFC's (path1 path2 type kin race); or the name of a list
+        of the prepared folder, such as tune.
     out
         The pairs table to write, .parquet or .csv, a row per line of the list, in its order; with
         ``type_predicted`` where the model was trained on types.
@@ -111,7 +113,9 @@ def score(
         raise InputError("--inputs are for a --model; leave them out with --embeddings.")
     check_ending(out, PAIRS_ENDINGS, "a pairs table")
     families = read_families(root)
-    pairs = read_list(list, families, swap_grandparents=swap_grandparents)
+    pairs = read_prepared_list(root, str(list))
+    if pairs is None:
+        pairs = read_list(list, families, swap_grandparents=swap_grandparents)
     faces = sorted({*pairs["face_a"], *pairs["face_b"]})
     network = None if model is None else _load(model)
     if network is None:

@@ -62,9 +62,9 @@ def _call(program: str, place: str, arguments: list[str]) -> int:
     ``--two-words`` and ``--two_words`` are the same option.
     """
     module, function = place.split(":")
-    command = getattr(import_module(module), function)
     arguments = [re.sub(r"^--[^=]+", lambda option: "--" + option[0][2:].replace("-", "_"), it) for it in arguments]
     try:
+        command = getattr(import_module(module), function)
         if getattr(command, "parses_arguments", False):  # LightningCLI brings its own parser
             command(arguments)
         else:
@@ -83,6 +83,8 @@ def _call(program: str, place: str, arguments: list[str]) -> int:
             )
     except (InputError, ArgumentError) as error:
         return _fail(program, str(error))
+    except ModuleNotFoundError as error:
+        return _fail(program, f"{error.name} is not installed; `pip install 'kinface[models]'` brings it.")
     return 0
 
 

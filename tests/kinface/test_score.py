@@ -66,6 +66,28 @@ def test_scores_are_the_cosines_in_the_order_of_the_list(synthetic, families, li
         assert row.score == pytest.approx(float(a @ b), abs=1e-5)
 
 
+def test_a_list_of_the_prepared_folder_goes_by_its_name(synthetic, model, table, tmp_path, capsys):
+    out = tmp_path / "scores.parquet"
+    assert kinface("score", "--embeddings", table, "--root", synthetic, "--list", "tune", "--out", out) == 0
+    prepared = read_pairs(synthetic / "pairs.parquet")
+    scored = read_pairs(out, scored=True)
+    assert list(scored["face_a"]) == list(prepared.loc[prepared["list"] == "tune", "face_a"])
+    assert kinface("score", "--embeddings", table, "--root", synthetic, "--list", "tuna", "--out", out) == 2
+    assert "tuna" in capsys.readouterr().err
+
+
+def test_an_embedding_without_direction_is_refused(synthetic, families, listed, tmp_path, capsys):
+    paths = families.faces["face"].to_numpy(str)
+    np.savez(tmp_path / "zero.npz", face=paths, embedding=np.zeros((len(paths), 3)))
+    out = tmp_path / "scores.parquet"
+    assert (
+        kinface("score", "--embeddings", tmp_path / "zero.npz", "--root", synthetic, "--list", listed, "--out", out)
+        == 2
+    )
+    assert "has no direction" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_each_face_is_read_and_embedded_once(synthetic, listed, model, tmp_path, monkeypatch):
     read, embedded = [], []
     decode, forward = faces.read_image, KinFace.forward
