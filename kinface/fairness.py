@@ -10,6 +10,7 @@ Reads pairs tables only (``kinface.pairs``), whoever scored them. Intervals come
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +29,13 @@ from kinface.groups import (
     label_groups,
     measure_groups,
 )
-from kinface.resampling import Resamples, percentile_interval, weighted_metrics
+from kinface.resampling import (
+    Resamples,
+    interval_around,
+    percentile_interval,
+    symmetric_interval,
+    weighted_metrics,
+)
 from swinface.files import InputError
 
 WEIGHTS_AT_ONCE = 4_000_000  # bounds memory: the audit holds about six arrays of this many float32
@@ -91,9 +98,10 @@ def audit(pairs: pd.DataFrame, threshold: float, *, resamples: int = 1000, seed:
     labels = label_groups(pairs)
     groups = measure_groups(pairs, labels, threshold)
     resampled = _resample(pairs, labels, groups, threshold, Resamples(pairs, resamples, seed))
-    _spread_extremes(resampled, groups, seed)
+    scored = zlib.crc32(np.append(pairs["score"], threshold).tobytes())
+    _spread_extremes(resampled, groups, (seed, scored))
     for metric in METRICS:
-        groups[f"{metric}_low"], groups[f"{metric}_high"] = percentile_interval(resampled[metric])
+        groups[f"{metric}_low"], groups[f"{metric}_high"] = interval_around(groups[metric], resampled[metric])
     groups["complete_resamples"] = (~np.isnan(resampled["auc"])).sum(axis=0)
     disparities = pd.DataFrame(
         [
@@ -139,25 +147,33 @@ def _resample(
     return resampled
 
 
-def _spread_extremes(resampled: dict[str, np.ndarray], groups: pd.DataFrame, seed: int) -> None:
+def _spread_extremes(resampled: dict[str, np.ndarray], groups: pd.DataFrame, seed: tuple[int, int]) -> None:
     """Give a rate of exactly 0 or 1 the spread that resampling cannot: it stays 0 or 1 in every resample.
 
     It is drawn from Jeffreys' posterior of a rate never (or always) met in as many trials as there are families, the
-    least that can have been independent (Brown, Cai & DasGupta, Statistical Science 16(2), 2001). In place.
+    least that can have been independent; the interval reaches to the rate itself (Brown, Cai & DasGupta, Statistical
+    Science 16(2), 2001, section 4.1.1). In place.
+
+    Parameters
+    ----------
+    seed
+        That of the resamples, and one of the scores: groups, metrics and models err independently, but a model differs
+        in nothing from itself.
     """
-    for metric, values in resampled.items():
-        families = families_behind(groups, metric)
-        for column, (point, count) in enumerate(zip(groups[metric], families, strict=True)):
-            known = ~np.isnan(values[:, column])
-            if point in (0, 1) and (values[known, column] == point).all():
-                unmet = np.random.default_rng(seed).beta(0.5, count + 0.5, size=len(values))
-                values[known, column] = np.abs(point - unmet)[known]
+    for number, metric in enumerate(METRICS):
+        values, families = resampled[metric], families_behind(groups, metric)
+        for row, (point, count) in enumerate(zip(groups[metric], families, strict=True)):
+            known = ~np.isnan(values[:, row])
+            if point in (0, 1) and (values[known, row] == point).all():
+                unmet = np.random.default_rng((*seed, number, row)).beta(0.5, count + 0.5, size=len(values))
+                values[known, row] = np.abs(point - unmet)[known]
+    resampled["fnmr"] = 1 - resampled["tpr"]
 
 
 def _measure_disparity(
     groups: pd.DataFrame, resampled: dict[str, np.ndarray], grouping: str, name: str, rows: np.ndarray
 ) -> dict:
-    """One disparity between the groups in ``rows``, its interval and what chance makes of it.
+    """One disparity between the groups in ``rows``, what chance makes of it, and its interval.
 
     Shifting each group's resamples to the mean of all groups keeps how its families vary, and together with whom, and
     takes away the disparity: what is left is chance (Efron & Tibshirani, An Introduction to the Bootstrap, 1993,
@@ -168,10 +184,10 @@ def _measure_disparity(
     drawn = [resampled[metric][:, rows] for metric in disparity.rates]
     alike = [np.clip(draw - rate + rate.mean(), 0, 1) for draw, rate in zip(drawn, point, strict=True)]
     value, spread = float(disparity.function(*point)), disparity.function(*drawn)
-    low, high = _basic_interval(disparity, value, spread)
     lowest, highest = percentile_interval(disparity.function(*alike), level=0.9)  # each end is passed by one in twenty
     chance = float(highest if disparity.grows else lowest)
     beyond = value > chance if disparity.grows else value < chance
+    low, high = _disparity_interval(disparity, value, spread, beyond)
     return {
         "grouping": grouping,
         "disparity": name,
@@ -186,20 +202,19 @@ def _measure_disparity(
     }
 
 
-def _basic_interval(disparity: Disparity, value: float, spread: np.ndarray) -> tuple[float, float]:
-    """Basic bootstrap interval, kept on the side of the ideal where disparities lie.
+def _disparity_interval(disparity: Disparity, value: float, spread: np.ndarray, beyond: bool) -> tuple[float, float]:
+    """Symmetric interval, ratios on the logarithmic scale, that ends at the ideal; it does so where chance explains it.
 
-    Resampled groups differ more than the groups they are drawn from, so percentiles of a disparity lie too far out.
-    The basic interval takes this off: it mirrors them at the value, ratios on the logarithmic scale (Davison &
-    Hinkley, Bootstrap Methods and their Application, 1997, section 5.2). None where the value is not finite.
+    Not a number where the value is not finite.
     """
-    if not np.isfinite(value):
-        return np.nan, np.nan
-    least, greatest = percentile_interval(spread)
-    ends = (value**2 / greatest, value**2 / least) if disparity.ratio else (2 * value - greatest, 2 * value - least)
-    bounds = (disparity.ideal, np.inf) if disparity.grows else (-np.inf, disparity.ideal)
-    low, high = np.clip(ends, *bounds)
-    return float(low), float(high)
+    if disparity.ratio:
+        with np.errstate(divide="ignore"):
+            low, high = np.exp(symmetric_interval(np.log(value), np.log(spread)))
+    else:
+        low, high = symmetric_interval(value, spread)
+    if disparity.grows:
+        return max(low, disparity.ideal) if beyond else disparity.ideal, high
+    return low, min(high, disparity.ideal) if beyond else disparity.ideal
 
 
 def compare(ours: Audit, other: Audit) -> pd.DataFrame:
@@ -226,25 +241,25 @@ def compare(ours: Audit, other: Audit) -> pd.DataFrame:
         raise InputError("the two audits use different resamples; give both the same number and seed.")
     tables = []
     for metric in METRICS:
-        low, high = percentile_interval(ours.resampled[metric] - other.resampled[metric])
+        difference = ours.groups[metric] - other.groups[metric]
+        low, high = interval_around(difference, ours.resampled[metric] - other.resampled[metric])
         table = ours.groups[["grouping", "group"]].assign(metric=metric, ours=ours.groups[metric])
         tables.append(table.assign(other=other.groups[metric], low=low, high=high))
     table = ours.disparities[["grouping"]].assign(group=None, metric=ours.disparities["disparity"])
     table = table.assign(ours=ours.disparities["value"], other=other.disparities["value"])
-    ends = [_disparity_difference(ours, other, row.grouping, row.metric) for row in table.itertuples()]
+    ends = [_disparity_difference(ours, other, row) for row in table.itertuples()]
     table[["low", "high"]] = np.reshape(ends, (-1, 2))
     table = pd.concat([*tables, table], ignore_index=True)
     table.insert(5, "difference", table["ours"] - table["other"])
     return table
 
 
-def _disparity_difference(ours: Audit, other: Audit, grouping: str, name: str) -> tuple[float, float]:
-    disparity = DISPARITIES[name]
-    rows = compared_groups(ours.groups, grouping, disparity.rates)
+def _disparity_difference(ours: Audit, other: Audit, row: tuple) -> tuple[float, float]:
+    disparity = DISPARITIES[row.metric]
+    rows = compared_groups(ours.groups, row.grouping, disparity.rates)
     drawn = [disparity.function(*(a.resampled[metric][:, rows] for metric in disparity.rates)) for a in (ours, other)]
     with np.errstate(invalid="ignore"):  # infinite less infinite
-        low, high = percentile_interval(drawn[0] - drawn[1])
-    return float(low), float(high)
+        return symmetric_interval(row.ours - row.other, drawn[0] - drawn[1])
 
 
 def _check_same_pairs(ours: pd.DataFrame, other: pd.DataFrame) -> None:

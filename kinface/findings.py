@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from kinface.fairness import Audit
-from kinface.groups import compared_groups
-from kinface.resampling import percentile_interval
+from kinface.groups import FEWEST_FAMILIES, compared_groups, families_behind
+from kinface.resampling import interval_around
 
 GAPS = {"accuracy gap": "accuracy", "TPR gap": "tpr", "FMR gap": "fmr", "AUC gap": "auc"}
 UNEQUAL_PREVALENCE = 0.05  # shares of kin pairs that differ by more make accuracies of groups hard to compare
@@ -32,8 +32,9 @@ def find_gaps(audit: Audit) -> pd.DataFrame:
         metric = GAPS[gap.disparity]
         compared = compared_groups(audit.groups, gap.grouping, (metric,))
         values = audit.groups[metric].to_numpy()[compared]
-        highest, lowest = compared[values.argmax()], compared[values.argmin()]
-        low, high = percentile_interval(audit.resampled[metric][:, highest] - audit.resampled[metric][:, lowest])
+        lowest, *_, highest = compared[values.argsort(kind="stable")]  # two groups even where all are equal
+        drawn = audit.resampled[metric]
+        low, high = interval_around(gap.value, drawn[:, highest] - drawn[:, lowest])
         rows.append(
             {
                 "grouping": gap.grouping,
@@ -56,19 +57,22 @@ def find_gaps(audit: Audit) -> pd.DataFrame:
 def find_race_reward(audit: Audit) -> dict[str, float] | None:
     """How much more often non-kin pairs of one race are accepted than those of two, with its 95% interval.
 
-    A model that knows race gains by it wherever non-kin pairs cross races. None where a list holds only one kind.
+    A model that knows race gains by it wherever non-kin pairs cross races. None where one kind is lacking or rests on
+    too few families for an interval.
     """
-    crossing = audit.groups[(audit.groups["grouping"] == "race crossing") & (audit.groups["non_kin"] > 0)]
+    enough = families_behind(audit.groups, "fmr") >= FEWEST_FAMILIES
+    crossing = audit.groups[(audit.groups["grouping"] == "race crossing") & enough]
     rows = crossing.reset_index().set_index("group")["index"]
     if len(rows) < 2:
         return None
     same, cross = rows["same-race"], rows["cross-race"]
-    low, high = percentile_interval(audit.resampled["fmr"][:, same] - audit.resampled["fmr"][:, cross])
-    fmr = audit.groups["fmr"]
+    fmr, drawn = audit.groups["fmr"], audit.resampled["fmr"]
+    difference = fmr[same] - fmr[cross]
+    low, high = interval_around(difference, drawn[:, same] - drawn[:, cross])
     return {
         "same": fmr[same],
         "cross": fmr[cross],
-        "difference": fmr[same] - fmr[cross],
+        "difference": difference,
         "low": float(low),
         "high": float(high),
     }

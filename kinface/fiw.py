@@ -193,7 +193,7 @@ def read_list(path: str | Path, families: Families, *, swap_grandparents: bool =
     Warns
     -----
     UserWarning
-        Persons' genders contradict grandparent types of the list.
+        Persons' genders contradict most grandparent pairs of the list.
     """
     path = Path(path)
     pairs = pd.DataFrame(_parse_list(path, families)).assign(list=path.stem)
@@ -259,7 +259,7 @@ def _warn_of_grandparents(pairs: pd.DataFrame, path: Path, swapped: bool) -> Non
     rows = pairs[pairs["type"].isin(OFFICIAL_GRANDPARENTS) & pairs["gender_a"].notna() & pairs["gender_b"].notna()]
     stated = rows["gender_a"] + rows["gender_b"]
     wrong = int((stated != rows["type"].map({code: t.gender_a + t.gender_b for code, t in TYPES.items()})).sum())
-    if wrong:
+    if 2 * wrong > len(rows):  # fewer are slips of single pairs, not another naming
         advice = "read it without" if swapped else "official RFIW lists swap the grandparents' names: read them with"
         warnings.warn(
             f"{path}: genders contradict the type of {wrong} of {len(rows)} grandparent pairs; "

@@ -102,7 +102,7 @@ def measure_groups(pairs: pd.DataFrame, labels: pd.DataFrame, threshold: float) 
 
 
 def _measure(pairs: pd.DataFrame, label: pd.Series, threshold: float) -> pd.DataFrame:
-    known, kin = label.notna(), pairs["kin"]
+    kin = pairs["kin"]
     counts = {
         "pairs": label.value_counts(),
         "kin": label[kin].value_counts(),
@@ -112,11 +112,8 @@ def _measure(pairs: pd.DataFrame, label: pd.Series, threshold: float) -> pd.Data
         "non_kin_families": _count_families(pairs[~kin], label[~kin]),
     }
     table = pd.DataFrame(counts, columns=COUNTS).reindex(label.cat.categories).fillna(0).astype(int)
-    for values in (
-        _measure_decisions(label, kin, pairs["score"] >= threshold),
-        _measure_scores(label, kin, pairs["score"]),
-    ):
-        table = table.join(values)
+    decisions = _measure_decisions(label, kin, pairs["score"] >= threshold)
+    table = table.join([decisions, _measure_scores(label, kin, pairs["score"])])
     table["fnmr"] = 1 - table["tpr"]
     table = table[[*COUNTS, *METRICS]].rename_axis("group").reset_index()
     table.insert(0, "grouping", label.name)
@@ -125,17 +122,13 @@ def _measure(pairs: pd.DataFrame, label: pd.Series, threshold: float) -> pd.Data
 
 def _measure_decisions(label: pd.Series, kin: pd.Series, accepted: pd.Series) -> pd.DataFrame:
     """Metrics of accepting and rejecting; like pairs of a group are one row, weighted by their number."""
-    outcomes = (
-        pd.DataFrame({"group": label, "kin": kin, "accepted": accepted})
-        .groupby(["group", "kin", "accepted"], observed=True)
-        .size()
-        .reset_index(name="number")
-    )
+    outcomes = pd.DataFrame({"group": label.astype("str"), "kin": kin, "accepted": accepted})
+    outcomes = outcomes.value_counts().reset_index(name="number")  # leaves out pairs of no group
     return MetricFrame(
         metrics=OF_DECISIONS,
         y_true=outcomes["kin"].astype(int),
         y_pred=outcomes["accepted"].astype(int),
-        sensitive_features=outcomes["group"].astype(str).to_numpy(),
+        sensitive_features=outcomes["group"],
         sample_params={name: {"sample_weight": outcomes["number"]} for name in OF_DECISIONS},
     ).by_group
 

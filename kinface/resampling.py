@@ -127,3 +127,35 @@ def percentile_interval(values: np.ndarray, level: float = 0.95) -> tuple[np.nda
     low, high = np.floor(tail * last).astype(int), np.ceil((1 - tail) * last).astype(int)
     ends = [np.take_along_axis(ordered, index[None], axis=0)[0] for index in (low, high)]
     return ends[0], ends[1]
+
+
+def interval_around(value: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """95% percentile interval of a value, extended to it where it lies outside.
+
+    Parameters
+    ----------
+    value
+        (...), computed once from all data.
+    draws
+        (resamples, ...), the same in each resample.
+    """
+    low, high = percentile_interval(draws)
+    return np.minimum(low, value), np.maximum(high, value)
+
+
+def symmetric_interval(value: float, draws: np.ndarray) -> tuple[float, float]:
+    """95% symmetric bootstrap interval, value -+ the 95th percentile of |draw - value|.
+
+    Hall, Journal of the Royal Statistical Society B 50(1), 1988. For how far apart groups lie, and what rests on it:
+    resampled groups differ more than the groups they are drawn from, so that percentiles lie too far out, and the
+    basic interval, which mirrors them, has no width where the groups are equal. None where the value is not finite.
+
+    Parameters
+    ----------
+    draws
+        (resamples,); may be infinite or not a number.
+    """
+    if not np.isfinite(value):
+        return np.nan, np.nan
+    reach = float(percentile_interval(np.abs(draws - value), level=0.9)[1])  # each end is passed by one in twenty
+    return value - reach, value + reach

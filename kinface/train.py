@@ -198,7 +198,7 @@ class KinshipTraining(lightning.LightningModule):
                 weights = self.class_weights[name] if head.balanced else None
                 losses[name] = head.weight * attribute_loss(outputs[name], batch[name], weights)
         logged = {f"train_{name}": loss.detach() for name, loss in losses.items()}
-        self.log_dict(logged, on_step=False, on_epoch=True, batch_size=half)
+        self.log_dict(logged, on_step=False, on_epoch=True, batch_size=half, sync_dist=True)
         return torch.stack(list(losses.values())).sum()
 
     def _type_loss(self, a: Tensor, b: Tensor, kind: Tensor) -> Tensor:
@@ -235,8 +235,8 @@ class KinshipTraining(lightning.LightningModule):
             metrics["val_type_balanced_accuracy"] = _balanced_accuracy(kind, predicted)
         # Before half of training the reversal is not at its full strength: such an epoch is not yet the experiment.
         metrics["selection"] = metrics["val_auc"] if self.progress > 0.5 else NOT_SETTLED
-        self.log("val_auc", metrics.pop("val_auc"), prog_bar=True)
-        self.log_dict(metrics)
+        self.log("val_auc", metrics.pop("val_auc"), prog_bar=True, sync_dist=True)
+        self.log_dict(metrics, sync_dist=True)
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW with a rate of its own for the trunk and for each head; warm-up, then a cosine to zero, per step."""

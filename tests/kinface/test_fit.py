@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +127,18 @@ def test_a_run_that_ended_too_early_gives_no_model(synthetic, tmp_path, capsys):
     assert fit(synthetic, tmp_path / "run", *stop) == 2
     assert "before half of its training" in capsys.readouterr().err
     assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_two_processes_train_one_model(synthetic, tmp_path):
+    run = tmp_path / "run"
+    options = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu"]
+    configs = [f"--config={CONFIGS / name}" for name in ("kinface/adversarial.yaml", "smoke.yaml")]
+    command = [Path(sys.executable).parent / "kinface", "fit", *configs, f"--data.root={synthetic}", f"--run={run}"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("model written") == 1
+    assert list(pd.read_csv(run / "metrics.csv")["epoch"]) == [0, 1]
+    assert np.isfinite(float(KinFace.from_pretrained(run).threshold))
 
 
 def test_types_are_measured_and_written(synthetic, tmp_path):
