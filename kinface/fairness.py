@@ -207,6 +207,8 @@ def _disparity_interval(disparity: Disparity, value: float, spread: np.ndarray, 
 
     Not a number where the value is not finite.
     """
+    if not np.isfinite(value):
+        return np.nan, np.nan
     if disparity.ratio:
         with np.errstate(divide="ignore"):
             low, high = np.exp(symmetric_interval(np.log(value), np.log(spread)))

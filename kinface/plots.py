@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import chain, cycle
+from itertools import chain, product
 
 import numpy as np
 import pandas as pd
@@ -44,24 +44,27 @@ def plot_rates(audit: Audit, grouping: str) -> Figure:
     return figure
 
 
-def plot_roc(audit: Audit, grouping: str = "race") -> Figure:
+def plot_roc(audit: Audit, grouping: str) -> Figure:
     """ROC curve of each group, on a linear and on a logarithmic FMR axis.
 
     Points show where the one threshold puts each group, with 95% intervals of its FMR and TPR. All pairs are black;
     groups too small to be compared have no curve.
     """
-    figure = Figure(figsize=(10, 5.2), layout="constrained")
-    linear, logarithmic = figure.subplots(1, 2, sharey=True)
     drawn = audit.groups.iloc[[0, *compared_groups(audit.groups, grouping, ("auc",))]]
-    for colour, group in zip(chain(["black"], cycle(COLOURS)), drawn.itertuples(), strict=False):
+    columns = 1 if len(drawn) <= len(COLOURS) else 2
+    figure = Figure(figsize=(10, 4.3 + 0.2 * len(drawn) / columns), layout="constrained")
+    linear, logarithmic = figure.subplots(1, 2, sharey=True)
+    styles = chain([("-", "black")], product(("-", "--", ":"), COLOURS))
+    for (style, colour), group in zip(styles, drawn.itertuples(), strict=False):
         pairs = audit.pairs[audit.labels[group.grouping] == group.group]
         fmr, tpr, _ = roc_curve(pairs["kin"], pairs["score"])
         interval = f" [{group.auc_low:.3f}, {group.auc_high:.3f}]" if np.isfinite(group.auc_low) else ""
         label = f"{group.group}: AUC {group.auc:.3f}{interval}, "
         label += f"{group.kin:,} kin, {group.non_kin:,} non-kin, {group.families:,} families"
-        linear.plot(fmr, tpr, color=colour, linewidth=1.5, drawstyle="steps-post", label=label)
+        curve = {"color": colour, "linestyle": style, "linewidth": 1.5, "drawstyle": "steps-post"}
+        linear.plot(fmr, tpr, **curve, label=label)
         reached = fmr > 0  # below one false accept there is nothing to draw
-        logarithmic.plot(fmr[reached], tpr[reached], color=colour, linewidth=1.5, drawstyle="steps-post")
+        logarithmic.plot(fmr[reached], tpr[reached], **curve)
         spread = {"xerr": _lengths(group, "fmr"), "yerr": _lengths(group, "tpr"), "elinewidth": 1, "capsize": 2}
         linear.errorbar(group.fmr, group.tpr, **spread, color=colour, marker="o", markeredgecolor="black", zorder=3)
         logarithmic.plot(group.fmr, group.tpr, color=colour, marker="o", markeredgecolor="black", zorder=3)
@@ -72,19 +75,23 @@ def plot_roc(audit: Audit, grouping: str = "race") -> Figure:
         _tidy(axes, grid="both")
     linear.set(ylabel="TPR (share of kin pairs accepted)", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     logarithmic.set(xscale="log", xlim=(1e-3, 1.03))
-    figure.legend(loc="outside lower center", fontsize=8, frameon=False)
+    figure.legend(loc="outside lower center", fontsize=8 if columns == 1 else 7, frameon=False, ncols=columns)
     return figure
 
 
-def plot_scores(audit: Audit, grouping: str = "race") -> Figure:
+def plot_scores(audit: Audit, grouping: str) -> Figure:
     """Score distributions of kin and non-kin pairs of each group, and the threshold."""
     groups = audit.groups[audit.groups["grouping"] == grouping]
-    figure = Figure(figsize=(9, 0.5 + 1.3 * len(groups)), layout="constrained")
-    panels = figure.subplots(len(groups), 1, sharex=True, squeeze=False)[:, 0]
+    columns = 1 if len(groups) <= len(COLOURS) else 2
+    rows = -(-len(groups) // columns)
+    figure = Figure(figsize=(10, 0.5 + 1.3 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, sharex=True, squeeze=False).ravel()
+    for axes in panels[len(groups) :]:
+        axes.set_axis_off()
     low, high = np.percentile(audit.pairs["score"], [0.1, 99.9])
     low, high = min(low, audit.threshold), max(high, audit.threshold)
     edges = np.linspace(low, high, 41) if high > low else np.linspace(low - 0.5, low + 0.5, 41)
-    for axes, group in zip(panels, groups.itertuples(), strict=True):
+    for axes, group in zip(panels, groups.itertuples(), strict=False):
         pairs = audit.pairs[audit.labels[grouping] == group.group]
         for kin, name, colour, style in ((False, "non-kin", COLOURS[1], "--"), (True, "kin", COLOURS[0], "-")):
             score = pairs.loc[pairs["kin"] == kin, "score"]
@@ -98,13 +105,15 @@ def plot_scores(audit: Audit, grouping: str = "race") -> Figure:
         axes.set_yticks([])
         axes.set_ylim(bottom=0)
         _tidy(axes)
-    panels[0].legend(fontsize=8, frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
-    panels[-1].set_xlabel("score (higher: kin)")
+    for axes in panels[len(groups) - columns : len(groups)]:
+        axes.tick_params(labelbottom=True)
+    figure.legend(*panels[0].get_legend_handles_labels(), fontsize=8, frameon=False, ncols=3, loc="outside upper right")
+    figure.supxlabel("score (higher: kin)", fontsize=10)
     figure.supylabel("density of pairs", fontsize=10)
     return figure
 
 
-def plot_differences(changes: pd.DataFrame, grouping: str = "race") -> Figure:
+def plot_differences(changes: pd.DataFrame, grouping: str) -> Figure:
     """Differences between two models (``fairness.compare``), overall and per group, with 95% intervals."""
     rows = changes[changes["grouping"].isin(["overall", grouping]) & changes["group"].notna()]
     names = list(rows["group"].unique())

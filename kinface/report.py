@@ -23,6 +23,9 @@ from kinface.plots import plot_differences, plot_rates, plot_roc, plot_scores
 from swinface.files import InputError, replacing_folder
 
 DOTS_PER_INCH = 150
+FIGURES = ("rates_*.png", "scores_*.png", "roc_*.png", "differences_*.png")
+FITTED_SPLITS = {"train": "trained", "tune": "chosen"}
+GAPS_BY_CHANCE = 0.05  # the share of gaps between equal groups that pass what chance gives them
 
 
 def report(
@@ -72,9 +75,10 @@ def report(
         except InputError as error:
             raise InputError(f"{compare} cannot be compared with {scores}: {error}") from None
     figures = {name: _to_png(figure) for name, figure in _draw(audit, changes).items()}
+    about["warnings"] += _warn_of_fitted_splits(audit.pairs, scores)
     record = {"title": title, **about, "compared_with": other, "resamples": resamples, "seed": seed}
     record = _to_plain(record | _collect(audit, changes))
-    with replacing_folder(out) as folder:
+    with replacing_folder(out, owned=FIGURES) as folder:
         for name, png in figures.items():
             (folder / f"{name}.png").write_bytes(png)
         audit.groups.to_csv(folder / "groups.csv", index=False)
@@ -106,6 +110,16 @@ def _audit(scores: Path, threshold_from: Path, resamples: int, seed: int) -> tup
         else [],
     }
     return audit, about
+
+
+def _warn_of_fitted_splits(pairs: pd.DataFrame, scores: Path) -> list[str]:
+    counts = pairs["split"].value_counts()
+    return [
+        f"{counts[split]:,} of the {len(pairs):,} pairs judged here, in {scores}, are of the split {split}, on which "
+        f"models are {purpose}; this flatters the model. Judge it on families of val or test."
+        for split, purpose in FITTED_SPLITS.items()
+        if split in counts
+    ]
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -145,11 +159,13 @@ def _describe(path: Path, pairs: pd.DataFrame) -> dict:
 
 def _collect(audit: Audit, changes: pd.DataFrame | None) -> dict:
     """All figures of the report."""
+    gaps = find_gaps(audit).to_dict("records")
     return {
         "kinface": version("kinface"),
         "groups": audit.groups.to_dict("records"),
         "disparities": audit.disparities.to_dict("records"),
-        "gaps": find_gaps(audit).to_dict("records"),
+        "gaps": gaps,
+        "shown_by_chance": GAPS_BY_CHANCE * sum(gap["comparable"] for gap in gaps),
         "race_reward": find_race_reward(audit),
         "unequal_prevalence": find_unequal_prevalence(audit),
         "differences": [] if changes is None else changes.to_dict("records"),
@@ -157,10 +173,14 @@ def _collect(audit: Audit, changes: pd.DataFrame | None) -> dict:
 
 
 def _draw(audit: Audit, changes: pd.DataFrame | None) -> dict[str, Figure]:
-    groupings = [name for name in audit.groups["grouping"].unique() if name != "overall"]
-    figures = {f"rates_{name.replace(' ', '_')}": plot_rates(audit, name) for name in groupings}
-    figures["roc_race"] = plot_roc(audit, "race")
-    figures["scores_race"] = plot_scores(audit, "race" if "race" in groupings else "overall")
+    figures = {}
+    for grouping in audit.groups["grouping"].unique():
+        name = grouping.replace(" ", "_")
+        if grouping != "overall":
+            figures[f"rates_{name}"] = plot_rates(audit, grouping)
+        if grouping != "race and gender":  # too many groups to tell their curves apart
+            figures[f"scores_{name}"] = plot_scores(audit, grouping)
+            figures[f"roc_{name}"] = plot_roc(audit, grouping)
     if changes is not None:
         figures["differences_race"] = plot_differences(changes, "race")
     return figures
@@ -221,7 +241,8 @@ def _print_summary(record: dict, out: Path) -> None:
         value, low, high = (_decimal(overall[metric + end]) for end in ("", "_low", "_high"))
         print(f"{metric:>8}  {value}  [{low}, {high}]")
     examined = [gap for gap in record["gaps"] if gap["comparable"]]
-    print(f"{sum(gap['shown'] for gap in examined)} of {len(examined)} gaps between groups are beyond chance:")
+    shown, by_chance = sum(gap["shown"] for gap in examined), record["shown_by_chance"]
+    print(f"{shown} of {len(examined)} gaps between groups are shown (of equal groups about {by_chance:.1f}):")
     for gap in examined:
         if gap["shown"]:
             high, low = (f"{gap[end]} {_decimal(gap[f'{end}_value'])}" for end in ("highest", "lowest"))

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from kinface.disparity import DISPARITIES
 from kinface.fairness import audit, choose_threshold, compare
-from kinface.findings import find_gaps, find_race_reward, find_unequal_prevalence
+from kinface.findings import find_gaps
 from kinface.groups import METRICS, compared_groups, label_groups
 from kinface.resampling import weighted_metrics
 from swinface.files import InputError
@@ -134,6 +134,59 @@ def test_an_error_never_seen_has_an_interval_all_the_same(draw_scored):
     assert np.isnan(inequity["low"])
 
 
+@pytest.fixture
+def without_errors(draw_scored):
+    """Two gender pairs whose non-kin pairs and one whose kin pairs are all told apart."""
+    pairs = draw_scored(1500)
+    gender = label_groups(pairs)["gender pair"]
+    pairs.loc[gender.isin(["mm", "ff"]) & ~pairs["kin"], "score"] = -9.0
+    pairs.loc[(gender == "mm") & pairs["kin"], "score"] = 9.0
+    return pairs
+
+
+def test_intervals_hold_their_points(without_errors):
+    groups = audit(without_errors, 0.5, resamples=200).groups
+    for metric in METRICS:
+        known = groups[groups[f"{metric}_low"].notna()]
+        assert len(known) > 5 or metric in ("tar_at_1e-2", "tar_at_1e-3")  # too few non-kin pairs
+        assert (known[f"{metric}_low"] <= known[metric]).all(), metric
+        assert (known[f"{metric}_high"] >= known[metric]).all(), metric
+    faultless = row_of(groups, grouping="gender pair", group="mm")
+    assert (faultless["fmr_low"], faultless["tpr_high"], faultless["fnmr_low"]) == (0, 1, 0)
+    assert 0 < faultless["fmr_high"] < 0.2 and 0.8 < faultless["tpr_low"] < 1
+    assert faultless["fnmr_high"] == pytest.approx(1 - faultless["tpr_low"])
+
+
+def test_groups_without_errors_are_not_known_to_be_equal(without_errors):
+    pairs = without_errors[label_groups(without_errors)["gender pair"] != "mf"]
+    result = audit(pairs, 0.5, resamples=200)
+    drawn = result.resampled["fmr"][:, compared_groups(result.groups, "gender pair", ("fmr",))]
+    assert abs(np.corrcoef(drawn.T)[0, 1]) < 0.3
+    gap = row_of(result.disparities, grouping="gender pair", disparity="FMR gap")
+    assert gap["value"] == gap["low"] == 0 < gap["high"] < 0.2
+    assert not gap["beyond_chance"]
+
+
+def test_models_without_errors_are_not_known_to_be_equal(without_errors):
+    """Neither accepts a stranger, but their scores differ; metrics of one model do not move together either."""
+    other = without_errors.assign(score=without_errors["score"] + np.where(without_errors["kin"], 0.1, 0))
+    ours, other = (audit(pairs, 0.5, resamples=200) for pairs in (without_errors, other))
+    changes = compare(ours, other)
+    fmr = changes[(changes["group"] == "mm") & (changes["metric"] == "fmr")].iloc[0]
+    assert fmr["low"] < fmr["difference"] == 0 < fmr["high"]
+    row = ours.groups.index[ours.groups["group"] == "mm"][0]
+    assert abs(np.corrcoef(ours.resampled["fmr"][:, row], ours.resampled["fnmr"][:, row])[0, 1]) < 0.3
+
+
+def test_disparities_lie_in_their_intervals_which_leave_the_ideal_only_beyond_chance(draw_scored):
+    disparities = audit(draw_scored(1500, shift={"African": -1.2}), 0.5, resamples=200).disparities
+    finite = disparities[np.isfinite(disparities["value"])]
+    assert ((finite["low"] <= finite["value"]) & (finite["value"] <= finite["high"])).all()
+    ideal_held = (finite["low"] <= finite["ideal"]) & (finite["ideal"] <= finite["high"])
+    assert ideal_held[~finite["beyond_chance"].astype(bool)].all()
+    assert not ideal_held.all()
+
+
 def test_a_planted_disparity_is_found_where_it_was_planted(draw_scored):
     pairs = draw_scored(3000, shift={"African": -1.2})
     result = audit(pairs, 0.5, resamples=300)
@@ -152,7 +205,7 @@ def test_equal_groups_seldom_go_beyond_chance(draw_scored):
     """One in twenty by definition; the largest gap itself is never 0."""
     beyond, gaps, repeats = 0, [], 30
     for seed in range(repeats):
-        pairs = draw_scored(800, seed=seed).drop(columns=["race_a", "race_b"]).assign(race_a=None, race_b=None)
+        pairs = draw_scored(800, seed=seed).assign(race_a=None, race_b=None, gender_a=None, gender_b=None)
         result = audit(pairs, 0.5, resamples=100, seed=seed)
         gap = row_of(result.disparities, grouping="generation gap", disparity="TPR gap")
         beyond += gap["beyond_chance"]
@@ -193,7 +246,7 @@ def test_a_better_model_is_shown_on_the_same_resamples(draw_scored):
     assert 0 < auc["low"] < auc["difference"] < auc["high"]
     spread = table[(table["grouping"] == "race") & (table["metric"] == "equalized odds difference")].iloc[0]
     assert pd.isna(spread["group"])
-    assert spread["low"] <= spread["difference"] <= spread["high"]
+    assert spread["difference"] - spread["low"] == pytest.approx(spread["high"] - spread["difference"])
 
 
 def test_unlike_lists_or_resamples_are_not_compared(draw_scored):
@@ -207,17 +260,3 @@ def test_unlike_lists_or_resamples_are_not_compared(draw_scored):
         compare(first, audit(pairs.iloc[1:], 0.5, resamples=20))
     with pytest.raises(InputError, match="different resamples"):
         compare(first, audit(pairs, 0.5, resamples=20, seed=1))
-
-
-def test_prevalence_and_the_reward_of_race_are_found(draw_scored):
-    pairs = draw_scored(2000)
-    crossing = pairs["race_a"] != pairs["race_b"]
-    flattered = pairs.assign(score=pairs["score"] - 1.5 * crossing)
-    result = audit(flattered, 0.5, resamples=100)
-    reward = find_race_reward(result)
-    assert reward["same"] - reward["cross"] == pytest.approx(reward["difference"])
-    assert 0 < reward["low"] < reward["difference"] < reward["high"]
-    assert "race" in find_unequal_prevalence(result)  # non-kin pairs mostly cross races, kin pairs never
-    assert "gender pair" not in find_unequal_prevalence(result)
-    assert not row_of(find_gaps(result), grouping="race", metric="accuracy")["comparable"]
-    assert find_race_reward(audit(pairs[~crossing], 0.5, resamples=20)) is None

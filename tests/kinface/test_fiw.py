@@ -242,6 +242,20 @@ def test_official_grandparent_names(write_family, tmp_path: Path):
         read_list(path, families, swap_grandparents=True)
 
 
+def test_single_contradictions_are_no_matter_of_names(write_family, tmp_path: Path):
+    matrix = "MID,1,2,3,Gender\n1,0,6,6,m\n2,3,0,0,f\n3,3,0,0,m\n"
+    write_family(tmp_path, "F0001", matrix, mids=(1, 2, 3))
+    families = read_families(tmp_path)
+    right = f"{face('F0001', 1)} {face('F0001', 2)} gfgd 1"
+    wrong = f"{face('F0001', 1)} {face('F0001', 3)} gmgd 1"
+    path = tmp_path / "list.txt"
+    path.write_text("\n".join(f"{row} {line}" for row, line in enumerate([right, wrong])))
+    assert len(read_list(path, families)) == 2  # half: a warning would be an error
+    path.write_text("\n".join(f"{row} {line}" for row, line in enumerate([right, wrong, wrong])))
+    with pytest.warns(UserWarning, match="contradict the type of 2 of 3 grandparent pairs"):
+        read_list(path, families)
+
+
 def test_real_fiw(shared_data: Path):
     start = time.perf_counter()
     families = read_families(shared_data / "fiw")

@@ -54,6 +54,17 @@ def test_scores_mark_the_threshold(result):
     assert drawn(figure)
 
 
+def test_many_groups_are_told_apart(draw_scored):
+    result = audit(draw_scored(3000), 0.5, resamples=20)
+    curves = [line for line in plot_roc(result, "type").axes[0].lines if line.get_drawstyle() == "steps-post"]
+    assert len(curves) == 12
+    assert len({(line.get_color(), line.get_linestyle()) for line in curves}) == 12
+    figure = plot_scores(result, "type")
+    titles = [axes.get_title(loc="left").split(":")[0] for axes in figure.axes]
+    assert titles == [*result.labels["type"].cat.categories, ""]
+    assert drawn(figure)
+
+
 def test_differences_of_a_model_with_itself_lie_on_zero(result):
     figure = plot_differences(compare(result, result), "race")
     for axes in figure.axes:

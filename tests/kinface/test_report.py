@@ -37,6 +37,9 @@ def test_it_writes_one_self_contained_page_tables_and_figures(lists, tmp_path, c
     groupings = ["race", "race_crossing", "gender_pair", "type", "generation_gap", "race_and_gender"]
     assert names >= {"report.html", "groups.csv", "metrics.json", "roc_race.png", "scores_race.png"}
     assert names >= {f"rates_{name}.png" for name in groupings}
+    for grouping in ("race", "race_crossing", "gender_pair", "type", "generation_gap"):
+        assert names >= {f"roc_{grouping}.png", f"scores_{grouping}.png"}
+    assert page.index('id="groups"') < page.index("Kinship type: ROC curves") < page.index("Generation gap: ROC curves")
     assert page.count("data:image/png;base64,") == len([name for name in names if name.endswith(".png")])
     assert not re.search(r"""(src|href)=["'](?!data:|#)|<script|<link|@import|url\(""", page)
     assert "A &lt;b&gt;title&lt;/b&gt;" in page
@@ -45,7 +48,7 @@ def test_it_writes_one_self_contained_page_tables_and_figures(lists, tmp_path, c
     assert str(out / "report.html") in capsys.readouterr().out
 
 
-def test_page_and_record_say_what_the_figures_rest_on(lists, tmp_path):
+def test_page_and_record_say_what_the_figures_rest_on(lists, tmp_path, capsys):
     out = tmp_path / "out"
     report(lists[0], threshold_from=lists[1], out=out, resamples=100, seed=7)
     record = json.loads((out / "metrics.json").read_text(), parse_constant=pytest.fail)
@@ -66,6 +69,9 @@ def test_page_and_record_say_what_the_figures_rest_on(lists, tmp_path):
     assert race["lowest"] == "African"
     assert race["shown"]
     assert "<b>Race, TPR:</b>" in page
+    by_chance = f"{0.05 * sum(gap['comparable'] for gap in record['gaps']):.1f}"
+    assert f"equal groups would show about {by_chance}." in page
+    assert f"of equal groups about {by_chance})" in capsys.readouterr().out
     assert "Accuracies of these groups are not directly comparable" in page
 
 
@@ -80,6 +86,39 @@ def test_equal_models_show_no_difference(lists, tmp_path):
     assert "differences_race" not in section
     assert (out / "differences_race.png").exists()
     assert "<td><b>" not in section
+
+
+def test_a_group_of_few_families_is_no_stumbling_block(lists, tmp_path):
+    """Non-kin pairs of two races from fewer families than an interval needs."""
+    pairs = pd.read_parquet(lists[0])
+    crossing = pairs["race_a"] != pairs["race_b"]
+    write_pairs(pd.concat([pairs[~crossing], pairs[crossing].head(1)]), lists[0])
+    report(lists[0], threshold_from=lists[1], out=tmp_path / "out", resamples=100)
+    assert json.loads((tmp_path / "out/metrics.json").read_text())["race_reward"] is None
+    assert "Does the list reward knowing race?" not in (tmp_path / "out/report.html").read_text()
+
+
+def test_judging_what_a_model_was_fitted_on_is_warned_of(lists, tmp_path, capsys):
+    pairs = pd.read_parquet(lists[0])
+    pairs.loc[:299, "split"], pairs.loc[300:399, "split"] = "train", "tune"
+    write_pairs(pairs, lists[0])
+    report(lists[0], threshold_from=lists[1], out=tmp_path / "out", resamples=100)
+    page, printed = (tmp_path / "out/report.html").read_text(), capsys.readouterr().out
+    for count, split in ((300, "train"), (100, "tune")):
+        warning = f"{count} of the 1,500 pairs judged here, in {lists[0]}, are of the split {split}"
+        assert warning in page
+        assert f"warning: {warning}" in printed
+
+
+def test_figures_of_an_earlier_report_go_and_other_files_stay(lists, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("differences_race.png", "roc_shoe_size.png", "notes.png", "notes.txt"):
+        (out / name).write_text("earlier")
+    report(lists[0], threshold_from=lists[1], out=out, resamples=100)
+    assert not (out / "differences_race.png").exists()
+    assert not (out / "roc_shoe_size.png").exists()
+    assert (out / "notes.png").exists() and (out / "notes.txt").exists()
 
 
 def test_labels_may_be_missing(lists, tmp_path):

@@ -1,0 +1,48 @@
+"""What is read from an audit: gaps, what a list rewards, and where accuracies cannot be compared."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kinface.fairness import audit
+from kinface.findings import find_gaps, find_race_reward, find_unequal_prevalence
+
+
+def test_prevalence_and_the_reward_of_race_are_found(draw_scored):
+    pairs = draw_scored(2000)
+    crossing = pairs["race_a"] != pairs["race_b"]
+    flattered = pairs.assign(score=pairs["score"] - 1.5 * crossing)
+    result = audit(flattered, 0.5, resamples=100)
+    reward = find_race_reward(result)
+    assert reward["same"] - reward["cross"] == pytest.approx(reward["difference"])
+    assert 0 < reward["low"] < reward["difference"] < reward["high"]
+    assert "race" in find_unequal_prevalence(result)  # non-kin pairs mostly cross races, kin pairs never
+    assert "gender pair" not in find_unequal_prevalence(result)
+    gaps = find_gaps(result).set_index(["grouping", "metric"])
+    assert not gaps.loc[("race", "accuracy"), "comparable"]
+    assert find_race_reward(audit(pairs[~crossing], 0.5, resamples=20)) is None
+
+
+def test_no_reward_is_judged_from_few_families(draw_scored):
+    pairs = draw_scored(2000)
+    crossing = pairs["race_a"] != pairs["race_b"]
+    few = crossing & pairs["family_a"].isin(["F0", "F1"]) & pairs["family_b"].isin(["F2", "F3", "F4", "F5"])
+    kept = pairs[~crossing | few]
+    assert (kept["race_a"] != kept["race_b"]).any()
+    families = set(pairs.loc[few, "family_a"]) | set(pairs.loc[few, "family_b"])
+    assert (find_race_reward(audit(kept, 0.5, resamples=20)) is None) == (len(families) < 5)
+    assert len(families) < 5
+
+
+def test_a_gap_of_equal_groups_is_between_two_groups_and_has_a_width(draw_scored):
+    pairs = draw_scored(1500)
+    pairs.loc[~pairs["kin"], "score"] = -9.0
+    gaps = find_gaps(audit(pairs, 0.5, resamples=200))
+    strangers = gaps[gaps["metric"] == "fmr"]
+    assert len(strangers) > 3
+    assert (strangers["highest"] != strangers["lowest"]).all()
+    assert (strangers["difference"] == 0).all()
+    assert (strangers["low"] < 0).all() and (strangers["high"] > 0).all()
+    assert not strangers["shown"].any()
+    assert np.isfinite(gaps["chance"]).all()
