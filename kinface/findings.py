@@ -10,6 +10,7 @@ from kinface.groups import FEWEST_FAMILIES, compared_groups, families_behind
 from kinface.resampling import interval_around
 
 GAPS = {"accuracy gap": "accuracy", "TPR gap": "tpr", "FMR gap": "fmr", "AUC gap": "auc"}
+CONTRASTED = ("tpr", "fmr", "auc")
 UNEQUAL_PREVALENCE = 0.05  # shares of kin pairs that differ by more make accuracies of groups hard to compare
 
 
@@ -76,6 +77,38 @@ def find_race_reward(audit: Audit) -> dict[str, float] | None:
         "low": float(low),
         "high": float(high),
     }
+
+
+def contrast_with_largest(audit: Audit) -> pd.DataFrame:
+    """Each group against the largest of its grouping, in TPR, FMR and AUC.
+
+    The reference is chosen by its size, not by its figures, so each row is one comparison: it can show what the gap
+    between the two most distant groups, which must beat the luck of the draw among all, cannot.
+
+    Returns
+    -------
+    pd.DataFrame
+        ``grouping``, ``group``, ``reference``, ``metric``, ``ours`` and ``other`` (values of group and reference),
+        ``difference``, ``low``, ``high`` (its 95% interval).
+    """
+    pairs, rows = audit.groups["pairs"].to_numpy(), []
+    for grouping in audit.groups["grouping"].unique():
+        for metric in CONTRASTED:
+            compared = compared_groups(audit.groups, grouping, (metric,))
+            if len(compared) < 2:
+                continue
+            values, drawn = audit.groups[metric].to_numpy(), audit.resampled[metric]
+            largest = compared[pairs[compared].argmax()]
+            for group in compared[compared != largest]:
+                difference = values[group] - values[largest]
+                low, high = interval_around(difference, drawn[:, group] - drawn[:, largest])
+                names = {"group": audit.groups["group"][group], "reference": audit.groups["group"][largest]}
+                figures = {"ours": values[group], "other": values[largest], "difference": difference}
+                rows.append(
+                    {"grouping": grouping, **names, "metric": metric, **figures, "low": float(low), "high": float(high)}
+                )
+    columns = ["grouping", "group", "reference", "metric", "ours", "other", "difference", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def find_unequal_prevalence(audit: Audit) -> list[str]:

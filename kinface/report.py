@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from kinface import fairness, groups
 from kinface.disparity import DISPARITIES
 from kinface.fairness import Audit, choose_threshold
-from kinface.findings import find_gaps, find_race_reward, find_unequal_prevalence
+from kinface.findings import contrast_with_largest, find_gaps, find_race_reward, find_unequal_prevalence
 from kinface.pairs import read_pairs
 from kinface.plots import plot_differences, plot_rates, plot_roc, plot_scores
 from swinface.files import InputError, replacing_folder
@@ -166,6 +166,7 @@ def _collect(audit: Audit, changes: pd.DataFrame | None) -> dict:
         "disparities": audit.disparities.to_dict("records"),
         "gaps": gaps,
         "shown_by_chance": GAPS_BY_CHANCE * sum(gap["comparable"] for gap in gaps),
+        "contrasts": contrast_with_largest(audit).to_dict("records"),
         "race_reward": find_race_reward(audit),
         "unequal_prevalence": find_unequal_prevalence(audit),
         "differences": [] if changes is None else changes.to_dict("records"),

@@ -16,6 +16,7 @@ def test_the_whole_job_on_synthetic_families(tmp_path, capsys, monkeypatch):
     printed = capsys.readouterr().out
     assert printed.rstrip().endswith(f"report: {tmp_path / 'demo' / 'report' / 'report.html'}")
     assert "planted: faces of African people" in printed
+    assert "too few to compare races" in printed
     metrics = json.loads((tmp_path / "demo" / "report" / "metrics.json").read_text())
     assert metrics["compared_with"]
     groups = pd.read_csv(tmp_path / "demo" / "report" / "groups.csv")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kinface.fairness import audit
-from kinface.findings import find_gaps, find_race_reward, find_unequal_prevalence
+from kinface.findings import contrast_with_largest, find_gaps, find_race_reward, find_unequal_prevalence
 
 
 def test_prevalence_and_the_reward_of_race_are_found(draw_scored):
@@ -46,3 +46,20 @@ def test_a_gap_of_equal_groups_is_between_two_groups_and_has_a_width(draw_scored
     assert (strangers["low"] < 0).all() and (strangers["high"] > 0).all()
     assert not strangers["shown"].any()
     assert np.isfinite(gaps["chance"]).all()
+
+
+def test_each_group_is_compared_with_the_largest(draw_scored):
+    pairs = draw_scored(4000, shift={"African": -1.0})
+    result = audit(pairs, 0.5, resamples=200)
+    contrasts = contrast_with_largest(result)
+    races = contrasts[contrasts["grouping"] == "race"].set_index(["group", "metric"])
+    sizes = result.groups[result.groups["grouping"] == "race"].set_index("group")["pairs"].drop("cross-race")
+    assert set(races["reference"]) == {sizes.idxmax()} == {"Caucasian"}
+    values = result.groups[result.groups["grouping"] == "race"].set_index("group")
+    for (group, metric), row in races.iterrows():
+        assert row["difference"] == pytest.approx(values.loc[group, metric] - values.loc["Caucasian", metric])
+        assert row["low"] <= row["difference"] <= row["high"]
+    assert races.loc[("African", "tpr"), "high"] < 0, "the planted shift is shown"
+    assert races.loc[("Asian", "tpr"), "low"] < 0 < races.loc[("Asian", "tpr"), "high"], "nothing was planted"
+    assert contrasts.groupby("grouping")["reference"].nunique().max() <= 2  # one metric may lack the largest group
+    assert "overall" not in set(contrasts["grouping"])
