@@ -70,7 +70,7 @@ class Embeddings:
         except FileNotFoundError:
             raise InputError(f"{path}: no such table of embeddings.") from None
         except (KeyError, ValueError, OSError, EOFError) as error:
-            raise InputError(f"{path}: not a .npz with `face` and `embedding` ({error}).") from error
+            raise InputError(f"{path}: not a .npz with the arrays `face` (text) and `embedding` (numbers).") from error
         if values.ndim != 2 or len(values) != len(faces):
             raise InputError(f"{path}: `embedding` is {values.shape}; it must be ({len(faces)}, D), a row per `face`.")
         if not np.isfinite(values).all():
@@ -127,7 +127,7 @@ def cache_levels(trunk: Trunk, images: Tensor, folder: Path) -> Tensor:
         shape = (len(images), sum(trunk.channels), GRID, GRID)
         with replacing(path) as partial:
             levels = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
-            for start in tqdm(range(0, len(images), BATCH), desc="levels", unit="batch", leave=False):
+            for start in tqdm(range(0, len(images), BATCH), desc="levels", unit="batch", leave=False, disable=None):
                 with torch.inference_mode():
                     part, _ = trunk(normalise(images[start : start + BATCH].to(device)))
                 levels[start : start + BATCH] = part.half().cpu().numpy()

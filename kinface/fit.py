@@ -105,7 +105,8 @@ def fit(arguments: list[str]) -> None:
     InputError
         The folder holds another experiment or one that is complete, or an input is bad.
     """
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    for talkative in ("pytorch.utilities.rank_zero", "fabric.utilities.seed"):
+        logging.getLogger(f"lightning.{talkative}").setLevel(logging.WARNING)
     for message in SETTLED_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
     cli = KinshipCLI(

@@ -23,6 +23,7 @@ from kinface.plots import plot_differences, plot_rates, plot_roc, plot_scores
 from swinface.files import InputError, replacing_folder
 
 DOTS_PER_INCH = 150
+FEWEST_ACCEPTED = 0.01  # a threshold that divides fewer pairs, or all but so few, is hardly the model's own
 FIGURES = ("rates_*.png", "scores_*.png", "roc_*.png", "differences_*.png")
 FITTED_SPLITS = {"train": "trained", "tune": "chosen"}
 GAPS_BY_CHANCE = 0.05  # the share of gaps between equal groups that pass what chance gives them
@@ -109,6 +110,12 @@ def _audit(scores: Path, threshold_from: Path, resamples: int, seed: int) -> tup
         if shared
         else [],
     }
+    accepted = float((pairs["score"] >= audit.threshold).mean())
+    if not FEWEST_ACCEPTED <= accepted <= 1 - FEWEST_ACCEPTED:
+        about["warnings"].append(
+            f"The threshold {audit.threshold:.4f}, from {threshold_from}, accepts {accepted:.1%} of the pairs in "
+            f"{scores}: are both files scored by the same model?"
+        )
     return audit, about
 
 

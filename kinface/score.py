@@ -46,7 +46,7 @@ def embed_faces(model: KinFace, root: Path, faces: Sequence[str], inputs: Embedd
         raise InputError(f"{inputs.path}: {inputs.size} numbers per face; this model reads {model.embedding_size}.")
     device = next(model.parameters()).device
     parts = []
-    for start in tqdm(range(0, len(faces), BATCH), desc="embed", unit="batch", leave=False):
+    for start in tqdm(range(0, len(faces), BATCH), desc="embed", unit="batch", leave=False, disable=None):
         batch = faces[start : start + BATCH]
         read = read_faces(root, batch) if inputs is None else inputs[batch]
         with torch.inference_mode():
@@ -131,5 +131,7 @@ def score(
 
 
 def _load(folder: Path) -> KinFace:
+    if (folder / "last.ckpt").exists() and not (folder / "model.safetensors").exists():
+        raise InputError(f"{folder}: this run is not complete; the same `kinface fit` goes on with it.")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return KinFace.from_pretrained(folder).to(device)

@@ -64,7 +64,7 @@ def _find_folder(source: str | os.PathLike, **hub_options: Any) -> Path:
     if path.is_dir():
         return path
     if not isinstance(source, str) or path.parent.exists() or not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
-        raise InputError(f"{source}: no such folder; name one that save_pretrained or `swinface convert` wrote.")
+        raise InputError(f"{source}: no such folder; name that of a model.")
     try:
         return Path(snapshot_download(source, allow_patterns=["config.json", "model.safetensors"], **hub_options))
     except (OSError, ValueError) as error:

@@ -110,6 +110,14 @@ def test_judging_what_a_model_was_fitted_on_is_warned_of(lists, tmp_path, capsys
         assert f"warning: {warning}" in printed
 
 
+def test_a_threshold_of_another_model_is_warned_of(lists, tmp_path, capsys):
+    other = pd.read_parquet(lists[1])
+    write_pairs(other.assign(score=other["score"] + 50), lists[1])
+    report(lists[0], threshold_from=lists[1], out=tmp_path / "out", resamples=100)
+    assert "accepts 0.0% of the pairs" in capsys.readouterr().out
+    assert "scored by the same model?" in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_figures_of_an_earlier_report_go_and_other_files_stay(lists, tmp_path):
     out = tmp_path / "out"
     out.mkdir()

@@ -213,6 +213,15 @@ def test_a_folder_that_is_no_model_is_named(synthetic, listed, tmp_path, capsys)
     assert "nowhere" in capsys.readouterr().err
 
 
+def test_a_run_that_is_not_complete_is_named(synthetic, listed, tmp_path, capsys):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "last.ckpt").write_bytes(b"")
+    options = ["--root", synthetic, "--list", listed, "--out", tmp_path / "scores.parquet"]
+    assert kinface("score", "--model", run, *options) == 2
+    assert "not complete; the same `kinface fit` goes on" in capsys.readouterr().err
+
+
 def test_a_truncated_face_is_named(synthetic, listed, model, tmp_path, capsys, families):
     face = read_list(listed, families)["face_a"][0]
     original = (families.root / face).read_bytes()
