@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import lightning
@@ -10,13 +9,15 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2 as transforms
 
-from kinface.faces import BATCH, Embeddings, cache_levels, read_faces
+from kinface.faces import BATCH, cache_levels, read_faces
 from kinface.families import read_prepared_list
 from kinface.fiw import read_families
 from kinface.pairs import TYPES, sample_pairs, score_pairs
+from swinface.data import Steps
+from swinface.embeddings import Embeddings
 from swinface.files import InputError
 from swinface.model import IMAGE_SIZE, Trunk
 
@@ -113,28 +114,6 @@ class KinBatches(Dataset):
         faces_a, faces_b, kind = relations[random.integers(len(relations))]
         pair = random.choice(faces_a), random.choice(faces_b)
         return (*(pair if random.random() < 0.5 else pair[::-1]), kind)
-
-
-class Steps(Sampler):
-    """The numbers of one epoch's batches, counted from the start of the run.
-
-    Parameters
-    ----------
-    per_epoch
-        Batches of an epoch.
-    count_done
-        Says how many batches the run has had, also before it was interrupted.
-    """
-
-    def __init__(self, per_epoch: int, count_done: Callable[[], int]) -> None:
-        self.per_epoch, self.count_done = per_epoch, count_done
-
-    def __len__(self) -> int:
-        return self.per_epoch
-
-    def __iter__(self) -> Iterator[int]:
-        done = self.count_done()
-        return iter(range(done, done + self.per_epoch))
 
 
 class KinshipData(lightning.LightningDataModule):

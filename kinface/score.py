@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from kinface.faces import BATCH, Embeddings, read_faces, write_embeddings
+from kinface.faces import BATCH, read_faces
 from kinface.families import read_prepared_list
 from kinface.fiw import read_families, read_list
 from kinface.model import KinFace, predict_types
 from kinface.pairs import PAIRS_ENDINGS, TYPES, score_pairs, write_pairs
+from swinface.embeddings import Embeddings, write_embeddings
 from swinface.files import InputError, check_ending
 
 

@@ -176,6 +176,10 @@ class KinshipTraining(lightning.LightningModule):
         ramp = {"warmup": reversal_warmup(self.progress), "constant": 1.0}
         return {name: head.strength * ramp[head.schedule] for name, head in self.heads.items() if head.adversarial}
 
+    def settings(self) -> dict[str, float]:
+        """What a row of the run's table says besides metrics."""
+        return {f"lambda_{name}": value for name, value in self.reversal().items()}
+
     def training_step(self, batch: dict[str, Tensor], number: int) -> Tensor:
         """Sum the weighted losses of a batch, see ``KinBatches``.
 

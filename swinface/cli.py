@@ -14,6 +14,7 @@ from importlib import import_module
 from swinface.files import InputError
 
 COMMANDS = {
+    "fit": ("swinface.fit:fit", "train a SwinFace: recognition, or all tasks"),
     "convert": ("swinface.checkpoint:convert", "turn the published SwinFace checkpoint into safetensors"),
 }
 

@@ -26,12 +26,20 @@ IMAGE_SIZE = 112  # pixels, of a face aligned to ArcFace's five points
 GRID = 7  # every level is pooled to GRID x GRID positions
 BATCH_NORM_EPS = 2e-5
 
-# Arguments of a size that a CPU can train: SwinFace(**SMALL). A third of the published depth, and no attention at
-# 56x56 tokens, which would take a third of the time; their merging still makes the first level. Cost of one image:
-#             parameters (trunk)    multiply-adds (trunk)    forward and backward
-# published   67.4 M (28.5)         6.09 G (4.48)            15 times that of SMALL
-# SMALL        4.6 M  (1.5)         0.32 G (0.19)            about 0.03 s on one CPU core
-SMALL: dict[str, Any] = {"embed_dim": 32, "depths": (0, 1, 2, 1), "num_heads": (1, 2, 4, 8), "width": 128}
+# Arguments of a size that a CPU can train: SwinFace(**SMALL). Where tokens are many it convolves, which learns more per
+# image and per second from small sets (Xiao et al., "Early Convolutions Help Transformers See Better", NeurIPS 2021);
+# attention has the last two levels. Cost of one image:
+#             parameters (trunk, embedding)    multiply-adds (trunk)
+# published   67.4 M (28.5)                    6.09 G (4.48)
+# SMALL        3.0 M  (1.9)                    0.35 G (0.30)
+SMALL: dict[str, Any] = {
+    "embed_dim": 32,
+    "depths": (0, 0, 1, 1),
+    "num_heads": (1, 2, 4, 8),
+    "convolutions": (1, 1, 1, 0),
+    "width": 48,
+    "embedding_size": 128,
+}
 
 MODEL_CARD = """---
 {{ card_data }}
@@ -66,6 +74,45 @@ def normalise(images: Tensor) -> Tensor:
     return images.float() / 127.5 - 1
 
 
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions with batch norm around a shortcut (He et al., CVPR 2016), (B, channels, H, W)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return relu(x + convolutions(x))."""
+        return functional.relu(x + self.convolutions(x))
+
+
+class ConvolutionalMerging(nn.Sequential):
+    """Halves the side of a grid by a strided convolution, then refines it by residual blocks.
+
+    Takes tokens (B, H, W, in_channels), or images (B, 3, H, W) as a stem, and gives tokens (B, H/2, W/2, out_channels).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, blocks: int, stem: bool = False) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(),
+            *(ResidualBlock(out_channels) for _ in range(blocks)),
+        )
+        self.stem = stem
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve with channels last in memory, where tokens and maps are views of each other."""
+        maps = x.contiguous(memory_format=torch.channels_last) if self.stem else x.permute(0, 3, 1, 2)
+        return super().forward(maps).permute(0, 2, 3, 1)
+
+
 class Trunk(nn.Module):
     """Swin Transformer (Liu et al., ICCV 2021) with a tap after every patch merging and one before its final norm.
 
@@ -74,6 +121,9 @@ class Trunk(nn.Module):
     embed_dim, depths, num_heads, patch_size, drop_path
         As in the Swin paper. Every stage but the first halves the side of the token grid, and the last must reach
         7x7: four stages with patches of 2 pixels, three with 4.
+    convolutions
+        Residual blocks per stage ahead of its attention. They come with strided convolutions in place of Swin's
+        patches and mergings; None is Swin as published.
 
     Attributes
     ----------
@@ -90,6 +140,7 @@ class Trunk(nn.Module):
         num_heads: Sequence[int] = (3, 6, 12, 24),
         patch_size: int = 2,
         drop_path: float = 0.1,
+        convolutions: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self.arguments = {
@@ -98,6 +149,7 @@ class Trunk(nn.Module):
             "num_heads": list(num_heads),
             "patch_size": patch_size,
             "drop_path": drop_path,
+            "convolutions": None if convolutions is None else list(convolutions),
         }
         stages = len(depths)
         if len(num_heads) != stages or patch_size * GRID * 2 ** (stages - 1) != IMAGE_SIZE:
@@ -115,8 +167,22 @@ class Trunk(nn.Module):
             window_size=GRID,
             drop_path_rate=drop_path,
         )
+        if convolutions is not None:
+            self._convolve(convolutions)
         last = self.swin.num_features
         self.channels = [embed_dim * 2**stage for stage in range(1, stages)] + [last]
+
+    def _convolve(self, blocks: Sequence[int]) -> None:
+        """Put strided convolutions and residual blocks in the place of patches and mergings."""
+        stages, width = self.swin.layers, self.arguments["embed_dim"]
+        if len(blocks) != len(stages) or self.arguments["patch_size"] != 2:
+            raise InputError(
+                f"convolutions {list(blocks)}: give one number per stage, {len(stages)}, and patch_size 2."
+            )
+        self.swin.patch_embed = ConvolutionalMerging(3, width, blocks[0], stem=True)
+        for stage, count in zip(stages[1:], blocks[1:], strict=True):
+            stage.downsample = ConvolutionalMerging(width, 2 * width, count)
+            width *= 2
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the levels side by side, and one vector for the face.
@@ -170,25 +236,40 @@ class MultiLevelChannelAttention(nn.Module):
     in_channels
         Channels of each level, ``Trunk.channels``.
     width
-        Output channels, shared among the levels in proportion to ``in_channels``.
+        Output channels, shared among the levels in proportion to their channels.
+    levels
+        Numbers of the levels that are read, 1 for FM1; None is all of them. For the paper's ablation.
+    channel_attention
+        Whether there is a gate. For the paper's ablation.
     """
 
-    def __init__(self, in_channels: Sequence[int], width: int) -> None:
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        width: int,
+        levels: Sequence[int] | None = None,
+        channel_attention: bool = True,
+    ) -> None:
         super().__init__()
         self.in_channels = list(in_channels)
-        shares = [round(width * channels / sum(in_channels)) for channels in in_channels[:-1]]
-        shares.append(width - sum(shares))
+        self.levels = list(range(1, len(in_channels) + 1)) if levels is None else list(levels)
+        if not self.levels or sorted(set(self.levels) & set(range(1, len(in_channels) + 1))) != self.levels:
+            raise InputError(f"levels {self.levels}: name some of 1 to {len(in_channels)}, each once, in order.")
+        read = [in_channels[level - 1] for level in self.levels]
+        self.shares = [round(width * channels / sum(read)) for channels in read[:-1]]
+        self.shares.append(width - sum(self.shares))
         self.convolutions = nn.ModuleList(
             nn.Conv2d(channels, share, 3, padding=1, bias=False)
-            for channels, share in zip(in_channels, shares, strict=True)
+            for channels, share in zip(read, self.shares, strict=True)
         )
-        self.gate = ChannelGate(width)
+        self.gate = ChannelGate(width) if channel_attention else nn.Identity()
         self.norm = nn.BatchNorm1d(width, eps=BATCH_NORM_EPS)
 
     def forward(self, levels: Tensor) -> Tensor:
         """Map levels (B, sum(in_channels), 7, 7), as ``Trunk`` gives them, to features (B, width)."""
         parts = levels.split(self.in_channels, dim=1)
-        fused = torch.cat([convolve(part) for convolve, part in zip(self.convolutions, parts, strict=True)], dim=1)
+        read = zip(self.convolutions, self.levels, strict=True)
+        fused = torch.cat([convolve(parts[level - 1]) for convolve, level in read], dim=1)
         return self.norm(functional.relu(self.gate(fused)).amax(dim=(2, 3)))
 
 
@@ -197,17 +278,17 @@ class Subnet(nn.Module):
 
     Parameters
     ----------
-    in_channels
-        Channels of each level, ``Trunk.channels``.
+    attention
+        The subnet's own MLCA.
     width
-        Length of the features.
+        Length of its output and of the features.
     dropout
         Share of features dropped in training.
     """
 
-    def __init__(self, in_channels: Sequence[int], width: int, dropout: float) -> None:
+    def __init__(self, attention: MultiLevelChannelAttention, width: int, dropout: float) -> None:
         super().__init__()
-        self.attention = MultiLevelChannelAttention(in_channels, width)
+        self.attention = attention
         self.features = nn.Sequential(
             nn.Linear(width, width),
             nn.ReLU(),
@@ -238,12 +319,18 @@ class SwinFace(
 
     Parameters
     ----------
-    embed_dim, depths, num_heads, patch_size, drop_path
+    embed_dim, depths, num_heads, patch_size, drop_path, convolutions
         The trunk, see ``Trunk``.
     width
-        Length of the embedding and of every subnet's features.
+        Length of every subnet's features.
+    embedding_size
+        Length of the embedding.
     dropout
         Share of features dropped in the subnets in training.
+    levels, channel_attention
+        What each MLCA reads and whether it has a gate, see ``MultiLevelChannelAttention``.
+    untrained
+        Tasks that no data has taught; they are frozen, and their outputs left out.
     """
 
     def __init__(
@@ -253,20 +340,36 @@ class SwinFace(
         num_heads: Sequence[int] = (3, 6, 12, 24),
         patch_size: int = 2,
         drop_path: float = 0.1,
+        convolutions: Sequence[int] | None = None,
         width: int = 512,
+        embedding_size: int = 512,
         dropout: float = 0.5,
+        levels: Sequence[int] | None = None,
+        channel_attention: bool = True,
+        untrained: Sequence[str] = (),
     ) -> None:
         super().__init__()
-        self.trunk = Trunk(embed_dim, depths, num_heads, patch_size, drop_path)
+        self.untrained = list(untrained)
+        self.trunk = Trunk(embed_dim, depths, num_heads, patch_size, drop_path, convolutions)
         last = self.trunk.channels[-1]
         self.embedding = nn.Sequential(
             nn.Linear(last, last, bias=False),
             nn.BatchNorm1d(last, eps=BATCH_NORM_EPS),
-            nn.Linear(last, width, bias=False),
-            nn.BatchNorm1d(width, eps=BATCH_NORM_EPS),
+            nn.Linear(last, embedding_size, bias=False),
+            nn.BatchNorm1d(embedding_size, eps=BATCH_NORM_EPS),
         )
-        self.subnets = nn.ModuleDict({name: Subnet(self.trunk.channels, width, dropout) for name in SUBNETS})
+
+        def subnet() -> Subnet:
+            attention = MultiLevelChannelAttention(self.trunk.channels, width, levels, channel_attention)
+            return Subnet(attention, width, dropout)
+
+        self.subnets = nn.ModuleDict({name: subnet() for name in SUBNETS})
         self.heads = nn.ModuleDict({name: nn.Linear(width, task.classes) for name, task in TASKS.items()})
+        self.trained = {name: task for name, task in TASKS.items() if name not in self.untrained}
+        for subnet_name in set(SUBNETS) - {task.subnet for task in self.trained.values()}:
+            self.subnets[subnet_name].requires_grad_(False)
+        for name in self.untrained:
+            self.heads[name].requires_grad_(False)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Embed and describe faces.
@@ -279,10 +382,11 @@ class SwinFace(
         Returns
         -------
         dict of str to Tensor
-            ``"embedding"``, (B, width), and for every name in ``TASKS`` its logits, (B, classes); ``"age"`` is
-            (B, 1), in years.
+            ``"embedding"``, (B, embedding_size), and for every name in ``TASKS`` that is trained its logits,
+            (B, classes); ``"age"`` is (B, 1), in years.
         """
         levels, summary = self.trunk(images)
-        features = {name: subnet(levels) for name, subnet in self.subnets.items()}
-        outputs = {name: self.heads[name](features[task.subnet]) for name, task in TASKS.items()}
+        used = {task.subnet for task in self.trained.values()}
+        features = {name: subnet(levels) for name, subnet in self.subnets.items() if name in used}
+        outputs = {name: self.heads[name](features[task.subnet]) for name, task in self.trained.items()}
         return {"embedding": self.embedding(summary), **outputs}

@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from kinface import cli, faces, score
-from kinface.faces import Embeddings, read_faces
+from kinface.faces import read_faces
 from kinface.families import Families
 from kinface.fiw import read_families, read_list
 from kinface.model import KinFace
 from kinface.pairs import read_pairs
 from swinface.cli import run as run_command
+from swinface.embeddings import Embeddings
 from swinface.files import InputError
 
 TINY = {"embed_dim": 8, "depths": [1, 1, 1], "num_heads": [1, 1, 1], "patch_size": 4}

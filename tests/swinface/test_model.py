@@ -14,11 +14,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import swinface.pretrained
 from swinface.files import InputError
-from swinface.model import SMALL, MultiLevelChannelAttention, SwinFace, Trunk, normalise
+from swinface.model import SMALL, ConvolutionalMerging, MultiLevelChannelAttention, SwinFace, Trunk, normalise
 from swinface.tasks import TASKS
 
-TINY = {"embed_dim": 8, "depths": (2, 2, 2), "num_heads": (1, 2, 4), "patch_size": 4, "width": 32}
-TINY_TRUNK = {name: value for name, value in TINY.items() if name != "width"}
+TINY_TRUNK = {"embed_dim": 8, "depths": (2, 2, 2), "num_heads": (1, 2, 4), "patch_size": 4}
+TINY = {**TINY_TRUNK, "width": 32, "embedding_size": 24}
+CONVOLVED = {"embed_dim": 4, "depths": (0, 0, 1, 1), "num_heads": (1, 1, 1, 2), "convolutions": (1, 0, 2, 0)}
 
 
 def faces(count: int, seed: int = 0) -> torch.Tensor:
@@ -63,10 +64,10 @@ def test_published_size_is_the_papers():
 
 def test_small_size_costs_what_is_stated():
     model = SwinFace(**SMALL)
-    assert round(parameters(model) / 1e6, 1) == 4.6
-    assert round(parameters(model.trunk, model.embedding) / 1e6, 1) == 1.5
-    assert round(multiply_adds(model) / 1e9, 2) == 0.32
-    assert round(multiply_adds(model.trunk) / 1e9, 2) == 0.19
+    assert round(parameters(model) / 1e6, 1) == 3.0
+    assert round(parameters(model.trunk, model.embedding) / 1e6, 1) == 1.9
+    assert round(multiply_adds(model) / 1e9, 2) == 0.35
+    assert round(multiply_adds(model.trunk) / 1e9, 2) == 0.30
 
 
 @pytest.mark.parametrize(
@@ -74,6 +75,7 @@ def test_small_size_costs_what_is_stated():
     [
         ({**TINY, "depths": (1, 1, 1, 1), "num_heads": (1, 2, 4, 8), "patch_size": 2}, [16, 32, 64, 64]),
         (TINY, [16, 32, 32]),
+        ({**TINY, **CONVOLVED, "patch_size": 2}, [8, 16, 32, 32]),
     ],
 )
 def test_outputs_have_the_stated_shapes(size, channels):
@@ -84,7 +86,7 @@ def test_outputs_have_the_stated_shapes(size, channels):
     assert summary.shape == (2, channels[-1])
     outputs = model(faces(2))
     assert {name: tuple(output.shape) for name, output in outputs.items()} == {
-        "embedding": (2, 32),
+        "embedding": (2, 24),
         **{name: (2, task.classes) for name, task in TASKS.items()},
     }
 
@@ -95,7 +97,26 @@ def test_a_size_that_does_not_end_at_7x7_is_refused(change):
         Trunk(**{**TINY_TRUNK, **change})
 
 
+@pytest.mark.parametrize(
+    "change", [{"convolutions": (1, 1)}, {"depths": (1, 1, 1), "num_heads": (1, 1, 1), "patch_size": 4}]
+)
+def test_convolutions_need_one_number_per_stage_and_small_patches(change):
+    with pytest.raises(InputError, match="one number per stage"):
+        Trunk(**{**CONVOLVED, **change})
+
+
 # Mathematics
+
+
+def test_convolutional_merging_equals_its_layers_one_by_one():
+    torch.manual_seed(0)
+    merging = ConvolutionalMerging(6, 8, blocks=1).eval()
+    tokens = torch.randn(2, 14, 14, 6)
+    first, block = merging[0].weight, merging[3].convolutions
+    x = nn.functional.conv2d(tokens.permute(0, 3, 1, 2), first, stride=2, padding=1).div((1 + 1e-5) ** 0.5).relu()
+    inner = nn.functional.conv2d(x, block[0].weight, padding=1).div((1 + 1e-5) ** 0.5).relu()
+    x = (x + nn.functional.conv2d(inner, block[3].weight, padding=1).div((1 + 1e-5) ** 0.5)).relu()
+    assert torch.allclose(merging(tokens), x.permute(0, 2, 3, 1), atol=1e-5)
 
 
 def test_normalise_maps_pixels_to_minus_one_and_one():
@@ -154,6 +175,37 @@ def test_attention_equals_a_naive_loop():
     assert [convolution.out_channels for convolution in module.convolutions] == [7, 12, 13]
     expected = np.stack([naive_attention(module, face) for face in levels.numpy()])
     assert np.allclose(module.eval()(levels).detach().numpy(), expected, atol=1e-5)
+
+
+def test_attention_may_read_some_levels_and_do_without_the_gate():
+    torch.manual_seed(1)
+    module = MultiLevelChannelAttention([5, 9, 10], width=32, levels=[1, 3], channel_attention=False).eval()
+    levels = torch.randn(2, 24, 7, 7)
+    assert [convolution.out_channels for convolution in module.convolutions] == [11, 21]
+    first, last = (convolution.weight for convolution in module.convolutions)
+    parts = nn.functional.conv2d(levels[:, :5], first, padding=1), nn.functional.conv2d(levels[:, 14:], last, padding=1)
+    expected = torch.cat(parts, dim=1).relu().amax(dim=(2, 3)) / (1 + 2e-5) ** 0.5
+    assert torch.allclose(module(levels), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("levels", [[], [0, 1], [4], [2, 1], [1, 1]])
+def test_levels_that_are_not_there_are_refused(levels):
+    with pytest.raises(InputError, match="name some of 1 to 3"):
+        MultiLevelChannelAttention([5, 9, 10], width=32, levels=levels)
+
+
+def test_untrained_tasks_are_left_out_and_frozen(tmp_path):
+    untrained = [name for name in TASKS if TASKS[name].subnet != "age"] + ["young"]
+    model = tiny(untrained=untrained).eval()
+    assert set(model(faces(1))) == {"embedding", "age"}
+    learning = {
+        name.split(".")[1]
+        for name, it in model.named_parameters()
+        if it.requires_grad and name.startswith(("subnets", "heads"))
+    }
+    assert learning == {"age"}
+    model.save_pretrained(tmp_path)
+    assert SwinFace.from_pretrained(tmp_path).untrained == untrained
 
 
 def test_evaluation_is_repeatable_and_faces_do_not_mix():

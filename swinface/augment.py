@@ -1,0 +1,97 @@
+"""Augmentation of training faces: flips, the paper's recipe, and a cheap one that works on whole batches."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from timm.data import create_transform
+from torch import Tensor
+from torch.nn import functional
+from torchvision.transforms.v2 import functional as transforms
+
+from swinface.model import IMAGE_SIZE
+
+Augmentation = Literal["none", "flip", "light", "randaugment"]
+
+# The paper's, for its analysis streams.
+RANDAUGMENT = create_transform(
+    IMAGE_SIZE,
+    is_training=True,
+    scale=(1.0, 1.0),
+    ratio=(1.0, 1.0),
+    color_jitter=0.4,
+    auto_augment="rand-m9-mstd0.5-inc1",
+    interpolation="bicubic",
+    re_prob=0.25,
+    re_mode="pixel",
+    mean=(0.0, 0.0, 0.0),
+    std=(1.0, 1.0, 1.0),
+)
+
+SCALE, ROTATION, SHIFT = 0.12, 10.0, 0.05  # of "light": relative, degrees, share of the side; each to both sides
+COLOUR, GREY, BLURRED = 0.3, 0.1, 0.25  # relative strength of light and contrast; shares of faces
+
+
+def augment(images: Tensor, how: Augmentation) -> Tensor:
+    """Change faces at random, by torch's (and for ``randaugment`` also Python's and numpy's) global generator.
+
+    Parameters
+    ----------
+    images
+        (B, 3, 112, 112), uint8, RGB.
+    how
+        ``none``; ``flip`` half of them; ``randaugment``, what SwinFace trains its analysis streams with: flip,
+        RandAugment, colour jitter, random erasing; ``light``, for CPUs: flip, a small similarity transform, brightness
+        and contrast, some faces grey or of low resolution.
+
+    Returns
+    -------
+    Tensor
+        The same shape, uint8.
+    """
+    if how == "none" or not len(images):
+        return images
+    if how == "randaugment":
+        changed = [RANDAUGMENT(transforms.to_pil_image(image)) for image in images]
+        return (torch.stack(changed) * 255).round().clamp(0, 255).to(torch.uint8)
+    flipped = torch.where(_chosen(images, 0.5), images.flip(-1), images)
+    return flipped if how == "flip" else _recolour(_blur(_move(flipped.float()))).round().clamp(0, 255).to(torch.uint8)
+
+
+def _chosen(images: Tensor, share: float) -> Tensor:
+    return torch.rand(len(images), 1, 1, 1) < share
+
+
+def _spread(images: Tensor, by: float) -> Tensor:
+    """(B, 1, 1, 1) uniform in [-by, by]."""
+    return (2 * torch.rand(len(images), 1, 1, 1) - 1) * by
+
+
+def _move(images: Tensor) -> Tensor:
+    """Scale, rotate and shift each by its own amounts; what comes from outside is black."""
+    count = len(images)
+    scale = 1 + _spread(images, SCALE).view(count)
+    angle = _spread(images, math.radians(ROTATION)).view(count)
+    cosine, sine = scale * angle.cos(), scale * angle.sin()
+    shift = (2 * torch.rand(count, 2, 1) - 1) * 2 * SHIFT  # the grid's side is 2
+    rows = torch.stack([torch.stack([cosine, -sine], 1), torch.stack([sine, cosine], 1)], 1)
+    grid = functional.affine_grid(torch.cat([rows, shift], 2), list(images.shape), align_corners=False)
+    return functional.grid_sample(images, grid, align_corners=False)
+
+
+def _blur(images: Tensor) -> Tensor:
+    """Give a share of the batch the resolution of a smaller image, one size for all of them."""
+    side = int(torch.randint(IMAGE_SIZE // 4, IMAGE_SIZE, ()))
+    small = functional.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
+    back = functional.interpolate(small, size=images.shape[-2:], mode="bilinear")
+    return torch.where(_chosen(images, BLURRED), back, images)
+
+
+def _recolour(images: Tensor) -> Tensor:
+    """Change brightness and contrast, and take the colour from some."""
+    grey = images.mean(dim=1, keepdim=True).expand_as(images)
+    images = torch.where(_chosen(images, GREY), grey, images)
+    middle = images.mean(dim=(1, 2, 3), keepdim=True)
+    return (images - middle) * (1 + _spread(images, COLOUR)) + middle * (1 + _spread(images, COLOUR))

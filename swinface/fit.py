@@ -1,0 +1,33 @@
+"""``swinface fit``: train a SwinFace. One configuration file is one experiment.
+
+A run's folder holds its configuration, a table of its losses, the checkpoint to resume from, and when it is done the
+model (``swinface evaluate --model RUN``).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from swinface.data import FaceData
+from swinface.files import replacing_folder
+from swinface.runs import RunCLI, train
+from swinface.train import FaceTraining
+
+
+def fit(arguments: list[str]) -> None:
+    """Train as the arguments say, from the last checkpoint if the run's folder holds one.
+
+    Raises
+    ------
+    InputError
+        The folder holds another experiment or one that is complete, or an input is bad.
+    """
+    cli = train(RunCLI, FaceTraining, FaceData, arguments, "swinface fit", "Train a SwinFace.", {})
+    if cli.trainer.is_global_zero:
+        run = Path(cli.config["run"])
+        with replacing_folder(run) as partial:
+            cli.model.network.eval().save_pretrained(partial)
+        print(f"{cli.trainer.global_step} steps; model written to {run}")
+
+
+fit.parses_arguments = True

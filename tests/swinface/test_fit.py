@@ -1,0 +1,233 @@
+"""Training from the command line: it learns, resumes to the same result, and says what is wrong."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from swinface.cli import COMMANDS
+from swinface.cli import run as run_command
+from swinface.model import SwinFace
+from swinface.tasks import TASKS
+from swinface.train import FaceTraining
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+CPU = {"accelerator": "cpu", "devices": 1, "strategy": "auto", "precision": "32-true", "enable_progress_bar": False}
+TINY = {
+    "embed_dim": 8,
+    "depths": [0, 0, 1, 1],
+    "num_heads": [1, 1, 1, 1],
+    "convolutions": [0, 0, 0, 0],
+    "width": 16,
+    "embedding_size": 12,
+}
+
+
+def fit(*arguments) -> int:
+    return run_command("swinface", "", COMMANDS, ["fit", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def config(face_sets, tmp_path_factory) -> Path:
+    """The configuration that ships, on small sets, small and short."""
+    settings = yaml.safe_load((CONFIGS / "swinface" / "small.yaml").read_text())
+    settings["trainer"] |= {**CPU, "max_epochs": 3}
+    settings["model"]["swinface"] = {**TINY, "dropout": 0.2}
+    settings["data"] |= {"steps": 3, "cache": None}
+    for stream in settings["data"]["streams"].values():
+        stream["batch_size"] = 3
+        for source in stream["sources"]:
+            options = source["init_args"]
+            options["root"] = str(face_sets / Path(options["root"]).name)
+            options["part"] = "all"
+            if "teacher" in options:
+                options.pop("teacher")
+                if "fiw" in options["root"]:
+                    options["teacher"] = str(face_sets / "teacher.npz")
+    path = tmp_path_factory.mktemp("configs") / "small.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+@pytest.fixture(scope="module")
+def unbroken(config, tmp_path_factory) -> Path:
+    """A run without interruption."""
+    run = tmp_path_factory.mktemp("runs") / "unbroken"
+    assert fit("--config", config, "--run", run) == 0
+    return run
+
+
+def test_a_run_leaves_a_model_and_a_table_of_losses(unbroken):
+    model = SwinFace.from_pretrained(unbroken)
+    assert model.untrained == []
+    metrics = pd.read_csv(unbroken / "metrics.csv")
+    assert list(metrics["epoch"]) == [0, 1, 2]
+    losses = metrics[[f"train_{name}" for name in ("recognition", "distillation", *TASKS)]]
+    assert np.isfinite(losses.to_numpy()).all()
+    assert (losses > 0).any().all()
+
+
+def test_a_resumed_run_equals_an_unbroken_one(config, unbroken, tmp_path, monkeypatch, capsys):
+    """It stops where every stream is somewhere within its cycle."""
+    run, step = tmp_path / "run", FaceTraining.training_step
+
+    def interrupt(module, batch, number):
+        if module.global_step == 4:
+            raise KeyboardInterrupt
+        return step(module, batch, number)
+
+    monkeypatch.setattr(FaceTraining, "training_step", interrupt)
+    assert fit("--config", config, "--run", run) == 130
+    assert "goes on" in capsys.readouterr().err
+    assert not (run / "model.safetensors").exists()
+    monkeypatch.setattr(FaceTraining, "training_step", step)
+    assert fit("--config", config, "--run", run) == 0
+    pd.testing.assert_frame_equal(pd.read_csv(run / "metrics.csv"), pd.read_csv(unbroken / "metrics.csv"))
+    resumed, whole = SwinFace.from_pretrained(run).state_dict(), SwinFace.from_pretrained(unbroken).state_dict()
+    for name, tensor in whole.items():
+        assert torch.equal(resumed[name], tensor), name
+
+
+def test_training_learns_what_it_is_shown(config, tmp_path):
+    longer = [
+        "--model.swinface.dropout",
+        0,
+        "--model.warmup",
+        0.1,
+        "--trainer.max_epochs",
+        6,
+        "--data.steps",
+        10,
+        "--model.learning_rate",
+        0.1,
+    ]
+    plain = [f"--data.streams.{name}.augment=none" for name in ("recognition", "age_gender", "celeba", "expression")]
+    assert fit("--config", config, "--run", tmp_path / "run", *longer, *plain) == 0
+    metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
+    for name in ("recognition", "distillation", "expression", "smiling", "age"):
+        assert metrics[f"train_{name}"].iloc[-1] < 0.8 * metrics[f"train_{name}"].iloc[0], name
+
+
+def test_one_task_alone_leaves_the_others_out(config, tmp_path):
+    overlay = ["--config", CONFIGS / "swinface" / "single_task.yaml", "--model.distillation", 0]
+    assert fit("--config", config, *overlay, "--model.tasks", "[age]", "--run", tmp_path / "run") == 0
+    model = SwinFace.from_pretrained(tmp_path / "run")
+    assert model.untrained == [name for name in TASKS if name != "age"]
+    metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
+    assert [name for name in metrics if name.startswith("train_")] == ["train_age"]
+
+
+def test_recognition_alone_comes_first_and_is_taken_over(config, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert fit("--config", config, "--model.tasks", "[]", "--run", first) == 0
+    assert SwinFace.from_pretrained(first).untrained == list(TASKS)
+    still = ["--model.start", first, "--model.trunk_rate", 0, "--trainer.max_epochs", 1]
+    assert fit("--config", config, *still, "--run", second) == 0
+    before, after = (SwinFace.from_pretrained(run) for run in (first, second))
+    for (name, a), b in zip(before.trunk.named_parameters(), after.trunk.parameters(), strict=True):
+        assert torch.equal(a, b), name
+    assert not torch.equal(before.heads["age"].weight, after.heads["age"].weight)
+
+
+def test_the_ablation_of_attention_is_an_option(config, tmp_path):
+    options = ["--model.swinface.levels", "[4]", "--model.swinface.channel_attention", "false"]
+    assert fit("--config", config, *options, "--trainer.max_epochs", 1, "--run", tmp_path / "run") == 0
+    attention = SwinFace.from_pretrained(tmp_path / "run").subnets["age"].attention
+    assert attention.levels == [4]
+    assert isinstance(attention.gate, torch.nn.Identity)
+
+
+def test_rates_follow_the_papers_schedule(config, tmp_path, monkeypatch):
+    seen, step = [], FaceTraining.training_step
+
+    def watch(module, batch, number):
+        seen.append([group["lr"] for group in module.trainer.optimizers[0].param_groups])
+        return step(module, batch, number)
+
+    monkeypatch.setattr(FaceTraining, "training_step", watch)
+    rates = {"learning_rate": 0.1, "warmup_rate": 0.02, "final_rate": 0.01, "trunk_rate": 0.1, "warmup": 0.25}
+    options = [f"--model.{name}={value}" for name, value in rates.items()]
+    assert (
+        fit("--config", config, *options, "--trainer.max_epochs", 4, "--data.steps", 2, "--run", tmp_path / "run") == 0
+    )
+    scale = 12 / 512  # four streams of three faces
+    rising = [0.02, 0.02 + (0.1 - 0.02) / 2]
+    falling = [0.01 + (0.1 - 0.01) * 0.5 * (1 + math.cos(math.pi * k / 6)) for k in range(6)]
+    expected = scale * np.array(rising + falling)
+    np.testing.assert_allclose(np.array(seen), np.column_stack([0.1 * expected, expected]), rtol=1e-6)
+
+
+def test_only_the_trunk_is_clipped(config, tmp_path, monkeypatch):
+    norms, step = [], torch.optim.AdamW.step
+
+    def watch(optimizer, closure=None):
+        if closure is not None:
+            closure()
+        grads = [
+            [p.grad.norm() ** 2 for p in group["params"] if p.grad is not None] for group in optimizer.param_groups
+        ]
+        norms.append([float(sum(squares)) ** 0.5 for squares in grads])
+        return step(optimizer)
+
+    monkeypatch.setattr("swinface.margin.SampledAdamW.step", watch)
+    options = ["--model.trunk_clip", 0.01, "--trainer.max_epochs", 1]
+    assert fit("--config", config, *options, "--run", tmp_path / "run") == 0
+    assert all(trunk == pytest.approx(0.01, rel=1e-3) and rest > 0.1 for trunk, rest in norms)
+
+
+def test_two_processes_train_one_model_and_resume(config, tmp_path):
+    run = tmp_path / "run"
+    command = [Path(sys.executable).parent / "swinface", "fit", f"--config={config}", f"--run={run}"]
+    command += ["--trainer.devices=2", "--trainer.strategy=ddp", "--model.recognition.rate=0.6"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("model written") == 1
+    whole = SwinFace.from_pretrained(run).state_dict()
+    metrics = pd.read_csv(run / "metrics.csv")
+    (run / "model.safetensors").unlink()  # as if it had been stopped after the second of three checkpoints
+    checkpoint = torch.load(run / "last.ckpt", weights_only=True)
+    assert checkpoint["state_dict"]["margin.centres"].shape == (8, 12)
+    assert len(metrics) == 3
+    assert np.isfinite(metrics["train_recognition"]).all()
+    assert all(torch.isfinite(tensor).all() for tensor in whole.values())
+
+
+@pytest.mark.parametrize("name", ["pretrain", "multitask", "small"])
+def test_every_configuration_is_read_in_full(name, capsys, tmp_path):
+    """Up to the data, which is not there: the first thing that is missing is named."""
+    path = CONFIGS / "swinface" / f"{name}.yaml"
+    settings = yaml.safe_load(path.read_text())["model"]
+    start = ["--model.start", "null"] if "start" in settings else []
+    cpu = [f"--trainer.{option}={value}" for option, value in CPU.items()]
+    assert fit("--config", path, *cpu, *start, "--run", tmp_path / "run") == 2
+    error = capsys.readouterr().err
+    assert "data/" in error
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--model.learning_rat", "1"], "learning_rat"),
+        (["--trainer.max_steps", "5"], "max_steps"),
+        (["--model.tasks", "[beauty]"], "beauty"),
+        (["--model.loss_weights", "{beauty: 1}"], "beauty"),
+        (["--model.start", "nowhere"], "nowhere"),
+        (["--data.streams.celeba.augment", "cutout"], "cutout"),
+        (["--model.swinface.patch_size", "4"], "7x7"),
+        (["--model.tasks", "[]", "--model.recognition", "null", "--model.distillation", "0"], "nothing to train"),
+    ],
+)
+def test_bad_options_are_named(config, options, named, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert fit("--config", config, "--run", tmp_path / "run", *options) == 2
+    assert named in capsys.readouterr().err
+    assert not (tmp_path / "run" / "model.safetensors").exists()
