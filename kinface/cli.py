@@ -10,6 +10,7 @@ COMMANDS = {
     "demo": ("kinface.demo:demo", "the whole job on synthetic families: no data needed, a few minutes"),
     "prepare": ("kinface.prepare:prepare", "check a copy of FIW and write its tables"),
     "fit": ("kinface.fit:fit", "train a kinship model"),
+    "verify": ("kinface.verify:verify", "two photos: kin or not"),
     "score": ("kinface.score:score", "score a list of pairs with a model or with embeddings"),
     "embed": ("kinface.score:embed", "embed every face"),
     "report": ("kinface.report:report", "for whom it fails: fairness report of a scored list"),

@@ -53,6 +53,8 @@ class KinBatches(Dataset):
         Of the run. Processes share out one draw of ``batch_size * processes`` families.
     augment
         Whether to flip, crop and recolour images.
+    teacher
+        (N, D) embeddings of the faces by a teacher.
     """
 
     def __init__(
@@ -66,8 +68,9 @@ class KinBatches(Dataset):
         rank: int = 0,
         processes: int = 1,
         augment: bool = False,
+        teacher: Tensor | None = None,
     ) -> None:
-        self.inputs, self.labels = inputs, labels
+        self.inputs, self.labels, self.teacher = inputs, labels, teacher
         self.seed, self.rank, self.processes, self.augment = seed, rank, processes, augment
         rows = dict(faces.reset_index(drop=True).groupby("person").indices)
         usable = relations[
@@ -87,7 +90,8 @@ class KinBatches(Dataset):
         return max(1, sum(map(len, self.families)) // (self.batch_size * self.processes))
 
     def __getitem__(self, step: int) -> dict[str, Tensor]:
-        """``faces`` (2B, ...), one side of the pairs after the other; ``type`` (B,); each label as (2B,); ``step``."""
+        """``faces`` (2B, ...), one side of the pairs after the other; ``type`` (B,); each label as (2B,); ``step``;
+        ``teacher`` (2B, D) where there is one."""
         random = np.random.default_rng([self.seed, step])
         drawn = random.choice(len(self.families), self.batch_size * self.processes, replace=False)
         pairs = [self._draw_pair(self.families[family], random) for family in drawn]
@@ -99,7 +103,8 @@ class KinBatches(Dataset):
                 torch.manual_seed(int(random.integers(2**63)) + self.rank)
                 faces = torch.stack([AUGMENTATION(face) for face in faces])
         labels = {name: values[rows] for name, values in self.labels.items()}
-        return {"faces": faces, "type": torch.from_numpy(kind), "step": step, **labels}
+        taught = {} if self.teacher is None else {"teacher": self.teacher[rows]}
+        return {"faces": faces, "type": torch.from_numpy(kind), "step": step, **labels, **taught}
 
     def expect_faces(self) -> Tensor:
         """(N,) how often each face is drawn, as a share of all draws."""
@@ -133,6 +138,8 @@ class KinshipData(lightning.LightningDataModule):
         Flip, crop and recolour the training images; embeddings are left as they are.
     workers
         Processes that augment; the decoded faces stay in memory, so 0 is best without augmentation.
+    teacher
+        Table of a teacher's embeddings (.npz) of the training faces, for ``model.distillation``.
     cache
         Folder that keeps the levels of a frozen trunk, so that each face goes through it once, not once per epoch.
     seed
@@ -148,6 +155,7 @@ class KinshipData(lightning.LightningDataModule):
         steps: int | None = None,
         augment: bool = False,
         workers: int = 0,
+        teacher: Path | None = None,
         cache: Path | None = None,
         seed: int = 0,
     ) -> None:
@@ -156,6 +164,7 @@ class KinshipData(lightning.LightningDataModule):
         self.augment, self.workers = augment and embeddings is None, workers
         self.cache = cache
         self.table = None if embeddings is None else Embeddings(embeddings)
+        self.teacher = None if teacher is None else Embeddings(teacher)
         if cache is not None and (augment or embeddings is not None):
             other = "data.augment" if augment else "data.embeddings"
             raise InputError(f"data.cache keeps the levels of unchanged images; it does not go with {other}.")
@@ -164,6 +173,11 @@ class KinshipData(lightning.LightningDataModule):
     def embedding_size(self) -> int | None:
         """Numbers per embedding, or None where the model sees images."""
         return None if self.table is None else self.table.size
+
+    @property
+    def teacher_size(self) -> int | None:
+        """Numbers per embedding of the teacher, or None without one."""
+        return None if self.teacher is None else self.teacher.size
 
     def setup(self, stage: str) -> None:
         """Read families, decode every face that is used once, and draw the tune pairs."""
@@ -187,12 +201,20 @@ class KinshipData(lightning.LightningDataModule):
             self.trainer.global_rank,
             self.trainer.world_size,
             self.augment,
+            self._read_teacher(),
         )
         self.steps = self.steps or len(self.batches)
 
     def _read(self, faces: pd.DataFrame) -> Tensor:
         paths = list(faces["face"])
         return read_faces(self.families.root, paths) if self.table is None else self.table[paths]
+
+    def _read_teacher(self) -> Tensor | None:
+        """The teacher's embeddings of the training faces, less their mean: what all faces share teaches nothing."""
+        if self.teacher is None:
+            return None
+        taught = self.teacher[list(self.train_faces["face"])]
+        return taught - taught.mean(dim=0)
 
     def cache_inputs(self, trunk: Trunk) -> None:
         """Replace images by the levels of a frozen trunk."""

@@ -29,6 +29,7 @@ class KinshipCLI(RunCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         super().add_arguments_to_parser(parser)
         parser.link_arguments("data.embedding_size", "model.embedding_size", apply_on="instantiate")
+        parser.link_arguments("data.teacher_size", "model.teacher_size", apply_on="instantiate")
 
     def checkpoints(self, run: Path) -> list[ModelCheckpoint]:
         """The epoch that is best on the tune pairs."""

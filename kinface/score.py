@@ -16,6 +16,7 @@ from kinface.model import KinFace, predict_types
 from kinface.pairs import PAIRS_ENDINGS, TYPES, score_pairs, write_pairs
 from swinface.embeddings import Embeddings, write_embeddings
 from swinface.files import InputError, check_ending
+from swinface.pretrained import SHIPPED
 
 
 def embed_faces(model: KinFace, root: Path, faces: Sequence[str], inputs: Embeddings | None = None) -> np.ndarray:
@@ -55,13 +56,13 @@ def embed_faces(model: KinFace, root: Path, faces: Sequence[str], inputs: Embedd
     return np.concatenate(parts)
 
 
-def embed(*, model: Path, root: Path, out: Path, inputs: Path | None = None) -> None:
+def embed(*, root: Path, out: Path, model: Path = SHIPPED, inputs: Path | None = None) -> None:
     """Embed every face of a copy of FIW.
 
     Parameters
     ----------
     model
-        Folder of a trained model.
+        Folder of a trained model; by default the one that comes with the package.
     root
         A FIW folder, or the folder ``kinface prepare`` made of it.
     out
@@ -72,7 +73,7 @@ def embed(*, model: Path, root: Path, out: Path, inputs: Path | None = None) -> 
     check_ending(out, [".npz"], "a table of embeddings")
     families = read_families(root)
     faces = list(families.faces["face"])
-    embedding = embed_faces(_load(model), families.root, faces, None if inputs is None else Embeddings(inputs))
+    embedding = embed_faces(load_model(model), families.root, faces, None if inputs is None else Embeddings(inputs))
     write_embeddings(out, faces, embedding)
     print(f"{len(faces)} faces, {embedding.shape[1]} numbers each: {out}")
 
@@ -100,7 +101,7 @@ def score(
         The pairs table to write, .parquet or .csv, a row per line of the list, in its order; with
         ``type_predicted`` where the model was trained on types.
     model
-        Folder of a trained model.
+        Folder of a trained model; by default the one that comes with the package.
     inputs
         Table of the embeddings that a model without trunk reads.
     embeddings
@@ -108,7 +109,7 @@ def score(
     swap_grandparents
         The list names grandparents as FIW's official lists do, which swap their genders.
     """
-    if (model is None) == (embeddings is None):
+    if model is not None and embeddings is not None:
         raise InputError("score with one of --model and --embeddings.")
     if embeddings is not None and inputs is not None:
         raise InputError("--inputs are for a --model; leave them out with --embeddings.")
@@ -118,7 +119,7 @@ def score(
     if pairs is None:
         pairs = read_list(list, families, swap_grandparents=swap_grandparents)
     faces = sorted({*pairs["face_a"], *pairs["face_b"]})
-    network = None if model is None else _load(model)
+    network = load_model(model or SHIPPED) if embeddings is None else None
     if network is None:
         embedding = Embeddings(embeddings)[faces].numpy()
     else:
@@ -131,7 +132,14 @@ def score(
     print(f"{len(pairs)} pairs, {len(faces)} faces: {out}")
 
 
-def _load(folder: Path) -> KinFace:
+def load_model(folder: Path) -> KinFace:
+    """Read a trained kinship model, onto a GPU if there is one.
+
+    Raises
+    ------
+    InputError
+        There is no such model, or its run is not complete.
+    """
     if (folder / "last.ckpt").exists() and not (folder / "model.safetensors").exists():
         raise InputError(f"{folder}: this run is not complete; the same `kinface fit` goes on with it.")
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -21,6 +21,7 @@ from kinface.losses import VerificationLoss, reversal_warmup
 from kinface.model import KinFace, predict_types
 from kinface.pairs import TYPES, race_group
 from swinface.files import InputError
+from swinface.losses import distillation_loss
 from swinface.model import SwinFace
 
 NOT_SETTLED = 0.0  # what selects a checkpoint before half of training: less than any AUC that is worth a model
@@ -67,10 +68,13 @@ class KinshipTraining(lightning.LightningModule):
         Loss on kin pairs, or null where type identification replaces verification.
     type_weight
         Weight of type identification beside verification; 0 leaves it out.
+    distillation
+        Weight of the cosine distance between the embedding, through a linear map, and that of ``data.teacher``.
     heads
         Attribute heads by the people table's column that they predict.
     swinface
-        Folder of a SwinFace (see ``swinface convert``) whose trunk to start from.
+        Folder of a SwinFace (see ``swinface convert``) whose trunk to start from; ``shipped`` is what comes
+        with the package.
     trunk
         Constructor arguments of ``swinface.model.Trunk``, to start from random weights. Not used where ``swinface``
         or ``data.embeddings`` is given.
@@ -84,14 +88,15 @@ class KinshipTraining(lightning.LightningModule):
         Of AdamW.
     warmup
         Share of training in which the learning rate rises linearly; then it falls as a cosine to zero.
-    embedding_size
-        Set from the data: numbers per embedding where no image is seen.
+    embedding_size, teacher_size
+        Set from the data: numbers per embedding where no image is seen, and of the teacher's.
     """
 
     def __init__(
         self,
         verification: VerificationLoss | None = None,
         type_weight: float = 0.0,
+        distillation: float = 0.0,
         heads: dict[str, Head] | None = None,
         swinface: Path | None = None,
         trunk: dict[str, Any] | None = None,
@@ -103,8 +108,11 @@ class KinshipTraining(lightning.LightningModule):
         weight_decay: float = 0.05,
         warmup: float = 0.1,
         embedding_size: int | None = None,
+        teacher_size: int | None = None,
     ) -> None:
         super().__init__()
+        if (distillation > 0) != (teacher_size is not None):
+            raise InputError("model.distillation needs data.teacher, and data.teacher a model.distillation above 0.")
         if verification is None and not type_weight:
             raise InputError("nothing to train: give model.verification a loss, or model.type_weight a weight.")
         if embedding_size is not None and swinface is not None:
@@ -114,7 +122,8 @@ class KinshipTraining(lightning.LightningModule):
         for name, head in (heads or {}).items():
             if len(head.classes) < 2 or len(set(head.classes)) < len(head.classes):
                 raise InputError(f"model.heads.{name}: two classes or more, each named once; not {head.classes}.")
-        self.verification, self.type_weight = verification, type_weight
+        self.verification, self.type_weight, self.distillation = verification, type_weight, distillation
+        self.map = nn.Linear(size, teacher_size, bias=False) if teacher_size is not None else None
         self.heads = heads or {}
         self.learning_rate, self.trunk_learning_rate = learning_rate, trunk_learning_rate
         self.weight_decay, self.warmup = weight_decay, warmup
@@ -198,6 +207,9 @@ class KinshipTraining(lightning.LightningModule):
                 losses["verification"] = self.verification(a, b)
             if self.type_weight:
                 losses["type"] = self.type_weight * self._type_loss(a["embedding"], b["embedding"], batch["type"])
+            if self.map is not None:
+                mapped = self.map(outputs["embedding"])
+                losses["distillation"] = self.distillation * distillation_loss(mapped, batch["teacher"])
             for name, head in self.heads.items():
                 weights = self.class_weights[name] if head.balanced else None
                 losses[name] = head.weight * attribute_loss(outputs[name], batch[name], weights)

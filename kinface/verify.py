@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_format
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,15 @@ import torch
 
 from kinface.model import KinFace
 from kinface.pairs import TYPES
+from kinface.score import load_model
 from swinface.files import InputError, read_image
 from swinface.predict import cut_faces
+from swinface.pretrained import SHIPPED
 
 CAUTION = "A likeness of two faces, wrong for many pairs and more often for some groups; it proves nothing of kinship."
 
 
-def verify(a: Path, b: Path, *, model: Path | None = None, aligned: bool = False, json: bool = False) -> None:
+def verify(a: Path, b: Path, *, model: Path = SHIPPED, aligned: bool = False, json: bool = False) -> None:
     """Compare the faces of two photos and say whether a model takes them for kin.
 
     Parameters
@@ -26,13 +27,17 @@ def verify(a: Path, b: Path, *, model: Path | None = None, aligned: bool = False
     a, b
         Image files. Of several faces in one the largest is taken.
     model
-        Folder of a trained model; otherwise the one that comes with the package.
+        Folder of a trained model; by default the one that comes with the package.
     aligned
         The images are faces already, square and aligned to ArcFace's five points: none is sought in them.
     json
         Print one JSON object in place of text.
     """
     network = load_model(model)
+    if network.trunk is None:
+        raise InputError(f"{model}: this model reads embeddings, not images; name one with a trunk.")
+    if not torch.isfinite(network.threshold):
+        raise InputError(f"{model}: this model has no threshold; `kinface fit` sets one from validation pairs.")
     cut = [cut_largest(photo, aligned) for photo in (a, b)]
     answer = compare(network, np.stack([crop for crop, _ in cut]))
     answer = {"photos": [str(a), str(b)], "faces": [count for _, count in cut], **answer, "caution": CAUTION}
@@ -46,29 +51,6 @@ def verify(a: Path, b: Path, *, model: Path | None = None, aligned: bool = False
     if "type" in answer:
         print(f"likeliest type, if they are kin: {answer['type']}, {answer['type_probability']:.2f}")
     print(CAUTION)
-
-
-def load_model(folder: Path | None = None) -> KinFace:
-    """Read a model that sees images and has a threshold, by default the one that ships with the package.
-
-    Raises
-    ------
-    InputError
-        There is no such model, none ships with this copy of the package, its training is not complete, it reads
-        embeddings, or it has no threshold.
-    """
-    shipped = Path(str(files("kinface"))) / "weights"
-    if folder is None and not shipped.is_dir():
-        raise InputError("this copy of the package comes without weights; name the folder of a model with --model.")
-    folder = folder or shipped
-    if (folder / "last.ckpt").exists() and not (folder / "model.safetensors").exists():
-        raise InputError(f"{folder}: this run is not complete; the same `kinface fit` goes on with it.")
-    network = KinFace.from_pretrained(folder)
-    if network.trunk is None:
-        raise InputError(f"{folder}: this model reads embeddings, not images; name one with a trunk.")
-    if not torch.isfinite(network.threshold):
-        raise InputError(f"{folder}: this model has no threshold; `kinface fit` sets one from validation pairs.")
-    return network.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def cut_largest(photo: Path, aligned: bool) -> tuple[np.ndarray, int]:

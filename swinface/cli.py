@@ -10,13 +10,19 @@ import re
 import sys
 from argparse import ArgumentError
 from importlib import import_module
+from typing import get_args, get_origin
 
 from swinface.files import InputError
 
 COMMANDS = {
     "fit": ("swinface.fit:fit", "train a SwinFace: recognition, or all tasks"),
+    "predict": ("swinface.predict:predict", "age, gender, expression and attributes of the faces in photos"),
+    "export": ("swinface.export:export", "write a model as ONNX"),
+    "pack": ("swinface.pretrained:pack", "halve the size of a trained model"),
     "convert": ("swinface.checkpoint:convert", "turn the published SwinFace checkpoint into safetensors"),
 }
+
+ANSWERS = ("true", "false")  # what may follow a switch
 
 
 def run(program: str, about: str, commands: dict[str, tuple[str, str]], argv: list[str]) -> int:
@@ -72,12 +78,23 @@ def _call(program: str, place: str, arguments: list[str]) -> int:
             from jsonargparse import ArgumentParser, auto_cli
 
             class Parser(ArgumentParser):
-                """A switch may stand alone: ``--strict`` is ``--strict true``."""
+                """A switch may stand alone: ``--strict`` is ``--strict true``. A nameless list takes all words."""
 
                 def add_argument(self, *names, **options):
                     if options.get("type") is bool:
-                        options |= {"nargs": "?", "const": True}
+                        switches.update(names)
+                    hint = getattr(options.get("action"), "_typehint", None)
+                    if get_origin(hint) is list and not names[0].startswith("-"):
+                        options = {"help": options["help"], "type": get_args(hint)[0], "nargs": "+"}
                     return super().add_argument(*names, **options)
+
+                def parse_args(self, args=None, **options):
+                    following = [*args, None][1:]
+                    pairs = zip(args, following, strict=True)
+                    whole = [f"{it}=true" if it in switches and after not in ANSWERS else it for it, after in pairs]
+                    return super().parse_args(whole, **options)
+
+            switches: set[str] = set()
 
             auto_cli(
                 command, args=arguments, prog=program, parser_class=Parser, exit_on_error=False, allow_abbrev=False

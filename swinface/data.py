@@ -99,7 +99,10 @@ class Batches(Dataset):
         return columns, len(numbers)
 
     def _read_teachers(self) -> tuple[dict[tuple[str, int], np.ndarray], int]:
-        """Every source's (N, D) teacher embeddings, NaN where there is none, and D; 0 without any teacher."""
+        """Every source's (N, D) teacher embeddings, NaN where there is none, and D; 0 without any teacher.
+
+        Their mean is taken off: what all faces share would leave little to learn to a cosine.
+        """
         paths = {source.teacher for source in self.sources.values() if source.teacher is not None}
         tables = {path: Embeddings(path) for path in paths}
         sizes = {table.size for table in tables.values()}
@@ -115,6 +118,9 @@ class Batches(Dataset):
                 if not known.any():
                     raise InputError(f"{source.teacher}: has none of the faces below {source.root}.")
                 columns[place][known] = tables[source.teacher][list(images[known])].numpy()
+        if size:
+            mean = np.nanmean(np.concatenate(list(columns.values())), axis=0)
+            columns = {place: column - mean for place, column in columns.items()}
         return columns, size
 
     def __getitem__(self, step: int) -> dict:

@@ -6,12 +6,17 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image, ImageOps
+
+MOST_PIXELS = 200_000_000  # of an image that is read; takes 3 GB meanwhile
+
+_opening = threading.Lock()
 
 
 class InputError(ValueError):
@@ -111,7 +116,7 @@ def inside(root: str | os.PathLike, relative: str, where: str) -> Path:
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
-    """Decode an image in full, turned upright by its EXIF orientation.
+    """Decode an image in full; see ``upright_rgb`` for what becomes of other modes.
 
     Returns
     -------
@@ -121,12 +126,54 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     Raises
     ------
     InputError
-        The file is missing, empty, truncated or not an image.
+        The file is missing, empty, truncated, too large or not an image.
     """
     try:
-        with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        with _open_image(path) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise InputError(
+                    f"{path}: {image.width}x{image.height} pixels; at most {MOST_PIXELS // 10**6} million are read: "
+                    "make it smaller."
+                )
+            return upright_rgb(image)
     except FileNotFoundError:
         raise InputError(f"{path}: no such image.") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except InputError:
+        raise
+    except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"{path}: not a readable image ({error}); replace or remove it.") from error
+
+
+def _open_image(path: str | os.PathLike) -> Image.Image:
+    """Read an image's header. Pillow's own limit is lower than ours and a warning first, so it is lifted meanwhile."""
+    with _opening:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(path)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def upright_rgb(image: Image.Image) -> np.ndarray:
+    """An image as pixels: turned upright by its EXIF orientation, what is transparent over white, 16 bits cut to 8.
+
+    Returns
+    -------
+    np.ndarray
+        (height, width, 3), uint8, RGB.
+
+    Raises
+    ------
+    ValueError
+        The image's numbers have no fixed range that could be brought to 8 bits.
+    """
+    image = ImageOps.exif_transpose(image)
+    if image.mode in ("F", "I"):
+        raise ValueError(f"its pixels are of Pillow's mode {image.mode}, 32 bits; save it with 8")
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        colours = image.convert("RGBA")
+        image = Image.new("RGBA", image.size, "white")
+        image.alpha_composite(colours)
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))

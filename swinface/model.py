@@ -10,10 +10,13 @@ differ, this is the code, so that the published weights give the published numbe
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from timm.models.swin_transformer import SwinTransformer
 from torch import Tensor, nn
 from torch.nn import functional
@@ -390,3 +393,11 @@ class SwinFace(
         features = {name: subnet(levels) for name, subnet in self.subnets.items() if name in used}
         outputs = {name: self.heads[name](features[task.subnet]) for name, task in self.trained.items()}
         return {"embedding": self.embedding(summary), **outputs}
+
+    def predict(
+        self, image: str | os.PathLike | Image.Image | np.ndarray, aligned: bool = False
+    ) -> list[dict[str, Any]]:
+        """Find the faces of a photo and describe each, see ``swinface.predict.predict_faces``."""
+        from swinface.predict import predict_faces
+
+        return predict_faces(self, image, aligned)

@@ -2,6 +2,7 @@
 
 Written by the hub's mixin; read by our own ``from_pretrained``, which never guesses: a missing folder is not looked up
 on the network unless it can only be a name on the hub, and weights that are not exactly the model's are refused.
+Each package comes with weights of its own, which are called ``shipped``.
 """
 
 from __future__ import annotations
@@ -9,16 +10,22 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
 
+import torch
 from huggingface_hub import PyTorchModelHubMixin, snapshot_download
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from swinface.files import InputError
+from swinface.files import InputError, replacing_folder
+
+SHIPPED = Path("shipped")  # stands for the weights that come with a model's package
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
 class Pretrained(PyTorchModelHubMixin):
@@ -31,8 +38,9 @@ class Pretrained(PyTorchModelHubMixin):
         Parameters
         ----------
         source
-            A folder with ``config.json`` and ``model.safetensors``; or, as a str, the name of a model on the Hugging
-            Face hub (``"owner/name"``). A ``Path``, or a str whose parent folder exists, is never sought there.
+            A folder with ``config.json`` and ``model.safetensors``; ``SHIPPED`` for the weights that come with the
+            package; or, as a str, the name of a model on the Hugging Face hub (``"owner/name"``). A ``Path``, or a
+            str whose parent folder exists, is never sought there.
         hub_options
             Passed to ``huggingface_hub.snapshot_download``: ``revision``, ``token``, ``cache_dir``, ...
 
@@ -41,21 +49,54 @@ class Pretrained(PyTorchModelHubMixin):
         InputError
             There is no such model, a file is missing or unreadable, or the weights are not exactly this model's.
         """
+        if Path(source) == SHIPPED and not Path(source).exists():
+            source = Path(str(files(cls.__module__.partition(".")[0]) / "weights"))
         folder = _find_folder(source, **hub_options)
-        config, weights = folder / "config.json", folder / "model.safetensors"
+        config, weights = folder / CONFIG, folder / WEIGHTS
         try:
             model = cls(**json.loads(config.read_text(encoding="utf-8")))
         except OSError as error:
             raise InputError(f"{folder}: not the folder of a {cls.__name__} ({error}).") from error
         except Exception as error:  # whatever a constructor makes of arguments that are not its own
             raise InputError(f"{config}: not the configuration of a {cls.__name__} ({error}).") from error
-        try:
-            tensors = load_file(weights)
-        except (OSError, SafetensorError) as error:
-            raise InputError(f"{weights}: not readable as safetensors ({error}); convert or copy it again.") from error
+        tensors = _read_weights(weights)
         check_entries(tensors, model.state_dict(), weights)
         model.load_state_dict(tensors)
         return model.eval()
+
+
+def pack(model: Path, out: Path) -> None:
+    """Halve the size of a trained model: its weights in bfloat16, which loads as the same model.
+
+    Parameters
+    ----------
+    model
+        Folder of a SwinFace or of a kinship model, such as a run.
+    out
+        Folder to write ``config.json`` and ``model.safetensors`` to.
+
+    Raises
+    ------
+    InputError
+        The folder holds no model.
+    """
+    tensors = _read_weights(model / WEIGHTS)
+    halved = {name: it.to(torch.bfloat16) if it.dtype == torch.float32 else it for name, it in tensors.items()}
+    with replacing_folder(out) as partial:
+        save_file(halved, partial / WEIGHTS)
+        try:
+            shutil.copyfile(model / CONFIG, partial / CONFIG)
+        except OSError as error:
+            raise InputError(f"{model}: not the folder of a model ({error}).") from error
+        size = (partial / WEIGHTS).stat().st_size
+    print(f"{sum(it.numel() for it in halved.values())} numbers, {size / 1e6:.1f} MB: {out}")
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: not readable as safetensors ({error}); convert or copy it again.") from error
 
 
 def _find_folder(source: str | os.PathLike, **hub_options: Any) -> Path:
@@ -66,7 +107,7 @@ def _find_folder(source: str | os.PathLike, **hub_options: Any) -> Path:
     if not isinstance(source, str) or path.parent.exists() or not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
         raise InputError(f"{source}: no such folder; name that of a model.")
     try:
-        return Path(snapshot_download(source, allow_patterns=["config.json", "model.safetensors"], **hub_options))
+        return Path(snapshot_download(source, allow_patterns=[CONFIG, WEIGHTS], **hub_options))
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{source}: neither a folder here nor a model that the hub gives ({reason}).") from error

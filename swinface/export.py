@@ -1,0 +1,98 @@
+"""``swinface export``: a model as one ONNX file that says itself what it takes and what it gives."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from swinface.align import ARCFACE
+from swinface.files import InputError, check_ending, replacing
+from swinface.model import IMAGE_SIZE, SwinFace, normalise
+from swinface.pretrained import SHIPPED
+
+OPSET = 18  # the one that torch's exporter writes without translating, and the runtimes of 2023 on read
+
+
+class _Graph(nn.Module):
+    """A SwinFace as the graph of a file: a tuple of outputs, of pixels or of what ``normalise`` makes of them."""
+
+    def __init__(self, model: SwinFace, pixels: bool) -> None:
+        super().__init__()
+        self.model, self.pixels = model, pixels
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.model(normalise(images) if self.pixels else images).values())
+
+
+def export(*, out: Path, model: Path = SHIPPED, input: Literal["uint8", "normalised"] = "uint8") -> None:
+    """Write a model as ONNX, for any number of faces at once.
+
+    Its input is ``images``, (faces, 3, 112, 112); its outputs are ``embedding`` and, by name, the logits of every task
+    that the model is trained on. The file's metadata says what pixels go in and what each logit stands for.
+
+    Parameters
+    ----------
+    out
+        File to write, .onnx.
+    model
+        Folder of a trained model; by default the one that comes with the package.
+    input
+        What the file takes: pixels as uint8, or as float32 of mean and standard deviation 0.5.
+    """
+    check_ending(out, [".onnx"], "an exported model")
+    absent = [package for package in ("onnx", "onnxscript") if find_spec(package) is None]
+    if absent:
+        raise InputError(f"export needs {' and '.join(absent)}: `pip install 'kinface[onnx]'` brings all of it.")
+    network = SwinFace.from_pretrained(model)
+    faces = torch.zeros(2, 3, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.uint8)  # one alone would be taken for a constant
+    outputs = ["embedding", *network.trained]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns of its own parts
+        program = torch.onnx.export(
+            _Graph(network, pixels=input == "uint8"),
+            (faces if input == "uint8" else normalise(faces),),
+            input_names=["images"],
+            output_names=outputs,
+            dynamic_shapes={"images": {0: torch.export.Dim("faces")}},
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    program.model.metadata_props.update(describe(network, input))
+    with replacing(out) as partial:
+        program.save(partial)
+    print(f"{len(outputs)} outputs, {out.stat().st_size / 1e6:.1f} MB: {out}")
+
+
+def describe(network: SwinFace, input: str) -> dict[str, str]:
+    """The metadata of an exported model, text by key.
+
+    Parameters
+    ----------
+    input
+        ``uint8`` or ``normalised``.
+
+    Returns
+    -------
+    dict
+        ``input``, ``layout``, ``colours``, ``size``, ``mean``, ``std``, ``landmarks``, ``tasks`` and ``licence``. All
+        but the first three and the last are JSON; ``tasks`` is output name to the labels of its logits, softmax over
+        them gives probabilities, or to ``"years"``.
+    """
+    return {
+        "input": "uint8, 0 to 255" if input == "uint8" else "float32, (x / 255 - mean) / std of such x",
+        "layout": "faces, colours, rows, columns",
+        "colours": "RGB",
+        "size": json.dumps([IMAGE_SIZE, IMAGE_SIZE]),
+        "mean": json.dumps([0.5, 0.5, 0.5]),
+        "std": json.dumps([0.5, 0.5, 0.5]),
+        "landmarks": json.dumps(ARCFACE.tolist()),
+        "tasks": json.dumps({name: list(task.labels) or "years" for name, task in network.trained.items()}),
+        "licence": "the weights are under the terms of the data they were trained on; see the model's own card",
+    }

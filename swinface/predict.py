@@ -1,0 +1,254 @@
+"""``swinface predict``: photos to age, gender, expression and attributes of every face in them."""
+
+from __future__ import annotations
+
+import json as json_format
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from swinface.align import SIDE, align
+from swinface.detect import detect
+from swinface.files import InputError, check_ending, read_image, replacing, upright_rgb
+from swinface.model import SwinFace, normalise
+from swinface.pretrained import SHIPPED
+from swinface.tasks import TASKS
+
+BATCH = 64  # faces of one photo that go through the model at once
+LIKELY = 0.5  # probability from which an attribute is printed
+SAVED_AS = (".jpg", ".jpeg", ".png")  # endings that a drawn photo keeps; any other gets .png behind it
+COLOUR = (255, 210, 0)
+
+
+def predict(
+    photos: list[Path],
+    *,
+    model: Path = SHIPPED,
+    aligned: bool = False,
+    json: Path | None = None,
+    save: Path | None = None,
+) -> None:
+    """Say of every face in photos its age, gender, expression and attributes, the largest face first.
+
+    A photo that gives nothing is named on stderr at the end, with what is wrong, and the exit code is then 2.
+
+    Parameters
+    ----------
+    photos
+        Image files, turned upright as their EXIF says.
+    model
+        Folder of a trained model; by default the one that comes with the package.
+    aligned
+        The images are faces already, square and aligned to ArcFace's five points: none is sought in them.
+    json
+        File to write all results to, .json: a list with an entry per photo, the probabilities of all tasks in it.
+    save
+        Folder to write the photos to with their faces marked and numbered as printed.
+    """
+    if json is not None:
+        check_ending(json, [".json"], "the results")
+    targets = [None] * len(photos) if save is None else name_drawings(photos, save)
+    network = load_model(model)
+    if network.untrained:
+        print(f"swinface predict: left out, not trained in this model: {', '.join(network.untrained)}", file=sys.stderr)
+    results, failures = [], []
+    for photo, target in zip(photos, targets, strict=True):
+        result: dict[str, Any] = {"photo": str(photo), "faces": []}
+        try:
+            image = read_image(photo)
+            result["faces"] = predict_faces(network, image, aligned, name=str(photo))
+            if not result["faces"]:
+                raise InputError(f"{photo}: no face found.")
+        except InputError as error:
+            result["error"] = str(error)
+            failures.append(str(error))
+        else:
+            print(_describe_photo(photo, result["faces"]), flush=True)
+            if target is not None:
+                draw_faces(image, result["faces"], target)
+        results.append(result)
+    if json is not None:
+        with replacing(json) as partial:
+            partial.write_text(json_format.dumps(results, indent=1) + "\n", encoding="utf-8")
+    if failures:
+        many = f"{len(failures)} of {len(photos)} photos gave nothing:\n  "
+        raise InputError(failures[0] if len(photos) == 1 else many + "\n  ".join(failures))
+
+
+def load_model(folder: Path) -> SwinFace:
+    """Read a model, onto a GPU if there is one."""
+    return SwinFace.from_pretrained(folder).to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def predict_faces(
+    model: SwinFace,
+    image: str | os.PathLike | Image.Image | np.ndarray,
+    aligned: bool = False,
+    name: str = "the image",
+) -> list[dict[str, Any]]:
+    """Find the faces of an image and describe each.
+
+    Parameters
+    ----------
+    model
+        In evaluation mode.
+    image
+        A file; a Pillow image; or pixels, (H, W, 3) uint8 RGB, upright.
+    aligned
+        The image is one face, square and aligned to ArcFace's five points.
+    name
+        What to call an image that has no file, in messages.
+
+    Returns
+    -------
+    list of dict
+        The largest face first, each with ``box`` [left, top, right, bottom], ``landmarks`` (five of [x, y]) and
+        ``score`` (these three in pixels of the image, and not of an aligned face); ``age`` in years; ``gender`` and
+        ``expression``, each with ``label``, its ``probability``, and the ``probabilities`` of all labels;
+        ``attributes``, name to probability. What the model is not trained on is left out.
+
+    Raises
+    ------
+    InputError
+        The image cannot be read or is no such pixels; an aligned one is not square; no detector is installed.
+    """
+    if isinstance(image, str | os.PathLike):
+        image, name = read_image(image), str(image)
+    elif isinstance(image, Image.Image):
+        image = upright_rgb(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise InputError(f"{name}: pixels must be (H, W, 3) uint8, not {image.shape} {image.dtype}.")
+    crops, found = cut_faces(image, aligned, name)
+    return [place | answer for place, answer in zip(found, describe(model, crops), strict=True)]
+
+
+def cut_faces(image: np.ndarray, aligned: bool, name: str) -> tuple[list[np.ndarray], list[dict[str, Any]]]:
+    """Faces of an image as (112, 112, 3) uint8 crops, and the place of each in the image; none for an aligned one."""
+    if not aligned:
+        faces = detect(image)
+        places = [
+            {
+                "box": np.round(face.box, 1).tolist(),
+                "landmarks": np.round(face.landmarks, 1).tolist(),
+                "score": round(face.score, 4),
+            }
+            for face in faces
+        ]
+        return [align(image, face.landmarks) for face in faces], places
+    height, width = image.shape[:2]
+    if height != width:
+        raise InputError(f"{name}: {width}x{height} pixels; an aligned face is square. Without --aligned it is sought.")
+    if height != SIDE:
+        image = np.asarray(Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=3))
+    return [image], [{}]
+
+
+def describe(model: SwinFace, crops: Sequence[np.ndarray]) -> list[dict[str, Any]]:
+    """What the model says of aligned faces.
+
+    Parameters
+    ----------
+    crops
+        (112, 112, 3), uint8, RGB.
+
+    Returns
+    -------
+    list of dict
+        ``age``, ``gender``, ``expression`` and ``attributes`` as in ``predict_faces``.
+    """
+    device, answers = next(model.parameters()).device, []
+    for start in range(0, len(crops), BATCH):
+        images = torch.from_numpy(np.stack(crops[start : start + BATCH])).permute(0, 3, 1, 2)
+        with torch.inference_mode():
+            outputs = {name: output.float().cpu() for name, output in model(normalise(images.to(device))).items()}
+        answers += [
+            _read_outputs({name: output[row] for name, output in outputs.items()}) for row in range(len(images))
+        ]
+    return answers
+
+
+def _read_outputs(outputs: dict[str, torch.Tensor]) -> dict[str, Any]:
+    """The outputs of one face in words: a regression's number, a yes or no as an attribute, else the best label."""
+    answer: dict[str, Any] = {}
+    attributes: dict[str, float] = {}
+    for name, task in TASKS.items():
+        if name not in outputs:
+            continue
+        if not task.labels:
+            answer[name] = round(outputs[name].item(), 1)
+            continue
+        values = outputs[name].double().softmax(dim=0).numpy().round(4).tolist()
+        shares = dict(zip(task.labels, values, strict=True))
+        if task.labels == ("no", "yes"):
+            attributes[name] = shares["yes"]
+        else:
+            best = max(shares, key=shares.get)
+            answer[name] = {"label": best, "probability": shares[best], "probabilities": shares}
+    return answer | {"attributes": attributes}
+
+
+def _describe_photo(photo: Path, faces: Sequence[dict[str, Any]]) -> str:
+    lines = [str(photo)]
+    for number, face in enumerate(faces, start=1):
+        likely = sorted((-share, name) for name, share in face["attributes"].items() if share > LIKELY)
+        attributes = ", ".join(f"{name.replace('_', ' ')} {-share:.2f}" for share, name in likely)
+        lines.append(f"  {number}. {summarise(face)}")
+        lines += [f"     {attributes}"] if attributes else []
+    return "\n".join(lines)
+
+
+def summarise(face: dict[str, Any]) -> str:
+    """One line on a face, of what is known of it: ``age 34, female 0.97, happiness 0.88``."""
+    known = [f"age {max(0, face['age']):.0f}"] if "age" in face else []
+    known += [
+        f"{face[name]['label']} {face[name]['probability']:.2f}" for name in ("gender", "expression") if name in face
+    ]
+    return ", ".join(known)
+
+
+def name_drawings(photos: Sequence[Path], folder: Path) -> list[Path]:
+    """Where to write each photo with its faces marked: its own name in ``folder``, counted where photos share one.
+
+    Raises
+    ------
+    InputError
+        A photo lies in ``folder`` itself, where it, or one beside it, could be lost.
+    """
+    taken: set[str] = set()
+    targets = []
+    for photo in photos:
+        if folder.resolve() in (photo.parent.resolve(), photo.resolve().parent):
+            raise InputError(f"{folder}: {photo} lies there; --save needs a folder other than that of the photos.")
+        ending = photo.suffix if photo.suffix.lower() in SAVED_AS else f"{photo.suffix}.png"
+        name, count = f"{photo.stem}{ending}", 1
+        while name.lower() in taken:  # some file systems take a.jpg and A.JPG for one
+            count += 1
+            name = f"{photo.stem}-{count}{ending}"
+        taken.add(name.lower())
+        targets.append(folder / name)
+    return targets
+
+
+def draw_faces(image: np.ndarray, faces: Sequence[dict[str, Any]], path: Path) -> None:
+    """Write a photo with a box, its number and a line of words on every face that has a place."""
+    picture = Image.fromarray(image)
+    pen = ImageDraw.Draw(picture)
+    boxes = [face.get("box", [0, 0, *picture.size]) for face in faces]
+    for number, (face, (left, _, right, bottom)) in enumerate(zip(faces, boxes, strict=True), start=1):
+        font = ImageFont.load_default(max(10, min((right - left) / 8, picture.height / 12)))
+        text = f"{number}. {summarise(face)}".replace(", ", "\n")
+        _, _, width, height = pen.multiline_textbbox((0, 0), text, font=font)
+        top = bottom if bottom + height < picture.height else max(0, bottom - height)
+        left = max(0, min(left, picture.width - width))
+        pen.rectangle((left, top, left + width, top + height), fill=COLOUR)
+        pen.multiline_text((left, top), text, font=font, fill="black")
+    for left, top, right, bottom in boxes:
+        pen.rectangle((left, top, right - 1, bottom - 1), outline=COLOUR, width=max(1, round((right - left) / 60)))
+    with replacing(path) as partial:
+        picture.save(partial, quality=95)
