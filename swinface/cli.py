@@ -16,6 +16,9 @@ from swinface.files import InputError
 
 COMMANDS = {
     "fit": ("swinface.fit:fit", "train a SwinFace: recognition, or all tasks"),
+    "teach": ("swinface.teacher:teach", "write a public recogniser's embeddings of a data set, to distil from"),
+    "evaluate": ("swinface.evaluate:evaluate", "run the benchmarks whose data are there, beside the paper's figures"),
+    "attention": ("swinface.attention:attention", "which levels and places of a face each task attends to"),
     "predict": ("swinface.predict:predict", "age, gender, expression and attributes of the faces in photos"),
     "export": ("swinface.export:export", "write a model as ONNX"),
     "pack": ("swinface.pretrained:pack", "halve the size of a trained model"),

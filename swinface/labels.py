@@ -31,7 +31,13 @@ AFFECTNET_CLASSES = {
 
 
 def read_labels(
-    path: Path, columns: Sequence[str], *, header: bool = True, skip: int = 0, separator: str | None = None
+    path: Path,
+    columns: Sequence[str],
+    *,
+    header: bool = True,
+    others: bool = False,
+    skip: int = 0,
+    separator: str | None = None,
 ) -> pd.DataFrame:
     """Read a list with a face per line.
 
@@ -42,6 +48,8 @@ def read_labels(
         order where it has none. The first is the image, whose name a header may leave out.
     header
         Whether the first line names the columns.
+    others
+        The header may name other columns too, which are ignored.
     skip
         Lines before the header.
     separator
@@ -70,7 +78,8 @@ def read_labels(
     }
     names = list(columns)
     if header:
-        names = _read_header(path, rows.pop(min(rows)) if rows else [], columns)
+        number = min(rows, default=skip + 1)
+        names = _read_header(f"{path}: line {number}", rows.pop(number, []), columns, others)
     for number, fields in rows.items():
         if len(fields) != len(names):
             raise InputError(f"{path}: line {number} has {len(fields)} fields, not {len(names)}: {' '.join(names)}.")
@@ -79,20 +88,18 @@ def read_labels(
     return pd.DataFrame(list(rows.values()), index=list(rows), columns=names, dtype=str)[list(columns)]
 
 
-def _read_header(path: Path, fields: list[str], columns: Sequence[str]) -> list[str]:
+def _read_header(where: str, fields: list[str], columns: Sequence[str], others: bool) -> list[str]:
     names = [task_name(field) for field in fields]
     if len(names) == len(columns) - 1 and columns[0] not in names:
-        names.insert(0, columns[0])
+        fields, names = [columns[0], *fields], [columns[0], *names]
     lacking = [name for name in columns if name not in names]
-    unknown = [field for field, name in zip(fields, names[-len(fields) :], strict=False) if name not in columns]
-    if lacking or unknown or len(names) != len(columns):
-        found = "; ".join(
-            [f"no {', '.join(lacking)}"] * bool(lacking) + [f"unknown {', '.join(unknown)}"] * bool(unknown)
-        )
-        raise InputError(
-            f"{path}: the header must name {len(columns)} columns once each ({found or 'one is named twice'}); "
-            f"expected, in any order: {' '.join(columns)}."
-        )
+    unknown = [field for field, name in zip(fields, names, strict=True) if name not in columns and not others]
+    twice = [name for name in columns if names.count(name) > 1]
+    faults = {"no": lacking, "unknown": unknown, "twice": twice}
+    found = "; ".join(f"{fault} {', '.join(which)}" for fault, which in faults.items() if which)
+    if found:
+        order = "in any order and among others" if others else "in any order"
+        raise InputError(f"{where}, the header, has {found}; expected, {order}: {' '.join(columns)}.")
     return names
 
 
@@ -120,3 +127,10 @@ def decode(path: Path, texts: pd.Series, classes: Mapping[int, int | None] | Non
         expected = f"one of {', '.join(map(str, classes))}" if classes else "a number of at least 0"
         raise InputError(f"{path}: line {line}: {texts.name} is {texts[line]!r}; expected {expected}, or nan.")
     return numbers.map(dict(classes)).astype("float64") if classes else numbers
+
+
+def read_attributes(path: Path, skip: int = 0) -> pd.DataFrame:
+    """Read a list of CelebA's 40 attributes: columns ``image`` and a 0 or 1 for each, float64."""
+    labels = read_labels(path, ["name", *ATTRIBUTES], skip=skip)
+    columns = {name: decode(path, labels[name], ATTRIBUTE_CLASSES) for name in ATTRIBUTES}
+    return pd.DataFrame({"image": labels["name"], **columns})

@@ -1,178 +1,37 @@
-"""Faces with labels, one class per data set, each read as its authors hand it out.
+"""Data sets of faces, one class each, read as their authors hand them out; see ``swinface.faces.Source``.
 
-A source is a table (what is known of each face, a column per task) and a way to read a face of it as 112x112 pixels
-aligned to ArcFace's five points. Sets that were aligned by another template are brought to it by a crop.
+Sets that were aligned by another template than ArcFace's five points are brought to it by a default crop, measured on
+the set; faces in ``RecordIO`` and in the paper's authors' lists are aligned already.
 """
 
 from __future__ import annotations
 
-import hashlib
-import math
 import os
 import re
 import warnings
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
-import torch
-from PIL import Image
-from torch import Tensor
 
+from swinface.faces import Crop, Source, crop_face  # noqa: F401
 from swinface.files import InputError, inside, read_image
 from swinface.labels import (
     AFFECTNET_CLASSES,
-    ATTRIBUTE_CLASSES,
-    ATTRIBUTES,
     GENDER_CLASSES,
     RAF_DB_CLASSES,
     decode,
+    read_attributes,
     read_labels,
 )
-from swinface.model import IMAGE_SIZE
+from swinface.recordio import RecordFile
 from swinface.tasks import EXPRESSIONS
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-
-Crop = tuple[float, float, float, float]
-
-
-class Source:
-    """Faces with labels, as one data set's authors hand them out.
-
-    Parameters
-    ----------
-    root
-        The data set's folder.
-    part
-        The faces to use: ``held_out`` is a fixed draw of people, or of images where the set does not say who is on
-        them; ``train`` is the rest. The draw hashes names (see ``draw_held_out``), so it is the same everywhere.
-    held_out
-        Share of people, or of images, that are held out.
-    crop
-        (left, top, right, bottom) of the region that is resized to 112x112, as fractions of the image's width and
-        height; what lies outside the image is black. The whole image, which must then be square, when None.
-    share
-        Share of a training stream that mixes sources; shares are scaled to sum to 1.
-    teacher
-        A ``.npz`` of embeddings (``face``, ``embedding``) whose faces are the table's ``image``.
-    """
-
-    def __init__(
-        self,
-        root: Path,
-        *,
-        part: Literal["train", "held_out", "all"] = "all",
-        held_out: float = 0.2,
-        crop: Crop | None = None,
-        share: float = 1.0,
-        teacher: Path | None = None,
-    ) -> None:
-        if not 0 <= held_out <= 1:
-            raise InputError(f"held_out {held_out}: name a share from 0 to 1.")
-        if not share > 0:
-            raise InputError(f"share {share}: name a share above 0; leave a source out that is not to be used.")
-        if crop is not None and not (crop[0] < crop[2] and crop[1] < crop[3]):
-            raise InputError(f"crop {crop}: name left, top, right and bottom, with left < right and top < bottom.")
-        self.root, self.part, self.held_out, self.crop = Path(root), part, held_out, crop
-        self.share, self.teacher = share, teacher
-
-    @cached_property
-    def table(self) -> pd.DataFrame:
-        """What is known of each face of the part.
-
-        Columns ``image`` (path below the root, or key of a record), ``identity`` (text) where the set says who it
-        is, and any name of TASKS: the index of the class in ``Task.labels`` or years, nan where unknown.
-
-        Raises
-        ------
-        InputError
-            The set is not laid out as its authors hand it out, or the part is empty.
-        """
-        table = self._read_table().reset_index(drop=True)
-        if self.part != "all":
-            names = table["identity"] if "identity" in table else table["image"]
-            table = table[draw_held_out(names, self.held_out) == (self.part == "held_out")].reset_index(drop=True)
-        if table.empty:
-            raise InputError(f"{self.root}: no faces of {type(self).__name__}, part {self.part}.")
-        return table
-
-    def __len__(self) -> int:
-        return len(self.table)
-
-    def read(self, row: int) -> np.ndarray:
-        """Decode, crop and resize the face in a row of the table.
-
-        Returns
-        -------
-        np.ndarray
-            (112, 112, 3), uint8, RGB.
-
-        Raises
-        ------
-        InputError
-            The image is missing or unreadable, or not square where there is no crop.
-        """
-        name = self.table["image"].iat[row]
-        pixels = self._decode(name)
-        if self.crop is None and pixels.shape[0] != pixels.shape[1]:
-            height, width = pixels.shape[:2]
-            raise InputError(f"{self.root}: {name} has {width}x{height} pixels; align it to a square, or set crop.")
-        return crop_face(pixels, self.crop or (0, 0, 1, 1))
-
-    def read_all(self) -> Tensor:
-        """Read every face of the table on all cores: (N, 3, 112, 112), uint8, RGB."""
-        faces = torch.empty((len(self), 3, IMAGE_SIZE, IMAGE_SIZE), dtype=torch.uint8)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding runs outside Python's lock
-            for row, face in enumerate(pool.map(self.read, range(len(self)))):
-                faces[row] = torch.from_numpy(face.transpose(2, 0, 1).copy())
-        return faces
-
-    def _read_table(self) -> pd.DataFrame:
-        raise NotImplementedError
-
-    def _decode(self, image: str) -> np.ndarray:
-        return read_image(inside(self.root, image, type(self).__name__))
-
-
-def draw_held_out(names: pd.Series, share: float) -> pd.Series:
-    """Whether each name is held out: the first 64 bits of its SHA-256, as a fraction of 2^64, are below the share.
-
-    >>> draw_held_out(pd.Series(["a", "b", "a"]), 0.5).tolist()
-    [False, True, False]
-    """
-    unique = {
-        name: int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") < share * 2**64
-        for name in names.unique()
-    }
-    return names.map(unique).astype(bool)
-
-
-def crop_face(pixels: np.ndarray, crop: Crop) -> np.ndarray:
-    """Cut a region out of an image and resize it, antialiased.
-
-    Parameters
-    ----------
-    pixels
-        (height, width, 3), uint8.
-    crop
-        (left, top, right, bottom) as fractions of width and height; black outside the image.
-
-    Returns
-    -------
-    np.ndarray
-        (112, 112, 3), uint8.
-    """
-    height, width = pixels.shape[:2]
-    left, top, right, bottom = crop[0] * width, crop[1] * height, crop[2] * width, crop[3] * height
-    first, above = math.floor(left), math.floor(top)
-    whole = Image.fromarray(pixels).crop((first, above, math.ceil(right), math.ceil(bottom)))
-    box = (left - first, top - above, right - first, bottom - above)  # resize takes fractions of a pixel, crop does not
-    return np.asarray(whole.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BILINEAR, box=box))
 
 
 def list_images(root: Path, below: str = ".") -> Iterator[str]:
@@ -206,6 +65,33 @@ def match_names(root: Path, images: list[str], pattern: str, form: str) -> tuple
     return named, pd.DataFrame(
         [matches[image].groupdict() for image in named], columns=[*re.compile(pattern).groupindex]
     )
+
+
+class RecordIO(Source):
+    """Faces packed by MXNet, as insightface hands out MS1MV2: ``train.rec`` and ``train.idx``.
+
+    The image is a record's key as text, the identity its label.
+    """
+
+    @cached_property
+    def _records(self) -> RecordFile:
+        return RecordFile(self.root / "train.rec")
+
+    def _read_table(self) -> pd.DataFrame:
+        keys = self._records.image_keys()
+        labels = self._records.read_labels(keys)
+        if not np.isfinite(labels).all():
+            raise InputError(
+                f"{self._records.path}: record {keys[~np.isfinite(labels)][0]} has no number as its label."
+            )
+        return pd.DataFrame({"image": keys, "identity": labels.astype(np.int64)}).astype(str)
+
+    def _decode(self, image: str) -> np.ndarray:
+        _, content = self._records.read(int(image))
+        try:
+            return read_image(BytesIO(content))
+        except InputError as error:
+            raise InputError(f"{self._records.path}: record {image} is no readable image; pack it again.") from error
 
 
 class ImageFolder(Source):
@@ -350,8 +236,94 @@ class CelebA(Source):
         return found
 
 
-def read_attributes(path: Path, skip: int = 0) -> pd.DataFrame:
-    """Read a list of CelebA's 40 attributes: columns ``image`` and a 0 or 1 for each, float64."""
-    labels = read_labels(path, ["name", *ATTRIBUTES], skip=skip)
-    columns = {name: decode(path, labels[name], ATTRIBUTE_CLASSES) for name in ATTRIBUTES}
-    return pd.DataFrame({"image": labels["name"], **columns})
+class LabelList(Source):
+    """Aligned images in a folder, and a list of their labels beside it: the layout of the paper's authors.
+
+    Parameters
+    ----------
+    labels
+        The list, below the root.
+    images
+        The folder, below the root, that the list's names start from.
+    """
+
+    def __init__(self, root: Path, *, labels: str = "label.txt", images: str = "data", **options) -> None:
+        super().__init__(root, **options)
+        self.labels, self.images = labels, images
+
+    def _read_table(self) -> pd.DataFrame:
+        table = self._read_list(inside(self.root, self.labels, "labels"))
+        return table if self.images == "." else table.assign(image=f"{self.images}/" + table["image"])
+
+    def _read_list(self, path: Path) -> pd.DataFrame:
+        """The table, with ``image`` as the list has it."""
+        raise NotImplementedError
+
+
+class AgeGenderList(LabelList):
+    """The authors' lists of Adience, MORPH and IMDB-WIKI: a header ``name age gender``, gender 0 female and 1 male.
+
+    Faces of which either is nan are left out.
+    """
+
+    def _read_list(self, path: Path) -> pd.DataFrame:
+        labels = read_labels(path, ["name", "age", "gender"])
+        age, gender = decode(path, labels["age"]), decode(path, labels["gender"], GENDER_CLASSES)
+        return pd.DataFrame({"image": labels["name"], "age": age, "gender": gender}).dropna()
+
+
+class CelebAList(LabelList):
+    """The authors' list of CelebA: a header with the attributes' names in any order, then -1 or 1 for each."""
+
+    def _read_list(self, path: Path) -> pd.DataFrame:
+        return read_attributes(path)
+
+
+class AffectNetList(LabelList):
+    """The authors' list of AffectNet (Mollahosseini et al., TAC 2019): a header with ``name`` and ``expression``.
+
+    Other columns are ignored; faces of contempt, or of no expression, are left out.
+
+    Parameters
+    ----------
+    numbering
+        What the numbers of expressions mean: ``affectnet``, AffectNet's own, where 0 is neutral; or ``model``, places
+        in this model's order, where 0 is surprise, which is how the authors' training reads them.
+    """
+
+    def __init__(self, root: Path, *, numbering: Literal["affectnet", "model"] = "affectnet", **options) -> None:
+        super().__init__(root, **options)
+        self.numbering = numbering
+
+    def _read_list(self, path: Path) -> pd.DataFrame:
+        labels = read_labels(path, ["name", "expression"], others=True)
+        classes = AFFECTNET_CLASSES if self.numbering == "affectnet" else {i: i for i in range(len(EXPRESSIONS))}
+        expression = decode(path, labels["expression"], classes)
+        return pd.DataFrame({"image": labels["name"], "expression": expression}).dropna()
+
+
+class FgNetList(LabelList):
+    """The authors' list of FG-NET: a header ``name age``. In a name such as ``001A02.JPG``, 001 is the person."""
+
+    def _read_list(self, path: Path) -> pd.DataFrame:
+        labels = read_labels(path, ["name", "age"])
+        people = labels["name"].str.extract(r"(?:^|/)(\d+)[Aa]\d+[^/]*$", expand=False)
+        if people.isna().any():
+            line = people.isna().idxmax()
+            raise InputError(f"{path}: line {line}: {labels['name'][line]!r} must be named like 001A02.JPG.")
+        return pd.DataFrame({"image": labels["name"], "identity": people, "age": decode(path, labels["age"])})
+
+
+class Clap2015(LabelList):
+    """ChaLearn's apparent ages (Escalera et al., ICCVW 2015): lines ``name;mean;std``, without a header.
+
+    The table has also ``age_deviation``, the standard deviation of the annotators' guesses, in years.
+    """
+
+    def __init__(self, root: Path, *, labels: str = "label.csv", **options) -> None:
+        super().__init__(root, labels=labels, **options)
+
+    def _read_list(self, path: Path) -> pd.DataFrame:
+        labels = read_labels(path, ["name", "age", "age_deviation"], header=False, separator=";")
+        columns = {name: decode(path, labels[name]) for name in ("age", "age_deviation")}
+        return pd.DataFrame({"image": labels["name"], **columns})

@@ -10,10 +10,12 @@ import pytest
 import torch
 import yaml
 
+from kinface.data import KinshipData
 from kinface.fairness import choose_threshold
 from kinface.model import KinFace
 from kinface.pairs import TYPES, read_pairs
 from swinface.cli import run as run_command
+from swinface.model import SwinFace
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 EXPERIMENTS = ["baseline", "adversarial", "fair_contrastive", "type"]
@@ -50,7 +52,7 @@ def test_every_experiment_trains_and_leaves_a_model(config, synthetic, tmp_path)
 
 
 def test_every_configuration_is_tried_here():
-    assert {path.stem for path in (CONFIGS / "kinface").glob("*.yaml")} == {*EXPERIMENTS, "demo"}
+    assert {path.stem for path in (CONFIGS / "kinface").glob("*.yaml")} == {*EXPERIMENTS, "demo", "small"}
 
 
 def test_the_adversarial_experiment_is_the_baseline_but_for_its_heads():
@@ -182,9 +184,43 @@ def test_embeddings_take_the_place_of_images(synthetic, tmp_path):
     assert KinFace.from_pretrained(tmp_path / "run").embedding_size == 12
 
 
+@pytest.fixture(scope="module")
+def teacher(synthetic, tmp_path_factory) -> Path:
+    """A teacher's embeddings: what a person is, and noise."""
+    table = pd.read_parquet(synthetic / "faces.parquet")
+    random = np.random.default_rng(0)
+    people, codes = np.unique(table["person"], return_inverse=True)
+    embedding = random.normal(size=(len(people), 10))[codes] + 0.1 * random.normal(size=(len(table), 10)) + 3
+    path = tmp_path_factory.mktemp("teacher") / "teacher.npz"
+    np.savez(path, face=table["face"].to_numpy(str), embedding=embedding)
+    return path
+
+
+def test_the_model_that_ships_is_distilled_from_a_swinface_and_a_teacher(synthetic, teacher, tmp_path):
+    torch.manual_seed(0)
+    start = SwinFace(embed_dim=8, depths=(1, 1, 1), num_heads=(1, 1, 1), patch_size=4, width=16)
+    start.save_pretrained(tmp_path / "start")
+    options = ["--data.teacher", teacher, "--model.swinface", tmp_path / "start", "--trainer.max_epochs", 4]
+    quick = ["--data.steps", 8, "--data.augment", "false", "--model.learning_rate", 0.01]
+    assert fit(synthetic, tmp_path / "run", *options, *quick, config="small") == 0
+    losses = pd.read_csv(tmp_path / "run" / "metrics.csv")["train_distillation"]
+    assert losses.iloc[-1] < 0.97 * losses.iloc[0]
+
+
+def test_a_teacher_is_centred(synthetic, teacher):
+    data = KinshipData(synthetic, teacher=teacher)
+    data.train_faces = pd.read_parquet(synthetic / "faces.parquet").query("split == 'train'")
+    taught, table = data._read_teacher().numpy(), np.load(teacher)
+    known = dict(zip(table["face"], table["embedding"], strict=True))
+    expected = np.stack([known[face] for face in data.train_faces["face"]])
+    np.testing.assert_allclose(taught, expected - expected.mean(axis=0), atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [
+        (["--model.distillation", "1"], "data.teacher"),
+        (["--data.teacher", "nowhere.npz"], "nowhere.npz"),
         (["--model.learning_rat", "1"], "--model.learning_rat"),
         (["--model.heads", "{race: {classes: [a], strenght: 1}}"], "strenght"),
         (["--model.heads", "{shoe: {classes: [a, b]}}"], "shoe"),

@@ -1,0 +1,241 @@
+"""``swinface attention``: which levels of the trunk each task listens to, and where on the face it looks.
+
+Tasks of one subnet share a multi-level channel attention, and so the weights of levels; places are each task's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+from torch.nn import functional
+from tqdm import tqdm
+
+from swinface.faces import fit_face, stack_faces
+from swinface.files import InputError, read_image, replacing_folder
+from swinface.model import GRID, IMAGE_SIZE, ChannelGate, MultiLevelChannelAttention, SwinFace, normalise
+from swinface.predict import load_model
+from swinface.pretrained import SHIPPED
+from swinface.sources import list_images
+from swinface.tasks import TASKS
+
+BATCH = 64  # faces that go through the model at once
+COLUMNS = 7  # of the figure of places
+DOTS_PER_INCH = 150
+
+
+def attention(images: list[Path], *, out: Path, model: Path = SHIPPED) -> None:
+    """Write how much each level weighs for each task and where on the face a task finds what it answers by.
+
+    ``out`` then holds ``levels.csv`` and ``levels.png`` (the channel gate, averaged over a level's channels and over
+    the faces) and ``places.csv`` and ``places.png`` (what each of 7x7 places adds to the answer).
+
+    Parameters
+    ----------
+    images
+        Faces aligned to ArcFace's five points, square; a folder stands for all images in it.
+    out
+        Folder to write to.
+    model
+        Folder of a trained model; by default the one that comes with the package.
+    """
+    with replacing_folder(out) as folder:
+        network = load_model(model)
+        files = find_images(images)
+        levels, places, face = attend(network, files)
+        levels.to_csv(folder / "levels.csv")
+        places.to_csv(folder / "places.csv")
+        draw_levels(levels, len(files)).savefig(folder / "levels.png", dpi=DOTS_PER_INCH)
+        draw_places(places, face, len(files)).savefig(folder / "places.png", dpi=DOTS_PER_INCH)
+    print(f"Mean channel gate of each level, over {len(files):,} faces; tasks of one subnet share it.\n")
+    print(_describe(levels))
+
+
+def find_images(paths: Sequence[Path]) -> list[Path]:
+    """The images that are named, and those in folders that are named.
+
+    Raises
+    ------
+    InputError
+        There are none.
+    """
+    files = []
+    for path in paths:
+        files += [path / name for name in list_images(path)] if path.is_dir() else [path]
+    if not files:
+        raise InputError(f"{', '.join(map(str, paths))}: no images; name aligned faces, or a folder of them.")
+    return files
+
+
+def attend(model: SwinFace, files: Sequence[Path]) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
+    """Average over faces what the model attends to.
+
+    Parameters
+    ----------
+    model
+        In evaluation mode.
+    files
+        Aligned faces.
+
+    Returns
+    -------
+    levels : pd.DataFrame
+        A row per trained task; ``subnet`` and the mean gate of each level it reads, ``FM1`` and so on.
+    places : pd.DataFrame
+        A row per trained task; 49 places, row by row, see ``place_answers``.
+    face : np.ndarray
+        (112, 112, 3), the mean face, 0 to 255.
+
+    Raises
+    ------
+    InputError
+        The model has no channel attention or no trained task; an image is missing, unreadable or not square.
+    """
+    if not model.trained:
+        raise InputError("no task of this model is trained; its attention means nothing.")
+    if not all(isinstance(subnet.attention.gate, ChannelGate) for subnet in model.subnets.values()):
+        raise InputError("this model has no channel attention; name one trained with channel_attention: true.")
+    subnets = {subnet: [task for task in model.trained if TASKS[task].subnet == subnet] for subnet in model.subnets}
+    weights, places, face = dict.fromkeys(subnets, 0), dict.fromkeys(model.trained, 0), 0
+    for start in tqdm(range(0, len(files), BATCH), desc="attend", unit="batch", leave=False, disable=None):
+        faces = stack_faces(lambda path: fit_face(read_image(path), str(path)), files[start : start + BATCH])
+        face = face + faces.sum(dim=0)
+        with torch.no_grad():
+            levels, _ = model.trunk(normalise(faces.to(next(model.parameters()).device)))
+        for subnet, tasks in subnets.items():
+            weighed, maps = weigh_levels(model.subnets[subnet].attention, levels)
+            weights[subnet] = weights[subnet] + weighed.sum(dim=0)
+            for task, placed in place_answers(model, subnet, tasks, maps).items():
+                places[task] = places[task] + placed.sum(dim=0)
+    names = [f"FM{number}" for number in next(iter(model.subnets.values())).attention.levels]
+    of_tasks = {task: weights[TASKS[task].subnet] for task in model.trained}
+    table = _average(of_tasks, names, len(files))
+    table.insert(0, "subnet", [TASKS[task].subnet for task in table.index])
+    positions = [f"row {row} column {column}" for row in range(1, GRID + 1) for column in range(1, GRID + 1)]
+    return table, _average(places, positions, len(files)), face.permute(1, 2, 0).numpy() / len(files)
+
+
+def _average(sums: dict[str, Tensor], columns: Sequence[str], faces: int) -> pd.DataFrame:
+    means = {task: total.double().cpu().numpy() / faces for task, total in sums.items()}
+    return pd.DataFrame.from_dict(means, orient="index", columns=columns).rename_axis("task")
+
+
+@torch.no_grad()
+def weigh_levels(attention: MultiLevelChannelAttention, levels: Tensor) -> tuple[Tensor, Tensor]:
+    """How a subnet weighs the levels of faces, and what it has of them.
+
+    Parameters
+    ----------
+    levels
+        (B, sum(in_channels), 7, 7), as ``Trunk`` gives them.
+
+    Returns
+    -------
+    weights : Tensor
+        (B, levels that it reads), the gate averaged over each level's channels, 0 to 1.
+    maps : Tensor
+        (B, width, 7, 7), the gated channels after ReLU, whose maxima over the places are the subnet's features.
+    """
+    seen = []
+    hook = attention.gate.register_forward_hook(lambda _, inputs, output: seen.extend([*inputs, output]))
+    attention(levels)
+    hook.remove()
+    fused, gated = seen
+    mlp = attention.gate.mlp
+    gate = torch.sigmoid(mlp(fused.mean(dim=(2, 3))) + mlp(fused.amax(dim=(2, 3))))  # as ChannelGate, see the test
+    weights = torch.stack([share.mean(dim=1) for share in gate.split(attention.shares, dim=1)], dim=1)
+    return weights, functional.relu(gated)
+
+
+def place_answers(model: SwinFace, subnet: str, tasks: Sequence[str], maps: Tensor) -> dict[str, Tensor]:
+    """Where on the face each task finds what it answers by: what each place adds to the answer's logit.
+
+    Every feature is the largest of its channel's 7x7 values. It counts, times the gradient of the winning logit (age:
+    of the years) with respect to it, for the place where it was found; so a face's places sum to gradient times
+    features, the first-order share of the logit (Shrikumar et al., "Not Just a Black Box", 2016).
+
+    Parameters
+    ----------
+    subnet, tasks
+        Tasks of that subnet.
+    maps
+        (B, width, 7, 7), as ``weigh_levels`` gives them.
+
+    Returns
+    -------
+    dict of str to Tensor
+        Task to (B, 49), row by row.
+    """
+    pooled, found = maps.flatten(2).max(dim=2)
+    pooled.requires_grad_()
+    features = model.subnets[subnet].features(model.subnets[subnet].attention.norm(pooled))
+    placed = {}
+    for task in tasks:
+        winning = model.heads[task](features).amax(dim=1).sum()  # faces do not touch each other
+        (gradient,) = torch.autograd.grad(winning, pooled, retain_graph=True)
+        share = (gradient * pooled).detach()
+        placed[task] = torch.zeros(len(maps), GRID * GRID, device=maps.device).scatter_add_(1, found, share)
+    return placed
+
+
+def _describe(levels: pd.DataFrame) -> str:
+    """The table as text, a row per subnet with its tasks."""
+    numbers = [column for column in levels.columns if column != "subnet"]
+    lines = [f"{'subnet':<12}{''.join(f'{number:>7}' for number in numbers)}  tasks"]
+    for subnet, rows in levels.groupby("subnet", sort=False):
+        weights = "".join(f"{weight:7.3f}" for weight in rows[numbers].iloc[0])
+        lines.append(f"{subnet:<12}{weights}  {', '.join(TASKS[task].title for task in rows.index)}")
+    return "\n".join(lines)
+
+
+def draw_levels(levels: pd.DataFrame, faces: int) -> Figure:
+    """Heat map of tasks by levels, a line between subnets: the paper's figure of channel attention."""
+    weights = levels.drop(columns="subnet")
+    figure = Figure(figsize=(3.6 + 0.55 * weights.shape[1], 1.6 + 0.21 * len(levels)), layout="constrained")
+    axes = figure.subplots()
+    drawn = axes.imshow(weights.to_numpy(), cmap="cividis", aspect="auto")
+    middle = drawn.norm.vmin + (drawn.norm.vmax - drawn.norm.vmin) / 2
+    for (row, column), weight in np.ndenumerate(weights.to_numpy()):
+        colour = "black" if weight > middle else "white"
+        axes.text(column, row, f"{weight:.2f}", ha="center", va="center", fontsize=6, color=colour)
+    for row in np.flatnonzero(levels["subnet"].to_numpy()[1:] != levels["subnet"].to_numpy()[:-1]):
+        axes.axhline(row + 0.5, color="white", linewidth=2)
+    axes.set_yticks(range(len(levels)), [TASKS[task].title for task in levels.index], fontsize=8)
+    axes.set_xticks(range(weights.shape[1]), weights.columns, fontsize=8)
+    axes.set_title(f"Mean channel gate, {faces:,} faces\n(tasks of one subnet share it)", fontsize=9)
+    bar = figure.colorbar(drawn, ax=axes, shrink=0.5)
+    bar.ax.tick_params(labelsize=7)
+    bar.set_label("mean gate of the level's channels", size=8)
+    return figure
+
+
+def draw_places(places: pd.DataFrame, face: np.ndarray, faces: int) -> Figure:
+    """Every task's places over the mean face: orange adds to the answer, purple speaks against it."""
+    rows = -(-len(places) // COLUMNS)
+    columns = min(COLUMNS, len(places))
+    figure = Figure(figsize=(1.45 * columns, 0.9 + 1.65 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in panels:
+        axes.set_axis_off()
+    for axes, (task, values) in zip(panels, places.iterrows(), strict=False):
+        _draw_face(axes, face, values.to_numpy(float).reshape(GRID, GRID))
+        axes.set_title(TASKS[task].title, fontsize=7)
+    figure.suptitle(
+        f"What each place adds to the answer, mean of {faces:,} faces over the mean face\n"
+        "orange: for it; purple: against it; each task to its own scale",
+        fontsize=9,
+    )
+    return figure
+
+
+def _draw_face(axes: Axes, face: np.ndarray, values: np.ndarray) -> None:
+    smooth = functional.interpolate(torch.tensor(values)[None, None], (IMAGE_SIZE, IMAGE_SIZE), mode="bilinear")
+    limit = max(np.abs(values).max(), np.finfo(float).tiny)
+    axes.imshow(face.mean(axis=2), cmap="gray", vmin=0, vmax=255)
+    axes.imshow(smooth[0, 0].numpy(), cmap="PuOr_r", vmin=-limit, vmax=limit, alpha=0.6)

@@ -1,0 +1,252 @@
+"""``swinface evaluate``: a model on every benchmark whose data are there, beside the paper's figures.
+
+What a benchmark is stands here, the protocols in ``swinface.benchmarks``, and which are run, on what, in
+``configs/swinface/evaluate.yaml``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from swinface.faces import Source, stack_faces
+from swinface.files import InputError, replacing_folder
+from swinface.model import SwinFace, normalise
+from swinface.predict import load_model
+from swinface.pretrained import SHIPPED
+
+BATCH = 128  # faces that go through the model at once
+DRAWS = 1000  # of an interval
+COLUMNS = ("benchmark", "metric", "ours", "low", "high", "paper", "difference", "n")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One figure of a benchmark.
+
+    Attributes
+    ----------
+    metric
+        What it is, with its unit.
+    ours
+        The model's figure.
+    n
+        Faces it was computed from, or pairs where pairs are judged.
+    low, high
+        95% interval; None where the protocol has none.
+    tables
+        What lies behind the figure, by what to call it; the rows are named by the index.
+    """
+
+    metric: str
+    ours: float
+    n: int
+    low: float | None = None
+    high: float | None = None
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+
+
+class Benchmark:
+    """A protocol on a data set.
+
+    Parameters
+    ----------
+    paper
+        The paper's figures on the same faces, by metric.
+    requires
+        A file or folder without which the data are not there; when left out, the one the benchmark reads.
+
+    Attributes
+    ----------
+    metrics
+        Names of the figures that it may give.
+    tasks
+        Outputs it judges; at least one must be trained.
+    """
+
+    metrics: Sequence[str] = ()
+    tasks: Sequence[str] = ()
+
+    def __init__(self, *, paper: dict[str, float] | None = None, requires: Path | None = None) -> None:
+        self.paper, self.requires = paper or {}, requires
+        for metric in self.paper:
+            if metric not in self.metrics:
+                raise InputError(f"paper: no metric {metric!r}; choose from {', '.join(self.metrics)}.")
+
+    @property
+    def location(self) -> Path:
+        """The file or folder that it reads."""
+        raise NotImplementedError
+
+    def find_obstacle(self, untrained: Sequence[str]) -> str | None:
+        """Why it cannot be run on a model in which some tasks are untrained; None when it can."""
+        path = self.requires or self.location
+        if not path.exists():
+            return f"no {path}"
+        if self.tasks and set(self.tasks) <= set(untrained):
+            return f"the model is not trained on {self.tasks[0] if len(self.tasks) == 1 else 'any of its tasks'}"
+        return None
+
+    def run(self, model: Predictor) -> list[Result]:
+        """Judge a model.
+
+        Raises
+        ------
+        InputError
+            The data are not as they should be.
+        """
+        raise NotImplementedError
+
+
+class Predictor:
+    """A model's answers, those on a source computed once however many benchmarks ask for them.
+
+    Parameters
+    ----------
+    model
+        In evaluation mode; faces go where it is.
+    """
+
+    def __init__(self, model: SwinFace) -> None:
+        self.model, self.device = model, next(model.parameters()).device
+        self._answers: dict[tuple, dict[str, np.ndarray]] = {}
+
+    @torch.inference_mode()
+    def embed(self, faces: Tensor) -> np.ndarray:
+        """Embed faces, (N, 3, 112, 112) uint8, without the subnets: (N, D) float32."""
+        _, summary = self.model.trunk(normalise(faces.to(self.device)))
+        return self.model.embedding(summary).float().cpu().numpy()
+
+    @torch.inference_mode()
+    def answer(self, source: Source) -> dict[str, np.ndarray]:
+        """Logits, (N, classes) float32, of every trained task for the faces of a source's table."""
+        key = (type(source), source.root, source.crop, *source.table["image"])
+        if key not in self._answers:
+            batches = []
+            for start in tqdm(range(0, len(source), BATCH), desc=str(source.root), leave=False, disable=None):
+                faces = stack_faces(source.read, range(start, min(start + BATCH, len(source))))
+                outputs = self.model(normalise(faces.to(self.device)))
+                batches.append({name: output.float().cpu().numpy() for name, output in outputs.items()})
+            self._answers[key] = {
+                name: np.concatenate([batch[name] for batch in batches]) for name in batches[0] if name != "embedding"
+            }
+        return self._answers[key]
+
+
+def estimate(
+    values: np.ndarray, groups: Sequence, statistic: Callable[[np.ndarray], np.ndarray], draws: int = DRAWS
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Figures that rest on totals over faces, and their 95% percentile intervals over groups drawn again.
+
+    Parameters
+    ----------
+    values
+        (N, k), what is summed over faces.
+    groups
+        (N,), whose face each is; groups are drawn with replacement, all of a group's faces together.
+    statistic
+        From totals, (..., k), to figures, (..., figures); not a number where a draw has no such face.
+
+    Returns
+    -------
+    tuple
+        Figures, their lower and upper ends, each (figures,).
+    """
+    _, group = np.unique(np.asarray(groups), return_inverse=True)
+    totals = np.zeros((group.max() + 1, values.shape[1]))
+    np.add.at(totals, group, values)
+    rng = np.random.default_rng(0)
+    times = (rng.multinomial(len(totals), np.full(len(totals), 1 / len(totals))) for _ in range(draws))
+    with np.errstate(invalid="ignore"):
+        low, high = np.nanpercentile(statistic(np.stack([drawn @ totals for drawn in times])), [2.5, 97.5], axis=0)
+        return statistic(totals.sum(axis=0)), low, high
+
+
+def evaluate(*, benchmarks: dict[str, Benchmark], model: Path = SHIPPED, out: Path | None = None) -> None:
+    """Run the benchmarks whose data are there and print their figures beside the paper's.
+
+    Intervals are of 95%: see each protocol in ``swinface.benchmarks``.
+
+    Parameters
+    ----------
+    benchmarks
+        By name; ``configs/swinface/evaluate.yaml`` has them all, ``--benchmarks.lfw.path FILE`` changes one.
+    model
+        Folder of a trained model; by default the one that comes with the package.
+    out
+        Folder to write results.json, results.csv and the tables behind them to.
+    """
+    with nullcontext() if out is None else replacing_folder(out, ["results.*", "*_table.csv"]) as folder:
+        network = load_model(model)
+        rows, tables, skipped, failed = _run(benchmarks, Predictor(network), network.untrained)
+        print("\n".join(_print_table(name, table) for name, table in tables.items()))
+        if rows:
+            print(_print_results(rows))
+        if folder is not None:
+            about = {"model": str(model), "results": rows, "skipped": skipped, "failed": failed}
+            (folder / "results.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+            pd.DataFrame(rows, columns=COLUMNS).to_csv(folder / "results.csv", index=False)
+            for name, table in tables.items():
+                table.to_csv(folder / f"{name}_table.csv")
+    if failed:
+        listing = "\n  ".join(f"{name}: {reason}" for name, reason in failed.items())
+        raise InputError(f"{len(failed)} of {len(benchmarks)} benchmarks have data that cannot be used:\n  {listing}")
+    if not rows:
+        raise InputError("no benchmark could be run, see above; name folders that hold their data.")
+
+
+def _run(
+    benchmarks: dict[str, Benchmark], model: Predictor, untrained: Sequence[str]
+) -> tuple[list[dict], dict[str, pd.DataFrame], dict[str, str], dict[str, str]]:
+    """Rows of results, the tables behind them, and why benchmarks were skipped or failed, by name."""
+    rows, tables, skipped, failed = [], {}, {}, {}
+    for name, benchmark in benchmarks.items():
+        obstacle = benchmark.find_obstacle(untrained)
+        if obstacle:
+            skipped[name] = obstacle
+            print(f"skipped {name}: {obstacle}", flush=True)
+            continue
+        try:
+            results = benchmark.run(model)
+        except InputError as error:  # the others' figures may have taken hours
+            failed[name] = str(error)
+            continue
+        for result in results:
+            paper = benchmark.paper.get(result.metric)
+            difference = None if paper is None else result.ours - paper
+            row = (name, result.metric, result.ours, result.low, result.high, paper, difference, result.n)
+            rows.append(dict(zip(COLUMNS, row, strict=True)))
+            tables |= {f"{name}_{kind}": table for kind, table in result.tables.items()}
+    return rows, tables, skipped, failed
+
+
+def _print_table(name: str, table: pd.DataFrame) -> str:
+    text = table.to_string(float_format="{:.2f}".format, index_names=False)
+    return f"\n{name}, {table.index.name} by row\n{text}"
+
+
+def _print_results(rows: Sequence[dict]) -> str:
+    lines = [("benchmark", "metric", "ours", "95% interval", "paper", "difference", "n")]
+    for row in rows:
+        number = "{:.2f}" if "%" in row["metric"] or "years" in row["metric"] else "{:.3f}"
+        shown = {key: "" if row[key] is None else number.format(row[key]) for key in ("ours", "low", "high", "paper")}
+        interval = f"[{shown['low']}, {shown['high']}]" if shown["low"] else ""
+        difference = "" if row["difference"] is None else number.replace(":", ":+").format(row["difference"])
+        lines.append(
+            (row["benchmark"], row["metric"], shown["ours"], interval, shown["paper"], difference, f"{row['n']:,}")
+        )
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    aligned = ["<", "<", *">" * (len(widths) - 2)]
+    return "\n" + "\n".join(
+        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(line, aligned, widths, strict=True)).rstrip()
+        for line in lines
+    )
