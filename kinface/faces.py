@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import functional as transforms
 from tqdm import tqdm
 
-from swinface.files import InputError, inside, read_image, replacing
-from swinface.model import GRID, IMAGE_SIZE, Trunk, normalise
+from swinface.faces import fit_face, stack_faces
+from swinface.files import inside, read_image, replacing
+from swinface.model import GRID, Trunk, normalise
 
 BATCH = 256  # faces that go through a trunk at once where no gradient is needed
 
@@ -33,19 +31,7 @@ def read_faces(root: Path, faces: Sequence[str]) -> Tensor:
     InputError
         A face is missing, unreadable or not square (then it was not aligned).
     """
-
-    def read(face: str) -> Tensor:
-        image = torch.from_numpy(read_image(inside(root, face, "table of faces")).copy()).permute(2, 0, 1)
-        height, width = image.shape[1:]
-        if height != width:
-            raise InputError(f"{root / face}: {width}x{height} pixels; faces must be aligned and square.")
-        return image if height == IMAGE_SIZE else transforms.resize(image, [IMAGE_SIZE, IMAGE_SIZE], antialias=True)
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        images = torch.empty((len(faces), 3, IMAGE_SIZE, IMAGE_SIZE), dtype=torch.uint8)
-        for row, image in enumerate(pool.map(read, faces)):
-            images[row] = image
-    return images
+    return stack_faces(lambda face: fit_face(read_image(inside(root, face, "table of faces")), f"{root / face}"), faces)
 
 
 def cache_levels(trunk: Trunk, images: Tensor, folder: Path) -> Tensor:

@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from swinface.faces import Crop, Source, crop_face  # noqa: F401
+from swinface.faces import Crop, Source
 from swinface.files import InputError, inside, read_image
 from swinface.labels import (
     AFFECTNET_CLASSES,

@@ -18,8 +18,9 @@ from sklearn.preprocessing import normalize
 from tqdm import tqdm
 
 from swinface.align import align
+from swinface.faces import stack_faces
 from swinface.files import InputError, inside, read_image
-from swinface.verification import BATCH, Embed, add_mirror, score_pairs, stack_faces
+from swinface.verification import BATCH, Embed, add_mirror, score_pairs
 
 FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)  # false accept rates of the paper's table for IJB-C
 

@@ -7,25 +7,21 @@ faces, (N, 3, 112, 112) uint8, to embeddings, (N, D) float32. Scores are cosines
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-import torch
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import normalize
 from torch import Tensor
 from tqdm import tqdm
 
+from swinface.faces import fit_face, stack_faces
 from swinface.files import InputError, inside, read_image
-from swinface.model import IMAGE_SIZE
 from swinface.pickles import read_pickled_pairs
-from swinface.sources import crop_face
 
 Embed = Callable[[Tensor], np.ndarray]
 
@@ -59,7 +55,7 @@ def read_bin(path: Path) -> tuple[Tensor, np.ndarray]:
             pixels = read_image(BytesIO(images[number]))
         except InputError as error:  # names no file
             raise InputError(f"{where}: not a readable image ({error.__cause__}); download it again.") from error
-        return _fit(pixels, where)
+        return fit_face(pixels, where)
 
     return stack_faces(read, range(len(images))), same
 
@@ -86,7 +82,7 @@ def read_pairs_folder(root: Path, pairs: Path) -> tuple[Tensor, np.ndarray, int]
         The list is not of that form (its row is named), or a face is missing, unreadable or not square.
     """
     paths, same, folds = _read_pairs(root, pairs)
-    return stack_faces(lambda path: _fit(read_image(path), str(path)), paths), same, folds
+    return stack_faces(lambda path: fit_face(read_image(path), str(path)), paths), same, folds
 
 
 def _read_pairs(root: Path, pairs: Path) -> tuple[list[Path], np.ndarray, int]:
@@ -114,23 +110,6 @@ def _read_pairs(root: Path, pairs: Path) -> tuple[list[Path], np.ndarray, int]:
                 raise InputError(f"{where}: {image!r} must be the number of an image.")
             paths.append(inside(root, f"{name}/{name}_{int(image):04}.jpg", where))
     return paths, same, folds
-
-
-def _fit(pixels: np.ndarray, where: str) -> np.ndarray:
-    """An aligned face at the size the models read."""
-    height, width = pixels.shape[:2]
-    if height != width:
-        raise InputError(f"{where}: {width}x{height} pixels; faces must be aligned and square.")
-    return crop_face(pixels, (0, 0, 1, 1))
-
-
-def stack_faces(read: Callable, items: Sequence) -> Tensor:
-    """Read faces on all cores: (len(items), 3, 112, 112), uint8, from what ``read`` gives for each item."""
-    faces = np.empty((len(items), 3, IMAGE_SIZE, IMAGE_SIZE), dtype=np.uint8)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding runs outside Python's lock
-        for row, face in enumerate(pool.map(read, items)):
-            faces[row] = face.transpose(2, 0, 1)
-    return torch.from_numpy(faces)
 
 
 def embed_with_mirror(embed: Embed, faces: Tensor) -> np.ndarray:
