@@ -147,9 +147,8 @@ def weigh_levels(attention: MultiLevelChannelAttention, levels: Tensor) -> tuple
     attention(levels)
     hook.remove()
     fused, gated = seen
-    mlp = attention.gate.mlp
-    gate = torch.sigmoid(mlp(fused.mean(dim=(2, 3))) + mlp(fused.amax(dim=(2, 3))))  # as ChannelGate, see the test
-    weights = torch.stack([share.mean(dim=1) for share in gate.split(attention.shares, dim=1)], dim=1)
+    shares = attention.gate.weigh(fused).split(attention.shares, dim=1)
+    weights = torch.stack([share.mean(dim=1) for share in shares], dim=1)
     return weights, functional.relu(gated)
 
 

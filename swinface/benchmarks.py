@@ -5,7 +5,6 @@ Intervals draw people again where a set says who is on its faces, otherwise face
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +12,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix
 
-from swinface.evaluate import Benchmark, Predictor, Result, estimate
+from swinface.evaluate import Benchmark, Predictor, Result, by_group, drawn_together, estimate, ratio
 from swinface.faces import Source
 from swinface.files import InputError
 from swinface.labels import ATTRIBUTES
@@ -113,17 +112,6 @@ class LabelledFaces(Benchmark):
         return table[known].reset_index(drop=True), model.answer(self.source)[task][known]
 
 
-def drawn_together(table: pd.DataFrame) -> Sequence:
-    """What an interval draws again: people, or faces where nobody says whose they are."""
-    return table["identity"] if "identity" in table else range(len(table))
-
-
-def ratio(totals: np.ndarray) -> np.ndarray:
-    """Figures from totals, (..., 2 figures): the first half by the second."""
-    above, below = np.split(totals, 2, axis=-1)
-    return above / below
-
-
 class SamePerson(LabelledFaces):
     """AUC of the pairs of faces that show one person against those that show two.
 
@@ -190,7 +178,7 @@ class Expression(LabelledFaces):
 
 
 class Age(LabelledFaces):
-    """Mean absolute error, and where a set gives the spread of its annotators' guesses the epsilon error.
+    """Mean absolute error, also by group, and where a set gives the spread of the guesses on a face the epsilon error.
 
     Epsilon is 1 - mean(exp(-(y - mean)^2 / (2 std^2))), y the model's years, mean and std the guesses'
     (Escalera et al., "ChaLearn Looking at People 2015", ICCVW 2015).
@@ -210,27 +198,30 @@ class Age(LabelledFaces):
             values["epsilon error"] = 1 - np.exp(-(error**2) / (2 * deviation**2))
         results = []
         for metric, value in values.items():
-            (ours,), (low,), (high,) = estimate(np.stack([value, faces], axis=1), drawn_together(table), ratio)
-            results.append(Result(metric, ours, len(error), low, high))
+            summed = np.stack([value, faces], axis=1)
+            (ours,), (low,), (high,) = estimate(summed, drawn_together(table), ratio)
+            tables = by_group(table, metric, summed) if metric == "MAE years" else {}
+            results.append(Result(metric, ours, len(error), low, high, tables))
         return results
 
 
 class Gender(LabelledFaces):
-    """Accuracy on all faces, and on those above twelve years where ages are known."""
+    """Accuracy on all faces, also by group, and on those above twelve years where ages are known."""
 
     metrics = ("accuracy %", f"accuracy % above {CHILDHOOD} years")
     tasks = ("gender",)
 
     def run(self, model: Predictor) -> list[Result]:
         table, logits = self.answer_labelled(model, "gender")
-        right = logits.argmax(axis=1) == table["gender"].to_numpy()
-        grown = (table["age"] > CHILDHOOD).to_numpy() if "age" in table else np.zeros(len(table), dtype=bool)
+        right, everyone = logits.argmax(axis=1) == table["gender"].to_numpy(), np.ones(len(table), dtype=bool)
+        grown = (table["age"] > CHILDHOOD).to_numpy() if "age" in table else ~everyone
+        values = np.stack([100 * right, everyone], axis=1)
+        tables = by_group(table, self.metrics[0], values)
         results = []
-        for metric, chosen in zip(self.metrics, (np.ones(len(table), dtype=bool), grown), strict=True):
+        for metric, chosen, behind in zip(self.metrics, (everyone, grown), (tables, {}), strict=True):
             if chosen.any():
-                values = np.stack([100 * right[chosen], np.ones(chosen.sum())], axis=1)
-                (ours,), (low,), (high,) = estimate(values, drawn_together(table[chosen]), ratio)
-                results.append(Result(metric, ours, int(chosen.sum()), low, high))
+                (ours,), (low,), (high,) = estimate(values[chosen], drawn_together(table[chosen]), ratio)
+                results.append(Result(metric, ours, int(chosen.sum()), low, high, behind))
         return results
 
 
@@ -238,7 +229,8 @@ class Attributes(LabelledFaces):
     """Accuracy on each of CelebA's attributes and its mean, beside always giving the commoner answer.
 
     A figure is given for the mean, and for those attributes of which the paper's is known; the table has all. Where
-    the model is not trained on all of them, the mean is that of fewer and says so.
+    the model is not trained on all of them, the mean is that of fewer and says so. By group it is over all answers of
+    which the labels are known.
 
     Parameters
     ----------
@@ -277,8 +269,9 @@ class Attributes(LabelledFaces):
             each, columns=["accuracy %", "low", "high"], index=pd.Index(names, name="attribute")
         ).assign(**{"commoner answer %": commoner, "n": known.sum(axis=0)})
         label = "mean accuracy %" if len(names) == len(ATTRIBUTES) else f"mean accuracy % of {len(names)} attributes"
+        groups = by_group(table, label, np.stack([100 * right.sum(axis=1), known.sum(axis=1)], axis=1))
         return [
-            Result(label, mean[0], len(table), mean[1], mean[2], {"attributes": attributes}),
+            Result(label, mean[0], len(table), mean[1], mean[2], {"attributes": attributes} | groups),
             Result(f"{label}, commoner answer", commoner.mean(), len(table)),
             *(
                 Result(f"accuracy %, {name}", ours, int(faces), low, high)

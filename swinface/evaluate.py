@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +24,11 @@ from swinface.files import InputError, replacing_folder
 from swinface.model import SwinFace, normalise
 from swinface.predict import load_model
 from swinface.pretrained import SHIPPED
+from swinface.tasks import TASKS
 
 BATCH = 128  # faces that go through the model at once
 DRAWS = 1000  # of an interval
+AGE_BANDS = (0, 13, 20, 30, 40, 50, 65)  # years at which the age groups begin; the last has no end
 COLUMNS = ("benchmark", "metric", "ours", "low", "high", "paper", "difference", "n")
 
 
@@ -171,6 +174,58 @@ def estimate(
         return statistic(totals.sum(axis=0)), low, high
 
 
+def drawn_together(table: pd.DataFrame) -> Sequence:
+    """What an interval draws again: people, or faces where nobody says whose they are."""
+    return table["identity"] if "identity" in table else range(len(table))
+
+
+def ratio(totals: np.ndarray) -> np.ndarray:
+    """Figures from totals, (..., 2 figures): the first half by the second."""
+    above, below = np.split(totals, 2, axis=-1)
+    return above / below
+
+
+def by_group(table: pd.DataFrame, metric: str, values: np.ndarray) -> dict[str, pd.DataFrame]:
+    """A figure within each race, gender, age band, and young or not, as far as a source's table tells them.
+
+    Parameters
+    ----------
+    table
+        (N rows), as ``Source.table``; faces of which a group is unknown are left out of that grouping.
+    metric
+        What the figure is called.
+    values
+        (N, 2), what is summed over a group's faces and by what the sum is divided; where that is 0, a face is left out.
+
+    Returns
+    -------
+    dict of str to pd.DataFrame
+        ``groups``, for ``Result.tables``: by grouping and group the figure, its 95% interval ``low`` and ``high`` as
+        by ``estimate`` on the group's faces alone, and their number ``n``. Empty where no face has a group.
+    """
+    rows = []
+    for grouping, groups in _read_groups(table).items():
+        for code, group in enumerate(groups.categories):
+            chosen = (groups.codes == code) & (values[:, 1] > 0)
+            if chosen.any():
+                (ours,), (low,), (high,) = estimate(values[chosen], drawn_together(table[chosen]), ratio)
+                rows.append((grouping, group, ours, low, high, chosen.sum()))
+    columns = ["grouping", "group", metric, "low", "high", "n"]
+    return {"groups": pd.DataFrame(rows, columns=columns).set_index(columns[:2])} if rows else {}
+
+
+def _read_groups(table: pd.DataFrame) -> dict[str, pd.Categorical]:
+    """Each face's group by grouping, of those that the table has."""
+    groups = {"race": table["race"]} if "race" in table else {}
+    for name in ("gender", "young"):
+        if name in table:
+            groups[name] = table[name].map(dict(enumerate(TASKS[name].labels)))
+    if "age" in table:
+        bands = [*(f"{start}-{end - 1}" for start, end in pairwise(AGE_BANDS)), f"{AGE_BANDS[-1]}+"]
+        groups["age"] = pd.cut(table["age"], [*AGE_BANDS, np.inf], right=False, labels=bands)
+    return {name: pd.Categorical(column) for name, column in groups.items()}
+
+
 def evaluate(*, benchmarks: dict[str, Benchmark], model: Path = SHIPPED, out: Path | None = None) -> None:
     """Run the benchmarks whose data are there and print their figures beside the paper's.
 
@@ -231,7 +286,7 @@ def _run(
 
 def _print_table(name: str, table: pd.DataFrame) -> str:
     text = table.to_string(float_format="{:.2f}".format, index_names=False)
-    return f"\n{name}, {table.index.name} by row\n{text}"
+    return f"\n{name}, {' and '.join(table.index.names)} by row\n{text}"
 
 
 def _print_results(rows: Sequence[dict]) -> str:

@@ -221,10 +221,13 @@ class ChannelGate(nn.Module):
         hidden = max(1, channels // reduction)
         self.mlp = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels))
 
+    def weigh(self, x: Tensor) -> Tensor:
+        """Weights of the channels of ``x``, (B, channels, height, width): (B, channels), 0 to 1."""
+        return torch.sigmoid(self.mlp(x.mean(dim=(2, 3))) + self.mlp(x.amax(dim=(2, 3))))
+
     def forward(self, x: Tensor) -> Tensor:
-        """Weigh the channels of ``x``, (B, channels, height, width)."""
-        gate = torch.sigmoid(self.mlp(x.mean(dim=(2, 3))) + self.mlp(x.amax(dim=(2, 3))))
-        return x * gate[:, :, None, None]
+        """Multiply the channels of ``x``, (B, channels, height, width), by their weights."""
+        return x * self.weigh(x)[:, :, None, None]
 
 
 class MultiLevelChannelAttention(nn.Module):

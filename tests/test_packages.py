@@ -60,7 +60,7 @@ def test_imports_are_light_and_silent(package):
 
 def readme_commands() -> list[list[str]]:
     blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
-    return [shlex.split(line) for block in blocks for line in block.splitlines() if line]
+    return [shlex.split(line, comments=True) for block in blocks for line in block.splitlines() if line]
 
 
 def test_the_readmes_commands_work(synthetic_families, tmp_path, monkeypatch):
@@ -71,7 +71,7 @@ def test_the_readmes_commands_work(synthetic_families, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("configs").symlink_to(ROOT / "configs")
     Path("FIW").symlink_to(synthetic_families)
-    commands = [command for command in readme_commands() if command[0] == "kinface"]
+    commands = [command for command in readme_commands() if command[0] == "kinface" and command[1] != "verify"]
     assert {command[1] for command in commands} == {"prepare", "fit", "score", "report"}
     for _, *command in commands:
         if "embeddings.npz" in command and not Path("embeddings.npz").exists():

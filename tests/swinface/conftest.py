@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -46,3 +47,50 @@ def face_sets(tmp_path_factory) -> Path:
 CELEBA_HEADER = sorted(
     {"five_oclock_shadow": "5_o_Clock_Shadow", "gender": "Male"}.get(name, name.title()) for name in ATTRIBUTES
 )
+
+
+@pytest.fixture(scope="session")
+def paper_sets(face_sets, tmp_path_factory) -> Path:
+    """A folder with ``data`` in it, which holds small sets in the formats and places that the configurations name."""
+    root, random = tmp_path_factory.mktemp("paper"), np.random.default_rng(1)
+    data = root / "data"
+    data.mkdir()
+    for name in ("fiw", "UTKFace", "RAF-DB"):
+        (data / name).symlink_to(face_sets / name)
+    for name in ("Adience", "MORPH", "IMDB-WIKI"):
+        _write_list(data / name, "name age gender", [f"{20 + i} {i % 2}.0" for i in range(6)], random)
+    _write_list(data / "AffectNet", "name valence expression", [f"0.1 {i}" for i in range(7)], random)
+    _write(data / "CelebA" / "data" / "0.jpg", (112, 112), random)
+    answers = [" ".join(random.choice(["-1", "1"], len(ATTRIBUTES))) for _ in range(6)]
+    _write_list(data / "CelebA", "name " + " ".join(CELEBA_HEADER), answers, random)
+    _write_records(data / "faces_emore", 4, 3, random)
+    return root
+
+
+def _write_list(root: Path, header: str, rows: list[str], random: np.random.Generator) -> None:
+    """A set as the authors list theirs: ``label.txt``, and the images in ``data``."""
+    for number in range(len(rows)):
+        _write(root / "data" / f"{number}.jpg", (112, 112), random)
+    (root / "label.txt").write_text("\n".join([header, *(f"{i}.jpg {row}" for i, row in enumerate(rows))]) + "\n")
+
+
+def _write_records(root: Path, people: int, each: int, random: np.random.Generator) -> None:
+    """MS1MV2's form: record 0 tells where the identities' own records begin, which follow the images."""
+    root.mkdir(parents=True)
+    count = people * each
+    content = {0: struct.pack("<IfQQ2f", 2, 0.0, 0, 0, count + 1, count + 1 + people)}
+    for number in range(count):
+        _write(root / "face.jpg", (112, 112), random)
+        header = struct.pack("<IfQQ", 0, float(number // each), number + 1, 0)
+        content[number + 1] = header + (root / "face.jpg").read_bytes()
+    for person in range(people):
+        first = 1 + person * each
+        content[count + 1 + person] = struct.pack("<IfQQ2f", 2, 0.0, 0, 0, first, first + each)
+    (root / "face.jpg").unlink()
+    index, place = [], 0
+    with open(root / "train.rec", "wb") as records:
+        for key, record in content.items():
+            index.append(f"{key}\t{place}\n")
+            padded = record + b"\0" * (-len(record) % 4)
+            place += records.write(struct.pack("<II", 0xCED7230A, len(record)) + padded)
+    (root / "train.idx").write_text("".join(index))

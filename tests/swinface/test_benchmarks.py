@@ -254,6 +254,79 @@ def test_intervals_draw_people_where_they_are_known():
     assert people.high - people.low > 5 * (faces.high - faces.low)
 
 
+# By group
+
+
+def cells(results, column: str) -> dict[tuple[str, str], float]:
+    """A column of the table by group, which is behind the first result alone."""
+    assert not any("groups" in result.tables for result in results[1:])
+    return results[0].tables["groups"][column].to_dict()
+
+
+def test_age_by_race_gender_and_band_by_hand():
+    source = Made(
+        age=[12.9, 13.0, 64.0, 65.0, 90.0, np.nan],
+        race=["white", "black", "white", np.nan, "black", "asian"],
+        gender=[0.0, 1.0, 1.0, 1.0, np.nan, 0.0],
+    )
+    results = Age(source).run(Known(age=[[13.9], [15.0], [61.0], [70.0], [98.0], [5.0]]))  # 1, 2, 3, 5, 8 years off
+    assert list(results[0].tables["groups"]) == ["MAE years", "low", "high", "n"]
+    assert results[0].tables["groups"].index.names == ["grouping", "group"]
+    assert cells(results, "MAE years") == pytest.approx(
+        {
+            ("race", "black"): 5,
+            ("race", "white"): 2,
+            ("gender", "female"): 1,
+            ("gender", "male"): 10 / 3,
+            ("age", "0-12"): 1,
+            ("age", "13-19"): 2,
+            ("age", "50-64"): 3,
+            ("age", "65+"): 6.5,
+        }
+    )
+    assert list(cells(results, "n").values()) == [2, 2, 1, 3, 1, 1, 1, 2]
+    assert cells(results, "low")["age", "65+"] == 5  # both draws of one face, or the other
+    assert cells(results, "high")["age", "65+"] == 8
+
+
+@pytest.mark.parametrize(
+    ("years", "band"),
+    [(0, "0-12"), (19, "13-19"), (20, "20-29"), (30, "30-39"), (49, "40-49"), (50, "50-64"), (116, "65+")],
+)
+def test_age_bands_begin_and_end_where_their_names_say(years, band):
+    results = Age(Made(age=[float(years)])).run(Known(age=[[0.0]]))
+    assert cells(results, "MAE years") == {("age", band): years}
+
+
+def test_gender_by_group_is_scikit_learns_and_leaves_out_what_a_table_has_not():
+    rng = np.random.default_rng(4)
+    truth, said = rng.integers(0, 2, 200).astype(float), rng.integers(0, 2, 200)
+    race = rng.choice(["white", "black", "indian"], 200)
+    truth[:5] = np.nan
+    model = Known(gender=logits_for(said, 2))
+    results = Gender(Made(gender=truth, race=race, age=np.full(200, 30.0))).run(model)
+    of_race = {name: (race == name) & ~np.isnan(truth) for name in ("black", "indian", "white")}
+    of_gender = {name: truth == code for code, name in enumerate(("female", "male"))}
+    members = {("race", name): faces for name, faces in of_race.items()}
+    members |= {("gender", name): faces for name, faces in of_gender.items()}
+    members |= {("age", "30-39"): ~np.isnan(truth)}
+    expected = {key: 100 * accuracy_score(truth[faces], said[faces]) for key, faces in members.items()}
+    assert cells(results, "accuracy %") == pytest.approx(expected)
+    assert cells(results, "n") == {key: faces.sum() for key, faces in members.items()}
+    alone = Gender(Made(gender=truth[of_race["black"]])).run(Known(gender=logits_for(said[of_race["black"]], 2)))
+    assert set(cells(alone, "n")) == {("gender", "female"), ("gender", "male")}
+    interval = [cells(results, column)["race", "black"] for column in ("low", "high")]
+    assert interval == pytest.approx([alone[0].low, alone[0].high])
+
+
+def test_a_groups_interval_draws_its_people():
+    right = np.repeat([0, 1, 1, 0], 50)
+    people = Made(gender=np.ones(200), identity=np.repeat(list("abcd"), 50), race=["asian"] * 100 + ["other"] * 100)
+    results = Gender(people).run(Known(gender=logits_for(right, 2)))
+    assert cells(results, "low")["race", "asian"] == 0  # half of its people are always wrong
+    assert cells(results, "high")["race", "other"] == 100
+
+
 # Attributes
 
 
@@ -294,6 +367,33 @@ def test_attributes_beside_the_commoner_answer_of_the_training_part(celeba):
     assert table["n"].tolist() == [59 if column == 5 else 60 for column in range(40)]
     assert (table["low"] <= table["accuracy %"]).all()
     assert (table["accuracy %"] <= table["high"]).all()
+
+
+def test_attributes_by_gender_and_by_young(celeba):
+    source, train, model, truth, predicted = celeba
+    truth[7, ATTRIBUTES.index("young")] = np.nan  # also in the source, which has views of it
+    results = Attributes(source, train).run(model)
+    expected, counts = {}, {}
+    for grouping, names in (("gender", ("female", "male")), ("young", ("no", "yes"))):
+        for code, name in enumerate(names):
+            faces = truth[:, ATTRIBUTES.index(grouping)] == code
+            known = ~np.isnan(truth[faces])
+            expected[grouping, name] = 100 * accuracy_score(truth[faces][known], predicted[faces][known])
+            counts[grouping, name] = faces.sum()
+    assert cells(results, "mean accuracy %") == pytest.approx(expected)
+    assert cells(results, "n") == counts
+    assert counts["young", "no"] + counts["young", "yes"] == 59
+    table = results[0].tables["groups"]
+    assert (table["low"] < table["mean accuracy %"]).all()
+    assert (table["mean accuracy %"] < table["high"]).all()
+
+
+def test_faces_without_a_label_or_a_group_are_in_no_group():
+    train, model = Made(smiling=[1.0]), Known(smiling=logits_for([1, 0, 1], 2))
+    (result, _) = Attributes(Made(smiling=[1.0, np.nan, 0.0], gender=[0.0, 1.0, np.nan]), train).run(model)
+    assert result.tables["groups"].index.tolist() == [("gender", "female")]
+    (result, _) = Attributes(Made(smiling=[1.0, np.nan, 0.0]), train).run(model)
+    assert set(result.tables) == {"attributes"}
 
 
 def test_attributes_that_are_not_trained_are_left_out_by_name(celeba):

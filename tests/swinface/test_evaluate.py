@@ -151,6 +151,7 @@ def test_evaluate_runs_what_it_finds_and_writes_it(config, face_sets, model, tmp
     assert f"skipped raf_db_test: no {missing}\n" in printed
     assert "skipped utkface_age: the model is not trained on age\n" in printed
     assert "raf_db_confusion, true expression by row" in printed
+    assert "utkface_gender_groups, grouping and group by row" in printed
 
     record = json.loads((out / "results.json").read_text())
     assert record["model"] == str(model)
@@ -187,14 +188,19 @@ def test_evaluate_runs_what_it_finds_and_writes_it(config, face_sets, model, tmp
     np.testing.assert_allclose(table["ours"], [row["ours"] for row in record["results"]])
     assert sorted(path.name for path in out.iterdir()) == [
         "celeba_attributes_table.csv",
+        "celeba_groups_table.csv",
         "notes.txt",
         "raf_db_confusion_table.csv",
         "results.csv",
         "results.json",
+        "utkface_gender_groups_table.csv",
     ]
     assert pd.read_csv(out / "raf_db_confusion_table.csv", index_col=0).to_numpy().sum() == 10
     attributes = pd.read_csv(out / "celeba_attributes_table.csv", index_col="attribute")
     assert set(attributes.index) == set(ATTRIBUTES) - {"oval_face"}
+    groups = pd.read_csv(out / "utkface_gender_groups_table.csv")
+    assert list(groups.columns) == ["grouping", "group", "accuracy %", "low", "high", "n"]
+    assert groups.groupby("grouping")["n"].sum().to_dict() == {"race": 10, "gender": 10, "age": 10}
 
 
 def test_one_benchmark_can_be_changed_on_the_command_line(config, model, tmp_path, capsys):

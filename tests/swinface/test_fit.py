@@ -200,13 +200,49 @@ def test_two_processes_train_one_model_and_resume(config, tmp_path):
     assert all(torch.isfinite(tensor).all() for tensor in whole.values())
 
 
+def test_the_papers_two_stages_run_on_its_formats(paper_sets, tmp_path, monkeypatch):
+    monkeypatch.chdir(paper_sets)
+    smoke = ["--config", CONFIGS / "swinface" / "smoke.yaml", "--trainer.accelerator", "cpu"]
+    first, second = tmp_path / "pretrain", tmp_path / "multitask"
+    assert fit("--config", CONFIGS / "swinface" / "pretrain.yaml", *smoke, "--run", first) == 0
+    start = ["--model.start", first, "--run", second]
+    assert fit("--config", CONFIGS / "swinface" / "multitask.yaml", *smoke, *start) == 0
+    assert SwinFace.from_pretrained(second).untrained == []
+    metrics = pd.read_csv(second / "metrics.csv")
+    losses = metrics[[f"train_{name}" for name in ("recognition", *TASKS)]]
+    assert (losses.to_numpy() > 0).all()
+
+
+def test_the_papers_configurations_are_its_protocol():
+    pretrain, multitask = (
+        yaml.safe_load((CONFIGS / "swinface" / f"{name}.yaml").read_text()) for name in ("pretrain", "multitask")
+    )
+    epoch = 5_822_653 / (128 * pretrain["trainer"]["devices"])
+    assert pretrain["trainer"]["max_epochs"] == 40
+    assert pretrain["data"]["steps"] == round(epoch)
+    assert pretrain["model"]["warmup"] == 5 / 40
+    assert multitask["trainer"]["max_epochs"] * multitask["data"]["steps"] == 80_000
+    assert multitask["model"]["warmup"] * 80_000 == 8_000
+    assert {name: stream["batch_size"] for name, stream in multitask["data"]["streams"].items()} == {
+        "recognition": 32,
+        "age_gender": 32,
+        "celeba": 32,
+        "expression": 32,
+    }
+    for settings in (pretrain["model"], multitask["model"]):
+        assert (settings["learning_rate"], settings["warmup_rate"], settings["final_rate"]) == (5e-4, 5e-7, 5e-6)
+        assert settings["weight_decay"] == 0.05
+    assert (multitask["model"]["trunk_rate"], multitask["model"]["trunk_clip"]) == (0.1, 5.0)
+
+
 @pytest.mark.parametrize("name", ["pretrain", "multitask", "small"])
-def test_every_configuration_is_read_in_full(name, capsys, tmp_path):
+def test_every_configuration_is_read_in_full(name, capsys, tmp_path, monkeypatch):
     """Up to the data, which is not there: the first thing that is missing is named."""
     path = CONFIGS / "swinface" / f"{name}.yaml"
     settings = yaml.safe_load(path.read_text())["model"]
     start = ["--model.start", "null"] if "start" in settings else []
     cpu = [f"--trainer.{option}={value}" for option, value in CPU.items()]
+    monkeypatch.chdir(tmp_path)
     assert fit("--config", path, *cpu, *start, "--run", tmp_path / "run") == 2
     error = capsys.readouterr().err
     assert "data/" in error
