@@ -10,25 +10,16 @@ import pandas as pd
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms import v2 as transforms
 
 from kinface.faces import BATCH, cache_levels, read_faces
 from kinface.families import read_prepared_list
 from kinface.fiw import read_families
 from kinface.pairs import TYPES, sample_pairs, score_pairs
+from swinface.augment import augment
 from swinface.data import Steps
 from swinface.embeddings import Embeddings
 from swinface.files import InputError
-from swinface.model import IMAGE_SIZE, Trunk
-
-AUGMENTATION = transforms.Compose(
-    [
-        transforms.RandomHorizontalFlip(),
-        transforms.RandomResizedCrop(IMAGE_SIZE, scale=(0.85, 1.0), ratio=(0.95, 1.05), antialias=True),
-        transforms.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3),
-        transforms.RandomGrayscale(0.1),
-    ]
-)
+from swinface.model import Trunk
 
 
 class KinBatches(Dataset):
@@ -52,7 +43,7 @@ class KinBatches(Dataset):
     seed, rank, processes
         Of the run. Processes share out one draw of ``batch_size * processes`` families.
     augment
-        Whether to flip, crop and recolour images.
+        Whether to change images at random, see ``swinface.augment.augment``: ``light``.
     teacher
         (N, D) embeddings of the faces by a teacher.
     """
@@ -101,7 +92,7 @@ class KinBatches(Dataset):
         if self.augment:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(int(random.integers(2**63)) + self.rank)
-                faces = torch.stack([AUGMENTATION(face) for face in faces])
+                faces = augment(faces, "light")
         labels = {name: values[rows] for name, values in self.labels.items()}
         taught = {} if self.teacher is None else {"teacher": self.teacher[rows]}
         return {"faces": faces, "type": torch.from_numpy(kind), "step": step, **labels, **taught}
@@ -135,7 +126,7 @@ class KinshipData(lightning.LightningDataModule):
     steps
         Batches per epoch; by default as many as show each relation once on average.
     augment
-        Flip, crop and recolour the training images; embeddings are left as they are.
+        Flip, move and recolour the training images; embeddings are left as they are.
     workers
         Processes that augment; the decoded faces stay in memory, so 0 is best without augmentation.
     teacher

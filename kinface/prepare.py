@@ -38,8 +38,8 @@ def prepare(
 
     Every image is decoded in full; those that cannot be are reported and left out. ``out`` then holds
     ``faces.parquet``, ``people.parquet``, ``relations.parquet``, ``pairs.parquet`` (all lists, and pairs sampled from
-    the tune families), ``problems.csv``, ``annotations.csv`` and ``dataset.json``, and can be given wherever a FIW
-    folder is asked for.
+    the tune families), ``tune_families.txt``, ``problems.csv``, ``annotations.csv`` and ``dataset.json``, and can be
+    given wherever a FIW folder is asked for.
 
     Parameters
     ----------
@@ -86,8 +86,10 @@ def prepare(
     if strict and len(families.problems):
         raise InputError(f"{root}: {len(families.problems)} problems (listed above), so --strict writes nothing.")
     record = {"version": version("kinface"), "tune": tune, "seed": seed, "lists": [str(path) for path in lists]}
+    set_aside = sorted(families.faces.loc[families.faces["split"] == "tune", "family"].unique())
     with replacing_folder(out, owned=[PAIRS]) as partial:
         write_tables(families, partial, record)
+        (partial / "tune_families.txt").write_text("".join(f"{family}\n" for family in set_aside))
         if pairs:
             write_pairs(pd.concat(pairs), partial / PAIRS)
     print(f"\nwritten to {out}")

@@ -21,13 +21,13 @@ RANDAUGMENT = create_transform(
     is_training=True,
     scale=(1.0, 1.0),
     ratio=(1.0, 1.0),
-    color_jitter=0.4,
+    color_jitter=0.4,  # named by the authors; timm leaves it out beside RandAugment, for them too
     auto_augment="rand-m9-mstd0.5-inc1",
     interpolation="bicubic",
     re_prob=0.25,
     re_mode="pixel",
-    mean=(0.0, 0.0, 0.0),
-    std=(1.0, 1.0, 1.0),
+    mean=(0.5, 0.5, 0.5),
+    std=(0.5, 0.5, 0.5),
 )
 
 SCALE, ROTATION, SHIFT = 0.12, 10.0, 0.05  # of "light": relative, degrees, share of the side; each to both sides
@@ -43,7 +43,7 @@ def augment(images: Tensor, how: Augmentation) -> Tensor:
         (B, 3, 112, 112), uint8, RGB.
     how
         ``none``; ``flip`` half of them; ``randaugment``, what SwinFace trains its analysis streams with: flip,
-        RandAugment, colour jitter, random erasing; ``light``, for CPUs: flip, a small similarity transform, brightness
+        RandAugment, random erasing; ``light``, for CPUs: flip, a small similarity transform, brightness
         and contrast, some faces grey or of low resolution.
 
     Returns
@@ -55,7 +55,7 @@ def augment(images: Tensor, how: Augmentation) -> Tensor:
         return images
     if how == "randaugment":
         changed = [RANDAUGMENT(transforms.to_pil_image(image)) for image in images]
-        return (torch.stack(changed) * 255).round().clamp(0, 255).to(torch.uint8)
+        return (torch.stack(changed) * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
     flipped = torch.where(_chosen(images, 0.5), images.flip(-1), images)
     return flipped if how == "flip" else _recolour(_blur(_move(flipped.float()))).round().clamp(0, 255).to(torch.uint8)
 

@@ -110,7 +110,8 @@ def _call(program: str, place: str, arguments: list[str]) -> int:
 
 
 def _fail(program: str, message: str) -> int:
-    print(f"{program}: error: {message}", file=sys.stderr)
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # the engine starts a run's other processes by the same command
+        print(f"{program}: error: {message}", file=sys.stderr)
     return 2
 
 

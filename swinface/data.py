@@ -6,8 +6,9 @@ A stream mixes sources by their shares and cycles through each on its own. One b
 from __future__ import annotations
 
 import hashlib
+import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,14 +16,19 @@ import lightning
 import numpy as np
 import pandas as pd
 import torch
+from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
+from tqdm import tqdm
 
 from swinface.augment import Augmentation, augment
 from swinface.embeddings import Embeddings
+from swinface.faces import Source, stack_faces
 from swinface.files import InputError, replacing
-from swinface.sources import Source
+from swinface.model import IMAGE_SIZE
 from swinface.tasks import TASKS
+
+DECODED = 1024  # faces that are decoded at once for the cache
 
 
 @dataclass
@@ -76,7 +82,12 @@ class Batches(Dataset):
         self.tables = {place: source.table for place, source in self.sources.items()}
         self.faces = {place: _keep_decoded(source, cache) for place, source in self.sources.items()} if cache else {}
         self.tasks = tasks
-        self.labels = {(*place, task): _column(table, task) for place, table in self.tables.items() for task in tasks}
+        self.labels = {
+            (*place, task): table[task].to_numpy(np.float32)
+            for place, table in self.tables.items()
+            for task in tasks
+            if place[0] in TASKS[task].streams and task in table
+        }
         self.identity, self.identities = self._number_identities()
         self.teacher, self.teacher_size = self._read_teachers()
         self._orders: dict[tuple[str, int], tuple[int, np.ndarray]] = {}
@@ -129,32 +140,29 @@ class Batches(Dataset):
         Returns
         -------
         dict
-            ``images`` (B, 3, 112, 112) uint8, the streams one after the other; ``stream`` name to its slice of rows;
-            ``identity`` (B,) int64, -1 where unknown; ``teacher`` (B, D); ``labels``, task to (B,) float, NaN where
-            unknown or where the row's stream does not teach the task; ``step``.
+            ``images`` (B, 3, 112, 112) uint8, the streams one after the other; ``identity`` (B,) int64, -1 where
+            unknown; ``teacher`` (B, D); ``labels``, task to (B,) float, NaN where unknown or where the row's stream
+            does not teach the task; ``step``.
         """
         generator = np.random.SeedSequence([self.seed, step, self.rank])
-        images, rows, slices, start = [], [], {}, 0
-        with torch.random.fork_rng(devices=[]):
+        images, rows = [], []
+        with isolate_rng():  # RandAugment draws from Python's and numpy's generators
             seeds = generator.generate_state(3)
             torch.manual_seed(int(seeds[0]))
-            random.seed(int(seeds[1]))  # RandAugment draws from Python's and numpy's
+            random.seed(int(seeds[1]))
             np.random.seed(int(seeds[2]))  # noqa: NPY002
             for name, stream in self.streams.items():
                 drawn = self._draw(name, step)
                 images.append(augment(self._read(drawn), stream.augment))
                 rows += drawn
-                slices[name] = slice(start, start + len(drawn))
-                start += len(drawn)
         return {
             "images": torch.cat(images),
-            "stream": slices,
             "identity": torch.tensor([self.identity[place][row] for place, row in rows]),
             "teacher": torch.from_numpy(np.stack([self.teacher[place][row] for place, row in rows])),
             "labels": {
                 task: torch.tensor(
                     [
-                        self.labels[*place, task][row] if place[0] in TASKS[task].streams else np.nan
+                        self.labels[*place, task][row] if (*place, task) in self.labels else np.nan
                         for place, row in rows
                     ],
                     dtype=torch.float32,
@@ -171,10 +179,7 @@ class Batches(Dataset):
         """
         stream = self.streams[name]
         size = stream.batch_size * self.processes
-        shares = np.cumsum([source.share for source in stream.sources])
-        # Whole numbers of faces per source up to before and after this batch; they always add up to its size.
-        bounds = [np.floor(done * size * shares / shares[-1] + 1e-9).astype(int) for done in (step, step + 1)]
-        counts = [np.diff(bound, prepend=0) for bound in bounds]
+        counts = [count_faces(done * size, [source.share for source in stream.sources]) for done in (step, step + 1)]
         drawn = []
         for number in range(len(stream.sources)):
             faces = len(self.tables[name, number])
@@ -197,17 +202,35 @@ class Batches(Dataset):
         return torch.from_numpy(np.stack([self.sources[place].read(row).transpose(2, 0, 1) for place, row in drawn]))
 
 
-def _column(table: pd.DataFrame, name: str) -> np.ndarray:
-    return table[name].to_numpy(np.float32) if name in table else np.full(len(table), np.nan, np.float32)
+def count_faces(total: int, shares: Sequence[float]) -> list[int]:
+    """How many of a stream's first ``total`` faces are each source's: whole numbers that never fall as it grows.
+
+    >>> count_faces(10, [2, 1, 1])
+    [5, 2, 3]
+    """
+    counts, left = [], total
+    for place in range(len(shares) - 1):
+        counts.append(math.floor(left * shares[place] / sum(shares[place:]) + 1e-9))
+        left -= counts[-1]
+    return [*counts, left]
 
 
 def _keep_decoded(source: Source, folder: Path) -> np.ndarray:
     """A source's faces, (N, 3, 112, 112) uint8, decoded once and mapped from a file named by what they are."""
-    what = [str(source.root.resolve()), str(source.crop), *source.table["image"]]
-    path = folder / f"faces-{hashlib.sha256(chr(10).join(what).encode()).hexdigest()[:16]}.npy"
+    digest = hashlib.sha256(f"{source.root.resolve()}{source.crop}".encode())
+    for image in source.table["image"]:
+        file = source.root / image
+        digest.update(f"{image}{file.stat().st_mtime_ns if file.is_file() else ''}".encode())
+    path = folder / f"faces-{digest.hexdigest()[:16]}.npy"
     if not path.exists():
         with replacing(path) as partial:
-            np.save(partial, source.read_all().numpy())
+            shape = (len(source), 3, IMAGE_SIZE, IMAGE_SIZE)
+            faces = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+            for start in tqdm(range(0, len(source), DECODED), desc="decode", unit="part", leave=False, disable=None):
+                rows = range(start, min(start + DECODED, len(source)))
+                faces[rows.start : rows.stop] = stack_faces(source.read, rows).numpy()
+            faces.flush()
+            del faces
     return np.load(path, mmap_mode="r")
 
 
@@ -272,14 +295,23 @@ class FaceData(lightning.LightningDataModule):
     def setup(self, stage: str) -> None:
         """Read labels, and decode faces if they are kept; one process does it for the others."""
         tasks = self.trainer.lightning_module.tasks
-        if self.cache is not None and self.trainer.is_global_zero:
-            for stream in self.streams.values():
-                for source in stream.sources:
-                    _keep_decoded(source, self.cache)
-        self.trainer.strategy.barrier()
+        problem = self._fill_cache() if self.cache is not None and self.trainer.is_global_zero else None
+        problem = self.trainer.strategy.broadcast(problem)  # or the other processes would wait for one that has ended
+        if problem is not None:
+            raise InputError(problem)
         self.batches = Batches(
             self.streams, tasks, self.seed, self.trainer.global_rank, self.trainer.world_size, self.cache
         )
+
+    def _fill_cache(self) -> str | None:
+        """Decode every source's faces; what is wrong if that fails."""
+        try:
+            for stream in self.streams.values():
+                for source in stream.sources:
+                    _keep_decoded(source, self.cache)
+        except InputError as error:
+            return str(error)
+        return None
 
     def train_dataloader(self) -> DataLoader:
         """One item is one batch, see ``Batches``."""

@@ -240,7 +240,11 @@ def evaluate(*, benchmarks: dict[str, Benchmark], model: Path = SHIPPED, out: Pa
     out
         Folder to write results.json, results.csv and the tables behind them to.
     """
-    with nullcontext() if out is None else replacing_folder(out, ["results.*", "*_table.csv"]) as folder:
+    with (
+        nullcontext()
+        if out is None
+        else replacing_folder(out, ["results.json", "results.csv", "*_table.csv"]) as folder
+    ):
         network = load_model(model)
         rows, tables, skipped, failed = _run(benchmarks, Predictor(network), network.untrained)
         print("\n".join(_print_table(name, table) for name, table in tables.items()))

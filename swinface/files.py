@@ -60,7 +60,7 @@ def replacing_folder(path: str | os.PathLike, owned: Sequence[str] = ()) -> Iter
         raise InputError(f"{path} is a file; name a folder to write to.")
     with _partial_folder(path) as partial:
         yield partial
-        for earlier in {file for pattern in owned for file in path.glob(pattern)}:
+        for earlier in {file for pattern in owned for file in path.glob(pattern) if file.is_file()}:
             if not (partial / earlier.name).exists():
                 earlier.unlink()
         for source in sorted(p for p in partial.rglob("*") if p.is_file()):

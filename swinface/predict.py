@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from swinface.align import SIDE, align
+from swinface.align import align
 from swinface.detect import detect
+from swinface.faces import fit_face
 from swinface.files import InputError, check_ending, read_image, replacing, upright_rgb
 from swinface.model import SwinFace, normalise
 from swinface.pretrained import SHIPPED
@@ -141,12 +142,7 @@ def cut_faces(image: np.ndarray, aligned: bool, name: str) -> tuple[list[np.ndar
             for face in faces
         ]
         return [align(image, face.landmarks) for face in faces], places
-    height, width = image.shape[:2]
-    if height != width:
-        raise InputError(f"{name}: {width}x{height} pixels; an aligned face is square. Without --aligned it is sought.")
-    if height != SIDE:
-        image = np.asarray(Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=3))
-    return [image], [{}]
+    return [fit_face(image, name)], [{}]
 
 
 def describe(model: SwinFace, crops: Sequence[np.ndarray]) -> list[dict[str, Any]]:
@@ -249,6 +245,7 @@ def draw_faces(image: np.ndarray, faces: Sequence[dict[str, Any]], path: Path) -
         pen.rectangle((left, top, left + width, top + height), fill=COLOUR)
         pen.multiline_text((left, top), text, font=font, fill="black")
     for left, top, right, bottom in boxes:
-        pen.rectangle((left, top, right - 1, bottom - 1), outline=COLOUR, width=max(1, round((right - left) / 60)))
+        corner = max(left, right - 1), max(top, bottom - 1)
+        pen.rectangle((left, top, *corner), outline=COLOUR, width=max(1, round((right - left) / 60)))
     with replacing(path) as partial:
         picture.save(partial, quality=95)

@@ -102,11 +102,13 @@ class ImageFolder(Source):
     below
         Take images from this folder below the root, and count identities from it: with ``Train/train-faces`` of FIW,
         the identity of ``Train/train-faces/F0001/MID1/P00001_face0.jpg`` is ``F0001/MID1``.
+    without
+        A text file that names people, or folders of people such as families, a line each, to leave out.
     """
 
-    def __init__(self, root: Path, *, below: str = ".", **options) -> None:
+    def __init__(self, root: Path, *, below: str = ".", without: Path | None = None, **options) -> None:
         super().__init__(root, **options)
-        self.below = below
+        self.below, self.without = below, without
 
     def _read_table(self) -> pd.DataFrame:
         table = pd.DataFrame({"image": list(list_images(self.root, self.below))}, dtype=str)
@@ -117,7 +119,22 @@ class ImageFolder(Source):
             raise InputError(
                 f"{self.root}: {table['image'][loose.idxmax()]} lies in no person's folder; move it to one."
             )
-        return table.assign(identity=people.str.rpartition("/")[0])
+        table = table.assign(identity=people.str.rpartition("/")[0])
+        return table if self.without is None else table[~self._named(table["identity"])]
+
+    def _named(self, identities: pd.Series) -> pd.Series:
+        """Whether each is named by ``without``, by itself or by a folder it lies in."""
+        try:
+            names = self.without.read_text(encoding="utf-8").split("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{self.without}: not a readable list of people ({error}).") from error
+        named = pd.Series(False, index=identities.index)
+        for name in filter(None, map(str.strip, names)):
+            found = (identities == name) | identities.str.startswith(f"{name}/")
+            if not found.any():
+                raise InputError(f"{self.without}: nobody below {self.root / self.below} is called {name}.")
+            named |= found
+        return named
 
 
 class UTKFace(Source):
@@ -287,11 +304,11 @@ class AffectNetList(LabelList):
     Parameters
     ----------
     numbering
-        What the numbers of expressions mean: ``affectnet``, AffectNet's own, where 0 is neutral; or ``model``, places
-        in this model's order, where 0 is surprise, which is how the authors' training reads them.
+        What the numbers of expressions mean: ``model``, places in this model's order, where 0 is surprise, which is how
+        the authors' training reads their list; or ``affectnet``, AffectNet's own, where 0 is neutral.
     """
 
-    def __init__(self, root: Path, *, numbering: Literal["affectnet", "model"] = "affectnet", **options) -> None:
+    def __init__(self, root: Path, *, numbering: Literal["model", "affectnet"] = "model", **options) -> None:
         super().__init__(root, **options)
         self.numbering = numbering
 

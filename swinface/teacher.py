@@ -37,6 +37,9 @@ def teach(*, source: Source, out: Path) -> None:
         The teacher is not installed, or a face cannot be read.
     """
     check_ending(out, [".npz"], "a table of embeddings")
+    for package in ("dlib", "face_recognition_models"):
+        if find_spec(package) is None:
+            raise InputError(f"{package} is not installed; `pip install 'kinface[teacher]'` brings the teacher.")
     import dlib
 
     landmarks = dlib.shape_predictor(_find("shape_predictor_5_face_landmarks.dat"))
@@ -60,7 +63,4 @@ def _cut_chip(face: np.ndarray, landmarks) -> np.ndarray:
 
 def _find(name: str) -> str:
     """A file of the teacher's package, which is not imported: it would want more than its files."""
-    found = find_spec("face_recognition_models")
-    if found is None:
-        raise InputError("the teacher is not installed; `pip install 'kinface[teacher]'` brings it.")
-    return str(Path(found.submodule_search_locations[0], "models", name))
+    return str(Path(find_spec("face_recognition_models").submodule_search_locations[0], "models", name))

@@ -62,15 +62,16 @@ class FaceTraining(lightning.LightningModule):
     loss_weights
         Of tasks; 1 for every task that is not named.
     learning_rate, warmup_rate, final_rate
-        At the peak, at the start and at the end; for 512 faces per step, and scaled by the number there are.
+        At the peak, at the start and at the end, for 512 faces per step; all are scaled by the number there are.
     trunk_rate
-        What trunk and embedding learn at, as a share of the learning rate.
+        What trunk and embedding learn at, at the peak, as a share of the learning rate.
     trunk_clip
         Largest norm of the gradient of trunk and embedding; null does not clip.
     weight_decay
         Of AdamW.
     warmup
-        Share of training in which the rate rises linearly; then it falls as a cosine.
+        Share of training in which rates rise linearly. Then they follow a cosine that has run since the first step, as
+        in the authors' code.
     """
 
     def __init__(
@@ -141,8 +142,17 @@ class FaceTraining(lightning.LightningModule):
         if self.margin is None and self.map is None:
             if not self.learned:
                 raise InputError("nothing to train: no task has labels; recognition and distillation are off.")
-            self.network.embedding.requires_grad_(False)  # nothing reads it
-            self.network.trunk.swin.norm.requires_grad_(False)
+            self._freeze_unread()
+
+    def _freeze_unread(self) -> None:
+        """Keep out of the gradient what no output reads where no embedding is trained, or DDP would wait for it."""
+        swin, levels = self.network.trunk.swin, len(self.network.trunk.channels)
+        last = max(self.network.subnets["age"].attention.levels)
+        self.network.embedding.requires_grad_(False)
+        swin.norm.requires_grad_(False)
+        if last < levels:  # level k is made by the merging of stage k, counted from 0; the last also by its blocks
+            swin.layers[last].blocks.requires_grad_(False)
+            swin.layers[last + 1 :].requires_grad_(False)
 
     def _take_over(self, other: SwinFace) -> None:
         for part in ("trunk", "embedding"):
@@ -210,19 +220,22 @@ class FaceTraining(lightning.LightningModule):
         rest = [parameter for parameter in learning if id(parameter) not in backbone]
         data, trainer = self.trainer.datamodule, self.trainer
         scale = data.batch_size * trainer.world_size * trainer.accumulate_grad_batches / REFERENCE_BATCH
-        rate = scale * self.learning_rate
-        groups = [{"params": self._backbone(), "lr": rate * self.trunk_rate}, {"params": rest, "lr": rate}]
-        optimizer = SampledAdamW([group for group in groups if group["params"]], weight_decay=self.weight_decay)
+        groups = [(self.learning_rate * self.trunk_rate, self._backbone()), (self.learning_rate, rest)]
+        peaks = [peak for peak, parameters in groups if parameters]
+        optimizer = SampledAdamW(
+            [{"params": parameters} for _, parameters in groups if parameters], lr=scale, weight_decay=self.weight_decay
+        )
 
-        def factor(step: int) -> float:
-            low, end = self.warmup_rate / self.learning_rate, self.final_rate / self.learning_rate
+        def rate_at(step: int, peak: float) -> float:
             if step == 0:  # asked for before a run is restored, when the engine does not yet know its steps
-                return low
+                return self.warmup_rate
             steps = self.trainer.estimated_stepping_batches
             rising = max(1, round(self.warmup * steps))
             if step < rising:
-                return low + (1 - low) * step / rising
-            return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+                return self.warmup_rate + (peak - self.warmup_rate) * step / rising
+            return self.final_rate + (peak - self.final_rate) * 0.5 * (1 + math.cos(math.pi * step / steps))
 
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, [lambda step, peak=peak: rate_at(step, peak) for peak in peaks]
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

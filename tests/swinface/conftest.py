@@ -57,12 +57,11 @@ def paper_sets(face_sets, tmp_path_factory) -> Path:
     data.mkdir()
     for name in ("fiw", "UTKFace", "RAF-DB"):
         (data / name).symlink_to(face_sets / name)
-    for name in ("Adience", "MORPH", "IMDB-WIKI"):
+    for name in ("Adience", "MORPH", "IMDB", "WIKI"):
         _write_list(data / name, "name age gender", [f"{20 + i} {i % 2}.0" for i in range(6)], random)
     _write_list(data / "AffectNet", "name valence expression", [f"0.1 {i}" for i in range(7)], random)
-    _write(data / "CelebA" / "data" / "0.jpg", (112, 112), random)
     answers = [" ".join(random.choice(["-1", "1"], len(ATTRIBUTES))) for _ in range(6)]
-    _write_list(data / "CelebA", "name " + " ".join(CELEBA_HEADER), answers, random)
+    _write_list(data / "CelebA_aligned", "name " + " ".join(CELEBA_HEADER), answers, random)
     _write_records(data / "faces_emore", 4, 3, random)
     return root
 

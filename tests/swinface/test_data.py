@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from swinface.data import Batches, Stream
+from swinface.data import Batches, Stream, count_faces
 from swinface.files import InputError
 from swinface.sources import CelebA, ImageFolder, RafDb, UTKFace
 
@@ -47,13 +47,7 @@ def test_a_batch_depends_on_seed_and_number_alone(face_sets, augment):
 
 def test_streams_follow_one_another_and_cycle_by_themselves(face_sets):
     items = [batches(face_sets)[step] for step in range(20)]
-    assert items[0]["stream"] == {
-        "recognition": slice(0, 4),
-        "age_gender": slice(4, 6),
-        "celeba": slice(6, 9),
-        "expression": slice(9, 11),
-    }
-    ages = np.concatenate([item["labels"]["age"][item["stream"]["age_gender"]] for item in items])
+    ages = np.concatenate([item["labels"]["age"][4:6] for item in items])
     for cycle in ages.reshape(4, 10):  # 2 of 10 faces per batch: a cycle is 5 batches
         assert sorted(cycle) == [5.0 + 7 * i for i in range(10)]
     assert not np.array_equal(ages[:10], ages[10:20])
@@ -74,6 +68,17 @@ def test_shares_that_do_not_divide_a_batch_are_met_over_time(face_sets):
     counts = [Counter(number for (_, number), _ in data._draw("recognition", step)) for step in range(30)]
     assert all(sum(count.values()) == 4 for count in counts)
     assert sum(counts, Counter()) == {0: 80, 1: 40}
+
+
+def test_a_small_share_never_makes_a_batch_larger():
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        shares = random.uniform(0.01, 1, size=int(random.integers(1, 6))) ** 3
+        size = int(random.integers(1, 40))
+        counts = np.array([count_faces(step * size, list(shares)) for step in range(60)])
+        assert (np.diff(counts, axis=0) >= 0).all()
+        assert (counts.sum(axis=1) == size * np.arange(60)).all()
+        assert np.abs(counts[-1] - 59 * size * shares / shares.sum()).max() < len(shares)
 
 
 def test_processes_share_out_one_draw(face_sets):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from timm.scheduler import CosineLRScheduler
 
 from swinface.cli import COMMANDS
 from swinface.cli import run as run_command
@@ -48,6 +49,7 @@ def config(face_sets, tmp_path_factory) -> Path:
             options = source["init_args"]
             options["root"] = str(face_sets / Path(options["root"]).name)
             options["part"] = "all"
+            options.pop("without", None)
             if "teacher" in options:
                 options.pop("teacher")
                 if "fiw" in options["root"]:
@@ -129,7 +131,8 @@ def test_recognition_alone_comes_first_and_is_taken_over(config, tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     assert fit("--config", config, "--model.tasks", "[]", "--run", first) == 0
     assert SwinFace.from_pretrained(first).untrained == list(TASKS)
-    still = ["--model.start", first, "--model.trunk_rate", 0, "--trainer.max_epochs", 1]
+    still = ["--model.start", first, "--model.trunk_rate", 0, "--model.warmup_rate", 0, "--model.final_rate", 0]
+    still += ["--trainer.max_epochs", 1]
     assert fit("--config", config, *still, "--run", second) == 0
     before, after = (SwinFace.from_pretrained(run) for run in (first, second))
     for (name, a), b in zip(before.trunk.named_parameters(), after.trunk.parameters(), strict=True):
@@ -159,10 +162,16 @@ def test_rates_follow_the_papers_schedule(config, tmp_path, monkeypatch):
         fit("--config", config, *options, "--trainer.max_epochs", 4, "--data.steps", 2, "--run", tmp_path / "run") == 0
     )
     scale = 12 / 512  # four streams of three faces
-    rising = [0.02, 0.02 + (0.1 - 0.02) / 2]
-    falling = [0.01 + (0.1 - 0.01) * 0.5 * (1 + math.cos(math.pi * k / 6)) for k in range(6)]
-    expected = scale * np.array(rising + falling)
-    np.testing.assert_allclose(np.array(seen), np.column_stack([0.1 * expected, expected]), rtol=1e-6)
+    for group, peak in enumerate((0.01, 0.1)):
+        optimizer = torch.optim.SGD([torch.zeros(1)], lr=scale * peak)
+        schedule = CosineLRScheduler(
+            optimizer, t_initial=8, lr_min=scale * 0.01, warmup_t=2, warmup_lr_init=scale * 0.02, t_in_epochs=False
+        )  # as the authors call it
+        expected = []
+        for update in range(8):
+            expected.append(optimizer.param_groups[0]["lr"])
+            schedule.step_update(update + 1)
+        np.testing.assert_allclose(np.array(seen)[:, group], expected, rtol=1e-6)
 
 
 def test_only_the_trunk_is_clipped(config, tmp_path, monkeypatch):
@@ -183,21 +192,56 @@ def test_only_the_trunk_is_clipped(config, tmp_path, monkeypatch):
     assert all(trunk == pytest.approx(0.01, rel=1e-3) and rest > 0.1 for trunk, rest in norms)
 
 
-def test_two_processes_train_one_model_and_resume(config, tmp_path):
-    run = tmp_path / "run"
-    command = [Path(sys.executable).parent / "swinface", "fit", f"--config={config}", f"--run={run}"]
-    command += ["--trainer.devices=2", "--trainer.strategy=ddp", "--model.recognition.rate=0.6"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def test_two_processes_train_one_model_and_resume_to_it(config, tmp_path):
+    """Identity centres are shared out and sampled; a crash in the third epoch leaves the second's checkpoint."""
+    script = tmp_path / "crashing.py"  # the engine starts the second process by the same command
+    script.write_text(CRASHING)
+    program = [sys.executable, script, "fit", f"--config={config}", "--trainer.devices=2"]
+    program += ["--trainer.strategy=ddp", "--model.recognition.rate=0.6"]
+
+    def train(run: Path, crash: str) -> subprocess.CompletedProcess:
+        environment = os.environ | {"CRASH_AT": crash}
+        return subprocess.run([*program, f"--run={run}"], capture_output=True, text=True, check=False, env=environment)
+
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    done = train(whole, "never")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("model written") == 1
-    whole = SwinFace.from_pretrained(run).state_dict()
-    metrics = pd.read_csv(run / "metrics.csv")
-    (run / "model.safetensors").unlink()  # as if it had been stopped after the second of three checkpoints
-    checkpoint = torch.load(run / "last.ckpt", weights_only=True)
+    checkpoint = torch.load(whole / "last.ckpt", weights_only=True)
     assert checkpoint["state_dict"]["margin.centres"].shape == (8, 12)
-    assert len(metrics) == 3
-    assert np.isfinite(metrics["train_recognition"]).all()
-    assert all(torch.isfinite(tensor).all() for tensor in whole.values())
+    assert train(resumed, "7").returncode != 0
+    assert not (resumed / "model.safetensors").exists()
+    assert train(resumed, "never").returncode == 0
+    pd.testing.assert_frame_equal(pd.read_csv(resumed / "metrics.csv"), pd.read_csv(whole / "metrics.csv"))
+    again = torch.load(resumed / "last.ckpt", weights_only=True)["state_dict"]
+    for name, tensor in checkpoint["state_dict"].items():
+        assert torch.equal(again[name], tensor), name
+
+
+CRASHING = """
+import os, sys
+from swinface.cli import COMMANDS, run
+from swinface.train import FaceTraining
+
+step = FaceTraining.training_step
+
+def crash(module, batch, number):
+    if str(module.global_step) == os.environ["CRASH_AT"]:
+        os._exit(1)
+    return step(module, batch, number)
+
+FaceTraining.training_step = crash
+sys.exit(run("swinface", "", COMMANDS, sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("levels", ["[1]", "[2, 3]"])
+def test_two_processes_wait_for_nothing_that_no_level_reads(config, tmp_path, levels):
+    command = [Path(sys.executable).parent / "swinface", "fit", f"--config={config}", f"--run={tmp_path / 'run'}"]
+    command += ["--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.max_epochs=1", "--model.distillation=0"]
+    command += [f"--model.swinface.levels={levels}", "--model.recognition=null", "--model.tasks=[age]"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_papers_two_stages_run_on_its_formats(paper_sets, tmp_path, monkeypatch):
@@ -205,8 +249,9 @@ def test_the_papers_two_stages_run_on_its_formats(paper_sets, tmp_path, monkeypa
     smoke = ["--config", CONFIGS / "swinface" / "smoke.yaml", "--trainer.accelerator", "cpu"]
     first, second = tmp_path / "pretrain", tmp_path / "multitask"
     assert fit("--config", CONFIGS / "swinface" / "pretrain.yaml", *smoke, "--run", first) == 0
-    start = ["--model.start", first, "--run", second]
-    assert fit("--config", CONFIGS / "swinface" / "multitask.yaml", *smoke, *start) == 0
+    multitask = ["--config", CONFIGS / "swinface" / "multitask.yaml", *smoke]
+    assert fit(*multitask, "--run", tmp_path / "alone") == 0  # as the overlay's header says
+    assert fit(*multitask, "--model.start", first, "--run", second) == 0
     assert SwinFace.from_pretrained(second).untrained == []
     metrics = pd.read_csv(second / "metrics.csv")
     losses = metrics[[f"train_{name}" for name in ("recognition", *TASKS)]]
