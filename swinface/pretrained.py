@@ -51,6 +51,8 @@ class Pretrained(PyTorchModelHubMixin):
         """
         if Path(source) == SHIPPED and not Path(source).exists():
             source = Path(str(files(cls.__module__.partition(".")[0]) / "weights"))
+            if not source.is_dir():
+                raise InputError("this copy of the package comes without weights; name the folder of a model.")
         folder = _find_folder(source, **hub_options)
         config, weights = folder / CONFIG, folder / WEIGHTS
         try:
