@@ -30,6 +30,7 @@ def kinface(*arguments) -> int:
 def fit(root: Path, run: Path, *options, config="adversarial") -> int:
     overlays = ["--config", CONFIGS / "kinface" / f"{config}.yaml", "--config", CONFIGS / "smoke.yaml"]
     quiet = ["--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu"]
+    quiet += ["--trainer.devices", 1, "--trainer.strategy", "auto"]
     return kinface("fit", *overlays, "--data.root", root, "--run", run, *quiet, *options)
 
 

@@ -136,7 +136,11 @@ def test_the_command_line(root: Path, tmp_path: Path, capsys):
     assert run("kinface", "", COMMANDS, ["prepare", str(root), "--out", str(out), "--tune", "0.5", "--strict"]) == 0
     assert sorted(path.name for path in out.iterdir()) == [
         "annotations.csv", "dataset.json", "faces.parquet", "pairs.parquet", "people.parquet", "problems.csv",
-        "relations.parquet",
+        "relations.parquet", "tune_families.txt",
     ]  # fmt: skip
+    faces = pd.read_parquet(out / "faces.parquet")
+    aside = set((out / "tune_families.txt").read_text().split())
+    assert aside == set(faces.loc[faces["split"] == "tune", "family"])
+    assert aside
     assert run("kinface", "", COMMANDS, ["prepare", str(tmp_path / "absent"), "--out", str(tmp_path / "no")]) == 2
     assert "kinface prepare: error: " in capsys.readouterr().err and not (tmp_path / "no").exists()

@@ -206,7 +206,7 @@ def test_a_photo_that_fails_ends_with_code_2_and_one_line(folder, two_faces, tmp
 
 def test_an_aligned_image_must_be_square_and_is_resized(model, folder, crop, tmp_path):
     Image.new("RGB", (112, 96)).save(tmp_path / "oblong.png")
-    with pytest.raises(InputError, match=r"oblong\.png: 112x96 pixels; an aligned face is square"):
+    with pytest.raises(InputError, match=r"oblong\.png: 112x96 pixels; faces must be aligned and square"):
         predict([tmp_path / "oblong.png"], model=folder, aligned=True)
     large = crop.repeat(10, axis=0).repeat(10, axis=1)
     noise = np.random.default_rng(0).integers(-60, 61, large.shape)  # a crop that skips pixels has it in full

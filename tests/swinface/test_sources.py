@@ -66,6 +66,25 @@ def images(source: Source) -> list[str]:
 # Pixels
 
 
+def test_people_and_families_that_are_named_are_left_out(face_sets, tmp_path):
+    names = tmp_path / "names.txt"
+
+    def people(text: str) -> set[str]:
+        names.write_text(text)
+        source = ImageFolder(face_sets / "fiw", below="Train/train-faces", without=names)
+        return set(source.table["identity"])
+
+    assert people("\n") == {"F0001/MID1", "F0001/MID2", "F0001/MID3"}
+    assert people("F0001/MID2\n") == {"F0001/MID1", "F0001/MID3"}
+    with pytest.raises(InputError, match="no faces of ImageFolder"):
+        people("F0001")
+    with pytest.raises(InputError, match=r"names\.txt: nobody below .* is called F000"):
+        people("F000")
+    names.unlink()
+    with pytest.raises(InputError, match=r"names\.txt: not a readable list"):
+        _ = ImageFolder(face_sets / "fiw", without=names).table
+
+
 def test_a_crop_is_the_region_at_its_place_in_the_image():
     """Colours rise linearly, so the resized region must hold the colours of the places it was cut from."""
     x, y = np.meshgrid(np.arange(200) + 0.5, np.arange(160) + 0.5)
@@ -408,15 +427,15 @@ def test_a_name_in_a_list_cannot_leave_the_data_root(tmp_path):
 def test_the_authors_affectnet_list_is_read(tmp_path):
     rows = [f"{number}.jpg 0.{number} {number}\n" for number in range(11)]
     write(tmp_path / "label.txt", "name valence expression\n" + "".join(rows))
-    table = AffectNetList(tmp_path).table
+    table = AffectNetList(tmp_path, numbering="affectnet").table
     found = {Path(image).stem: EXPRESSIONS[int(label)] for image, label in table.to_numpy()}
     own = ["neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger"]  # AffectNet's 0 to 6
     assert found == {str(number): name for number, name in enumerate(own)}
     write(tmp_path / "label.txt", "name valence expression\n" + "".join(rows[:7]))
-    assert AffectNetList(tmp_path, numbering="model").table["expression"].tolist() == list(range(7))
+    assert AffectNetList(tmp_path).table["expression"].tolist() == list(range(7))
     write(tmp_path / "label.txt", "name valence expression\n" + "".join(rows[:8]))
     with pytest.raises(InputError, match=r"label\.txt: line 9: expression is '7'"):
-        _ = AffectNetList(tmp_path, numbering="model").table
+        _ = AffectNetList(tmp_path).table
     write(tmp_path / "label.txt", "name valence class\na.jpg 0 1\n")
     with pytest.raises(InputError, match=r"no expression.*expected, in any order and among others: name expression"):
         _ = AffectNetList(tmp_path).table
