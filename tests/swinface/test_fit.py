@@ -115,7 +115,7 @@ def test_training_learns_what_it_is_shown(config, tmp_path):
     assert fit("--config", config, "--run", tmp_path / "run", *longer, *plain) == 0
     metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
     for name in ("recognition", "distillation", "expression", "smiling", "age"):
-        assert metrics[f"train_{name}"].iloc[-1] < 0.8 * metrics[f"train_{name}"].iloc[0], name
+        assert metrics[f"train_{name}"].iloc[-1] < 0.9 * metrics[f"train_{name}"].iloc[0], name
 
 
 def test_one_task_alone_leaves_the_others_out(config, tmp_path):
