@@ -7,6 +7,7 @@ What a benchmark is stands here, the protocols in ``swinface.benchmarks``, and w
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -58,7 +59,7 @@ class Result:
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
 
 
-class Benchmark:
+class Benchmark(ABC):
     """A protocol on a data set.
 
     Parameters
@@ -86,9 +87,9 @@ class Benchmark:
                 raise InputError(f"paper: no metric {metric!r}; choose from {', '.join(self.metrics)}.")
 
     @property
+    @abstractmethod
     def location(self) -> Path:
         """The file or folder that it reads."""
-        raise NotImplementedError
 
     def find_obstacle(self, untrained: Sequence[str]) -> str | None:
         """Why it cannot be run on a model in which some tasks are untrained; None when it can."""
@@ -99,6 +100,7 @@ class Benchmark:
             return f"the model is not trained on {self.tasks[0] if len(self.tasks) == 1 else 'any of its tasks'}"
         return None
 
+    @abstractmethod
     def run(self, model: Predictor) -> list[Result]:
         """Judge a model.
 
@@ -107,7 +109,6 @@ class Benchmark:
         InputError
             The data are not as they should be.
         """
-        raise NotImplementedError
 
 
 class Predictor:

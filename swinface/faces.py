@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -76,7 +77,7 @@ def stack_faces(read: Callable[[Any], np.ndarray], items: Sequence) -> Tensor:
     return torch.from_numpy(faces)
 
 
-class Source:
+class Source(ABC):
     """Faces with labels, as one data set's authors hand them out.
 
     Parameters
@@ -159,8 +160,9 @@ class Source:
         """Read every face of the table on all cores: (N, 3, 112, 112), uint8, RGB."""
         return stack_faces(self.read, range(len(self)))
 
+    @abstractmethod
     def _read_table(self) -> pd.DataFrame:
-        raise NotImplementedError
+        """The table of all parts."""
 
     def _decode(self, image: str) -> np.ndarray:
         return read_image(inside(self.root, image, type(self).__name__))

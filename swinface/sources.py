@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
+from abc import abstractmethod
 from collections.abc import Iterator
 from functools import cached_property
 from io import BytesIO
@@ -272,9 +273,9 @@ class LabelList(Source):
         table = self._read_list(inside(self.root, self.labels, "labels"))
         return table if self.images == "." else table.assign(image=f"{self.images}/" + table["image"])
 
+    @abstractmethod
     def _read_list(self, path: Path) -> pd.DataFrame:
         """The table, with ``image`` as the list has it."""
-        raise NotImplementedError
 
 
 class AgeGenderList(LabelList):

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from swinface.files import InputError
 from swinface.losses import distillation_loss, task_loss
-from swinface.margin import MarginSoftmax, SampledAdamW, gather_shares, ignored_by_ddp, take_shares
+from swinface.margin import MarginSoftmax, gather_shares, ignored_by_ddp, take_shares
 from swinface.model import SwinFace, normalise
+from swinface.optimiser import SampledAdamW
 from swinface.tasks import TASKS
 
 REFERENCE_BATCH = 512  # learning rates are given for this many faces per step, as in the authors' code

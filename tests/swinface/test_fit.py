@@ -186,7 +186,7 @@ def test_only_the_trunk_is_clipped(config, tmp_path, monkeypatch):
         norms.append([float(sum(squares)) ** 0.5 for squares in grads])
         return step(optimizer)
 
-    monkeypatch.setattr("swinface.margin.SampledAdamW.step", watch)
+    monkeypatch.setattr("swinface.optimiser.SampledAdamW.step", watch)
     options = ["--model.trunk_clip", 0.01, "--trainer.max_epochs", 1]
     assert fit("--config", config, *options, "--run", tmp_path / "run") == 0
     assert all(trunk == pytest.approx(0.01, rel=1e-3) and rest > 0.1 for trunk, rest in norms)

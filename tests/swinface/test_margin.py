@@ -17,7 +17,8 @@ from pytorch_metric_learning.losses import ArcFaceLoss, CosFaceLoss
 from torch.nn import functional as F
 
 from swinface.files import InputError
-from swinface.margin import MarginSoftmax, SampledAdamW, gather_shares, ignored_by_ddp, take_shares
+from swinface.margin import MarginSoftmax, gather_shares, ignored_by_ddp, take_shares
+from swinface.optimiser import SampledAdamW
 
 SIZE, CLASSES, STEPS, FACES = 6, 1500, 3, 8
 
