@@ -45,12 +45,13 @@ def demo(
     from kinface.fit import fit  # torch takes seconds to import; by now the work is seen to go on
     from kinface.score import score
 
+    cache = [f"--data.cache={out / 'cache'}"]  # both read what the frozen trunk makes of the same faces
     for step, name in enumerate(("baseline", "adversarial"), start=3):
         _say(step, f"train the {name} model and score the validation list")
         run = out / "runs" / name
         with as_file(files("kinface.configs")) as configs:
             config = [f"--config={configs / overlay}.yaml" for overlay in (f"kinface/{name}", *OVERLAYS)]
-            fit([*config, f"--data.root={tables}", f"--run={run}", f"--seed_everything={seed}"])
+            fit([*config, f"--data.root={tables}", *cache, f"--run={run}", f"--seed_everything={seed}"])
         score(root=tables, list=listed, out=run / "scores.parquet", model=run)
     _say(5, "report for whom the baseline fails, and what the adversarial model changes")
     runs = {name: out / "runs" / name for name in ("baseline", "adversarial")}

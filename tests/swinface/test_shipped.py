@@ -1,0 +1,58 @@
+"""The models that come with the package: small enough, whole, and as good on unseen faces as their cards say."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from matplotlib import cbook
+
+from swinface.benchmarks import Age, Gender
+from swinface.evaluate import Predictor
+from swinface.model import SwinFace
+from swinface.sources import UTKFace
+
+MOST_BYTES = 10_000_000
+
+
+@pytest.fixture(scope="module")
+def model() -> SwinFace:
+    return SwinFace.from_pretrained("shipped")
+
+
+@pytest.fixture(scope="module")
+def card() -> str:
+    return (files("swinface") / "weights" / "README.md").read_text(encoding="utf-8")
+
+
+def test_both_models_together_are_small_and_each_has_a_card():
+    folders = [files(package) / "weights" for package in ("swinface", "kinface")]
+    assert sum(file.stat().st_size for folder in folders for file in folder.iterdir()) <= MOST_BYTES
+    for folder in folders:
+        text = (folder / "README.md").read_text(encoding="utf-8")
+        assert "research only" in text and "must not be used for" in text
+
+
+def test_every_head_is_trained(model, card):
+    assert model.untrained == []
+    assert "No head is untrained" in card
+
+
+def test_a_public_figures_photo(model):
+    (face,) = model.predict(Path(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)))
+    assert face["gender"]["label"] == "female"
+    assert 50 < face["age"] < 90  # she was 77
+    assert face["attributes"]["wearing_hat"] > 0.5
+    assert face["attributes"]["mustache"] < 0.1
+
+
+def test_the_cards_figures_on_unseen_faces(model, card, shared_data):
+    source, predictor = UTKFace(shared_data / "UTKFace", part="held_out"), Predictor(model)
+    found = [*Age(source).run(predictor), *Gender(source).run(predictor)]
+    said = re.findall(r"\| (?:UTKFace, a fifth)? ?\| .*n = ([\d,]+) \| ([\d.]+) \[", card)
+    said = [(int(n.replace(",", "")), float(value)) for n, value in said][-len(found) - 1 :]
+    assert len(found) == 3
+    for result in found:
+        assert any(n == result.n and abs(value - result.ours) < 0.1 for n, value in said), (result.metric, result.ours)
