@@ -5,6 +5,7 @@ The table of commands holds names only; a command's module, and torch with it, i
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -81,7 +82,8 @@ def _call(program: str, place: str, arguments: list[str]) -> int:
             from jsonargparse import ArgumentParser, auto_cli
 
             class Parser(ArgumentParser):
-                """A switch may stand alone: ``--strict`` is ``--strict true``. A nameless list takes all words."""
+                """A switch may stand alone: ``--strict`` is ``--strict true``. A list takes all words that follow it, and
+                its option may be repeated."""
 
                 def add_argument(self, *names, **options):
                     if options.get("type") is bool:
@@ -89,15 +91,18 @@ def _call(program: str, place: str, arguments: list[str]) -> int:
                     hint = getattr(options.get("action"), "_typehint", None)
                     if get_origin(hint) is list and not names[0].startswith("-"):
                         options = {"help": options["help"], "type": get_args(hint)[0], "nargs": "+"}
+                    elif any(get_origin(it) is list for it in (hint, *get_args(hint))):
+                        lists.update(names)
                     return super().add_argument(*names, **options)
 
                 def parse_args(self, args=None, **options):
                     following = [*args, None][1:]
                     pairs = zip(args, following, strict=True)
                     whole = [f"{it}=true" if it in switches and after not in ANSWERS else it for it, after in pairs]
-                    return super().parse_args(whole, **options)
+                    return super().parse_args(_gather(whole, lists), **options)
 
             switches: set[str] = set()
+            lists: set[str] = set()
 
             auto_cli(
                 command, args=arguments, prog=program, parser_class=Parser, exit_on_error=False, allow_abbrev=False
@@ -107,6 +112,24 @@ def _call(program: str, place: str, arguments: list[str]) -> int:
     except ModuleNotFoundError as error:
         return _fail(program, f"{error.name} is not installed; `pip install 'kinface[models]'` brings it.")
     return 0
+
+
+def _gather(arguments: list[str], lists: set[str]) -> list[str]:
+    """Bring the words of each option in ``lists`` together as one JSON list, unless they are one already."""
+    kept, gathered, option = [], {}, None
+    for word in arguments:
+        name, given, value = word.partition("=")
+        if name in lists:
+            option = name
+            gathered.setdefault(option, []).extend([value] if given else [])
+        elif option is None or word.startswith("--"):
+            kept, option = [*kept, word], None
+        else:
+            gathered[option].append(word)
+    for name, values in gathered.items():
+        whole = len(values) == 1 and values[0].startswith("[")
+        kept += [name] if not values else [f"{name}={values[0] if whole else json.dumps(values)}"]
+    return kept
 
 
 def _fail(program: str, message: str) -> int:

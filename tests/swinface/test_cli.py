@@ -108,3 +108,37 @@ def test_public_names():
     assert swinface.SwinFace is SwinFace
     with pytest.raises(AttributeError, match="no attribute 'Swinface'"):
         swinface.Swinface  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--to", "Ann", "--to", "Bob"], ["Ann", "Bob"]),
+        (["--to", "Ann", "Bob", "--loud"], ["Ann", "Bob"]),
+        (["--to=Ann", "--loud", "--to=Bob"], ["Ann", "Bob"]),
+        (["--to", '["Ann", "Bob"]'], ["Ann", "Bob"]),
+        (["--loud"], None),
+    ],
+)
+def test_an_option_for_several_takes_words_or_is_repeated(monkeypatch, words, expected):
+    heard = []
+
+    def greet(*, to: list[str] | None = None, loud: bool = False) -> None:
+        heard.append(to)
+
+    module = types.ModuleType("greetings")
+    module.greet = greet
+    monkeypatch.setitem(sys.modules, "greetings", module)
+    assert run("say", "", {"greet": ("greetings:greet", "")}, ["greet", *words]) == 0
+    assert heard == [expected]
+
+
+def test_an_option_for_several_wants_at_least_one(monkeypatch, capsys):
+    module = types.ModuleType("greetings")
+
+    def greet(*, to: list[str] | None = None) -> None: ...
+
+    module.greet = greet
+    monkeypatch.setitem(sys.modules, "greetings", module)
+    assert run("say", "", {"greet": ("greetings:greet", "")}, ["greet", "--to"]) == 2
+    assert "to" in capsys.readouterr().err
