@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from itertools import chain, product
+from collections.abc import Iterator, Mapping
+from itertools import chain, cycle, product
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from sklearn.metrics import roc_curve
 
@@ -133,6 +135,46 @@ def plot_differences(changes: pd.DataFrame, grouping: str) -> Figure:
     return figure
 
 
+def plot_leakage(table: pd.DataFrame) -> Figure:
+    """Balanced accuracy of fresh probes with 95% intervals, a panel per attribute.
+
+    The dashed line is chance; grey bands reach to what 95 of 100 probes on permuted labels stay below. Filled points
+    find leakage (``leakage.RULE``), open ones do not.
+
+    Parameters
+    ----------
+    table
+        Rows of ``leakage.Leakage.table`` with the columns ``file`` and ``representation``; every attribute has the
+        same of them.
+    """
+    attributes, tables = list(table["attribute"].unique()), table[["file", "representation"]].drop_duplicates()
+    figure = Figure(figsize=(10, 1.7 + 0.5 * len(tables)), layout="constrained")
+    panels = figure.subplots(1, len(attributes), sharey=True, squeeze=False)[0]
+    for axes, attribute in zip(panels, attributes, strict=True):
+        rows = table[table["attribute"] == attribute]
+        for place, probe in enumerate(rows["probe"].unique()):
+            of_probe = rows[rows["probe"] == probe]
+            places, colour = np.arange(len(of_probe)) + 0.36 * place - 0.18, COLOURS[place]
+            reach = (of_probe["permuted_high"] - of_probe["permuted"]).to_numpy()
+            band = {"color": "#dddddd", "zorder": 0, "label": None if place else "labels permuted"}
+            axes.barh(places, 2 * reach, 0.3, of_probe["permuted"] - reach, **band)
+            ends = of_probe["balanced_accuracy_low"], of_probe["balanced_accuracy_high"]
+            axes.hlines(places, *ends, color=colour, linewidth=1.6, label=f"{probe} probe")
+            faces = np.where(of_probe["leaks"].fillna(False), colour, "white")
+            axes.scatter(of_probe["balanced_accuracy"], places, s=26, facecolor=faces, edgecolor=colour, zorder=3)
+        axes.axvline(rows["chance"].iloc[0], color=GREY, linewidth=1, linestyle="--", zorder=1, label="chance")
+        counts = "{faces:,} faces, {people:,} people,\n{families:,} families: {classes}".format(**rows.iloc[0])
+        axes.set_title(f"{attribute}: {counts}", fontsize=9, loc="left")
+        axes.set_xlabel("balanced accuracy")
+        _tidy(axes, grid="x")
+    many = len(tables["file"].unique()) > 1
+    names = [f"{row.representation}\n{row.file}" if many else row.representation for row in tables.itertuples()]
+    panels[0].set_yticks(np.arange(len(tables)), names, fontsize=8)
+    panels[0].set_ylim(len(tables) - 0.5, -0.5)
+    figure.legend(*panels[0].get_legend_handles_labels(), fontsize=8, frameon=False, ncols=4, loc="outside lower right")
+    return figure
+
+
 def _draw_intervals(axes: Axes, table: pd.DataFrame, metric: str, places: np.ndarray, filled: np.ndarray) -> None:
     """One row per group: the point, and its interval where there is one."""
     axes.hlines(places, table[f"{metric}_low"], table[f"{metric}_high"], color=COLOURS[0], linewidth=1.6)
@@ -153,3 +195,104 @@ def _tidy(axes: Axes, grid: str | None = None) -> None:
     if grid:
         axes.grid(axis=grid, color="#dddddd", linewidth=0.6)
         axes.set_axisbelow(True)
+
+
+def plot_frontier(table: pd.DataFrame, attribute: str, about: dict, targets: Mapping[str, float]) -> Figure:
+    """AUC on the matched and on the standard list against what fresh probes read of an attribute.
+
+    A point is a method with one lambda, the mean over seeds, with 95% intervals both ways. A line joins a method's
+    lambdas, and its points grow with them. Better is up and to the left.
+
+    Parameters
+    ----------
+    table, about
+        See ``kinface.frontier.tabulate`` and ``write_frontier``.
+    targets
+        Figure such as ``race_linear`` to what it shall not exceed.
+    """
+    figure = Figure(figsize=(10, 9.5), layout="constrained")
+    panels = figure.subplots(2, 2, sharex="col", sharey="row")
+    lists, probes = ("matched", "standard"), {"linear": "linear", "mlp": "MLP"}
+    drawn = [
+        (axes, f"{attribute}_{probe}", f"auc_{listed}")
+        for row, listed in zip(panels, lists, strict=True)
+        for axes, probe in zip(row, probes, strict=True)
+    ]
+    for axes, x, y in drawn:
+        _draw_methods(axes, table, x, y)
+        _mark_leakage(axes, {"chance": about[attribute]["chance"], "target": targets.get(x)})
+        _tidy(axes, grid="both")
+    for axes, listed in zip(panels[:, 0], lists, strict=True):
+        counts = about[listed]
+        axes.set_ylabel(f"AUC, {listed} list\n({counts['pairs']:,} pairs of {counts['families']:,} families)")
+    for axes, probe in zip(panels[1], probes.values(), strict=True):
+        axes.set_xlabel(f"{attribute} read by a fresh {probe} probe (balanced accuracy)")
+    seeds = " to ".join(str(count) for count in sorted({table["seeds"].min(), table["seeds"].max()}))
+    probed = "{faces:,} faces of {families:,} families; {classes}".format(**about[attribute])
+    note = f"Points: means over {seeds} seeds. Bars: 95% intervals over families. Probes: {probed}."
+    figure.suptitle(note, fontsize=9)
+    figure.draw_without_rendering()  # puts the axes in their place, by which names are placed
+    for axes, x, y in drawn:
+        _name_methods(axes, table, x, y)
+    return figure
+
+
+def _list_methods(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, str, str]]:
+    """Each method with its rows by lambda, its colour and its marker; no two of the first 24 are alike."""
+    styles = zip(cycle(COLOURS), cycle("osD^vPX*"), strict=False)
+    for (method, rows), (colour, marker) in zip(table.groupby("method", sort=False), styles, strict=False):
+        yield method, rows.sort_values("strength"), colour, marker
+
+
+def _draw_methods(axes: Axes, table: pd.DataFrame, x: str, y: str) -> None:
+    for _, rows, colour, marker in _list_methods(table):
+        axes.plot(rows[x], rows[y], color=colour, linewidth=1.2, zorder=2)
+        for place, row in enumerate(rows.itertuples()):
+            point, bars = (getattr(row, x), getattr(row, y)), {"xerr": _lengths(row, x), "yerr": _lengths(row, y)}
+            axes.errorbar(*point, **bars, color=colour, elinewidth=0.8, alpha=0.45, zorder=1)
+            face = {"color": colour, "markersize": 5.5 + 1.3 * place, "markeredgecolor": "black"}
+            axes.plot(*point, marker, **face, markeredgewidth=0.6, zorder=3)
+
+
+def _mark_leakage(axes: Axes, values: dict[str, float | None]) -> None:
+    for (name, value), style in zip(values.items(), (":", "--"), strict=True):
+        if value is not None:
+            axes.axvline(value, color=GREY, linewidth=1, linestyle=style, zorder=0)
+            low = axes.get_xaxis_transform()
+            axes.text(
+                value, 0.01, f"{name} {value:.2f}", transform=low, rotation=90, fontsize=7, color=GREY, ha="right"
+            )
+
+
+def _name_methods(axes: Axes, table: pd.DataFrame, x: str, y: str) -> None:
+    """Write each method's name beside its last point, as near as points and other names allow."""
+    unit, size = 72 / axes.figure.dpi, 7.5  # of lengths in points
+    frame = axes.get_window_extent().extents * unit
+    places = axes.transData.transform(table[[x, y]].to_numpy()) * unit
+    taken = [np.concatenate([place - 5, place + 5]) for place in places]
+    angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    directions = np.column_stack([np.cos(angles), np.sin(angles)])
+    for method, rows, colour, _ in _list_methods(table):
+        strengths = rows["strength"].dropna()
+        name = f"{method}, λ {strengths.min():g} to {strengths.max():g}" if len(strengths) > 1 else method
+        point = rows[[x, y]].iloc[-1].to_numpy()
+        if not np.isfinite(point).all():
+            continue
+        half = np.array([0.27 * size * len(name), 0.6 * size])
+        offsets = [(half + reach) * direction for reach in range(6, 150, 6) for direction in directions]
+        middle = axes.transData.transform(point) * unit
+        boxes = [np.concatenate([middle + offset - half, middle + offset + half]) for offset in offsets]
+        free = (number for number, box in enumerate(boxes) if _is_free(box, taken, frame))
+        chosen = next(free, 0)
+        taken.append(boxes[chosen])
+        line = {"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 0} if chosen >= len(angles) else None
+        text = {"fontsize": size, "ha": "center", "va": "center", "textcoords": "offset points"}
+        written = axes.annotate(name, point, offsets[chosen], **text, arrowprops=line, zorder=4)
+        written.set_path_effects([withStroke(linewidth=2, foreground="white")])
+        written.set_in_layout(False)
+
+
+def _is_free(box: np.ndarray, taken: list[np.ndarray], frame: np.ndarray) -> bool:
+    """Whether a box (left, bottom, right, top) lies within the frame and overlaps none that is taken."""
+    inside = (box[:2] >= frame[:2]).all() and (box[2:] <= frame[2:]).all()
+    return inside and not any((box[:2] < other[2:]).all() and (box[2:] > other[:2]).all() for other in taken)

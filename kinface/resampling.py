@@ -9,6 +9,15 @@ import numpy as np
 import pandas as pd
 
 
+def draw_families(families: int, count: int, seed: int) -> np.ndarray:
+    """How often each family is drawn when as many as there are are drawn with replacement: (families, count), float32.
+
+    The same arguments give the same draws.
+    """
+    draws = np.random.default_rng(seed).multinomial(families, np.full(families, 1 / families), size=count)
+    return np.ascontiguousarray(draws.T, dtype=np.float32)
+
+
 class Resamples:
     """Draws of families with replacement, and the weight each draw gives to each pair.
 
@@ -39,9 +48,7 @@ class Resamples:
         self.families, codes = np.unique(both, return_inverse=True)
         self._first, self._second = codes.reshape(2, -1)
         self.count = count
-        shares = np.full(len(self.families), 1 / len(self.families))
-        draws = np.random.default_rng(seed).multinomial(len(self.families), shares, size=count)
-        self.multiplicities = np.ascontiguousarray(draws.T, dtype=np.float32)
+        self.multiplicities = draw_families(len(self.families), count, seed)
 
     def weights(self, part: slice = slice(None)) -> np.ndarray:
         """Weights of all pairs in some of the resamples: (pairs, resamples), float32 holding whole numbers."""

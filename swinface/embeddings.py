@@ -1,15 +1,20 @@
-"""Tables of embeddings: one vector per face, by the face's path; a model's output, or a teacher's."""
+"""Tables of embeddings: one vector per face, by the face's path; a model's output, or a teacher's.
+
+Read and written without torch, which is imported where vectors are handed out as tensors.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from swinface.files import InputError, replacing
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Embeddings:
@@ -28,21 +33,9 @@ class Embeddings:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            with np.load(path, allow_pickle=False) as table:
-                faces, values = table["face"], table["embedding"]
-        except FileNotFoundError:
-            raise InputError(f"{path}: no such table of embeddings.") from None
-        except (KeyError, ValueError, OSError, EOFError) as error:
-            raise InputError(f"{path}: not a .npz with the arrays `face` (text) and `embedding` (numbers).") from error
-        if values.ndim != 2 or len(values) != len(faces):
-            raise InputError(f"{path}: `embedding` is {values.shape}; it must be ({len(faces)}, D), a row per `face`.")
-        if not np.isfinite(values).all():
-            raise InputError(f"{path}: row {np.argmin(np.isfinite(values).all(axis=1))} is not finite.")
-        self.values = torch.from_numpy(values.astype(np.float32))
-        self.rows = {str(face): row for row, face in enumerate(faces)}
-        if len(self.rows) != len(faces):
-            raise InputError(f"{path}: {len(faces) - len(self.rows)} faces are named more than once.")
+        faces, arrays = read_arrays(path, ["embedding"])
+        self.values = arrays["embedding"]
+        self.rows = {face: row for row, face in enumerate(faces)}
 
     @property
     def size(self) -> int:
@@ -57,13 +50,72 @@ class Embeddings:
         InputError
             A face has no embedding.
         """
+        import torch
+
         missing = [face for face in faces if face not in self.rows]
         if missing:
             raise InputError(f"{self.path}: no embedding of {missing[0]} ({len(missing)} faces are missing).")
-        return self.values[[self.rows[face] for face in faces]]
+        return torch.from_numpy(self.values[[self.rows[face] for face in faces]])
 
 
-def write_embeddings(path: Path, faces: Sequence[str], embeddings: np.ndarray) -> None:
-    """Write a table that ``Embeddings`` reads, (N, D) float32."""
+def read_arrays(path: Path, names: Sequence[str] | None = None) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Read a table of embeddings, and what else it has of each face.
+
+    Parameters
+    ----------
+    path
+        The file. It is read without unpickling.
+    names
+        The arrays to read; by default ``embedding`` and all others with a row of numbers per face, such as the
+        features of each level.
+
+    Returns
+    -------
+    tuple
+        The faces, and name to (N, D) float32, ``embedding`` first.
+
+    Raises
+    ------
+    InputError
+        The file is missing, is no such table, names a face twice, or holds what is not finite.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as table:
+            faces = [str(face) for face in table["face"]]
+            others = [name for name in table.files if name not in ("face", "embedding")]
+            arrays = {name: table[name] for name in (["embedding", *others] if names is None else names)}
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such table of embeddings.") from None
+    except (KeyError, TypeError, ValueError, OSError, EOFError) as error:
+        raise InputError(f"{path}: not a .npz with the arrays `face` (text) and `embedding` (numbers).") from error
+    if len(set(faces)) != len(faces):
+        raise InputError(f"{path}: {len(faces) - len(set(faces))} faces are named more than once.")
+    found = {}
+    for name, values in arrays.items():
+        if values.ndim != 2 or len(values) != len(faces) or values.dtype.kind not in "fiu":
+            if name != "embedding":
+                continue  # something else about the faces, or about the model
+            raise InputError(f"{path}: `{name}` is {values.shape}; it must be ({len(faces)}, D), a row per `face`.")
+        if not np.isfinite(values).all():
+            raise InputError(f"{path}: row {np.argmin(np.isfinite(values).all(axis=1))} of `{name}` is not finite.")
+        found[name] = values.astype(np.float32)
+    return faces, found
+
+
+def write_embeddings(
+    path: Path, faces: Sequence[str], embeddings: np.ndarray, levels: Mapping[str, np.ndarray] | None = None
+) -> None:
+    """Write a table that ``Embeddings`` reads, (N, D) float32.
+
+    Parameters
+    ----------
+    levels
+        Further arrays with a row per face, by name: (N, D) each.
+    """
+    arrays = {"embedding": embeddings, **(levels or {})}
     with replacing(path) as partial:
-        np.savez(partial, face=np.asarray(faces, dtype=str), embedding=embeddings.astype(np.float32))
+        np.savez(
+            partial,
+            face=np.asarray(faces, dtype=str),
+            **{name: values.astype(np.float32) for name, values in arrays.items()},
+        )
