@@ -11,6 +11,7 @@ Reads pairs tables only (``kinface.pairs``), whoever scored them. Intervals come
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +41,9 @@ from swinface.files import InputError
 
 WEIGHTS_AT_ONCE = 4_000_000  # bounds memory: the audit holds about six arrays of this many float32
 
+LISTS_DIFFER_IN = ("auc", "accuracy", "tpr", "fmr")
+LISTS_DISPARATE_IN = ("equalized odds difference", "GARBE")
+
 
 @dataclass(frozen=True)
 class Audit:
@@ -62,6 +66,8 @@ class Audit:
         (those where it is defined).
     resampled
         Metric to (resamples, groups), in the order of the rows of ``groups``.
+    families
+        Names of the families that were resampled.
     """
 
     pairs: pd.DataFrame
@@ -71,6 +77,7 @@ class Audit:
     groups: pd.DataFrame
     disparities: pd.DataFrame
     resampled: dict[str, np.ndarray]
+    families: np.ndarray
 
 
 def choose_threshold(pairs: pd.DataFrame) -> float:
@@ -82,7 +89,14 @@ def choose_threshold(pairs: pd.DataFrame) -> float:
     return float(thresholds[1:][np.argmax((tpr - fmr)[1:])])  # the first is infinite and rejects all
 
 
-def audit(pairs: pd.DataFrame, threshold: float, *, resamples: int = 1000, seed: int = 0) -> Audit:
+def audit(
+    pairs: pd.DataFrame,
+    threshold: float,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    beside: pd.DataFrame | None = None,
+) -> Audit:
     """Measure every group and the disparities between groups at one threshold.
 
     Parameters
@@ -93,11 +107,15 @@ def audit(pairs: pd.DataFrame, threshold: float, *, resamples: int = 1000, seed:
         Chosen on other pairs (``choose_threshold``).
     resamples, seed
         Of families, for the 95% percentile intervals (``Resamples``).
+    beside
+        Another list of pairs, such as a matched one: its families are drawn together with those of ``pairs``, so that
+        audits of the two lists, each beside the other, rest on the same resamples (``compare_lists``).
     """
     pairs = pairs.reset_index(drop=True)
+    draws = Resamples(pairs if beside is None else pd.concat([pairs, beside]), resamples, seed)
     labels = label_groups(pairs)
     groups = measure_groups(pairs, labels, threshold)
-    resampled = _resample(pairs, labels, groups, threshold, Resamples(pairs, resamples, seed))
+    resampled = _resample(pairs, labels, groups, threshold, draws)
     scored = zlib.crc32(np.append(pairs["score"], threshold).tobytes())
     _spread_extremes(resampled, groups, (seed, scored))
     for metric in METRICS:
@@ -123,7 +141,7 @@ def audit(pairs: pd.DataFrame, threshold: float, *, resamples: int = 1000, seed:
             "resamples",
         ],
     )
-    return Audit(pairs, threshold, seed, labels, groups, disparities, resampled)
+    return Audit(pairs, threshold, seed, labels, groups, disparities, resampled, draws.families)
 
 
 def _resample(
@@ -137,7 +155,7 @@ def _resample(
     step = max(1, WEIGHTS_AT_ONCE // len(pairs))
     for start in range(0, draws.count, step):
         part = slice(start, start + step)
-        weight = draws.weights(part)
+        weight = draws.weights(part)[: len(pairs)]  # those of a list beside come after
         for column, (rows, non_kin) in enumerate(zip(members, groups["non_kin"], strict=True)):
             fars = {name: far for name, far in FARS.items() if far * non_kin >= FALSE_ACCEPTS}
             values = weighted_metrics(score[rows], kin[rows], weight[rows], threshold, fars)
@@ -239,8 +257,7 @@ def compare(ours: Audit, other: Audit) -> pd.DataFrame:
         The two differ in pairs, labels or resamples; names the first row and column.
     """
     _check_same_pairs(ours.pairs, other.pairs)
-    if (len(ours.resampled["auc"]), ours.seed) != (len(other.resampled["auc"]), other.seed):
-        raise InputError("the two audits use different resamples; give both the same number and seed.")
+    _check_same_resamples(ours, other)
     tables = []
     for metric in METRICS:
         difference = ours.groups[metric] - other.groups[metric]
@@ -257,11 +274,70 @@ def compare(ours: Audit, other: Audit) -> pd.DataFrame:
 
 
 def _disparity_difference(ours: Audit, other: Audit, row: tuple) -> tuple[float, float]:
-    disparity = DISPARITIES[row.metric]
-    rows = compared_groups(ours.groups, row.grouping, disparity.rates)
-    drawn = [disparity.function(*(a.resampled[metric][:, rows] for metric in disparity.rates)) for a in (ours, other)]
+    rows = compared_groups(ours.groups, row.grouping, DISPARITIES[row.metric].rates)
+    drawn = [_disparity_of(audit, row.metric, rows)[1] for audit in (ours, other)]
     with np.errstate(invalid="ignore"):  # infinite less infinite
         return symmetric_interval(row.ours - row.other, drawn[0] - drawn[1])
+
+
+def compare_lists(matched: Audit, standard: Audit) -> pd.DataFrame:
+    """What becomes of one model's figures when strangers are matched: the matched list minus the standard one.
+
+    Parameters
+    ----------
+    matched, standard
+        Audits of the two lists at one threshold, each with the other's pairs ``beside`` it.
+
+    Returns
+    -------
+    pd.DataFrame
+        As from ``compare``, ``ours`` of the matched list: one row per metric of ``LISTS_DIFFER_IN`` of all pairs and of
+        each race of both lists, and one per disparity of ``LISTS_DISPARATE_IN`` between the races for which both
+        lists suffice (``group`` missing).
+
+    Raises
+    ------
+    InputError
+        The two differ in resamples.
+    """
+    _check_same_resamples(matched, standard)
+    places = [audit.groups[["grouping", "group"]].reset_index() for audit in (matched, standard)]
+    both = places[0].merge(places[1], on=["grouping", "group"], suffixes=("_ours", "_other"))
+    both = both[both["grouping"].isin(["overall", "race"])]
+    tables = []
+    for metric in LISTS_DIFFER_IN:
+        ours, other = both["index_ours"], both["index_other"]
+        drawn = matched.resampled[metric][:, ours] - standard.resampled[metric][:, other]
+        values = {"ours": matched.groups[metric][ours], "other": standard.groups[metric][other]}
+        values = {side: value.to_numpy() for side, value in values.items()}
+        low, high = interval_around(values["ours"] - values["other"], drawn)
+        tables.append(both[["grouping", "group"]].assign(metric=metric, **values, low=low, high=high))
+    for name in LISTS_DISPARATE_IN:
+        rates = DISPARITIES[name].rates
+        enough = both["index_ours"].isin(compared_groups(matched.groups, "race", rates))
+        races = both[enough & both["index_other"].isin(compared_groups(standard.groups, "race", rates))]
+        if len(races) > 1:
+            ours, ours_drawn = _disparity_of(matched, name, races["index_ours"])
+            other, other_drawn = _disparity_of(standard, name, races["index_other"])
+            low, high = symmetric_interval(ours - other, ours_drawn - other_drawn)
+            row = {"grouping": "race", "group": None, "metric": name}
+            tables.append(pd.DataFrame([row | {"ours": ours, "other": other, "low": low, "high": high}]))
+    table = pd.concat(tables, ignore_index=True)
+    table.insert(5, "difference", table["ours"] - table["other"])
+    return table
+
+
+def _disparity_of(audit: Audit, name: str, rows: Sequence[int]) -> tuple[float, np.ndarray]:
+    """A disparity between some groups, and in each resample."""
+    disparity = DISPARITIES[name]
+    value = disparity.function(*(audit.groups[rate].to_numpy()[rows] for rate in disparity.rates))
+    return float(value), disparity.function(*(audit.resampled[rate][:, rows] for rate in disparity.rates))
+
+
+def _check_same_resamples(ours: Audit, other: Audit) -> None:
+    drawn = [(len(audit.resampled["auc"]), audit.seed, *audit.families) for audit in (ours, other)]
+    if drawn[0] != drawn[1]:
+        raise InputError("the two audits use different resamples; give both the same number, seed and families.")
 
 
 def _check_same_pairs(ours: pd.DataFrame, other: pd.DataFrame) -> None:

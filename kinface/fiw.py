@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from kinface.annotations import describe_people, read_annotations
-from kinface.families import DATASET, TABLES, Families, conform, read_tables
+from kinface.families import DATASET, TABLES, Families, conform, read_prepared_list, read_tables
 from kinface.matrices import GENERATION_GAP, Problem, read_matrix
-from kinface.pairs import RACES, TYPES, describe_pairs
+from kinface.pairs import PAIRS_ENDINGS, RACES, TYPES, describe_pairs, read_pairs
 from swinface.files import InputError, inside
 
 PARTITIONS = {"Train": "train", "Validation": "val", "Test": "test"}
@@ -165,6 +165,40 @@ def _split_families(folders: pd.DataFrame, faces: pd.DataFrame, tune: float, see
     positions = (np.arange(count) + generator.random()) * len(lined_up) / count
     split[[lined_up[position] for position in positions.astype(int)]] = "tune"
     return split
+
+
+def read_any_list(
+    name: str | Path, root: str | Path, families: Families, *, swap_grandparents: bool = False
+) -> pd.DataFrame:
+    """Read a list in any of its forms: a list of the prepared folder, a pairs table, or a list of RFIW or KFC.
+
+    Parameters
+    ----------
+    name
+        The name of a list of the prepared folder, such as ``tune``, or else a file, a pairs table where it ends in
+        .parquet or .csv.
+    root
+        Where ``families`` were read from.
+    swap_grandparents
+        See ``read_list``; only lists of RFIW and KFC are read so.
+
+    Raises
+    ------
+    InputError
+        The file cannot be used, or a pairs table names a face that is not among the families.
+    """
+    prepared = read_prepared_list(Path(root), str(name))
+    if prepared is not None:
+        return prepared
+    if Path(name).suffix not in PAIRS_ENDINGS:
+        return read_list(name, families, swap_grandparents=swap_grandparents)
+    pairs = read_pairs(name)
+    strange = ~pairs[["face_a", "face_b"]].isin(set(families.faces["face"]))
+    if strange.any(axis=None):
+        row = int(strange.any(axis="columns").to_numpy().argmax())
+        face = pairs["face_a" if strange["face_a"][row] else "face_b"][row]
+        raise InputError(f"{name}: row {row + 1}: no face {face} below {families.root}; was it made from other data?")
+    return pairs
 
 
 def read_list(path: str | Path, families: Families, *, swap_grandparents: bool = False) -> pd.DataFrame:

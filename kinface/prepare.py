@@ -13,11 +13,16 @@ from tqdm import tqdm
 from kinface.annotations import PREDICTED
 from kinface.families import DATASET, PAIRS, TABLES, Families, write_tables
 from kinface.fiw import read_families, read_list
+from kinface.matching import describe_matching, match_pairs
 from kinface.matrices import Problem
 from kinface.pairs import TYPES, race_crossing, sample_pairs, write_pairs
 from swinface.files import InputError, read_image, replacing_folder
 
 SPLITS = ("train", "tune", "val", "test")
+SAMPLED = ("tune", "tune_matched")  # lists drawn from the tune families
+# Not by age gap: all 1,675 kin pairs of FIW's tune families can be matched by these three. With it 70 go, 27 of them
+# among the 169 of African families, the fewest; and not every copy has ages of faces.
+TUNE_MATCHES = ("race", "type", "gender")
 KIN_RELATIONS = {kin_type.relation for kin_type in TYPES.values()}
 UNREADABLE = "unreadable image"
 PROBLEM_LINES = 10  # shown of each kind; problems.csv has all
@@ -37,9 +42,10 @@ def prepare(
     """Check a copy of FIW and write its tables.
 
     Every image is decoded in full; those that cannot be are reported and left out. ``out`` then holds
-    ``faces.parquet``, ``people.parquet``, ``relations.parquet``, ``pairs.parquet`` (all lists, and pairs sampled from
-    the tune families), ``tune_families.txt``, ``problems.csv``, ``annotations.csv`` and ``dataset.json``, and can be
-    given wherever a FIW folder is asked for.
+    ``faces.parquet``, ``people.parquet``, ``relations.parquet``, ``pairs.parquet`` (all lists, and two sampled from the
+    tune families: ``tune`` and, where race is annotated, ``tune_matched`` of the same kin pairs, whose non-kin pairs
+    are matched by race, type and gender), ``tune_families.txt``, ``problems.csv``, ``annotations.csv`` and
+    ``dataset.json``, and can be given wherever a FIW folder is asked for.
 
     Parameters
     ----------
@@ -67,21 +73,22 @@ def prepare(
         raise InputError(f"{out} is the FIW folder itself; name another folder to write to.")
     families = read_families(root, annotations=annotations, tune=tune, seed=seed)
     lists = sorted((root / "lists").glob("*.txt")) if lists is None else lists
-    names = [path.stem for path in lists] + ["tune"]
+    names = [*(path.stem for path in lists), *SAMPLED]
     if len(set(names)) < len(names):
-        raise InputError(f"two lists of one name among {', '.join(names)} (tune is the sampled one); rename one.")
+        sampled = " and ".join(SAMPLED)
+        raise InputError(f"two lists of one name among {', '.join(names)} ({sampled} are sampled); rename one.")
     pairs = [read_list(path, families, swap_grandparents=swap_grandparents) for path in lists]
     families, pairs = _leave_out_unreadable(families, pairs)
     if families.faces.empty:
         raise InputError(f"{root}: not one image can be read.")
-    try:
-        pairs += [sample_pairs(families, "tune", seed=seed)] if tune else []
-    except InputError as error:
-        families = _add_problems(families, [("no pairs sampled", "split tune", str(error))])
+    sampled, matching, problems = _sample_lists(families, seed) if tune else ([], None, [])
+    pairs, families = pairs + sampled, _add_problems(families, problems)
     unreadable = (families.problems["kind"] == UNREADABLE).sum()
     print(f"FIW at {root}: {len(families.faces)} images decoded in full, {unreadable} unreadable ones left out\n")
     for table in (*_count_families(families), *_count_pairs(pairs)):
         print(table.to_string(na_rep="-") + "\n")
+    if matching:
+        print(f"tune_matched is {matching}")
     print(_describe_sources(families) + "\n\n" + _describe_problems(families.problems))
     if strict and len(families.problems):
         raise InputError(f"{root}: {len(families.problems)} problems (listed above), so --strict writes nothing.")
@@ -123,6 +130,21 @@ def _leave_out_unreadable(families: Families, pairs: list[pd.DataFrame]) -> tupl
     counts = families.people["person"].map(faces["person"].value_counts()).fillna(0).astype("int64")
     families = replace(families, faces=faces, people=families.people.assign(faces=counts))
     return _add_problems(families, problems), readable_pairs
+
+
+def _sample_lists(families: Families, seed: int) -> tuple[list[pd.DataFrame], str | None, list[Problem]]:
+    """The lists of ``SAMPLED`` that can be drawn, what the matched one could not match, and what went wrong."""
+    try:
+        standard = sample_pairs(families, "tune", seed=seed)
+    except InputError as error:
+        return [], None, [("no pairs sampled", "split tune", str(error))]
+    if standard[["race_a", "race_b"]].isna().all(axis=None):  # no fault of the folder, but nothing to match
+        return [standard], None, []
+    try:
+        matched, counts = match_pairs(standard, families, TUNE_MATCHES, seed=seed)
+    except InputError as error:
+        return [standard], None, [("no pairs matched", "list tune", str(error))]
+    return [standard, matched.assign(list=SAMPLED[1])], describe_matching(matched, counts), []
 
 
 def _add_problems(families: Families, problems: list[Problem]) -> Families:

@@ -24,7 +24,8 @@ from swinface.files import InputError, replacing_folder
 
 DOTS_PER_INCH = 150
 FEWEST_ACCEPTED = 0.01  # a threshold that divides fewer pairs, or all but so few, is hardly the model's own
-FIGURES = ("rates_*.png", "scores_*.png", "roc_*.png", "differences_*.png")
+OWNED = ("rates_*.png", "scores_*.png", "roc_*.png", "differences_*.png", "groups_matched.csv")
+SAME_SCORE = 0.01  # standard deviations of all scores by which one pair's two scores may differ for lack of precision
 FITTED_SPLITS = {"train": "trained", "tune": "chosen"}
 GAPS_BY_CHANCE = 0.05  # the share of gaps between equal groups that pass what chance gives them
 
@@ -36,13 +37,15 @@ def report(
     out: Path,
     compare: Path | None = None,
     compare_threshold_from: Path | None = None,
+    matched: Path | None = None,
     title: str = "For whom does it fail?",
     resamples: int = 1000,
     seed: int = 0,
 ) -> None:
     """Write the fairness report of a scored list of pairs.
 
-    ``out`` then holds ``report.html`` (self-contained), ``groups.csv``, ``metrics.json`` and the figures as PNG.
+    ``out`` then holds ``report.html`` (self-contained), ``groups.csv``, ``metrics.json`` and the figures as PNG; with
+    ``matched`` also ``groups_matched.csv``.
 
     Parameters
     ----------
@@ -56,6 +59,10 @@ def report(
         The same list scored by another model; the report adds the differences to it.
     compare_threshold_from
         Validation pairs scored by that other model, for its own threshold.
+    matched
+        A list of the same kin pairs with matched non-kin pairs (``kinface pairs``), scored by the same model: the
+        report shows both lists at the one threshold. To compare two models on a matched list, give the matched lists
+        themselves as SCORES and --compare.
     title
         Heading of the page.
     resamples
@@ -67,39 +74,41 @@ def report(
         raise InputError("--compare and --compare-threshold-from go together: each model has its own threshold.")
     if resamples < 100:
         raise InputError(f"--resamples {resamples}: an interval needs at least 100, better 1000.")
-    audit, about = _audit(scores, threshold_from, resamples, seed)
-    changes, other = None, None
+    beside = None if matched is None else _read(matched)
+    audit, about = _audit(scores, threshold_from, resamples, seed, beside)
+    changes, other, second, lists = None, None, None, None
+    if matched is not None:
+        second, lists = _audit_matched(audit, scores, matched, threshold_from)
     if compare is not None:
-        other_audit, other = _audit(compare, compare_threshold_from, resamples, seed)
+        other_audit, other = _audit(compare, compare_threshold_from, resamples, seed, beside)
         try:
             changes = fairness.compare(audit, other_audit)
         except InputError as error:
             raise InputError(f"{compare} cannot be compared with {scores}: {error}") from None
     figures = {name: _to_png(figure) for name, figure in _draw(audit, changes).items()}
     about["warnings"] += _warn_of_fitted_splits(audit.pairs, scores)
-    record = {"title": title, **about, "compared_with": other, "resamples": resamples, "seed": seed}
+    record = {"title": title, **about, "matched": lists, "compared_with": other, "resamples": resamples, "seed": seed}
     record = _to_plain(record | _collect(audit, changes))
-    with replacing_folder(out, owned=FIGURES) as folder:
+    with replacing_folder(out, owned=OWNED) as folder:
         for name, png in figures.items():
             (folder / f"{name}.png").write_bytes(png)
         audit.groups.to_csv(folder / "groups.csv", index=False)
+        if second is not None:
+            second.groups.to_csv(folder / "groups_matched.csv", index=False)
         text = json.dumps(record, indent=1, allow_nan=False) + "\n"
         (folder / "metrics.json").write_text(text, encoding="utf-8")
         (folder / "report.html").write_text(render(record, figures), encoding="utf-8")
     _print_summary(record, out)
 
 
-def _audit(scores: Path, threshold_from: Path, resamples: int, seed: int) -> tuple[Audit, dict]:
+def _audit(
+    scores: Path, threshold_from: Path, resamples: int, seed: int, beside: pd.DataFrame | None
+) -> tuple[Audit, dict]:
     """Audit one scored list, and what has to be said of where its figures come from."""
     pairs, validation = _read(scores), _read(threshold_from)
-    common = _faces_of_pairs(pairs) & _faces_of_pairs(validation)
-    if common:
-        raise InputError(
-            f"{threshold_from}: {len(common):,} of its pairs are also in {scores}. A threshold chosen on the pairs it "
-            "is judged on flatters the model; choose it on validation pairs."
-        )
+    _refuse_common_pairs(pairs, scores, validation, threshold_from)
     families, shared = _families(pairs), _families(pairs) & _families(validation)
-    audit = fairness.audit(pairs, choose_threshold(validation), resamples=resamples, seed=seed)
+    audit = fairness.audit(pairs, choose_threshold(validation), resamples=resamples, seed=seed, beside=beside)
     about = {
         "scores": _describe(scores, pairs),
         "threshold": {"value": audit.threshold, "rule": "Youden's J", **_describe(threshold_from, validation)},
@@ -117,6 +126,36 @@ def _audit(scores: Path, threshold_from: Path, resamples: int, seed: int) -> tup
             f"{scores}: are both files scored by the same model?"
         )
     return audit, about
+
+
+def _audit_matched(standard: Audit, scores: Path, matched: Path, threshold_from: Path) -> tuple[Audit, dict]:
+    """Audit the matched list at the threshold and on the resamples of the standard one; both side by side."""
+    pairs = _read(matched)
+    _refuse_common_pairs(pairs, matched, _read(threshold_from), threshold_from)
+    twice = standard.pairs[standard.pairs["kin"]].merge(pairs[pairs["kin"]], on=["face_a", "face_b"])
+    if twice.empty:
+        raise InputError(f"{matched}: none of its kin pairs is in {scores}; match that list with `kinface pairs`.")
+    if ((twice["score_x"] - twice["score_y"]).abs() > SAME_SCORE * standard.pairs["score"].std()).any():
+        raise InputError(f"{matched}: scores of kin pairs differ from {scores}; score both with the same model.")
+    audit = fairness.audit(
+        pairs, standard.threshold, resamples=len(standard.resampled["auc"]), seed=standard.seed, beside=standard.pairs
+    )
+    return audit, {
+        "scores": _describe(matched, pairs),
+        "kin_in_both": len(twice),
+        "groups": audit.groups.to_dict("records"),
+        "disparities": audit.disparities.to_dict("records"),
+        "differences": fairness.compare_lists(audit, standard).to_dict("records"),
+    }
+
+
+def _refuse_common_pairs(pairs: pd.DataFrame, scores: Path, validation: pd.DataFrame, threshold_from: Path) -> None:
+    common = _faces_of_pairs(pairs) & _faces_of_pairs(validation)
+    if common:
+        raise InputError(
+            f"{threshold_from}: {len(common):,} of its pairs are also in {scores}. A threshold chosen on the pairs it "
+            "is judged on flatters the model; choose it on validation pairs."
+        )
 
 
 def _warn_of_fitted_splits(pairs: pd.DataFrame, scores: Path) -> list[str]:
@@ -248,6 +287,11 @@ def _print_summary(record: dict, out: Path) -> None:
     for metric in ("accuracy", "tpr", "fmr", "auc"):
         value, low, high = (_decimal(overall[metric + end]) for end in ("", "_low", "_high"))
         print(f"{metric:>8}  {value}  [{low}, {high}]")
+    for row in record["matched"]["differences"] if record["matched"] else []:
+        if row["metric"] in ("auc", *fairness.LISTS_DISPARATE_IN) and row["group"] in ("all pairs", None):
+            ours, other = _decimal(row["ours"]), _decimal(row["other"])
+            low, high = _decimal(row["low"], "+"), _decimal(row["high"], "+")
+            print(f"{row['metric']} on the matched list {ours}, on this one {other}; difference [{low}, {high}]")
     examined = [gap for gap in record["gaps"] if gap["comparable"]]
     shown, by_chance = sum(gap["shown"] for gap in examined), record["shown_by_chance"]
     print(f"{shown} of {len(examined)} gaps between groups are shown (of equal groups about {by_chance:.1f}):")

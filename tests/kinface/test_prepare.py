@@ -10,8 +10,9 @@ import pytest
 
 from kinface.cli import COMMANDS
 from kinface.fiw import read_families, read_list
-from kinface.pairs import read_pairs, sample_pairs
-from kinface.prepare import prepare
+from kinface.matching import match_pairs
+from kinface.pairs import check_pairs, read_pairs, sample_pairs
+from kinface.prepare import TUNE_MATCHES, prepare
 from swinface.cli import run
 from swinface.files import InputError
 
@@ -73,6 +74,54 @@ def break_images(root: Path):
     whole = (root / face("F0001", 1)).read_bytes()
     (root / face("F0001", 1)).write_bytes(whole[: len(whole) // 2])
     (root / face("F0001", 2)).write_bytes(b"")
+
+
+def annotate_races(write_annotations, root: Path, races: dict[str, str]):
+    faces = read_families(root).faces
+    table = {row.face: {"race_human": races[row.family]} for row in faces.itertuples() if row.family in races}
+    write_annotations(root / "annotations/races.csv", table)
+
+
+def test_the_tune_pairs_have_a_matched_list_beside_them(
+    write_annotations, write_family, root: Path, tmp_path: Path, capsys
+):
+    """Of five tune families the African one has nobody to be matched with."""
+    for number in (7, 8):
+        write_family(root, f"F000{number}")
+    races = dict(zip([f"F000{number}" for number in range(1, 9)], ["African", *["Asian"] * 7], strict=True))
+    annotate_races(write_annotations, root, races)
+    prepare(root, out=tmp_path / "out", tune=0.9, strict=True)
+    families = read_families(tmp_path / "out")
+    alone = ((families.faces["split"] == "tune") & (families.faces["family"] == "F0001")).any()
+    assert alone, "the seed puts the African family among those for tuning"
+    pairs = read_pairs(tmp_path / "out/pairs.parquet")
+    standard, matched = (pairs[pairs["list"] == name] for name in ("tune", "tune_matched"))
+    wanted, counts = match_pairs(standard, families, TUNE_MATCHES)
+    wanted = check_pairs(wanted.assign(list="tune_matched"), "wanted")
+    pd.testing.assert_frame_equal(matched.reset_index(drop=True), wanted)
+    kin = standard[standard["kin"] & (standard["family_a"] != "F0001")]
+    assert matched.loc[matched["kin"], "face_a"].tolist() == kin["face_a"].tolist()
+    assert set(matched["race_b"]) == {"Asian"}
+    assert (counts["race"] == "African").any()
+    printed = capsys.readouterr().out
+    assert f"tune_matched is tune matched by race, type, gender: {len(kin):,} of {standard['kin'].sum():,}" in printed
+    assert any(line.startswith("tune_matched") and " kin" in line for line in printed.splitlines())
+
+
+def test_it_is_a_problem_where_nothing_can_be_matched(write_annotations, root: Path, tmp_path: Path):
+    annotate_races(
+        write_annotations, root, {"F0001": "African", "F0002": "Asian", "F0003": "Indian", "F0004": "Indian"}
+    )
+    (tmp_path / "tune.txt").write_text(RFIW)
+    (tmp_path / "tune_matched.txt").write_text(RFIW)
+    for name in ("tune", "tune_matched"):
+        with pytest.raises(InputError, match=r"two lists of one name .*tune and tune_matched are sampled"):
+            prepare(root, out=tmp_path / "out", lists=[tmp_path / f"{name}.txt"])
+    prepare(root, out=tmp_path / "out", tune=0.5)
+    families = read_families(tmp_path / "out")
+    assert families.problems["kind"].tolist() == ["no pairs matched"]
+    assert "none of " in families.problems["message"].item()
+    assert set(read_pairs(tmp_path / "out/pairs.parquet")["list"]) == {"tune"}
 
 
 def test_unreadable_images_are_reported_and_left_out(write_family, root: Path, tmp_path: Path, capsys):
