@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import lightning
@@ -12,9 +13,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from kinface.faces import BATCH, cache_levels, read_faces
-from kinface.families import read_prepared_list
+from kinface.families import Families, read_prepared_list
 from kinface.fiw import read_families
+from kinface.matching import match_pairs
 from kinface.pairs import TYPES, sample_pairs, score_pairs
+from kinface.prepare import SAMPLED, TUNE_MATCHES
 from swinface.augment import augment
 from swinface.data import Steps
 from swinface.embeddings import Embeddings
@@ -112,6 +115,21 @@ class KinBatches(Dataset):
         return (*(pair if random.random() < 0.5 else pair[::-1]), kind)
 
 
+def read_tune_pairs(root: Path, families: Families) -> dict[str, pd.DataFrame]:
+    """The pairs to select by: ``standard``, and ``matched`` where enough people are alike, see ``kinface.matching``.
+
+    They are those of the prepared folder; a FIW folder's are drawn in the same way.
+    """
+    standard, matched = (read_prepared_list(root, name) for name in SAMPLED)
+    lists = {"standard": sample_pairs(families, "tune") if standard is None else standard, "matched": matched}
+    if matched is None:
+        try:
+            lists["matched"], _ = match_pairs(lists["standard"], families, TUNE_MATCHES)
+        except InputError:  # too few people are alike, or nobody said what they are
+            del lists["matched"]
+    return lists
+
+
 class KinshipData(lightning.LightningDataModule):
     """FIW for training: kin pairs of the train families, and the pairs of the tune families to select by.
 
@@ -171,13 +189,12 @@ class KinshipData(lightning.LightningDataModule):
         return None if self.teacher is None else self.teacher.size
 
     def setup(self, stage: str) -> None:
-        """Read families, decode every face that is used once, and draw the tune pairs."""
+        """Read families, decode every face that is used once, and read or draw the tune pairs."""
         self.families = read_families(self.root)
-        self.tune_pairs = read_prepared_list(self.root, "tune")
-        if self.tune_pairs is None:
-            self.tune_pairs = sample_pairs(self.families, "tune")
+        self.tune_pairs = read_tune_pairs(self.root, self.families)
         faces = self.families.faces
-        paired = faces["face"].isin({*self.tune_pairs["face_a"], *self.tune_pairs["face_b"]})
+        sides = [table[side] for table in self.tune_pairs.values() for side in ("face_a", "face_b")]
+        paired = faces["face"].isin(pd.concat(sides))
         self.tune_faces = faces[paired].reset_index(drop=True)
         self.train_faces = faces[faces["split"] == "train"].reset_index(drop=True)
         self.tune_inputs = self._read(self.tune_faces)
@@ -213,19 +230,22 @@ class KinshipData(lightning.LightningDataModule):
         self.batches.inputs = cache_levels(trunk, self.batches.inputs, self.cache)
 
     def labels(self, faces: pd.DataFrame) -> dict[str, Tensor]:
-        """Name of each of the model's heads to (N,) class indices of faces, by person; -1 where unknown."""
+        """Attributes that the model needs to (N,) class indices of faces, by person; -1 where unknown."""
         people = self.families.people.set_index("person")
         labels = {}
-        for name, head in self.trainer.lightning_module.heads.items():
+        for name, classes in self.trainer.lightning_module.attributes.items():
             if name not in people:
-                raise InputError(f"model.heads.{name}: the people table has no column {name!r}.")
-            values = people[name].reindex(faces["person"])
-            labels[name] = torch.from_numpy(pd.Index(head.classes).get_indexer(values))
+                raise InputError(f"model: {name}: the people table has no column {name!r}.")
+            labels[name] = torch.from_numpy(pd.Index(classes).get_indexer(people[name].reindex(faces["person"])))
         return labels
 
-    def score_tune_pairs(self, embedding: Tensor) -> pd.DataFrame:
-        """The tune pairs with the cosines of (N, D) unit embeddings of ``tune_faces``."""
-        return score_pairs(self.tune_pairs, self.tune_faces["face"], embedding.numpy())
+    def score_tune_pairs(self, embedding: Tensor, name: str = "standard") -> pd.DataFrame:
+        """Tune pairs with the cosines of (N, D) unit embeddings of ``tune_faces``."""
+        return score_pairs(self.tune_pairs[name], self.tune_faces["face"], embedding.numpy())
+
+    def train_inputs(self) -> Iterator[Tensor]:
+        """What the model reads of every training face, in the order of ``train_faces``."""
+        return iter(self.batches.inputs.split(BATCH))
 
     def train_dataloader(self) -> DataLoader:
         """One item is one batch, see ``KinBatches``."""

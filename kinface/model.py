@@ -1,23 +1,25 @@
 """KinFace: two faces -> kin? A trunk or a table of embeddings, one neck, and heads given as data.
 
-    images --Trunk--> levels --MLCA--> features --projection--> embedding --cosine--> kin?
-                                          |                        \\--pair--> kinship type
-                                          \\--gradient reversal--> race, gender, ...
+    images --Trunk--> levels --MLCA--> features --projection--> erasure --> embedding --cosine--> kin?
+                                          |                                    \\--pair--> kinship type
+                                          \\--> attributes
 
-Verification is the cosine of two embeddings. The reversed gradient of a head passes through the kinship MLCA and
-into whatever of the trunk is trained.
+Verification is the cosine of two embeddings. Adversaries (``kinface.heads``) belong to training, not to the model:
+what they read is here, and so is what they leave of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kinface.losses import reverse_gradient
+from kinface.erasure import Erasure
+from kinface.heads import build_mlp
 from kinface.pairs import TYPES, find_rows
 from swinface.files import InputError
 from swinface.model import MultiLevelChannelAttention, Trunk, normalise
@@ -71,6 +73,12 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
         Attribute name to its class names; each head is an MLP on the features.
     types
         Whether there is a head for the kinship type of a pair.
+    domains
+        K, projections that were trained each on one group of people, of size D / K. Scoring does not ask for a group:
+        the cosine of two embeddings is the mean over the projections' (domain-independent training, Wang et al., CVPR
+        2020, section 5.3, for cosines in the place of class scores).
+    erasure
+        Whether attributes are erased from the embedding by a map that was fitted in training.
 
     Attributes
     ----------
@@ -86,8 +94,12 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
         size: int = 256,
         heads: dict[str, list[str]] | None = None,
         types: bool = False,
+        domains: int = 1,
+        erasure: bool = False,
     ) -> None:
         super().__init__()
+        if size % domains:
+            raise InputError(f"size {size} does not divide into {domains} domains.")
         if (trunk is None) == (embedding_size is None):
             raise InputError("a kinship model needs either a trunk or the size of the embeddings it reads, not both.")
         self.embedding_size = embedding_size
@@ -97,22 +109,13 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
         else:
             self.neck = nn.Sequential(nn.Linear(embedding_size, width), nn.BatchNorm1d(width), nn.ReLU())
         self.projection = nn.Linear(width, size)
+        self.domains = domains
+        self.erasure = Erasure(size) if erasure else None
         self.types = TypeHead(size) if types else None
-        self.heads = nn.ModuleDict(
-            {
-                name: nn.Sequential(
-                    nn.Linear(width, width),
-                    nn.ReLU(),
-                    nn.Linear(width, width),
-                    nn.ReLU(),
-                    nn.Linear(width, len(classes)),
-                )
-                for name, classes in (heads or {}).items()
-            }
-        )
+        self.heads = nn.ModuleDict({name: build_mlp(width, len(classes)) for name, classes in (heads or {}).items()})
         self.register_buffer("threshold", torch.tensor(float("nan")))
 
-    def forward(self, faces: Tensor, reversal: Mapping[str, float] | None = None) -> dict[str, Tensor]:
+    def forward(self, faces: Tensor) -> dict[str, Tensor]:
         """Outputs by name.
 
         Parameters
@@ -120,22 +123,27 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
         faces
             (B, 3, 112, 112) uint8 RGB images, or the levels that ``trunk`` makes of them; for a model without trunk
             (B, embedding_size) embeddings.
-        reversal
-            Heads behind gradient reversal, and with what strength; all others pass their gradient on as it is.
 
         Returns
         -------
         dict
-            ``features`` (B, W), ``embedding`` (B, D) of unit length, and for each head its (B, classes) logits.
+            ``inputs``, the levels or embeddings that the neck reads, ``features`` (B, W), ``embedding`` (B, D) of unit
+            length, and for each head its (B, classes) logits.
         """
+        inputs, features, projected = self.project(faces)
+        if self.erasure is not None:
+            projected = self.erasure(projected)
+        unit = F.normalize(projected.unflatten(1, (self.domains, -1)), dim=2) / math.sqrt(self.domains)
+        outputs = {"inputs": inputs, "features": features, "embedding": unit.flatten(1)}
+        return outputs | {name: head(features) for name, head in self.heads.items()}
+
+    def project(self, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the neck reads, its features (B, W), and their projection (B, D), of which nothing is erased yet."""
         if faces.dtype == torch.uint8:
             faces, _ = self.trunk(normalise(faces))
-        features = self.neck(faces.float())
-        outputs = {"features": features, "embedding": F.normalize(self.projection(features).float(), dim=1)}
-        for name, head in self.heads.items():
-            strength = (reversal or {}).get(name)
-            outputs[name] = head(features if strength is None else reverse_gradient(features, strength))
-        return outputs
+        inputs = faces.float()
+        features = self.neck(inputs)
+        return inputs, features, self.projection(features).float()
 
 
 def predict_types(model: KinFace, pairs: pd.DataFrame, faces: Sequence[str], embedding: Tensor) -> Tensor:

@@ -10,8 +10,7 @@ import torch
 from tqdm import tqdm
 
 from kinface.faces import BATCH, read_faces
-from kinface.families import read_prepared_list
-from kinface.fiw import read_families, read_list
+from kinface.fiw import read_any_list, read_families
 from kinface.model import KinFace, predict_types
 from kinface.pairs import PAIRS_ENDINGS, TYPES, score_pairs, write_pairs
 from swinface.embeddings import Embeddings, write_embeddings
@@ -20,7 +19,14 @@ from swinface.pretrained import SHIPPED
 
 
 def embed_faces(model: KinFace, root: Path, faces: Sequence[str], inputs: Embeddings | None = None) -> np.ndarray:
-    """Embed faces in batches.
+    """Embed faces in batches: (N, D), float32, of unit length. Parameters and errors as of :func:`describe_faces`."""
+    return describe_faces(model, root, faces, inputs)["embedding"]
+
+
+def describe_faces(
+    model: KinFace, root: Path, faces: Sequence[str], inputs: Embeddings | None = None
+) -> dict[str, np.ndarray]:
+    """Embed faces in batches, and keep what the embedding is made of.
 
     Parameters
     ----------
@@ -33,8 +39,9 @@ def embed_faces(model: KinFace, root: Path, faces: Sequence[str], inputs: Embedd
 
     Returns
     -------
-    np.ndarray
-        (N, D), float32, of unit length.
+    dict
+        Float32 arrays of N rows: ``embedding`` (N, D) of unit length; ``features`` (N, W) of the neck; with a trunk
+        also the parts of the features that the kinship MLCA takes from each level, ``FM1``, ``FM2``, ...
 
     Raises
     ------
@@ -47,16 +54,23 @@ def embed_faces(model: KinFace, root: Path, faces: Sequence[str], inputs: Embedd
     if inputs is not None and inputs.size != model.embedding_size:
         raise InputError(f"{inputs.path}: {inputs.size} numbers per face; this model reads {model.embedding_size}.")
     device = next(model.parameters()).device
-    parts = []
+    parts: dict[str, list[np.ndarray]] = {}
     for start in tqdm(range(0, len(faces), BATCH), desc="embed", unit="batch", leave=False, disable=None):
         batch = faces[start : start + BATCH]
         read = read_faces(root, batch) if inputs is None else inputs[batch]
         with torch.inference_mode():
-            parts.append(model(read.to(device))["embedding"].float().cpu().numpy())
-    return np.concatenate(parts)
+            outputs = model(read.to(device))
+        for name in ("embedding", "features"):
+            parts.setdefault(name, []).append(outputs[name].float().cpu().numpy())
+    described = {name: np.concatenate(part) for name, part in parts.items()}
+    if model.trunk is not None:
+        ends = np.cumsum(model.neck.shares)[:-1]
+        levels = np.split(described["features"], ends, axis=1)
+        described |= {f"FM{level}": part for level, part in zip(model.neck.levels, levels, strict=True)}
+    return described
 
 
-def embed(*, root: Path, out: Path, model: Path = SHIPPED, inputs: Path | None = None) -> None:
+def embed(*, root: Path, out: Path, model: Path = SHIPPED, inputs: Path | None = None, features: bool = False) -> None:
     """Embed every face of a copy of FIW.
 
     Parameters
@@ -69,12 +83,16 @@ def embed(*, root: Path, out: Path, model: Path = SHIPPED, inputs: Path | None =
         File to write, .npz with ``face`` (N,) and ``embedding`` (N, D).
     inputs
         Table of the embeddings that a model without trunk reads.
+    features
+        Write the features of the neck as well, and of a model with a trunk what of them the kinship MLCA takes from
+        each level: ``kinface audit`` then says where in the model an attribute can be read.
     """
     check_ending(out, [".npz"], "a table of embeddings")
     families = read_families(root)
     faces = list(families.faces["face"])
-    embedding = embed_faces(load_model(model), families.root, faces, None if inputs is None else Embeddings(inputs))
-    write_embeddings(out, faces, embedding)
+    described = describe_faces(load_model(model), families.root, faces, None if inputs is None else Embeddings(inputs))
+    embedding = described.pop("embedding")
+    write_embeddings(out, faces, embedding, described if features else None)
     print(f"{len(faces)} faces, {embedding.shape[1]} numbers each: {out}")
 
 
@@ -95,8 +113,8 @@ def score(
     root
         A FIW folder, or the folder ``kinface prepare`` made of it.
     list
-        Pairs in RFIW's form (index path1 path2 type kin) or KFC's (path1 path2 type kin race); or the name of a list
-        of the prepared folder, such as tune.
+        Pairs in RFIW's form (index path1 path2 type kin) or KFC's (path1 path2 type kin race); a pairs table (.parquet
+        or .csv), such as ``kinface pairs`` writes; or the name of a list of the prepared folder, such as tune.
     out
         The pairs table to write, .parquet or .csv, a row per line of the list, in its order; with
         ``type_predicted`` where the model was trained on types.
@@ -115,9 +133,7 @@ def score(
         raise InputError("--inputs are for a --model; leave them out with --embeddings.")
     check_ending(out, PAIRS_ENDINGS, "a pairs table")
     families = read_families(root)
-    pairs = read_prepared_list(root, str(list))
-    if pairs is None:
-        pairs = read_list(list, families, swap_grandparents=swap_grandparents)
+    pairs = read_any_list(list, root, families, swap_grandparents=swap_grandparents)
     faces = sorted({*pairs["face_a"], *pairs["face_b"]})
     network = load_model(model or SHIPPED) if embeddings is None else None
     if network is None:

@@ -5,7 +5,6 @@ the losses' own modules.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +16,8 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kinface.erasure import Erase
+from kinface.heads import Adversary, Head, KernelAdversary, attribute_loss, class_weights
 from kinface.losses import VerificationLoss, reversal_warmup
 from kinface.model import KinFace, predict_types
 from kinface.pairs import TYPES, race_group
@@ -25,38 +26,6 @@ from swinface.losses import distillation_loss
 from swinface.model import SwinFace
 
 NOT_SETTLED = 0.0  # what selects a checkpoint before half of training: less than any AUC that is worth a model
-
-
-@dataclass
-class Head:
-    """An attribute head, as data.
-
-    Parameters
-    ----------
-    classes
-        Values of the people table's column of the head's name, in the order of its outputs. People with any other
-        value, or none, do not count in its loss.
-    weight
-        Of its loss.
-    adversarial
-        Whether it sits behind gradient reversal.
-    strength
-        Lambda, what the reversed gradient is multiplied by at the end of its schedule.
-    schedule
-        How lambda grows over training: ``warmup`` as 2 / (1 + exp(-10 p)) - 1, or ``constant``.
-    learning_rate
-        Its own; that of the model if left out.
-    balanced
-        Weigh classes by the inverse of their frequency among the faces that training draws.
-    """
-
-    classes: list[str]
-    weight: float = 1.0
-    adversarial: bool = False
-    strength: float = 1.0
-    schedule: Literal["warmup", "constant"] = "warmup"
-    learning_rate: float | None = None
-    balanced: bool = True
 
 
 class KinshipTraining(lightning.LightningModule):
@@ -71,7 +40,16 @@ class KinshipTraining(lightning.LightningModule):
     distillation
         Weight of the cosine distance between the embedding, through a linear map, and that of ``data.teacher``.
     heads
-        Attribute heads by the people table's column that they predict.
+        Attribute heads, adversarial or not, by the people table's column that they predict.
+    matched
+        By attribute its classes: only pairs that agree in all of these are negatives to each other (pairs of two
+        classes are a group of their own). People with any other class are left out of verification.
+    domains
+        An attribute and its classes: a projection for each, trained on the pairs of its people, see ``KinFace``.
+    erase
+        Attributes that are erased from the embedding in closed form.
+    select
+        On which tune pairs the best epoch is chosen, by AUC: the ``standard`` ones or the ``matched``.
     swinface
         Folder of a SwinFace (see ``swinface convert``) whose trunk to start from; ``shipped`` is what comes
         with the package.
@@ -98,6 +76,10 @@ class KinshipTraining(lightning.LightningModule):
         type_weight: float = 0.0,
         distillation: float = 0.0,
         heads: dict[str, Head] | None = None,
+        matched: dict[str, list[str]] | None = None,
+        domains: dict[str, list[str]] | None = None,
+        erase: Erase | None = None,
+        select: Literal["standard", "matched"] = "standard",
         swinface: Path | None = None,
         trunk: dict[str, Any] | None = None,
         trained_stages: int | None = 0,
@@ -119,26 +101,68 @@ class KinshipTraining(lightning.LightningModule):
             raise InputError("data.embeddings takes the place of a trunk: give it or model.swinface, not both.")
         if embedding_size is None and swinface is None and trunk is None:
             raise InputError("the model needs an input: give model.trunk, model.swinface or data.embeddings.")
-        for name, head in (heads or {}).items():
-            if len(head.classes) < 2 or len(set(head.classes)) < len(head.classes):
-                raise InputError(f"model.heads.{name}: two classes or more, each named once; not {head.classes}.")
         self.verification, self.type_weight, self.distillation = verification, type_weight, distillation
         self.map = nn.Linear(size, teacher_size, bias=False) if teacher_size is not None else None
-        self.heads = heads or {}
+        self.heads, self.matched, self.domains, self.erase = heads or {}, matched or {}, domains or {}, erase
+        self.select = select
         self.learning_rate, self.trunk_learning_rate = learning_rate, trunk_learning_rate
         self.weight_decay, self.warmup = weight_decay, warmup
+        self.attributes = self._collect_attributes()
         start = None if swinface is None else SwinFace.from_pretrained(swinface).trunk
         if embedding_size is not None:
             trunk = None
         elif start is not None:
             trunk = start.arguments
-        classes = {name: head.classes for name, head in self.heads.items()}
-        self.network = KinFace(trunk, embedding_size, width, size, classes, types=type_weight > 0)
+        self.network = KinFace(
+            trunk,
+            embedding_size,
+            width,
+            size,
+            {name: head.classes for name, head in self.heads.items() if not head.adversarial},
+            types=type_weight > 0,
+            domains=max(map(len, self.domains.values()), default=1),
+            erasure=erase is not None,
+        )
+        if erase is not None:
+            self.network.erasure.inside = erase.inside
+        self.adversaries = nn.ModuleDict(
+            {name: self._build_adversary(name, width, size) for name, head in self.heads.items() if head.adversarial}
+        )
         if verification is not None:
             verification.fit_to(width)
         if start is not None:
             self.network.trunk.load_state_dict(start.state_dict())
         self._freeze(trained_stages)
+
+    def _collect_attributes(self) -> dict[str, list[str]]:
+        """Attribute to its classes, of everything that needs labels."""
+        if len(self.domains) > 1:
+            raise InputError(f"model.domains: one attribute, not {', '.join(self.domains)}.")
+        stated = [
+            *((f"heads.{name}", name, head.classes) for name, head in self.heads.items()),
+            *((f"matched.{name}", name, classes) for name, classes in self.matched.items()),
+            *((f"domains.{name}", name, classes) for name, classes in self.domains.items()),
+            *((f"erase.{name}", name, classes) for name, classes in (self.erase.classes if self.erase else {}).items()),
+        ]
+        attributes: dict[str, list[str]] = {}
+        for option, name, classes in stated:
+            if len(classes) < 2 or len(set(classes)) < len(classes):
+                raise InputError(f"model.{option}: two classes or more, each named once; not {classes}.")
+            if attributes.setdefault(name, classes) != classes:
+                raise InputError(
+                    f"model.{option}: {classes}, but elsewhere {name} is {attributes[name]}; name the same."
+                )
+        return attributes
+
+    def _build_adversary(self, name: str, width: int, size: int) -> Adversary | KernelAdversary:
+        head, trunk = self.heads[name], self.network.trunk
+        if head.reads == "levels" and (trunk is None or head.kind == "kernel"):
+            reason = "this model reads embeddings" if trunk is None else "a kernel reads the embedding or the features"
+            raise InputError(f"model.heads.{name}.reads: levels are a trunk's, for an mlp to read; {reason}.")
+        if head.kind == "kernel":
+            return KernelAdversary(head, size if head.reads == "embedding" else width)
+        channels = trunk.channels if head.reads == "levels" else None
+        return Adversary(head, size if head.reads == "embedding" else width, channels, self.learning_rate)
 
     def _freeze(self, trained_stages: int | None) -> None:
         """Keep what does not learn out of the gradient and in evaluation mode, in which the engine leaves it."""
@@ -162,10 +186,13 @@ class KinshipTraining(lightning.LightningModule):
         shares = data.batches.expect_faces()
         self.class_weights = {}
         for name, labels in data.labels(data.train_faces).items():
-            classes = self.heads[name].classes
+            classes = self.attributes[name]
             if (labels < 0).all():
-                raise InputError(f"model.heads.{name}: no training face is any of {', '.join(classes)}.")
-            self.class_weights[name] = class_weights(labels, shares, len(classes)).to(self.device)
+                raise InputError(f"{name}: no training face is any of {', '.join(classes)}.")
+            if name in self.heads and self.heads[name].balanced:
+                self.class_weights[name] = class_weights(labels, shares, len(classes)).to(self.device)
+        if self.select not in data.tune_pairs:
+            raise InputError("model.select: no tune pairs could be matched in this data; select by the standard ones.")
         if data.cache is not None:
             if not self.frozen_trunk:
                 raise InputError("data.cache keeps the levels of a frozen trunk; it needs model.trained_stages: 0.")
@@ -179,6 +206,11 @@ class KinshipTraining(lightning.LightningModule):
     def progress(self) -> float:
         """Share of training that is done, in [0, 1]."""
         return min(1.0, self.global_step / self.trainer.estimated_stepping_batches)
+
+    @property
+    def settled(self) -> bool:
+        """Whether half of training is over; before, lambda is not at its full: such an epoch is not the experiment."""
+        return self.progress > 0.5
 
     def reversal(self) -> dict[str, float]:
         """Lambda of each adversarial head at this step."""
@@ -197,25 +229,56 @@ class KinshipTraining(lightning.LightningModule):
         """
         entropy = [self.trainer.datamodule.seed, batch["step"], self.global_rank]
         torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]))
-        outputs = {name: value.float() for name, value in self.network(batch["faces"], self.reversal()).items()}
-        half = len(batch["type"])
-        a = {name: value[:half] for name, value in outputs.items()}
-        b = {name: value[half:] for name, value in outputs.items()}
+        outputs = {name: value.float() for name, value in self.network(batch["faces"]).items()}
         losses = {}
         with torch.autocast(self.device.type, enabled=False):
             if self.verification is not None:
-                losses["verification"] = self.verification(a, b)
+                losses["verification"] = self._verification_loss(outputs, batch)
             if self.type_weight:
-                losses["type"] = self.type_weight * self._type_loss(a["embedding"], b["embedding"], batch["type"])
+                a, b = outputs["embedding"].chunk(2)
+                losses["type"] = self.type_weight * self._type_loss(a, b, batch["type"])
             if self.map is not None:
                 mapped = self.map(outputs["embedding"])
                 losses["distillation"] = self.distillation * distillation_loss(mapped, batch["teacher"])
             for name, head in self.heads.items():
-                weights = self.class_weights[name] if head.balanced else None
-                losses[name] = head.weight * attribute_loss(outputs[name], batch[name], weights)
+                losses[name] = self._attribute_loss(name, head, outputs, batch)
         logged = {f"train_{name}": loss.detach() for name, loss in losses.items()}
-        self.log_dict(logged, on_step=False, on_epoch=True, batch_size=half, sync_dist=True)
+        self.log_dict(logged, on_step=False, on_epoch=True, batch_size=len(batch["type"]), sync_dist=True)
         return torch.stack(list(losses.values())).sum()
+
+    def _verification_loss(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
+        """Mean over pairs; where pairs are matched, each group of them is by itself, as if it were the batch."""
+        embedding = outputs["embedding"]
+        for name in self.domains:
+            embedding = self._keep_domain(embedding, _shared_class(batch[name]))
+        sides = zip(outputs["features"].chunk(2), embedding.chunk(2), strict=True)
+        a, b = ({"features": features, "embedding": embedded} for features, embedded in sides)
+        if not self.matched:
+            return self.verification(a, b)
+        group = torch.stack([_pair_class(batch[name]) for name in self.matched])
+        total, pairs = embedding.sum() * 0.0, 0
+        for code in group[:, (group >= 0).all(dim=0)].unique(dim=1).T:
+            rows = (group == code[:, None]).all(dim=0).nonzero()[:, 0]
+            if len(rows) > 1:  # one pair alone has no negative
+                side_a, side_b = ({name: value[rows] for name, value in side.items()} for side in (a, b))
+                total, pairs = total + len(rows) * self.verification(side_a, side_b), pairs + len(rows)
+        return total / max(1, pairs)
+
+    def _keep_domain(self, embedding: Tensor, domain: Tensor) -> Tensor:
+        """(2B, D) embeddings of which, where both of a pair's people are of one domain, only its projection is left."""
+        domains = self.network.domains
+        kept = F.one_hot(domain.clamp(min=0), domains).bool() | (domain < 0)[:, None]
+        parts = embedding.unflatten(1, (domains, -1)) * kept.repeat(2, 1)[:, :, None]
+        return F.normalize(parts.flatten(1), dim=1)
+
+    def _attribute_loss(self, name: str, head: Head, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
+        """The loss of a head; of an adversary, once it has learned from the batch, what hides the attribute from it."""
+        weights = self.class_weights.get(name)
+        if not head.adversarial:
+            return head.weight * attribute_loss(outputs[name], batch[name], weights)
+        adversary, read = self.adversaries[name], outputs["inputs" if head.reads == "levels" else head.reads]
+        adversary.learn(read, batch[name], weights, int(batch["step"]))
+        return adversary.hide(read, batch[name], weights, self.reversal()[name])
 
     def _type_loss(self, a: Tensor, b: Tensor, kind: Tensor) -> Tensor:
         """Cross entropy over the kin pairs and as many unrelated ones: each face with the next family's."""
@@ -224,33 +287,47 @@ class KinshipTraining(lightning.LightningModule):
         return F.nll_loss(log_probabilities, torch.cat([kind, unrelated]))
 
     def on_validation_epoch_start(self) -> None:
-        """Start an empty list of outputs."""
+        """Fit what is erased to the model as it is now, if that is asked for, and start an empty list of outputs."""
         self._outputs: list[dict[str, Tensor]] = []
+        if self.erase is not None and (self.erase.inside or self.settled):
+            data = self.trainer.datamodule
+            projected = torch.cat([self.network.project(faces.to(self.device))[2] for faces in data.train_inputs()])
+            labels = {
+                name: given for name, given in data.labels(data.train_faces).items() if name in self.erase.classes
+            }
+            self.network.erasure.fit(projected.cpu(), labels, data.batches.expect_faces(), self.erase.method)
 
     def validation_step(self, faces: Tensor, step: int) -> None:
-        """Keep the outputs of each face of the tune pairs."""
-        self._outputs.append({name: value.float().cpu() for name, value in self.network(faces).items()})
+        """Keep the embedding of each face of the tune pairs, and what each head says of it."""
+        outputs = self.network(faces)
+        said = {name: outputs[name] for name in ("embedding", *self.network.heads)}
+        for name, adversary in self.adversaries.items():
+            reads = self.heads[name].reads
+            said[name] = adversary(outputs["inputs" if reads == "levels" else reads].float()).mean(dim=0)
+        self._outputs.append({name: value.float().cpu() for name, value in said.items()})
 
     def on_validation_epoch_end(self) -> None:
         """Log the AUC of the tune pairs, overall and per race, each head's accuracy, and what selects a checkpoint."""
         data = self.trainer.datamodule
         outputs = {name: torch.cat([part[name] for part in self._outputs]) for name in self._outputs[0]}
-        pairs = data.score_tune_pairs(outputs["embedding"])
-        metrics = {"val_auc": roc_auc_score(pairs["kin"], pairs["score"])}
+        scored = {name: data.score_tune_pairs(outputs["embedding"], name) for name in data.tune_pairs}
+        pairs = scored["standard"]
+        metrics = {f"val_auc_{name}": roc_auc_score(table["kin"], table["score"]) for name, table in scored.items()}
+        metrics = {"val_auc": metrics.pop("val_auc_standard")} | metrics
         for race, group in pairs.groupby(race_group(pairs)):
             if group["kin"].nunique() == 2:
                 metrics[f"val_auc_{race}"] = roc_auc_score(group["kin"], group["score"])
         for name, labels in data.labels(data.tune_faces).items():
             known = labels >= 0
-            if known.any():
+            if known.any() and name in self.heads:
                 predicted = outputs[name].argmax(dim=1)
                 metrics[f"val_{name}_balanced_accuracy"] = _balanced_accuracy(labels[known], predicted[known])
         if self.network.types is not None:
             kind = torch.from_numpy(np.where(pairs["kin"], pd.Index(TYPES).get_indexer(pairs["type"]), len(TYPES)))
             predicted = predict_types(self.network, pairs, data.tune_faces["face"], outputs["embedding"])
             metrics["val_type_balanced_accuracy"] = _balanced_accuracy(kind, predicted)
-        # Before half of training the reversal is not at its full strength: such an epoch is not yet the experiment.
-        metrics["selection"] = metrics["val_auc"] if self.progress > 0.5 else NOT_SETTLED
+        selected = metrics["val_auc_matched" if self.select == "matched" else "val_auc"]
+        metrics["selection"] = selected if self.settled else NOT_SETTLED
         self.log("val_auc", metrics.pop("val_auc"), prog_bar=True, sync_dist=True)
         self.log_dict(metrics, sync_dist=True)
 
@@ -285,33 +362,16 @@ class KinshipTraining(lightning.LightningModule):
         return self.learning_rate
 
 
-def attribute_loss(logits: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
-    """Cross entropy of (N, K) logits over the labels that are known (not below 0); 0 where none is.
-
-    With class weights the mean is over the weights, as in ``torch.nn.functional.cross_entropy``.
-    """
-    known = labels >= 0
-    if not known.any():
-        return logits.sum() * 0.0  # every process must reach every parameter
-    return F.cross_entropy(logits[known], labels[known], class_weights)
+def _pair_class(labels: Tensor) -> Tensor:
+    """(B,) a number for the classes of a pair's two faces, whichever comes first, of (2B,) labels; -1 where unknown."""
+    low, high = labels.chunk(2)[0].minimum(labels.chunk(2)[1]), labels.chunk(2)[0].maximum(labels.chunk(2)[1])
+    return torch.where(low < 0, -1, low + high * (high + 1) // 2)
 
 
-def class_weights(labels: Tensor, shares: Tensor, classes: int) -> Tensor:
-    """(classes,) weights in inverse proportion to how often a class is drawn; 0 for one that is not.
-
-    They are scaled so that the faces of known class that are drawn weigh 1 on average.
-
-    Parameters
-    ----------
-    labels
-        (N,) class of each face, below 0 where unknown.
-    shares
-        (N,) how often each face is drawn.
-    """
-    known = labels >= 0
-    drawn = torch.bincount(labels[known], weights=shares[known], minlength=classes)
-    inverse = torch.where(drawn > 0, drawn.sum() / drawn, 0.0)
-    return (inverse / (drawn > 0).sum()).float()
+def _shared_class(labels: Tensor) -> Tensor:
+    """(B,) the class that both faces of a pair have, of (2B,) labels; -1 where they differ or are unknown."""
+    a, b = labels.chunk(2)
+    return torch.where(a == b, a, -1)
 
 
 def _balanced_accuracy(labels: Tensor, predicted: Tensor) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -45,26 +46,55 @@ def export(*, out: Path, model: Path = SHIPPED, input: Literal["uint8", "normali
     input
         What the file takes: pixels as uint8, or as float32 of mean and standard deviation 0.5.
     """
+    network = SwinFace.from_pretrained(model)
+    faces = torch.zeros(2, 3, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.uint8)  # one alone would be taken for a constant
+    example = faces if input == "uint8" else normalise(faces)
+    graph = _Graph(network, pixels=input == "uint8")
+    write_onnx(graph, example, ["embedding", *network.trained], describe(network, input), out)
+
+
+def write_onnx(
+    graph: nn.Module, example: Tensor, outputs: Sequence[str], metadata: dict[str, str], out: Path, name: str = "images"
+) -> None:
+    """Write a module as ONNX, for any number of faces at once, and say what was written.
+
+    Parameters
+    ----------
+    graph
+        Takes one tensor and gives a tuple of them.
+    example
+        Two faces, as it takes them.
+    outputs
+        Names of what it gives.
+    metadata
+        Text by key, kept in the file.
+    out
+        File to write, .onnx.
+    name
+        Of what it takes.
+
+    Raises
+    ------
+    InputError
+        ``out`` has another ending, or a package is missing.
+    """
     check_ending(out, [".onnx"], "an exported model")
     absent = [package for package in ("onnx", "onnxscript") if find_spec(package) is None]
     if absent:
         raise InputError(f"export needs {' and '.join(absent)}: `pip install 'kinface[onnx]'` brings all of it.")
-    network = SwinFace.from_pretrained(model)
-    faces = torch.zeros(2, 3, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.uint8)  # one alone would be taken for a constant
-    outputs = ["embedding", *network.trained]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own parts
         program = torch.onnx.export(
-            _Graph(network, pixels=input == "uint8"),
-            (faces if input == "uint8" else normalise(faces),),
-            input_names=["images"],
+            graph,
+            (example,),
+            input_names=[name],
             output_names=outputs,
-            dynamic_shapes={"images": {0: torch.export.Dim("faces")}},
+            dynamic_shapes=({0: torch.export.Dim("faces")},),
             opset_version=OPSET,
             dynamo=True,
             verbose=False,
         )
-    program.model.metadata_props.update(describe(network, input))
+    program.model.metadata_props.update(metadata)
     with replacing(out) as partial:
         program.save(partial)
     print(f"{len(outputs)} outputs, {out.stat().st_size / 1e6:.1f} MB: {out}")
@@ -85,6 +115,13 @@ def describe(network: SwinFace, input: str) -> dict[str, str]:
         but the first three and the last are JSON; ``tasks`` is output name to the labels of its logits, softmax over
         them gives probabilities, or to ``"years"``.
     """
+    return describe_images(input) | {
+        "tasks": json.dumps({name: list(task.labels) or "years" for name, task in network.trained.items()})
+    }
+
+
+def describe_images(input: str) -> dict[str, str]:
+    """The part of the metadata that says what images go in."""
     return {
         "input": "uint8, 0 to 255" if input == "uint8" else "float32, (x / 255 - mean) / std of such x",
         "layout": "faces, colours, rows, columns",
@@ -93,6 +130,5 @@ def describe(network: SwinFace, input: str) -> dict[str, str]:
         "mean": json.dumps([0.5, 0.5, 0.5]),
         "std": json.dumps([0.5, 0.5, 0.5]),
         "landmarks": json.dumps(ARCFACE.tolist()),
-        "tasks": json.dumps({name: list(task.labels) or "years" for name, task in network.trained.items()}),
         "licence": "the weights are under the terms of the data they were trained on; see the model's own card",
     }

@@ -5,10 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from torch.nn import functional as F
 
+from kinface.erasure import Erase
+from kinface.heads import Head
 from kinface.losses import SupervisedContrastive
-from kinface.train import Head, KinshipTraining, attribute_loss, class_weights
+from kinface.train import KinshipTraining
 from swinface.files import InputError
 from swinface.model import SwinFace
 
@@ -17,27 +18,6 @@ TINY = {"embed_dim": 8, "depths": [1, 1, 1], "num_heads": [1, 1, 1], "patch_size
 
 def training(**options) -> KinshipTraining:
     return KinshipTraining(SupervisedContrastive(), **{"trunk": TINY, "width": 16, "size": 8, **options})
-
-
-def test_unknown_labels_do_not_count():
-    logits = torch.randn(4, 3)
-    labels = torch.tensor([2, -1, 0, -1])
-    expected = F.cross_entropy(logits[[0, 2]], torch.tensor([2, 0]))
-    torch.testing.assert_close(attribute_loss(logits, labels, None), expected)
-
-
-def test_a_batch_without_labels_has_a_loss_of_zero_that_can_be_differentiated():
-    logits = torch.randn(4, 3, requires_grad=True)
-    attribute_loss(logits, torch.full((4,), -1), None).backward()
-    assert (logits.grad == 0).all()
-
-
-def test_class_weights_balance_what_is_drawn_and_leave_out_absent_classes():
-    labels = torch.tensor([0] * 6 + [1] * 2 + [-1] * 5)
-    even = class_weights(labels, torch.full((13,), 1 / 13), 3)
-    torch.testing.assert_close(even, torch.tensor([8 / 12, 2.0, 0.0]))
-    shares = torch.tensor([0.05] * 6 + [0.3] * 2 + [0.02] * 5)
-    torch.testing.assert_close(class_weights(labels, shares, 3), torch.tensor([0.9 / 0.6, 0.9 / 1.2, 0.0]))
 
 
 def trained_parts(module: KinshipTraining) -> set[str]:
@@ -136,3 +116,69 @@ def test_each_part_has_its_rate_and_all_follow_one_schedule(monkeypatch):
     assert rates[10] == pytest.approx(1.0)
     assert rates[55] == pytest.approx(0.5)
     assert rates[99] < 0.001
+
+
+RACES = ["African", "Asian", "Caucasian"]
+
+
+def outputs_of(count: int, size: int = 6) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    embedding = torch.nn.functional.normalize(torch.randn(2 * count, size, generator=generator), dim=1)
+    return {"features": torch.randn(2 * count, 16, generator=generator), "embedding": embedding}
+
+
+def test_matched_pairs_are_negatives_within_their_group_alone():
+    module = training(matched={"race": RACES}, size=6)
+    outputs = outputs_of(9)
+    #        two Asian pairs, three African-Caucasian ones either way round, one alone, one unknown, two Caucasian
+    side_a = torch.tensor([1, 1, 0, 2, 0, 0, -1, 2, 2])
+    side_b = torch.tensor([1, 1, 2, 0, 2, 0, 0, 2, 2])
+    found = module._verification_loss(outputs, {"race": torch.cat([side_a, side_b])})
+    expected = 0.0
+    for group in ([0, 1], [2, 3, 4], [7, 8]):
+        a, b = ({"embedding": outputs["embedding"][[row + side for row in group]]} for side in (0, 9))
+        expected += len(group) * float(SupervisedContrastive()(a, b)) / 7
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_nothing_that_matches_is_a_loss_of_zero():
+    module = training(matched={"race": RACES}, size=6)
+    assert float(module._verification_loss(outputs_of(3), {"race": torch.tensor([0, 1, 2, 0, 1, 2])})) == 0
+
+
+def test_a_pair_trains_the_projection_of_its_domain():
+    module = training(domains={"race": RACES}, size=6)
+    assert module.network.domains == 3
+    embedding = outputs_of(3)["embedding"].requires_grad_(True)
+    shared = torch.tensor([0, 2, -1])  # both African, both Caucasian, of two races
+    kept = module._keep_domain(embedding, shared)
+    torch.testing.assert_close(kept.norm(dim=1), torch.ones(6))
+    used = (kept != 0).unflatten(1, (3, 2)).any(dim=2)
+    assert used.tolist() == [[True, False, False], [False, False, True], [True, True, True]] * 2
+    torch.testing.assert_close(kept[2], embedding[2])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"domains": {"race": RACES, "gender": ["f", "m"]}}, "domains: one attribute"),
+        ({"matched": {"race": ["Asian"]}}, r"matched.race: two classes or more"),
+        ({"matched": {"race": RACES}, "erase": Erase({"race": RACES[:2]})}, r"erase.race: .* elsewhere"),
+        ({"heads": {"race": Head(RACES, adversarial=True, reads="levels", kind="kernel")}}, "a kernel reads"),
+        (
+            {"heads": {"race": Head(RACES, adversarial=True, reads="levels")}, "trunk": None, "embedding_size": 4},
+            "reads embeddings",
+        ),
+    ],
+)
+def test_methods_that_cannot_be(options, message):
+    with pytest.raises(InputError, match=message):
+        training(**options)
+
+
+def test_adversaries_are_no_part_of_the_model():
+    heads = {"race": Head(RACES, adversarial=True), "gender": Head(["f", "m"])}
+    module = training(heads=heads)
+    assert set(module.network.heads) == {"gender"}
+    assert set(module.adversaries) == {"race"}
+    assert not any(parameter.requires_grad for parameter in module.adversaries.parameters())
