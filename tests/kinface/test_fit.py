@@ -18,7 +18,7 @@ from swinface.cli import run as run_command
 from swinface.model import SwinFace
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-EXPERIMENTS = ["baseline", "adversarial", "fair_contrastive", "type"]
+EXPERIMENTS = ["baseline", "adversarial", "fair_contrastive", "debiased", "type"]
 
 
 def kinface(*arguments) -> int:
@@ -53,7 +53,7 @@ def test_every_experiment_trains_and_leaves_a_model(config, synthetic, tmp_path)
 
 
 def test_every_configuration_is_tried_here():
-    assert {path.stem for path in (CONFIGS / "kinface").glob("*.yaml")} == {*EXPERIMENTS, "demo", "small"}
+    assert {path.stem for path in (CONFIGS / "kinface").glob("*.yaml")} == {*EXPERIMENTS, "ablation", "demo", "small"}
 
 
 def test_the_adversarial_experiment_is_the_baseline_but_for_its_heads():
