@@ -132,14 +132,14 @@ def synthesize(
     seed
         The same seed and options write the same bytes.
     """
-    _check_options(out, families, photos, appearance, bias, seed)
+    check_options(out, families, photos, appearance, bias, seed)
     with replacing_folder(out) as root:
         drawn, annotations, photo_numbers = [], [], itertools.count(1)
         traps = [("large family", f"Train/train-faces/F{LARGE_FAMILY:04d}")]
         for number in range(1, families + 1):
             family_rng, photo_rng, label_rng = np.random.default_rng([seed, number]).spawn(3)
-            family = _found_family(number, family_rng)
-            looks = [_look(person, appearance, bias, family_rng) for person in family.people]
+            family = found_family(number, family_rng)
+            looks = [form_look(person, appearance, bias, family_rng) for person in family.people]
             _photograph(family, looks, photos, photo_numbers, root, photo_rng)
             _write_matrix(family, root)
             if number in TRAPS:
@@ -160,7 +160,8 @@ def synthesize(
     print(f"next: kinface prepare {out} --out DIR")
 
 
-def _check_options(out: Path, families: int, photos: float, appearance: float, bias: float, seed: int) -> None:
+def check_options(out: Path, families: int, photos: float, appearance: float, bias: float, seed: int) -> None:
+    """Raise ``InputError`` where ``synthesize`` cannot follow its options."""
     if not FEWEST_FAMILIES <= families <= MOST_FAMILIES:
         raise InputError(f"--families is {families}; choose {FEWEST_FAMILIES} to {MOST_FAMILIES}.")
     if not 1 <= photos <= 100:
@@ -174,7 +175,8 @@ def _check_options(out: Path, families: int, photos: float, appearance: float, b
         raise InputError(f"{out} is not empty; name a new folder, for old faces would stay among the new ones.")
 
 
-def _found_family(number: int, rng: np.random.Generator) -> Family:
+def found_family(number: int, rng: np.random.Generator) -> Family:
+    """The family of a number, without faces yet: its race, from ``RACE_OF_FAMILY``, and its people."""
     place_in_split = number // 4 if number % 4 == 0 else number - number // 4
     race = RACE_OF_FAMILY[(place_in_split - 1) % len(RACE_OF_FAMILY)]
     people = grow_pedigree(list(RACES).index(race), EXTRA_CHILDREN * (4 if number == LARGE_FAMILY else 1), rng)
@@ -196,7 +198,7 @@ def _photograph(
             family.faces.append((face, member, age))
 
 
-def _look(person: Person, appearance: float, bias: float, rng: np.random.Generator) -> Look:
+def form_look(person: Person, appearance: float, bias: float, rng: np.random.Generator) -> Look:
     """x of the module's formula."""
     look = dict(zip(TRAITS, 2 * np.tanh(person.show_traits(bias) / 2), strict=True))
     look |= {name: STYLE_MEAN[name] + rng.normal(0, STYLE_SPREAD) for name in STYLE}

@@ -260,7 +260,7 @@ def test_without_appearance_the_look_knows_neither_race_nor_gender(pedigrees):
     looks = []
     for race, gender in ((0, "m"), (1, "f"), (2, "m")):
         person.ancestry, person.gender = np.eye(len(RACES))[race], gender
-        looks.append(synthetic._look(person, appearance=0, bias=0, rng=np.random.default_rng(0)))
+        looks.append(synthetic.form_look(person, appearance=0, bias=0, rng=np.random.default_rng(0)))
     assert looks[0] == looks[1] == looks[2]
 
 
