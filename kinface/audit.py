@@ -44,7 +44,7 @@ def audit(
     ----------
     embeddings
         Table of embeddings (.npz with face and embedding); further arrays in it with a row of numbers per face, such
-        as those of ``kinface embed --levels``, are audited too.
+        as those of ``kinface embed --features``, are audited too.
     people
         Folder of ``kinface prepare``, or a .parquet or .csv table with a row per face: face, person, family and the
         attributes.
