@@ -82,8 +82,9 @@ def _call(program: str, place: str, arguments: list[str]) -> int:
             from jsonargparse import ArgumentParser, auto_cli
 
             class Parser(ArgumentParser):
-                """A switch may stand alone: ``--strict`` is ``--strict true``. A list takes all words that follow it, and
-                its option may be repeated."""
+                """A switch may stand alone: ``--strict`` is ``--strict true``. A list takes all words that follow,
+                and its option may be repeated.
+                """
 
                 def add_argument(self, *names, **options):
                     if options.get("type") is bool:

@@ -17,13 +17,14 @@ import yaml
 from sklearn.metrics import roc_auc_score
 
 from kinface import frontier
-from kinface.ablation import merge, read_ablation
+from kinface.ablation import Run, merge, read_ablation
 from kinface.families import TABLES, Families, conform, write_tables
 from kinface.fiw import read_families
 from kinface.frontier import FIGURES, read_result
 from kinface.model import KinFace
 from kinface.pairs import read_pairs, sample_pairs, score_pairs, write_pairs
 from kinface.score import embed_faces, load_model
+from kinface.sweep import Job
 from kinface.train import KinshipTraining
 from swinface.cli import run as run_command
 from swinface.embeddings import Embeddings, write_embeddings
@@ -359,3 +360,21 @@ def test_training_families_are_no_measure(root, tmp_path, capsys):
     write_pairs(sample_pairs(families, "train"), tmp_path / "train.parquet")
     assert sweep(root, tmp_path / "out", "--list", tmp_path / "train.parquet") == 2
     assert "training families" in capsys.readouterr().err
+
+
+def test_a_frozen_trunk_is_read_from_the_cache(synthetic, tmp_path):
+    torch.manual_seed(0)
+    model = KinFace({"embed_dim": 8, "depths": (1, 1, 1), "num_heads": (1, 1, 1), "patch_size": 4}, width=16, size=8)
+    model.eval()
+    families = read_families(synthetic)
+    faces = [*families.faces["face"]][:20]
+    expected = embed_faces(model, families.root, faces)
+    for _ in range(2):
+        job = Job(Run("none", None, 0, {"data": {"cache": str(tmp_path / "cache")}}), tmp_path)
+        np.testing.assert_allclose(job._embed(model, families.root, faces), expected, atol=5e-3)  # half precision
+        assert len([*(tmp_path / "cache").iterdir()]) == 1
+
+
+def test_a_frozen_trunk_and_embeddings_exclude_each_other(root, tmp_path, capsys):
+    assert sweep(root, tmp_path / "out", "--swinface", "shipped", "--cache", tmp_path) == 2
+    assert "give --embeddings, or --swinface and --cache" in capsys.readouterr().err
