@@ -1,7 +1,8 @@
-"""Closed-form erasure: an affine map of the embedding after which linear probes no longer read an attribute.
+"""Closed-form erasure: an affine map after which linear probes no longer read an attribute of those it was fitted on.
 
-It is fitted on training people only and is part of the model from then on, so that whatever scores, embeds or exports
-the model erases as well.
+The map acts before the embedding is brought to unit length, which undoes a little of it; so do people that it was not
+fitted on. What is left is for ``kinface audit`` to say. It is fitted on training people only and is part of
+the model from then on, so that whatever scores, embeds or exports the model erases as well.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
-SMALLEST_SPREAD = 1e-4  # of the largest standard deviation squared; directions with less are noise to be left alone
+SMALLEST_SPREAD = 1e-10  # of the largest variance; directions with less are rounding, and left alone
 PLAIN_GAIN = 0.05  # balanced accuracy above chance from which INLP still finds something
 
 
@@ -107,9 +108,9 @@ def leace(centred: Tensor, labels: Mapping[str, Tensor], weight: Tensor) -> Tens
     Tensor
         P, (D, D), of rank at most the number of classes less one for each attribute.
     """
-    spread, axes = torch.linalg.eigh((centred * weight[:, None]).T @ centred)
-    spread, axes = spread.clamp(min=0).sqrt(), axes[:, spread > SMALLEST_SPREAD * spread.max()]
-    spread = spread[-axes.shape[1] :]
+    variance, axes = torch.linalg.eigh((centred * weight[:, None]).T @ centred)
+    kept = variance > SMALLEST_SPREAD * variance.max()
+    spread, axes = variance[kept].sqrt(), axes[:, kept]
     whitened = torch.cat([_class_means(centred, given, weight) for given in labels.values()]) @ axes / spread
     _, strength, rows = torch.linalg.svd(whitened, full_matrices=False)
     rows = rows[strength > 1e-6 * strength.max()]
@@ -128,6 +129,9 @@ def inlp(centred: Tensor, labels: Mapping[str, Tensor], weight: Tensor, rounds: 
     """Iterative null space projection (Ravfogel et al., ACL 2020): what linear classifiers look along is taken out,
     round by round, until one more finds next to nothing on the people it is trained on.
 
+    Its classifiers are logistic regressions with as much ridge as mean loss, so that what they look along is close to
+    the difference of the classes' means; with less they follow single families.
+
     Parameters and value as of :func:`leace`; P is an orthogonal projection.
 
     Parameters
@@ -142,7 +146,8 @@ def inlp(centred: Tensor, labels: Mapping[str, Tensor], weight: Tensor, rounds: 
         for _ in range(rounds):
             left = (centred - centred @ removed.T @ removed).numpy()[known]
             scale = left.std()
-            classifier = LogisticRegression(class_weight="balanced", max_iter=200).fit(left / scale, target, counts)
+            classifier = LogisticRegression(C=1.0, class_weight="balanced", max_iter=200)
+            classifier.fit(left / scale, target, counts / counts.sum())
             recall = [(classifier.predict(left[target == k] / scale) == k).mean() for k in np.unique(target)]
             if np.mean(recall) < 1 / len(recall) + PLAIN_GAIN:
                 break

@@ -128,6 +128,7 @@ class Adversary(nn.Module):
         """
         if self.head.restart and step and step % self.head.restart == 0:
             self._restart(step)
+        self._follow_device()
         self.requires_grad_(True)
         for _ in range(self.head.updates):
             loss = self._read_loss(self(inputs.detach()), labels, class_weights)
@@ -154,10 +155,18 @@ class Adversary(nn.Module):
     def _read_loss(self, answers: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
         return torch.stack([attribute_loss(member, labels, class_weights) for member in answers]).mean()
 
+    def _follow_device(self) -> None:
+        """Bring the optimiser's state to where the weights are: the engine restores a run before it moves it there."""
+        for parameter, state in self.optimiser.state.items():
+            for name, value in state.items():
+                if name != "step":  # which stays on the CPU
+                    state[name] = value.to(parameter.device)
+
     def _restart(self, step: int) -> None:
         """Give the member whose turn it is new weights."""
         member = self.members[(step // self.head.restart - 1) % len(self.members)]
-        with torch.random.fork_rng(devices=[]):
+        devices = {parameter.device for parameter in member.parameters() if parameter.is_cuda}
+        with torch.random.fork_rng(devices=list(devices)):
             torch.manual_seed(self.seed + step)
             for module in member.modules():
                 if hasattr(module, "reset_parameters"):
@@ -186,7 +195,8 @@ class KernelAdversary(nn.Module):
         p(x) = (z(x) - m)^T (sum_i w_i (z_i - m)(z_i - m)^T + r I)^(-1) sum_i w_i (z_i - m)(y_i - 1/K)^T
 
     with y the classes as one-hot vectors, and the model minimises lambda times the mean of |p(x)|^2, weighted in the
-    same way: it is 0 where the best answer for every face is that all classes are as likely.
+    same way. With as many faces as here it does not fall to 0 where nothing is to be read: the answers are also what
+    chance makes of those faces, a floor whose gradient has no lasting direction, as basis and faces change.
 
     Parameters
     ----------
@@ -209,8 +219,8 @@ class KernelAdversary(nn.Module):
     def learn(self, inputs: Tensor, labels: Tensor, class_weights: Tensor | None, step: int) -> None:
         """Remember the faces of a batch in the place of the oldest; parameters as of ``Adversary``."""
         inputs, labels = _gather(inputs.detach()), _gather(labels)
-        self.faces = torch.cat([self.faces, inputs])[-self.MEMORY :]
-        self.labels = torch.cat([self.labels, labels])[-self.MEMORY :]
+        self.faces.copy_(torch.cat([self.faces, inputs])[-self.MEMORY :])
+        self.labels.copy_(torch.cat([self.labels, labels])[-self.MEMORY :])
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(1, B, classes) p of (B, D) embeddings or features, with a basis drawn now."""

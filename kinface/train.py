@@ -160,6 +160,10 @@ class KinshipTraining(lightning.LightningModule):
             reason = "this model reads embeddings" if trunk is None else "a kernel reads the embedding or the features"
             raise InputError(f"model.heads.{name}.reads: levels are a trunk's, for an mlp to read; {reason}.")
         if head.kind == "kernel":
+            plain = Head(head.classes)
+            for option in ("objective", "learning_rate", "updates", "members", "restart", "balanced"):
+                if getattr(head, option) != getattr(plain, option):
+                    raise InputError(f"model.heads.{name}.{option}: is of kind mlp; a kernel has none, leave it out.")
             return KernelAdversary(head, size if head.reads == "embedding" else width)
         channels = trunk.channels if head.reads == "levels" else None
         return Adversary(head, size if head.reads == "embedding" else width, channels, self.learning_rate)

@@ -227,3 +227,17 @@ def test_class_weights_balance_what_is_drawn_and_leave_out_absent_classes():
     torch.testing.assert_close(even, torch.tensor([8 / 12, 2.0, 0.0]))
     shares = torch.tensor([0.05] * 6 + [0.3] * 2 + [0.02] * 5)
     torch.testing.assert_close(class_weights(labels, shares, 3), torch.tensor([0.9 / 0.6, 0.9 / 1.2, 0.0]))
+
+
+def test_the_optimisers_state_follows_the_weights_to_where_the_engine_moves_them(batch):
+    ours = adversary()
+    ours.learn(*batch, None, step=0)
+    state = ours.optimiser.state[ours.members[0][1][0].weight]
+    weight = ours.to("meta").members[0][1][0].weight  # stands for a GPU
+    ours.optimiser.state = {weight: state}
+    ours._follow_device()
+    assert {name: value.device.type for name, value in state.items()} == {
+        "step": "cpu",
+        "exp_avg": "meta",
+        "exp_avg_sq": "meta",
+    }
