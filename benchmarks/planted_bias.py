@@ -219,14 +219,20 @@ def main(
 
 
 def tell_progress(worlds: Iterable[pd.DataFrame], count: int) -> Iterator[pd.DataFrame]:
-    """Pass worlds on, a line for each."""
+    """Pass worlds on, a line for each with the balanced accuracies of the linear and the MLP probe."""
+    print("* where a probe is said to find race", flush=True)
     start = time.monotonic()
     for done, world in enumerate(worlds, start=1):
         minutes = (time.monotonic() - start) / done * (count - done) / 60
-        said = [f"{row.model} {row.linear:.2f} {row.mlp:.2f}" for row in world.itertuples() if row.chance > 0]
+        audited = world[world["chance"].notna()].to_dict("records")
+        said = [" ".join([row["model"], *(_describe_probe(row, probe) for probe in PROBES)]) for row in audited]
         s, seed = world[["appearance", "seed"]].iloc[0]
         print(f"[{done}/{count}] s {s:g}, seed {seed:g}: {', '.join(said)}; about {minutes:.0f} min left", flush=True)
         yield world
+
+
+def _describe_probe(row: dict[str, float], probe: str) -> str:
+    return f"{row[probe]:.2f}{'*' if row[f'{probe}_leaks'] else ''}"
 
 
 if __name__ == "__main__":

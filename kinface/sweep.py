@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import sys
 import time
@@ -271,7 +272,7 @@ def _share_out(jobs: list[Job], workers: int, tell: Callable[[Job, str | None], 
             while waiting or under_way:
                 while waiting and len(under_way) < workers:
                     job = waiting.pop()
-                    under_way[pool.submit(job.carry_out)] = job
+                    under_way[pool.submit(_carry_out_or_end, job)] = job
                 for done in wait(under_way, return_when=FIRST_COMPLETED).done:
                     tell(under_way.pop(done), done.result())
         except BrokenProcessPool:
@@ -291,6 +292,14 @@ def _prepare_worker() -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED))
+
+
+def _carry_out_or_end(job: Job) -> str | None:
+    """What a process of its own does; told to stop, it ends without a word, for nobody listens any more."""
+    try:
+        return job.carry_out()
+    except KeyboardInterrupt:
+        os._exit(130)
 
 
 @contextmanager
