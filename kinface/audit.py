@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from kinface.fiw import read_families
 from kinface.leakage import RULE, Leakage, compare_leakage, measure_leakage
+from kinface.pairs import read_table
 from kinface.plots import plot_leakage
 from swinface.embeddings import read_arrays
 from swinface.files import InputError, replacing_folder
@@ -20,7 +21,6 @@ from swinface.files import InputError, replacing_folder
 DOTS_PER_INCH = 150
 FEWEST_SEEDS = 3
 OUTPUTS = ("leakage.csv", "leakage.json", "leakage.png")
-PEOPLE_ENDINGS = (".parquet", ".csv")
 
 
 def audit(
@@ -128,19 +128,7 @@ def read_people(path: Path) -> pd.DataFrame:
         families = read_families(path)
         about = families.people.drop(columns=["family", "mid", "split", "faces"])
         return families.faces[["face", "person", "family", "split"]].merge(about, on="person", how="left")
-    try:
-        if path.suffix == ".parquet":
-            table = pd.read_parquet(path)
-        elif path.suffix == ".csv":
-            table = pd.read_csv(path, dtype="object")
-        else:
-            raise InputError(f"{path}: --people is a folder of `kinface prepare`, or a .parquet or .csv table.")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file.") from None
-    except InputError:
-        raise
-    except (OSError, ValueError) as error:  # ValueError: broken parquet, csv or encoding
-        raise InputError(f"{path}: not a readable table of people ({str(error).splitlines()[0]}).") from error
+    table = read_table(path, "table of people")
     for column in ("face", "person", "family"):
         if column not in table:
             raise InputError(f"{path}: no column {column!r}; a table of people has face, person and family.")

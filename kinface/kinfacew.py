@@ -9,9 +9,6 @@ of one photo, so that scores are inflated (``CAVEAT``); a score of nothing but c
 from __future__ import annotations
 
 import json
-import struct
-import tempfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +16,6 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, PredefinedSplit, cross_val_predict
 from sklearn.pipeline import make_pipeline
@@ -32,12 +28,10 @@ from swinface.files import InputError, inside, read_image, replacing_folder
 
 KINDS = {"fd": "father-dau", "fs": "father-son", "md": "mother-dau", "ms": "mother-son"}  # type to folder of images
 FOLDS = (1, 2, 3, 4, 5)
-CROP = (-0.19, -0.39, 1.18, 0.97)  # see crop_faces
+# Of the images, which are tighter than ArcFace's template and have the eyes higher in them. Measured on KinFaceW-I: it
+# brings the medians of eyes and mouth corners, as dlib's 68 landmarks have them, onto those of FIW's aligned faces.
+CROP = (-0.19, -0.39, 1.18, 0.97)
 REGULARISATION = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)  # C of the logistic regression
-UNREADABLE = (  # what scipy raises on bytes that are no .mat file, and we on one of something else
-    *(OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, MemoryError),
-    *(NotImplementedError, MatReadError, zlib.error, struct.error),
-)
 METHODS = {
     "colour": "no face: how alike the mean colours of the two images are",
     "cosine": "cosine of the two embeddings",
@@ -93,10 +87,27 @@ def kinfacew(
     pairs, missing = read_kinfacew(root)
     faces = sorted({*pairs["face_a"], *pairs["face_b"]})
     images = [read_image(inside(root, face, "meta_data")) for face in faces]
-    embedding = _embed(faces, images, root, model, inputs, embeddings)
+    if embeddings is not None:
+        embedding = Embeddings(embeddings)[faces].numpy()
+    else:
+        embedding = _embed(root, faces, images, model, inputs)
     pairs = score_pairs(pairs, faces, embedding)
-    results, folds = judge(pairs, faces, embedding, images, resamples, seed)
-    _write(out, pairs, faces, embedding, results, folds, missing)
+    results, folds = judge(pairs, faces, embedding, mean_colours(images), resamples, seed)
+    record = {
+        "data": pairs["list"][0],
+        "chance": 0.5,
+        "methods": METHODS,
+        "missing": missing,
+        "caveat": CAVEAT,
+        "results": results.to_dict("records"),
+        "folds": folds.to_dict("records"),
+    }
+    with replacing_folder(out) as folder:
+        write_pairs(pairs, folder / "scores.parquet")
+        write_embeddings(folder / "embeddings.npz", faces, embedding)
+        _list_people(pairs).to_csv(folder / "faces.csv", index=False)
+        results.to_csv(folder / "results.csv", index=False)
+        (folder / "results.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     _print(results, missing, root, out)
 
 
@@ -118,9 +129,7 @@ def read_kinfacew(root: Path) -> tuple[pd.DataFrame, list[str]]:
     paths = {kind: root / "meta_data" / f"{kind}_pairs.mat" for kind in KINDS}
     missing = [kind for kind, path in paths.items() if not path.is_file()]
     if len(missing) == len(KINDS):
-        raise InputError(
-            f"{root}: no lists meta_data/*_pairs.mat; name a folder of KinFaceW as its authors hand it out."
-        )
+        raise InputError(f"{root}: no lists meta_data/*_pairs.mat; name KinFaceW's folder as its authors hand it out.")
     name = root.resolve().name
     tables = [_read_list(path, kind).assign(list=name) for kind, path in paths.items() if kind not in missing]
     pairs = pd.concat(tables, ignore_index=True).reindex(columns=[*COLUMNS, "fold"])
@@ -133,7 +142,7 @@ def _read_list(path: Path, kind: str) -> pd.DataFrame:
         cells = loadmat(path)["pairs"]
         rows = [tuple(cell.item() for cell in row) for row in cells]
         table = pd.DataFrame(rows, columns=["fold", "kin", "image_a", "image_b"])
-    except UNREADABLE as error:
+    except Exception as error:  # scipy fails in any way on bytes that are no .mat file, and we on something else in it
         raise InputError(
             f"{path}: not a list of KinFaceW, a cell array `pairs` of fold, kin, image1 and image2 ({error}); "
             "take the authors' file."
@@ -168,51 +177,33 @@ def _read_list(path: Path, kind: str) -> pd.DataFrame:
 
 
 def _embed(
-    faces: Sequence[str],
-    images: Sequence[np.ndarray],
-    root: Path,
-    model: Path | None,
-    inputs: Path | None,
-    embeddings: Path | None,
+    root: Path, faces: Sequence[str], images: Sequence[np.ndarray], model: Path | None, inputs: Path | None
 ) -> np.ndarray:
-    """(N, D) embeddings of all faces, of a model or from a table."""
-    if embeddings is not None:
-        return Embeddings(embeddings)[faces].numpy()
-    from kinface.score import embed_faces, load_model  # torch takes seconds to import; by now the lists are seen sound
+    """(N, D) embeddings of all faces by a model; what it sees of the images is ``CROP``, black outside of them."""
+    import torch  # takes seconds; by now the lists are seen to be sound
+
+    from kinface.faces import BATCH
+    from kinface.score import embed_faces, load_model
+    from swinface.faces import crop_face, stack_faces
     from swinface.pretrained import SHIPPED
 
     network = load_model(model or SHIPPED)
     if inputs is not None or network.trunk is None:
         return embed_faces(network, root, faces, None if inputs is None else Embeddings(inputs))
-    with tempfile.TemporaryDirectory() as folder:
-        names = crop_faces(images, Path(folder))
-        return embed_faces(network, Path(folder), names)
-
-
-def crop_faces(images: Sequence[np.ndarray], folder: Path) -> list[str]:
-    """Write images of KinFaceW as faces that models read, 112x112; returns their names in the folder.
-
-    KinFaceW's crops are tighter than ArcFace's template, and eyes sit higher in them. ``CROP`` was measured on
-    KinFaceW-I: it brings the medians of eyes and mouth corners, as dlib's 68 landmarks have them, onto those of FIW's
-    aligned faces. What lies outside the image is black, as with the crops of ``swinface.sources``.
-    """
-    from swinface.faces import crop_face
-
-    names = [f"{number}.png" for number in range(len(images))]
-    for name, pixels in zip(names, images, strict=True):
-        Image.fromarray(crop_face(pixels, CROP)).save(folder / name)
-    return names
+    cropped, device = stack_faces(lambda pixels: crop_face(pixels, CROP), images), network.threshold.device
+    with torch.inference_mode():
+        return np.concatenate([network(part.to(device))["embedding"].cpu().numpy() for part in cropped.split(BATCH)])
 
 
 def judge(
-    pairs: pd.DataFrame,
-    faces: Sequence[str],
-    embedding: np.ndarray,
-    images: Sequence[np.ndarray],
-    resamples: int,
-    seed: int,
+    pairs: pd.DataFrame, faces: Sequence[str], embedding: np.ndarray, colour: np.ndarray, resamples: int, seed: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Accuracy and AUC of each method on each type and on average.
+
+    Parameters
+    ----------
+    faces, embedding, colour
+        (N,) paths, their (N, D) embeddings and (N, 2) mean colours.
 
     Returns
     -------
@@ -222,7 +213,6 @@ def judge(
         resampled families, which leaves what was fitted as it is. And a row per method, type and fold: ``threshold``,
         ``accuracy``, ``auc``.
     """
-    colour = mean_colours(images)
     rows, folds = [], []
     for method in METHODS:
         measured = []
@@ -235,14 +225,12 @@ def judge(
                 decided = decide_on_four(listed, np.asarray(score))
             values = _measure(listed, decided, Resamples(listed, resamples, seed * len(KINDS) + number))
             measured.append(values)
-            rows.append({"method": method, "type": kind, **_count(listed), **_summarise(values)})
-            thresholds = decided.groupby(listed["fold"].to_numpy())["threshold"].first()
+            rows.append({"method": method, "type": kind, **_summarise(listed, values)})
             points = {metric: value[:, 0] for metric, value in values.items()}
-            folds.append(
-                pd.DataFrame({"method": method, "type": kind, "fold": FOLDS, "threshold": thresholds, **points})
-            )
+            points = {"threshold": decided.groupby(listed["fold"].to_numpy())["threshold"].first(), **points}
+            folds.append(pd.DataFrame({"method": method, "type": kind, "fold": FOLDS, **points}))
         mean = {metric: np.mean([values[metric] for values in measured], axis=0) for metric in measured[0]}
-        rows.append({"method": method, "type": "mean", **_count(pairs), **_summarise(mean)})
+        rows.append({"method": method, "type": "mean", **_summarise(pairs, mean)})
     return pd.DataFrame(rows), pd.concat(folds, ignore_index=True)
 
 
@@ -309,13 +297,9 @@ def _measure(pairs: pd.DataFrame, decided: pd.DataFrame, draws: Resamples) -> di
     return {metric: np.stack([value[metric] for value in values]) for metric in ("accuracy", "auc")}
 
 
-def _count(pairs: pd.DataFrame) -> dict[str, int]:
-    families = len({*pairs["family_a"], *pairs["family_b"]})
-    return {"pairs": len(pairs), "kin": int(pairs["kin"].sum()), "families": families}
-
-
-def _summarise(values: dict[str, np.ndarray]) -> dict[str, float]:
-    summary = {}
+def _summarise(pairs: pd.DataFrame, values: dict[str, np.ndarray]) -> dict[str, float]:
+    families = {*pairs["family_a"], *pairs["family_b"]}
+    summary = {"pairs": len(pairs), "kin": int(pairs["kin"].sum()), "families": len(families)}
     for metric, value in values.items():
         point = value[:, 0].mean()
         low, high = interval_around(point, value[:, 1:].mean(axis=0))
@@ -324,33 +308,11 @@ def _summarise(values: dict[str, np.ndarray]) -> dict[str, float]:
     return summary
 
 
-def _write(
-    out: Path,
-    pairs: pd.DataFrame,
-    faces: Sequence[str],
-    embedding: np.ndarray,
-    results: pd.DataFrame,
-    folds: pd.DataFrame,
-    missing: list[str],
-) -> None:
+def _list_people(pairs: pd.DataFrame) -> pd.DataFrame:
+    """A row per face, with what ``kinface audit`` asks for."""
     columns = ["face", "person", "family", "gender"]
     sides = [pairs[[f"{column}_{side}" for column in columns]].set_axis(columns, axis="columns") for side in "ab"]
-    people = pd.concat(sides).drop_duplicates().sort_values("face").assign(gender_source=pairs["gender_source"][0])
-    record = {
-        "data": pairs["list"][0],
-        "chance": 0.5,
-        "methods": METHODS,
-        "missing": missing,
-        "caveat": CAVEAT,
-        "results": results.to_dict("records"),
-        "folds": folds.to_dict("records"),
-    }
-    with replacing_folder(out) as folder:
-        write_pairs(pairs, folder / "scores.parquet")
-        write_embeddings(folder / "embeddings.npz", faces, embedding)
-        people.to_csv(folder / "faces.csv", index=False)
-        results.to_csv(folder / "results.csv", index=False)
-        (folder / "results.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return pd.concat(sides).drop_duplicates().sort_values("face").assign(gender_source=pairs["gender_source"][0])
 
 
 def _print(results: pd.DataFrame, missing: list[str], root: Path, out: Path) -> None:

@@ -154,21 +154,34 @@ def read_pairs(path: str | Path, scored: bool = False) -> pd.DataFrame:
     InputError
         The file is missing, of another kind or broken, or its table is wrong (see ``check_pairs``).
     """
-    path = Path(path)
+    return check_pairs(read_table(Path(path), "pairs table", TEXT_COLUMNS), str(path), scored)
+
+
+def read_table(path: Path, what: str, text: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read a table from a .parquet or .csv file, and check nothing of it.
+
+    Parameters
+    ----------
+    what
+        What the table is called, for messages.
+    text
+        Columns that are text whatever a csv has in them, such as a person called 7; by default all.
+
+    Raises
+    ------
+    InputError
+        The file is missing, of another kind or broken.
+    """
     try:
         if path.suffix == ".parquet":
-            pairs = pd.read_parquet(path)
-        elif path.suffix == ".csv":
-            pairs = pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, "object"))
-        else:
-            raise InputError(f"{path}: a pairs table is a .parquet or .csv file.")
+            return pd.read_parquet(path)
+        if path.suffix == ".csv":
+            return pd.read_csv(path, dtype="object" if text is None else dict.fromkeys(text, "object"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file.") from None
-    except InputError:
-        raise
     except (OSError, ValueError) as error:  # ValueError: broken parquet, csv or encoding
-        raise InputError(f"{path}: not a readable pairs table ({str(error).splitlines()[0]}).") from error
-    return check_pairs(pairs, str(path), scored)
+        raise InputError(f"{path}: not a readable {what} ({str(error).splitlines()[0]}).") from error
+    raise InputError(f"{path}: a {what} is a .parquet or .csv file.")
 
 
 def write_pairs(pairs: pd.DataFrame, path: str | Path) -> None:

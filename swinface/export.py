@@ -18,17 +18,31 @@ from swinface.model import IMAGE_SIZE, SwinFace, normalise
 from swinface.pretrained import SHIPPED
 
 OPSET = 18  # the one that torch's exporter writes without translating, and the runtimes of 2023 on read
+FACES = torch.zeros(2, 3, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.uint8)  # one alone would be taken for a constant
+LICENCE = "the weights are under the terms of the data they were trained on; see the model's own card"
 
 
 class _Graph(nn.Module):
-    """A SwinFace as the graph of a file: a tuple of outputs, of pixels or of what ``normalise`` makes of them."""
+    """A model as the graph of a file, which knows no names: some of its outputs as a tuple."""
 
-    def __init__(self, model: SwinFace, pixels: bool) -> None:
+    def __init__(self, model: nn.Module, outputs: Sequence[str]) -> None:
         super().__init__()
-        self.model, self.pixels = model, pixels
+        self.model, self.outputs = model, outputs
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.model(normalise(images) if self.pixels else images).values())
+    def forward(self, faces: Tensor) -> tuple[Tensor, ...]:
+        given = self.model(faces)
+        return tuple(given[name] for name in self.outputs)
+
+
+class _OfPixels(nn.Module):
+    """A SwinFace that takes uint8."""
+
+    def __init__(self, model: SwinFace) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        return self.model(normalise(images))
 
 
 def export(*, out: Path, model: Path = SHIPPED, input: Literal["uint8", "normalised"] = "uint8") -> None:
@@ -47,27 +61,28 @@ def export(*, out: Path, model: Path = SHIPPED, input: Literal["uint8", "normali
         What the file takes: pixels as uint8, or as float32 of mean and standard deviation 0.5.
     """
     network = SwinFace.from_pretrained(model)
-    faces = torch.zeros(2, 3, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.uint8)  # one alone would be taken for a constant
-    example = faces if input == "uint8" else normalise(faces)
-    graph = _Graph(network, pixels=input == "uint8")
-    write_onnx(graph, example, ["embedding", *network.trained], describe(network, input), out)
+    outputs = ["embedding", *network.trained]
+    if input == "uint8":
+        write_onnx(_OfPixels(network), FACES, outputs, describe(network, input), out)
+    else:
+        write_onnx(network, normalise(FACES), outputs, describe(network, input), out)
 
 
 def write_onnx(
-    graph: nn.Module, example: Tensor, outputs: Sequence[str], metadata: dict[str, str], out: Path, name: str = "images"
+    model: nn.Module, example: Tensor, outputs: Sequence[str], metadata: dict[str, str], out: Path, name: str = "images"
 ) -> None:
-    """Write a module as ONNX, for any number of faces at once, and say what was written.
+    """Write a model as ONNX, for any number of faces at once, and say what was written.
 
     Parameters
     ----------
-    graph
-        Takes one tensor and gives a tuple of them.
+    model
+        Takes one tensor and gives a dict of them, in evaluation mode.
     example
         Two faces, as it takes them.
     outputs
-        Names of what it gives.
+        Names of what the file gives of it.
     metadata
-        Text by key, kept in the file.
+        Text by key, kept in the file; ``licence`` is added.
     out
         File to write, .onnx.
     name
@@ -85,7 +100,7 @@ def write_onnx(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own parts
         program = torch.onnx.export(
-            graph,
+            _Graph(model, outputs),
             (example,),
             input_names=[name],
             output_names=outputs,
@@ -94,7 +109,7 @@ def write_onnx(
             dynamo=True,
             verbose=False,
         )
-    program.model.metadata_props.update(metadata)
+    program.model.metadata_props.update(metadata | {"licence": LICENCE})
     with replacing(out) as partial:
         program.save(partial)
     print(f"{len(outputs)} outputs, {out.stat().st_size / 1e6:.1f} MB: {out}")
@@ -111,9 +126,9 @@ def describe(network: SwinFace, input: str) -> dict[str, str]:
     Returns
     -------
     dict
-        ``input``, ``layout``, ``colours``, ``size``, ``mean``, ``std``, ``landmarks``, ``tasks`` and ``licence``. All
-        but the first three and the last are JSON; ``tasks`` is output name to the labels of its logits, softmax over
-        them gives probabilities, or to ``"years"``.
+        ``input``, ``layout``, ``colours``, ``size``, ``mean``, ``std``, ``landmarks`` and ``tasks``. All but the first
+        three are JSON; ``tasks`` is output name to the labels of its logits, softmax over them gives probabilities, or
+        to ``"years"``.
     """
     return describe_images(input) | {
         "tasks": json.dumps({name: list(task.labels) or "years" for name, task in network.trained.items()})
@@ -130,5 +145,4 @@ def describe_images(input: str) -> dict[str, str]:
         "mean": json.dumps([0.5, 0.5, 0.5]),
         "std": json.dumps([0.5, 0.5, 0.5]),
         "landmarks": json.dumps(ARCFACE.tolist()),
-        "licence": "the weights are under the terms of the data they were trained on; see the model's own card",
     }
