@@ -53,7 +53,7 @@ METHODS = {
         "heads": {
             "race": {"classes": [*RACES], "adversarial": True, "kind": "kernel", "reads": "embedding", "strength": 0.1}
         },
-        "erase": {"classes": {"race": [*RACES]}, "method": "leace"},
+        "erase": [{"classes": {"race": [*RACES]}}],
     },
 }
 FIRST_SEED = 100  # what is above was chosen in the worlds of seeds 0 and 1

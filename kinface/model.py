@@ -1,6 +1,6 @@
 """KinFace: two faces -> kin? A trunk or a table of embeddings, one neck, and heads given as data.
 
-    images --Trunk--> levels --MLCA--> features --projection--> erasure --> embedding --cosine--> kin?
+    images --Trunk--> levels --MLCA--> features --projection--> erasures --> embedding --cosine--> kin?
                                           |                                    \\--pair--> kinship type
                                           \\--> attributes
 
@@ -77,8 +77,9 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
         K, projections that were trained each on one group of people, of size D / K. Scoring does not ask for a group:
         the cosine of two embeddings is the mean over the projections' (domain-independent training, Wang et al., CVPR
         2020, section 5.3, for cosines in the place of class scores).
-    erasure
-        Whether attributes are erased from the embedding by a map that was fitted in training.
+    erasures
+        Pieces of each map that erases something from the embedding, in the order in which they act, see
+        ``kinface.erasure``; they are fitted in training.
 
     Attributes
     ----------
@@ -95,7 +96,7 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
         heads: dict[str, list[str]] | None = None,
         types: bool = False,
         domains: int = 1,
-        erasure: bool = False,
+        erasures: Sequence[int] = (),
     ) -> None:
         super().__init__()
         if size % domains:
@@ -110,7 +111,7 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
             self.neck = nn.Sequential(nn.Linear(embedding_size, width), nn.BatchNorm1d(width), nn.ReLU())
         self.projection = nn.Linear(width, size)
         self.domains = domains
-        self.erasure = Erasure(size) if erasure else None
+        self.erasures = nn.ModuleList(Erasure(size, pieces) for pieces in erasures)
         self.types = TypeHead(size) if types else None
         self.heads = nn.ModuleDict({name: build_mlp(width, len(classes)) for name, classes in (heads or {}).items()})
         self.register_buffer("threshold", torch.tensor(float("nan")))
@@ -130,20 +131,25 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
             ``inputs``, the levels or embeddings that the neck reads, ``features`` (B, W), ``embedding`` (B, D) of unit
             length, and for each head its (B, classes) logits.
         """
-        inputs, features, projected = self.project(faces)
-        if self.erasure is not None:
-            projected = self.erasure(projected)
-        unit = F.normalize(projected.unflatten(1, (self.domains, -1)), dim=2) / math.sqrt(self.domains)
-        outputs = {"inputs": inputs, "features": features, "embedding": unit.flatten(1)}
+        inputs, features, embedding = self.project(faces)
+        for erasure in self.erasures:
+            embedding = self.normalise(erasure(embedding))
+        outputs = {"inputs": inputs, "features": features, "embedding": embedding}
         return outputs | {name: head(features) for name, head in self.heads.items()}
 
     def project(self, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What the neck reads, its features (B, W), and their projection (B, D), of which nothing is erased yet."""
+        """What the neck reads, its features (B, W), and their projection (B, D), of which nothing is erased yet; it is
+        of unit length."""
         if faces.dtype == torch.uint8:
             faces, _ = self.trunk(normalise(faces))
         inputs = faces.float()
         features = self.neck(inputs)
-        return inputs, features, self.projection(features).float()
+        return inputs, features, self.normalise(self.projection(features).float())
+
+    def normalise(self, embedding: Tensor) -> Tensor:
+        """(B, D) brought to unit length, each of its domains' parts to the same."""
+        unit = F.normalize(embedding.unflatten(1, (self.domains, -1)), dim=2) / math.sqrt(self.domains)
+        return unit.flatten(1)
 
 
 def predict_types(model: KinFace, pairs: pd.DataFrame, faces: Sequence[str], embedding: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ class KinshipTraining(lightning.LightningModule):
     domains
         An attribute and its classes: a projection for each, trained on the pairs of its people, see ``KinFace``.
     erase
-        Attributes that are erased from the embedding in closed form.
+        What is erased from the embedding in closed form, step by step, each from what those before it leave.
     select
         On which tune pairs the best epoch is chosen, by AUC: the ``standard`` ones or the ``matched``.
     swinface
@@ -78,7 +78,7 @@ class KinshipTraining(lightning.LightningModule):
         heads: dict[str, Head] | None = None,
         matched: dict[str, list[str]] | None = None,
         domains: dict[str, list[str]] | None = None,
-        erase: Erase | None = None,
+        erase: list[Erase] | None = None,
         select: Literal["standard", "matched"] = "standard",
         swinface: Path | None = None,
         trunk: dict[str, Any] | None = None,
@@ -103,7 +103,7 @@ class KinshipTraining(lightning.LightningModule):
             raise InputError("the model needs an input: give model.trunk, model.swinface or data.embeddings.")
         self.verification, self.type_weight, self.distillation = verification, type_weight, distillation
         self.map = nn.Linear(size, teacher_size, bias=False) if teacher_size is not None else None
-        self.heads, self.matched, self.domains, self.erase = heads or {}, matched or {}, domains or {}, erase
+        self.heads, self.matched, self.domains, self.erase = heads or {}, matched or {}, domains or {}, erase or []
         self.select = select
         self.learning_rate, self.trunk_learning_rate = learning_rate, trunk_learning_rate
         self.weight_decay, self.warmup = weight_decay, warmup
@@ -121,10 +121,10 @@ class KinshipTraining(lightning.LightningModule):
             {name: head.classes for name, head in self.heads.items() if not head.adversarial},
             types=type_weight > 0,
             domains=max(map(len, self.domains.values()), default=1),
-            erasure=erase is not None,
+            erasures=[step.pieces for step in self.erase],
         )
-        if erase is not None:
-            self.network.erasure.inside = erase.inside
+        for step, erasure in zip(self.erase, self.network.erasures, strict=True):
+            erasure.inside = step.inside
         self.adversaries = nn.ModuleDict(
             {name: self._build_adversary(name, width, size) for name, head in self.heads.items() if head.adversarial}
         )
@@ -142,7 +142,7 @@ class KinshipTraining(lightning.LightningModule):
             *((f"heads.{name}", name, head.classes) for name, head in self.heads.items()),
             *((f"matched.{name}", name, classes) for name, classes in self.matched.items()),
             *((f"domains.{name}", name, classes) for name, classes in self.domains.items()),
-            *((f"erase.{name}", name, classes) for name, classes in (self.erase.classes if self.erase else {}).items()),
+            *((f"erase.{name}", name, classes) for step in self.erase for name, classes in step.classes.items()),
         ]
         attributes: dict[str, list[str]] = {}
         for option, name, classes in stated:
@@ -293,13 +293,18 @@ class KinshipTraining(lightning.LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Fit what is erased to the model as it is now, if that is asked for, and start an empty list of outputs."""
         self._outputs: list[dict[str, Tensor]] = []
-        if self.erase is not None and (self.erase.inside or self.settled):
-            data = self.trainer.datamodule
-            projected = torch.cat([self.network.project(faces.to(self.device))[2] for faces in data.train_inputs()])
-            labels = {
-                name: given for name, given in data.labels(data.train_faces).items() if name in self.erase.classes
-            }
-            self.network.erasure.fit(projected.cpu(), labels, data.batches.expect_faces(), self.erase.method)
+        if any(step.inside or self.settled for step in self.erase):
+            self._fit_erasures()
+
+    def _fit_erasures(self) -> None:
+        """Fit each map, on the training families, to what those before it leave."""
+        data = self.trainer.datamodule
+        embedding = torch.cat([self.network.project(faces.to(self.device))[2] for faces in data.train_inputs()])
+        labels, weight = data.labels(data.train_faces), data.batches.expect_faces()
+        for step, erasure in zip(self.erase, self.network.erasures, strict=True):
+            if step.inside or self.settled:
+                erasure.fit(embedding, {name: labels[name] for name in step.classes}, weight, step.method)
+                embedding = self.network.normalise(erasure(embedding))
 
     def validation_step(self, faces: Tensor, step: int) -> None:
         """Keep the embedding of each face of the tune pairs, and what each head says of it."""

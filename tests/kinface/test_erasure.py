@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
 
-from kinface.erasure import Erasure, inlp, leace
+from kinface.erasure import Erase, Erasure, inlp, leace, transport
 from kinface.model import KinFace
+from swinface.files import InputError
 
 
 @pytest.fixture
@@ -96,25 +98,107 @@ def test_inlp_projects_orthogonally_and_takes_more_directions_than_leace(faces):
     assert torch.linalg.matrix_rank(projection) > 2
 
 
-def test_a_model_erases_after_training_or_inside_it_too():
+def spread_apart(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """(N, 8) embeddings of which the first three say, by their mean and their spread, which of two classes it is."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 2, count)
+    embedding = random.normal(size=(count, 8))
+    embedding[:, 0] += 5 * labels
+    embedding[:, 1:3] *= np.where(labels, 2.0, 0.7)[:, None]
+    turned = embedding @ np.linalg.qr(np.random.default_rng(9).normal(size=(8, 8)))[0]
+    return torch.from_numpy(turned), torch.from_numpy(labels)
+
+
+def test_transport_hides_the_classes_spread_from_an_mlp_too():
+    embedding, labels = spread_apart(3000, seed=0)
+    asked, truth = spread_apart(3000, seed=1)
+    read = {}
+    for method in ("leace", "transport"):
+        erasure = Erasure(8, Erase({"gender": ["f", "m"]}, method).pieces).eval()
+        erasure.fit(embedding, {"gender": labels}, torch.ones(3000), method)
+        probe = MLPClassifier((32,), max_iter=60, random_state=0, early_stopping=True)
+        probe.fit(erasure(embedding.float()).numpy(), labels)
+        read[method] = probe.score(erasure(asked.float()).numpy(), truth)
+    assert read["leace"] > 0.75
+    assert read["transport"] < 0.6
+
+
+def test_transport_gives_groups_the_moments_of_their_barycentre():
+    random = np.random.default_rng(0)
+    embedding = torch.from_numpy(random.normal(size=(600, 5)) @ random.normal(size=(5, 5)))
+    groups = torch.arange(600) % 3
+    embedding += groups[:, None] * torch.tensor([3.0, 0, 1, 0, -2])
+    embedding[groups == 1] *= 1.5
+    maps, shifts = transport(embedding, groups, torch.full((600,), 1 / 600, dtype=torch.float64), 3)
+    moved = torch.stack([maps[k] @ x + shifts[k] for x, k in zip(embedding, groups, strict=True)])
+    means = torch.stack([moved[groups == k].mean(dim=0) for k in range(3)])
+    torch.testing.assert_close(means, means[:1].expand(3, -1))
+    torch.testing.assert_close(
+        means[0], torch.stack([embedding[groups == k].mean(dim=0) for k in range(3)]).mean(dim=0)
+    )
+    covariances = [moved[groups == k].T.cov(correction=0) for k in range(3)]
+    before = [embedding[groups == k].T.cov(correction=0) for k in range(3)]
+    for other in covariances[1:]:
+        apart = torch.linalg.norm(other - covariances[0]) / torch.linalg.norm(covariances[0])
+        assert apart < 0.2 * max(torch.linalg.norm(each - before[0]) for each in before) / torch.linalg.norm(before[0])
+    for piece in maps:  # an optimal transport is the gradient of a convex function: symmetric and positive
+        torch.testing.assert_close(piece, piece.T)
+        assert torch.linalg.eigvalsh(piece).min() > 0
+
+
+def test_between_two_normal_distributions_on_a_line_it_is_the_textbooks_map():
+    """m + s/s_k (x - m_k) with m and s the means of the m_k and s_k, but for the shrinkage of the variances."""
+    embedding = torch.cat([torch.randn(4000, 1), 5 + 3 * torch.randn(4000, 1)]).double()
+    groups = torch.arange(8000) // 4000
+    maps, _ = transport(embedding, groups, torch.full((8000,), 1 / 8000, dtype=torch.float64), 2)
+    own = torch.stack([embedding[groups == k].var(correction=0) for k in (0, 1)])
+    spread = (0.9 * own + 0.1 * own.mean()).sqrt()
+    torch.testing.assert_close(maps[:, 0, 0], spread.mean() / spread)
+
+
+def test_a_group_of_nobody_is_left_where_it_is():
+    embedding = torch.randn(50, 4, dtype=torch.float64)
+    maps, shifts = transport(embedding, torch.zeros(50, dtype=torch.long), torch.full((50,), 0.02).double(), 2)
+    torch.testing.assert_close(maps[1], torch.eye(4).double())
+    assert not shifts[1].any()
+
+
+def test_transport_takes_one_attribute():
+    with pytest.raises(InputError, match="transport takes one attribute, not 2"):
+        Erase({"race": ["Asian", "Indian"], "gender": ["f", "m"]}, "transport")
+
+
+@pytest.fixture
+def model() -> KinFace:
     torch.manual_seed(0)
-    model, faces = KinFace(embedding_size=10, width=16, size=8, erasure=True).eval(), torch.randn(300, 10)
+    return KinFace(embedding_size=10, width=16, size=8, erasures=[1, 2]).eval()
+
+
+def fit_erasures(model: KinFace, faces: torch.Tensor) -> None:
+    _, _, embedding = model.project(faces)
+    labels = {"gender": (faces[:, 0] > 0).long()}
+    for erasure, method in zip(model.erasures, ("leace", "transport"), strict=True):
+        erasure.fit(embedding.detach(), labels, torch.ones(len(faces)), method)
+        embedding = model.normalise(erasure(embedding))
+
+
+def test_a_model_erases_after_training_or_inside_it_too(model):
+    faces = torch.randn(300, 10)
     before = model(faces)["embedding"]
-    _, _, projected = model.project(faces)
-    model.erasure.fit(projected.detach(), {"gender": (faces[:, 0] > 0).long()}, torch.ones(300), "leace")
+    torch.testing.assert_close(before, model.project(faces)[2])
+    fit_erasures(model, faces)
     after = model(faces)["embedding"]
     assert not torch.allclose(before, after, atol=1e-3)
     torch.testing.assert_close(after.norm(dim=1), torch.ones(300))
-    model.erasure.train()
+    model.erasures.train()
     torch.testing.assert_close(model(faces)["embedding"], before)
-    model.erasure.inside = True
+    for erasure in model.erasures:
+        erasure.inside = True
     torch.testing.assert_close(model(faces)["embedding"], after)
 
 
-def test_what_is_erased_is_part_of_a_saved_model(tmp_path):
-    torch.manual_seed(0)
-    model, faces = KinFace(embedding_size=10, width=16, size=8, erasure=True).eval(), torch.randn(50, 10)
-    _, _, projected = model.project(faces)
-    model.erasure.fit(projected.detach(), {"gender": (faces[:, 0] > 0).long()}, torch.ones(50), "leace")
+def test_what_is_erased_is_part_of_a_saved_model(model, tmp_path):
+    faces = torch.randn(50, 10)
+    fit_erasures(model, faces)
     model.save_pretrained(tmp_path)
     torch.testing.assert_close(KinFace.from_pretrained(tmp_path)(faces)["embedding"], model(faces)["embedding"])

@@ -262,18 +262,21 @@ def test_two_processes_are_stopped_go_on_and_make_no_difference(done, root, tmp_
     out = tmp_path / "out"
     inputs = ["--root", root, "--list", root / "list.parquet", "--embeddings", root / "embeddings.npz"]
     command = [sys.executable, tmp_path / "command.py", "sweep", tmp_path / "ablation.yaml", *inputs, "--out", out]
-    first = subprocess.Popen([*command, "--workers", "2"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while not (line := first.stdout.readline()).startswith("[1/4]"):
-        assert line
-    first.send_signal(signal.SIGINT)
-    _, error = first.communicate()
-    assert (first.returncode, error.strip()[:20]) == (130, "kinface: interrupted")
-    assert "Traceback" not in error
+    for number, status, said in ((signal.SIGINT, 130, "kinface: interrupted"), (signal.SIGTERM, 143, "")):
+        stopped = subprocess.Popen(
+            [*command, "--workers", "2"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        while not (line := stopped.stdout.readline()).startswith("[1/"):
+            assert line
+        stopped.send_signal(number)
+        _, error = stopped.communicate()
+        assert (stopped.returncode, error.strip()[:20]) == (status, said)
+        assert "Traceback" not in error
     complete = sum((out / "runs" / name / "result.json").exists() for name in names)
-    assert 1 <= complete < 4
-    second = subprocess.run([*command, "--workers", "2"], capture_output=True, text=True, check=False)
-    assert second.returncode == 0, second.stderr
-    assert f"4 runs, {complete} of them done" in second.stdout
+    assert complete >= 2
+    last = subprocess.run([*command, "--workers", "2"], capture_output=True, text=True, check=False)
+    assert last.returncode == 0, last.stderr
+    assert f"4 runs, {complete} of them done" in last.stdout
     for name in names:
         ours, other = (folder / "runs" / name for folder in (out, done))
         assert read_result(ours).points["auc_matched"] == read_result(other).points["auc_matched"]
