@@ -267,6 +267,7 @@ def _share_out(jobs: list[Job], workers: int, tell: Callable[[Job, str | None], 
     """Carry out jobs in processes of their own. None is handed out before one is free, so that none begins after all
     are told to stop."""
     waiting, under_way = jobs[::-1], {}
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED))  # a scheduler stops the pool too
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _prepare_worker) as pool:
         try:
             while waiting or under_way:
@@ -283,6 +284,8 @@ def _share_out(jobs: list[Job], workers: int, tell: Callable[[Job, str | None], 
             for process in multiprocessing.active_children():
                 process.terminate()
             raise
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _prepare_worker() -> None:
