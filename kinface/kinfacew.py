@@ -180,19 +180,14 @@ def _embed(
     root: Path, faces: Sequence[str], images: Sequence[np.ndarray], model: Path | None, inputs: Path | None
 ) -> np.ndarray:
     """(N, D) embeddings of all faces by a model; what it sees of the images is ``CROP``, black outside of them."""
-    import torch  # takes seconds; by now the lists are seen to be sound
-
-    from kinface.faces import BATCH
-    from kinface.score import embed_faces, load_model
+    from kinface.score import embed_faces, embed_tensor, load_model  # torch takes seconds; the lists are seen sound
     from swinface.faces import crop_face, stack_faces
     from swinface.pretrained import SHIPPED
 
     network = load_model(model or SHIPPED)
     if inputs is not None or network.trunk is None:
         return embed_faces(network, root, faces, None if inputs is None else Embeddings(inputs))
-    cropped, device = stack_faces(lambda pixels: crop_face(pixels, CROP), images), network.threshold.device
-    with torch.inference_mode():
-        return np.concatenate([network(part.to(device))["embedding"].cpu().numpy() for part in cropped.split(BATCH)])
+    return embed_tensor(network, stack_faces(lambda pixels: crop_face(pixels, CROP), images))
 
 
 def judge(

@@ -116,7 +116,10 @@ def plot_scores(audit: Audit, grouping: str) -> Figure:
 
 
 def plot_differences(changes: pd.DataFrame, grouping: str) -> Figure:
-    """Differences between two models (``fairness.compare``), overall and per group, with 95% intervals."""
+    """Differences between two models (``fairness.compare``), or two lists, overall and per group, with 95% intervals.
+
+    Open points rest on too few families for an interval.
+    """
     rows = changes[changes["grouping"].isin(["overall", grouping]) & changes["group"].notna()]
     names = list(rows["group"].unique())
     figure = Figure(figsize=(10, 1.1 + 0.34 * len(names)), layout="constrained")
@@ -126,7 +129,7 @@ def plot_differences(changes: pd.DataFrame, grouping: str) -> Figure:
             columns={"difference": metric, "low": f"{metric}_low", "high": f"{metric}_high"}
         )
         axes.axvline(0, color=GREY, linewidth=1, linestyle="--", zorder=0)
-        _draw_intervals(axes, table, metric, np.arange(len(names)), np.ones(len(names), dtype=bool))
+        _draw_intervals(axes, table, metric, np.arange(len(names)), table[f"{metric}_low"].notna().to_numpy())
         axes.set_xlabel(f"difference in\n{title}")
         axes.xaxis.set_major_locator(MaxNLocator(4))
         _tidy(axes, grid="x")
@@ -152,9 +155,10 @@ def plot_leakage(table: pd.DataFrame) -> Figure:
     panels = figure.subplots(1, len(attributes), sharey=True, squeeze=False)[0]
     for axes, attribute in zip(panels, attributes, strict=True):
         rows = table[table["attribute"] == attribute]
-        for place, probe in enumerate(rows["probe"].unique()):
+        probes = rows["probe"].unique()
+        for place, probe in enumerate(probes):
             of_probe = rows[rows["probe"] == probe]
-            places, colour = np.arange(len(of_probe)) + 0.36 * place - 0.18, COLOURS[place]
+            places, colour = np.arange(len(of_probe)) + 0.36 * (place - (len(probes) - 1) / 2), COLOURS[place]
             reach = (of_probe["permuted_high"] - of_probe["permuted"]).to_numpy()
             band = {"color": "#dddddd", "zorder": 0, "label": None if place else "labels permuted"}
             axes.barh(places, 2 * reach, 0.3, of_probe["permuted"] - reach, **band)
@@ -229,11 +233,45 @@ def plot_frontier(table: pd.DataFrame, attribute: str, about: dict, targets: Map
         axes.set_xlabel(f"{attribute} read by a fresh {probe} probe (balanced accuracy)")
     seeds = " to ".join(str(count) for count in sorted({table["seeds"].min(), table["seeds"].max()}))
     probed = "{faces:,} faces of {families:,} families; {classes}".format(**about[attribute])
-    note = f"Points: means over {seeds} seeds. Bars: 95% intervals over families. Probes: {probed}."
+    note = f"Points: means over seeds ({seeds}). Bars: 95% intervals over families. Probes: {probed}."
     figure.suptitle(note, fontsize=9)
     figure.draw_without_rendering()  # puts the axes in their place, by which names are placed
     for axes, x, y in drawn:
         _name_methods(axes, table, x, y)
+    return figure
+
+
+def plot_changes(table: pd.DataFrame, reference: str, about: dict) -> Figure:
+    """What each method of a sweep keeps of kinship and leaves of race and gender, less what a reference does.
+
+    Differences are paired, with 95% intervals; filled points are those whose interval excludes 0.
+
+    Parameters
+    ----------
+    table, reference, about
+        See ``kinface.frontier.tabulate``, one of its references, and ``write_frontier``.
+    """
+    rows = table[table["method"] != reference]
+    titles = {f"auc_{name}": f"AUC, {name} list\n{about[name]['pairs']:,} pairs" for name in ("matched", "standard")}
+    for attribute, (probe, name) in product(("race", "gender"), (("linear", "linear"), ("mlp", "MLP"))):
+        titles[f"{attribute}_{probe}"] = f"{attribute}, {name} probe\n{about[attribute]['faces']:,} faces"
+    figure = Figure(figsize=(11, 1.5 + 0.3 * len(rows)), layout="constrained")
+    panels = figure.subplots(1, len(titles), sharey=True)
+    for place, (axes, (name, title)) in enumerate(zip(panels, titles.items(), strict=True)):
+        column = f"{name}_minus_{reference}"
+        if place not in (0, 2):  # AUCs have one scale, and probes another
+            axes.sharex(panels[2 if place > 2 else 0])
+        shown = (rows[f"{column}_low"] > 0) | (rows[f"{column}_high"] < 0)
+        axes.axvline(0, color=GREY, linewidth=1, linestyle="--", zorder=0)
+        _draw_intervals(axes, rows, column, np.arange(len(rows)), shown.to_numpy())
+        axes.set_xlabel(title, fontsize=9)
+        axes.xaxis.set_major_locator(MaxNLocator(3))
+        _tidy(axes, grid="x")
+    names = [row.method if np.isnan(row.strength) else f"{row.method}, λ {row.strength:g}" for row in rows.itertuples()]
+    panels[0].set_yticks(np.arange(len(rows)), names, fontsize=8)
+    panels[0].set_ylim(len(rows) - 0.4, -0.6)
+    families = about["matched"]["families"]
+    figure.suptitle(f"Less {reference}, 95% intervals over {families} families; probes: balanced accuracy", fontsize=9)
     return figure
 
 

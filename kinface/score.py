@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from kinface.faces import BATCH, read_faces
@@ -21,6 +22,13 @@ from swinface.pretrained import SHIPPED
 def embed_faces(model: KinFace, root: Path, faces: Sequence[str], inputs: Embeddings | None = None) -> np.ndarray:
     """Embed faces in batches: (N, D), float32, of unit length. Parameters and errors as of :func:`describe_faces`."""
     return describe_faces(model, root, faces, inputs)["embedding"]
+
+
+def embed_tensor(model: KinFace, read: Tensor) -> np.ndarray:
+    """Embed what the model reads of N faces: (N, D), float32, of unit length."""
+    device = next(model.parameters()).device
+    with torch.inference_mode():
+        return np.concatenate([model(part.to(device))["embedding"].cpu().numpy() for part in read.split(BATCH)])
 
 
 def describe_faces(

@@ -25,7 +25,7 @@ from threadpoolctl import threadpool_limits
 
 from kinface.ablation import Ablation, Run, read_ablation
 from kinface.data import KinshipData
-from kinface.faces import BATCH, cache_levels, read_faces
+from kinface.faces import cache_levels, read_faces
 from kinface.fairness import choose_threshold
 from kinface.families import Families
 from kinface.fit import KinshipCLI, fit
@@ -35,7 +35,7 @@ from kinface.matching import match_pairs
 from kinface.model import KinFace
 from kinface.pairs import read_pairs, score_pairs, write_pairs
 from kinface.plots import plot_frontier
-from kinface.score import embed_faces, load_model
+from kinface.score import embed_faces, embed_tensor, load_model
 from kinface.train import KinshipTraining
 from swinface.embeddings import Embeddings
 from swinface.files import InputError, replacing
@@ -162,10 +162,7 @@ class Job:
         if data.get("cache") is None:
             inputs = data.get("embeddings")
             return embed_faces(model, root, faces, None if inputs is None else Embeddings(Path(inputs)))
-        levels = cache_levels(model.trunk, read_faces(root, faces), Path(data["cache"]))
-        device = model.threshold.device
-        with torch.inference_mode():
-            return np.concatenate([model(part.to(device))["embedding"].cpu().numpy() for part in levels.split(BATCH)])
+        return embed_tensor(model, cache_levels(model.trunk, read_faces(root, faces), Path(data["cache"])))
 
 
 class _Read(Exception):
