@@ -128,6 +128,10 @@ def read_people(path: Path) -> pd.DataFrame:
         families = read_families(path)
         about = families.people.drop(columns=["family", "mid", "split", "faces"])
         return families.faces[["face", "person", "family", "split"]].merge(about, on="person", how="left")
+    if not path.exists():
+        raise InputError(
+            f"{path}: no such file or folder; --people is a folder of `kinface prepare` or a .parquet or .csv table."
+        )
     table = read_table(path, "table of people")
     for column in ("face", "person", "family"):
         if column not in table:

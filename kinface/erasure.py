@@ -26,7 +26,7 @@ from swinface.files import InputError
 SMALLEST_SPREAD = 1e-10  # of the largest variance; directions with less are rounding, and left alone
 PLAIN_GAIN = 0.05  # balanced accuracy above chance from which INLP still finds something
 PRIOR = 0.01  # variance of a weight of the transport's gate before it has seen data, as of the linear probe's
-SHRINKAGE = 0.1  # of a class's covariance towards the mean of all classes' (Ledoit & Wolf, 2004)
+SHRINKAGE = 0.1  # of a class's covariance towards the mean of all classes' (Friedman, JASA 84, 1989)
 ROUNDS = 10  # of the barycentre's fixed point, which is reached to 1e-6 in fewer
 
 
@@ -90,6 +90,12 @@ class Erasure(nn.Module):
         """(B, D) to (B, D)."""
         if self.training and not self.inside:
             return embedding
+        if torch.is_autocast_enabled(embedding.device.type):  # in half precision a map lets through what it shall erase
+            with torch.autocast(embedding.device.type, enabled=False):
+                return self._move(embedding.float())
+        return self._move(embedding)
+
+    def _move(self, embedding: Tensor) -> Tensor:
         pieces = len(self.maps)
         chosen = F.one_hot((embedding @ self.gate.T + self.gate_bias).argmax(dim=1), pieces).to(embedding)
         moved = torch.stack([embedding @ self.maps[k].T + self.shifts[k] for k in range(pieces)], dim=1)
@@ -105,15 +111,24 @@ class Erasure(nn.Module):
         labels
             Attribute to (N,) class indices, below 0 where unknown; all of them are erased at once.
         weight
-            (N,) how much a face counts.
+            (N,) how much a face counts; one of no weight, such as of a person without relatives, is as if unknown.
         method
             Of ``Erase``.
+
+        Raises
+        ------
+        InputError
+            An attribute has fewer than two classes.
         """
-        embedding, weight = embedding.double().cpu(), weight.double() / weight.sum()
+        embedding, weight = embedding.cpu().double(), weight.double() / weight.sum()
+        labels = {name: torch.where(weight > 0, given, -1) for name, given in labels.items()}
+        for name, given in labels.items():
+            if len(_known(given)) < 2:
+                raise InputError(f"model.erase: {name}: fewer than two of its classes are among the training people.")
         if method == "transport":
             (given,) = labels.values()
             self.gate[:], self.gate_bias[:] = fit_gate(embedding, given, weight, len(self.maps))
-            taken = (embedding @ self.gate.double().cpu().T + self.gate_bias.double().cpu()).argmax(dim=1)
+            taken = (embedding @ self.gate.cpu().double().T + self.gate_bias.cpu().double()).argmax(dim=1)
             self.maps[:], self.shifts[:] = transport(embedding, taken, weight, len(self.maps))
         else:
             mean = weight @ embedding
@@ -213,9 +228,9 @@ def fit_gate(embedding: Tensor, labels: Tensor, weight: Tensor, classes: int) ->
 
 
 def transport(embedding: Tensor, groups: Tensor, weight: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-    """The maps that give all groups the same mean and covariance and move each face least.
+    """The maps that give all groups the same mean and, but for ``SHRINKAGE``, covariance, and move each face least.
 
-    To a group of mean m_k and covariance C_k belongs the optimal transport between normal distributions,
+    To a group of mean m_k and shrunk covariance C_k belongs the optimal transport between normal distributions,
 
         x -> m + T_k (x - m_k),   T_k = C_k^(-1/2) (C_k^(1/2) S C_k^(1/2))^(1/2) C_k^(-1/2)
 

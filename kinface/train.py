@@ -138,6 +138,9 @@ class KinshipTraining(lightning.LightningModule):
         """Attribute to its classes, of everything that needs labels."""
         if len(self.domains) > 1:
             raise InputError(f"model.domains: one attribute, not {', '.join(self.domains)}.")
+        inside = [step.inside for step in self.erase]
+        if inside != sorted(inside, reverse=True):
+            raise InputError("model.erase: steps inside training come first, for they meet nothing else there.")
         stated = [
             *((f"heads.{name}", name, head.classes) for name, head in self.heads.items()),
             *((f"matched.{name}", name, classes) for name, classes in self.matched.items()),

@@ -163,6 +163,38 @@ def test_a_group_of_nobody_is_left_where_it_is():
     assert not shifts[1].any()
 
 
+@pytest.mark.parametrize("method", ["leace", "inlp", "transport"])
+def test_people_who_do_not_count_are_as_if_unknown(method):
+    """A class of which nobody is drawn in training does not keep the others from being erased."""
+    embedding, labels = spread_apart(600, seed=0)
+    weight = torch.ones(600)
+    weight[:20] = 0
+    nobodies, unknown = labels.clone(), labels.clone()
+    nobodies[:20], unknown[:20] = 2, -1
+    fitted = []
+    for given in (nobodies, unknown):
+        erasure = Erasure(8, 3 if method == "transport" else 1).eval()
+        erasure.fit(embedding, {"gender": given}, weight, method)
+        fitted.append(erasure(embedding.float()))
+    torch.testing.assert_close(*fitted)
+    assert (fitted[0] - embedding).abs().max() > 0.5
+
+
+@pytest.mark.parametrize("method", ["leace", "inlp", "transport"])
+def test_one_class_alone_is_refused(method):
+    with pytest.raises(InputError, match="gender: fewer than two of its classes"):
+        Erasure(4, 2).fit(torch.randn(9, 4), {"gender": torch.zeros(9, dtype=torch.long)}, torch.ones(9), method)
+
+
+def test_it_erases_in_full_precision_where_all_else_is_half():
+    embedding, labels = spread_apart(600, seed=0)
+    erasure = Erasure(8).eval()
+    erasure.fit(embedding, {"gender": labels}, torch.ones(600), "leace")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        erased = erasure(embedding.float())
+    torch.testing.assert_close(erased, erasure(embedding.float()))
+
+
 def test_transport_takes_one_attribute():
     with pytest.raises(InputError, match="transport takes one attribute, not 2"):
         Erase({"race": ["Asian", "Indian"], "gender": ["f", "m"]}, "transport")

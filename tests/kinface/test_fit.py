@@ -80,10 +80,14 @@ def test_the_threshold_is_that_of_the_tune_pairs(unbroken):
     assert float(KinFace.from_pretrained(unbroken).threshold) == pytest.approx(choose_threshold(pairs))
 
 
-def test_a_resumed_run_equals_an_unbroken_one(unbroken, synthetic, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("config", ["adversarial", "debiased"])
+def test_a_resumed_run_equals_an_unbroken_one(config, unbroken, synthetic, tmp_path, monkeypatch, capsys):
     from kinface.train import KinshipTraining
 
     run, step = tmp_path / "run", KinshipTraining.training_step
+    if config != "adversarial":
+        unbroken = tmp_path / "unbroken"
+        assert fit(synthetic, unbroken, "--trainer.max_epochs", 3, config=config) == 0
 
     def interrupt(module, batch, number):
         if module.current_epoch == 1 and number == 1:
@@ -91,11 +95,11 @@ def test_a_resumed_run_equals_an_unbroken_one(unbroken, synthetic, tmp_path, mon
         return step(module, batch, number)
 
     monkeypatch.setattr(KinshipTraining, "training_step", interrupt)
-    assert fit(synthetic, run, "--trainer.max_epochs", 3) == 130
+    assert fit(synthetic, run, "--trainer.max_epochs", 3, config=config) == 130
     assert "goes on from the last finished epoch" in capsys.readouterr().err
     assert not (run / "model.safetensors").exists()
     monkeypatch.setattr(KinshipTraining, "training_step", step)
-    assert fit(synthetic, run, "--trainer.max_epochs", 3) == 0
+    assert fit(synthetic, run, "--trainer.max_epochs", 3, config=config) == 0
     pd.testing.assert_frame_equal(pd.read_csv(run / "metrics.csv"), pd.read_csv(unbroken / "metrics.csv"))
     resumed, whole = KinFace.from_pretrained(run).state_dict(), KinFace.from_pretrained(unbroken).state_dict()
     for name, tensor in whole.items():
