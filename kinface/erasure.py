@@ -71,16 +71,13 @@ class Erasure(nn.Module):
         D, numbers per embedding.
     pieces
         K, maps that the gate chooses from.
-
-    Attributes
-    ----------
     inside
         Whether it erases in training too; if not, it is the identity there.
     """
 
-    def __init__(self, size: int, pieces: int = 1) -> None:
+    def __init__(self, size: int, pieces: int = 1, inside: bool = False) -> None:
         super().__init__()
-        self.inside = False
+        self.inside = inside
         self.register_buffer("maps", torch.eye(size).repeat(pieces, 1, 1))
         self.register_buffer("shifts", torch.zeros(pieces, size))
         self.register_buffer("gate", torch.zeros(pieces, size))

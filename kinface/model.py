@@ -80,6 +80,8 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
     erasures
         Pieces of each map that erases something from the embedding, in the order in which they act, see
         ``kinface.erasure``; they are fitted in training.
+    erasures_inside
+        How many of these maps, counted from the first, also act in training mode.
 
     Attributes
     ----------
@@ -97,6 +99,7 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
         types: bool = False,
         domains: int = 1,
         erasures: Sequence[int] = (),
+        erasures_inside: int = 0,
     ) -> None:
         super().__init__()
         if size % domains:
@@ -111,7 +114,9 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
             self.neck = nn.Sequential(nn.Linear(embedding_size, width), nn.BatchNorm1d(width), nn.ReLU())
         self.projection = nn.Linear(width, size)
         self.domains = domains
-        self.erasures = nn.ModuleList(Erasure(size, pieces) for pieces in erasures)
+        self.erasures = nn.ModuleList(
+            Erasure(size, pieces, inside=place < erasures_inside) for place, pieces in enumerate(erasures)
+        )
         self.types = TypeHead(size) if types else None
         self.heads = nn.ModuleDict({name: build_mlp(width, len(classes)) for name, classes in (heads or {}).items()})
         self.register_buffer("threshold", torch.tensor(float("nan")))

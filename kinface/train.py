@@ -122,9 +122,8 @@ class KinshipTraining(lightning.LightningModule):
             types=type_weight > 0,
             domains=max(map(len, self.domains.values()), default=1),
             erasures=[step.pieces for step in self.erase],
+            erasures_inside=sum(step.inside for step in self.erase),
         )
-        for step, erasure in zip(self.erase, self.network.erasures, strict=True):
-            erasure.inside = step.inside
         self.adversaries = nn.ModuleDict(
             {name: self._build_adversary(name, width, size) for name, head in self.heads.items() if head.adversarial}
         )

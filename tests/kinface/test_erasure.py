@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import copy
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -200,10 +203,14 @@ def test_transport_takes_one_attribute():
         Erase({"race": ["Asian", "Indian"], "gender": ["f", "m"]}, "transport")
 
 
+def build_model(erasures_inside: int = 0) -> KinFace:
+    torch.manual_seed(0)
+    return KinFace(embedding_size=10, width=16, size=8, erasures=[1, 2], erasures_inside=erasures_inside).eval()
+
+
 @pytest.fixture
 def model() -> KinFace:
-    torch.manual_seed(0)
-    return KinFace(embedding_size=10, width=16, size=8, erasures=[1, 2]).eval()
+    return build_model()
 
 
 def fit_erasures(model: KinFace, faces: torch.Tensor) -> None:
@@ -214,8 +221,9 @@ def fit_erasures(model: KinFace, faces: torch.Tensor) -> None:
         embedding = model.normalise(erasure(embedding))
 
 
-def test_a_model_erases_after_training_or_inside_it_too(model):
-    faces = torch.randn(300, 10)
+@pytest.mark.parametrize("inside", [0, 1, 2])
+def test_a_model_erases_after_training_and_the_first_steps_inside_it_too(inside):
+    model, faces = build_model(inside), torch.randn(300, 10)
     before = model(faces)["embedding"]
     torch.testing.assert_close(before, model.project(faces)[2])
     fit_erasures(model, faces)
@@ -223,14 +231,29 @@ def test_a_model_erases_after_training_or_inside_it_too(model):
     assert not torch.allclose(before, after, atol=1e-3)
     torch.testing.assert_close(after.norm(dim=1), torch.ones(300))
     model.erasures.train()
-    torch.testing.assert_close(model(faces)["embedding"], before)
-    for erasure in model.erasures:
-        erasure.inside = True
-    torch.testing.assert_close(model(faces)["embedding"], after)
+    expected = before
+    for erasure in copy.deepcopy(model.erasures).eval()[:inside]:
+        expected = model.normalise(erasure(expected))
+    torch.testing.assert_close(model(faces)["embedding"], expected)
 
 
-def test_what_is_erased_is_part_of_a_saved_model(model, tmp_path):
+@pytest.mark.parametrize("inside", [0, 1, 2])
+def test_a_saved_model_erases_as_before_in_both_modes(inside, tmp_path):
+    model, faces = build_model(inside), torch.randn(50, 10)
+    fit_erasures(model, faces)
+    model.save_pretrained(tmp_path)
+    loaded = KinFace.from_pretrained(tmp_path)
+    for mode in (False, True):
+        outputs = [each.train(mode)(faces)["embedding"] for each in (loaded, model)]
+        torch.testing.assert_close(*outputs)
+    assert [erasure.inside for erasure in loaded.erasures] == [place < inside for place in range(2)]
+
+
+def test_a_model_saved_before_erasures_inside_was_an_argument_still_loads(model, tmp_path):
     faces = torch.randn(50, 10)
     fit_erasures(model, faces)
     model.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["erasures_inside"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
     torch.testing.assert_close(KinFace.from_pretrained(tmp_path)(faces)["embedding"], model(faces)["embedding"])
