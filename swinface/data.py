@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
-from swinface.augment import Augmentation, augment
+from swinface.augment import Augmentation, make_input
 from swinface.embeddings import Embeddings
 from swinface.faces import Source, stack_faces
 from swinface.files import InputError, replacing
@@ -140,9 +140,9 @@ class Batches(Dataset):
         Returns
         -------
         dict
-            ``images`` (B, 3, 112, 112) uint8, the streams one after the other; ``identity`` (B,) int64, -1 where
-            unknown; ``teacher`` (B, D); ``labels``, task to (B,) float, NaN where unknown or where the row's stream
-            does not teach the task; ``step``.
+            ``images`` (B, 3, 112, 112) float32, normalised, the streams one after the other; ``identity`` (B,) int64,
+            -1 where unknown; ``teacher`` (B, D); ``labels``, task to (B,) float, NaN where unknown or where the row's
+            stream does not teach the task; ``step``.
         """
         generator = np.random.SeedSequence([self.seed, step, self.rank])
         images, rows = [], []
@@ -153,7 +153,7 @@ class Batches(Dataset):
             np.random.seed(int(seeds[2]))  # noqa: NPY002
             for name, stream in self.streams.items():
                 drawn = self._draw(name, step)
-                images.append(augment(self._read(drawn), stream.augment))
+                images.append(make_input(self._read(drawn), stream.augment))
                 rows += drawn
         return {
             "images": torch.cat(images),

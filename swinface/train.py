@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from swinface.files import InputError
 from swinface.losses import distillation_loss, task_loss
 from swinface.margin import MarginSoftmax, gather_shares, ignored_by_ddp, take_shares
-from swinface.model import SwinFace, normalise
+from swinface.model import SwinFace
 from swinface.optimiser import SampledAdamW
 from swinface.tasks import TASKS
 
@@ -187,7 +187,7 @@ class FaceTraining(lightning.LightningModule):
         """
         entropy = np.random.SeedSequence([self.trainer.datamodule.seed, batch["step"], self.global_rank])
         torch.manual_seed(int(entropy.generate_state(1, np.uint64)[0]))
-        outputs = {name: value.float() for name, value in self.network(normalise(batch["images"])).items()}
+        outputs = {name: value.float() for name, value in self.network(batch["images"]).items()}
         losses = {}
         with torch.autocast(self.device.type, enabled=False):
             if self.margin is not None:
