@@ -146,9 +146,11 @@ class Batches(Dataset):
         """
         generator = np.random.SeedSequence([self.seed, step, self.rank])
         images, rows = [], []
-        with isolate_rng():  # RandAugment draws from Python's and numpy's generators
+        # RandAugment draws from Python's and numpy's generators too. The GPU's is left alone: a worker that was forked
+        # from a process that uses CUDA must not touch it.
+        with isolate_rng(include_cuda=False):
             seeds = generator.generate_state(3)
-            torch.manual_seed(int(seeds[0]))
+            torch.default_generator.manual_seed(int(seeds[0]))
             random.seed(int(seeds[1]))
             np.random.seed(int(seeds[2]))  # noqa: NPY002
             for name, stream in self.streams.items():

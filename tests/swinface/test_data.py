@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from swinface.data import Batches, Stream, count_faces
 from swinface.files import InputError
@@ -141,3 +142,20 @@ def test_teachers_of_two_sizes_are_refused(face_sets, tmp_path):
     named["age_gender"].sources[0].teacher = tmp_path / "wide.npz"
     with pytest.raises(InputError, match=r"\[6, 9\] numbers per face"):
         Batches(named, [], 0)
+
+
+def test_a_forked_worker_leaves_the_gpu_alone(face_sets, monkeypatch):
+    """As it is where the parent uses CUDA: there is one, and a forked process that touches it fails."""
+
+    def refuse(*_, **__):
+        raise RuntimeError("Cannot re-initialize CUDA in forked subprocess")
+
+    data = batches(face_sets, augment="randaugment")
+    expected = data[3]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
+    for name in ("_lazy_init", "_lazy_call", "get_rng_state", "get_rng_state_all", "set_rng_state", "device_count"):
+        monkeypatch.setattr(torch.cuda, name, refuse)
+    loader = DataLoader(data, batch_size=None, sampler=[3], num_workers=1, multiprocessing_context="fork")
+    (batch,) = loader
+    assert equal(batch, expected)
