@@ -215,7 +215,11 @@ class FaceTraining(lightning.LightningModule):
         return [parameter for parameter in parameters if parameter.requires_grad]
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW, the trunk at its own rate; warm-up, then a cosine, per step."""
+        """AdamW, the trunk at its own rate; warm-up, then a cosine, per step.
+
+        The authors' loop sets the schedule by the number of the step that has just been taken, counted from 0, so that
+        the first two steps have the first rate and every later one comes a step late; so does this.
+        """
         backbone = {id(parameter) for parameter in self._backbone()}
         learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
         rest = [parameter for parameter in learning if id(parameter) not in backbone]
@@ -228,13 +232,14 @@ class FaceTraining(lightning.LightningModule):
         )
 
         def rate_at(step: int, peak: float) -> float:
-            if step == 0:  # asked for before a run is restored, when the engine does not yet know its steps
+            last = step - 1
+            if last <= 0:  # also asked for before a run is restored, when the engine does not yet know its steps
                 return self.warmup_rate
             steps = self.trainer.estimated_stepping_batches
             rising = max(1, round(self.warmup * steps))
-            if step < rising:
-                return self.warmup_rate + (peak - self.warmup_rate) * step / rising
-            return self.final_rate + (peak - self.final_rate) * 0.5 * (1 + math.cos(math.pi * step / steps))
+            if last < rising:
+                return self.warmup_rate + (peak - self.warmup_rate) * last / rising
+            return self.final_rate + (peak - self.final_rate) * 0.5 * (1 + math.cos(math.pi * last / steps))
 
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, [lambda step, peak=peak: rate_at(step, peak) for peak in peaks]

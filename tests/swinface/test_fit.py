@@ -105,7 +105,7 @@ def test_training_learns_what_it_is_shown(config, tmp_path):
         "--model.warmup",
         0.1,
         "--trainer.max_epochs",
-        6,
+        12,
         "--data.steps",
         10,
         "--model.learning_rate",
@@ -170,8 +170,11 @@ def test_rates_follow_the_papers_schedule(config, tmp_path, monkeypatch):
         expected = []
         for update in range(8):
             expected.append(optimizer.param_groups[0]["lr"])
-            schedule.step_update(update + 1)
+            schedule.step_update(update)
         np.testing.assert_allclose(np.array(seen)[:, group], expected, rtol=1e-6)
+    # Of 8 steps 2 rise, from 0.02 towards 0.1; then 0.01 + 0.09 * (1 + cos(pi * k / 8)) / 2 for k = 2 to 6.
+    by_hand = [0.02, 0.02, 0.06, 0.0868198, 0.0722208, 0.055, 0.0377792, 0.0231802]
+    np.testing.assert_allclose(np.array(seen)[:, 1], scale * np.array(by_hand), rtol=1e-5)
 
 
 def test_only_the_trunk_is_clipped(config, tmp_path, monkeypatch):
