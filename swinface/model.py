@@ -77,6 +77,17 @@ def normalise(images: Tensor) -> Tensor:
     return images.float() / 127.5 - 1
 
 
+def set_first_weights(module: nn.Module) -> None:
+    """Start a linear layer as Swin and the authors' code do: normal weights of deviation 0.02, no bias; for ``apply``.
+
+    So a new channel gate weighs every channel by a half. Convolutions start as torch's do, as the authors' do.
+    """
+    if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions with batch norm around a shortcut (He et al., CVPR 2016), (B, channels, H, W)."""
 
@@ -269,6 +280,7 @@ class MultiLevelChannelAttention(nn.Module):
             for channels, share in zip(read, self.shares, strict=True)
         )
         self.gate = ChannelGate(width) if channel_attention else nn.Identity()
+        self.gate.apply(set_first_weights)
         self.norm = nn.BatchNorm1d(width, eps=BATCH_NORM_EPS)
 
     def forward(self, levels: Tensor) -> Tensor:
@@ -303,6 +315,7 @@ class Subnet(nn.Module):
             nn.ReLU(),
             nn.Dropout(dropout),
         )
+        self.features.apply(set_first_weights)
 
     def forward(self, levels: Tensor) -> Tensor:
         """Map levels (B, sum(in_channels), 7, 7) to features (B, width)."""
@@ -364,6 +377,7 @@ class SwinFace(
             nn.Linear(last, embedding_size, bias=False),
             nn.BatchNorm1d(embedding_size, eps=BATCH_NORM_EPS),
         )
+        self.embedding.apply(set_first_weights)
 
         def subnet() -> Subnet:
             attention = MultiLevelChannelAttention(self.trunk.channels, width, levels, channel_attention)
@@ -371,6 +385,7 @@ class SwinFace(
 
         self.subnets = nn.ModuleDict({name: subnet() for name in SUBNETS})
         self.heads = nn.ModuleDict({name: nn.Linear(width, task.classes) for name, task in TASKS.items()})
+        self.heads.apply(set_first_weights)
         self.trained = {name: task for name, task in TASKS.items() if name not in self.untrained}
         for subnet_name in set(SUBNETS) - {task.subnet for task in self.trained.values()}:
             self.subnets[subnet_name].requires_grad_(False)

@@ -16,6 +16,9 @@ class SampledAdamW(torch.optim.AdamW):
     Neither momentum nor weight decay moves the classes that a step did not draw, and it costs nothing for them.
     Their moments wait; as in Partial FC, steps are counted for the whole parameter. Dense gradients are treated as
     ever. The arguments are AdamW's.
+
+    The authors' code puts each step's sample in the place of the first parameter of the optimiser's last group. There
+    that is the weight of the gender head, which then never learns. This is not copied.
     """
 
     @torch.no_grad()

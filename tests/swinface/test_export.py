@@ -30,8 +30,9 @@ def exported(request, tmp_path_factory) -> tuple[str, Path, Path]:
     kind, size = request.param
     torch.manual_seed(0)
     model = SwinFace(**size, untrained=["age", "goatee"])
-    for head in model.heads.values():
-        torch.nn.init.normal_(head.weight)
+    for layer in [*model.subnets.modules(), *model.heads.values()]:
+        if isinstance(layer, torch.nn.Linear):
+            torch.nn.init.normal_(layer.weight, std=0.3)
     for _ in range(10):  # moves the batch norms' running statistics
         model(torch.randn(8, 3, 112, 112))
     folder = tmp_path_factory.mktemp(kind)

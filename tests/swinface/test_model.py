@@ -171,6 +171,8 @@ def test_attention_equals_a_naive_loop():
     for tensor in (module.norm.running_mean, module.norm.weight.data, module.norm.bias.data):
         tensor.normal_()
     module.norm.running_var.uniform_(0.5, 2)
+    for parameter in module.gate.parameters():
+        parameter.data.normal_(std=0.3)  # a new one weighs all channels by a half
     levels = torch.randn(2, 24, 7, 7)
     assert [convolution.out_channels for convolution in module.convolutions] == [7, 12, 13]
     expected = np.stack([naive_attention(module, face) for face in levels.numpy()])
@@ -192,6 +194,36 @@ def test_attention_may_read_some_levels_and_do_without_the_gate():
 def test_levels_that_are_not_there_are_refused(levels):
     with pytest.raises(InputError, match="name some of 1 to 3"):
         MultiLevelChannelAttention([5, 9, 10], width=32, levels=levels)
+
+
+def test_first_weights_are_the_authors():
+    """Linear layers beside the trunk, and in it: deviation 0.02 and no bias. Convolutions: torch's uniform ones."""
+    torch.manual_seed(0)
+    model = SwinFace()
+    linear = [each for each in model.modules() if isinstance(each, nn.Linear)]
+    assert len(linear) == 51 + 2 + 11 * 4 + 42  # trunk; embedding; gates and features of 11 subnets; heads
+    for layer in linear:
+        weight = layer.weight.detach()
+        spread = 0.02 / (2 * weight.numel()) ** 0.5  # of a deviation's estimate
+        assert abs(weight.std() - 0.02) < 5 * spread + 1e-4  # in the trunk, timm draws a rare outlier
+        assert abs(weight.mean()) < 5 * 0.02 / weight.numel() ** 0.5
+        assert layer.bias is None or not layer.bias.any()
+    for subnet in model.subnets.values():
+        for convolution in subnet.attention.convolutions:
+            reach = 1 / (9 * convolution.in_channels) ** 0.5
+            weight = convolution.weight.detach()
+            assert weight.abs().max() == pytest.approx(reach, rel=1e-3)
+            assert weight.std() == pytest.approx(reach / 3**0.5, rel=0.02)
+
+
+def test_a_new_gate_weighs_all_channels_by_a_half():
+    torch.manual_seed(0)
+    module = MultiLevelChannelAttention([192, 384, 768, 768], width=512)
+    levels = torch.randn(4, 2112, 7, 7)
+    parts = zip(module.convolutions, levels.split(module.in_channels, dim=1), strict=True)
+    weights = module.gate.weigh(torch.cat([convolve(part) for convolve, part in parts], dim=1))
+    assert abs(weights.mean() - 0.5) < 0.01
+    assert (weights - 0.5).abs().max() < 0.1
 
 
 def test_untrained_tasks_are_left_out_and_frozen(tmp_path):
@@ -231,7 +263,7 @@ def test_training_lowers_a_loss():
     images, target = faces(8), torch.arange(8) % 2
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
     losses = []
-    for _ in range(12):
+    for _ in range(24):
         loss = nn.functional.cross_entropy(model(images)["smiling"], target)
         optimiser.zero_grad()
         loss.backward()

@@ -27,8 +27,9 @@ def folder(tmp_path_factory) -> Path:
     """A model whose answers differ from face to face."""
     torch.manual_seed(0)
     model = SwinFace(**SMALL)
-    for head in model.heads.values():
-        torch.nn.init.normal_(head.weight)
+    for layer in [*model.subnets.modules(), *model.heads.values()]:
+        if isinstance(layer, torch.nn.Linear):
+            torch.nn.init.normal_(layer.weight, std=0.3)
     torch.nn.init.constant_(model.heads["age"].bias, 30)
     for _ in range(20):  # moves the batch norms' running statistics to what noise gives
         model(torch.randn(4, 3, 112, 112))
