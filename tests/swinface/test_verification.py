@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import pickle
 from io import BytesIO
 from pathlib import Path
@@ -13,13 +12,13 @@ import torch
 from PIL import Image
 from sklearn.metrics import accuracy_score, roc_auc_score
 from sklearn.model_selection import KFold
+from sklearn.preprocessing import normalize
 
 from swinface.files import InputError
 from swinface.verification import (
     BATCH,
     CHUNK,
     auc_of_same_person,
-    best_threshold,
     embed_with_mirror,
     read_bin,
     read_pairs_folder,
@@ -168,16 +167,15 @@ def test_scores_in_chunks_equal_scores_one_by_one():
 
 
 def test_accuracy_by_hand():
-    # Folds of four. On folds 2 and 3 the best threshold lies between .6 and .4, and so on for the others.
-    scores = np.array([0.9, 0.8, 0.1, 0.2, 0.7, 0.3, 0.4, 0.2, 0.6, 0.7, 0.4, 0.65])
+    # Squared distances are .198 .398 1.798 1.598, .598 1.398 1.198 1.598 and .798 .598 1.198 .698.
+    scores = np.array([0.9, 0.8, 0.1, 0.2, 0.7, 0.3, 0.4, 0.2, 0.6, 0.7, 0.4, 0.65]) + 0.001
     same = np.tile([True, True, False, False], 3)
-    # Held out 1: train same .7 .3 .6 .7, different .4 .2 .4 .65. Accepting three at .65 < t <= .7: two right, six of
-    # eight; down to .6: 3 same, 1 different, 6 of 8 again; t in (.4, .6): 3 + 3 = 6; strictest: (.7 + .65) / 2.
-    # Accuracy on fold 1: all four right.
-    # Held out 2: same .9 .8 .6 .7, different .1 .2 .4 .65: t in (.65, .7): 3 + 4 = 7; t in (.4, .6): 4 + 3 = 7;
-    # strictest: .675, on which fold 2 has .7 right, .3 wrong, .4 and .2 right.
-    # Held out 3: same .9 .8 .7 .3, different .1 .2 .4 .2: t in (.4, .7) gives 3 + 4 = 7, t in (.2, .3) 4 + 3 = 7;
-    # strictest: .55, on which fold 3 has .6, .7, .4 right and .65 wrong.
+    # Held out 1: same .598 1.398 .798 .598, different 1.198 1.598 1.198 .698. From .60: 2 + 4 right; from .80: 3 + 3.
+    # The first, .60, has all of fold 1 right.
+    # Held out 2: same .198 .398 .798 .598, different 1.798 1.598 1.198 .698. From .60: 3 + 4; from .80: 4 + 3. With .60
+    # fold 2 has 1.398 wrong.
+    # Held out 3: same .198 .398 .598 1.398, different 1.798 1.598 1.198 1.598. From .60: 3 + 4; from 1.40: 4 + 3. With
+    # .60 fold 3 has .798 wrong.
     result = ten_fold_accuracy(scores, same, folds=3)
     assert result.folds.tolist() == [1.0, 0.75, 0.75]
     assert result.mean == pytest.approx(2.5 / 3)
@@ -187,46 +185,32 @@ def test_accuracy_by_hand():
     assert result.high == 1.0
 
 
-def naive_accuracy(scores: np.ndarray, same: np.ndarray, folds: int) -> list[float]:
-    """Every threshold between neighbours is tried, from the strictest, on scikit-learn's folds."""
+def naive_accuracy(embeddings: np.ndarray, same: np.ndarray, folds: int) -> list[float]:
+    """Every squared distance from 0 to 3.99 is tried, in steps of 0.01, on scikit-learn's folds."""
+    distances = np.square(embeddings[0::2] - embeddings[1::2]).sum(axis=1)
     accuracies = []
-    for others, held in KFold(folds).split(scores):
-        values = np.unique(scores[others])[::-1].astype(float)
-        thresholds = [np.inf, *(values[1:] + values[:-1]) / 2, -np.inf]
-        rates = [accuracy_score(same[others], scores[others] >= threshold) for threshold in thresholds]
-        best = thresholds[int(np.argmax(rates))]
-        accuracies.append(accuracy_score(same[held], scores[held] >= best))
+    for others, held in KFold(folds).split(distances):
+        rates = [accuracy_score(same[others], distances[others] < step / 100) for step in range(400)]
+        best = int(np.argmax(rates)) / 100
+        accuracies.append(accuracy_score(same[held], distances[held] < best))
     return accuracies
 
 
-@pytest.mark.parametrize("decimals", [1, 7])
-@pytest.mark.parametrize(("pairs", "folds"), [(60, 10), (67, 10), (20, 2), (11, 11)])
-def test_accuracy_equals_a_search_over_all_thresholds(pairs, folds, decimals):
+@pytest.mark.parametrize(("pairs", "folds"), [(60, 10), (67, 10), (20, 2), (11, 11), (600, 10)])
+def test_accuracy_equals_a_search_over_distances(pairs, folds):
     rng = np.random.default_rng(pairs)
     same = rng.random(pairs) < 0.5
-    scores = np.round(rng.normal(size=pairs) + same, decimals).astype(np.float32)
-    result = ten_fold_accuracy(scores, same, folds)
-    assert result.folds.tolist() == naive_accuracy(scores, same, folds)
+    one = rng.normal(size=(pairs, 8))
+    other = rng.normal(size=(pairs, 8)) + np.where(same, 0.8, 0.0)[:, None] * one
+    embeddings = normalize(np.stack([one, other], axis=1).reshape(-1, 8))
+    cosines = (embeddings[0::2] * embeddings[1::2]).sum(axis=1)
+    assert ten_fold_accuracy(cosines, same, folds).folds.tolist() == naive_accuracy(embeddings, same, folds)
 
 
-def test_accuracy_is_close_to_that_on_a_grid_of_distances():
-    rng = np.random.default_rng(0)
-    same = np.tile(np.repeat([True, False], 300), 10)
-    cosines = np.clip(rng.normal(0.15, 0.15, 6000) + 0.4 * same, -1, 1)
-    distances, grid = 2 - 2 * cosines, np.arange(0, 4, 0.01)
-    accuracies = []
-    for others, held in KFold(10).split(distances):
-        best = np.argmax([((distances[others] < step) == same[others]).mean() for step in grid])
-        accuracies.append(((distances[held] < grid[best]) == same[held]).mean())
-    assert ten_fold_accuracy(cosines, same).mean == pytest.approx(np.mean(accuracies), abs=0.003)
-    assert ten_fold_accuracy(-distances, same).mean == ten_fold_accuracy(cosines, same).mean
-
-
-def test_the_best_threshold_may_accept_all_or_none():
-    assert best_threshold(np.array([0.1, 0.5]), np.array([True, True])) == -math.inf
-    assert best_threshold(np.array([0.1, 0.5]), np.array([False, False])) == math.inf
-    assert best_threshold(np.array([0.5, 0.5]), np.array([True, False])) == math.inf
-    assert best_threshold(np.array([0.1, 0.5]), np.array([False, True])) == 0.3
+def test_thresholds_are_no_finer_than_the_papers():
+    """Between .30 and .31 no threshold tells .302 from .308."""
+    cosines, same = 1 - np.array([0.302, 0.308] * 4) / 2, np.array([True, False] * 4)
+    assert ten_fold_accuracy(cosines, same, folds=4).folds.tolist() == [0.5] * 4
 
 
 @pytest.mark.parametrize("folds", [0, 1, 5])
