@@ -3,15 +3,17 @@ paths from lists stay below their root, and an image is either read in full or r
 
 from __future__ import annotations
 
+import glob
 import os
+import secrets
 import shutil
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+from filelock import FileLock, Timeout
 from PIL import Image, ImageOps
 
 MOST_PIXELS = 200_000_000  # of an image that is read; takes 3 GB meanwhile
@@ -79,15 +81,69 @@ def _move(source: Path, target: Path) -> None:
 
 @contextmanager
 def _partial_folder(path: Path) -> Iterator[Path]:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}. Choose another place.") from error
-    try:
+    """A folder to write into beside ``path``. Its lock is taken before it is made and outlives it, so that a folder
+    whose lock is free was left by a process that was killed."""
+    with ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _clear_partial(path.parent, glob.escape(path.name))
+            folder = path.parent / f".{path.name}.{secrets.token_hex(4)}.partial"
+            stack.enter_context(_holding(Path(f"{folder}.lock")))
+            folder.mkdir(0o700)
+        except OSError as error:
+            raise InputError(f"cannot write {path}: {error.strerror or error}. Choose another place.") from error
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
         yield folder
+
+
+def _clear_partial(parent: Path, name: str = "*") -> None:
+    """Remove what killed processes left of their writing to ``parent / name``, a pattern."""
+    for lock in parent.glob(f".{name}.*.partial.lock"):
+        with suppress(PermissionError), _holding(lock, timeout=0) as held:  # another user's are left alone
+            if held:
+                shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+
+
+@contextmanager
+def _holding(file: Path, timeout: float = -1) -> Iterator[bool]:
+    """Hold a lock, and yield whether it could be had within ``timeout`` seconds.
+
+    The system frees it when the process ends, however it ends; the file is then left, and means nothing.
+    """
+    lock, held = FileLock(file), True
+    try:
+        lock.acquire(timeout=timeout)
+    except Timeout:
+        held = False
+    try:
+        yield held
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if held:
+            file.unlink(missing_ok=True)  # before the lock is freed: whoever waits for it then takes a new file
+            lock.release()
+
+
+@contextmanager
+def working_alone(folder: str | os.PathLike) -> Iterator[None]:
+    """Keep other processes from working in ``folder`` meanwhile, and clear away what killed ones left of their writing.
+
+    Raises
+    ------
+    InputError
+        Another process works there.
+    """
+    place = Path(folder).resolve()
+    with ExitStack() as stack:
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            held = stack.enter_context(_holding(place.parent / f".{place.name}.lock", timeout=0))
+        except OSError as error:
+            raise InputError(f"cannot write {folder}: {error.strerror or error}. Choose another place.") from error
+        if not held:
+            raise InputError(f"{folder}: another process is at work here; wait for it or choose another folder.")
+        _clear_partial(place.parent, glob.escape(place.name))
+        _clear_partial(place)
+        yield
 
 
 def check_ending(path: str | os.PathLike, endings: Sequence[str], what: str) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -9,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from swinface.files import InputError, inside, read_image, replacing, replacing_folder
+from swinface.files import InputError, inside, read_image, replacing, replacing_folder, working_alone
 
 
 def names(folder: Path) -> list[str]:
@@ -67,6 +70,80 @@ def test_places_that_cannot_be_written_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"cannot write .*a\.csv"), replacing(tmp_path / "file" / "a.csv"):
         pass
     assert names(tmp_path) == ["file"]
+
+
+INSIDE = """
+import sys
+from pathlib import Path
+from swinface.files import replacing, replacing_folder, working_alone
+
+with {block} as place:
+    if place is not None:
+        (place / "part.txt" if place.is_dir() else place).write_text("half")
+    print("inside", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def inside_of() -> Iterator[Callable[[str], subprocess.Popen]]:
+    """Start a process that stays within a block until it is killed."""
+    started = []
+
+    def start(block: str) -> subprocess.Popen:
+        command = [sys.executable, "-c", INSIDE.format(block=block)]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        assert process.stdout.readline() == "inside\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_what_a_killed_writer_left_goes_when_the_same_is_written_again(tmp_path, inside_of):
+    out, table = tmp_path / "out", tmp_path / "[a].csv"
+    for block in (f"replacing_folder({str(out)!r})", f"replacing({str(table)!r})"):
+        killed = inside_of(block)
+        killed.kill()
+        killed.wait()
+    assert len(list(tmp_path.glob(".*.partial"))) == 2
+    with replacing(tmp_path / "other.csv") as path:
+        path.write_text("other")
+    assert len(list(tmp_path.glob(".*.partial"))) == 2
+    with replacing_folder(out) as folder:
+        (folder / "b.txt").write_text("whole")
+    with replacing(table) as path:
+        path.write_text("whole")
+    assert names(tmp_path) == ["[a].csv", "other.csv", "out", "out/b.txt"]
+
+
+def test_a_writer_that_is_at_work_is_left_alone(tmp_path, inside_of):
+    out = tmp_path / "out"
+    other = inside_of(f"replacing_folder({str(out)!r})")
+    with replacing_folder(out) as folder:
+        (folder / "ours.txt").write_text("ours")
+    other.communicate()
+    assert other.returncode == 0
+    assert names(tmp_path) == ["out", "out/ours.txt", "out/part.txt"]
+
+
+def test_a_folder_is_one_process_at_a_time_and_free_when_it_is_killed(tmp_path, inside_of):
+    out = tmp_path / "runs" / "out"
+    writer = inside_of(f"replacing({str(out / 'a.csv')!r})")
+    other = inside_of(f"working_alone({str(out)!r})")
+    with pytest.raises(InputError, match=r"runs/out: another process is at work here"), working_alone(out):
+        pass
+    for process in (other, writer):
+        process.kill()
+        process.wait()
+    assert len(names(out)) > 0
+    with working_alone(out):
+        assert names(out) == []
+        (out / "a.csv").write_text("whole")
+    assert names(tmp_path) == ["runs", "runs/out", "runs/out/a.csv"]
 
 
 # Paths
