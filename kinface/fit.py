@@ -6,9 +6,12 @@ the model (``kinface score --model RUN``) and the scored tune pairs that its thr
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import torch
+import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser
 from sklearn.metrics import roc_auc_score
@@ -18,9 +21,13 @@ from kinface.fairness import choose_threshold
 from kinface.pairs import write_pairs
 from kinface.train import NOT_SETTLED, KinshipTraining
 from swinface.files import InputError, replacing_folder
-from swinface.runs import RunCLI, RunFolder, train
+from swinface.runs import RunCLI, RunFolder, configure, train
 
 BEST = "best"
+
+
+class _Read(Exception):
+    """A configuration was read."""
 
 
 class KinshipCLI(RunCLI):
@@ -36,28 +43,50 @@ class KinshipCLI(RunCLI):
         return [ModelCheckpoint(run, BEST, monitor="selection", mode="max", enable_version_counter=False)]
 
 
+class _ReadingCLI(KinshipCLI):
+    def before_instantiate_classes(self) -> None:
+        raise _Read
+
+
 def fit(arguments: list[str]) -> None:
     """Train as the arguments say, from the last finished epoch if the run's folder holds one.
 
     Raises
     ------
     InputError
-        The folder holds another experiment or one that is complete, or an input is bad.
+        Another process trains in the folder, it holds another experiment or one that is complete, or an input is bad.
     """
-    clip = {"gradient_clip_val": 5.0}
-    cli = train(KinshipCLI, KinshipTraining, KinshipData, arguments, "kinface fit", "Train a kinship model.", clip)
-    if cli.trainer.is_global_zero:
-        _finish(Path(cli.config["run"]), cli.model, cli.datamodule)
+    train(_configure(KinshipCLI, arguments), _finish)
 
 
 fit.parses_arguments = True
 
 
-def _finish(run: Path, module: KinshipTraining, data: KinshipData) -> None:
+def check_config(config: dict[str, Any]) -> None:
+    """Check a configuration as ``fit`` would, and make nothing of it.
+
+    Raises
+    ------
+    InputError or ArgumentError
+        ``fit`` would refuse it.
+    """
+    with suppress(_Read):
+        _configure(_ReadingCLI, [f"--config={yaml.safe_dump(config)}", "--run=run"])
+
+
+def _configure(cli_class: type[KinshipCLI], arguments: list[str]) -> KinshipCLI:
+    clipped = {"gradient_clip_val": 5.0}
+    return configure(
+        cli_class, KinshipTraining, KinshipData, arguments, "kinface fit", "Train a kinship model.", clipped
+    )
+
+
+def _finish(run: Path, cli: KinshipCLI) -> None:
     """Write the model of the best epoch with its threshold, and the pairs the threshold comes from."""
+    module, data = cli.model, cli.datamodule
     checkpoint = torch.load(run / f"{BEST}.ckpt", map_location="cpu", weights_only=True)
     if checkpoint["callbacks"][RunFolder.__qualname__]["rows"][-1]["selection"] == NOT_SETTLED:
-        raise InputError(f"--run {run}: ended before half of its training, so no epoch was selected; run it again.")
+        raise InputError(f"{run}: ended before half of its training, so no epoch was selected; run it again.")
     module.load_state_dict(checkpoint["state_dict"])
     network = module.network.eval()
     with torch.inference_mode():

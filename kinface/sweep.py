@@ -24,11 +24,10 @@ import yaml
 from threadpoolctl import threadpool_limits
 
 from kinface.ablation import Ablation, Run, read_ablation
-from kinface.data import KinshipData
 from kinface.faces import cache_levels, read_faces
 from kinface.fairness import choose_threshold
 from kinface.families import Families
-from kinface.fit import KinshipCLI, fit
+from kinface.fit import check_config, fit
 from kinface.fiw import read_any_list, read_families
 from kinface.frontier import ATTRIBUTES, LISTS, TARGETS, measure, read_result, tabulate, write_frontier, write_result
 from kinface.matching import match_pairs
@@ -36,10 +35,8 @@ from kinface.model import KinFace
 from kinface.pairs import read_pairs, score_pairs, write_pairs
 from kinface.plots import plot_frontier
 from kinface.score import embed_faces, embed_tensor, load_model
-from kinface.train import KinshipTraining
 from swinface.embeddings import Embeddings
-from swinface.files import InputError, replacing
-from swinface.runs import train
+from swinface.files import InputError, replacing, working_alone
 
 MATCHED_BY = ("race", "type", "gender")
 EXPERIMENT, LOG = "experiment.yaml", "log.txt"  # of each run, beside what `kinface fit` writes
@@ -106,11 +103,12 @@ def sweep(
     jobs = [Job(run, out) for run in matrix.expand()]
     wanted = [job for job in jobs if not only or job.run.method in only]
     _check_configurations(wanted)
-    _check_folders(jobs)
-    families = read_families(root)
-    _write_lists(read_any_list(list, root, families, swap_grandparents=swap_grandparents), families, out)
-    failed = _carry_out_all(wanted, workers or joblib.cpu_count())
-    _write_frontier(jobs, matrix, out)
+    with working_alone(out):
+        _check_folders(jobs)
+        families = read_families(root)
+        _write_lists(read_any_list(list, root, families, swap_grandparents=swap_grandparents), families, out)
+        failed = _carry_out_all(wanted, workers or joblib.cpu_count())
+        _write_frontier(jobs, matrix, out)
     if failed:
         raise InputError(f"{failed} of {len(wanted)} runs failed; once mended, the same command tries these again.")
 
@@ -165,26 +163,12 @@ class Job:
         return embed_tensor(model, cache_levels(model.trunk, read_faces(root, faces), Path(data["cache"])))
 
 
-class _Read(Exception):
-    """A configuration was read."""
-
-
-class _Reading(KinshipCLI):
-    """Reads and checks a configuration and makes nothing of it."""
-
-    def before_instantiate_classes(self) -> None:
-        raise _Read
-
-
 def _check_configurations(jobs: list[Job]) -> None:
     """Refuse, before anything is run, what ``kinface fit`` would not read."""
     first_of_methods = {job.run.method: job for job in reversed(jobs)}
     for method, job in first_of_methods.items():
-        arguments = [f"--config={yaml.safe_dump(job.run.config)}", f"--run={job.folder}"]
         try:
-            train(_Reading, KinshipTraining, KinshipData, arguments, "kinface fit", "", {})
-        except _Read:
-            continue
+            check_config(job.run.config)
         except (InputError, ArgumentError) as error:
             raise InputError(f"methods.{method}: {error}") from None
 

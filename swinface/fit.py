@@ -10,7 +10,7 @@ from pathlib import Path
 
 from swinface.data import FaceData
 from swinface.files import replacing_folder
-from swinface.runs import RunCLI, train
+from swinface.runs import RunCLI, configure, train
 from swinface.train import FaceTraining
 
 
@@ -20,14 +20,15 @@ def fit(arguments: list[str]) -> None:
     Raises
     ------
     InputError
-        The folder holds another experiment or one that is complete, or an input is bad.
+        Another process trains in the folder, it holds another experiment or one that is complete, or an input is bad.
     """
-    cli = train(RunCLI, FaceTraining, FaceData, arguments, "swinface fit", "Train a SwinFace.", {})
-    if cli.trainer.is_global_zero:
-        run = Path(cli.config["run"])
-        with replacing_folder(run) as partial:
-            cli.model.network.eval().save_pretrained(partial)
-        print(f"{cli.trainer.global_step} steps; model written to {run}")
+    train(configure(RunCLI, FaceTraining, FaceData, arguments, "swinface fit", "Train a SwinFace.", {}), _finish)
 
 
 fit.parses_arguments = True
+
+
+def _finish(run: Path, cli: RunCLI) -> None:
+    with replacing_folder(run) as partial:
+        cli.model.network.eval().save_pretrained(partial)
+    print(f"{cli.trainer.global_step} steps; model written to {run}")

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import lightning
 import pandas as pd
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from swinface.files import InputError, replacing
+from swinface.files import InputError, replacing, working_alone
 
 CONFIG, LAST = "config.yaml", "last"  # what every run keeps: its configuration and where it is
 SETTLED_WARNINGS = [
@@ -62,6 +66,18 @@ class RunFolder(Callback):
         self.rows = state["rows"]
 
 
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes checkpoints beside their place and renames them.
+
+    The engine writes them to the system's folder of temporary files, where a killed process leaves them, and copies
+    them from there where that is another disk, so that a killed process leaves half of one.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        with replacing(path) as partial:
+            torch.save(checkpoint, partial)
+
+
 class RunCLI(LightningCLI):
     """The options of a ``fit`` command: those of the run, the trainer, the model and the data."""
 
@@ -71,9 +87,9 @@ class RunCLI(LightningCLI):
         parser.link_arguments("seed_everything", "data.seed")
 
     def instantiate_trainer(self, **options: Any) -> lightning.Trainer:
-        """Add what writes the run's folder to the callbacks of the configuration."""
+        """A trainer that writes the run's folder, besides the callbacks of the configuration."""
         if self.config["trainer"]["fast_dev_run"]:
-            raise InputError("trainer.fast_dev_run leaves no model; for a quick try add --config configs/smoke.yaml.")
+            raise InputError("trainer.fast_dev_run leaves no model; for a quick try add configs/smoke.yaml.")
         if self.config["trainer"]["max_epochs"] in (None, -1) or self.config["trainer"]["max_steps"] != -1:
             # The engine resumes a run that ends at a step as if it had stopped within an epoch.
             raise InputError("give a run's length as trainer.max_epochs, of data.steps batches each; no max_steps.")
@@ -84,14 +100,16 @@ class RunCLI(LightningCLI):
             *self.checkpoints(run),
             ModelCheckpoint(run, LAST, enable_version_counter=False),
         ]
-        return super().instantiate_trainer(callbacks=callbacks, **options)
+        trainer = super().instantiate_trainer(callbacks=callbacks, **options)
+        trainer.strategy.checkpoint_io = WholeCheckpoints()
+        return trainer
 
     def checkpoints(self, run: Path) -> list[ModelCheckpoint]:
         """What else the run keeps besides its last epoch."""
         return []
 
 
-def train(
+def configure(
     cli_class: type[RunCLI],
     module: type[lightning.LightningModule],
     data: type[lightning.LightningDataModule],
@@ -100,7 +118,7 @@ def train(
     about: str,
     trainer: dict[str, Any],
 ) -> RunCLI:
-    """Train as the arguments say, from the last finished epoch if the run's folder holds one.
+    """Make the trainer, the module and the data of a run as the arguments say.
 
     Parameters
     ----------
@@ -110,13 +128,13 @@ def train(
     Raises
     ------
     InputError
-        The folder holds another experiment or one that is complete, or an input is bad.
+        An input is bad.
     """
     for talkative in ("pytorch.utilities.rank_zero", "fabric.utilities.seed"):
         logging.getLogger(f"lightning.{talkative}").setLevel(logging.WARNING)
     for message in SETTLED_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
-    cli = cli_class(
+    return cli_class(
         module,
         data,
         args=arguments,
@@ -128,21 +146,39 @@ def train(
         load_from_checkpoint_support=False,
         parser_kwargs={"prog": program, "description": about, "exit_on_error": False, "allow_abbrev": False},
     )
-    last = _find_last(Path(cli.config["run"]), cli.parser.dump(cli.config, skip_link_targets=True))
-    try:
-        cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=last, weights_only=True)
-    except SystemExit:  # how the engine ends when interrupted
-        raise KeyboardInterrupt("the same command goes on from the last finished epoch") from None
-    return cli
+
+
+def train(cli: RunCLI, finish: Callable[[Path, RunCLI], None]) -> None:
+    """Train, from the last finished epoch if the run's folder holds one.
+
+    Parameters
+    ----------
+    finish
+        Called with the run's folder when training is done, in the first of its processes, to write the model.
+
+    Raises
+    ------
+    InputError
+        Another process trains in the folder, it holds another experiment or one that is complete, or an input is bad.
+    """
+    run, config = Path(cli.config["run"]), cli.parser.dump(cli.config, skip_link_targets=True)
+    with working_alone(run) if cli.trainer.is_global_zero else nullcontext():
+        last = _find_last(run, config)
+        try:
+            cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=last, weights_only=True)
+        except SystemExit:  # how the engine ends when interrupted
+            raise KeyboardInterrupt("the same command goes on from the last finished epoch") from None
+        if cli.trainer.is_global_zero:
+            finish(run, cli)
 
 
 def _find_last(run: Path, config: str) -> Path | None:
     """The checkpoint to go on from, of a run that was interrupted and is of the same configuration."""
     recorded, last = run / CONFIG, run / f"{LAST}.ckpt"
     if (run / "model.safetensors").exists():
-        raise InputError(f"--run {run}: this run is complete; choose another folder, or delete this one.")
+        raise InputError(f"{run}: this run is complete; choose another folder, or delete this one.")
     if not last.exists():
         return None
     if not recorded.exists() or recorded.read_text() != config:
-        raise InputError(f"--run {run}: holds an unfinished run of another configuration, see {recorded}.")
+        raise InputError(f"{run}: holds an unfinished run of another configuration, see {recorded}.")
     return last

@@ -15,6 +15,7 @@ from kinface.fairness import choose_threshold
 from kinface.model import KinFace
 from kinface.pairs import TYPES, read_pairs
 from swinface.cli import run as run_command
+from swinface.files import working_alone
 from swinface.model import SwinFace
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -111,6 +112,13 @@ def test_a_complete_run_is_not_overwritten(unbroken, synthetic, capsys):
     assert fit(synthetic, unbroken, "--trainer.max_epochs", 3) == 2
     assert "is complete" in capsys.readouterr().err
     assert (unbroken / "model.safetensors").read_bytes() == before
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(synthetic, tmp_path, capsys):
+    with working_alone(tmp_path / "run"):
+        assert fit(synthetic, tmp_path / "run") == 2
+    assert "run: another process is at work here" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_unfinished_run_of_another_configuration_is_left_alone(unbroken, synthetic, tmp_path, capsys):

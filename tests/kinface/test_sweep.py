@@ -28,7 +28,7 @@ from kinface.sweep import Job
 from kinface.train import KinshipTraining
 from swinface.cli import run as run_command
 from swinface.embeddings import Embeddings, write_embeddings
-from swinface.files import InputError
+from swinface.files import InputError, working_alone
 
 SWEEP = {"sweep": ("kinface.sweep:sweep", "")}
 SPLITS = {"train": 12, "tune": 9, "val": 18}  # families
@@ -333,6 +333,13 @@ def test_a_bad_ablation_is_refused_by_name(text, named, tmp_path):
     (tmp_path / "a.yaml").write_text(text)
     with pytest.raises(InputError, match=named):
         read_ablation(tmp_path / "a.yaml", {})
+
+
+def test_a_sweep_is_one_process_at_a_time(root, tmp_path, capsys):
+    with working_alone(tmp_path / "out"):
+        assert sweep(root, tmp_path / "out") == 2
+    assert "out: another process is at work here" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from timm.scheduler import CosineLRScheduler
 
 from swinface.cli import COMMANDS
 from swinface.cli import run as run_command
+from swinface.files import working_alone
 from swinface.model import SwinFace
 from swinface.tasks import TASKS
 from swinface.train import FaceTraining
@@ -30,6 +32,23 @@ TINY = {
     "width": 16,
     "embedding_size": 12,
 }
+
+
+KILLED = """
+import os, signal, sys
+import torch
+from swinface.cli import main
+
+save = torch.save
+
+def save_and_die(checkpoint, file):
+    save(checkpoint, file)
+    if checkpoint["epoch"] == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+torch.save = save_and_die
+main()
+"""
 
 
 def fit(*arguments) -> int:
@@ -98,6 +117,35 @@ def test_a_resumed_run_equals_an_unbroken_one(config, unbroken, tmp_path, monkey
         assert torch.equal(resumed[name], tensor), name
 
 
+def test_a_run_is_trained_by_one_process_at_a_time(config, tmp_path, capsys):
+    run, options = tmp_path / "run", ["--config", config, "--trainer.max_epochs", 1]
+    with working_alone(run):
+        assert fit(*options, "--run", run) == 2
+    assert "run: another process is at work here" in capsys.readouterr().err
+    assert not run.exists()
+    assert fit(*options, "--run", run) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+
+
+def test_a_run_that_is_killed_as_it_writes_a_checkpoint_goes_on(config, unbroken, tmp_path):
+    command = tmp_path / "command.py"
+    command.write_text(KILLED)
+    run, temporary = tmp_path / "runs" / "run", tmp_path / "temporary"
+    temporary.mkdir()
+    killed = subprocess.run(
+        [sys.executable, command, "fit", f"--config={config}", f"--run={run}"],
+        env={**os.environ, "TMPDIR": str(temporary)}, check=False,
+    )  # fmt: skip
+    assert killed.returncode == -signal.SIGKILL
+    assert torch.load(run / "last.ckpt", weights_only=True)["epoch"] == 0
+    assert list(run.glob(".last.ckpt.*.partial"))
+    assert list(temporary.glob("tmp*")) == []
+    assert fit("--config", config, "--run", run) == 0
+    assert sorted(path.name for path in run.iterdir()) == sorted(path.name for path in unbroken.iterdir())
+    assert [path.name for path in run.parent.iterdir()] == ["run"]
+    pd.testing.assert_frame_equal(pd.read_csv(run / "metrics.csv"), pd.read_csv(unbroken / "metrics.csv"))
+
+
 def test_training_learns_what_it_is_shown(config, tmp_path):
     longer = [
         "--model.swinface.dropout",
@@ -149,6 +197,7 @@ def test_the_ablation_of_attention_is_an_option(config, tmp_path):
 
 
 def test_rates_follow_the_papers_schedule(config, tmp_path, monkeypatch):
+    """As timm's schedule gives them where the authors' loop calls it, and by hand."""
     seen, step = [], FaceTraining.training_step
 
     def watch(module, batch, number):
