@@ -5,7 +5,8 @@
     result.groups, result.disparities
     compare(result, audit(the_same_pairs_scored_by_another_model, its_threshold))
 
-Reads pairs tables only (``kinface.pairs``), whoever scored them. Intervals come from resampling families.
+Reads pairs tables only (``kinface.pairs``), whoever scored them. Intervals come from resampling families,
+or pairs where families are not known.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from kinface.groups import (
     GROUPINGS,
     METRICS,
     compared_groups,
-    families_behind,
     label_groups,
     measure_groups,
+    units_behind,
 )
 from kinface.resampling import (
     Resamples,
@@ -66,8 +67,8 @@ class Audit:
         (those where it is defined).
     resampled
         Metric to (resamples, groups), in the order of the rows of ``groups``.
-    families
-        Names of the families that were resampled.
+    units
+        Names of what was resampled: families, and pairs whose families are not known.
     """
 
     pairs: pd.DataFrame
@@ -77,7 +78,7 @@ class Audit:
     groups: pd.DataFrame
     disparities: pd.DataFrame
     resampled: dict[str, np.ndarray]
-    families: np.ndarray
+    units: np.ndarray
 
 
 def choose_threshold(pairs: pd.DataFrame) -> float:
@@ -141,7 +142,7 @@ def audit(
             "resamples",
         ],
     )
-    return Audit(pairs, threshold, seed, labels, groups, disparities, resampled, draws.families)
+    return Audit(pairs, threshold, seed, labels, groups, disparities, resampled, draws.units)
 
 
 def _resample(
@@ -150,7 +151,7 @@ def _resample(
     """Each metric of each group in each resample: (resamples, groups), in the order of ``groups``."""
     score, kin = pairs["score"].to_numpy(), pairs["kin"].to_numpy()
     resampled = {metric: np.full((draws.count, len(groups)), np.nan) for metric in METRICS}
-    believed = {metric: (families_behind(groups, metric) >= FEWEST_FAMILIES).to_numpy() for metric in METRICS}
+    believed = {metric: (units_behind(groups, metric) >= FEWEST_FAMILIES).to_numpy() for metric in METRICS}
     members = [np.flatnonzero(labels[group.grouping] == group.group) for group in groups.itertuples()]
     step = max(1, WEIGHTS_AT_ONCE // len(pairs))
     for start in range(0, draws.count, step):
@@ -179,8 +180,8 @@ def _spread_extremes(resampled: dict[str, np.ndarray], groups: pd.DataFrame, see
         in nothing from itself.
     """
     for number, metric in enumerate(METRICS):
-        values, families = resampled[metric], families_behind(groups, metric)
-        for row, (point, count) in enumerate(zip(groups[metric], families, strict=True)):
+        values, units = resampled[metric], units_behind(groups, metric)
+        for row, (point, count) in enumerate(zip(groups[metric], units, strict=True)):
             known = ~np.isnan(values[:, row])
             if point in (0, 1) and (values[known, row] == point).all():
                 unmet = np.random.default_rng((*seed, number, row)).beta(0.5, count + 0.5, size=len(values))
@@ -335,7 +336,7 @@ def _disparity_of(audit: Audit, name: str, rows: Sequence[int]) -> tuple[float, 
 
 
 def _check_same_resamples(ours: Audit, other: Audit) -> None:
-    drawn = [(len(audit.resampled["auc"]), audit.seed, *audit.families) for audit in (ours, other)]
+    drawn = [(len(audit.resampled["auc"]), audit.seed, *audit.units) for audit in (ours, other)]
     if drawn[0] != drawn[1]:
         raise InputError("the two audits use different resamples; give both the same number, seed and families.")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from kinface.fairness import Audit
-from kinface.groups import FEWEST_FAMILIES, compared_groups, families_behind
+from kinface.groups import FEWEST_FAMILIES, compared_groups, units_behind
 from kinface.resampling import interval_around
 
 GAPS = {"accuracy gap": "accuracy", "TPR gap": "tpr", "FMR gap": "fmr", "AUC gap": "auc"}
@@ -61,7 +61,7 @@ def find_race_reward(audit: Audit) -> dict[str, float] | None:
     A model that knows race gains by it wherever non-kin pairs cross races. None where one kind is lacking or rests on
     too few families for an interval.
     """
-    enough = families_behind(audit.groups, "fmr") >= FEWEST_FAMILIES
+    enough = units_behind(audit.groups, "fmr") >= FEWEST_FAMILIES
     crossing = audit.groups[(audit.groups["grouping"] == "race crossing") & enough]
     rows = crossing.reset_index().set_index("group")["index"]
     if len(rows) < 2:

@@ -23,6 +23,7 @@ from swinface.files import InputError, inside
 PARTITIONS = {"Train": "train", "Validation": "val", "Test": "test"}
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png")
 OFFICIAL_GRANDPARENTS = {"gmgs": "gfgd", "gfgd": "gmgs", "gfgs": "gmgd", "gmgd": "gfgs"}
+FAMILY_FOLDER = re.compile(rf"({'|'.join(PARTITIONS)})/[^/]+/F\d+/")  # what a path of FIW's own layout starts with
 KFC_RACES = {code: race for race, code in RACES.items()}
 
 
@@ -58,6 +59,8 @@ def read_families(
         raise InputError(f"tune is a share of the training families, from 0 to below 1; got {tune}.")
     problems: list[Problem] = []
     folders = _find_families(root)
+    if folders.empty:
+        raise InputError(f"{root}: not FIW's layout; expected folders such as Train/train-faces/F0001/MID1.")
     faces = _list_faces(root, folders, problems)
     members, relations = _read_members(root, folders, faces, problems)
     if annotations is None:
@@ -76,8 +79,19 @@ def read_families(
     )
 
 
+def read_known_families(root: str | Path) -> Families:
+    """Read families as ``read_families`` does; of a folder that is laid out otherwise, empty tables.
+
+    Of the faces of such a folder neither person nor family is known, as of the test faces of RFIW.
+    """
+    root = Path(root)
+    if (root / DATASET).is_file() or not _find_families(root).empty:
+        return read_families(root)
+    return Families(root, **{name: conform(pd.DataFrame(columns=[*columns]), name) for name, columns in TABLES.items()})
+
+
 def _find_families(root: Path) -> pd.DataFrame:
-    """Columns family, split, folder; sorted by family."""
+    """Columns family, split, folder; sorted by family; empty where the folder is laid out otherwise."""
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; give the folder that holds FIW's Train and Validation.")
     found = []
@@ -88,8 +102,6 @@ def _find_families(root: Path) -> pd.DataFrame:
         if len(parents) > 1:
             raise InputError(f"{root / partition}: families in several folders ({', '.join(parents)}); keep one.")
         found += [(folder.name, split, folder) for folder in folders]
-    if not found:
-        raise InputError(f"{root}: not FIW's layout; expected folders such as Train/train-faces/F0001/MID1.")
     table = pd.DataFrame(found, columns=["family", "split", "folder"]).sort_values("family", ignore_index=True)
     twice = table[table["family"].duplicated(keep=False)]
     if len(twice):
@@ -185,7 +197,7 @@ def read_any_list(
     Raises
     ------
     InputError
-        The file cannot be used, or a pairs table names a face that is not among the families.
+        The file cannot be used, or names a face that is not there.
     """
     prepared = read_prepared_list(Path(root), str(name))
     if prepared is not None:
@@ -193,11 +205,10 @@ def read_any_list(
     if Path(name).suffix not in PAIRS_ENDINGS:
         return read_list(name, families, swap_grandparents=swap_grandparents)
     pairs = read_pairs(name)
-    strange = ~pairs[["face_a", "face_b"]].isin(set(families.faces["face"]))
-    if strange.any(axis=None):
-        row = int(strange.any(axis="columns").to_numpy().argmax())
-        face = pairs["face_a" if strange["face_a"][row] else "face_b"][row]
-        raise InputError(f"{name}: row {row + 1}: no face {face} below {families.root}; was it made from other data?")
+    persons = _persons_of_faces(families)
+    for row, faces in enumerate(zip(pairs["face_a"], pairs["face_b"], strict=True), start=1):
+        for face in faces:
+            _check_face(face, f"{name}: row {row}", families.root, persons)
     return pairs
 
 
@@ -206,7 +217,8 @@ def read_list(path: str | Path, families: Families, *, swap_grandparents: bool =
 
     RFIW Track 1 writes ``index path1 path2 type kin``, KFC ``path1 path2 type kin race``; one file has one form.
     KFC's race (``AA``, ``A``, ``C``, ``I``, or ``C&AA`` for the first and second face of a cross-race pair) goes
-    before the annotated one. Paths are relative to the root of ``families``.
+    before the annotated one. Paths are relative to the root of ``families``, but may lie elsewhere below it than in a
+    family's folder, as RFIW's test faces do (``Test/test-faces/face3118.jpg``): person and family are missing then.
 
     Parameters
     ----------
@@ -244,7 +256,7 @@ def _parse_list(path: Path, families: Families) -> list[dict[str, str]]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a readable list ({getattr(error, 'strerror', None) or error}).") from error
-    persons = dict(zip(families.faces["face"], families.faces["person"], strict=True))
+    persons = _persons_of_faces(families)
     rows, form = [], None
     for number, line in enumerate(lines, start=1):
         where = f"{path}:{number}"
@@ -264,20 +276,34 @@ def _parse_list(path: Path, families: Families) -> list[dict[str, str]]:
     return rows
 
 
-def _parse_pair(fields: list[str], where: str, root: Path, persons: dict[str, str]) -> dict[str, str]:
+def _persons_of_faces(families: Families) -> dict[str, str | None]:
+    return dict(zip(families.faces["face"], families.faces["person"], strict=True))
+
+
+def _check_face(face: str, where: str, root: Path, persons: dict[str, str | None]) -> None:
+    """Refuse a face that is not there. One that lies outside of all family folders joins ``persons`` as None."""
+    if face in persons:
+        return
+    path = inside(root, face, where)
+    if FAMILY_FOLDER.match(path.relative_to(root).as_posix()) or not path.is_file():
+        example = f", as in {next(iter(persons))}" if persons else ""
+        raise InputError(f"{where}: no face {face} below {root}. Paths start there{example}.")
+    persons[face] = None
+
+
+def _parse_pair(fields: list[str], where: str, root: Path, persons: dict[str, str | None]) -> dict[str, str]:
     face_a, face_b, kin_type, kin = fields
     for face in (face_a, face_b):
-        inside(root, face, where)
-        if face not in persons:
-            raise InputError(f"{where}: no face {face} below {root}. Paths start there, as in {next(iter(persons))}.")
+        _check_face(face, where, root, persons)
     if kin_type not in TYPES:
         raise InputError(f"{where}: unknown type {kin_type!r}; the types are {' '.join(TYPES)}.")
     if kin not in ("0", "1"):
         raise InputError(f"{where}: kin is 1 or 0, got {kin!r}.")
-    person_a, person_b = persons[face_a], persons[face_b]
+    person_a, person_b = (persons[face] or face for face in (face_a, face_b))
     if person_a == person_b:
         raise InputError(f"{where}: both faces are of {person_a}; a pair is of two persons.")
-    if kin == "1" and person_a.split("/")[0] != person_b.split("/")[0]:
+    known = persons[face_a] and persons[face_b]
+    if kin == "1" and known and person_a.split("/")[0] != person_b.split("/")[0]:
         raise InputError(f"{where}: {person_a} and {person_b} are of two families and cannot be kin.")
     return {"face_a": face_a, "face_b": face_b, "type": kin_type, "kin": kin}
 

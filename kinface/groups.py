@@ -10,7 +10,7 @@ import pandas as pd
 from fairlearn.metrics import MetricFrame, selection_rate
 from sklearn.metrics import accuracy_score, recall_score, roc_auc_score, roc_curve
 
-from kinface.pairs import TYPES, gender_pair, generation_gap, race_crossing, race_group
+from kinface.pairs import TYPES, gender_pair, generation_gap, race_crossing, race_group, resampling_units
 
 GENERATIONS = {0: "same generation", 1: "one apart", 2: "two apart"}
 GROUPINGS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
@@ -23,7 +23,8 @@ GROUPINGS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
     "race and gender": lambda pairs: race_group(pairs) + " " + gender_pair(pairs),
 }
 GROUP_ORDER = (*TYPES, "mm", "mf", "ff", *GENERATIONS.values(), "same-race")  # others by name, cross-race last
-COUNTS = ("pairs", "kin", "non_kin", "families", "kin_families", "non_kin_families")
+COUNTED = ("families", "units")  # known families; units are these and the pairs of which no family is known
+COUNTS = ("pairs", "kin", "non_kin", *(f"{kind}{what}" for what in COUNTED for kind in ("", "kin_", "non_kin_")))
 
 FALSE_ACCEPTS = 10  # a TAR at FAR is given where the group's non-kin pairs allow this many false accepts
 FEWEST_FAMILIES = 5  # an interval from fewer families would be too narrow to be believed
@@ -107,10 +108,10 @@ def _measure(pairs: pd.DataFrame, label: pd.Series, threshold: float) -> pd.Data
         "pairs": label.value_counts(),
         "kin": label[kin].value_counts(),
         "non_kin": label[~kin].value_counts(),
-        "families": _count_families(pairs, label),
-        "kin_families": _count_families(pairs[kin], label[kin]),
-        "non_kin_families": _count_families(pairs[~kin], label[~kin]),
     }
+    for what, sides in zip(COUNTED, ((pairs["family_a"], pairs["family_b"]), resampling_units(pairs)), strict=True):
+        for kind, rows in (("", slice(None)), ("kin_", kin), ("non_kin_", ~kin)):
+            counts[kind + what] = _count_distinct([side[rows] for side in sides], label[rows])
     table = pd.DataFrame(counts, columns=COUNTS).reindex(label.cat.categories).fillna(0).astype(int)
     decisions = _measure_decisions(label, kin, pairs["score"] >= threshold)
     table = table.join([decisions, _measure_scores(label, kin, pairs["score"])])
@@ -144,10 +145,9 @@ def _measure_scores(label: pd.Series, kin: pd.Series, score: pd.Series) -> pd.Da
     ).by_group
 
 
-def _count_families(pairs: pd.DataFrame, label: pd.Series) -> pd.Series:
-    """Distinct families of each group; a pair of two families counts for both."""
-    families = pd.concat([pairs["family_a"], pairs["family_b"]])
-    return families.groupby(pd.concat([label, label]), observed=True).nunique()
+def _count_distinct(sides: list[pd.Series], label: pd.Series) -> pd.Series:
+    """Distinct families or units of each group; a pair of two counts for both."""
+    return pd.concat(sides).groupby(pd.concat([label, label]), observed=True).nunique()
 
 
 def _reason_not_to_compare(group: tuple) -> str | None:
@@ -156,23 +156,23 @@ def _reason_not_to_compare(group: tuple) -> str | None:
     if group.grouping in ("race", "race and gender") and group.group.startswith("cross-race"):
         return "not one race"
     lacking = []
-    for kind, pairs, families in (
-        ("kin", group.kin, group.kin_families),
-        ("non-kin", group.non_kin, group.non_kin_families),
+    for kind, pairs, units in (
+        ("kin", group.kin, group.kin_units),
+        ("non-kin", group.non_kin, group.non_kin_units),
     ):
         if pairs < FEWEST_PAIRS:
             lacking.append(f"{pairs} {kind} pairs")
-        elif families < FEWEST_FAMILIES:
-            lacking.append(f"{kind} pairs of {families} families")
+        elif units < FEWEST_FAMILIES:
+            lacking.append(f"{kind} pairs of {units} families")
     return f"too few: {', '.join(lacking)}" if lacking else None
 
 
-def families_behind(groups: pd.DataFrame, metric: str) -> pd.Series:
-    """How many families a metric rests on in each group."""
+def units_behind(groups: pd.DataFrame, metric: str) -> pd.Series:
+    """How many families, or pairs of unknown families, a metric rests on in each group."""
     kinds = _kinds_behind(metric)
     if metric in ("accuracy", "positive_rate"):  # defined without one of the two kinds
-        return groups["families"]
-    return groups[[f"{kind}_families" for kind in kinds]].min(axis="columns")
+        return groups["units"]
+    return groups[[f"{kind}_units" for kind in kinds]].min(axis="columns")
 
 
 def compared_groups(groups: pd.DataFrame, grouping: str, metrics: tuple[str, ...]) -> np.ndarray:
@@ -183,7 +183,7 @@ def compared_groups(groups: pd.DataFrame, grouping: str, metrics: tuple[str, ...
     """
     enough = (groups["grouping"] == grouping) & ~groups["not_compared"].isin(["all pairs", "not one race"])
     for kind in {kind for metric in metrics for kind in _kinds_behind(metric)}:
-        enough &= (groups[kind] >= FEWEST_PAIRS) & (groups[f"{kind}_families"] >= FEWEST_FAMILIES)
+        enough &= (groups[kind] >= FEWEST_PAIRS) & (groups[f"{kind}_units"] >= FEWEST_FAMILIES)
     return np.flatnonzero(enough)
 
 

@@ -15,13 +15,14 @@ import numpy as np
 import pandas as pd
 
 from kinface.families import Families
-from kinface.fiw import read_any_list, read_families
+from kinface.fiw import read_any_list, read_families, read_known_families
 from kinface.pairs import (
     COLUMNS,
     PAIRS_ENDINGS,
     TYPES,
     check_pairs,
     describe_pairs,
+    families_known,
     race_group,
     sample_pairs,
     write_pairs,
@@ -73,10 +74,11 @@ def pairs(
     if (list is None) == (split is None):
         raise InputError("give one of --list and --split.")
     check_ending(out, PAIRS_ENDINGS, "a pairs table")
-    families = read_families(root)
     if split is None:
+        families = read_known_families(root)
         standard = read_any_list(list, root, families, swap_grandparents=swap_grandparents)
     else:
+        families = read_families(root)
         standard = sample_pairs(families, split, seed=seed)
     matched, counts = match_pairs(standard, families, match.split(","), seed=seed)
     write_pairs(matched, out)
@@ -111,19 +113,25 @@ def match_pairs(
         the n-th kin pair. ``list`` says by what they are matched; ``score`` is missing.
     counts
         One row per ``type`` and ``race`` (``race_group`` of the kin pair): the numbers ``kin``, ``matched``,
-        ``unknown`` (a label to match by is missing) and ``no_partner`` (nobody fits).
+        ``unknown`` (a label to match by, or the family, is missing) and ``no_partner`` (nobody fits).
 
     Raises
     ------
     InputError
-        ``by`` names something else, or no kin pair can be matched.
+        ``by`` names something else, no family is known, or no kin pair can be matched.
     """
     if not by or not set(by) <= set(MATCHES):
         raise InputError(f"pairs are matched by some of {', '.join(MATCHES)}; got {', '.join(by) or 'nothing'}.")
     kin = pairs[pairs["kin"]].reset_index(drop=True)[[*COLUMNS]].assign(score=np.nan)
+    of_family = families_known(kin).to_numpy()
+    if len(kin) and not of_family.any():
+        raise InputError(
+            f"the families of all {len(kin):,} kin pairs are unknown, and a matched non-kin pair is of two families. "
+            "Match a list whose faces lie in FIW's own folders, such as Train/train-faces/F0001/MID1."
+        )
     families = _follow_list(families, kin)
     wanted = _label_second_faces(kin, families)
-    known = wanted[[LABELS[key] for key in by]].notna().all(axis="columns").to_numpy()
+    known = wanted[[LABELS[key] for key in by]].notna().all(axis="columns").to_numpy() & of_family
     faces = _label_faces(kin, families, by)
     partner = _draw_partners(wanted[known], faces, by, np.random.default_rng(seed))
     partner = pd.Series(partner, wanted.index[known], dtype=object).reindex(wanted.index)

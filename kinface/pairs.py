@@ -70,10 +70,10 @@ RACES = {"African": "AA", "Asian": "A", "Caucasian": "C", "Indian": "I"}  # name
 COLUMNS: dict[str, str] = {
     "face_a": "path of the first image below the data root",
     "face_b": "path of the second image",
-    "person_a": "person of the first image, such as F0001/MID1",
-    "person_b": "person of the second image",
-    "family_a": "family of the first person, such as F0001",
-    "family_b": "family of the second person",
+    "person_a": "person of the first image, such as F0001/MID1; may be missing",
+    "person_b": "person of the second image; may be missing",
+    "family_a": "family of the first person, such as F0001; may be missing",
+    "family_b": "family of the second person; may be missing",
     "type": "one of the 11 types; for a non-kin pair the type it imitates; may be missing",
     "kin": "1 when the two persons are kin, else 0",
     "race_a": "race of the first person; may be missing",
@@ -87,7 +87,7 @@ COLUMNS: dict[str, str] = {
     "score": "the model's score, higher for kin; missing until scored",
 }
 PAIRS_ENDINGS = (".parquet", ".csv")
-REQUIRED_VALUES = ("face_a", "face_b", "person_a", "person_b", "family_a", "family_b")
+REQUIRED_VALUES = ("face_a", "face_b")
 TEXT_COLUMNS = tuple(column for column in COLUMNS if column not in ("kin", "score"))
 
 
@@ -127,13 +127,15 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
     kin = pairs["kin"].map({0: False, 1: True, "0": False, "1": True, "False": False, "True": True})
     score = pd.to_numeric(pairs["score"], errors="coerce").astype("float64")
     gender = pairs[["gender_a", "gender_b"]]
+    one_person = (pairs["person_a"] == pairs["person_b"]) | (pairs["face_a"] == pairs["face_b"])
+    two_families = (pairs["family_a"] != pairs["family_b"]) & families_known(pairs)
     rules = {
         **{f"{column} is missing": pairs[column].isna() for column in REQUIRED_VALUES},
         "kin must be 0 or 1": kin.isna(),
         f"type must be one of {' '.join(TYPES)} or missing": ~(pairs["type"].isin(TYPES) | pairs["type"].isna()),
         "gender must be m, f or missing": ~(gender.isin(["m", "f"]) | gender.isna()).all(axis="columns"),
-        "the two faces are of the same person": pairs["person_a"] == pairs["person_b"],
-        "a kin pair must lie in one family": (kin == True) & (pairs["family_a"] != pairs["family_b"]),  # noqa: E712
+        "the two faces are of the same person": one_person,
+        "a kin pair must lie in one family": (kin == True) & two_families,  # noqa: E712
         "score must be a finite number": ~np.isfinite(score) & (scored | pairs["score"].notna()),
     }
     for rule, broken in rules.items():
@@ -196,6 +198,27 @@ def write_pairs(pairs: pd.DataFrame, path: str | Path) -> None:
             pairs.assign(kin=pairs["kin"].astype(int)).to_csv(partial, index=False)
 
 
+def families_known(pairs: pd.DataFrame) -> pd.Series:
+    """Whether the families of both persons are known."""
+    return pairs[["family_a", "family_b"]].notna().all(axis="columns")
+
+
+def resampling_units(pairs: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """What is resampled where a pair is: its two families, which are one where the pair lies in one.
+
+    A pair with one known family belongs to that one alone. A pair without any is a unit of its own, named by its two
+    images, as if it were independent of all other pairs.
+    """
+    first, second = pairs["family_a"], pairs["family_b"]
+    first, second = first.where(first.notna(), second), second.where(second.notna(), first)
+    unknown = first.isna()
+    if unknown.any():
+        images = np.sort(pairs.loc[unknown, ["face_a", "face_b"]].to_numpy(str), axis=1)
+        own = pd.Series([" and ".join(pair) for pair in images], pairs.index[unknown], dtype=object)
+        first, second = (side.astype(object).where(~unknown, own.reindex(pairs.index)) for side in (first, second))
+    return first, second
+
+
 def race_group(pairs: pd.DataFrame) -> pd.Series:
     """The race both persons share, else ``cross-race``; missing where either is unknown."""
     shared = pairs["race_a"].where(pairs["race_a"] == pairs["race_b"], "cross-race")
@@ -232,7 +255,8 @@ def describe_pairs(pairs: pd.DataFrame, families: Families) -> pd.DataFrame:
     ----------
     pairs
         Columns ``face_a``, ``face_b``, ``type``, ``kin`` and ``list``; any other column of the pairs table that is
-        already there (a list that states races) stays where it has a value.
+        already there (a list that states races) stays where it has a value. Faces need not be among the families;
+        nothing is known of the person then.
 
     Notes
     -----
@@ -244,7 +268,7 @@ def describe_pairs(pairs: pd.DataFrame, families: Families) -> pd.DataFrame:
     people = families.people.set_index("person")[["race", "race_source", "gender", "gender_source"]]
     known = {}
     for side in ("a", "b"):
-        person = faces.loc[pairs[f"face_{side}"]].join(people, on="person").reset_index(drop=True).astype(object)
+        person = faces.reindex(pairs[f"face_{side}"]).join(people, on="person").reset_index(drop=True).astype(object)
         role = pairs["type"].map(ROLE_GENDER[side]).reset_index(drop=True)
         from_role = person["gender"].isna() & role.notna()
         person["gender"] = person["gender"].mask(from_role, role)

@@ -40,7 +40,7 @@ def plot_rates(audit: Audit, grouping: str) -> Figure:
         if metric != "auc":
             axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         _tidy(axes, grid="x")
-    names = [f"{g.group}\n{g.pairs:,} pairs, {g.families:,} families" for g in groups.itertuples()]
+    names = [f"{g.group}\n{g.pairs:,} pairs{_count_families(g)}" for g in groups.itertuples()]
     panels[0].set_yticks(places, names, fontsize=8)
     panels[0].set_ylim(len(groups) - 0.4, -0.6)
     return figure
@@ -62,7 +62,7 @@ def plot_roc(audit: Audit, grouping: str) -> Figure:
         fmr, tpr, _ = roc_curve(pairs["kin"], pairs["score"])
         interval = f" [{group.auc_low:.3f}, {group.auc_high:.3f}]" if np.isfinite(group.auc_low) else ""
         label = f"{group.group}: AUC {group.auc:.3f}{interval}, "
-        label += f"{group.kin:,} kin, {group.non_kin:,} non-kin, {group.families:,} families"
+        label += f"{group.kin:,} kin, {group.non_kin:,} non-kin{_count_families(group)}"
         curve = {"color": colour, "linestyle": style, "linewidth": 1.5, "drawstyle": "steps-post"}
         linear.plot(fmr, tpr, **curve, label=label)
         reached = fmr > 0  # below one false accept there is nothing to draw
@@ -190,6 +190,12 @@ def _lengths(group: tuple, metric: str) -> np.ndarray:
     """Lengths of an interval to both sides of its value, as matplotlib wants them: (2, 1)."""
     value, low, high = (getattr(group, metric + end) for end in ("", "_low", "_high"))
     return np.array([[max(value - low, 0)], [max(high - value, 0)]])
+
+
+def _count_families(group: tuple) -> str:
+    """How many families a group is of, as the end of a label; nothing where none is known."""
+    known = "known " if group.units > group.families else ""
+    return f", {group.families:,} {known}families" if group.families else ""
 
 
 def _tidy(axes: Axes, grid: str | None = None) -> None:

@@ -18,7 +18,7 @@ from kinface import fairness, groups
 from kinface.disparity import DISPARITIES
 from kinface.fairness import Audit, choose_threshold
 from kinface.findings import contrast_with_largest, find_gaps, find_race_reward, find_unequal_prevalence
-from kinface.pairs import read_pairs
+from kinface.pairs import families_known, read_pairs
 from kinface.plots import plot_differences, plot_rates, plot_roc, plot_scores
 from swinface.files import InputError, replacing_folder
 
@@ -66,7 +66,7 @@ def report(
     title
         Heading of the page.
     resamples
-        Of families, for the 95% intervals.
+        Of families, for the 95% intervals; of pairs where their families are not known.
     seed
         Of the resamples.
     """
@@ -86,8 +86,10 @@ def report(
         except InputError as error:
             raise InputError(f"{compare} cannot be compared with {scores}: {error}") from None
     figures = {name: _to_png(figure) for name, figure in _draw(audit, changes).items()}
-    about["warnings"] += _warn_of_fitted_splits(audit.pairs, scores)
+    about["warnings"] += _warn_of_fitted_splits(audit.pairs, scores) + _warn_of_unknown_families(audit.pairs, scores)
+    about["warnings"] += [] if second is None else _warn_of_unknown_families(second.pairs, matched)
     record = {"title": title, **about, "matched": lists, "compared_with": other, "resamples": resamples, "seed": seed}
+    record["resampled"] = _name_resampled(audit.pairs if second is None else pd.concat([audit.pairs, second.pairs]))
     record = _to_plain(record | _collect(audit, changes))
     with replacing_folder(out, owned=OWNED) as folder:
         for name, png in figures.items():
@@ -119,6 +121,12 @@ def _audit(
         if shared
         else [],
     }
+    unknown = int((~families_known(validation)).sum())
+    if unknown and families:
+        about["warnings"].append(
+            f"The families of {unknown:,} of the {len(validation):,} pairs in {threshold_from}, which chose the "
+            "threshold, are not known: whether families judged here are among them cannot be checked."
+        )
     accepted = float((pairs["score"] >= audit.threshold).mean())
     if not FEWEST_ACCEPTED <= accepted <= 1 - FEWEST_ACCEPTED:
         about["warnings"].append(
@@ -168,6 +176,24 @@ def _warn_of_fitted_splits(pairs: pd.DataFrame, scores: Path) -> list[str]:
     ]
 
 
+def _warn_of_unknown_families(pairs: pd.DataFrame, scores: Path) -> list[str]:
+    unknown = int((~families_known(pairs)).sum())
+    if not unknown:
+        return []
+    return [
+        f"The families of {unknown:,} of the {len(pairs):,} pairs judged here, in {scores}, are not known. Such pairs "
+        "are resampled one by one, as if they were independent; pairs that share people or families are not, so "
+        "intervals are too narrow. Whether their families also trained the model or chose the threshold cannot be "
+        "checked."
+    ]
+
+
+def _name_resampled(pairs: pd.DataFrame) -> str:
+    """What intervals come from: resamples of families, of pairs, or of families and pairs."""
+    of_family = pairs[["family_a", "family_b"]].notna().any(axis="columns")
+    return "families" if of_family.all() else "families and pairs" if of_family.any() else "pairs"
+
+
 def _read(path: Path) -> pd.DataFrame:
     pairs = read_pairs(path, scored=True)
     for kin, name in ((True, "kin"), (False, "non-kin")):
@@ -181,7 +207,7 @@ def _faces_of_pairs(pairs: pd.DataFrame) -> set[frozenset[str]]:
 
 
 def _families(pairs: pd.DataFrame) -> set[str]:
-    return set(pairs["family_a"]) | set(pairs["family_b"])
+    return set(pairs["family_a"].dropna()) | set(pairs["family_b"].dropna())
 
 
 def _describe(path: Path, pairs: pd.DataFrame) -> dict:
@@ -198,6 +224,7 @@ def _describe(path: Path, pairs: pd.DataFrame) -> dict:
         "kin": int(pairs["kin"].sum()),
         "non_kin": int((~pairs["kin"]).sum()),
         "families": len(_families(pairs)),
+        "pairs_of_unknown_families": int((~families_known(pairs)).sum()),
         "race_source": values("race_source"),
         "gender_source": values("gender_source"),
     }

@@ -1,12 +1,15 @@
 """Uncertainty where pairs share families: the family bootstrap, and the figures of a group under its weights.
 
-Two pairs with a family in common are not independent, so what is drawn again is families, never rows.
+Two pairs with a family in common are not independent, so what is drawn again is families, and rows only where
+families are not known.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+
+from kinface.pairs import resampling_units
 
 
 def draw_families(families: int, count: int, seed: int) -> np.ndarray:
@@ -21,6 +24,9 @@ def draw_families(families: int, count: int, seed: int) -> np.ndarray:
 class Resamples:
     """Draws of families with replacement, and the weight each draw gives to each pair.
 
+    Pairs whose families are not known are drawn one by one beside the families, as if they were independent
+    (``pairs.resampling_units``). They are not, as pairs share people: intervals are too narrow then.
+
     A family drawn m times gives its own pairs the weight m. A pair of two families belongs to both, so it weighs
     m_a * m_b: the pigeonhole bootstrap (Owen, Annals of Applied Statistics 1(2), 2007; for pairs within one set of
     units: Davezies, D'Haultfoeuille & Guyonvarch, Annals of Statistics 49(2), 2021). It covers dependence through
@@ -29,26 +35,26 @@ class Resamples:
     Parameters
     ----------
     pairs
-        Pairs table; only ``family_a`` and ``family_b`` are read.
+        Pairs table; ``family_a`` and ``family_b`` are read, and the faces where these are missing.
     count
         Number of resamples.
     seed
-        Same families, count and seed: same resamples. Two models are compared on the same ones.
+        Same units, count and seed: same resamples. Two models are compared on the same ones.
 
     Attributes
     ----------
-    families
-        Their names, sorted.
+    units
+        Names of the families, and of the pairs that are drawn by themselves, sorted.
     multiplicities
-        How often each family was drawn: (families, count), float32.
+        How often each unit was drawn: (units, count), float32.
     """
 
     def __init__(self, pairs: pd.DataFrame, count: int = 1000, seed: int = 0) -> None:
-        both = np.concatenate([pairs["family_a"].to_numpy(str), pairs["family_b"].to_numpy(str)])
-        self.families, codes = np.unique(both, return_inverse=True)
+        both = np.concatenate([side.to_numpy(str) for side in resampling_units(pairs)])
+        self.units, codes = np.unique(both, return_inverse=True)
         self._first, self._second = codes.reshape(2, -1)
         self.count = count
-        self.multiplicities = draw_families(len(self.families), count, seed)
+        self.multiplicities = draw_families(len(self.units), count, seed)
 
     def weights(self, part: slice = slice(None)) -> np.ndarray:
         """Weights of all pairs in some of the resamples: (pairs, resamples), float32 holding whole numbers."""

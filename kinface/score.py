@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from kinface.faces import BATCH, read_faces
-from kinface.fiw import read_any_list, read_families
+from kinface.fiw import read_any_list, read_families, read_known_families
 from kinface.model import KinFace, predict_types
 from kinface.pairs import PAIRS_ENDINGS, TYPES, score_pairs, write_pairs
 from swinface.embeddings import Embeddings, write_embeddings
@@ -119,7 +119,8 @@ def score(
     Parameters
     ----------
     root
-        A FIW folder, or the folder ``kinface prepare`` made of it.
+        A FIW folder, the folder ``kinface prepare`` made of it, or any other folder that the list's paths start from.
+        Persons and families of faces outside of FIW's family folders are not known, and missing in the table.
     list
         Pairs in RFIW's form (index path1 path2 type kin) or KFC's (path1 path2 type kin race); a pairs table (.parquet
         or .csv), such as ``kinface pairs`` writes; or the name of a list of the prepared folder, such as tune.
@@ -140,7 +141,7 @@ def score(
     if embeddings is not None and inputs is not None:
         raise InputError("--inputs are for a --model; leave them out with --embeddings.")
     check_ending(out, PAIRS_ENDINGS, "a pairs table")
-    families = read_families(root)
+    families = read_known_families(root)
     pairs = read_any_list(list, root, families, swap_grandparents=swap_grandparents)
     faces = sorted({*pairs["face_a"], *pairs["face_b"]})
     network = load_model(model or SHIPPED) if embeddings is None else None

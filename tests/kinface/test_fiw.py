@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from kinface.fiw import read_families, read_list
+from kinface.fiw import read_any_list, read_families, read_known_families, read_list
+from kinface.pairs import write_pairs
 from swinface.files import InputError
 
 
@@ -205,6 +206,77 @@ def test_the_wrong_line_of_a_list_is_named(root: Path, tmp_path: Path, line: str
     (tmp_path / "list.txt").write_text(RFIW + line + "\n")
     with pytest.raises(InputError, match=message):
         read_list(tmp_path / "list.txt", read_families(root))
+
+
+FLAT = """0 Test/test-faces/face3118.jpg Test/test-faces/face322.jpg fd 1
+1 Test/test-faces/face3118.jpg Test/test-faces/face9.jpg bb 0
+"""
+UNKNOWN = ["person_a", "person_b", "family_a", "family_b", "split", "race_a", "race_b"]
+
+
+def write_flat(root: Path, faces: Path, names=("face3118", "face322", "face9")) -> None:
+    folder = root / "Test/test-faces"
+    folder.mkdir(parents=True)
+    for name, source in zip(names, sorted(faces.rglob("*.jpg")), strict=False):
+        (folder / f"{name}.jpg").write_bytes(source.read_bytes())
+
+
+def test_faces_outside_of_family_folders_are_of_unknown_families(root: Path, tmp_path: Path):
+    write_flat(root, root / "Train")
+    (tmp_path / "list.txt").write_text(FLAT + f"2 {face('F0001', 1)} Test/test-faces/face9.jpg fd 0\n")
+    families = read_families(root, tune=0)
+    pairs = read_list(tmp_path / "list.txt", families)
+    assert pairs.loc[:1, UNKNOWN].isna().all(axis=None)
+    assert pairs.loc[2, UNKNOWN].tolist() == ["F0001/MID1", None, "F0001", None, None, None, None]
+    assert pairs["kin"].tolist() == [True, False, False]
+    assert pairs.loc[0, ["gender_a", "gender_b", "gender_source"]].tolist() == ["m", "f", "role in the list"]
+    write_pairs(pairs, tmp_path / "pairs.csv")
+    pd.testing.assert_frame_equal(read_any_list(tmp_path / "pairs.csv", root, families), pairs)
+    known = read_list(tmp_path / "list.txt", read_known_families(root))
+    assert known["family_a"].tolist() == [None, None, "F0001"]
+
+
+def test_a_list_below_a_folder_without_families(root: Path, tmp_path: Path):
+    flat = tmp_path / "flat"
+    write_flat(flat, root / "Train")
+    with pytest.raises(InputError, match="not FIW's layout"):
+        read_families(flat)
+    families = read_known_families(flat)
+    assert all(getattr(families, name).empty for name in ("faces", "people", "relations", "problems", "annotations"))
+    (tmp_path / "rfiw.txt").write_text(FLAT)
+    assert read_list(tmp_path / "rfiw.txt", families)[UNKNOWN].isna().all(axis=None)
+    kfc = "".join(f"{' '.join(line.split()[1:])} C&AA\n" for line in FLAT.splitlines())
+    (tmp_path / "kfc.txt").write_text(kfc)
+    pairs = read_list(tmp_path / "kfc.txt", families)
+    assert pairs[UNKNOWN[:5]].isna().all(axis=None)
+    assert set(pairs["race_b"]) == {"African"}
+    with pytest.raises(InputError, match="no such folder"):
+        read_known_families(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("face322", "face323", r"list.txt:1: no face Test/test-faces/face323.jpg below .*flat. Paths start there."),
+        ("face322", "face3118", "list.txt:1: both faces are of Test/test-faces/face3118.jpg"),
+        ("Test/test-faces/face9", "../secret", "list.txt:2: the path '../secret.jpg' leaves the data root"),
+    ],
+)
+def test_flat_lists_that_are_refused(root: Path, tmp_path: Path, old: str, new: str, message: str):
+    write_flat(tmp_path / "flat", root / "Train")
+    (tmp_path / "secret.jpg").touch()
+    (tmp_path / "list.txt").write_text(FLAT.replace(old, new))
+    with pytest.raises(InputError, match=message):
+        read_list(tmp_path / "list.txt", read_known_families(tmp_path / "flat"))
+
+
+def test_a_file_in_a_family_folder_that_is_no_face_of_it_is_refused(root: Path, tmp_path: Path):
+    for name in ("Train/train-faces/F0001/group.jpg", "Train/train-faces/F0001/MID1/notes.txt"):
+        (root / name).touch()
+        for path in (name, f"./{name}"):
+            (tmp_path / "list.txt").write_text(f"0 {path} {face('F0001', 3)} fd 1")
+            with pytest.raises(InputError, match=r"list.txt:1: no face .*Train"):
+                read_list(tmp_path / "list.txt", read_families(root))
 
 
 def test_more_lists_that_are_refused(root: Path, tmp_path: Path):

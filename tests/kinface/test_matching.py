@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -235,6 +236,32 @@ def test_the_command_refuses_what_it_cannot_use(synthetic, tmp_path):
     with pytest.raises(InputError, match=r"strange.csv: row 3: no face elsewhere.jpg below"):
         pairs(root=synthetic, out=out, list=tmp_path / "strange.csv")
     assert not out.exists()
+
+
+def test_a_list_of_unknown_families_cannot_be_matched(synthetic, tmp_path):
+    families = read_families(synthetic)
+    (tmp_path / "flat").mkdir()
+    for number, path in enumerate(families.faces["face"][:3]):
+        shutil.copyfile(families.root / path, tmp_path / f"flat/face{number}.jpg")
+    (tmp_path / "list.txt").write_text("0 face0.jpg face1.jpg fd 1\n1 face0.jpg face2.jpg fd 0\n")
+    with pytest.raises(
+        InputError, match="families of all 1 kin pairs are unknown, and a matched non-kin pair is of two"
+    ):
+        pairs(root=tmp_path / "flat", list=tmp_path / "list.txt", out=tmp_path / "out.parquet")
+    assert not (tmp_path / "out.parquet").exists()
+
+
+def test_of_a_mixed_list_what_is_of_known_families_is_matched(synthetic):
+    families = read_families(synthetic)
+    standard = sample_pairs(families, "val")
+    kin = int(standard["kin"].sum())
+    strange = standard[standard["kin"]].head(5)
+    strange = strange.assign(face_a="x" + strange["face_a"], face_b="x" + strange["face_b"], split=None)
+    strange = strange.assign(**dict.fromkeys(["person_a", "person_b", "family_a", "family_b"]))
+    expected, _ = match_pairs(standard, families, ["type"])
+    matched, counts = match_pairs(pd.concat([standard, strange]), families, ["type"])
+    assert (counts["kin"].sum(), counts["unknown"].sum()) == (kin + 5, 5)
+    pd.testing.assert_frame_equal(matched, expected)
 
 
 def test_matching_imports_no_torch():

@@ -13,11 +13,13 @@ from kinface.pairs import (
     COLUMNS,
     TYPES,
     check_pairs,
+    families_known,
     gender_pair,
     generation_gap,
     race_crossing,
     race_group,
     read_pairs,
+    resampling_units,
     sample_pairs,
     write_pairs,
 )
@@ -87,7 +89,7 @@ def test_columns_of_others_stay_and_score_may_be_missing_until_scored():
         ({"kin": [1, 1]}, "row 2: a kin pair must lie in one family"),
         ({"person_b": ["F1/MID2", "F1/MID1"]}, "row 2: the two faces are of the same person"),
         ({"face_b": [None, "b.jpg"]}, "row 1: face_b is missing"),
-        ({"family_b": ["F1", None]}, "row 2: family_b is missing"),
+        ({"face_b": ["F1/b.jpg", "F1/a.jpg"], "person_b": None}, "row 2: the two faces are of the same person"),
         ({"gender_a": ["m", "male"]}, "row 2: gender must be m, f or missing"),
         ({"score": [0.5, "high"]}, "row 2: score must be a finite number"),
         ({"score": [0.5, None]}, "row 2: score must be a finite number"),
@@ -97,6 +99,24 @@ def test_columns_of_others_stay_and_score_may_be_missing_until_scored():
 def test_the_first_wrong_row_is_named(columns: dict, message: str):
     with pytest.raises(InputError, match=message):
         check_pairs(make_pairs(**columns), "here", scored=True)
+
+
+def test_persons_and_families_may_be_missing():
+    unknown = dict.fromkeys(["person_a", "person_b", "family_b"])
+    pairs = check_pairs(make_pairs(**unknown), "here")
+    assert pairs["family_a"].tolist() == ["F1", "F1"]
+    assert pairs["family_b"].tolist() == [None, None]
+    assert not families_known(pairs).any()
+
+
+def test_a_pair_without_a_known_family_is_a_unit_of_its_own():
+    pairs = make_pairs(family_a=["F1", None], family_b=[None, None])
+    first, second = resampling_units(pairs)
+    assert first.tolist() == second.tolist() == ["F1", "F1/a.jpg and F2/b.jpg"]
+    swapped = pairs.assign(face_a=pairs["face_b"], face_b=pairs["face_a"])
+    assert resampling_units(swapped)[0].tolist() == first.tolist()
+    first, second = resampling_units(make_pairs())
+    assert (first.tolist(), second.tolist()) == (["F1", "F1"], ["F1", "F2"])
 
 
 def test_an_unscored_table_may_lack_scores_but_not_hold_text():

@@ -59,6 +59,7 @@ def test_page_and_record_say_what_the_figures_rest_on(lists, tmp_path, capsys):
     assert record["threshold"]["file"] == str(lists[1])
     assert record["threshold"]["pairs"] == 600
     assert (record["resamples"], record["seed"], record["warnings"]) == (100, 7, [])
+    assert (record["resampled"], record["scores"]["pairs_of_unknown_families"]) == ("families", 0)
     assert f"600 pairs of {families} families" in page
     assert str(lists[1]) in page
     assert "split: V" in page
@@ -138,6 +139,72 @@ def test_labels_may_be_missing(lists, tmp_path):
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Race: not stated" in page
     assert "No grouping has two groups" in page
+
+
+PERSONS = ["person_a", "person_b", "family_a", "family_b"]
+LABELS = ["race_a", "race_b", "race_source", "gender_a", "gender_b", "gender_source"]
+
+
+@pytest.mark.parametrize("rows", [slice(None), slice(500)], ids=["none known", "some known"])
+def test_pairs_of_unknown_families_are_resampled_one_by_one_and_the_page_says_so(lists, tmp_path, capsys, rows):
+    pairs = pd.read_parquet(lists[0])
+    pairs.loc[pairs.index[rows], [*PERSONS, "split"]] = None
+    write_pairs(pairs.assign(**dict.fromkeys(LABELS)), lists[0])
+    out, unknown = tmp_path / "out", len(pairs.iloc[rows])
+    report(lists[0], threshold_from=lists[1], compare=lists[0], compare_threshold_from=lists[1], out=out, resamples=100)
+    record = json.loads((out / "metrics.json").read_text(), parse_constant=pytest.fail)
+    page = re.sub(r"base64,[^\"]*", "", (out / "report.html").read_text())
+    resampled, known = ("pairs", 0) if unknown == len(pairs) else ("families and pairs", 60)
+    assert record["resampled"] == resampled
+    assert (record["scores"]["families"], record["scores"]["pairs_of_unknown_families"]) == (known, unknown)
+    overall = record["groups"][0]
+    assert (overall["families"], overall["units"]) == (known, known + unknown)
+    assert overall["auc_low"] < overall["auc"] < overall["auc_high"]
+    warning = f"The families of {unknown:,} of the 1,500 pairs judged here, in {lists[0]}, are not known."
+    assert [text for text in record["warnings"] if text.startswith(warning)]
+    assert page.count(warning) == 1
+    assert f"warning: {warning}" in capsys.readouterr().out
+    assert f"100 resamples of {resampled} (seed 0). <b>Pairs whose families are not known" in page
+    came = "families that are not known" if not known else "60 known families and of others that are not known"
+    assert f"they come from {came}." in page
+    for name in ("race", "gender pair"):
+        assert f"no labels for a grouping by {name}, so there is none" in page
+    assert not {group["grouping"] for group in record["groups"]} & {"race", "race crossing", "gender pair"}
+    assert "<b>Shown too easily.</b>" in page
+    assert "Kinship type: ROC curves" in page
+    assert not re.search(r"\b(None|nan)\b", page)
+    assert {row["difference"] for row in record["differences"] if isinstance(row["difference"], float)} == {0.0}
+
+
+def test_independent_pairs_have_the_binomial_interval(lists, tmp_path):
+    pairs = pd.read_parquet(lists[0])
+    write_pairs(pairs.assign(**dict.fromkeys(PERSONS)), lists[0])
+    report(lists[0], threshold_from=lists[1], out=tmp_path / "out", resamples=1000)
+    overall = json.loads((tmp_path / "out/metrics.json").read_text())["groups"][0]
+    for metric, count in (("accuracy", 1500), ("tpr", 750), ("fmr", 750)):
+        deviation = (overall[metric] * (1 - overall[metric]) / count) ** 0.5
+        width = overall[f"{metric}_high"] - overall[f"{metric}_low"]
+        assert width == pytest.approx(2 * 1.96 * deviation, rel=0.12)
+
+
+def test_labels_of_race_are_audited_without_families(lists, tmp_path):
+    pairs = pd.read_parquet(lists[0])
+    write_pairs(pairs.assign(**dict.fromkeys(PERSONS)), lists[0])
+    report(lists[0], threshold_from=lists[1], out=tmp_path / "out", resamples=200)
+    record = json.loads((tmp_path / "out/metrics.json").read_text())
+    race = next(gap for gap in record["gaps"] if (gap["grouping"], gap["metric"]) == ("race", "tpr"))
+    assert race["lowest"] == "African"
+    assert race["shown"]
+
+
+def test_a_threshold_from_unknown_families_is_warned_of(lists, tmp_path):
+    write_pairs(pd.read_parquet(lists[1]).assign(**dict.fromkeys(PERSONS)), lists[1])
+    report(lists[0], threshold_from=lists[1], out=tmp_path / "out", resamples=100)
+    record = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert record["resampled"] == "families"
+    assert "Shown too easily" not in (tmp_path / "out/report.html").read_text()
+    assert len(record["warnings"]) == 1
+    assert "whether families judged here are among them cannot be checked" in record["warnings"][0]
 
 
 def test_shared_families_are_warned_of_and_shared_pairs_refused(lists, tmp_path, draw_scored, capsys):

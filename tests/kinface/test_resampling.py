@@ -22,11 +22,19 @@ def test_a_pair_weighs_as_often_as_its_families_were_drawn():
     pairs = pd.DataFrame({"family_a": ["x", "x", "y", "z"], "family_b": ["x", "y", "x", "z"]})
     draws = Resamples(pairs, count=50, seed=3)
     assert draws.multiplicities.sum(axis=0).tolist() == [3.0] * 50
-    times = dict(zip(draws.families, draws.multiplicities, strict=True))
+    times = dict(zip(draws.units, draws.multiplicities, strict=True))
     weights = draws.weights()
     for row, (a, b) in enumerate(zip(pairs["family_a"], pairs["family_b"], strict=True)):
         np.testing.assert_array_equal(weights[row], times[a] if a == b else times[a] * times[b])
     np.testing.assert_array_equal(draws.weights(slice(10, 20)), weights[:, 10:20])
+
+
+def test_pairs_without_a_known_family_are_drawn_one_by_one():
+    pairs = pd.DataFrame({"family_a": ["x", None, None, "y"], "family_b": ["x", None, None, None]})
+    pairs = pairs.assign(face_a=["a", "b", "c", "d"], face_b=["e", "f", "g", "h"])
+    draws = Resamples(pairs, count=50, seed=3)
+    assert draws.units.tolist() == ["b and f", "c and g", "x", "y"]
+    np.testing.assert_array_equal(draws.weights(), draws.multiplicities[[2, 0, 1, 3]])
 
 
 def test_resamples_follow_from_families_and_seed(draw_scored):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from kinface.faces import read_faces
 from kinface.families import Families
 from kinface.fiw import read_families, read_list
 from kinface.model import KinFace
-from kinface.pairs import read_pairs
+from kinface.pairs import read_pairs, write_pairs
 from swinface.cli import run as run_command
 from swinface.embeddings import Embeddings
 from swinface.files import InputError
@@ -75,6 +76,36 @@ def test_a_list_of_the_prepared_folder_goes_by_its_name(synthetic, model, table,
     assert list(scored["face_a"]) == list(prepared.loc[prepared["list"] == "tune", "face_a"])
     assert kinface("score", "--embeddings", table, "--root", synthetic, "--list", "tuna", "--out", out) == 2
     assert "tuna" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["RFIW", "KFC", "table"])
+@pytest.mark.parametrize("by", ["model", "embeddings"])
+def test_a_list_of_flat_faces_is_scored_below_any_root(form, by, families, listed, model, table, tmp_path):
+    flat, out, wanted = tmp_path / "flat", tmp_path / "scores.parquet", read_list(listed, families)
+    names = {face: f"faces/face{number}.jpg" for number, face in enumerate(families.faces["face"])}
+    (flat / "faces").mkdir(parents=True)
+    for face in {*wanted["face_a"], *wanted["face_b"]}:
+        shutil.copyfile(families.root / face, flat / names[face])
+    renamed = wanted.assign(**{side: wanted[side].map(names) for side in ("face_a", "face_b")})
+    rows = (f"{row.face_a} {row.face_b} {row.type} {int(row.kin)}" for row in renamed.itertuples())
+    rows = [f"{n} {row}" if form == "RFIW" else f"{row} AA" for n, row in enumerate(rows)]
+    path = tmp_path / ("list.csv" if form == "table" else "list.txt")
+    write_pairs(renamed, path) if form == "table" else path.write_text("\n".join(rows))
+    if by == "embeddings":
+        of_faces = np.load(table)
+        np.savez(table, face=[names[face] for face in of_faces["face"]], embedding=of_faces["embedding"])
+    scorer = {"model": model, "embeddings": table}[by]
+    assert kinface("score", f"--{by}", scorer, "--root", flat, "--list", path, "--out", out) == 0
+    scored = read_pairs(out, scored=True)
+    assert scored["face_a"].tolist() == renamed["face_a"].tolist()
+    if form != "table":  # which says itself whose faces they are
+        assert scored[["person_a", "person_b", "family_a", "family_b", "split"]].isna().all(axis=None)
+    assert scored["race_a"].isna().all() == (form == "RFIW")
+    if by == "model":
+        scored_in_place = tmp_path / "in_place.parquet"
+        options = ["--root", families.root, "--list", listed, "--out", scored_in_place]
+        assert kinface("score", "--model", model, *options) == 0
+        np.testing.assert_allclose(scored["score"], read_pairs(scored_in_place)["score"], atol=1e-5)
 
 
 def test_an_embedding_without_direction_is_refused(synthetic, families, listed, tmp_path, capsys):
