@@ -7,6 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +18,14 @@ import torch
 import yaml
 from sklearn.metrics import roc_auc_score
 
-from kinface import frontier
-from kinface.ablation import Run, merge, read_ablation
+from kinface import frontier, workers
 from kinface.families import TABLES, Families, conform, write_tables
 from kinface.fiw import read_families
 from kinface.frontier import FIGURES, read_result
 from kinface.model import KinFace
 from kinface.pairs import read_pairs, sample_pairs, score_pairs, write_pairs
+from kinface.runner import carry_out, embed
 from kinface.score import embed_faces, load_model
-from kinface.sweep import Job
 from kinface.train import KinshipTraining
 from swinface.cli import run as run_command
 from swinface.embeddings import Embeddings, write_embeddings
@@ -90,8 +91,16 @@ def root(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def few():
-    """Fewer resamples and seeds of probes than a sweep has."""
+    """Fewer resamples and seeds of probes than a sweep has, and runs in this process, one after the other."""
+
+    def carry_out_here(jobs, devices, tell):
+        for job in jobs:
+            job.write()
+            carry_out(job.folder, job.out)
+            tell(job, None)
+
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kinface.sweep.carry_out_all", carry_out_here)
         patch.setattr(frontier, "RESAMPLES", 100)
         patch.setattr(frontier, "PROBE_SEEDS", 1)
         yield
@@ -119,7 +128,7 @@ def no_training(monkeypatch) -> None:
     def fail(arguments):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr("kinface.sweep.fit", fail)
+    monkeypatch.setattr("kinface.runner.fit", fail)
 
 
 def copy(done: Path, out: Path) -> Path:
@@ -224,7 +233,8 @@ def test_an_interrupted_sweep_goes_on(done, root, tmp_path, few, monkeypatch, ca
     pd.testing.assert_frame_equal(table, whole[:1])
 
 
-def test_a_failing_run_is_told_and_the_others_go_on(root, tmp_path, few, capsys):
+def test_a_failing_run_is_told_and_the_others_go_on(root, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("kinface.sweep.carry_out_all", workers.carry_out_all)  # in processes
     ablation = ABLATION.replace("[0, 1]", "[0]").replace("[0.5, 2]", "[2]").replace("[African,", "[Martian,")
     ablation = ablation.replace("Asian, Caucasian]", "Venusian]")
     assert sweep(root, tmp_path / "out", ablation=ablation) == 2
@@ -242,7 +252,7 @@ def test_only_some_methods_are_run(root, tmp_path, few, capsys):
     assert sweep(root, tmp_path / "out", "--only", "none", ablation=ablation) == 0
     assert [path.name for path in (tmp_path / "out" / "runs").iterdir()] == ["none-0"]
     assert sweep(root, tmp_path / "out", "--only", "none", "nine", ablation=ablation) == 2
-    assert "--only nine: the methods of" in capsys.readouterr().err
+    assert "no method 'nine'; the methods of" in capsys.readouterr().err
 
 
 COMMAND = """
@@ -255,84 +265,58 @@ if __name__ == "__main__":
 """
 
 
-def test_two_processes_are_stopped_go_on_and_make_no_difference(done, root, tmp_path):
+def wait_until(holds: Callable[[], bool], process: subprocess.Popen | None = None) -> None:
+    """Look again and again, for as long as the process that is to make it so runs."""
+    while not holds():
+        assert process is None or process.poll() is None, process.communicate()
+        time.sleep(0.02)
+
+
+def is_free(folder: Path) -> bool:
+    try:
+        with working_alone(folder):
+            return True
+    except InputError:
+        return False
+
+
+def test_two_processes_are_stopped_go_on_and_make_no_difference(root, tmp_path, few):
+    ablation = ABLATION.replace("max_epochs: 2", "max_epochs: 20")
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    assert sweep(root, whole, "--only", "none", ablation=ablation) == 0
     (tmp_path / "command.py").write_text(COMMAND)
-    (tmp_path / "ablation.yaml").write_text(ABLATION)
-    out = tmp_path / "out"
     inputs = ["--root", root, "--list", root / "list.parquet", "--embeddings", root / "embeddings.npz"]
-    command = [sys.executable, tmp_path / "command.py", "sweep", tmp_path / "ablation.yaml", *inputs, "--out", out]
-    for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
-        stopped = subprocess.Popen(
-            [*command, "--workers", "2"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        while not (line := stopped.stdout.readline()).startswith("[1/"):
-            assert line
+    command = [sys.executable, tmp_path / "command.py", "sweep", tmp_path / "whole.yaml", *inputs, "--out", out]
+    command += ["--only", "none", "--workers", "2"]
+    runs = [out / "runs" / name for name in ("none-0", "none-1")]
+
+    def epochs(run: Path) -> int:
+        return len(pd.read_csv(run / "metrics.csv")) if (run / "metrics.csv").exists() else 0
+
+    for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)):
+        before = [epochs(run) for run in runs]
+        stopped = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        wait_until(lambda before=before: [epochs(run) for run in runs] > before, stopped)  # one at least trains
         stopped.send_signal(number)
-        _, error = stopped.communicate()  # which lasts until no process of the pool is left
+        _, error = stopped.communicate()
         assert stopped.returncode == status
-        if number == signal.SIGINT:
-            assert error.strip().startswith("kinface: interrupted")
-            assert "Traceback" not in error
-    complete = sum((out / "runs" / name / "result.json").exists() for name in NAMES)
-    assert complete >= 2
-    last = subprocess.run([*command, "--workers", "2"], capture_output=True, text=True, check=False)
+        assert "Traceback" not in error
+        assert error.strip().startswith("kinface: interrupted") == (number == signal.SIGINT)
+        if number != signal.SIGKILL:
+            assert list(out.rglob(".*")) == []
+        wait_until(lambda: all(is_free(run) for run in runs))  # the last stop leaves the processes to end themselves
+        assert not any((run / "result.json").exists() for run in runs)
+    last = subprocess.run(command, capture_output=True, text=True, check=False)
     assert last.returncode == 0, last.stderr
-    assert f"6 runs, {complete} of them done" in last.stdout
-    for name in NAMES:
-        ours, other = (folder / "runs" / name for folder in (out, done))
-        assert read_result(ours).points["auc_matched"] == read_result(other).points["auc_matched"]
-        model, expected = (KinFace.from_pretrained(run).state_dict() for run in (ours, other))
+    assert "2 runs, 0 of them done; 2 at a time" in last.stdout
+    assert list(out.rglob(".*")) == []
+    for run in runs:
+        other = whole / "runs" / run.name
+        assert (run / "metrics.csv").read_bytes() == (other / "metrics.csv").read_bytes()
+        assert read_result(run).points["auc_matched"] == read_result(other).points["auc_matched"]
+        model, expected = (KinFace.from_pretrained(folder).state_dict() for folder in (run, other))
         for key, value in expected.items():
             assert torch.equal(model[key], value), key
-
-
-def test_merging_goes_into_mappings_and_replaces_the_rest():
-    base = {"a": {"b": 1, "c": [1, 2]}, "d": {"e": 1}, "f": 1}
-    changes = {"a": {"b": 2, "g": 3}, "d": None, "f": {"h": 1}, "c": [3]}
-    assert merge(base, changes) == {"a": {"b": 2, "c": [1, 2], "g": 3}, "d": None, "f": {"h": 1}, "c": [3]}
-    assert base == {"a": {"b": 1, "c": [1, 2]}, "d": {"e": 1}, "f": 1}
-
-
-def test_lambda_is_that_of_every_adversarial_head(tmp_path):
-    heads = "{race: {adversarial: true, strength: 9}, gender: {adversarial: true}, age: {classes: [a, b]}}"
-    file = tmp_path / "a.yaml"
-    file.write_text(f"seeds: [3]\nbase: {{model: {{heads: {heads}}}}}\nmethods: {{m: {{strengths: [1.0e-5, 10.0]}}}}")
-    runs = read_ablation(file, {"data": {"root": "r"}}).expand()
-    assert [run.name for run in runs] == ["m-1e-05-3", "m-10-3"]
-    for run, strength in zip(runs, (1e-5, 10.0), strict=True):
-        heads = run.config["model"]["heads"]
-        assert [head.get("strength") for head in heads.values()] == [strength, strength, None]
-        assert (run.config["seed_everything"], run.config["data"]) == (3, {"root": "r"})
-
-
-def test_references_are_none_and_leace_where_these_are_methods(tmp_path):
-    file = tmp_path / "a.yaml"
-    file.write_text("seeds: [0]\nbase: {}\nmethods: {leace: {}, other: {}}")
-    assert read_ablation(file, {}).references == ["leace"]
-
-
-@pytest.mark.parametrize(
-    ("text", "named"),
-    [
-        ("seeds: [0", "not a readable YAML file"),
-        ("[1, 2]", "a mapping with"),
-        ("sedes: [0]", "unknown key 'sedes'"),
-        ("seeds: [0]\nmethods: {a: {}}", "'base' is missing"),
-        ("seeds: [0, 0]\nbase: {}\nmethods: {a: {}}", "seeds"),
-        ("seeds: [true]\nbase: {}\nmethods: {a: {}}", "seeds"),
-        ("seeds: [0]\nbase: {run: here}\nmethods: {a: {}}", "base: unknown key 'run'"),
-        ("seeds: [0]\nbase: {}\nmethods: {}", "name one or more"),
-        ("seeds: [0]\nbase: {}\nmethods: {a-b: {}}", "'a-b'"),
-        ("seeds: [0]\nbase: {}\nmethods: {a: {modle: {}}}", r"methods.a: unknown key 'modle'"),
-        ("seeds: [0]\nbase: {}\nmethods: {a: {strengths: [1]}}", "model.heads has none"),
-        ("seeds: [0]\nbase: {}\nmethods: {a: {strengths: [1e-3]}}", "different numbers"),  # YAML reads text
-        ("seeds: [0]\nbase: {}\nmethods: {a: {}}\nreferences: [b]", "'b' is no method"),
-    ],
-)
-def test_a_bad_ablation_is_refused_by_name(text, named, tmp_path):
-    (tmp_path / "a.yaml").write_text(text)
-    with pytest.raises(InputError, match=named):
-        read_ablation(tmp_path / "a.yaml", {})
 
 
 def test_a_sweep_is_one_process_at_a_time(root, tmp_path, capsys):
@@ -363,7 +347,7 @@ def test_a_folder_of_another_sweep_is_left_alone(done, root, tmp_path, few, no_t
     pairs = read_pairs(out / "standard.parquet")
     write_pairs(pairs[2:], out / "standard.parquet")
     assert sweep(root, out) == 2
-    assert "not the pairs that --list gives" in capsys.readouterr().err
+    assert "not the pairs of the list" in capsys.readouterr().err
 
 
 def test_training_families_are_no_measure(root, tmp_path, capsys):
@@ -381,11 +365,11 @@ def test_a_frozen_trunk_is_read_from_the_cache(synthetic, tmp_path):
     faces = [*families.faces["face"]][:20]
     expected = embed_faces(model, families.root, faces)
     for _ in range(2):
-        job = Job(Run("none", None, 0, {"data": {"cache": str(tmp_path / "cache")}}), tmp_path)
-        np.testing.assert_allclose(job._embed(model, families.root, faces), expected, atol=5e-3)  # half precision
+        found = embed(model, families.root, faces, {"cache": str(tmp_path / "cache")})
+        np.testing.assert_allclose(found, expected, atol=5e-3)  # half precision
         assert len([*(tmp_path / "cache").iterdir()]) == 1
 
 
 def test_a_frozen_trunk_and_embeddings_exclude_each_other(root, tmp_path, capsys):
     assert sweep(root, tmp_path / "out", "--swinface", "shipped", "--cache", tmp_path) == 2
-    assert "give --embeddings, or --swinface and --cache" in capsys.readouterr().err
+    assert "give embeddings, or swinface and cache" in capsys.readouterr().err
