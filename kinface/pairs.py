@@ -352,9 +352,19 @@ def _draw_partners(families: np.ndarray, generator: np.random.Generator) -> np.n
 
 
 def find_rows(pairs: pd.DataFrame, faces: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """(pairs,) places in ``faces`` of the first and of the second face of each pair."""
+    """(pairs,) places in ``faces`` of the first and of the second face of each pair.
+
+    Raises
+    ------
+    InputError
+        A face of the pairs is not among them.
+    """
     index = pd.Index(faces)
-    return index.get_indexer(pairs["face_a"]), index.get_indexer(pairs["face_b"])
+    rows = index.get_indexer(pairs["face_a"]), index.get_indexer(pairs["face_b"])
+    for side, found in zip(("face_a", "face_b"), rows, strict=True):
+        if (found < 0).any():
+            raise InputError(f"{pairs[side].iloc[int((found < 0).argmax())]}: a pair names it, but it is not embedded.")
+    return rows
 
 
 def score_pairs(pairs: pd.DataFrame, faces: Sequence[str], embedding: np.ndarray) -> pd.DataFrame:

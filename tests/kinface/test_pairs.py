@@ -21,6 +21,7 @@ from kinface.pairs import (
     read_pairs,
     resampling_units,
     sample_pairs,
+    score_pairs,
     write_pairs,
 )
 from swinface.files import InputError
@@ -123,6 +124,11 @@ def test_an_unscored_table_may_lack_scores_but_not_hold_text():
     assert check_pairs(make_pairs(score=[None, 0.5]), "here")["score"].isna().tolist() == [True, False]
     with pytest.raises(InputError, match="row 2: score"):
         check_pairs(make_pairs(score=[None, "high"]), "here")
+
+
+def test_a_face_without_an_embedding_is_not_scored():
+    with pytest.raises(InputError, match=r"F2/b\.jpg: a pair names it, but it is not embedded"):
+        score_pairs(make_pairs(), ["F1/a.jpg", "F1/b.jpg"], np.ones((2, 3)))
 
 
 def test_missing_columns_and_empty_tables_are_named():
