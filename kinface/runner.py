@@ -7,7 +7,6 @@ in one line, what went wrong.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 import traceback
@@ -38,7 +37,6 @@ from swinface.files import InputError, replacing
 
 EXPERIMENT, LOG = "experiment.yaml", "log.txt"  # of each run, beside what `kinface fit` writes
 MODEL = "model.safetensors"
-STOPPED = 143  # exit status of a process that was told to end
 
 
 @dataclass(frozen=True)
@@ -148,13 +146,11 @@ def _one_core() -> Iterator[None]:
 
 def main() -> None:
     """Carry out the run that the command line names."""
-    _end_with_input()
+    threading.Thread(target=_end_with_input, daemon=True).start()
     answer = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what is printed belongs to the log
     try:
         carry_out(Path(sys.argv[1]), Path(sys.argv[2]))
-    except KeyboardInterrupt:  # what a stopped training makes of being told to end
-        sys.exit(STOPPED)
     except Exception as error:
         traceback.print_exc()
         os.write(answer, (" ".join(str(error).split()) or type(error).__name__).encode())
@@ -162,18 +158,9 @@ def main() -> None:
 
 
 def _end_with_input() -> None:
-    """End when told to, and once standard input is closed, as it is when the process that holds it open is killed."""
-
-    def watch() -> None:
-        os.read(sys.stdin.fileno(), 1)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    def end(*_: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second time would disturb what is cleared up now
-        sys.exit(STOPPED)
-
-    signal.signal(signal.SIGTERM, end)
-    threading.Thread(target=watch, daemon=True).start()
+    """End the process once standard input is closed, as it is when the process that holds it open is killed."""
+    os.read(sys.stdin.fileno(), 1)
+    os._exit(1)
 
 
 if __name__ == "__main__":

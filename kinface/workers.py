@@ -7,12 +7,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import cycle, islice
 from multiprocessing.connection import wait
 
 import torch
 
-from kinface.runner import LOG, STOPPED, Job
+from kinface.runner import LOG, Job
+from swinface.files import InputError, working_alone
+
+STOPPED = 143  # exit status of a command that was told to end
 
 
 def find_devices() -> list[str]:
@@ -64,10 +68,8 @@ def carry_out_all(jobs: Sequence[Job], devices: Sequence[str | None], tell: Call
                 free.append(device)
                 tell(job, _explain(process))
     finally:
-        for process, _, _ in running.values():
-            process.terminate()
-        for process, _, _ in running.values():
-            _explain(process)
+        for process, job, _ in running.values():
+            _stop(process, job)
         signal.signal(signal.SIGTERM, before)
 
 
@@ -86,6 +88,17 @@ def _start(job: Job, device: str | None) -> subprocess.Popen[str]:
             env={**os.environ, **pinned},
             start_new_session=True,  # Ctrl-C in a terminal is for the one that started the others
         )
+
+
+def _stop(process: subprocess.Popen[str], job: Job) -> None:
+    """Kill a process and what it started, and clear away what it was writing.
+
+    A run may be killed at any time, and an exception in its midst may be lost in code that does not let it through.
+    """
+    os.killpg(process.pid, signal.SIGKILL)
+    _explain(process)
+    with suppress(InputError), working_alone(job.folder):
+        pass
 
 
 def _explain(process: subprocess.Popen[str]) -> str | None:
