@@ -1,4 +1,4 @@
-"""False alarms and coverage of ``kinface audit``, and its time: ``python benchmarks/leakage.py [SETS]``.
+"""False alarms and coverage of ``kinface probe``, and its time: ``python benchmarks/leakage.py [SETS]``.
 
 Drawn families share a race and a look. In "nothing" their features say nothing of race: a probe is said to find
 leakage in at most 5% of the sets. In "something" they do: 95% intervals hold the mean over all sets in 95% of them.
@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kinface.audit import audit
-from kinface.leakage import measure_leakage
-from kinface.probes import PROBES
-from swinface.embeddings import write_embeddings
+from kinface.cli.probe import probe
+from kinface.leakage.leakage import probe_leakage
+from kinface.leakage.probes import PROBES
+from swinface.data.embeddings import write_embeddings
 
 RACES = ("African", "Asian", "Caucasian")
 SHAPES = {"many": ((17, 17, 80), False), "few": ((5, 5, 30), False), "uneven": ((17, 17, 80), True)}
@@ -49,7 +49,7 @@ def check(shape: str, strength: float, sets: int, probe: str) -> str:
     for seed in range(sets):
         features, people = draw_faces(*SHAPES[shape], strength, seed)
         options = {"seed": seed, "codelength": False, "permuted": not strength, "kinds": [probe]}
-        found.append(measure_leakage(features, people, "race", **options).table)
+        found.append(probe_leakage(features, people, "race", **options).table)
     table = pd.concat(found)
     mean, low, high = (table["balanced_accuracy" + end] for end in ("", "_low", "_high"))
     text = f"{probe:>6}, {shape:>6}, {'something' if strength else 'nothing':>9}: balanced accuracy {mean.mean():.3f}"
@@ -61,7 +61,7 @@ def check(shape: str, strength: float, sets: int, probe: str) -> str:
     return f"{text}; above chance {above:.1%}, beyond permuted {beyond:.1%}, found {table['leaks'].mean():.1%}"
 
 
-def time_audit() -> str:
+def time_probe() -> str:
     rng = np.random.default_rng(0)
     family = np.sort(rng.integers(0, 570, 16_000))
     person = family * 10 + rng.integers(0, 6, len(family))
@@ -73,17 +73,17 @@ def time_audit() -> str:
         write_embeddings(embeddings, people["face"], features)
         pd.DataFrame(people | {"race": race, "gender": gender}).to_csv(table, index=False)
         start = time.perf_counter()
-        audit(embeddings, people=table, attribute=["race", "gender"], out=Path(folder, "audit"))
+        probe(embeddings, people=table, attribute=["race", "gender"], out=Path(folder, "audit"))
     return f"16,000 faces of 512 numbers, race and gender: {time.perf_counter() - start:.0f} s"
 
 
 def main() -> None:
     sets = int(sys.argv[1]) if len(sys.argv) > 1 else 200
-    for probe, count in zip(PROBES, (sets, sets // 4), strict=True):  # an MLP takes 40 times as long
+    for kind, count in zip(PROBES, (sets, sets // 4), strict=True):  # an MLP takes 40 times as long
         for shape in SHAPES:
             for strength in (0.0, 1.5):
-                print(check(shape, strength, count, probe), f"({count} sets)", flush=True)
-    print(time_audit())
+                print(check(shape, strength, count, kind), f"({count} sets)", flush=True)
+    print(time_probe())
 
 
 if __name__ == "__main__":

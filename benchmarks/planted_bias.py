@@ -1,10 +1,10 @@
 """Does the audit find a bias that was planted, and nothing where none was? ``python benchmarks/planted_bias.py``.
 
-In the worlds of ``kinface.planted`` race and gender show with strength s and genes are known. In each a baseline and a
-debiased model are trained on the training families, and on the validation families fresh probes of race are fitted to
-both and pairs scored, random ones and matched ones. With s > 0 the audit should say that the baseline leaks race, and
-the debiased model should leak none and know kinship as well; with s = 0 a claim that anything leaks is a false alarm.
-It takes some minutes on two cores; the same options give the same table.
+In the worlds of ``kinface.synthetic.planted`` race and gender show with strength s and genes are known. In each a
+baseline and a debiased model are trained on the training families, and on the validation families fresh probes of race
+are fitted to both and pairs scored, random ones and matched ones. With s > 0 the audit should say that the baseline
+leaks race, and the debiased model should leak none and know kinship as well; with s = 0 a claim that anything leaks is
+a false alarm. It takes some minutes on two cores; the same options give the same table.
 """
 
 from __future__ import annotations
@@ -26,20 +26,24 @@ from scipy.stats import binom
 from scipy.stats import t as student
 from sklearn.metrics import roc_auc_score
 
-from kinface.families import read_prepared_list
-from kinface.fit import fit
-from kinface.leakage import measure_leakage
-from kinface.pairs import RACES, score_pairs
-from kinface.planted import EMBEDDINGS, GENES, plant
-from kinface.probes import PROBES
-from kinface.score import embed_faces, load_model
-from swinface.embeddings import Embeddings, read_arrays
+from kinface.data.families import read_prepared_list
+from kinface.data.pairs import score_pairs
+from kinface.data.vocabulary import RACES
+from kinface.leakage.leakage import probe_leakage
+from kinface.leakage.probes import PROBES
+from kinface.models.inference import embed_faces, load_model
+from kinface.synthetic.planted import EMBEDDINGS, GENES, plant
+from kinface.training.fit import fit
+from swinface.data.embeddings import Embeddings, read_arrays
 from swinface.files import replacing
 
 BASE = {
     "trainer": {"precision": "32-true", "accelerator": "cpu", "enable_progress_bar": False},
     "model": {
-        "verification": {"class_path": "kinface.losses.SupervisedContrastive", "init_args": {"temperature": 0.2}},
+        "verification": {
+            "class_path": "kinface.training.losses.SupervisedContrastive",
+            "init_args": {"temperature": 0.2},
+        },
         "select": "matched",
         "width": 512,
         "size": 32,
@@ -97,7 +101,7 @@ def run_world(
         for method in methods:
             run = train(world, method, seed, epochs, steps)
             embedding = embed_faces(load_model(run), world, faces, inputs)
-            leakage = measure_leakage(embedding, people, "race", folds=folds, seeds=probe_seeds, codelength=False)
+            leakage = probe_leakage(embedding, people, "race", folds=folds, seeds=probe_seeds, codelength=False)
             found = leakage.table.set_index("probe")
             of_probes = {"chance": found["chance"].iloc[0], **found["balanced_accuracy"]}
             of_probes |= {f"{probe}_leaks": bool(found["leaks"][probe]) for probe in PROBES}

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kinface.pairs import TYPES, write_pairs
-from kinface.report import report
+from kinface.cli.report import report
+from kinface.data.pairs import write_pairs
+from kinface.data.vocabulary import TYPES
 
 
 def draw_pairs(count: int, families: int, prefix: str, seed: int) -> pd.DataFrame:

@@ -17,44 +17,16 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from swinface.faces import fit_face, stack_faces
-from swinface.files import InputError, read_image, replacing_folder
-from swinface.model import GRID, IMAGE_SIZE, ChannelGate, MultiLevelChannelAttention, SwinFace, normalise
-from swinface.predict import load_model
-from swinface.pretrained import SHIPPED
-from swinface.sources import list_images
+from swinface.data.datasets import list_images
+from swinface.data.faces import IMAGE_SIZE, fit_face, scale_pixels, stack_faces
+from swinface.files import InputError, read_image
+from swinface.model import GRID, ChannelGate, MultiLevelChannelAttention, SwinFace
 from swinface.tasks import TASKS
 
 BATCH = 64  # faces that go through the model at once
+
+
 COLUMNS = 7  # of the figure of places
-DOTS_PER_INCH = 150
-
-
-def attention(images: list[Path], *, out: Path, model: Path = SHIPPED) -> None:
-    """Write how much each level weighs for each task and where on the face a task finds what it answers by.
-
-    ``out`` then holds ``levels.csv`` and ``levels.png`` (the channel gate, averaged over a level's channels and over
-    the faces) and ``places.csv`` and ``places.png`` (what each of 7x7 places adds to the answer).
-
-    Parameters
-    ----------
-    images
-        Faces aligned to ArcFace's five points, square; a folder stands for all images in it.
-    out
-        Folder to write to.
-    model
-        Folder of a trained model; by default the one that comes with the package.
-    """
-    with replacing_folder(out) as folder:
-        network = load_model(model)
-        files = find_images(images)
-        levels, places, face = attend(network, files)
-        levels.to_csv(folder / "levels.csv")
-        places.to_csv(folder / "places.csv")
-        draw_levels(levels, len(files)).savefig(folder / "levels.png", dpi=DOTS_PER_INCH)
-        draw_places(places, face, len(files)).savefig(folder / "places.png", dpi=DOTS_PER_INCH)
-    print(f"Mean channel gate of each level, over {len(files):,} faces; tasks of one subnet share it.\n")
-    print(_describe(levels))
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
@@ -107,7 +79,7 @@ def attend(model: SwinFace, files: Sequence[Path]) -> tuple[pd.DataFrame, pd.Dat
         faces = stack_faces(lambda path: fit_face(read_image(path), str(path)), files[start : start + BATCH])
         face = face + faces.sum(dim=0)
         with torch.no_grad():
-            levels, _ = model.trunk(normalise(faces.to(next(model.parameters()).device)))
+            levels, _ = model.trunk(scale_pixels(faces.to(next(model.parameters()).device)))
         for subnet, tasks in subnets.items():
             weighed, maps = weigh_levels(model.subnets[subnet].attention, levels)
             weights[subnet] = weights[subnet] + weighed.sum(dim=0)
@@ -181,16 +153,6 @@ def place_answers(model: SwinFace, subnet: str, tasks: Sequence[str], maps: Tens
         share = (gradient * pooled).detach()
         placed[task] = torch.zeros(len(maps), GRID * GRID, device=maps.device).scatter_add_(1, found, share)
     return placed
-
-
-def _describe(levels: pd.DataFrame) -> str:
-    """The table as text, a row per subnet with its tasks."""
-    numbers = [column for column in levels.columns if column != "subnet"]
-    lines = [f"{'subnet':<12}{''.join(f'{number:>7}' for number in numbers)}  tasks"]
-    for subnet, rows in levels.groupby("subnet", sort=False):
-        weights = "".join(f"{weight:7.3f}" for weight in rows[numbers].iloc[0])
-        lines.append(f"{subnet:<12}{weights}  {', '.join(TASKS[task].title for task in rows.index)}")
-    return "\n".join(lines)
 
 
 def draw_levels(levels: pd.DataFrame, faces: int) -> Figure:

@@ -12,16 +12,16 @@ from pathlib import Path
 
 import torch
 
-from swinface.files import InputError, replacing_folder
-from swinface.model import SwinFace
-from swinface.pretrained import check_entries
+from swinface.files import InputError
 from swinface.tasks import SUBNETS, TASKS
 
 PARTS = ("state_dict_backbone", "state_dict_fam", "state_dict_tss", "state_dict_om")
 
+
 # No output depends on these: buffers that the architecture itself determines, and the classifier that comes with
 # every Swin Transformer (its 0.4 M parameters are counted in the paper's 67.8 M).
 UNUSED = re.compile(r"state_dict_backbone\.(head\.(weight|bias)|.*\.(attn_mask|relative_position_index))")
+
 
 # The start of an entry's name here -> in the published file, where subnets and heads have numbers in place of names.
 RENAMES = {
@@ -34,33 +34,6 @@ RENAMES = {
     r"subnets\.(\w+)\.features": r"state_dict_tss.nets.\1.feature",
     r"heads\.(\w+)": r"state_dict_om.output_fcs.\1",
 }
-
-
-def convert(checkpoint: Path, out: Path) -> None:
-    """Turn the published SwinFace checkpoint into safetensors and a config.
-
-    Parameters
-    ----------
-    checkpoint
-        The authors' file, such as checkpoint_step_79999_gpu_0.pt.
-    out
-        Folder to write model.safetensors, config.json and a model card to.
-
-    Raises
-    ------
-    InputError
-        The file is missing, unreadable, holds more than weights, or is not the published model's.
-    """
-    found = read_checkpoint(checkpoint)
-    model = SwinFace()
-    state = model.state_dict()
-    check_entries(found, {official_name(name): tensor for name, tensor in state.items()}, checkpoint)
-    model.load_state_dict({name: found[official_name(name)] for name in state})
-    with replacing_folder(out) as folder:
-        model.save_pretrained(folder)
-        written = sorted(path.name for path in folder.iterdir())
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    print(f"{out}: wrote {', '.join(written)}; {parameters / 1e6:.1f} M parameters from {checkpoint}.")
 
 
 def official_name(name: str) -> str:

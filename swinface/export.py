@@ -7,18 +7,21 @@ import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from swinface.align import ARCFACE
+from swinface.data.faces import IMAGE_SIZE, scale_pixels
 from swinface.files import InputError, check_ending, replacing
-from swinface.model import IMAGE_SIZE, SwinFace, normalise
-from swinface.pretrained import SHIPPED
+from swinface.model import SwinFace
+from swinface.photos.align import ARCFACE
 
 OPSET = 18  # the one that torch's exporter writes without translating, and the runtimes of 2023 on read
+
+
 FACES = torch.zeros(2, 3, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.uint8)  # one alone would be taken for a constant
+
+
 LICENCE = "the weights are under the terms of the data they were trained on; see the model's own card"
 
 
@@ -34,7 +37,7 @@ class _Graph(nn.Module):
         return tuple(given[name] for name in self.outputs)
 
 
-class _OfPixels(nn.Module):
+class PixelInput(nn.Module):
     """A SwinFace that takes uint8."""
 
     def __init__(self, model: SwinFace) -> None:
@@ -42,30 +45,7 @@ class _OfPixels(nn.Module):
         self.model = model
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        return self.model(normalise(images))
-
-
-def export(*, out: Path, model: Path = SHIPPED, input: Literal["uint8", "normalised"] = "uint8") -> None:
-    """Write a model as ONNX, for any number of faces at once.
-
-    Its input is ``images``, (faces, 3, 112, 112); its outputs are ``embedding`` and, by name, the logits of every task
-    that the model is trained on. The file's metadata says what pixels go in and what each logit stands for.
-
-    Parameters
-    ----------
-    out
-        File to write, .onnx.
-    model
-        Folder of a trained model; by default the one that comes with the package.
-    input
-        What the file takes: pixels as uint8, or as float32 of mean and standard deviation 0.5.
-    """
-    network = SwinFace.from_pretrained(model)
-    outputs = ["embedding", *network.trained]
-    if input == "uint8":
-        write_onnx(_OfPixels(network), FACES, outputs, describe(network, input), out)
-    else:
-        write_onnx(network, normalise(FACES), outputs, describe(network, input), out)
+        return self.model(scale_pixels(images))
 
 
 def write_onnx(

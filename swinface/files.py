@@ -18,6 +18,7 @@ from PIL import Image, ImageOps
 
 MOST_PIXELS = 200_000_000  # of an image that is read; takes 3 GB meanwhile
 
+
 _opening = threading.Lock()
 
 

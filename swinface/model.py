@@ -10,24 +10,24 @@ differ, this is the code, so that the published weights give the published numbe
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from timm.models.swin_transformer import SwinTransformer
 from torch import Tensor, nn
 from torch.nn import functional
 
+from swinface.data.faces import IMAGE_SIZE
 from swinface.files import InputError
 from swinface.pretrained import Pretrained
 from swinface.tasks import SUBNETS, TASKS
 
-IMAGE_SIZE = 112  # pixels, of a face aligned to ArcFace's five points
 GRID = 7  # every level is pooled to GRID x GRID positions
+
+
 BATCH_NORM_EPS = 2e-5
+
 
 # Arguments of a size that a CPU can train: SwinFace(**SMALL). Where tokens are many it convolves, which learns more per
 # image and per second from small sets (Xiao et al., "Early Convolutions Help Transformers See Better", NeurIPS 2021);
@@ -44,37 +44,20 @@ SMALL: dict[str, Any] = {
     "embedding_size": 128,
 }
 
+
 MODEL_CARD = """---
 {{ card_data }}
 ---
 SwinFace ([Qin et al., 2023]({{ paper_url }})): identity embedding, gender, age, expression and 39 attributes of a face.
 
     from swinface import SwinFace
-    from swinface.model import normalise
+    from swinface.data.faces import scale_pixels
 
     model = SwinFace.from_pretrained("this folder")
-    outputs = model(normalise(faces))  # (B, 3, 112, 112) uint8, RGB, aligned to ArcFace's five points
+    outputs = model(scale_pixels(faces))  # (B, 3, 112, 112) uint8, RGB, aligned to ArcFace's five points
 
 `swinface.TASKS` names every output and what its logits stand for.
 """
-
-
-def normalise(images: Tensor) -> Tensor:
-    """Turn pixels into what the model was trained on: mean 0.5 and standard deviation 0.5 of the range 0 to 1.
-
-    Parameters
-    ----------
-    images
-        (B, 3, 112, 112) uint8, RGB, aligned to ArcFace's five-point template.
-
-    Returns
-    -------
-    Tensor
-        The same shape, float32 in [-1, 1].
-    """
-    if images.dtype != torch.uint8:
-        raise TypeError(f"normalise takes uint8 pixels, not {images.dtype}.")
-    return images.float() / 127.5 - 1
 
 
 def set_first_weights(module: nn.Module) -> None:
@@ -204,7 +187,7 @@ class Trunk(nn.Module):
         Parameters
         ----------
         images
-            (B, 3, 112, 112), float, as ``normalise`` gives them.
+            (B, 3, 112, 112), float, as ``scale_pixels`` gives them.
 
         Returns
         -------
@@ -398,7 +381,7 @@ class SwinFace(
         Parameters
         ----------
         images
-            (B, 3, 112, 112), float, as ``normalise`` gives them.
+            (B, 3, 112, 112), float, as ``scale_pixels`` gives them.
 
         Returns
         -------
@@ -411,11 +394,3 @@ class SwinFace(
         features = {name: subnet(levels) for name, subnet in self.subnets.items() if name in used}
         outputs = {name: self.heads[name](features[task.subnet]) for name, task in self.trained.items()}
         return {"embedding": self.embedding(summary), **outputs}
-
-    def predict(
-        self, image: str | os.PathLike | Image.Image | np.ndarray, aligned: bool = False
-    ) -> list[dict[str, Any]]:
-        """Find the faces of a photo and describe each, see ``swinface.predict.predict_faces``."""
-        from swinface.predict import predict_faces
-
-        return predict_faces(self, image, aligned)

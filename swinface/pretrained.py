@@ -10,22 +10,24 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
 
-import torch
 from huggingface_hub import PyTorchModelHubMixin, snapshot_download
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from swinface.files import InputError, replacing_folder
+from swinface.files import InputError
 
 SHIPPED = Path("shipped")  # stands for the weights that come with a model's package
+
+
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+
 LEARNED = (".weight", ".relative_position_bias_table")  # how the matrices and kernels of layers are called
 
 
@@ -62,46 +64,13 @@ class Pretrained(PyTorchModelHubMixin):
             raise InputError(f"{folder}: not the folder of a {cls.__name__} ({error}).") from error
         except Exception as error:  # whatever a constructor makes of arguments that are not its own
             raise InputError(f"{config}: not the configuration of a {cls.__name__} ({error}).") from error
-        tensors = _read_weights(weights)
+        tensors = read_weights(weights)
         check_entries(tensors, model.state_dict(), weights)
         model.load_state_dict(tensors)
         return model.eval()
 
 
-def pack(model: Path, out: Path) -> None:
-    """Halve the size of a trained model: the weights of its layers in bfloat16. It loads as any other.
-
-    What is no layer's weight stays as it is, such as an erasure, whose map would let through a little of what it takes
-    out if it were rounded. The rounded layers do that too: of the distance of two classes some thousandths.
-
-    Parameters
-    ----------
-    model
-        Folder of a SwinFace or of a kinship model, such as a run.
-    out
-        Folder to write ``config.json`` and ``model.safetensors`` to.
-
-    Raises
-    ------
-    InputError
-        The folder holds no model.
-    """
-    tensors = _read_weights(model / WEIGHTS)
-    # Vectors and numbers (batch norms, biases, a threshold) are few, and steer more than a weight does.
-    halved = {
-        name: it.to(torch.bfloat16) if it.ndim > 1 and name.endswith(LEARNED) else it for name, it in tensors.items()
-    }
-    with replacing_folder(out) as partial:
-        save_file(halved, partial / WEIGHTS)
-        try:
-            shutil.copyfile(model / CONFIG, partial / CONFIG)
-        except OSError as error:
-            raise InputError(f"{model}: not the folder of a model ({error}).") from error
-        size = (partial / WEIGHTS).stat().st_size
-    print(f"{sum(it.numel() for it in halved.values())} numbers, {size / 1e6:.1f} MB: {out}")
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:

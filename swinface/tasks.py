@@ -59,6 +59,7 @@ def task_name(title: str) -> str:
 # RAF-DB's order of expressions.
 EXPRESSIONS = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
 
+
 TASKS: dict[str, Task] = {
     task.name: task
     for task in (
@@ -106,5 +107,6 @@ TASKS: dict[str, Task] = {
         Task("Wearing Necktie", "neck"),
     )
 }
+
 
 SUBNETS: tuple[str, ...] = tuple(dict.fromkeys(task.subnet for task in TASKS.values()))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kinface.synthetic import synthesize
+from kinface.synthetic.families import synthesize
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

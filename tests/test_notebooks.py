@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kinface.frontier import FIGURES, RESAMPLES, Result, tabulate, write_frontier
-from kinface.plots import plot_changes
+from kinface.experiments.tradeoff import FIGURES, RESAMPLES, Result, tabulate, write_frontier
+from kinface.report.plots import plot_changes
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = {path.stem: path for path in sorted(FOLDER.glob("*.ipynb"))}

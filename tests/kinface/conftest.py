@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from kinface.pairs import TYPES, check_pairs
-from kinface.prepare import prepare
+from kinface.cli.prepare import prepare
+from kinface.data.pairs import check_pairs
+from kinface.data.vocabulary import TYPES
 
 # Father, mother, daughter, son.
 FAMILY = """MID,1,2,3,4,Name,Gender

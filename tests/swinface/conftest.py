@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from swinface.labels import ATTRIBUTES
+from swinface.data.labels import ATTRIBUTES
 
 
 def _write(path: Path, size: tuple[int, int], random: np.random.Generator) -> None:

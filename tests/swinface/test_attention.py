@@ -11,10 +11,12 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from swinface.attention import attend, attention, find_images, weigh_levels
-from swinface.cli import run
+from swinface.attention import attend, find_images, weigh_levels
+from swinface.cli.attention import attention
+from swinface.cli.main import run
+from swinface.data.faces import scale_pixels
 from swinface.files import InputError
-from swinface.model import SMALL, SwinFace, normalise
+from swinface.model import SMALL, SwinFace
 from swinface.tasks import SUBNETS, TASKS
 
 COMMANDS = {"attention": ("swinface.attention:attention", "what tasks attend to")}
@@ -55,7 +57,7 @@ def test_levels_are_weighed_by_the_models_own_gate(faces):
     model = make()
     subnet = model.subnets["eyes"].attention
     with torch.no_grad():
-        levels, _ = model.trunk(normalise(read(faces)))
+        levels, _ = model.trunk(scale_pixels(read(faces)))
         weights, maps = weigh_levels(subnet, levels)
         parts = levels.split(subnet.in_channels, dim=1)
         fused = torch.cat([convolve(part) for convolve, part in zip(subnet.convolutions, parts, strict=True)], dim=1)
@@ -83,7 +85,7 @@ def test_places_are_gradient_times_feature_where_the_maximum_is(task, faces, mon
             subnet.attention.gate.register_forward_hook(lambda _m, _i, out, keep=keep: keep("gated", out)),
             subnet.attention.norm.register_forward_hook(lambda _m, given, _o, keep=keep: keep("pooled", given[0])),
         ]
-        logits = model(normalise(read([path])))[task][0]
+        logits = model(scale_pixels(read([path])))[task][0]
         (gradient,) = torch.autograd.grad(logits[logits.argmax()], seen["pooled"])
         for channel in range(SMALL["width"]):
             channel_map = seen["gated"][0, channel].detach().numpy().ravel()

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from swinface.checkpoint import PARTS, convert, official_name
-from swinface.cli import COMMANDS, run
+from swinface.checkpoint import PARTS, official_name
+from swinface.cli.convert import convert
+from swinface.cli.main import COMMANDS, run
 from swinface.files import InputError
 from swinface.model import SwinFace
 from swinface.tasks import task_name

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 import swinface.export
-from swinface.align import ARCFACE
-from swinface.export import export
+from swinface.cli.export import export
+from swinface.data.faces import scale_pixels
 from swinface.files import InputError
-from swinface.model import SMALL, SwinFace, normalise
+from swinface.model import SMALL, SwinFace
+from swinface.photos.align import ARCFACE
 from swinface.tasks import TASKS
 
 pytest.importorskip("onnxscript")
@@ -53,7 +54,7 @@ def test_the_file_gives_what_the_model_gives(exported):
         given = pixels if kind == "uint8" else (pixels.astype(np.float32) / 255 - 0.5) / 0.5
         answers = dict(zip(names, session.run(None, {"images": given}), strict=True))
         with torch.no_grad():
-            expected = model(normalise(torch.from_numpy(pixels)))
+            expected = model(scale_pixels(torch.from_numpy(pixels)))
         for name, output in expected.items():
             assert answers[name].shape == tuple(output.shape)
             assert np.abs(answers[name] - output.numpy()).max() < 1e-4, name

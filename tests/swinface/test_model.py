@@ -13,8 +13,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import swinface.pretrained
+from swinface.data.faces import scale_pixels
 from swinface.files import InputError
-from swinface.model import SMALL, ConvolutionalMerging, MultiLevelChannelAttention, SwinFace, Trunk, normalise
+from swinface.model import SMALL, ConvolutionalMerging, MultiLevelChannelAttention, SwinFace, Trunk
 from swinface.tasks import TASKS
 
 TINY_TRUNK = {"embed_dim": 8, "depths": (2, 2, 2), "num_heads": (1, 2, 4), "patch_size": 4}
@@ -121,9 +122,9 @@ def test_convolutional_merging_equals_its_layers_one_by_one():
 
 def test_normalise_maps_pixels_to_minus_one_and_one():
     pixels = torch.tensor([0, 255, 51], dtype=torch.uint8).view(1, 3, 1, 1)
-    assert torch.allclose(normalise(pixels), torch.tensor([-1.0, 1.0, (0.2 - 0.5) / 0.5]).view(1, 3, 1, 1))
+    assert torch.allclose(scale_pixels(pixels), torch.tensor([-1.0, 1.0, (0.2 - 0.5) / 0.5]).view(1, 3, 1, 1))
     with pytest.raises(TypeError, match="uint8"):
-        normalise(torch.zeros(1, 3, 112, 112))
+        scale_pixels(torch.zeros(1, 3, 112, 112))
 
 
 def test_levels_are_the_pooled_mergings_and_the_last_stage():

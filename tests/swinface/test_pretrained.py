@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from swinface.cli import COMMANDS
-from swinface.cli import run as run_command
+from swinface.cli.main import COMMANDS
+from swinface.cli.main import run as run_command
 from swinface.files import InputError
 from swinface.model import SwinFace
 from swinface.pretrained import SHIPPED

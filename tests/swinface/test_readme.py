@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 from matplotlib import cbook
 
-import kinface.cli
-import swinface.cli
+import kinface.cli.main
+import swinface.cli.main
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAMS = {"swinface": swinface.cli.COMMANDS, "kinface": {"verify": kinface.cli.COMMANDS["verify"]}}
+PROGRAMS = {"swinface": swinface.cli.main.COMMANDS, "kinface": {"verify": kinface.cli.main.COMMANDS["verify"]}}
 
 
 def commands() -> list[list[str]]:
@@ -43,7 +43,7 @@ def test_the_readmes_commands_on_faces_work(paper_sets, tmp_path, monkeypatch):
             command += ["--config", "configs/swinface/smoke.yaml", "--trainer.accelerator", "cpu"]
         if "configs/swinface/multitask.yaml" in command:
             command += ["--model.start", "runs/pretrain"]
-        assert swinface.cli.run(program, "", PROGRAMS[program], command) == 0, command
+        assert swinface.cli.main.run(program, "", PROGRAMS[program], command) == 0, command
     assert (tmp_path / "marked" / "photo.jpg").exists()
     results = json.loads((tmp_path / "results" / "results.json").read_text())
     assert {"utkface_age", "utkface_gender"} == set(pd.read_csv(tmp_path / "results" / "results.csv")["benchmark"])

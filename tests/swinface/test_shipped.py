@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from matplotlib import cbook
 
-from swinface.benchmarks import Age, Gender
-from swinface.evaluate import Predictor
+from swinface.benchmarks.benchmark import Predictor
+from swinface.benchmarks.protocols import Age, Gender
+from swinface.data.datasets import UTKFace
 from swinface.model import SwinFace
-from swinface.sources import UTKFace
+from swinface.photos.predict import predict
 
 MOST_BYTES = 10_000_000
 
@@ -41,7 +42,7 @@ def test_every_head_is_trained(model, card):
 
 
 def test_a_public_figures_photo(model):
-    (face,) = model.predict(Path(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)))
+    (face,) = predict(model, Path(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)))
     assert face["gender"]["label"] == "female"
     assert 50 < face["age"] < 90  # she was 77
     assert face["attributes"]["wearing_hat"] > 0.5

@@ -1,0 +1,1 @@
+"""The commands of ``kinface``: one thin file each."""

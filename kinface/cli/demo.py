@@ -1,0 +1,96 @@
+"""``kinface demo``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from kinface.cli.prepare import prepare
+from kinface.cli.report import report
+from kinface.synthetic.families import synthesize
+from kinface.synthetic.pedigree import DISADVANTAGED
+from swinface.files import InputError
+
+OVERLAYS = ["kinface/demo"]
+
+
+PHOTOS = 2.5  # of a person on average
+
+
+def demo(
+    *, out: Path = Path("demo"), families: int = 320, appearance: float = 0.4, bias: float = 0.9, seed: int = 0
+) -> None:
+    """Draw synthetic families, train a baseline and an adversarial model, and report for whom each fails.
+
+    Parameters
+    ----------
+    out
+        Folder to write to; an earlier demo there is replaced.
+    families
+        How many to draw.
+    appearance
+        How plainly race and gender show in a face, from 0 to 1.
+    bias
+        How much of the inherited traits noise replaces in faces of the disadvantaged race; the report must find it.
+    seed
+        Of the families, the training and the resamples.
+    """
+    clear(out)
+    root, tables = out / "families", out / "tables"
+    listed = root / "lists" / "val_choose_kfc.txt"
+    _say(1, "draw families in the layout of FIW, with known genes and a known bias")
+    synthesize(root, families=families, photos=PHOTOS, appearance=appearance, bias=bias, seed=seed)
+    _say(2, "check them and write their tables")
+    prepare(root, out=tables, seed=seed)
+    from kinface.cli.score import score
+    from kinface.training.fit import fit  # torch takes seconds to import; by now the work is seen to go on
+
+    cache = [f"--data.cache={out / 'cache'}"]  # both read what the frozen trunk makes of the same faces
+    for step, name in enumerate(("baseline", "adversarial"), start=3):
+        _say(step, f"train the {name} model and score the validation list")
+        run = out / "runs" / name
+        with as_file(files("kinface.configs")) as configs:
+            config = [f"--config={configs / overlay}.yaml" for overlay in (f"kinface/{name}", *OVERLAYS)]
+            fit([*config, f"--data.root={tables}", *cache, f"--run={run}", f"--seed_everything={seed}"])
+        score(root=tables, list=listed, out=run / "scores.parquet", model=run)
+    _say(5, "report for whom the baseline fails, and what the adversarial model changes")
+    runs = {name: out / "runs" / name for name in ("baseline", "adversarial")}
+    report(
+        runs["baseline"] / "scores.parquet",
+        threshold_from=runs["baseline"] / "tune_scores.parquet",
+        compare=runs["adversarial"] / "scores.parquet",
+        compare_threshold_from=runs["adversarial"] / "tune_scores.parquet",
+        out=out / "report",
+        title="Synthetic families: the baseline, and the adversarial model beside it",
+        seed=seed,
+    )
+    _compare_with_truth(out / "report")
+    print(f"\nreport: {out / 'report' / 'report.html'}")
+
+
+def _compare_with_truth(report: Path) -> None:
+    """Say what was planted and what the report found of it."""
+    print(f"\nplanted: faces of {DISADVANTAGED} people show less of what their family shares; found:")
+    contrasts = json.loads((report / "metrics.json").read_text())["contrasts"]
+    races = [row for row in contrasts if row["grouping"] == "race"]
+    for row in races:
+        shown = "" if row["low"] <= 0 <= row["high"] else "  <- a difference is shown"
+        interval = f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
+        print(f"  {row['metric'].upper()} of {row['group']} minus {row['reference']} pairs: {interval}{shown}")
+    if not races:
+        print("  nothing: these families are too few to compare races")
+
+
+def clear(out: Path) -> None:
+    """Remove an earlier demo; refuse any other folder."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / "families" / "truth").is_dir():
+        raise InputError(f"{out}: not empty, and not an earlier demo; choose another folder.")
+    shutil.rmtree(out)
+
+
+def _say(step: int, what: str) -> None:
+    print(f"\n[{step}/5] {what}", flush=True)

@@ -1,0 +1,37 @@
+"""``kinface embed``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kinface.data.fiw import read_families
+from kinface.models.inference import describe_faces, load_model
+from swinface.data.embeddings import Embeddings, write_embeddings
+from swinface.files import check_ending
+from swinface.pretrained import SHIPPED
+
+
+def embed(*, root: Path, out: Path, model: Path = SHIPPED, inputs: Path | None = None, features: bool = False) -> None:
+    """Embed every face of a copy of FIW.
+
+    Parameters
+    ----------
+    model
+        Folder of a trained model; by default the one that comes with the package.
+    root
+        A FIW folder, or the folder ``kinface prepare`` made of it.
+    out
+        File to write, .npz with ``face`` (N,) and ``embedding`` (N, D).
+    inputs
+        Table of the embeddings that a model without trunk reads.
+    features
+        Write the features of the neck as well, and of a model with a trunk what of them the kinship MLCA takes from
+        each level: ``kinface probe`` then says where in the model an attribute can be read.
+    """
+    check_ending(out, [".npz"], "a table of embeddings")
+    families = read_families(root)
+    faces = list(families.faces["face"])
+    described = describe_faces(load_model(model), families.root, faces, None if inputs is None else Embeddings(inputs))
+    embedding = described.pop("embedding")
+    write_embeddings(out, faces, embedding, described if features else None)
+    print(f"{len(faces)} faces, {embedding.shape[1]} numbers each: {out}")

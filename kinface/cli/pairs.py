@@ -1,0 +1,62 @@
+"""``kinface pairs``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kinface.data.fiw import read_families, read_known_families
+from kinface.data.lists import read_any_list
+from kinface.data.matching import MATCHES, describe_matching, match_pairs
+from kinface.data.pairs import PAIRS_ENDINGS, write_pairs
+from kinface.data.sampling import sample_pairs
+from swinface.files import InputError, check_ending
+
+
+def pairs(
+    *,
+    root: Path,
+    out: Path,
+    list: Path | None = None,
+    split: str | None = None,
+    match: str = ",".join(MATCHES),
+    seed: int = 0,
+    swap_grandparents: bool = False,
+) -> None:
+    """Draw a list whose non-kin pairs are matched to its kin pairs.
+
+    Each kin pair gets a non-kin pair of the same first face and a second face of another family of the same split.
+    Kin pairs for which there is none are left out, counted and told by race and type. The name of the list says by
+    what it is matched.
+
+    Parameters
+    ----------
+    root
+        A FIW folder, or the folder ``kinface prepare`` made of it.
+    out
+        The pairs table to write, .parquet or .csv: the kin pairs, then their non-kin pairs in the same order.
+    list
+        Where the kin pairs come from: a list in the form of RFIW or KFC, a pairs table (.parquet or .csv), or the name
+        of a list of the prepared folder.
+    split
+        Instead of a list: draw the kin pairs from this split, as ``kinface prepare`` does from tune.
+    match
+        What the second face of a non-kin pair has in common with the kin pair's, with commas between: race; type, the
+        same role in a relation of the same type; gender; age-gap, the years between the two faces to within 5.
+    seed
+        The same seed draws the same pairs.
+    swap_grandparents
+        The list names grandparents as FIW's official lists do, which swap their genders.
+    """
+    if (list is None) == (split is None):
+        raise InputError("give one of --list and --split.")
+    check_ending(out, PAIRS_ENDINGS, "a pairs table")
+    if split is None:
+        families = read_known_families(root)
+        standard = read_any_list(list, root, families, swap_grandparents=swap_grandparents)
+    else:
+        families = read_families(root)
+        standard = sample_pairs(families, split, seed=seed)
+    matched, counts = match_pairs(standard, families, match.split(","), seed=seed)
+    write_pairs(matched, out)
+    print(describe_matching(matched, counts))
+    print(f"{len(matched):,} pairs, half of them kin: {out}")

@@ -1,0 +1,171 @@
+"""``kinface prepare``."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+
+from kinface.data.annotations import PREDICTED
+from kinface.data.families import DATASET, PAIRS, Families, write_tables
+from kinface.data.fiw import read_families
+from kinface.data.lists import read_list
+from kinface.data.pairs import race_crossing, write_pairs
+from kinface.data.prepare import SAMPLED, UNREADABLE, add_problems, leave_out_unreadable, sample_tune_lists
+from kinface.data.vocabulary import TYPES
+from swinface.files import InputError, replacing_folder
+
+SPLITS = ("train", "tune", "val", "test")
+
+
+KIN_RELATIONS = {kin_type.relation for kin_type in TYPES.values()}
+
+
+PROBLEM_LINES = 10  # shown of each kind; problems.csv has all
+
+
+def prepare(
+    root: Path,
+    *,
+    out: Path,
+    annotations: list[Path] | None = None,
+    lists: list[Path] | None = None,
+    tune: float = 0.15,
+    seed: int = 0,
+    swap_grandparents: bool = False,
+    strict: bool = False,
+) -> None:
+    """Check a copy of FIW and write its tables.
+
+    Every image is decoded in full; those that cannot be are reported and left out. ``out`` then holds
+    ``faces.parquet``, ``people.parquet``, ``relations.parquet``, ``pairs.parquet`` (all lists, and two sampled from the
+    tune families: ``tune`` and, where race is annotated, ``tune_matched`` of the same kin pairs, whose non-kin pairs
+    are matched by race, type and gender), ``tune_families.txt``, ``problems.csv``, ``annotations.csv`` and
+    ``dataset.json``, and can be given wherever a FIW folder is asked for.
+
+    Parameters
+    ----------
+    root
+        The folder with FIW's Train and Validation.
+    out
+        Folder to write to.
+    annotations
+        Csv files with a column ``face`` and columns such as race_deepface, age_mivolo or gender_human; all of
+        ROOT/annotations when not given.
+    lists
+        Lists of pairs in the form of RFIW or KFC; all of ROOT/lists/*.txt when not given.
+    tune
+        Share of the training families set aside for model selection and thresholds.
+    seed
+        Of the draw of these families and of their pairs.
+    swap_grandparents
+        The lists name grandparent types as the official RFIW lists do, swapped.
+    strict
+        Write nothing when there is any problem.
+    """
+    if (root / DATASET).exists():
+        raise InputError(f"{root} is prepared already; give the FIW folder it was made from.")
+    if out.resolve() == root.resolve():
+        raise InputError(f"{out} is the FIW folder itself; name another folder to write to.")
+    families = read_families(root, annotations=annotations, tune=tune, seed=seed)
+    lists = sorted((root / "lists").glob("*.txt")) if lists is None else lists
+    names = [*(path.stem for path in lists), *SAMPLED]
+    if len(set(names)) < len(names):
+        sampled = " and ".join(SAMPLED)
+        raise InputError(f"two lists of one name among {', '.join(names)} ({sampled} are sampled); rename one.")
+    pairs = [read_list(path, families, swap_grandparents=swap_grandparents) for path in lists]
+    families, pairs = leave_out_unreadable(families, pairs)
+    if families.faces.empty:
+        raise InputError(f"{root}: not one image can be read.")
+    sampled, matching, problems = sample_tune_lists(families, seed) if tune else ([], None, [])
+    pairs, families = pairs + sampled, add_problems(families, problems)
+    unreadable = (families.problems["kind"] == UNREADABLE).sum()
+    print(f"FIW at {root}: {len(families.faces)} images decoded in full, {unreadable} unreadable ones left out\n")
+    for table in (*_count_families(families), *_count_pairs(pairs)):
+        print(table.to_string(na_rep="-") + "\n")
+    if matching:
+        print(f"tune_matched is {matching}")
+    print(_describe_sources(families) + "\n\n" + _describe_problems(families.problems))
+    if strict and len(families.problems):
+        raise InputError(f"{root}: {len(families.problems)} problems (listed above), so --strict writes nothing.")
+    record = {"version": version("kinface"), "tune": tune, "seed": seed, "lists": [str(path) for path in lists]}
+    set_aside = sorted(families.faces.loc[families.faces["split"] == "tune", "family"].unique())
+    with replacing_folder(out, owned=[PAIRS]) as partial:
+        write_tables(families, partial, record)
+        (partial / "tune_families.txt").write_text("".join(f"{family}\n" for family in set_aside))
+        if pairs:
+            write_pairs(pd.concat(pairs), partial / PAIRS)
+    print(f"\nwritten to {out}")
+
+
+def _count_families(families: Families) -> list[pd.DataFrame]:
+    """Numbers of families, people and faces; relations by type; race and gender of people: each by split."""
+    faces, relations = families.faces, families.relations
+    people = families.people[families.people["faces"] > 0]
+    splits = [split for split in SPLITS if (faces["split"] == split).any()]
+    sizes = {
+        "families": people.groupby("split")["family"].nunique(),
+        "people": people["split"].value_counts(),
+        "faces": faces["split"].value_counts(),
+    }
+    pictured = relations["person_a"].isin(people["person"]) & relations["person_b"].isin(people["person"])
+    relations = relations[pictured]
+    names = {code: f"{kin_type.name} ({code})" for code, kin_type in TYPES.items()}
+    untyped = relations["relation"].where(~relations["relation"].isin(KIN_RELATIONS), "type unknown")
+    kinds = pd.crosstab(relations["type"].map(names).where(relations["type"].notna(), untyped), relations["split"])
+    order = [*names.values(), *sorted(set(kinds.index) - set(names.values()))]
+    tables = {
+        "": pd.DataFrame(sizes).T,
+        "relations, both with faces": kinds.reindex(order, fill_value=0),
+        "race of people": pd.crosstab(people["race"].fillna("unknown"), people["split"]),
+        "gender of people": pd.crosstab(people["gender"].fillna("unknown"), people["split"]),
+    }
+    counts = []
+    for title, table in tables.items():
+        table = table.reindex(columns=splits, fill_value=0)
+        counts.append(table.assign(total=table.sum(axis="columns")).rename_axis(index=None, columns=title))
+    return counts
+
+
+def _count_pairs(pairs: list[pd.DataFrame]) -> list[pd.DataFrame]:
+    """Kin and non-kin pairs of each list, of one race, across races and of unknown race."""
+    if not pairs:
+        return []
+    table = pd.concat(pairs)
+    kin = table["kin"].map({True: "kin", False: "non-kin"})
+    crossing = race_crossing(table).fillna("race unknown")
+    counts = pd.crosstab([table["list"], kin], crossing).assign(total=lambda t: t.sum(axis="columns"))
+    return [counts.rename_axis(index=["list", ""], columns="pairs")]
+
+
+def _describe_sources(families: Families) -> str:
+    """Who says what race, age and gender are, and which annotation columns nobody reads."""
+    people = families.people[families.people["faces"] > 0]
+    lines = ["sources of people's race, age and gender"]
+    for attribute in ("race", "age", "gender"):
+        counts = people[f"{attribute}_source"].value_counts()
+        said = ", ".join(f"{source} ({count} people)" for source, count in counts.items())
+        lines.append(f"  {attribute}: {said or 'unknown; no annotation file has it'}")
+    if people["race"].notna().any():
+        lines.append(
+            f"  A person's race is the majority over their faces, on average {people['race_agreement'].mean():.0%}."
+        )
+    if people["race_source"].astype("string").str.startswith(PREDICTED).any():
+        lines.append("  Race is what a model predicted from faces: neither self-described nor checked by a human.")
+    used = families.annotations["source"].notna()
+    for title, columns in (("used", families.annotations[used]), ("ignored", families.annotations[~used])):
+        named = ", ".join(f"{row.column} ({row.file})" for row in columns.itertuples())
+        lines.append(f"  annotation columns {title}: {named or 'none'}")
+    return "\n".join(lines)
+
+
+def _describe_problems(problems: pd.DataFrame) -> str:
+    """Every problem, grouped by kind; of long kinds the first lines."""
+    lines = [f"problems: {len(problems) or 'none'}"]
+    for kind, group in problems.groupby("kind", sort=False):
+        lines.append(f"  {kind}: {len(group)}")
+        lines += [f"    {row.where}: {row.message}" for row in group.head(PROBLEM_LINES).itertuples()]
+        if len(group) > PROBLEM_LINES:
+            lines.append(f"    ... and {len(group) - PROBLEM_LINES} more in problems.csv")
+    return "\n".join(lines)

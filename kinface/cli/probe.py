@@ -1,0 +1,216 @@
+"""``kinface probe``."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from joblib import parallel_config
+from tqdm import tqdm
+
+from kinface.data.people import read_people
+from kinface.leakage.leakage import RULE, Leakage, compare_leakage, probe_leakage
+from kinface.report.plots import plot_leakage
+from swinface.data.embeddings import read_arrays
+from swinface.files import InputError, replacing_folder
+
+DOTS_PER_INCH = 150
+
+
+FEWEST_SEEDS = 3
+
+
+OUTPUTS = ("leakage.csv", "leakage.json", "leakage.png")
+
+
+def probe(
+    embeddings: Path,
+    *,
+    people: Path,
+    attribute: list[str],
+    out: Path,
+    split: str | None = None,
+    compare: Path | None = None,
+    seeds: int = 3,
+    folds: int = 5,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> None:
+    """Find out what fresh probes, linear and MLP, read from embeddings of families they never saw.
+
+    ``out`` then holds ``leakage.csv``, ``leakage.json`` and ``leakage.png``.
+
+    Parameters
+    ----------
+    embeddings
+        Table of embeddings (.npz with face and embedding); further arrays in it with a row of numbers per face, such
+        as those of ``kinface embed --features``, are audited too.
+    people
+        Folder of ``kinface prepare``, or a .parquet or .csv table with a row per face: face, person, family and the
+        attributes.
+    attribute
+        What to look for, such as race or gender; repeat the option for several.
+    out
+        Folder to write to.
+    split
+        Audit only faces of this split, such as val.
+    compare
+        Embeddings of the same faces by another model; adds its figures and the differences to it.
+    seeds
+        How often the folds are drawn and the probes started anew, at least 3.
+    folds
+        Into how many parts families are divided; each is tested by probes fitted on the others.
+    resamples
+        Of families, for the 95% intervals.
+    seed
+        The first of the seeds, and that of the resamples.
+    """
+    _check_options(attribute, seeds, folds, resamples)
+    faces, arrays = read_arrays(embeddings)
+    described = _describe_faces(read_people(people), faces, embeddings, people)
+    described = _choose(described, people, attribute, split)
+    models = {str(embeddings): {name: values[described.index] for name, values in arrays.items()}}
+    if compare is not None:
+        if compare == embeddings:
+            raise InputError(f"--compare {compare} is what is audited; name another model's embeddings.")
+        models[str(compare)] = _read_same_faces(compare, list(described["face"]), arrays)
+    settings = {"seeds": seeds, "folds": folds, "resamples": resamples, "seed": seed}
+    found = _measure(models, described, attribute, settings)
+    tables = [leakage.table.assign(file=file, representation=name) for (file, name, _), leakage in found.items()]
+    table = pd.concat(tables, ignore_index=True)
+    table = table[["file", "representation", *table.columns.drop(["file", "representation"])]]
+    differences = _compare(found, str(embeddings), str(compare))
+    record = {
+        "kinface": version("kinface"),
+        "embeddings": str(embeddings),
+        "compared_with": None if compare is None else str(compare),
+        "people": str(people),
+        "sources": _name_sources(described, attribute),
+        "split": ", ".join(sorted(described["split"].dropna().unique())) if "split" in described else "",
+        "rule": RULE,
+        **settings,
+        "leakage": _to_records(table),
+        "differences": _to_records(differences),
+    }
+    with replacing_folder(out, owned=OUTPUTS) as folder:
+        table.to_csv(folder / "leakage.csv", index=False)
+        text = json.dumps(record, indent=1, allow_nan=False) + "\n"
+        (folder / "leakage.json").write_text(text, encoding="utf-8")
+        plot_leakage(table).savefig(folder / "leakage.png", dpi=DOTS_PER_INCH)
+    _print_summary(record, table, differences, out)
+
+
+def _check_options(attribute: list[str], seeds: int, folds: int, resamples: int) -> None:
+    if not attribute or len(set(attribute)) < len(attribute):
+        raise InputError("--attribute: name each attribute once, such as --attribute race --attribute gender.")
+    if seeds < FEWEST_SEEDS:
+        raise InputError(f"--seeds {seeds}: what a probe finds varies with its seed; take at least {FEWEST_SEEDS}.")
+    if folds < 2:
+        raise InputError(f"--folds {folds}: probes are fitted on one part and tested on another; take at least 2.")
+    if resamples < 100:
+        raise InputError(f"--resamples {resamples}: an interval needs at least 100, better 1000.")
+
+
+def _describe_faces(people: pd.DataFrame, faces: list[str], embeddings: Path, path: Path) -> pd.DataFrame:
+    """What is known of the faces, a row for each, in their order."""
+    rows = pd.Index(people["face"]).get_indexer(faces)
+    if (rows < 0).any():
+        unknown = faces[int((rows < 0).argmax())]
+        raise InputError(
+            f"{embeddings}: face {unknown} is not in {path} ({int((rows < 0).sum())} of {len(faces)} are unknown); "
+            "give the people of these faces."
+        )
+    return people.iloc[rows].reset_index(drop=True)
+
+
+def _choose(described: pd.DataFrame, path: Path, attribute: list[str], split: str | None) -> pd.DataFrame:
+    """The faces of one split, by their row."""
+    for name in attribute:
+        if name not in described or name in ("face", "person", "family"):
+            raise InputError(f"--attribute {name}: no such column in {path}; it has {', '.join(described.columns)}.")
+    if split is None:
+        return described
+    if "split" not in described:
+        raise InputError(f"--split {split}: {path} has no column 'split'; leave the option out.")
+    chosen = described[described["split"] == split]
+    if chosen.empty:
+        there = ", ".join(sorted(described["split"].dropna().unique()))
+        raise InputError(f"--split {split}: none of the embedded faces is of it; they are of {there or 'none'}.")
+    return chosen
+
+
+def _read_same_faces(path: Path, faces: list[str], arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What another model's table has under the names of ``arrays``, for these faces in this order."""
+    others, found = read_arrays(path)
+    rows = pd.Index(others).get_indexer(faces)
+    if (rows < 0).any():
+        raise InputError(
+            f"{path}: no embedding of {faces[int((rows < 0).argmax())]} ({int((rows < 0).sum())} faces are missing); "
+            "embed the same faces with both models."
+        )
+    return {name: values[rows] for name, values in found.items() if name in arrays}
+
+
+def _measure(
+    models: dict[str, dict[str, np.ndarray]], described: pd.DataFrame, attributes: list[str], settings: dict[str, int]
+) -> dict[tuple[str, str, str], Leakage]:
+    """(file, representation, attribute) to what probes found."""
+    wanted = [(file, name, it) for file, arrays in models.items() for name in arrays for it in attributes]
+    with parallel_config(n_jobs=-1):
+        return {
+            (file, name, attribute): probe_leakage(models[file][name], described, attribute, **settings)
+            for file, name, attribute in tqdm(wanted, desc="probe", unit="table", leave=False, disable=None)
+        }
+
+
+def _compare(found: dict[tuple[str, str, str], Leakage], ours: str, other: str) -> pd.DataFrame:
+    pairs = [
+        (name, it, found[other, name, it]) for file, name, it in found if file == ours and (other, name, it) in found
+    ]
+    tables = [compare_leakage(found[ours, name, it], theirs).assign(representation=name) for name, it, theirs in pairs]
+    columns = ["representation", "attribute", "probe", "difference", "low", "high"]
+    return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
+
+
+def _name_sources(described: pd.DataFrame, attributes: list[str]) -> dict[str, str]:
+    """Attribute to who says so, where that is known."""
+    columns = {name: described[f"{name}_source"].dropna() for name in attributes if f"{name}_source" in described}
+    return {name: ", ".join(sorted(source.unique())) for name, source in columns.items()}
+
+
+def _to_records(table: pd.DataFrame) -> list[dict]:
+    """For JSON: what is not a number, or missing, becomes null."""
+    return json.loads(table.to_json(orient="records", double_precision=15))
+
+
+def _print_summary(record: dict, table: pd.DataFrame, differences: pd.DataFrame, out: Path) -> None:
+    for (file, attribute), group in table.groupby(["file", "attribute"], sort=False):
+        first = group.iloc[0]
+        source = record["sources"].get(attribute)
+        print(f"{file}: {attribute}" + (f", {source}" if source else "") + f": {first['classes']}")
+        left_out = f"; left out: {first['left_out']}" if first["left_out"] else ""
+        split = f" of {record['split']}" if record["split"] else ""
+        print(f"{first['faces']:,} faces, {first['people']:,} people, {first['families']:,} families{split}{left_out}")
+        shown = {
+            "features": group["representation"],
+            "probe": group["probe"],
+            "balanced accuracy": _with_interval(group, "balanced_accuracy"),
+            "chance": group["chance"].map("{:.3f}".format),
+            "permuted below": group["permuted_high"].map("{:.3f}".format),
+            "AUC": _with_interval(group, "auc"),
+            "bits per face": [f"{row.codelength:.2f} of {row.codelength_uniform:.2f}" for row in group.itertuples()],
+            "leaks": group["leaks"].map({True: "yes", False: "not shown"}),
+        }
+        print(pd.DataFrame(shown).to_string(index=False) + "\n")
+    if len(differences):
+        print(f"{record['embeddings']} less {record['compared_with']}, balanced accuracy on the same resamples")
+        print(differences.to_string(index=False, float_format="{:+.3f}".format) + "\n")
+    print(f"{RULE}\nwrote {out / 'leakage.json'}")
+
+
+def _with_interval(table: pd.DataFrame, metric: str) -> list[str]:
+    ends = zip(*(table[metric + end] for end in ("", "_low", "_high")), strict=True)
+    return ["{:.3f} [{:.3f}, {:.3f}]".format(*row) for row in ends]

@@ -1,0 +1,70 @@
+"""``kinface score``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from kinface.data.fiw import read_known_families
+from kinface.data.lists import read_any_list
+from kinface.data.pairs import PAIRS_ENDINGS, score_pairs, write_pairs
+from kinface.data.vocabulary import TYPES
+from kinface.models.inference import embed_faces, load_model, predict_types
+from swinface.data.embeddings import Embeddings
+from swinface.files import InputError, check_ending
+from swinface.pretrained import SHIPPED
+
+
+def score(
+    *,
+    root: Path,
+    list: Path,
+    out: Path,
+    model: Path | None = None,
+    inputs: Path | None = None,
+    embeddings: Path | None = None,
+    swap_grandparents: bool = False,
+) -> None:
+    """Score a list of pairs by the cosine of their faces' embeddings.
+
+    Parameters
+    ----------
+    root
+        A FIW folder, the folder ``kinface prepare`` made of it, or any other folder that the list's paths start from.
+        Persons and families of faces outside of FIW's family folders are not known, and missing in the table.
+    list
+        Pairs in RFIW's form (index path1 path2 type kin) or KFC's (path1 path2 type kin race); a pairs table (.parquet
+        or .csv), such as ``kinface pairs`` writes; or the name of a list of the prepared folder, such as tune.
+    out
+        The pairs table to write, .parquet or .csv, a row per line of the list, in its order; with
+        ``type_predicted`` where the model was trained on types.
+    model
+        Folder of a trained model; by default the one that comes with the package.
+    inputs
+        Table of the embeddings that a model without trunk reads.
+    embeddings
+        Score these embeddings, of any other model, in place of a model.
+    swap_grandparents
+        The list names grandparents as FIW's official lists do, which swap their genders.
+    """
+    if model is not None and embeddings is not None:
+        raise InputError("score with one of --model and --embeddings.")
+    if embeddings is not None and inputs is not None:
+        raise InputError("--inputs are for a --model; leave them out with --embeddings.")
+    check_ending(out, PAIRS_ENDINGS, "a pairs table")
+    families = read_known_families(root)
+    pairs = read_any_list(list, root, families, swap_grandparents=swap_grandparents)
+    faces = sorted({*pairs["face_a"], *pairs["face_b"]})
+    network = load_model(model or SHIPPED) if embeddings is None else None
+    if network is None:
+        embedding = Embeddings(embeddings)[faces]
+    else:
+        embedding = embed_faces(network, families.root, faces, None if inputs is None else Embeddings(inputs))
+    pairs = score_pairs(pairs, faces, embedding)
+    if network is not None and network.types is not None:
+        predicted = predict_types(network, pairs, faces, torch.from_numpy(embedding))
+        pairs["type_predicted"] = np.array([*TYPES, "unrelated"])[predicted]
+    write_pairs(pairs, out)
+    print(f"{len(pairs)} pairs, {len(faces)} faces: {out}")

@@ -1,0 +1,134 @@
+"""A data set of families as tables: faces, people and how they are related. Readers make it, ``prepare`` keeps it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from kinface.data.pairs import read_pairs
+from swinface.files import InputError
+
+DATASET = "dataset.json"  # marks a folder written by `kinface prepare`
+
+
+PAIRS = "pairs.parquet"  # all lists of that folder
+
+
+# Columns and dtypes of the tables; missing text is None.
+TABLES: dict[str, dict[str, str]] = {
+    "faces": {
+        "face": "text",  # path below the root
+        "family": "text",  # F0001
+        "mid": "int64",  # number of the person in the family
+        "person": "text",  # F0001/MID1
+        "split": "text",  # train, tune, val or test
+        "race": "text",  # of this face, as annotated
+        "race_source": "text",
+        "age": "float64",  # years
+        "age_source": "text",
+        "gender": "text",  # m or f, as annotated; a person's gender is in people
+        "gender_source": "text",
+    },
+    "people": {
+        "person": "text",
+        "family": "text",
+        "mid": "int64",
+        "name": "text",
+        "split": "text",
+        "faces": "int64",  # number of images; members without any are listed too
+        "gender": "text",
+        "gender_source": "text",
+        "race": "text",  # majority over the person's faces
+        "race_source": "text",
+        "race_agreement": "float64",  # share of the annotated faces that carry the majority
+        "age": "float64",  # median over the person's faces
+        "age_source": "text",
+    },
+    "relations": {
+        "person_a": "text",  # the elder; among siblings the brother, else the lower MID
+        "person_b": "text",
+        "family": "text",
+        "split": "text",
+        "relation": "text",  # what a is to b: parent, sibling, grandparent, great-grandparent or spouse
+        "type": "text",  # one of the 11, missing where a gender is or the relation has none
+        "generation_gap": "Int64",  # missing for spouses
+    },
+    "problems": {"kind": "text", "where": "text", "message": "text"},
+    "annotations": {"file": "text", "column": "text", "attribute": "text", "source": "text", "faces": "int64"},
+}
+
+
+@dataclass(frozen=True)
+class Families:
+    """The tables; ``TABLES`` lists their columns.
+
+    Attributes
+    ----------
+    root
+        The folder that the paths of faces start from.
+    faces
+        One row per image.
+    people
+        One row per person; some members have no faces, some faces no row in ``mid.csv`` (no gender, no relations).
+    relations
+        One row per related pair of persons.
+    problems
+        What was wrong on disk: its kind, where, and what was done about it.
+    annotations
+        The columns of the annotation files; ``source`` is missing where a column was not used.
+    """
+
+    root: Path
+    faces: pd.DataFrame
+    people: pd.DataFrame
+    relations: pd.DataFrame
+    problems: pd.DataFrame
+    annotations: pd.DataFrame
+
+
+def write_tables(families: Families, folder: Path, record: dict) -> None:
+    """Write the tables; ``record``, how they were made, goes into ``dataset.json`` with the root of the images."""
+    for name in ("faces", "people", "relations"):
+        getattr(families, name).to_parquet(folder / f"{name}.parquet", index=False)
+    families.problems.to_csv(folder / "problems.csv", index=False)
+    families.annotations.to_csv(folder / "annotations.csv", index=False)
+    record = {"root": str(families.root.resolve()), **record}
+    (folder / DATASET).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def read_tables(folder: Path) -> Families:
+    """Read a folder that ``write_tables`` wrote."""
+    try:
+        root = Path(json.loads((folder / DATASET).read_text(encoding="utf-8"))["root"])
+        tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in ("faces", "people", "relations")}
+        tables |= {name: pd.read_csv(folder / f"{name}.csv") for name in ("problems", "annotations")}
+        tables = {name: conform(table, name) for name, table in tables.items()}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder}: not a whole folder of `kinface prepare` ({error}); prepare it again.") from error
+    if not root.is_dir():
+        raise InputError(f"{folder} was prepared from {root}, which is not there; restore it or prepare again.")
+    return Families(root, **tables)
+
+
+def read_prepared_list(folder: Path, name: str) -> pd.DataFrame | None:
+    """The pairs table of one list, such as ``tune``, in a folder of ``kinface prepare``; None where it is not there."""
+    if not (folder / PAIRS).is_file():
+        return None
+    pairs = read_pairs(folder / PAIRS)
+    pairs = pairs[pairs["list"] == name].reset_index(drop=True)
+    return None if pairs.empty else pairs
+
+
+def conform(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The table's columns in their order and dtypes, whether built, read from parquet or from csv."""
+    table = table[[*TABLES[name]]].reset_index(drop=True)
+    for column, dtype in TABLES[name].items():
+        if dtype == "text":
+            text = table[column].astype(object)
+            table[column] = text.where(text.notna(), None)
+        else:
+            table[column] = table[column].astype(dtype)
+    return table

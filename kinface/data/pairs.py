@@ -1,0 +1,216 @@
+"""The pairs table: one tidy row per pair of faces, the seam of all bias analysis.
+
+Reading a list and sampling write it, scoring adds ``score``, and fairness, plots and report read only it.
+Scores of any other model can be audited by writing the same columns (``COLUMNS``) to parquet or csv.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kinface.data.tables import read_table
+from kinface.data.vocabulary import TYPES
+from swinface.files import InputError, check_ending, replacing
+
+COLUMNS: dict[str, str] = {
+    "face_a": "path of the first image below the data root",
+    "face_b": "path of the second image",
+    "person_a": "person of the first image, such as F0001/MID1; may be missing",
+    "person_b": "person of the second image; may be missing",
+    "family_a": "family of the first person, such as F0001; may be missing",
+    "family_b": "family of the second person; may be missing",
+    "type": "one of the 11 types; for a non-kin pair the type it imitates; may be missing",
+    "kin": "1 when the two persons are kin, else 0",
+    "race_a": "race of the first person; may be missing",
+    "race_b": "race of the second person; may be missing",
+    "race_source": "who said so, such as 'predicted by deepface'; may be missing",
+    "gender_a": "gender of the first person, m or f; may be missing",
+    "gender_b": "gender of the second person, m or f; may be missing",
+    "gender_source": "who said so; may be missing",
+    "split": "train, tune, val or test; missing where the two persons are in different ones",
+    "list": "name of the list the pair came from",
+    "score": "the model's score, higher for kin; missing until scored",
+}
+
+
+PAIRS_ENDINGS = (".parquet", ".csv")
+
+
+REQUIRED_VALUES = ("face_a", "face_b")
+
+
+TEXT_COLUMNS = tuple(column for column in COLUMNS if column not in ("kin", "score"))
+
+
+def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.DataFrame:
+    """Check a pairs table and bring it into its one form.
+
+    Parameters
+    ----------
+    pairs
+        A table with ``COLUMNS``; further columns are kept behind them.
+    source
+        Where the table came from (a file), for messages.
+    scored
+        Whether every row must have a score. Otherwise ``score`` may be missing altogether.
+
+    Returns
+    -------
+    pd.DataFrame
+        Text columns as ``object`` with None where missing, ``kin`` as bool, ``score`` as float64, rows from 0.
+
+    Raises
+    ------
+    InputError
+        Names the column that is missing or the first row (counted from 1, without a header) that is wrong.
+    """
+    missing = [column for column in COLUMNS if column not in pairs and (scored or column != "score")]
+    if missing:
+        described = ", ".join(f"{column} ({COLUMNS[column]})" for column in missing)
+        raise InputError(f"{source}: a pairs table needs the column{'s' * (len(missing) > 1)} {described}.")
+    if pairs.empty:
+        raise InputError(f"{source}: the table has no pairs.")
+    extra = [column for column in pairs if column not in COLUMNS]
+    pairs = pairs.reset_index(drop=True).reindex(columns=[*COLUMNS, *extra])
+    for column in TEXT_COLUMNS:
+        text = pairs[column].astype(object)
+        pairs[column] = text.where(text.notna(), None)
+    kin = pairs["kin"].map({0: False, 1: True, "0": False, "1": True, "False": False, "True": True})
+    score = pd.to_numeric(pairs["score"], errors="coerce").astype("float64")
+    gender = pairs[["gender_a", "gender_b"]]
+    one_person = (pairs["person_a"] == pairs["person_b"]) | (pairs["face_a"] == pairs["face_b"])
+    two_families = (pairs["family_a"] != pairs["family_b"]) & families_known(pairs)
+    rules = {
+        **{f"{column} is missing": pairs[column].isna() for column in REQUIRED_VALUES},
+        "kin must be 0 or 1": kin.isna(),
+        f"type must be one of {' '.join(TYPES)} or missing": ~(pairs["type"].isin(TYPES) | pairs["type"].isna()),
+        "gender must be m, f or missing": ~(gender.isin(["m", "f"]) | gender.isna()).all(axis="columns"),
+        "the two faces are of the same person": one_person,
+        "a kin pair must lie in one family": (kin == True) & two_families,  # noqa: E712
+        "score must be a finite number": ~np.isfinite(score) & (scored | pairs["score"].notna()),
+    }
+    for rule, broken in rules.items():
+        if broken.any():
+            row = int(broken.to_numpy().argmax())
+            faces = f"{pairs['face_a'][row]}, {pairs['face_b'][row]}"
+            more = f"; {int(broken.sum()) - 1} more rows like it" if broken.sum() > 1 else ""
+            raise InputError(f"{source}: row {row + 1}: {rule} ({faces}{more}).")
+    pairs["kin"], pairs["score"] = kin.astype(bool), score
+    return pairs
+
+
+def read_pairs(path: str | Path, scored: bool = False) -> pd.DataFrame:
+    """Read and check a pairs table from a .parquet or .csv file.
+
+    Raises
+    ------
+    InputError
+        The file is missing, of another kind or broken, or its table is wrong (see ``check_pairs``).
+    """
+    return check_pairs(read_table(Path(path), "pairs table", TEXT_COLUMNS), str(path), scored)
+
+
+def write_pairs(pairs: pd.DataFrame, path: str | Path) -> None:
+    """Check a pairs table and write it, whole or not at all, to a .parquet or .csv file."""
+    path = Path(path)
+    check_ending(path, PAIRS_ENDINGS, "a pairs table")
+    pairs = check_pairs(pairs, str(path))
+    with replacing(path) as partial:
+        if path.suffix == ".parquet":
+            pairs.to_parquet(partial, index=False)
+        else:
+            pairs.assign(kin=pairs["kin"].astype(int)).to_csv(partial, index=False)
+
+
+def families_known(pairs: pd.DataFrame) -> pd.Series:
+    """Whether the families of both persons are known."""
+    return pairs[["family_a", "family_b"]].notna().all(axis="columns")
+
+
+def resampling_units(pairs: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """What is resampled where a pair is: its two families, which are one where the pair lies in one.
+
+    A pair with one known family belongs to that one alone. A pair without any is a unit of its own, named by its two
+    images, as if it were independent of all other pairs.
+    """
+    first, second = pairs["family_a"], pairs["family_b"]
+    first, second = first.where(first.notna(), second), second.where(second.notna(), first)
+    unknown = first.isna()
+    if unknown.any():
+        images = np.sort(pairs.loc[unknown, ["face_a", "face_b"]].to_numpy(str), axis=1)
+        own = pd.Series([" and ".join(pair) for pair in images], pairs.index[unknown], dtype=object)
+        first, second = (side.astype(object).where(~unknown, own.reindex(pairs.index)) for side in (first, second))
+    return first, second
+
+
+def race_group(pairs: pd.DataFrame) -> pd.Series:
+    """The race both persons share, else ``cross-race``; missing where either is unknown."""
+    shared = pairs["race_a"].where(pairs["race_a"] == pairs["race_b"], "cross-race")
+    return _where_known(shared, pairs, "race").rename("race")
+
+
+def race_crossing(pairs: pd.DataFrame) -> pd.Series:
+    """``same-race`` or ``cross-race``; missing where either race is unknown."""
+    same = pairs["race_a"] == pairs["race_b"]
+    return _where_known(same.map({True: "same-race", False: "cross-race"}), pairs, "race").rename("race crossing")
+
+
+def gender_pair(pairs: pd.DataFrame) -> pd.Series:
+    """``mm``, ``mf`` or ``ff``, whichever face comes first; missing where either gender is unknown."""
+    ordered = (pairs["gender_a"] + pairs["gender_b"]).replace("fm", "mf")
+    return _where_known(ordered, pairs, "gender").rename("gender pair")
+
+
+def generation_gap(pairs: pd.DataFrame) -> pd.Series:
+    """Generations between the two roles (0, 1 or 2) as nullable integers; missing where the type is."""
+    gaps = {code: kin_type.generation_gap for code, kin_type in TYPES.items()}
+    return pairs["type"].map(gaps).astype("Int64").rename("generation gap")
+
+
+def _where_known(group: pd.Series, pairs: pd.DataFrame, attribute: str) -> pd.Series:
+    known = pairs[f"{attribute}_a"].notna() & pairs[f"{attribute}_b"].notna()
+    return group.astype(object).where(known, None)
+
+
+def find_rows(pairs: pd.DataFrame, faces: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """(pairs,) places in ``faces`` of the first and of the second face of each pair.
+
+    Raises
+    ------
+    InputError
+        A face of the pairs is not among them.
+    """
+    index = pd.Index(faces)
+    rows = index.get_indexer(pairs["face_a"]), index.get_indexer(pairs["face_b"])
+    for side, found in zip(("face_a", "face_b"), rows, strict=True):
+        if (found < 0).any():
+            raise InputError(f"{pairs[side].iloc[int((found < 0).argmax())]}: a pair names it, but it is not embedded.")
+    return rows
+
+
+def score_pairs(pairs: pd.DataFrame, faces: Sequence[str], embedding: np.ndarray) -> pd.DataFrame:
+    """Score each pair by the cosine of its faces' embeddings.
+
+    Parameters
+    ----------
+    faces
+        (N,) paths; every face of the pairs is among them.
+    embedding
+        (N, D), a row per face.
+
+    Raises
+    ------
+    InputError
+        An embedding has no direction: its length is zero or not finite.
+    """
+    length = np.linalg.norm(embedding, axis=1, keepdims=True)
+    lost = ~np.isfinite(length) | (length == 0)
+    if lost.any():
+        face = list(faces)[int(lost.argmax())]
+        raise InputError(f"the embedding of {face} has no direction (length {float(length[lost][0])}); embed it again.")
+    a, b = (embedding[rows] / length[rows] for rows in find_rows(pairs, faces))
+    return pairs.assign(score=np.einsum("nd,nd->n", a, b).astype(np.float64))

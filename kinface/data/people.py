@@ -1,0 +1,44 @@
+"""Whose faces they are: a table with a row per face."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from kinface.data.fiw import read_families
+from kinface.data.tables import read_table
+from swinface.files import InputError
+
+
+def read_people(path: Path) -> pd.DataFrame:
+    """Whose faces they are: a row per face with ``face``, ``person``, ``family`` and what is known of the person.
+
+    Parameters
+    ----------
+    path
+        A folder of ``kinface prepare``, or a .parquet or .csv table of these columns.
+
+    Raises
+    ------
+    InputError
+        There is no such folder or table, a column is missing, or a face is named twice.
+    """
+    if path.is_dir():
+        families = read_families(path)
+        about = families.people.drop(columns=["family", "mid", "split", "faces"])
+        return families.faces[["face", "person", "family", "split"]].merge(about, on="person", how="left")
+    if not path.exists():
+        raise InputError(
+            f"{path}: no such file or folder; --people is a folder of `kinface prepare` or a .parquet or .csv table."
+        )
+    table = read_table(path, "table of people")
+    for column in ("face", "person", "family"):
+        if column not in table:
+            raise InputError(f"{path}: no column {column!r}; a table of people has face, person and family.")
+        if table[column].isna().any():
+            raise InputError(f"{path}: row {int(table[column].isna().argmax()) + 1}: {column} is missing.")
+    twice = table["face"].duplicated()
+    if twice.any():
+        raise InputError(f"{path}: row {int(twice.argmax()) + 1}: {table['face'][twice].iloc[0]} is named twice.")
+    return table

@@ -1,0 +1,114 @@
+"""Pairs of faces drawn from families, and what is known of their persons."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from kinface.data.families import Families
+from kinface.data.pairs import COLUMNS, check_pairs
+from kinface.data.vocabulary import ROLE_GENDER, TYPES
+from swinface.files import InputError
+
+
+def describe_pairs(pairs: pd.DataFrame, families: Families) -> pd.DataFrame:
+    """Complete pairs of faces to a pairs table with what is known of their persons.
+
+    Parameters
+    ----------
+    pairs
+        Columns ``face_a``, ``face_b``, ``type``, ``kin`` and ``list``; any other column of the pairs table that is
+        already there (a list that states races) stays where it has a value. Faces need not be among the families;
+        nothing is known of the person then.
+
+    Notes
+    -----
+    Where a person's gender is unknown it is taken from the role in the pair's type (the official test families come
+    without genders), except for siblings, whose lists ignore it among non-kin, and for grandparents, whose names the
+    official lists swap.
+    """
+    faces = families.faces.set_index("face")[["person", "family", "split"]]
+    people = families.people.set_index("person")[["race", "race_source", "gender", "gender_source"]]
+    known = {}
+    for side in ("a", "b"):
+        person = faces.reindex(pairs[f"face_{side}"]).join(people, on="person").reset_index(drop=True).astype(object)
+        role = pairs["type"].map(ROLE_GENDER[side]).reset_index(drop=True)
+        from_role = person["gender"].isna() & role.notna()
+        person["gender"] = person["gender"].mask(from_role, role)
+        person["gender_source"] = person["gender_source"].mask(from_role, "role in the list")
+        known |= {f"{name}_{side}": person[name] for name in person}
+    known = pd.DataFrame(known)
+    for name in ("race_source", "gender_source"):
+        sources = zip(known[f"{name}_a"], known[f"{name}_b"], strict=True)
+        known[name] = [" / ".join(sorted({source for source in pair if pd.notna(source)})) or None for pair in sources]
+    known["split"] = known["split_a"].where(known["split_a"] == known["split_b"], None)
+    stated = pairs.reset_index(drop=True).reindex(columns=[*COLUMNS]).astype(object)
+    return check_pairs(stated.where(stated.notna(), known.reindex(columns=[*COLUMNS])), "pairs")
+
+
+def sample_pairs(families: Families, split: str, *, seed: int = 0, per_relation: int = 3) -> pd.DataFrame:
+    """Draw a balanced list of kin and non-kin pairs from one split, as FIW's ``val_choose`` list is drawn.
+
+    Each relation of the 11 types gives at most ``per_relation`` pairs of faces, so that persons and families with
+    many faces do not dominate. Each kin pair is then copied with its second face replaced by one that plays the same
+    role in another family: types, roles and genders are as frequent among non-kin as among kin. A kin pair whose
+    role nobody else plays is left out, so that both kinds are equally many.
+
+    Parameters
+    ----------
+    families
+        Its faces, people and relations.
+    split
+        One of ``train``, ``tune``, ``val``, ``test``; no pair leaves it.
+    seed
+        The same seed draws the same pairs, in whatever order the tables' rows are.
+
+    Returns
+    -------
+    pd.DataFrame
+        A pairs table whose ``list`` is ``split``.
+
+    Raises
+    ------
+    InputError
+        No kin pair of the split has a non-kin counterpart.
+    """
+    generator = np.random.default_rng(seed)
+    kin = _draw_kin(families, split, per_relation, generator)
+    drawn = []
+    for _, group in kin.groupby("type", sort=True):
+        partner = _draw_partners(group["family"].to_numpy(), generator)
+        faces_b = group["face_b"].to_numpy()[partner]
+        drawn += [group[partner >= 0], group.assign(face_b=faces_b, kin=False)[partner >= 0]]
+    pairs = pd.concat(drawn) if drawn else kin
+    if pairs.empty:
+        raise InputError(
+            f"no pairs can be drawn from split {split!r}: it needs two families in which "
+            "persons with faces are related in the same way."
+        )
+    return describe_pairs(pairs.assign(list=split), families)
+
+
+def _draw_kin(families: Families, split: str, per_relation: int, generator: np.random.Generator) -> pd.DataFrame:
+    """Up to ``per_relation`` different pairs of faces of every relation of a known type."""
+    faces = families.faces[families.faces["split"] == split].sort_values("face").groupby("person")["face"].agg(list)
+    relations = families.relations[families.relations["type"].isin(TYPES)].sort_values(["person_a", "person_b"])
+    relations = relations[relations["person_a"].isin(faces.index) & relations["person_b"].isin(faces.index)]
+    rows = []
+    for relation in relations.itertuples():
+        faces_a, faces_b = faces[relation.person_a], faces[relation.person_b]
+        possible = len(faces_a) * len(faces_b)
+        for choice in generator.choice(possible, size=min(per_relation, possible), replace=False):
+            a, b = divmod(int(choice), len(faces_b))
+            rows.append((faces_a[a], faces_b[b], relation.type, True, relation.family))
+    return pd.DataFrame(rows, columns=["face_a", "face_b", "type", "kin", "family"])
+
+
+def _draw_partners(families: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """For every row the position of a row of another family, each equally likely; -1 where there is none."""
+    partners = np.full(len(families), -1)
+    for row, family in enumerate(families):
+        others = np.flatnonzero(families != family)
+        if len(others):
+            partners[row] = generator.choice(others)
+    return partners

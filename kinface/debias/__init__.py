@@ -1,0 +1,1 @@
+"""What keeps an attribute out of the embedding: attribute heads, adversaries, gradient reversal, erasure."""

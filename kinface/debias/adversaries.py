@@ -1,0 +1,216 @@
+"""Adversaries: heads that learn to read what the rest of the model learns to hide."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kinface.debias.heads import Head, attribute_loss, build_mlp
+from kinface.debias.reversal import reverse_gradient
+from swinface.model import MultiLevelChannelAttention
+
+
+class Adversary(nn.Module):
+    """Learns an attribute from what the model makes of faces, by an optimiser of its own, and says how to hide it.
+
+    It learns first, from inputs that pass no gradient on; then the rest of the model learns against it as it stands.
+    Its weights are outside the engine's optimiser and gradients: processes average theirs here. The state of its
+    optimiser is part of its state, so that a resumed run goes on as it was.
+
+    Parameters
+    ----------
+    head
+        What it is.
+    size
+        D, numbers per face that it reads; the width of its own MLCA where it reads levels.
+    channels
+        Of the trunk's levels, where it reads these.
+    learning_rate
+        Of its optimiser, where the head has none of its own.
+    """
+
+    def __init__(self, head: Head, size: int, channels: Sequence[int] | None, learning_rate: float) -> None:
+        super().__init__()
+        self.head, self.size = head, size
+        self.members = nn.ModuleList(
+            nn.Sequential(
+                nn.Identity() if channels is None else MultiLevelChannelAttention(channels, size),
+                build_mlp(size, len(head.classes)),
+            )
+            for _ in range(head.members)
+        )
+        self.optimiser = torch.optim.AdamW(self.members.parameters(), head.learning_rate or learning_rate)
+        self.seed = int(torch.randint(2**31, ()))  # of new weights; the same in every process of a run
+        self.requires_grad_(False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(members, B, classes) log probabilities of (B, D) embeddings or features, or of levels."""
+        if self.head.reads == "embedding":
+            inputs = inputs * math.sqrt(self.size)  # numbers of a unit vector are small
+        return torch.stack([member(inputs) for member in self.members]).log_softmax(dim=2)
+
+    def learn(self, inputs: Tensor, labels: Tensor, class_weights: Tensor | None, step: int) -> Tensor:
+        """Take ``updates`` steps on a batch, and return the last one's loss.
+
+        Parameters
+        ----------
+        inputs
+            What it reads of N faces; no gradient flows into it.
+        labels
+            (N,) class indices, below 0 where unknown.
+        class_weights
+            (classes,).
+        step
+            Number of the batch within the run.
+        """
+        if self.head.restart and step and step % self.head.restart == 0:
+            self._restart(step)
+        self._follow_device()
+        self.requires_grad_(True)
+        for _ in range(self.head.updates):
+            loss = self._read_loss(self(inputs.detach()), labels, class_weights)
+            parameters = list(self.members.parameters())
+            for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+                parameter.grad = _average(gradient)
+            self.optimiser.step()
+        self.optimiser.zero_grad()
+        self.requires_grad_(False)
+        return loss.detach()
+
+    def hide(self, inputs: Tensor, labels: Tensor, class_weights: Tensor | None, strength: float) -> Tensor:
+        """What the rest of the model minimises; parameters as of :meth:`learn`, and lambda.
+
+        The adversary's own weights get no gradient from it.
+        """
+        if self.head.objective == "reversal":
+            return self._read_loss(self(reverse_gradient(inputs, strength)), labels, class_weights)
+        answers = self(inputs)
+        uniform = torch.full_like(answers, 1 / answers.shape[2])
+        divergence = (uniform * (uniform.log() - answers)).sum(dim=2).mean(dim=0)
+        return strength * _weighted_mean(divergence, labels, class_weights)
+
+    def _read_loss(self, answers: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
+        return torch.stack([attribute_loss(member, labels, class_weights) for member in answers]).mean()
+
+    def _follow_device(self) -> None:
+        """Bring the optimiser's state to where the weights are: the engine restores a run before it moves it there."""
+        for parameter, state in self.optimiser.state.items():
+            for name, value in state.items():
+                if name != "step":  # which stays on the CPU
+                    state[name] = value.to(parameter.device)
+
+    def _restart(self, step: int) -> None:
+        """Give the member whose turn it is new weights."""
+        member = self.members[(step // self.head.restart - 1) % len(self.members)]
+        devices = {parameter.device for parameter in member.parameters() if parameter.is_cuda}
+        with torch.random.fork_rng(devices=list(devices)):
+            torch.manual_seed(self.seed + step)
+            for module in member.modules():
+                if hasattr(module, "reset_parameters"):
+                    module.reset_parameters()
+        for parameter in member.parameters():
+            self.optimiser.state.pop(parameter, None)
+
+    def get_extra_state(self) -> dict:
+        """The optimiser's state."""
+        return self.optimiser.state_dict()
+
+    def set_extra_state(self, state: dict) -> None:
+        self.optimiser.load_state_dict(state)
+
+
+class KernelAdversary(nn.Module):
+    """The best adversary of its kind at every step: kernel ridge regression of the classes, in closed form.
+
+    An adversary that is trained beside the model reads it as it was some steps ago, and an MLP soon knows the few
+    training families by heart: the model then hides from it what no other family shows. This one is solved, not
+    trained, from the faces of the last steps (cf. Sadeghi, Yu & Boddeti, "On the Global Optima of Kernelized
+    Adversarial Representation Learning", ICCV 2019, where the model too is in closed form), and has a new basis at
+    each step, so that there is none to learn to evade. With the random features z of a Gaussian kernel (Rahimi & Recht,
+    NeurIPS 2007), their mean m and weights w that make classes count alike, both over the memory, it answers
+
+        p(x) = (z(x) - m)^T (sum_i w_i (z_i - m)(z_i - m)^T + r I)^(-1) sum_i w_i (z_i - m)(y_i - 1/K)^T
+
+    with y the classes as one-hot vectors, and the model minimises lambda times the mean of |p(x)|^2, weighted in the
+    same way. With as many faces as here it does not fall to 0 where nothing is to be read: the answers are also what
+    chance makes of those faces, a floor whose gradient has no lasting direction, as basis and faces change.
+
+    Parameters
+    ----------
+    head
+        What it is; it reads the embedding or the features.
+    size
+        D, numbers per face that it reads.
+    """
+
+    MEMORY, BASIS, RIDGE = 2048, 512, 1e-3  # faces, random features, r
+    BANDWIDTH = 0.5  # of the kernel, of the median distance between faces
+    SCALE = 10.0  # of |p|^2, which brings useful strengths near 1
+
+    def __init__(self, head: Head, size: int) -> None:
+        super().__init__()
+        self.head = head
+        self.register_buffer("faces", torch.zeros(self.MEMORY, size))
+        self.register_buffer("labels", torch.full((self.MEMORY,), -1))
+
+    def learn(self, inputs: Tensor, labels: Tensor, class_weights: Tensor | None, step: int) -> None:
+        """Remember the faces of a batch in the place of the oldest; parameters as of ``Adversary``."""
+        inputs, labels = _gather(inputs.detach()), _gather(labels)
+        self.faces.copy_(torch.cat([self.faces, inputs])[-self.MEMORY :])
+        self.labels.copy_(torch.cat([self.labels, labels])[-self.MEMORY :])
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(1, B, classes) p of (B, D) embeddings or features, with a basis drawn now."""
+        known = self.labels >= 0
+        faces, classes = self.faces[known], F.one_hot(self.labels[known], len(self.head.classes)).to(inputs)
+        some = faces[torch.linspace(0, len(faces) - 1, 256, device=faces.device).long()]
+        bandwidth = self.BANDWIDTH * torch.pdist(some).median().clamp(min=1e-6)
+        directions = torch.randn(faces.shape[1], self.BASIS, device=faces.device) / bandwidth
+        phases = 2 * math.pi * torch.rand(self.BASIS, device=faces.device)
+
+        def basis(x: Tensor) -> Tensor:
+            return math.sqrt(2 / self.BASIS) * torch.cos(x @ directions + phases)
+
+        weight = (classes / classes.sum(dim=0).clamp(min=1)).sum(dim=1)
+        weight = weight / weight.sum()
+        z = basis(faces)
+        mean = weight @ z
+        weighted = (z - mean) * weight[:, None]
+        moments = weighted.T @ (z - mean) + self.RIDGE * torch.eye(self.BASIS, device=faces.device)
+        solution = torch.linalg.solve(moments, weighted.T @ (classes - 1 / classes.shape[1]))
+        return ((basis(inputs) - mean) @ solution)[None]
+
+    def hide(self, inputs: Tensor, labels: Tensor, class_weights: Tensor | None, strength: float) -> Tensor:
+        """What the rest of the model minimises; parameters as of ``Adversary``."""
+        if not (self.labels >= 0).any():
+            return inputs.sum() * 0.0
+        certainty = self(inputs).square().sum(dim=2)[0]
+        return strength * self.SCALE * _weighted_mean(certainty, labels, class_weights)
+
+
+def _weighted_mean(values: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
+    """Mean of (N,) values over faces of known class, weighted by class; 0 where none is known."""
+    weight = torch.ones_like(values) if class_weights is None else class_weights[labels.clamp(min=0)]
+    weight = weight * (labels >= 0)
+    return (values * weight).sum() / weight.sum().clamp(min=1e-12)
+
+
+def _average(gradient: Tensor) -> Tensor:
+    """The mean over processes."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(gradient)
+        gradient /= torch.distributed.get_world_size()
+    return gradient
+
+
+def _gather(rows: Tensor) -> Tensor:
+    """The rows of all processes, one after the other."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        parts = [torch.empty_like(rows) for _ in range(torch.distributed.get_world_size())]
+        torch.distributed.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+    return rows

@@ -1,0 +1,97 @@
+"""Attribute heads as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+@dataclass
+class Head:
+    """An attribute head, as data.
+
+    Parameters
+    ----------
+    classes
+        Values of the people table's column of the head's name, in the order of its outputs. People with any other
+        value, or none, do not count in its loss.
+    weight
+        Of the loss of a head that is not adversarial.
+    balanced
+        Weigh classes by the inverse of their frequency among the faces that training draws.
+    learning_rate
+        Its own; that of the model if left out.
+    adversarial
+        Whether the rest of the model learns to hide the attribute from it. All that follows is of such a head alone.
+    strength
+        Lambda, what its gradient to the rest of the model is multiplied by at the end of its schedule.
+    schedule
+        How lambda grows over training: ``warmup`` as 2 / (1 + exp(-10 p)) - 1, or ``constant``.
+    reads
+        What it reads: the ``embedding``, the ``features`` of the neck (with a trunk, the kinship MLCA's), or through
+        an MLCA of its own the trunk's ``levels``.
+    kind
+        ``mlp``, which learns step by step beside the model, or ``kernel``, which is solved anew at each step and so
+        never lags: see ``Adversary`` and ``KernelAdversary``. All that follows is of an MLP alone.
+    objective
+        How the model hides: ``reversal`` makes the adversary's loss grow, by a reversed gradient (Ganin & Lempitsky,
+        ICML 2015); ``confusion`` draws its answers to the uniform distribution (Tzeng et al., ICCV 2015, eq. 3).
+    updates
+        Steps of its own optimiser for each step of the rest.
+    members
+        Size of an ensemble, whose members differ by their first weights.
+    restart
+        Steps after which a member starts again from new weights, one after the other; never if left out.
+    """
+
+    classes: list[str]
+    weight: float = 1.0
+    balanced: bool = True
+    learning_rate: float | None = None
+    adversarial: bool = False
+    strength: float = 1.0
+    schedule: Literal["warmup", "constant"] = "warmup"
+    reads: Literal["embedding", "features", "levels"] = "features"
+    kind: Literal["mlp", "kernel"] = "mlp"
+    objective: Literal["reversal", "confusion"] = "reversal"
+    updates: int = 1
+    members: int = 1
+    restart: int | None = None
+
+
+def build_mlp(size: int, classes: int) -> nn.Sequential:
+    """Two hidden layers as wide as what they read: (B, size) to (B, classes) logits."""
+    return nn.Sequential(nn.Linear(size, size), nn.ReLU(), nn.Linear(size, size), nn.ReLU(), nn.Linear(size, classes))
+
+
+def attribute_loss(logits: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
+    """Cross entropy of (N, K) logits over the labels that are known (not below 0); 0 where none is.
+
+    With class weights the mean is over the weights, as in ``torch.nn.functional.cross_entropy``.
+    """
+    known = labels >= 0
+    if not known.any():
+        return logits.sum() * 0.0  # every process must reach every parameter
+    return F.cross_entropy(logits[known], labels[known], class_weights)
+
+
+def class_weights(labels: Tensor, shares: Tensor, classes: int) -> Tensor:
+    """(classes,) weights in inverse proportion to how often a class is drawn; 0 for one that is not.
+
+    They are scaled so that the faces of known class that are drawn weigh 1 on average.
+
+    Parameters
+    ----------
+    labels
+        (N,) class of each face, below 0 where unknown.
+    shares
+        (N,) how often each face is drawn.
+    """
+    known = labels >= 0
+    drawn = torch.bincount(labels[known], weights=shares[known], minlength=classes)
+    inverse = torch.where(drawn > 0, drawn.sum() / drawn, 0.0)
+    return (inverse / (drawn > 0).sum()).float()

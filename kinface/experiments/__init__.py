@@ -1,0 +1,1 @@
+"""Whole experiments: the ablation of debiasing methods, KinFaceW's protocol."""

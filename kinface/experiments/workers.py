@@ -1,0 +1,111 @@
+"""Runs side by side, each in a process of its own and on a device or core of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from itertools import cycle, islice
+from multiprocessing.connection import wait
+
+import torch
+
+from kinface.experiments.runner import LOG, Job
+from swinface.files import InputError, working_alone
+
+STOPPED = 143  # exit status of a command that was told to end
+
+
+def find_devices() -> list[str]:
+    """CUDA devices, by the names that ``CUDA_VISIBLE_DEVICES`` takes."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return visible.split(",")[:count] if visible else [str(number) for number in range(count)]
+
+
+def assign_devices(workers: int | None, devices: Sequence[str], cores: int) -> list[str | None]:
+    """The device of each worker, or None for a core.
+
+    Parameters
+    ----------
+    workers
+        Runs at a time; by default as many as there are devices, or cores where there are none. More than there are
+        devices share them.
+
+    >>> assign_devices(None, ["0", "1"], cores=8)
+    ['0', '1']
+    >>> assign_devices(3, ["0", "1"], cores=8)
+    ['0', '1', '0']
+    >>> assign_devices(None, [], cores=2)
+    [None, None]
+    """
+    return list(islice(cycle(devices or [None]), workers or len(devices) or cores))
+
+
+def carry_out_all(jobs: Sequence[Job], devices: Sequence[str | None], tell: Callable[[Job, str | None], None]) -> None:
+    """Carry out jobs, as many at a time as there are devices; when stopped, end the processes that are under way.
+
+    Parameters
+    ----------
+    devices
+        As of ``assign_devices``.
+    tell
+        Called when a job has ended, with what went wrong or None.
+    """
+    waiting, free, running = [*reversed(jobs)], [*devices], {}
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED))  # a scheduler stops the processes too
+    try:
+        while waiting or running:
+            while waiting and free:
+                job, device = waiting.pop(), free.pop(0)
+                process = _start(job, device)
+                running[process.stdout] = process, job, device
+            for answer in wait([*running]):
+                process, job, device = running.pop(answer)
+                free.append(device)
+                tell(job, _explain(process))
+    finally:
+        for process, job, _ in running.values():
+            _stop(process, job)
+        signal.signal(signal.SIGTERM, before)
+
+
+def _start(job: Job, device: str | None) -> subprocess.Popen[str]:
+    """Start a process that ends when its standard input is closed, so with this one, however that ends."""
+    job.write()
+    command = [sys.executable, "-m", "kinface.experiments.runner", str(job.folder), str(job.out)]
+    pinned = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
+    with (job.folder / LOG).open("a") as log:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env={**os.environ, **pinned},
+            start_new_session=True,  # Ctrl-C in a terminal is for the one that started the others
+        )
+
+
+def _stop(process: subprocess.Popen[str], job: Job) -> None:
+    """Kill a process and what it started, and clear away what it was writing.
+
+    A run may be killed at any time, and an exception in its midst may be lost in code that does not let it through.
+    """
+    os.killpg(process.pid, signal.SIGKILL)
+    _explain(process)
+    with suppress(InputError), working_alone(job.folder):
+        pass
+
+
+def _explain(process: subprocess.Popen[str]) -> str | None:
+    """Wait for the end of a process, and say what went wrong."""
+    with process:
+        said = process.stdout.read()
+    if process.returncode < 0:
+        name = signal.Signals(-process.returncode).name
+        return f"ended by {name}" + (", as where memory runs out" if name == "SIGKILL" else "")
+    return (said or f"exit status {process.returncode}") if process.returncode else None

@@ -1,0 +1,1 @@
+"""For whom a model fails: figures per group, disparities, intervals over families. No torch."""

@@ -1,0 +1,211 @@
+"""The groups of a pairs table, how many pairs and families each rests on, and its figures at one threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from fairlearn.metrics import MetricFrame, selection_rate
+from sklearn.metrics import accuracy_score, recall_score, roc_auc_score, roc_curve
+
+from kinface.data.pairs import gender_pair, generation_gap, race_crossing, race_group, resampling_units
+from kinface.data.vocabulary import TYPES
+
+GENERATIONS = {0: "same generation", 1: "one apart", 2: "two apart"}
+
+
+GROUPINGS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
+    "overall": lambda pairs: pd.Series("all pairs", index=pairs.index),
+    "race": race_group,
+    "race crossing": race_crossing,
+    "gender pair": gender_pair,
+    "type": lambda pairs: pairs["type"],
+    "generation gap": lambda pairs: generation_gap(pairs).map(GENERATIONS),
+    "race and gender": lambda pairs: race_group(pairs) + " " + gender_pair(pairs),
+}
+
+
+GROUP_ORDER = (*TYPES, "mm", "mf", "ff", *GENERATIONS.values(), "same-race")  # others by name, cross-race last
+
+
+COUNTED = ("families", "units")  # known families; units are these and the pairs of which no family is known
+
+
+COUNTS = ("pairs", "kin", "non_kin", *(f"{kind}{what}" for what in COUNTED for kind in ("", "kin_", "non_kin_")))
+
+
+FALSE_ACCEPTS = 10  # a TAR at FAR is given where the group's non-kin pairs allow this many false accepts
+
+
+FEWEST_FAMILIES = 5  # an interval from fewer families would be too narrow to be believed
+
+
+FEWEST_PAIRS = 30  # pairs of each kind that a group needs to be compared with others
+
+
+def _true_positive_rate(kin: np.ndarray, accepted: np.ndarray, sample_weight: np.ndarray) -> float:
+    return recall_score(kin, accepted, sample_weight=sample_weight, zero_division=np.nan)
+
+
+def _false_match_rate(kin: np.ndarray, accepted: np.ndarray, sample_weight: np.ndarray) -> float:
+    return recall_score(1 - kin, accepted, sample_weight=sample_weight, zero_division=np.nan)
+
+
+def _area_under_curve(kin: np.ndarray, score: np.ndarray) -> float:
+    return roc_auc_score(kin, score) if 0 < kin.mean() < 1 else np.nan
+
+
+def _true_accept_rate(kin: np.ndarray, score: np.ndarray, far: float) -> float:
+    """The largest of any threshold whose false accept rate is at most ``far``."""
+    if not 0 < kin.mean() < 1 or far * (kin == 0).sum() < FALSE_ACCEPTS:
+        return np.nan
+    fmr, tpr, _ = roc_curve(kin, score, drop_intermediate=False)
+    return tpr[fmr <= far].max()
+
+
+# What each metric takes beside the truth; not a number, never zero, where a group lacks the pairs it rests on.
+OF_DECISIONS = {
+    "accuracy": accuracy_score,
+    "tpr": _true_positive_rate,
+    "fmr": _false_match_rate,
+    "positive_rate": selection_rate,
+}
+
+
+FARS = {"tar_at_1e-1": 1e-1, "tar_at_1e-2": 1e-2, "tar_at_1e-3": 1e-3}
+
+
+OF_SCORES = {"auc": _area_under_curve} | {name: partial(_true_accept_rate, far=far) for name, far in FARS.items()}
+
+
+METRICS = ("accuracy", "tpr", "fmr", "fnmr", "positive_rate", "auc", *FARS)
+
+
+def label_groups(pairs: pd.DataFrame) -> pd.DataFrame:
+    """The group of every pair in every grouping of ``GROUPINGS``, as ordered categories; missing where unknown."""
+    return pd.DataFrame({name: _order(find(pairs)) for name, find in GROUPINGS.items()})
+
+
+def _order(group: pd.Series) -> pd.Series:
+    present = sorted(
+        group.dropna().unique(),
+        key=lambda name: (
+            name.startswith("cross-race"),
+            GROUP_ORDER.index(name) if name in GROUP_ORDER else len(GROUP_ORDER),
+            name,
+        ),
+    )
+    return group.astype(pd.CategoricalDtype(present, ordered=True))
+
+
+def measure_groups(pairs: pd.DataFrame, labels: pd.DataFrame, threshold: float) -> pd.DataFrame:
+    """Counts and point values of every group.
+
+    Parameters
+    ----------
+    pairs
+        Scored pairs; a pair is accepted as kin where ``score >= threshold``.
+    labels
+        From ``label_groups``.
+
+    Returns
+    -------
+    pd.DataFrame
+        One row per group: ``grouping``, ``group``, ``COUNTS``, ``METRICS`` and ``not_compared``, what keeps the
+        group out of comparisons or out of those that rest on the pairs it lacks; missing when nothing does.
+    """
+    known = [name for name in labels if labels[name].notna().any()]
+    groups = pd.concat([_measure(pairs, labels[name], threshold) for name in known], ignore_index=True)
+    groups["not_compared"] = [_reason_not_to_compare(group) for group in groups.itertuples()]
+    return groups
+
+
+def _measure(pairs: pd.DataFrame, label: pd.Series, threshold: float) -> pd.DataFrame:
+    kin = pairs["kin"]
+    counts = {
+        "pairs": label.value_counts(),
+        "kin": label[kin].value_counts(),
+        "non_kin": label[~kin].value_counts(),
+    }
+    for what, sides in zip(COUNTED, ((pairs["family_a"], pairs["family_b"]), resampling_units(pairs)), strict=True):
+        for kind, rows in (("", slice(None)), ("kin_", kin), ("non_kin_", ~kin)):
+            counts[kind + what] = _count_distinct([side[rows] for side in sides], label[rows])
+    table = pd.DataFrame(counts, columns=COUNTS).reindex(label.cat.categories).fillna(0).astype(int)
+    decisions = _measure_decisions(label, kin, pairs["score"] >= threshold)
+    table = table.join([decisions, _measure_scores(label, kin, pairs["score"])])
+    table["fnmr"] = 1 - table["tpr"]
+    table = table[[*COUNTS, *METRICS]].rename_axis("group").reset_index()
+    table.insert(0, "grouping", label.name)
+    return table
+
+
+def _measure_decisions(label: pd.Series, kin: pd.Series, accepted: pd.Series) -> pd.DataFrame:
+    """Metrics of accepting and rejecting; like pairs of a group are one row, weighted by their number."""
+    outcomes = pd.DataFrame({"group": label.astype("str"), "kin": kin, "accepted": accepted})
+    outcomes = outcomes.value_counts().reset_index(name="number")  # leaves out pairs of no group
+    return MetricFrame(
+        metrics=OF_DECISIONS,
+        y_true=outcomes["kin"].astype(int),
+        y_pred=outcomes["accepted"].astype(int),
+        sensitive_features=outcomes["group"],
+        sample_params={name: {"sample_weight": outcomes["number"]} for name in OF_DECISIONS},
+    ).by_group
+
+
+def _measure_scores(label: pd.Series, kin: pd.Series, score: pd.Series) -> pd.DataFrame:
+    """Metrics of every threshold."""
+    known = label.notna()
+    return MetricFrame(
+        metrics=OF_SCORES,
+        y_true=kin[known].astype(int),
+        y_pred=score[known],
+        sensitive_features=label[known].astype(str).to_numpy(),
+    ).by_group
+
+
+def _count_distinct(sides: list[pd.Series], label: pd.Series) -> pd.Series:
+    """Distinct families or units of each group; a pair of two counts for both."""
+    return pd.concat(sides).groupby(pd.concat([label, label]), observed=True).nunique()
+
+
+def _reason_not_to_compare(group: tuple) -> str | None:
+    if group.grouping == "overall":
+        return "all pairs"
+    if group.grouping in ("race", "race and gender") and group.group.startswith("cross-race"):
+        return "not one race"
+    lacking = []
+    for kind, pairs, units in (
+        ("kin", group.kin, group.kin_units),
+        ("non-kin", group.non_kin, group.non_kin_units),
+    ):
+        if pairs < FEWEST_PAIRS:
+            lacking.append(f"{pairs} {kind} pairs")
+        elif units < FEWEST_FAMILIES:
+            lacking.append(f"{kind} pairs of {units} families")
+    return f"too few: {', '.join(lacking)}" if lacking else None
+
+
+def units_behind(groups: pd.DataFrame, metric: str) -> pd.Series:
+    """How many families, or pairs of unknown families, a metric rests on in each group."""
+    kinds = _kinds_behind(metric)
+    if metric in ("accuracy", "positive_rate"):  # defined without one of the two kinds
+        return groups["units"]
+    return groups[[f"{kind}_units" for kind in kinds]].min(axis="columns")
+
+
+def compared_groups(groups: pd.DataFrame, grouping: str, metrics: tuple[str, ...]) -> np.ndarray:
+    """Rows of ``groups`` that can be compared by some metrics.
+
+    They have at least ``FEWEST_PAIRS`` pairs of at least ``FEWEST_FAMILIES`` families of each kind, kin or non-kin,
+    that the metrics rest on; cross-race is no race and is not compared with races.
+    """
+    enough = (groups["grouping"] == grouping) & ~groups["not_compared"].isin(["all pairs", "not one race"])
+    for kind in {kind for metric in metrics for kind in _kinds_behind(metric)}:
+        enough &= (groups[kind] >= FEWEST_PAIRS) & (groups[f"{kind}_units"] >= FEWEST_FAMILIES)
+    return np.flatnonzero(enough)
+
+
+def _kinds_behind(metric: str) -> tuple[str, ...]:
+    return {"tpr": ("kin",), "fnmr": ("kin",), "fmr": ("non_kin",)}.get(metric, ("kin", "non_kin"))

@@ -1,0 +1,1 @@
+"""What fresh probes read of an attribute from features. No torch."""

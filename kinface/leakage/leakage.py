@@ -1,0 +1,309 @@
+"""What fresh probes read of race or gender from features of faces, and whether it is more than chance.
+
+    ours = probe_leakage(features, people, "race")
+    ours.table[["probe", "balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high", "leaks"]]
+    compare_leakage(ours, probe_leakage(features_of_another_model, people, "race"))
+
+Folds and intervals rest on families, whose members look alike and share a race.
+``joblib.parallel_config(n_jobs=...)`` around a call shares the probes out over processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+from scipy.stats import t as student
+
+from kinface.fairness.bootstrap import draw_families, interval_around, weighted_metrics
+from kinface.fairness.groups import FEWEST_FAMILIES
+from kinface.leakage import probes
+from kinface.leakage.probes import PROBES, Trial, code_online, cross_validate, run_probes
+from swinface.files import InputError
+
+PERMUTATIONS = 5  # enough for a bound, which is the higher the fewer there are
+
+
+RULE = (
+    "A probe is said to find leakage where the low end of its interval exceeds chance and its balanced accuracy "
+    "exceeds what 95 of 100 probes on labels permuted over persons stay below."
+)
+
+
+@dataclass(frozen=True)
+class Leakage:
+    """What fresh probes read of one attribute from one table of features.
+
+    Attributes
+    ----------
+    table
+        One row per probe: ``probe``, ``attribute``, ``classes`` (their names), ``left_out`` (classes of too few
+        families), ``faces``, ``people``, ``families``, ``chance`` (1/K); ``balanced_accuracy`` and ``auc`` (mean
+        one-vs-rest), each the mean over seeds with ``_low`` and ``_high``, the ends of its 95% interval;
+        ``permuted``, the mean balanced accuracy on labels permuted over persons, and ``permuted_high``, which 95 of
+        100 such probes stay below; ``leaks``, by ``finds_leakage``, missing without permutations; ``codelength`` in
+        bits per face, ``codelength_uniform`` (log2 K) and ``compression``, their ratio; ``seeds``, ``folds``,
+        ``resamples`` and ``seed``.
+    resampled
+        Probe to (resamples,), its balanced accuracy in each resample of families.
+    tested
+        The faces that were tested: ``person``, ``family`` and the attribute.
+    """
+
+    table: pd.DataFrame
+    resampled: dict[str, np.ndarray]
+    tested: pd.DataFrame
+
+
+def finds_leakage(found: tuple) -> bool | None:
+    """Whether a probe, a row of ``Leakage.table``, may be said to read the attribute, by ``RULE``; None unpermuted.
+
+    The interval knows that families share labels, which permuting persons undoes; the permuted labels know what such
+    a probe makes of features that say nothing.
+    """
+    if np.isnan(found.permuted_high):
+        return None
+    return bool(found.balanced_accuracy_low > found.chance and found.balanced_accuracy > found.permuted_high)
+
+
+def probe_leakage(
+    features: np.ndarray,
+    people: pd.DataFrame,
+    attribute: str,
+    *,
+    folds: int = 5,
+    seeds: int = 3,
+    resamples: int = 1000,
+    seed: int = 0,
+    codelength: bool = True,
+    permuted: bool = True,
+    kinds: Sequence[str] = PROBES,
+) -> Leakage:
+    """Probe features for an attribute.
+
+    Every face is tested once per seed, by probes fitted on the other folds of families; a seed changes the folds and
+    where probes start.
+
+    Parameters
+    ----------
+    features
+        (N, D).
+    people
+        A row per row of ``features``: ``person``, ``family`` and the attribute, the same for all faces of a person.
+        Faces without it are left out, and classes with fewer families than ``FEWEST_FAMILIES`` or ``folds``.
+    resamples, seed
+        Of families, for the 95% intervals: the same families, resamples and seed are the same resamples, so that two
+        models are compared on the same ones. ``seed`` is also the first of the seeds.
+    codelength, permuted
+        Whether these are measured; each takes about as long again as the rest.
+    kinds
+        Of ``PROBES``, which to fit.
+
+    Raises
+    ------
+    InputError
+        The attribute is no column or changes within a person, a person is in two families, a feature is not finite,
+        or fewer than two classes are left.
+    """
+    tested, left_out = _choose_faces(people, attribute, folds)
+    features = _take_rows(features, people, tested.index)
+    names, labels = np.unique(tested[attribute].to_numpy(str), return_inverse=True)
+    families = np.unique(tested["family"].to_numpy(str), return_inverse=True)[1]
+    drawn = draw_families(families.max() + 1, resamples, seed)
+    trials = [cross_validate(labels, families, folds, seed + n) for n in range(seeds)]
+    coded = [code_online(labels, families, seed + n) for n in range(seeds if codelength else 0)]
+    shuffled = [_permute(labels, tested["person"], seed + n) for n in range(PERMUTATIONS if permuted else 0)]
+    nothing = [cross_validate(it, families, folds, seed + n) for n, it in enumerate(shuffled)]
+    answers = run_probes(features, [*trials, *coded, *nothing], kinds)
+    about = {
+        "attribute": attribute,
+        "classes": ", ".join(names),
+        "left_out": left_out,
+        "faces": len(tested),
+        "people": tested["person"].nunique(),
+        "families": len(drawn),
+        "chance": 1 / len(names),
+    }
+    rows, resampled = [], {}
+    for probe in kinds:
+        of_probe = iter([answer[probe] for answer in answers])
+        figures, resampled[probe] = _judge(trials, list(islice(of_probe, seeds)), families, drawn)
+        figures |= _judge_codes(coded, list(islice(of_probe, len(coded))), len(names))
+        figures |= _judge_nothing(nothing, list(of_probe), families)
+        rows.append({"probe": probe, **about, **figures})
+    table = pd.DataFrame(rows).assign(seeds=seeds, folds=folds, resamples=resamples, seed=seed)
+    leaks = [finds_leakage(row) for row in table.itertuples()]
+    table.insert(table.columns.get_loc("codelength"), "leaks", pd.array(leaks, dtype="boolean"))
+    return Leakage(table, resampled, tested)
+
+
+def compare_leakage(ours: Leakage, other: Leakage) -> pd.DataFrame:
+    """Difference of two models in what probes read, with its interval from the same resamples of families.
+
+    Returns
+    -------
+    pd.DataFrame
+        One row per probe: ``probe``, ``attribute``, ``difference`` (ours less other, in balanced accuracy), ``low``
+        and ``high``, the ends of its 95% interval.
+
+    Raises
+    ------
+    InputError
+        They were not measured on the same faces in the same way.
+    """
+    settings = ["probe", "attribute", "seeds", "folds", "resamples", "seed"]
+    if not (ours.tested.equals(other.tested) and ours.table[settings].equals(other.table[settings])):
+        raise InputError(
+            "only leakage of the same faces, attribute, probes, seeds, folds and resamples can be compared."
+        )
+    found = ours.table["balanced_accuracy"] - other.table["balanced_accuracy"]
+    drawn = np.column_stack([ours.resampled[probe] - other.resampled[probe] for probe in ours.table["probe"]])
+    low, high = interval_around(found.to_numpy(), drawn)
+    return ours.table[["probe", "attribute"]].assign(difference=found, low=low, high=high)
+
+
+def _choose_faces(people: pd.DataFrame, attribute: str, folds: int) -> tuple[pd.DataFrame, str]:
+    """The faces of classes with enough families, by their row, and what was left out."""
+    missing = [column for column in ("person", "family", attribute) if column not in people]
+    if missing:
+        raise InputError(
+            f"no column {missing[0]!r} among {', '.join(people.columns)}; leakage of {attribute} needs it."
+        )
+    known = people[["person", "family", attribute]].reset_index(drop=True).dropna()
+    for column in ("family", attribute):
+        person = known.drop_duplicates(["person", column])["person"]
+        changing = person[person.duplicated()]
+        if len(changing):
+            raise InputError(f"person {changing.iloc[0]!r} has more than one {column}; a person has one.")
+    counts = known.groupby(attribute)["family"].nunique()
+    fewest = max(FEWEST_FAMILIES, folds)
+    lost = counts[counts < fewest]
+    left_out = ", ".join(f"{name} ({count} {'families' if count > 1 else 'family'})" for name, count in lost.items())
+    if len(counts) - len(lost) < 2:
+        raise InputError(
+            f"{attribute}: fewer than two classes have {fewest} families each, so that nothing can be told apart "
+            f"(left out: {left_out or 'none'}; {len(people) - len(known)} faces without a value)."
+        )
+    return known[~known[attribute].isin(lost.index)], left_out
+
+
+def _take_rows(features: np.ndarray, people: pd.DataFrame, rows: pd.Index) -> np.ndarray:
+    if features.ndim != 2 or len(features) != len(people):
+        raise InputError(f"features are {features.shape}; they must be ({len(people)}, D), a row per row of people.")
+    taken = features[rows].astype(np.float32)
+    if not np.isfinite(taken).all():
+        raise InputError(f"row {rows[np.argmin(np.isfinite(taken).all(axis=1))]} of the features is not finite.")
+    return taken
+
+
+def _permute(labels: np.ndarray, person: pd.Series, seed: int) -> np.ndarray:
+    """Labels as they would be had persons exchanged theirs: (N,), one for all faces of a person."""
+    _, first, codes = np.unique(person.to_numpy(str), return_index=True, return_inverse=True)
+    return np.random.default_rng(seed).permutation(labels[first])[codes]
+
+
+def _judge(
+    trials: list[Trial], answers: list[list[np.ndarray]], families: np.ndarray, drawn: np.ndarray
+) -> tuple[dict[str, float], np.ndarray]:
+    """Balanced accuracy and AUC of one probe with their intervals, and the former in each resample."""
+    everyone = np.ones((len(drawn), 1), dtype=np.float32)
+    weights = np.hstack([everyone, drawn])
+    wider = _widening(trials[0].labels, families)
+    figures = {}
+    for metric, measure in (("auc", _auc), ("balanced_accuracy", _recalls)):
+        of_classes = measure(trials, answers, families, weights)
+        values = _widen(of_classes, wider).mean(axis=0)
+        low, high = interval_around(values[0], values[1:])
+        figures = {metric: values[0], f"{metric}_low": low, f"{metric}_high": high} | figures
+    return figures, values[1:]
+
+
+def _recalls(
+    trials: list[Trial], answers: list[list[np.ndarray]], families: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """Share of the faces of each class that are recognised, mean over trials: (K, weightings).
+
+    Parameters
+    ----------
+    weights
+        (families, weightings).
+    """
+    labels = trials[0].labels
+    right = np.zeros(len(labels))
+    for trial, answer in zip(trials, answers, strict=True):
+        for (_, test), given in zip(trial.splits, answer, strict=True):
+            right[test] += (given.argmax(axis=1) == labels[test]) / len(trials)
+    found = _family_sums(labels, families, right) @ weights
+    with np.errstate(invalid="ignore"):  # a resample without the class
+        return found / (_family_sums(labels, families) @ weights)
+
+
+def _auc(trials: list[Trial], answers: list[list[np.ndarray]], families: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Area under the ROC curve of each class against all others, mean over trials: (K, weightings).
+
+    Of all pairs of a face of the class and another one that the same probe was asked about, the share that it puts in
+    order: scores of different probes have no common scale.
+    """
+    labels = trials[0].labels
+    found = np.zeros((labels.max() + 1, weights.shape[1]))
+    for trial, answer in zip(trials, answers, strict=True):
+        ordered, pairs = np.zeros_like(found), np.zeros_like(found)
+        for (_, test), given in zip(trial.splits, answer, strict=True):
+            weight = weights[families[test]]
+            for number, score in enumerate(given.T):
+                of_class = labels[test] == number
+                count = np.prod([weight[rows].sum(axis=0, dtype=np.float64) for rows in (of_class, ~of_class)], axis=0)
+                auc = weighted_metrics(score, of_class, weight, 0.5, {})["auc"]
+                ordered[number] += np.where(count > 0, auc * count, 0)
+                pairs[number] += count
+        with np.errstate(invalid="ignore"):
+            found += ordered / pairs / len(trials)
+    return found
+
+
+def _family_sums(labels: np.ndarray, families: np.ndarray, values: np.ndarray | None = None) -> np.ndarray:
+    """Sum of values, by default of ones, over the faces of each class and family: (K, families)."""
+    sizes = labels.max() + 1, families.max() + 1
+    return np.bincount(labels * sizes[1] + families, values, sizes[0] * sizes[1]).reshape(sizes)
+
+
+def _widening(labels: np.ndarray, families: np.ndarray) -> np.ndarray:
+    """(K,) how much wider a class's resamples must spread, because few families make it up.
+
+    The bootstrap of n families has a variance n / (n - 1) too small, and the quantiles of a normal distribution where
+    Student's with n - 1 degrees of freedom are due (Hesterberg, The American Statistician 69(4), 2015, section 3.2).
+    n is the effective number of families, (sum of faces)^2 / sum of squared faces (Kish, Survey Sampling, 1965).
+    """
+    faces = _family_sums(labels, families)
+    effective = faces.sum(axis=1) ** 2 / (faces**2).sum(axis=1)
+    return np.sqrt(effective / (effective - 1)) * student.ppf(0.975, effective - 1) / norm.ppf(0.975)
+
+
+def _widen(values: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """Resamples (K, 1 + resamples) moved away from the first column, (K,) times as far, within 0 and 1."""
+    return np.clip(values[:, :1] + factor[:, None] * (values - values[:, :1]), 0, 1)
+
+
+def _judge_codes(coded: list[Trial], answers: list[list[np.ndarray]], classes: int) -> dict[str, float]:
+    bits = np.mean([probes.codelength(*pair) for pair in zip(coded, answers, strict=True)]) if coded else np.nan
+    return {"codelength": bits, "codelength_uniform": np.log2(classes), "compression": np.log2(classes) / bits}
+
+
+def _judge_nothing(nothing: list[Trial], answers: list[list[np.ndarray]], families: np.ndarray) -> dict[str, float]:
+    """Mean balanced accuracy on permuted labels, and the bound that one more would stay below in 95 of 100 cases.
+
+    The bound is that of a normal sample of unknown spread, mean + t_{0.95, n-1} s sqrt(1 + 1/n) (Hahn & Meeker,
+    Statistical Intervals, 1991, section 4.7), so that it is honest with few permutations.
+    """
+    if not nothing:
+        return {"permuted": np.nan, "permuted_high": np.nan}
+    everyone = np.ones((families.max() + 1, 1))
+    pairs = zip(nothing, answers, strict=True)
+    found = [_recalls([trial], [answer], families, everyone).mean() for trial, answer in pairs]
+    count, mean = len(found), np.mean(found)
+    reach = student.ppf(0.95, count - 1) * np.std(found, ddof=1) * np.sqrt(1 + 1 / count)
+    return {"permuted": mean, "permuted_high": mean + reach}

@@ -1,0 +1,185 @@
+"""Fresh probes: small classifiers that try to read an attribute from features of families they never saw.
+
+A probe is fitted anew on features that are frozen. How well the adversary of a training run reads them says nothing
+of what is left in them (Elazar & Goldberg, EMNLP 2018).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from joblib import Parallel, delayed
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+PROBES = ("linear", "mlp")
+
+
+PRIOR = 0.01  # variance of a weight before it has seen data; more overfits 128 numbers of 2,400 faces
+
+
+MOST_DECAY = 0.05  # of the MLP: with more, on few faces, its layers die out
+
+
+HIDDEN = (64, 64)
+
+
+LEARNING_RATE = 3e-3
+
+
+ROUNDS, BATCHES, BATCH = 15, 10, 256  # the MLP takes 150 steps, however many faces there are
+
+
+BLOCKS = (1, 2, 4, 8, 16)  # sixteenths of the families that an online code has been given
+
+
+UNIFORM_SHARE = 0.01  # of an online code, so that no surprise costs more than log2(100 K) bits
+
+
+Split = tuple[np.ndarray, np.ndarray]  # (N,) bool each: the faces to fit on, and those to ask about
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Labels that probes shall learn, and what they are fitted on and asked about.
+
+    Attributes
+    ----------
+    labels
+        (N,) classes of the faces, whole numbers from 0, each class among them.
+    splits
+        One probe of each kind is fitted for each.
+    seed
+        Where probes start.
+    """
+
+    labels: np.ndarray
+    splits: list[Split]
+    seed: int
+
+
+def cross_validate(labels: np.ndarray, families: np.ndarray, folds: int, seed: int) -> Trial:
+    """Folds of families, so that every face is asked about once, by probes that saw nobody of its family.
+
+    Parameters
+    ----------
+    labels, families
+        (N,) whole numbers from 0.
+    """
+    fold = deal_families(labels, families, folds, seed)
+    return Trial(labels, [(fold != number, fold == number) for number in range(folds)], seed)
+
+
+def code_online(labels: np.ndarray, families: np.ndarray, seed: int) -> Trial:
+    """Blocks of families, each as large as all before it, which its probe is fitted on.
+
+    The first, which no probe precedes, goes on until every class has been met; it is asked about in no split.
+    """
+    part = deal_families(labels, families, BLOCKS[-1], seed)
+    first = next(end for end in BLOCKS if len(np.unique(labels[part < end])) == labels.max() + 1)
+    ends = [end for end in BLOCKS if end >= first]
+    splits = [(part < start, (start <= part) & (part < end)) for start, end in pairwise(ends)]
+    return Trial(labels, splits, seed)
+
+
+def deal_families(labels: np.ndarray, families: np.ndarray, hands: int, seed: int) -> np.ndarray:
+    """Deal families out at random, those of each class as evenly as can be: (N,) the part of each face.
+
+    A family of several classes counts as one of the class that the fewest families have.
+    """
+    present = np.zeros((families.max() + 1, labels.max() + 1), dtype=bool)
+    present[families, labels] = True
+    rarity = present.sum(axis=0).argsort(kind="stable").argsort()
+    stratum = np.where(present, rarity, len(rarity)).min(axis=1)
+    order = np.lexsort((np.random.default_rng(seed).random(len(present)), stratum))
+    part = np.empty(len(present), dtype=int)
+    part[order] = np.arange(len(present)) % hands
+    return part[families]
+
+
+def run_probes(
+    features: np.ndarray, trials: Sequence[Trial], probes: Sequence[str] = PROBES
+) -> list[dict[str, list[np.ndarray]]]:
+    """Fit and ask the probes of all trials; ``joblib.parallel_config`` says on how many processes.
+
+    Parameters
+    ----------
+    features
+        (N, D), float32.
+    probes
+        Of ``PROBES``.
+
+    Returns
+    -------
+    list
+        For each trial, probe to the (faces asked about, K) probabilities of each split.
+    """
+    jobs = [(trial.labels, *split, trial.seed, probes) for trial in trials for split in trial.splits]
+    with threadpool_limits(1, "blas"):  # these products are too small to share; joblib's processes know
+        answers = iter(Parallel()(delayed(predict)(features, *job) for job in jobs))
+    of_trials = [[next(answers) for _ in trial.splits] for trial in trials]
+    return [{probe: [answer[probe] for answer in of_trial] for probe in probes} for of_trial in of_trials]
+
+
+def predict(
+    features: np.ndarray, labels: np.ndarray, train: np.ndarray, test: np.ndarray, seed: int, probes: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Fit each probe on some faces and ask it about others: probe to (faces asked about, K) probabilities.
+
+    Classes weigh the same: the linear probe weighs its faces, the MLP draws as many of each. Features are standardised
+    by the faces that are fitted on.
+    """
+    scaler = StandardScaler().fit(features[train])
+    seen, asked = scaler.transform(features[train]), scaler.transform(features[test])
+    found = {}
+    for probe in probes:
+        fitted = {"linear": _fit_linear, "mlp": _fit_mlp}[probe](seen, labels[train], seed)
+        found[probe] = np.zeros((len(asked), labels.max() + 1), dtype=np.float32)
+        found[probe][:, fitted.classes_] = fitted.predict_proba(asked)
+    return found
+
+
+def _fit_linear(features: np.ndarray, labels: np.ndarray, seed: int) -> LogisticRegression:
+    return LogisticRegression(C=PRIOR, class_weight="balanced", max_iter=2000, random_state=seed).fit(features, labels)
+
+
+def _fit_mlp(features: np.ndarray, labels: np.ndarray, seed: int) -> MLPClassifier:
+    """Two hidden layers, Adam, and the linear probe's prior."""
+    decay = min(1 / (PRIOR * len(features)), MOST_DECAY)
+    probe = MLPClassifier(
+        HIDDEN, alpha=decay * BATCH, batch_size=BATCH, learning_rate_init=LEARNING_RATE, random_state=seed
+    )
+    classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    share = (1 / (len(classes) * counts))[codes]
+    rng = np.random.default_rng(seed)
+    for _ in range(ROUNDS):
+        drawn = rng.choice(len(labels), BATCHES * BATCH, p=share)
+        probe.partial_fit(features[drawn], labels[drawn], classes=classes)
+    return probe
+
+
+def codelength(trial: Trial, probabilities: list[np.ndarray]) -> float:
+    """Online codelength of labels given features, in bits per face, classes weighing the same.
+
+    L = t1 log2 K - sum_i log2 p_i(block i+1 | blocks up to i), Voita & Titov, EMNLP 2020, equation 3. Each face of
+    class k weighs N / (K N_k), so that a code that knows nothing takes log2 K bits per face however unequal classes
+    are; ``p_i``, fitted with classes balanced, is made for such faces.
+
+    Parameters
+    ----------
+    trial
+        Of ``code_online``.
+    probabilities
+        (faces of the block, K) of each of its splits.
+    """
+    labels, counts = trial.labels, np.bincount(trial.labels)
+    bits = np.full(len(labels), np.log2(len(counts)))
+    for (_, block), given in zip(trial.splits, probabilities, strict=True):
+        of_truth = given[np.arange(len(given)), labels[block]]
+        bits[block] = -np.log2((1 - UNIFORM_SHARE) * of_truth + UNIFORM_SHARE / len(counts))
+    return float((np.bincount(labels, bits) / counts).mean())

@@ -1,0 +1,1 @@
+"""The kinship network, and what it says of faces and pairs."""

@@ -1,0 +1,157 @@
+"""KinFace: two faces -> kin? A trunk or a table of embeddings, one neck, and heads given as data.
+
+    images --Trunk--> levels --MLCA--> features --projection--> erasures --> embedding --cosine--> kin?
+                                          |                                    \\--pair--> kinship type
+                                          \\--> attributes
+
+Verification is the cosine of two embeddings. Adversaries (``kinface.debias.adversaries``) belong to training, not to
+the model: what they read is here, and so is what they leave of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kinface.data.vocabulary import TYPES
+from kinface.debias.erasure import Erasure
+from kinface.debias.heads import build_mlp
+from swinface.data.faces import scale_pixels
+from swinface.files import InputError
+from swinface.model import MultiLevelChannelAttention, Trunk
+from swinface.pretrained import Pretrained
+
+
+class TypeHead(nn.Module):
+    """Kinship type of an unordered pair, in one distribution with its verification.
+
+    With the cosine c of two unit embeddings and s, t learned,
+
+        P(unrelated) = 1 - sigmoid(s (c - t)),   P(type k) = sigmoid(s (c - t)) softmax_k g(a, b),
+
+    where g sees only what does not change when a and b are swapped: a * b, |a - b| and a + b. Training type
+    identification alone therefore trains the cosine, and inference verifies by the same cosine.
+
+    Parameters
+    ----------
+    size
+        D, the size of an embedding.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.kind = nn.Sequential(nn.Linear(3 * size, size), nn.ReLU(), nn.Linear(size, len(TYPES)))
+        self.scale = nn.Parameter(torch.tensor(10.0))
+        self.offset = nn.Parameter(torch.tensor(0.3))
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """(B, 12) log probabilities, the types in the order of ``TYPES`` and unrelated last, of two (B, D)."""
+        kin = self.scale * ((a * b).sum(dim=1, keepdim=True) - self.offset)
+        kind = self.kind(torch.cat([a * b, (a - b).abs(), a + b], dim=1))
+        return torch.cat([F.logsigmoid(kin) + F.log_softmax(kind, dim=1), F.logsigmoid(-kin)], dim=1)
+
+
+class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image-feature-extraction"):
+    """Kinship model over face images, over their levels, or over another model's embeddings.
+
+    Parameters
+    ----------
+    trunk
+        Constructor arguments of :class:`swinface.model.Trunk`, for a model that sees images; None for one that
+        reads embeddings.
+    embedding_size
+        Numbers in an embedding that is read, where there is no trunk.
+    width
+        W, the size of the neck's features.
+    size
+        D, the size of the embedding that is scored.
+    heads
+        Attribute name to its class names; each head is an MLP on the features.
+    types
+        Whether there is a head for the kinship type of a pair.
+    domains
+        K, projections that were trained each on one group of people, of size D / K. Scoring does not ask for a group:
+        the cosine of two embeddings is the mean over the projections' (domain-independent training, Wang et al., CVPR
+        2020, section 5.3, for cosines in the place of class scores).
+    erasures
+        Pieces of each map that erases something from the embedding, in the order in which they act, see
+        ``kinface.debias.erasure``; they are fitted in training.
+    erasures_inside
+        How many of these maps, counted from the first, also act in training mode.
+
+    Attributes
+    ----------
+    threshold
+        Cosine from which a pair is called kin: Youden's J on the validation pairs of its training, NaN before.
+    """
+
+    def __init__(
+        self,
+        trunk: dict | None = None,
+        embedding_size: int | None = None,
+        width: int = 512,
+        size: int = 256,
+        heads: dict[str, list[str]] | None = None,
+        types: bool = False,
+        domains: int = 1,
+        erasures: Sequence[int] = (),
+        erasures_inside: int = 0,
+    ) -> None:
+        super().__init__()
+        if size % domains:
+            raise InputError(f"size {size} does not divide into {domains} domains.")
+        if (trunk is None) == (embedding_size is None):
+            raise InputError("a kinship model needs either a trunk or the size of the embeddings it reads, not both.")
+        self.embedding_size = embedding_size
+        self.trunk = None if trunk is None else Trunk(**trunk)
+        if self.trunk is not None:
+            self.neck = MultiLevelChannelAttention(self.trunk.channels, width)
+        else:
+            self.neck = nn.Sequential(nn.Linear(embedding_size, width), nn.BatchNorm1d(width), nn.ReLU())
+        self.projection = nn.Linear(width, size)
+        self.domains = domains
+        self.erasures = nn.ModuleList(
+            Erasure(size, pieces, inside=place < erasures_inside) for place, pieces in enumerate(erasures)
+        )
+        self.types = TypeHead(size) if types else None
+        self.heads = nn.ModuleDict({name: build_mlp(width, len(classes)) for name, classes in (heads or {}).items()})
+        self.register_buffer("threshold", torch.tensor(float("nan")))
+
+    def forward(self, faces: Tensor) -> dict[str, Tensor]:
+        """Outputs by name.
+
+        Parameters
+        ----------
+        faces
+            (B, 3, 112, 112) uint8 RGB images, or the levels that ``trunk`` makes of them; for a model without trunk
+            (B, embedding_size) embeddings.
+
+        Returns
+        -------
+        dict
+            ``inputs``, the levels or embeddings that the neck reads, ``features`` (B, W), ``embedding`` (B, D) of unit
+            length, and for each head its (B, classes) logits.
+        """
+        inputs, features, embedding = self.project(faces)
+        for erasure in self.erasures:
+            embedding = self.to_unit_length(erasure(embedding))
+        outputs = {"inputs": inputs, "features": features, "embedding": embedding}
+        return outputs | {name: head(features) for name, head in self.heads.items()}
+
+    def project(self, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the neck reads, its features (B, W), and their projection (B, D), of which nothing is erased yet; it is
+        of unit length."""
+        if faces.dtype == torch.uint8:
+            faces, _ = self.trunk(scale_pixels(faces))
+        inputs = faces.float()
+        features = self.neck(inputs)
+        return inputs, features, self.to_unit_length(self.projection(features).float())
+
+    def to_unit_length(self, embedding: Tensor) -> Tensor:
+        """(B, D) brought to unit length, each of its domains' parts to the same."""
+        unit = F.normalize(embedding.unflatten(1, (self.domains, -1)), dim=2) / math.sqrt(self.domains)
+        return unit.flatten(1)

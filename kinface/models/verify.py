@@ -1,0 +1,56 @@
+"""Two photos: are the two people kin?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from kinface.data.vocabulary import TYPES
+from kinface.models.kinface import KinFace
+from swinface.files import InputError, read_image
+from swinface.photos.predict import cut_faces
+
+CAUTION = "A likeness of two faces, wrong for many pairs and more often for some groups; it proves nothing of kinship."
+
+
+def cut_largest(photo: Path, aligned: bool) -> tuple[np.ndarray, int]:
+    """The largest face of a photo, (112, 112, 3) uint8, and how many faces there are.
+
+    Raises
+    ------
+    InputError
+        The photo cannot be read or has no face.
+    """
+    crops, _ = cut_faces(read_image(photo), aligned, str(photo))
+    if not crops:
+        raise InputError(f"{photo}: no face found.")
+    return crops[0], len(crops)
+
+
+def compare(network: KinFace, crops: np.ndarray) -> dict[str, Any]:
+    """What a model says of two faces.
+
+    Parameters
+    ----------
+    crops
+        (2, 112, 112, 3), uint8, RGB.
+
+    Returns
+    -------
+    dict
+        ``score``, the cosine of their embeddings, ``threshold``, ``kin``; where the model tells types also ``type``,
+        one of kinship, its likeliest given that they are kin, and ``type_probability`` of it.
+    """
+    with torch.inference_mode():
+        faces = torch.from_numpy(crops).permute(0, 3, 1, 2).to(network.threshold.device)
+        embedding = network(faces)["embedding"]
+        score, threshold = float((embedding[0] * embedding[1]).sum()), float(network.threshold)
+        answer: dict[str, Any] = {"score": score, "threshold": threshold, "kin": score >= threshold}
+        if network.types is not None:
+            shares = network.types(embedding[:1], embedding[1:])[0].double()[: len(TYPES)].softmax(dim=0)
+            best = int(shares.argmax())
+            answer |= {"type": list(TYPES.values())[best].name, "type_probability": float(shares[best])}
+    return answer

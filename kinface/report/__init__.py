@@ -1,0 +1,1 @@
+"""The fairness report: its figures and its page. No torch."""

@@ -1,0 +1,1 @@
+"""Families with known genes and a known bias, for tests and demonstrations. No torch."""

@@ -1,0 +1,1 @@
+"""Training a kinship model: losses, batches, the module that the engine runs."""

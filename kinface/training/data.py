@@ -1,0 +1,260 @@
+"""Batches of kin pairs: batch k of a run is a function of the run's seed and k, so a resumed run sees the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import lightning
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from kinface.data.families import Families, read_prepared_list
+from kinface.data.fiw import read_families
+from kinface.data.matching import match_pairs
+from kinface.data.pairs import score_pairs
+from kinface.data.prepare import SAMPLED, TUNE_MATCHES
+from kinface.data.sampling import sample_pairs
+from kinface.data.vocabulary import TYPES
+from kinface.models.faces import BATCH, read_faces
+from kinface.training.cache import cache_levels
+from swinface.data.augment import augment
+from swinface.data.embeddings import Embeddings
+from swinface.data.streams import Steps
+from swinface.files import InputError
+from swinface.model import Trunk
+
+
+class KinBatches(Dataset):
+    """Item k is the k-th batch of a run: kin pairs of ``batch_size`` different families.
+
+    A family is drawn first, then one of its relations, then a face of each person, so that neither a family with
+    many members nor a person with many photos dominates. A family occurs once, since contrastive losses take every
+    other pair of the batch for unrelated.
+
+    Parameters
+    ----------
+    inputs
+        (N, ...) what the model reads, a row per row of ``faces``.
+    faces, relations
+        Tables of one split, see ``kinface.data.fiw``. Relations without one of the 11 types, or with a person without
+        faces, are left out.
+    labels
+        Attribute name to (N,) class indices per face, -1 where unknown.
+    batch_size
+        Families per batch and process.
+    seed, rank, processes
+        Of the run. Processes share out one draw of ``batch_size * processes`` families.
+    augment
+        Whether to change images at random, see ``swinface.data.augment.augment``: ``light``.
+    teacher
+        (N, D) embeddings of the faces by a teacher.
+    """
+
+    def __init__(
+        self,
+        inputs: Tensor,
+        faces: pd.DataFrame,
+        relations: pd.DataFrame,
+        labels: dict[str, Tensor],
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        processes: int = 1,
+        augment: bool = False,
+        teacher: Tensor | None = None,
+    ) -> None:
+        self.inputs, self.labels, self.teacher = inputs, labels, teacher
+        self.seed, self.rank, self.processes, self.augment = seed, rank, processes, augment
+        rows = dict(faces.reset_index(drop=True).groupby("person").indices)
+        usable = relations[
+            relations["type"].notna() & relations["person_a"].isin(rows) & relations["person_b"].isin(rows)
+        ]
+        codes = list(TYPES)
+        self.families = [
+            [(rows[row.person_a], rows[row.person_b], codes.index(row.type)) for row in family.itertuples()]
+            for _, family in usable.groupby("family", sort=True)
+        ]
+        self.batch_size = min(batch_size, len(self.families) // processes)
+        self.face_count = len(faces)
+        if self.batch_size < 2:
+            raise InputError(f"{len(self.families)} families with kin pairs are too few to train on; 2 is the least.")
+
+    def __len__(self) -> int:
+        return max(1, sum(map(len, self.families)) // (self.batch_size * self.processes))
+
+    def __getitem__(self, step: int) -> dict[str, Tensor]:
+        """``faces`` (2B, ...), one side of the pairs after the other; ``type`` (B,); each label as (2B,); ``step``;
+        ``teacher`` (2B, D) where there is one."""
+        random = np.random.default_rng([self.seed, step])
+        drawn = random.choice(len(self.families), self.batch_size * self.processes, replace=False)
+        pairs = [self._draw_pair(self.families[family], random) for family in drawn]
+        a, b, kind = np.array(pairs[self.rank :: self.processes]).T
+        rows = torch.from_numpy(np.concatenate([a, b]))
+        faces = self.inputs[rows]
+        if self.augment:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(int(random.integers(2**63)) + self.rank)
+                faces = augment(faces, "light")
+        labels = {name: values[rows] for name, values in self.labels.items()}
+        taught = {} if self.teacher is None else {"teacher": self.teacher[rows]}
+        return {"faces": faces, "type": torch.from_numpy(kind), "step": step, **labels, **taught}
+
+    def expect_faces(self) -> Tensor:
+        """(N,) how often each face is drawn, as a share of all draws."""
+        shares = np.zeros(self.face_count)
+        for relations in self.families:
+            for rows in (side for *sides, _ in relations for side in sides):
+                shares[rows] += 1 / (2 * len(self.families) * len(relations) * len(rows))
+        return torch.from_numpy(shares)
+
+    @staticmethod
+    def _draw_pair(relations: list, random: np.random.Generator) -> tuple[int, int, int]:
+        faces_a, faces_b, kind = relations[random.integers(len(relations))]
+        pair = random.choice(faces_a), random.choice(faces_b)
+        return (*(pair if random.random() < 0.5 else pair[::-1]), kind)
+
+
+def read_tune_pairs(root: Path, families: Families) -> dict[str, pd.DataFrame]:
+    """The pairs to select by: ``standard``, and ``matched`` where enough people are alike (``kinface.data.matching``).
+
+    They are those of the prepared folder; a FIW folder's are drawn in the same way.
+    """
+    standard, matched = (read_prepared_list(root, name) for name in SAMPLED)
+    lists = {"standard": sample_pairs(families, "tune") if standard is None else standard, "matched": matched}
+    if matched is None:
+        try:
+            lists["matched"], _ = match_pairs(lists["standard"], families, TUNE_MATCHES)
+        except InputError:  # too few people are alike, or nobody said what they are
+            del lists["matched"]
+    return lists
+
+
+class KinshipData(lightning.LightningDataModule):
+    """FIW for training: kin pairs of the train families, and the pairs of the tune families to select by.
+
+    Parameters
+    ----------
+    root
+        A FIW folder, or the folder ``kinface prepare`` made of it.
+    embeddings
+        Train on this table of embeddings (.npz with ``face`` and ``embedding``) in place of images.
+    batch_size
+        Families per batch and process.
+    steps
+        Batches per epoch; by default as many as show each relation once on average.
+    augment
+        Flip, move and recolour the training images; embeddings are left as they are.
+    workers
+        Processes that augment; the decoded faces stay in memory, so 0 is best without augmentation.
+    teacher
+        Table of a teacher's embeddings (.npz) of the training faces, for ``model.distillation``.
+    cache
+        Folder that keeps the levels of a frozen trunk, so that each face goes through it once, not once per epoch.
+    seed
+        Draws the batches; set from ``seed_everything``. The split and the tune pairs do not depend on it, so that runs
+        that differ by their seed are measured on the same pairs.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        embeddings: Path | None = None,
+        batch_size: int = 64,
+        steps: int | None = None,
+        augment: bool = False,
+        workers: int = 0,
+        teacher: Path | None = None,
+        cache: Path | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.root, self.batch_size, self.steps, self.seed = root, batch_size, steps, seed
+        self.augment, self.workers = augment and embeddings is None, workers
+        self.cache = cache
+        self.table = None if embeddings is None else Embeddings(embeddings)
+        self.teacher = None if teacher is None else Embeddings(teacher)
+        if cache is not None and (augment or embeddings is not None):
+            other = "data.augment" if augment else "data.embeddings"
+            raise InputError(f"data.cache keeps the levels of unchanged images; it does not go with {other}.")
+
+    @property
+    def embedding_size(self) -> int | None:
+        """Numbers per embedding, or None where the model sees images."""
+        return None if self.table is None else self.table.size
+
+    @property
+    def teacher_size(self) -> int | None:
+        """Numbers per embedding of the teacher, or None without one."""
+        return None if self.teacher is None else self.teacher.size
+
+    def setup(self, stage: str) -> None:
+        """Read families, decode every face that is used once, and read or draw the tune pairs."""
+        self.families = read_families(self.root)
+        self.tune_pairs = read_tune_pairs(self.root, self.families)
+        faces = self.families.faces
+        sides = [table[side] for table in self.tune_pairs.values() for side in ("face_a", "face_b")]
+        paired = faces["face"].isin(pd.concat(sides))
+        self.tune_faces = faces[paired].reset_index(drop=True)
+        self.train_faces = faces[faces["split"] == "train"].reset_index(drop=True)
+        self.tune_inputs = self._read(self.tune_faces)
+        relations = self.families.relations
+        self.batches = KinBatches(
+            self._read(self.train_faces),
+            self.train_faces,
+            relations[relations["split"] == "train"],
+            self.labels(self.train_faces),
+            self.batch_size,
+            self.seed,
+            self.trainer.global_rank,
+            self.trainer.world_size,
+            self.augment,
+            self._read_teacher(),
+        )
+        self.steps = self.steps or len(self.batches)
+
+    def _read(self, faces: pd.DataFrame) -> Tensor:
+        paths = list(faces["face"])
+        return read_faces(self.families.root, paths) if self.table is None else torch.from_numpy(self.table[paths])
+
+    def _read_teacher(self) -> Tensor | None:
+        """The teacher's embeddings of the training faces, less their mean: what all faces share teaches nothing."""
+        if self.teacher is None:
+            return None
+        taught = torch.from_numpy(self.teacher[list(self.train_faces["face"])])
+        return taught - taught.mean(dim=0)
+
+    def cache_inputs(self, trunk: Trunk) -> None:
+        """Replace images by the levels of a frozen trunk."""
+        self.tune_inputs = cache_levels(trunk, self.tune_inputs, self.cache)
+        self.batches.inputs = cache_levels(trunk, self.batches.inputs, self.cache)
+
+    def labels(self, faces: pd.DataFrame) -> dict[str, Tensor]:
+        """Attributes that the model needs to (N,) class indices of faces, by person; -1 where unknown."""
+        people = self.families.people.set_index("person")
+        labels = {}
+        for name, classes in self.trainer.lightning_module.attributes.items():
+            if name not in people:
+                raise InputError(f"model: {name}: the people table has no column {name!r}.")
+            labels[name] = torch.from_numpy(pd.Index(classes).get_indexer(people[name].reindex(faces["person"])))
+        return labels
+
+    def score_tune_pairs(self, embedding: Tensor, name: str = "standard") -> pd.DataFrame:
+        """Tune pairs with the cosines of (N, D) unit embeddings of ``tune_faces``."""
+        return score_pairs(self.tune_pairs[name], self.tune_faces["face"], embedding.numpy())
+
+    def train_inputs(self) -> Iterator[Tensor]:
+        """What the model reads of every training face, in the order of ``train_faces``."""
+        return iter(self.batches.inputs.split(BATCH))
+
+    def train_dataloader(self) -> DataLoader:
+        """One item is one batch, see ``KinBatches``."""
+        steps = Steps(self.steps, lambda: self.trainer.fit_loop.total_batch_idx + 1)
+        return DataLoader(self.batches, batch_size=None, sampler=steps, num_workers=self.workers)
+
+    def val_dataloader(self) -> DataLoader:
+        """The faces of the tune pairs, each once; every process sees them all, so none has to be asked."""
+        return DataLoader(self.tune_inputs, batch_size=BATCH)

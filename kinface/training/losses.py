@@ -1,0 +1,87 @@
+"""Losses on kin pairs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from pytorch_metric_learning.losses import SupConLoss
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class VerificationLoss(nn.Module, ABC):
+    """A loss over B kin pairs of B different families."""
+
+    def fit_to(self, width: int) -> None:
+        """Make what depends on the model's width W; called once, before the first batch."""
+
+    @abstractmethod
+    def forward(self, a: dict[str, Tensor], b: dict[str, Tensor]) -> Tensor:
+        """Scalar loss of the two sides' outputs: ``features`` (B, W) and ``embedding`` (B, D) of unit length."""
+
+
+class SupervisedContrastive(VerificationLoss):
+    """Supervised contrastive loss (Khosla et al., NeurIPS 2020, eq. 2) with one positive for every face.
+
+    Parameters
+    ----------
+    temperature
+        Divides the cosines.
+    """
+
+    def __init__(self, temperature: float = 0.08) -> None:
+        super().__init__()
+        self.loss = SupConLoss(temperature=temperature)
+
+    def forward(self, a: dict[str, Tensor], b: dict[str, Tensor]) -> Tensor:
+        pair = torch.arange(len(a["embedding"]), device=a["embedding"].device).repeat(2)
+        return self.loss(torch.cat([a["embedding"], b["embedding"]]), pair)
+
+
+class FairContrastive(VerificationLoss):
+    """KFC's fair contrastive loss (Peng, Chang & Lai, BMVC 2023): a margin on a positive pair that is larger where
+    the features stick out of the batch, so that no group is pulled together more easily than another.
+
+    With f the features of the 2B faces and D a learned linear layer, face i's margin is
+
+        m_i = mean_j [cos^2(D f_i, D f_ij) - cos^2(D f_j, D f_ij)],   f_ij = (f_i + f_j) / 2,
+
+    and the loss of face i with its positive p, cosines c and temperature t is
+
+        -log exp((c_ip - m_i) / t) / (exp((c_ip - m_i) / t) + sum_{j != i, p} exp(c_ij / t)).
+
+    The margins of a batch sum to zero: some faces are asked for more, others for less.
+
+    Parameters
+    ----------
+    temperature
+        t above.
+    """
+
+    def __init__(self, temperature: float = 0.08) -> None:
+        super().__init__()
+        self.temperature = temperature
+
+    def fit_to(self, width: int) -> None:
+        self.debias = nn.Linear(width, width)
+
+    def margins(self, features: Tensor) -> Tensor:
+        """m_i for (N, W) features, as (N,)."""
+        projected = self.debias(features)
+        gram = projected @ projected.T  # D is affine: D f_ij = (D f_i + D f_j) / 2, so products suffice
+        norm = gram.diagonal()
+        product = (norm[:, None] + gram) / 2  # [i, j]: <D f_i, D f_ij>
+        middle = (norm[:, None] + norm[None, :] + 2 * gram) / 4  # |D f_ij|^2
+        squared = product**2 / (norm[:, None] * middle).clamp(min=1e-12)
+        return (squared - squared.T).mean(dim=1)
+
+    def forward(self, a: dict[str, Tensor], b: dict[str, Tensor]) -> Tensor:
+        embedding = torch.cat([a["embedding"], b["embedding"]])
+        count = len(embedding)
+        positive = torch.arange(count, device=embedding.device).roll(count // 2)
+        margin = self.margins(torch.cat([a["features"], b["features"]]))
+        cosine = embedding @ embedding.T
+        cosine = cosine - F.one_hot(positive, count) * margin[:, None]
+        itself = torch.eye(count, dtype=torch.bool, device=embedding.device)
+        return F.cross_entropy((cosine / self.temperature).masked_fill(itself, float("-inf")), positive)

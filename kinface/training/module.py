@@ -1,0 +1,394 @@
+"""Training of a kinship model as the engine sees it: batch -> losses -> log. All mathematics is in the model's and
+the losses' own modules.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kinface.data.pairs import race_group
+from kinface.data.vocabulary import TYPES
+from kinface.debias.adversaries import Adversary, KernelAdversary
+from kinface.debias.erasure import Erase
+from kinface.debias.heads import Head, attribute_loss, class_weights
+from kinface.debias.reversal import reversal_warmup
+from kinface.models.inference import predict_types
+from kinface.models.kinface import KinFace
+from kinface.training.losses import VerificationLoss
+from swinface.files import InputError
+from swinface.model import SwinFace
+from swinface.training.losses import distillation_loss
+
+NOT_SETTLED = 0.0  # what selects a checkpoint before half of training: less than any AUC that is worth a model
+
+
+class KinshipTraining(lightning.LightningModule):
+    """Batch -> loss -> log; the model is :class:`kinface.models.kinface.KinFace`.
+
+    Parameters
+    ----------
+    verification
+        Loss on kin pairs, or null where type identification replaces verification.
+    type_weight
+        Weight of type identification beside verification; 0 leaves it out.
+    distillation
+        Weight of the cosine distance between the embedding, through a linear map, and that of ``data.teacher``.
+    heads
+        Attribute heads, adversarial or not, by the people table's column that they predict.
+    matched
+        By attribute its classes: only pairs that agree in all of these are negatives to each other (pairs of two
+        classes are a group of their own). People with any other class are left out of verification.
+    domains
+        An attribute and its classes: a projection for each, trained on the pairs of its people, see ``KinFace``.
+    erase
+        What is erased from the embedding in closed form, step by step, each from what those before it leave.
+    select
+        On which tune pairs the best epoch is chosen, by AUC: the ``standard`` ones or the ``matched``.
+    swinface
+        Folder of a SwinFace (see ``swinface convert``) whose trunk to start from; ``shipped`` is what comes
+        with the package.
+    trunk
+        Constructor arguments of ``swinface.model.Trunk``, to start from random weights. Not used where ``swinface``
+        or ``data.embeddings`` is given.
+    trained_stages
+        How many of the trunk's stages learn, counted from the last: 0 freezes it, null trains all of it.
+    width, size
+        Of the features and of the embedding.
+    learning_rate, trunk_learning_rate
+        At their peak, for AdamW.
+    weight_decay
+        Of AdamW.
+    warmup
+        Share of training in which the learning rate rises linearly; then it falls as a cosine to zero.
+    embedding_size, teacher_size
+        Set from the data: numbers per embedding where no image is seen, and of the teacher's.
+    """
+
+    def __init__(
+        self,
+        verification: VerificationLoss | None = None,
+        type_weight: float = 0.0,
+        distillation: float = 0.0,
+        heads: dict[str, Head] | None = None,
+        matched: dict[str, list[str]] | None = None,
+        domains: dict[str, list[str]] | None = None,
+        erase: list[Erase] | None = None,
+        select: Literal["standard", "matched"] = "standard",
+        swinface: Path | None = None,
+        trunk: dict[str, Any] | None = None,
+        trained_stages: int | None = 0,
+        width: int = 512,
+        size: int = 256,
+        learning_rate: float = 1e-3,
+        trunk_learning_rate: float = 1e-4,
+        weight_decay: float = 0.05,
+        warmup: float = 0.1,
+        embedding_size: int | None = None,
+        teacher_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        if (distillation > 0) != (teacher_size is not None):
+            raise InputError("model.distillation needs data.teacher, and data.teacher a model.distillation above 0.")
+        if verification is None and not type_weight:
+            raise InputError("nothing to train: give model.verification a loss, or model.type_weight a weight.")
+        if embedding_size is not None and swinface is not None:
+            raise InputError("data.embeddings takes the place of a trunk: give it or model.swinface, not both.")
+        if embedding_size is None and swinface is None and trunk is None:
+            raise InputError("the model needs an input: give model.trunk, model.swinface or data.embeddings.")
+        self.verification, self.type_weight, self.distillation = verification, type_weight, distillation
+        self.map = nn.Linear(size, teacher_size, bias=False) if teacher_size is not None else None
+        self.heads, self.matched, self.domains, self.erase = heads or {}, matched or {}, domains or {}, erase or []
+        self.select = select
+        self.learning_rate, self.trunk_learning_rate = learning_rate, trunk_learning_rate
+        self.weight_decay, self.warmup = weight_decay, warmup
+        self.attributes = self._collect_attributes()
+        start = None if swinface is None else SwinFace.from_pretrained(swinface).trunk
+        if embedding_size is not None:
+            trunk = None
+        elif start is not None:
+            trunk = start.arguments
+        self.network = KinFace(
+            trunk,
+            embedding_size,
+            width,
+            size,
+            {name: head.classes for name, head in self.heads.items() if not head.adversarial},
+            types=type_weight > 0,
+            domains=max(map(len, self.domains.values()), default=1),
+            erasures=[step.pieces for step in self.erase],
+            erasures_inside=sum(step.inside for step in self.erase),
+        )
+        self.adversaries = nn.ModuleDict(
+            {name: self._build_adversary(name, width, size) for name, head in self.heads.items() if head.adversarial}
+        )
+        if verification is not None:
+            verification.fit_to(width)
+        if start is not None:
+            self.network.trunk.load_state_dict(start.state_dict())
+        self._freeze(trained_stages)
+
+    def _collect_attributes(self) -> dict[str, list[str]]:
+        """Attribute to its classes, of everything that needs labels."""
+        if len(self.domains) > 1:
+            raise InputError(f"model.domains: one attribute, not {', '.join(self.domains)}.")
+        inside = [step.inside for step in self.erase]
+        if inside != sorted(inside, reverse=True):
+            raise InputError("model.erase: steps inside training come first, for they meet nothing else there.")
+        stated = [
+            *((f"heads.{name}", name, head.classes) for name, head in self.heads.items()),
+            *((f"matched.{name}", name, classes) for name, classes in self.matched.items()),
+            *((f"domains.{name}", name, classes) for name, classes in self.domains.items()),
+            *((f"erase.{name}", name, classes) for step in self.erase for name, classes in step.classes.items()),
+        ]
+        attributes: dict[str, list[str]] = {}
+        for option, name, classes in stated:
+            if len(classes) < 2 or len(set(classes)) < len(classes):
+                raise InputError(f"model.{option}: two classes or more, each named once; not {classes}.")
+            if attributes.setdefault(name, classes) != classes:
+                raise InputError(
+                    f"model.{option}: {classes}, but elsewhere {name} is {attributes[name]}; name the same."
+                )
+        return attributes
+
+    def _build_adversary(self, name: str, width: int, size: int) -> Adversary | KernelAdversary:
+        head, trunk = self.heads[name], self.network.trunk
+        if head.reads == "levels" and (trunk is None or head.kind == "kernel"):
+            reason = "this model reads embeddings" if trunk is None else "a kernel reads the embedding or the features"
+            raise InputError(f"model.heads.{name}.reads: levels are a trunk's, for an mlp to read; {reason}.")
+        if head.kind == "kernel":
+            plain = Head(head.classes)
+            for option in ("objective", "learning_rate", "updates", "members", "restart", "balanced"):
+                if getattr(head, option) != getattr(plain, option):
+                    raise InputError(f"model.heads.{name}.{option}: is of kind mlp; a kernel has none, leave it out.")
+            return KernelAdversary(head, size if head.reads == "embedding" else width)
+        channels = trunk.channels if head.reads == "levels" else None
+        return Adversary(head, size if head.reads == "embedding" else width, channels, self.learning_rate)
+
+    def _freeze(self, trained_stages: int | None) -> None:
+        """Keep what does not learn out of the gradient and in evaluation mode, in which the engine leaves it."""
+        self.frozen_trunk = False
+        trunk = self.network.trunk
+        if trunk is None:
+            return
+        trunk.swin.norm.requires_grad_(False)  # a face's summary reads it, the levels do not
+        if trained_stages is None:
+            return
+        stages = list(trunk.swin.layers)
+        if not 0 <= trained_stages <= len(stages):
+            raise InputError(f"model.trained_stages {trained_stages}: the trunk has {len(stages)} stages; null is all.")
+        for frozen in (trunk.swin.patch_embed, *stages[: len(stages) - trained_stages]):
+            frozen.requires_grad_(False).eval()
+        self.frozen_trunk = trained_stages == 0
+
+    def on_fit_start(self) -> None:
+        """Weigh classes as training will meet them, and read a frozen trunk's levels from the cache if there is one."""
+        data = self.trainer.datamodule
+        shares = data.batches.expect_faces()
+        self.class_weights = {}
+        for name, labels in data.labels(data.train_faces).items():
+            classes = self.attributes[name]
+            if (labels < 0).all():
+                raise InputError(f"{name}: no training face is any of {', '.join(classes)}.")
+            if name in self.heads and self.heads[name].balanced:
+                self.class_weights[name] = class_weights(labels, shares, len(classes)).to(self.device)
+        if self.select not in data.tune_pairs:
+            raise InputError("model.select: no tune pairs could be matched in this data; select by the standard ones.")
+        if data.cache is not None:
+            if not self.frozen_trunk:
+                raise InputError("data.cache keeps the levels of a frozen trunk; it needs model.trained_stages: 0.")
+            if self.trainer.is_global_zero:
+                data.cache_inputs(self.network.trunk)
+            self.trainer.strategy.barrier()
+            if not self.trainer.is_global_zero:
+                data.cache_inputs(self.network.trunk)
+
+    @property
+    def progress(self) -> float:
+        """Share of training that is done, in [0, 1]."""
+        return min(1.0, self.global_step / self.trainer.estimated_stepping_batches)
+
+    @property
+    def settled(self) -> bool:
+        """Whether half of training is over; before, lambda is not at its full: such an epoch is not the experiment."""
+        return self.progress > 0.5
+
+    def reversal(self) -> dict[str, float]:
+        """Lambda of each adversarial head at this step."""
+        ramp = {"warmup": reversal_warmup(self.progress), "constant": 1.0}
+        return {name: head.strength * ramp[head.schedule] for name, head in self.heads.items() if head.adversarial}
+
+    def settings(self) -> dict[str, float]:
+        """What a row of the run's table says besides metrics."""
+        return {f"lambda_{name}": value for name, value in self.reversal().items()}
+
+    def training_step(self, batch: dict[str, Tensor], number: int) -> Tensor:
+        """Sum the weighted losses of a batch, see ``KinBatches``.
+
+        What is dropped at random depends on the batch's number, so that a resumed run drops the same. Losses are
+        computed in single precision whatever the model is.
+        """
+        entropy = [self.trainer.datamodule.seed, batch["step"], self.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]))
+        outputs = {name: value.float() for name, value in self.network(batch["faces"]).items()}
+        losses = {}
+        with torch.autocast(self.device.type, enabled=False):
+            if self.verification is not None:
+                losses["verification"] = self._verification_loss(outputs, batch)
+            if self.type_weight:
+                a, b = outputs["embedding"].chunk(2)
+                losses["type"] = self.type_weight * self._type_loss(a, b, batch["type"])
+            if self.map is not None:
+                mapped = self.map(outputs["embedding"])
+                losses["distillation"] = self.distillation * distillation_loss(mapped, batch["teacher"])
+            for name, head in self.heads.items():
+                losses[name] = self._attribute_loss(name, head, outputs, batch)
+        logged = {f"train_{name}": loss.detach() for name, loss in losses.items()}
+        self.log_dict(logged, on_step=False, on_epoch=True, batch_size=len(batch["type"]), sync_dist=True)
+        return torch.stack(list(losses.values())).sum()
+
+    def _verification_loss(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
+        """Mean over pairs; where pairs are matched, each group of them is by itself, as if it were the batch."""
+        embedding = outputs["embedding"]
+        for name in self.domains:
+            embedding = self._keep_domain(embedding, _shared_class(batch[name]))
+        sides = zip(outputs["features"].chunk(2), embedding.chunk(2), strict=True)
+        a, b = ({"features": features, "embedding": embedded} for features, embedded in sides)
+        if not self.matched:
+            return self.verification(a, b)
+        group = torch.stack([_pair_class(batch[name]) for name in self.matched])
+        total, pairs = embedding.sum() * 0.0, 0
+        for code in group[:, (group >= 0).all(dim=0)].unique(dim=1).T:
+            rows = (group == code[:, None]).all(dim=0).nonzero()[:, 0]
+            if len(rows) > 1:  # one pair alone has no negative
+                side_a, side_b = ({name: value[rows] for name, value in side.items()} for side in (a, b))
+                total, pairs = total + len(rows) * self.verification(side_a, side_b), pairs + len(rows)
+        return total / max(1, pairs)
+
+    def _keep_domain(self, embedding: Tensor, domain: Tensor) -> Tensor:
+        """(2B, D) embeddings of which, where both of a pair's people are of one domain, only its projection is left."""
+        domains = self.network.domains
+        kept = F.one_hot(domain.clamp(min=0), domains).bool() | (domain < 0)[:, None]
+        parts = embedding.unflatten(1, (domains, -1)) * kept.repeat(2, 1)[:, :, None]
+        return F.normalize(parts.flatten(1), dim=1)
+
+    def _attribute_loss(self, name: str, head: Head, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
+        """The loss of a head; of an adversary, once it has learned from the batch, what hides the attribute from it."""
+        weights = self.class_weights.get(name)
+        if not head.adversarial:
+            return head.weight * attribute_loss(outputs[name], batch[name], weights)
+        adversary, read = self.adversaries[name], outputs["inputs" if head.reads == "levels" else head.reads]
+        adversary.learn(read, batch[name], weights, int(batch["step"]))
+        return adversary.hide(read, batch[name], weights, self.reversal()[name])
+
+    def _type_loss(self, a: Tensor, b: Tensor, kind: Tensor) -> Tensor:
+        """Cross entropy over the kin pairs and as many unrelated ones: each face with the next family's."""
+        unrelated = torch.full_like(kind, len(TYPES))
+        log_probabilities = self.network.types(torch.cat([a, a]), torch.cat([b, b.roll(1, dims=0)]))
+        return F.nll_loss(log_probabilities, torch.cat([kind, unrelated]))
+
+    def on_validation_epoch_start(self) -> None:
+        """Fit what is erased to the model as it is now, if that is asked for, and start an empty list of outputs."""
+        self._outputs: list[dict[str, Tensor]] = []
+        if any(step.inside or self.settled for step in self.erase):
+            self._fit_erasures()
+
+    def _fit_erasures(self) -> None:
+        """Fit each map, on the training families, to what those before it leave."""
+        data = self.trainer.datamodule
+        embedding = torch.cat([self.network.project(faces.to(self.device))[2] for faces in data.train_inputs()])
+        labels, weight = data.labels(data.train_faces), data.batches.expect_faces()
+        for step, erasure in zip(self.erase, self.network.erasures, strict=True):
+            if step.inside or self.settled:
+                erasure.fit(embedding, {name: labels[name] for name in step.classes}, weight, step.method)
+                embedding = self.network.to_unit_length(erasure(embedding))
+
+    def validation_step(self, faces: Tensor, step: int) -> None:
+        """Keep the embedding of each face of the tune pairs, and what each head says of it."""
+        outputs = self.network(faces)
+        said = {name: outputs[name] for name in ("embedding", *self.network.heads)}
+        for name, adversary in self.adversaries.items():
+            reads = self.heads[name].reads
+            said[name] = adversary(outputs["inputs" if reads == "levels" else reads].float()).mean(dim=0)
+        self._outputs.append({name: value.float().cpu() for name, value in said.items()})
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the AUC of the tune pairs, overall and per race, each head's accuracy, and what selects a checkpoint."""
+        data = self.trainer.datamodule
+        outputs = {name: torch.cat([part[name] for part in self._outputs]) for name in self._outputs[0]}
+        scored = {name: data.score_tune_pairs(outputs["embedding"], name) for name in data.tune_pairs}
+        pairs = scored["standard"]
+        metrics = {f"val_auc_{name}": roc_auc_score(table["kin"], table["score"]) for name, table in scored.items()}
+        metrics = {"val_auc": metrics.pop("val_auc_standard")} | metrics
+        for race, group in pairs.groupby(race_group(pairs)):
+            if group["kin"].nunique() == 2:
+                metrics[f"val_auc_{race}"] = roc_auc_score(group["kin"], group["score"])
+        for name, labels in data.labels(data.tune_faces).items():
+            known = labels >= 0
+            if known.any() and name in self.heads:
+                predicted = outputs[name].argmax(dim=1)
+                metrics[f"val_{name}_balanced_accuracy"] = _balanced_accuracy(labels[known], predicted[known])
+        if self.network.types is not None:
+            kind = torch.from_numpy(np.where(pairs["kin"], pd.Index(TYPES).get_indexer(pairs["type"]), len(TYPES)))
+            predicted = predict_types(self.network, pairs, data.tune_faces["face"], outputs["embedding"])
+            metrics["val_type_balanced_accuracy"] = _balanced_accuracy(kind, predicted)
+        selected = metrics["val_auc_matched" if self.select == "matched" else "val_auc"]
+        metrics["selection"] = selected if self.settled else NOT_SETTLED
+        self.log("val_auc", metrics.pop("val_auc"), prog_bar=True, sync_dist=True)
+        self.log_dict(metrics, sync_dist=True)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW with a rate of its own for the trunk and for each head; warm-up, then a cosine to zero, per step."""
+        groups: dict[float, list[nn.Parameter]] = {}
+        for name, parameter in self.named_parameters():
+            if parameter.requires_grad:
+                groups.setdefault(self._rate_of(name), []).append(parameter)
+        optimizer = torch.optim.AdamW(
+            [{"params": parameters, "lr": rate} for rate, parameters in groups.items()], weight_decay=self.weight_decay
+        )
+
+        def factor(step: int) -> float:
+            if step == 0:  # asked for before a run is restored, when the engine does not yet know its steps
+                return 0.0
+            steps = self.trainer.estimated_stepping_batches
+            rising = max(1, round(self.warmup * steps))
+            if step < rising:
+                return step / rising
+            return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _rate_of(self, parameter: str) -> float:
+        match parameter.split("."):
+            case ["network", "trunk", *_]:
+                return self.trunk_learning_rate
+            case ["network", "heads", name, *_] if self.heads[name].learning_rate is not None:
+                return self.heads[name].learning_rate
+        return self.learning_rate
+
+
+def _pair_class(labels: Tensor) -> Tensor:
+    """(B,) a number for the classes of a pair's two faces, whichever comes first, of (2B,) labels; -1 where unknown."""
+    low, high = labels.chunk(2)[0].minimum(labels.chunk(2)[1]), labels.chunk(2)[0].maximum(labels.chunk(2)[1])
+    return torch.where(low < 0, -1, low + high * (high + 1) // 2)
+
+
+def _shared_class(labels: Tensor) -> Tensor:
+    """(B,) the class that both faces of a pair have, of (2B,) labels; -1 where they differ or are unknown."""
+    a, b = labels.chunk(2)
+    return torch.where(a == b, a, -1)
+
+
+def _balanced_accuracy(labels: Tensor, predicted: Tensor) -> float:
+    """Mean recall over the classes that occur."""
+    return float(np.mean([(predicted[labels == label] == label).float().mean() for label in labels.unique()]))

@@ -1,0 +1,8 @@
+from .files import InputError
+from .model import SwinFace
+from .photos.align import align
+from .photos.detect import detect
+from .photos.predict import predict
+from .tasks import TASKS
+
+__all__ = ["TASKS", "InputError", "SwinFace", "align", "detect", "predict"]

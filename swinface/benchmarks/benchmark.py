@@ -1,0 +1,255 @@
+"""``swinface evaluate``: a model on every benchmark whose data are there, beside the paper's figures.
+
+What a benchmark is stands here, the protocols in ``swinface.benchmarks.protocols``, and which are run, on what, in
+``configs/swinface/evaluate.yaml``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from swinface.data.faces import scale_pixels, stack_faces
+from swinface.data.source import Source
+from swinface.files import InputError
+from swinface.model import SwinFace
+from swinface.tasks import TASKS
+
+BATCH = 128  # faces that go through the model at once
+
+
+DRAWS = 1000  # of an interval
+
+
+AGE_BANDS = (0, 13, 20, 30, 40, 50, 65)  # years at which the age groups begin; the last has no end
+
+
+COLUMNS = ("benchmark", "metric", "ours", "low", "high", "paper", "difference", "n")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One figure of a benchmark.
+
+    Attributes
+    ----------
+    metric
+        What it is, with its unit.
+    ours
+        The model's figure.
+    n
+        Faces it was computed from, or pairs where pairs are judged.
+    low, high
+        95% interval; None where the protocol has none.
+    tables
+        What lies behind the figure, by what to call it; the rows are named by the index.
+    """
+
+    metric: str
+    ours: float
+    n: int
+    low: float | None = None
+    high: float | None = None
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+
+
+class Benchmark(ABC):
+    """A protocol on a data set.
+
+    Parameters
+    ----------
+    paper
+        The paper's figures on the same faces, by metric.
+    requires
+        A file or folder without which the data are not there; when left out, the one the benchmark reads.
+
+    Attributes
+    ----------
+    metrics
+        Names of the figures that it may give.
+    tasks
+        Outputs it judges; at least one must be trained.
+    """
+
+    metrics: Sequence[str] = ()
+    tasks: Sequence[str] = ()
+
+    def __init__(self, *, paper: dict[str, float] | None = None, requires: Path | None = None) -> None:
+        self.paper, self.requires = paper or {}, requires
+        for metric in self.paper:
+            if metric not in self.metrics:
+                raise InputError(f"paper: no metric {metric!r}; choose from {', '.join(self.metrics)}.")
+
+    @property
+    @abstractmethod
+    def location(self) -> Path:
+        """The file or folder that it reads."""
+
+    def find_obstacle(self, untrained: Sequence[str]) -> str | None:
+        """Why it cannot be run on a model in which some tasks are untrained; None when it can."""
+        path = self.requires or self.location
+        if not path.exists():
+            return f"no {path}"
+        if self.tasks and set(self.tasks) <= set(untrained):
+            return f"the model is not trained on {self.tasks[0] if len(self.tasks) == 1 else 'any of its tasks'}"
+        return None
+
+    @abstractmethod
+    def run(self, model: Predictor) -> list[Result]:
+        """Judge a model.
+
+        Raises
+        ------
+        InputError
+            The data are not as they should be.
+        """
+
+
+class Predictor:
+    """A model's answers, those on a source computed once however many benchmarks ask for them.
+
+    Parameters
+    ----------
+    model
+        In evaluation mode; faces go where it is.
+    """
+
+    def __init__(self, model: SwinFace) -> None:
+        self.model, self.device = model, next(model.parameters()).device
+        self._answers: dict[tuple, dict[str, np.ndarray]] = {}
+
+    @torch.inference_mode()
+    def embed(self, faces: Tensor) -> np.ndarray:
+        """Embed faces, (N, 3, 112, 112) uint8, without the subnets: (N, D) float32."""
+        _, summary = self.model.trunk(scale_pixels(faces.to(self.device)))
+        return self.model.embedding(summary).float().cpu().numpy()
+
+    @torch.inference_mode()
+    def answer(self, source: Source) -> dict[str, np.ndarray]:
+        """Logits, (N, classes) float32, of every trained task for the faces of a source's table."""
+        key = (type(source), source.root, source.crop, *source.table["image"])
+        if key not in self._answers:
+            batches = []
+            for start in tqdm(range(0, len(source), BATCH), desc=str(source.root), leave=False, disable=None):
+                faces = stack_faces(source.read, range(start, min(start + BATCH, len(source))))
+                outputs = self.model(scale_pixels(faces.to(self.device)))
+                batches.append({name: output.float().cpu().numpy() for name, output in outputs.items()})
+            self._answers[key] = {
+                name: np.concatenate([batch[name] for batch in batches]) for name in batches[0] if name != "embedding"
+            }
+        return self._answers[key]
+
+
+def estimate(
+    values: np.ndarray, groups: Sequence, statistic: Callable[[np.ndarray], np.ndarray], draws: int = DRAWS
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Figures that rest on totals over faces, and their 95% percentile intervals over groups drawn again.
+
+    Parameters
+    ----------
+    values
+        (N, k), what is summed over faces.
+    groups
+        (N,), whose face each is; groups are drawn with replacement, all of a group's faces together.
+    statistic
+        From totals, (..., k), to figures, (..., figures); not a number where a draw has no such face.
+
+    Returns
+    -------
+    tuple
+        Figures, their lower and upper ends, each (figures,).
+    """
+    _, group = np.unique(np.asarray(groups), return_inverse=True)
+    totals = np.zeros((group.max() + 1, values.shape[1]))
+    np.add.at(totals, group, values)
+    rng = np.random.default_rng(0)
+    times = (rng.multinomial(len(totals), np.full(len(totals), 1 / len(totals))) for _ in range(draws))
+    with np.errstate(invalid="ignore"):
+        low, high = np.nanpercentile(statistic(np.stack([drawn @ totals for drawn in times])), [2.5, 97.5], axis=0)
+        return statistic(totals.sum(axis=0)), low, high
+
+
+def drawn_together(table: pd.DataFrame) -> Sequence:
+    """What an interval draws again: people, or faces where nobody says whose they are."""
+    return table["identity"] if "identity" in table else range(len(table))
+
+
+def ratio(totals: np.ndarray) -> np.ndarray:
+    """Figures from totals, (..., 2 figures): the first half by the second."""
+    above, below = np.split(totals, 2, axis=-1)
+    return above / below
+
+
+def by_group(table: pd.DataFrame, metric: str, values: np.ndarray) -> dict[str, pd.DataFrame]:
+    """A figure within each race, gender, age band, and young or not, as far as a source's table tells them.
+
+    Parameters
+    ----------
+    table
+        (N rows), as ``Source.table``; faces of which a group is unknown are left out of that grouping.
+    metric
+        What the figure is called.
+    values
+        (N, 2), what is summed over a group's faces and by what the sum is divided; where that is 0, a face is left out.
+
+    Returns
+    -------
+    dict of str to pd.DataFrame
+        ``groups``, for ``Result.tables``: by grouping and group the figure, its 95% interval ``low`` and ``high`` as
+        by ``estimate`` on the group's faces alone, and their number ``n``. Empty where no face has a group.
+    """
+    rows = []
+    for grouping, groups in _read_groups(table).items():
+        for code, group in enumerate(groups.categories):
+            chosen = (groups.codes == code) & (values[:, 1] > 0)
+            if chosen.any():
+                (ours,), (low,), (high,) = estimate(values[chosen], drawn_together(table[chosen]), ratio)
+                rows.append((grouping, group, ours, low, high, chosen.sum()))
+    columns = ["grouping", "group", metric, "low", "high", "n"]
+    return {"groups": pd.DataFrame(rows, columns=columns).set_index(columns[:2])} if rows else {}
+
+
+def _read_groups(table: pd.DataFrame) -> dict[str, pd.Categorical]:
+    """Each face's group by grouping, of those that the table has."""
+    groups = {"race": table["race"]} if "race" in table else {}
+    for name in ("gender", "young"):
+        if name in table:
+            groups[name] = table[name].map(dict(enumerate(TASKS[name].labels)))
+    if "age" in table:
+        bands = [*(f"{start}-{end - 1}" for start, end in pairwise(AGE_BANDS)), f"{AGE_BANDS[-1]}+"]
+        groups["age"] = pd.cut(table["age"], [*AGE_BANDS, np.inf], right=False, labels=bands)
+    return {name: pd.Categorical(column) for name, column in groups.items()}
+
+
+def run_benchmarks(
+    benchmarks: dict[str, Benchmark], model: Predictor, untrained: Sequence[str]
+) -> tuple[list[dict], dict[str, pd.DataFrame], dict[str, str], dict[str, str]]:
+    """Rows of results, the tables behind them, and why benchmarks were skipped or failed, by name."""
+    rows, tables, skipped, failed = [], {}, {}, {}
+    for name, benchmark in benchmarks.items():
+        obstacle = benchmark.find_obstacle(untrained)
+        if obstacle:
+            skipped[name] = obstacle
+            print(f"skipped {name}: {obstacle}", flush=True)
+            continue
+        try:
+            results = benchmark.run(model)
+        except InputError as error:  # the others' figures may have taken hours
+            failed[name] = str(error)
+            continue
+        for result in results:
+            paper = benchmark.paper.get(result.metric)
+            difference = None if paper is None else result.ours - paper
+            row = (name, result.metric, result.ours, result.low, result.high, paper, difference, result.n)
+            rows.append(dict(zip(COLUMNS, row, strict=True)))
+            tables |= {f"{name}_{kind}": table for kind, table in result.tables.items()}
+    return rows, tables, skipped, failed

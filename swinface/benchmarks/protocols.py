@@ -1,0 +1,288 @@
+"""The protocols of ``swinface evaluate``, a class each. Figures are in per cent where the paper's are.
+
+Intervals draw people again where a set says who is on its faces, otherwise faces; see
+``swinface.benchmarks.benchmark.estimate``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import confusion_matrix
+
+from swinface.benchmarks.benchmark import Benchmark, Predictor, Result, by_group, drawn_together, estimate, ratio
+from swinface.benchmarks.templates import FARS, read_ijb, verify_templates
+from swinface.benchmarks.verification import (
+    auc_of_same_person,
+    embed_with_mirror,
+    read_bin,
+    read_pairs_folder,
+    verify_pairs,
+)
+from swinface.data.labels import ATTRIBUTES
+from swinface.data.source import Source
+from swinface.files import InputError
+from swinface.tasks import EXPRESSIONS
+
+CHILDHOOD = 12  # years up to which faces hardly tell gender
+
+
+class Verification(Benchmark):
+    """LFW's protocol, also that of CFP-FP, AgeDB-30, CALFW and CPLFW; see ``swinface.benchmarks.verification``.
+
+    The interval is that of the mean over folds.
+
+    Parameters
+    ----------
+    path
+        A ``.bin`` of insightface, of ten folds; or a folder of aligned faces, ``Name/Name_0001.jpg``.
+    pairs
+        The list of pairs of a folder; ``pairs.txt`` in it, when left out.
+    """
+
+    metrics = ("accuracy %",)
+
+    def __init__(self, path: Path, pairs: Path | None = None, **options) -> None:
+        super().__init__(**options)
+        self.path, self.pairs = path, pairs
+
+    @property
+    def location(self) -> Path:
+        return self.path
+
+    def run(self, model: Predictor) -> list[Result]:
+        if self.path.is_dir():
+            faces, same, folds = read_pairs_folder(self.path, self.pairs or self.path / "pairs.txt")
+        else:
+            (faces, same), folds = read_bin(self.path), 10
+        found = verify_pairs(model.embed, faces, same, folds)
+        return [Result("accuracy %", 100 * found.mean, len(same), 100 * found.low, 100 * found.high)]
+
+
+class TemplateVerification(Benchmark):
+    """True accept rate at false accept rates on IJB-B or IJB-C, 1:1; see ``swinface.benchmarks.templates``.
+
+    No intervals: the files do not say which templates show one person.
+
+    Parameters
+    ----------
+    root
+        The folder that insightface hands out.
+    name
+        Which of the two it holds.
+    """
+
+    metrics = tuple(f"TAR % at FAR {far:.0e}".replace("e-0", "e-") for far in FARS)
+
+    def __init__(self, root: Path, name: Literal["ijbb", "ijbc"], **options) -> None:
+        super().__init__(**options)
+        self.root, self.name = root, name
+
+    @property
+    def location(self) -> Path:
+        return self.root
+
+    def run(self, model: Predictor) -> list[Result]:
+        templates = read_ijb(self.root, self.name)
+        tars = verify_templates(model.embed, templates)
+        return [
+            Result(metric, 100 * tars[far], len(templates.same)) for metric, far in zip(self.metrics, FARS, strict=True)
+        ]
+
+
+class LabelledFaces(Benchmark):
+    """A protocol on a source.
+
+    Parameters
+    ----------
+    source
+        The faces.
+    """
+
+    def __init__(self, source: Source, **options) -> None:
+        super().__init__(**options)
+        self.source = source
+
+    @property
+    def location(self) -> Path:
+        return self.source.root
+
+    def answer_labelled(self, model: Predictor, task: str) -> tuple[pd.DataFrame, np.ndarray]:
+        """Rows of the source's table whose label is known, numbered anew, and the model's logits for them."""
+        table = self.source.table
+        if task not in table or table[task].isna().all():
+            raise InputError(f"{self.source.root}: no labels of {task} in {type(self.source).__name__}.")
+        known = table[task].notna()
+        return table[known].reset_index(drop=True), model.answer(self.source)[task][known]
+
+
+class SamePerson(LabelledFaces):
+    """AUC of the pairs of faces that show one person against those that show two.
+
+    Embeddings are those of LFW's protocol. The interval draws the first folders of identities again: families, where
+    people's folders lie in their family's.
+    """
+
+    metrics = ("AUC",)
+
+    def run(self, model: Predictor) -> list[Result]:
+        if "identity" not in self.source.table:
+            raise InputError(f"{self.source.root}: {type(self.source).__name__} does not say who is on its faces.")
+        people = self.source.table["identity"]
+        embeddings = embed_with_mirror(model.embed, self.source.read_all())
+        found = auc_of_same_person(embeddings, people, people.str.partition("/")[0])
+        return [Result("AUC", found.auc, found.same + found.different, found.low, found.high)]
+
+
+class Expression(LabelledFaces):
+    """Accuracy, the mean of the expressions' accuracies, and the confusion matrix.
+
+    Parameters
+    ----------
+    labels
+        The expressions to choose from, where a set is known to lack some.
+    """
+
+    metrics = ("accuracy %", "balanced accuracy %")
+    tasks = ("expression",)
+
+    def __init__(self, source: Source, labels: tuple[str, ...] = EXPRESSIONS, **options) -> None:
+        super().__init__(source, **options)
+        for label in labels:
+            if label not in EXPRESSIONS:
+                raise InputError(f"labels: no expression {label!r}; choose from {', '.join(EXPRESSIONS)}.")
+        self.labels = labels
+
+    def run(self, model: Predictor) -> list[Result]:
+        table, logits = self.answer_labelled(model, "expression")
+        among = np.array([EXPRESSIONS.index(label) for label in self.labels])
+        truth = table["expression"].to_numpy().astype(int)
+        if not np.isin(truth, among).all():
+            other = EXPRESSIONS[truth[~np.isin(truth, among)][0]]
+            raise InputError(f"{self.source.root}: has faces of {other}; add it to labels.")
+        predicted = among[logits[:, among].argmax(axis=1)]
+        each = truth[:, None] == among
+        values = np.concatenate([each & (predicted == truth)[:, None], each], axis=1).astype(float)
+
+        def accuracies(totals: np.ndarray) -> np.ndarray:
+            right, all_faces = np.split(totals, 2, axis=-1)
+            balanced = np.nanmean(right / all_faces, axis=-1)
+            return 100 * np.stack([right.sum(axis=-1) / all_faces.sum(axis=-1), balanced], axis=-1)
+
+        ours, low, high = estimate(values, drawn_together(table), accuracies)
+        confusion = pd.DataFrame(
+            confusion_matrix(truth, predicted, labels=among),
+            index=pd.Index(self.labels, name="true expression"),
+            columns=self.labels,
+        )
+        return [
+            Result("accuracy %", ours[0], len(truth), low[0], high[0], {"confusion": confusion}),
+            Result("balanced accuracy %", ours[1], len(truth), low[1], high[1]),
+        ]
+
+
+class Age(LabelledFaces):
+    """Mean absolute error, also by group, and where a set gives the spread of the guesses on a face the epsilon error.
+
+    Epsilon is 1 - mean(exp(-(y - mean)^2 / (2 std^2))), y the model's years, mean and std the guesses'
+    (Escalera et al., "ChaLearn Looking at People 2015", ICCVW 2015).
+    """
+
+    metrics = ("MAE years", "epsilon error")
+    tasks = ("age",)
+
+    def run(self, model: Predictor) -> list[Result]:
+        table, years = self.answer_labelled(model, "age")
+        error = np.abs(years[:, 0].astype(float) - table["age"].to_numpy())
+        values, faces = {"MAE years": error}, np.ones(len(error))
+        if "age_deviation" in table:
+            deviation = np.maximum(
+                table["age_deviation"].to_numpy(), 1e-6
+            )  # where all guess the same, nothing else is right
+            values["epsilon error"] = 1 - np.exp(-(error**2) / (2 * deviation**2))
+        results = []
+        for metric, value in values.items():
+            summed = np.stack([value, faces], axis=1)
+            (ours,), (low,), (high,) = estimate(summed, drawn_together(table), ratio)
+            tables = by_group(table, metric, summed) if metric == "MAE years" else {}
+            results.append(Result(metric, ours, len(error), low, high, tables))
+        return results
+
+
+class Gender(LabelledFaces):
+    """Accuracy on all faces, also by group, and on those above twelve years where ages are known."""
+
+    metrics = ("accuracy %", f"accuracy % above {CHILDHOOD} years")
+    tasks = ("gender",)
+
+    def run(self, model: Predictor) -> list[Result]:
+        table, logits = self.answer_labelled(model, "gender")
+        right, everyone = logits.argmax(axis=1) == table["gender"].to_numpy(), np.ones(len(table), dtype=bool)
+        grown = (table["age"] > CHILDHOOD).to_numpy() if "age" in table else ~everyone
+        values = np.stack([100 * right, everyone], axis=1)
+        tables = by_group(table, self.metrics[0], values)
+        results = []
+        for metric, chosen, behind in zip(self.metrics, (everyone, grown), (tables, {}), strict=True):
+            if chosen.any():
+                (ours,), (low,), (high,) = estimate(values[chosen], drawn_together(table[chosen]), ratio)
+                results.append(Result(metric, ours, int(chosen.sum()), low, high, behind))
+        return results
+
+
+class Attributes(LabelledFaces):
+    """Accuracy on each of CelebA's attributes and its mean, beside always giving the commoner answer.
+
+    A figure is given for the mean, and for those attributes of which the paper's is known; the table has all. Where
+    the model is not trained on all of them, the mean is that of fewer and says so. By group it is over all answers of
+    which the labels are known.
+
+    Parameters
+    ----------
+    train
+        The faces whose commoner answers are the baseline.
+    """
+
+    metrics = ("mean accuracy %", *(f"accuracy %, {name}" for name in ATTRIBUTES))
+    tasks = ATTRIBUTES
+
+    def __init__(self, source: Source, train: Source, **options) -> None:
+        super().__init__(source, **options)
+        self.train = train
+
+    def run(self, model: Predictor) -> list[Result]:
+        table, train, outputs = self.source.table, self.train.table, model.answer(self.source)
+        names = [
+            name
+            for name in ATTRIBUTES
+            if name in outputs and all(name in labels and labels[name].notna().any() for labels in (table, train))
+        ]
+        if not names:
+            raise InputError(f"{self.source.root}: no labels of attributes that the model is trained on.")
+        truth = table[names].to_numpy()
+        known = ~np.isnan(truth)
+        right = truth == np.stack([outputs[name].argmax(axis=1) for name in names], axis=1)
+        commoner = 100 * (truth == (train[names].mean() > 0.5).to_numpy()).sum(axis=0) / known.sum(axis=0)
+
+        def accuracies(totals: np.ndarray) -> np.ndarray:
+            each = 100 * ratio(totals)
+            return np.concatenate([each, each.mean(axis=-1, keepdims=True)], axis=-1)
+
+        found = estimate(np.concatenate([right, known], axis=1), drawn_together(table), accuracies)
+        *each, mean = np.stack(found, axis=1)
+        attributes = pd.DataFrame(
+            each, columns=["accuracy %", "low", "high"], index=pd.Index(names, name="attribute")
+        ).assign(**{"commoner answer %": commoner, "n": known.sum(axis=0)})
+        label = "mean accuracy %" if len(names) == len(ATTRIBUTES) else f"mean accuracy % of {len(names)} attributes"
+        groups = by_group(table, label, np.stack([100 * right.sum(axis=1), known.sum(axis=1)], axis=1))
+        return [
+            Result(label, mean[0], len(table), mean[1], mean[2], {"attributes": attributes} | groups),
+            Result(f"{label}, commoner answer", commoner.mean(), len(table)),
+            *(
+                Result(f"accuracy %, {name}", ours, int(faces), low, high)
+                for name, (ours, low, high), faces in zip(names, each, known.sum(axis=0), strict=True)
+                if f"accuracy %, {name}" in self.paper
+            ),
+        ]

@@ -1,0 +1,201 @@
+"""Do two templates show one person? The 1:1 protocol of IJB-B and IJB-C, a template being a set of photos and frames.
+
+Maze et al., "IARPA Janus Benchmark - C", ICB 2018; files and pooling are insightface's, with which the
+paper's figures were made. Faces are aligned by ``swinface.photos.align``, which averages where a photo is scaled down.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from sklearn.preprocessing import normalize
+from tqdm import tqdm
+
+from swinface.benchmarks.verification import BATCH, Embed, add_mirror, score_pairs
+from swinface.data.faces import stack_faces
+from swinface.files import InputError, inside, read_image
+from swinface.photos.align import align
+
+FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)  # false accept rates of the paper's table for IJB-C
+
+
+@dataclass(frozen=True)
+class Templates:
+    """Sets of photos and video frames of one person each, and which sets are compared.
+
+    Attributes
+    ----------
+    folder
+        The folder of the images.
+    images
+        (N,), names of the images in it; a name comes once for every template the image is in.
+    landmarks
+        (N, 5, 2), in pixels, in the order of ArcFace's template.
+    weights
+        (N,), what each image counts for in its template, see ``embed_templates``.
+    template
+        (N,), the template of each image, counted from 0.
+    first, second
+        (pairs,), the templates that are compared.
+    same
+        (pairs,), bool: whether they show one person.
+    """
+
+    folder: Path
+    images: np.ndarray
+    landmarks: np.ndarray
+    weights: np.ndarray
+    template: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    same: np.ndarray
+
+
+def read_ijb(root: Path, name: Literal["ijbb", "ijbc"]) -> Templates:
+    """Read the 1:1 protocol of IJB-B or IJB-C from the folder that insightface hands out.
+
+    ``meta/ijbc_face_tid_mid.txt`` has rows ``image template medium``, ``meta/ijbc_name_5pts_score.txt`` rows ``image``,
+    ten coordinates and the detector's score, for the same images in the same order; and
+    ``meta/ijbc_template_pair_label.txt`` rows ``template template label``. Images lie in ``loose_crop``.
+
+    Raises
+    ------
+    InputError
+        A file is missing or a row is wrong; both are named.
+    """
+    members_file, faces_file, pairs_file = (
+        root / "meta" / f"{name}_{what}.txt" for what in ("face_tid_mid", "name_5pts_score", "template_pair_label")
+    )
+    coordinates = [f"{axis}{point}" for point in range(1, 6) for axis in "xy"]
+    members = _read_table(members_file, {"image": str, "template": int, "medium": int})
+    faces = _read_table(faces_file, {"image": str, **dict.fromkeys([*coordinates, "score"], float)})
+    pairs = _read_table(pairs_file, {"first": int, "second": int, "label": int})
+
+    if len(members) != len(faces):
+        raise InputError(f"{faces_file} has {len(faces)} rows and {members_file} {len(members)}; they must be equal.")
+    numbers = np.stack([faces[column] for column in (*coordinates, "score")], axis=1)
+    ids, template = np.unique(members["template"], return_inverse=True)
+    first, second = (np.searchsorted(ids, pairs[side]).clip(max=len(ids) - 1) for side in ("first", "second"))
+    unknown = (ids[first] != pairs["first"]) | (ids[second] != pairs["second"])
+    _refuse_rows(faces_file, faces["image"] != members["image"], f"not the image in that row of {members_file}")
+    _refuse_rows(faces_file, ~np.isfinite(numbers).all(axis=1), "a number is not finite")
+    _refuse_rows(pairs_file, unknown, f"a template that {members_file} does not have")
+    _refuse_rows(pairs_file, (pairs["label"] != 0) & (pairs["label"] != 1), "the label must be 0 or 1")
+
+    _, medium = np.unique(members["medium"], return_inverse=True)
+    _, group, size = np.unique(template * (medium.max() + 1) + medium, return_inverse=True, return_counts=True)
+    return Templates(
+        folder=root / "loose_crop",
+        images=members["image"],
+        landmarks=numbers[:, :10].reshape(-1, 5, 2),
+        weights=numbers[:, 10] / size[group],
+        template=template,
+        first=first.astype(np.int32),
+        second=second.astype(np.int32),
+        same=pairs["label"] == 1,
+    )
+
+
+def _read_table(path: Path, columns: dict[str, type]) -> np.ndarray:
+    """Rows of fields between blanks, as a structured array; fast enough for the 16 million pairs of IJB-C."""
+    dtype = [(name, object if kind is str else kind) for name, kind in columns.items()]
+    try:
+        with warnings.catch_warnings(action="error"):  # numpy warns of an empty file
+            return np.loadtxt(path, dtype=dtype, comments=None, encoding="utf-8", ndmin=1)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}); the protocol needs it.") from None
+    except (ValueError, UserWarning) as error:
+        with open(path, encoding="utf-8", errors="replace") as lines:
+            fault = _find_fault(lines, columns) or str(error)
+        raise InputError(f"{path}: {fault}; a row must be {' '.join(columns)}.") from error
+
+
+def _find_fault(lines: Iterable[str], columns: dict[str, type]) -> str | None:
+    for row, line in enumerate(lines, start=1):
+        fields = line.split()
+        try:
+            for kind, field in zip(columns.values(), fields, strict=bool(fields)):
+                kind(field)
+        except ValueError:
+            return f"row {row} is {line.strip()[:80]!r}"
+    return None
+
+
+def _refuse_rows(path: Path, wrong: np.ndarray, what: str) -> None:
+    if wrong.any():
+        raise InputError(f"{path} row {int(np.argmax(wrong)) + 1}: {what} ({int(wrong.sum())} such rows).")
+
+
+def embed_templates(embed: Embed, templates: Templates) -> np.ndarray:
+    """Embed templates as the published figures for IJB were made.
+
+    An image's embedding, that of its mirror image added and its length kept, is weighted by the detector's score. Those
+    of one medium (a photo, or the frames of a video) are averaged, the media of a template summed, the sum is scaled to
+    unit length. That is a weighted sum over images, ``Templates.weights`` being score / images of the medium, so only
+    one batch of images and the sums are in memory.
+
+    Returns
+    -------
+    np.ndarray
+        (templates, D), float32.
+
+    Raises
+    ------
+    InputError
+        An image is missing or unreadable, its name leaves the folder, or its landmarks coincide.
+    """
+
+    def read(row: int) -> np.ndarray:
+        path = inside(templates.folder, templates.images[row], f"row {row + 1} of the images")
+        try:
+            return align(read_image(path), templates.landmarks[row])
+        except InputError as error:
+            raise InputError(f"row {row + 1} of the images, {path}: {error}") from error
+
+    sums = None
+    for start in tqdm(range(0, len(templates.images), BATCH), desc="embed", unit="batch", leave=False, disable=None):
+        rows = np.arange(start, min(start + BATCH, len(templates.images)))
+        weighted = templates.weights[rows, None] * add_mirror(embed, stack_faces(read, rows))
+        if sums is None:
+            sums = np.zeros((templates.template.max() + 1, weighted.shape[1]))
+        np.add.at(sums, templates.template[rows], weighted)
+    return normalize(sums).astype(np.float32)
+
+
+def verify_templates(embed: Embed, templates: Templates, fars: Sequence[float] = FARS) -> dict[float, float]:
+    """The 1:1 protocol of IJB-B and IJB-C for a model: false accept rate to true accept rate."""
+    scores = score_pairs(embed_templates(embed, templates), templates.first, templates.second)
+    return tar_at_far(scores, templates.same, fars)
+
+
+def tar_at_far(scores: np.ndarray, same: np.ndarray, fars: Sequence[float] = FARS) -> dict[float, float]:
+    """The largest true accept rate whose false accept rate is at most the given one, on the exact ROC curve.
+
+    As on scikit-learn's ``roc_curve``: pairs of equal score are accepted together, nothing lies between its points.
+    (insightface takes the point whose false accept rate is nearest, which may lie above the one asked for.)
+
+    Parameters
+    ----------
+    scores, same
+        (pairs,), higher for one person; and bool.
+
+    Raises
+    ------
+    InputError
+        All pairs are of one kind.
+    """
+    genuine, impostors = scores[same], np.sort(scores[~same])
+    if not len(genuine) or not len(impostors):
+        raise InputError("true and false accept rates need pairs of one person and pairs of two.")
+    tars = {}
+    for far in fars:
+        allowed = math.floor(far * len(impostors) + 1e-9)  # 1e-9 only undoes the rounding of a whole number
+        bound = impostors[-1 - allowed] if allowed < len(impostors) else -np.inf
+        tars[far] = float((genuine > bound).mean())
+    return tars

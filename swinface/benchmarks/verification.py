@@ -1,0 +1,337 @@
+"""Do two faces show one person? The protocol of LFW, CFP-FP, AgeDB-30, CALFW and CPLFW, and AUC for any set of faces.
+
+Templates, which are sets of faces, are verified in ``swinface.benchmarks.templates``. A model enters as ``embed``: a
+function from faces, (N, 3, 112, 112) uint8, to embeddings, (N, D) float32. Scores are cosines of embeddings, higher
+for one person.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+from sklearn.preprocessing import normalize
+from torch import Tensor
+from tqdm import tqdm
+
+from swinface.data.faces import fit_face, stack_faces
+from swinface.data.pickles import read_pickled_pairs
+from swinface.files import InputError, inside, read_image
+
+Embed = Callable[[Tensor], np.ndarray]
+
+
+BATCH = 256  # faces that are embedded at once, and as many mirrored
+
+
+CHUNK = 16384  # pairs that are scored at once
+
+
+THRESHOLDS = np.arange(0, 4, 0.01)  # squared distances of unit embeddings below which a pair is taken for one person
+
+
+# Lists of pairs
+
+
+def read_bin(path: Path) -> tuple[Tensor, np.ndarray]:
+    """Read a verification set as insightface packs it, such as ``lfw.bin``.
+
+    Returns
+    -------
+    faces : Tensor
+        (2 N, 3, 112, 112), uint8, RGB; faces 2 i and 2 i + 1 are pair i.
+    same : np.ndarray
+        (N,), bool: whether the pair shows one person.
+
+    Raises
+    ------
+    InputError
+        The file is not such a set, see ``read_pickled_pairs``, or an image in it cannot be read or is not square.
+    """
+    images, same = read_pickled_pairs(path)
+
+    def read(number: int) -> np.ndarray:
+        where = f"{path}: image {number}"
+        try:
+            pixels = read_image(BytesIO(images[number]))
+        except InputError as error:  # names no file
+            raise InputError(f"{where}: not a readable image ({error.__cause__}); download it again.") from error
+        return fit_face(pixels, where)
+
+    return stack_faces(read, range(len(images))), same
+
+
+def read_pairs_folder(root: Path, pairs: Path) -> tuple[Tensor, np.ndarray, int]:
+    """Read the pairs of a list in the form of LFW's ``pairs.txt`` from a folder of aligned faces.
+
+    Its first row is the number of folds and n; for each fold follow n rows ``name number number`` of pairs that show
+    one person, and n rows ``name number name number`` of pairs that do not. The fourth face of a person is
+    ``Name/Name_0004.jpg``.
+
+    Returns
+    -------
+    faces : Tensor
+        (2 N, 3, 112, 112), uint8, RGB; faces 2 i and 2 i + 1 are pair i.
+    same : np.ndarray
+        (N,), bool: whether the pair shows one person.
+    folds : int
+        Number of folds, each of N / folds pairs in a row.
+
+    Raises
+    ------
+    InputError
+        The list is not of that form (its row is named), or a face is missing, unreadable or not square.
+    """
+    paths, same, folds = _read_pairs(root, pairs)
+    return stack_faces(lambda path: fit_face(read_image(path), str(path)), paths), same, folds
+
+
+def _read_pairs(root: Path, pairs: Path) -> tuple[list[Path], np.ndarray, int]:
+    try:
+        rows = [line.split() for line in pairs.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{pairs}: not a readable list of pairs ({error}).") from error
+    while rows and not rows[-1]:
+        rows.pop()
+    if not rows or len(rows[0]) != 2 or not all(field.isdecimal() and int(field) > 0 for field in rows[0]):
+        raise InputError(f"{pairs}: row 1 must be the number of folds and of pairs of each kind in one, like 10 300.")
+    folds, each = map(int, rows.pop(0))
+    if len(rows) != 2 * folds * each:
+        raise InputError(f"{pairs}: {len(rows)} pairs; row 1 announces {folds} folds of {each} + {each}.")
+    same = np.arange(len(rows)) // each % 2 == 0
+    paths = []
+    for number, (fields, one_person) in enumerate(zip(rows, same, strict=True), start=2):
+        where = f"{pairs} row {number}"
+        if len(fields) != (3 if one_person else 4):
+            expected = "`name number number`, one person" if one_person else "`name number name number`, two people"
+            raise InputError(f"{where}: {' '.join(fields)!r}; here in its fold, a row must be {expected}.")
+        people = [(fields[0], fields[1]), (fields[0] if one_person else fields[2], fields[-1])]
+        for name, image in people:
+            if not image.isdecimal():
+                raise InputError(f"{where}: {image!r} must be the number of an image.")
+            paths.append(inside(root, f"{name}/{name}_{int(image):04}.jpg", where))
+    return paths, same, folds
+
+
+def embed_with_mirror(embed: Embed, faces: Tensor) -> np.ndarray:
+    """Embed faces and their mirror images in batches, add the two and scale the sum to unit length.
+
+    Parameters
+    ----------
+    faces
+        (N, 3, 112, 112), uint8.
+
+    Returns
+    -------
+    np.ndarray
+        (N, D), float32.
+    """
+    starts = tqdm(range(0, len(faces), BATCH), desc="embed", unit="batch", leave=False, disable=None)
+    return normalize(np.concatenate([add_mirror(embed, faces[start : start + BATCH]) for start in starts]))
+
+
+def add_mirror(embed: Embed, faces: Tensor) -> np.ndarray:
+    """The sum of the embeddings of faces and of their mirror images, (N, D)."""
+    return embed(faces) + embed(faces.flip(-1))
+
+
+def score_pairs(embeddings: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Cosines of pairs, a chunk at a time: (pairs,) float32.
+
+    Parameters
+    ----------
+    embeddings
+        (N, D), float32, of unit length.
+    first, second
+        (pairs,), the rows of ``embeddings`` that make a pair.
+    """
+    scores = np.empty(len(first), dtype=np.float32)
+    for start in range(0, len(first), CHUNK):
+        chunk = slice(start, start + CHUNK)
+        scores[chunk] = np.einsum("pd,pd->p", embeddings[first[chunk]], embeddings[second[chunk]])
+    return scores
+
+
+@dataclass(frozen=True)
+class FoldAccuracy:
+    """Accuracy of verification over folds.
+
+    Attributes
+    ----------
+    mean, std
+        Over the folds; ``std`` divides by their number, as papers print it.
+    low, high
+        95% interval of the mean from the folds' spread: Student's t with one degree of freedom less than folds, the
+        folds' pairs taken as independent (LFW's folds share no person), within 0 to 1.
+    folds
+        Accuracy on each.
+    """
+
+    mean: float
+    std: float
+    low: float
+    high: float
+    folds: np.ndarray
+
+
+def ten_fold_accuracy(cosines: np.ndarray, same: np.ndarray, folds: int = 10) -> FoldAccuracy:
+    """Accuracy on each fold at the threshold that is best on all others: LFW's protocol, as insightface computes it.
+
+    Huang et al., "Labeled Faces in the Wild", University of Massachusetts 07-49, 2007, view 2. Folds are stretches of
+    pairs in the order given, as scikit-learn's ``KFold`` makes them. Thresholds are ``THRESHOLDS``, the strictest of
+    several that are equally good: the paper's figures were computed so, and a finer search moves hard sets by up to
+    0.23 points.
+
+    Parameters
+    ----------
+    cosines
+        (N,), of pairs of embeddings.
+    same
+        (N,), bool.
+
+    Raises
+    ------
+    InputError
+        There are fewer than two folds, or fewer pairs than folds.
+    """
+    if not 2 <= folds <= len(cosines):
+        raise InputError(f"{folds} folds of {len(cosines)} pairs: name at least two folds, each with a pair.")
+    distances = np.maximum(0, 2 - 2 * np.asarray(cosines, dtype=np.float64))
+    right = (distances[:, None] < THRESHOLDS) == np.asarray(same)[:, None]
+    parts = np.array_split(right, folds)
+    counts = np.array([part.sum(axis=0) for part in parts])  # (folds, thresholds)
+    best = (counts.sum(axis=0) - counts).argmax(axis=1)
+    accuracies = counts[np.arange(folds), best] / [len(part) for part in parts]
+    mean = accuracies.mean()
+    reach = stats.t.ppf(0.975, folds - 1) * accuracies.std(ddof=1) / math.sqrt(folds)
+    low, high = max(0.0, mean - reach), min(1.0, mean + reach)
+    return FoldAccuracy(float(mean), float(accuracies.std()), float(low), float(high), accuracies)
+
+
+def verify_pairs(embed: Embed, faces: Tensor, same: np.ndarray, folds: int = 10) -> FoldAccuracy:
+    """LFW's protocol for a model, on what ``read_bin`` or ``read_pairs_folder`` gives."""
+    embeddings = embed_with_mirror(embed, faces)
+    rows = np.arange(len(embeddings))
+    return ten_fold_accuracy(score_pairs(embeddings, rows[0::2], rows[1::2]), same, folds)
+
+
+# Any set of faces with identities
+
+
+@dataclass(frozen=True)
+class SamePersonAuc:
+    """AUC of the pairs of one person against those of two.
+
+    Attributes
+    ----------
+    low, high
+        95% percentile interval.
+    same, different
+        Number of pairs of each kind it was computed from.
+    """
+
+    auc: float
+    low: float
+    high: float
+    same: int
+    different: int
+
+
+def auc_of_same_person(
+    embeddings: np.ndarray,
+    identities: Sequence,
+    groups: Sequence | None = None,
+    pairs: int = 200_000,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> SamePersonAuc:
+    """How well cosines tell the pairs of faces that show one person from those that show two.
+
+    Every pair counts the same, so a person of many faces counts for more. The interval draws groups again, with
+    replacement: a group drawn m times gives its own pairs the weight m, and a pair of two groups weighs m_a * m_b (the
+    pigeonhole bootstrap; Owen, Annals of Applied Statistics 1(2), 2007).
+
+    Parameters
+    ----------
+    embeddings
+        (N, D), of any length.
+    identities
+        (N,), who each face shows.
+    groups
+        (N,), what is drawn again, such as families; the identities when None.
+    pairs
+        Half of it is the largest number of pairs of either kind. Where there are more, as many are drawn, each pair
+        of a kind with equal chance and none twice.
+
+    Raises
+    ------
+    InputError
+        No person has two faces, or there is only one person.
+    """
+    rng = np.random.default_rng(seed)
+    _, person = np.unique(np.asarray(identities), return_inverse=True)
+    _, group = np.unique(np.asarray(identities if groups is None else groups), return_inverse=True)
+    order = np.argsort(person, kind="stable")  # each person's faces in a row, from a face on up to its `stops`
+    person, group = person[order], group[order]
+    stops = np.searchsorted(person, person, side="right")
+    one = _draw_pairs(np.arange(len(person)) + 1, stops, pairs // 2, rng)
+    two = _draw_pairs(stops, np.full(len(person), len(person)), pairs // 2, rng)
+    if not one.size or not two.size:
+        raise InputError("telling people apart needs two people, and one with two faces.")
+    first, second = np.concatenate([one, two], axis=1)
+    same = np.arange(len(first)) < one.shape[1]
+    scores = score_pairs(normalize(embeddings[order]), first, second)
+    draws = _resample_auc(scores, same, group[first], group[second], resamples, rng)
+    low, high = np.nanpercentile(draws, [2.5, 97.5])
+    return SamePersonAuc(float(roc_auc_score(same, scores)), float(low), float(high), one.shape[1], two.shape[1])
+
+
+def _draw_pairs(starts: np.ndarray, stops: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw ``count`` of the pairs (i, j) with starts[i] <= j < stops[i], or take all: (2, pairs).
+
+    The pairs are thought of as numbered in order of i and j, so that no more are made than drawn.
+    """
+    ends = np.cumsum(stops - starts)
+    total = int(ends[-1])
+    drawn = np.arange(total) if total <= count else rng.choice(total, count, replace=False, shuffle=False)
+    first = np.searchsorted(ends, drawn, side="right")
+    return np.stack([first, stops[first] - (ends[first] - drawn)])
+
+
+def _resample_auc(
+    scores: np.ndarray,
+    same: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    resamples: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """The AUC of each resample of groups, (resamples,); not a number where one lacks either kind of pair.
+
+    It is the mean, over pairs of one person, of the weight of pairs of two people that score lower, equal scores
+    counted half.
+
+    Parameters
+    ----------
+    first, second
+        (pairs,), groups of the two faces of a pair.
+    """
+    order = np.argsort(scores, kind="stable")
+    one, two = order[same[order]], order[~same[order]]
+    below = np.searchsorted(scores[two], scores[one], side="left")
+    up_to = np.searchsorted(scores[two], scores[one], side="right")
+    groups = int(max(first.max(), second.max())) + 1
+    aucs = np.empty(resamples)
+    for resample in range(resamples):
+        times = rng.multinomial(groups, np.full(groups, 1 / groups)).astype(np.float64)
+        weight = times[first] * np.where(first == second, 1, times[second])
+        lower = np.concatenate([[0], np.cumsum(weight[two])])
+        with np.errstate(invalid="ignore"):
+            aucs[resample] = weight[one] @ (lower[below] + lower[up_to]) / (2 * weight[one].sum() * lower[-1])
+    return aucs

@@ -1,0 +1,1 @@
+"""The commands of ``swinface``: one thin file each."""

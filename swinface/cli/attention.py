@@ -1,0 +1,52 @@
+"""``swinface attention``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from swinface.attention import attend, draw_levels, draw_places, find_images
+from swinface.files import replacing_folder
+from swinface.photos.predict import load_model
+from swinface.pretrained import SHIPPED
+from swinface.tasks import TASKS
+
+DOTS_PER_INCH = 150
+
+
+def attention(images: list[Path], *, out: Path, model: Path = SHIPPED) -> None:
+    """Write how much each level weighs for each task and where on the face a task finds what it answers by.
+
+    ``out`` then holds ``levels.csv`` and ``levels.png`` (the channel gate, averaged over a level's channels and over
+    the faces) and ``places.csv`` and ``places.png`` (what each of 7x7 places adds to the answer).
+
+    Parameters
+    ----------
+    images
+        Faces aligned to ArcFace's five points, square; a folder stands for all images in it.
+    out
+        Folder to write to.
+    model
+        Folder of a trained model; by default the one that comes with the package.
+    """
+    with replacing_folder(out) as folder:
+        network = load_model(model)
+        files = find_images(images)
+        levels, places, face = attend(network, files)
+        levels.to_csv(folder / "levels.csv")
+        places.to_csv(folder / "places.csv")
+        draw_levels(levels, len(files)).savefig(folder / "levels.png", dpi=DOTS_PER_INCH)
+        draw_places(places, face, len(files)).savefig(folder / "places.png", dpi=DOTS_PER_INCH)
+    print(f"Mean channel gate of each level, over {len(files):,} faces; tasks of one subnet share it.\n")
+    print(_describe(levels))
+
+
+def _describe(levels: pd.DataFrame) -> str:
+    """The table as text, a row per subnet with its tasks."""
+    numbers = [column for column in levels.columns if column != "subnet"]
+    lines = [f"{'subnet':<12}{''.join(f'{number:>7}' for number in numbers)}  tasks"]
+    for subnet, rows in levels.groupby("subnet", sort=False):
+        weights = "".join(f"{weight:7.3f}" for weight in rows[numbers].iloc[0])
+        lines.append(f"{subnet:<12}{weights}  {', '.join(TASKS[task].title for task in rows.index)}")
+    return "\n".join(lines)

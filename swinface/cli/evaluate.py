@@ -1,0 +1,75 @@
+"""``swinface evaluate``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+import pandas as pd
+
+from swinface.benchmarks.benchmark import COLUMNS, Benchmark, Predictor, run_benchmarks
+from swinface.files import InputError, replacing_folder
+from swinface.photos.predict import load_model
+from swinface.pretrained import SHIPPED
+
+
+def evaluate(*, benchmarks: dict[str, Benchmark], model: Path = SHIPPED, out: Path | None = None) -> None:
+    """Run the benchmarks whose data are there and print their figures beside the paper's.
+
+    Intervals are of 95%: see each protocol in ``swinface.benchmarks.protocols``.
+
+    Parameters
+    ----------
+    benchmarks
+        By name; ``configs/swinface/evaluate.yaml`` has them all, ``--benchmarks.lfw.path FILE`` changes one.
+    model
+        Folder of a trained model; by default the one that comes with the package.
+    out
+        Folder to write results.json, results.csv and the tables behind them to.
+    """
+    with (
+        nullcontext()
+        if out is None
+        else replacing_folder(out, ["results.json", "results.csv", "*_table.csv"]) as folder
+    ):
+        network = load_model(model)
+        rows, tables, skipped, failed = run_benchmarks(benchmarks, Predictor(network), network.untrained)
+        print("\n".join(_print_table(name, table) for name, table in tables.items()))
+        if rows:
+            print(_print_results(rows))
+        if folder is not None:
+            about = {"model": str(model), "results": rows, "skipped": skipped, "failed": failed}
+            (folder / "results.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+            pd.DataFrame(rows, columns=COLUMNS).to_csv(folder / "results.csv", index=False)
+            for name, table in tables.items():
+                table.to_csv(folder / f"{name}_table.csv")
+    if failed:
+        listing = "\n  ".join(f"{name}: {reason}" for name, reason in failed.items())
+        raise InputError(f"{len(failed)} of {len(benchmarks)} benchmarks have data that cannot be used:\n  {listing}")
+    if not rows:
+        raise InputError("no benchmark could be run, see above; name folders that hold their data.")
+
+
+def _print_table(name: str, table: pd.DataFrame) -> str:
+    text = table.to_string(float_format="{:.2f}".format, index_names=False)
+    return f"\n{name}, {' and '.join(table.index.names)} by row\n{text}"
+
+
+def _print_results(rows: Sequence[dict]) -> str:
+    lines = [("benchmark", "metric", "ours", "95% interval", "paper", "difference", "n")]
+    for row in rows:
+        number = "{:.2f}" if "%" in row["metric"] or "years" in row["metric"] else "{:.3f}"
+        shown = {key: "" if row[key] is None else number.format(row[key]) for key in ("ours", "low", "high", "paper")}
+        interval = f"[{shown['low']}, {shown['high']}]" if shown["low"] else ""
+        difference = "" if row["difference"] is None else number.replace(":", ":+").format(row["difference"])
+        lines.append(
+            (row["benchmark"], row["metric"], shown["ours"], interval, shown["paper"], difference, f"{row['n']:,}")
+        )
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    aligned = ["<", "<", *">" * (len(widths) - 2)]
+    return "\n" + "\n".join(
+        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(line, aligned, widths, strict=True)).rstrip()
+        for line in lines
+    )

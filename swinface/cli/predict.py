@@ -1,0 +1,107 @@
+"""``swinface predict``."""
+
+from __future__ import annotations
+
+import json as json_format
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from swinface.files import InputError, check_ending, read_image, replacing
+from swinface.photos.predict import draw_faces, load_model, summarise
+from swinface.photos.predict import predict as predict_faces
+from swinface.pretrained import SHIPPED
+
+LIKELY = 0.5  # probability from which an attribute is printed
+
+
+SAVED_AS = (".jpg", ".jpeg", ".png")  # endings that a drawn photo keeps; any other gets .png behind it
+
+
+def predict(
+    photos: list[Path],
+    *,
+    model: Path = SHIPPED,
+    aligned: bool = False,
+    json: Path | None = None,
+    save: Path | None = None,
+) -> None:
+    """Say of every face in photos its age, gender, expression and attributes, the largest face first.
+
+    A photo that gives nothing is named on stderr at the end, with what is wrong, and the exit code is then 2.
+
+    Parameters
+    ----------
+    photos
+        Image files, turned upright as their EXIF says.
+    model
+        Folder of a trained model; by default the one that comes with the package.
+    aligned
+        The images are faces already, square and aligned to ArcFace's five points: none is sought in them.
+    json
+        File to write all results to, .json: a list with an entry per photo, the probabilities of all tasks in it.
+    save
+        Folder to write the photos to with their faces marked and numbered as printed.
+    """
+    if json is not None:
+        check_ending(json, [".json"], "the results")
+    targets = [None] * len(photos) if save is None else name_drawings(photos, save)
+    network = load_model(model)
+    if network.untrained:
+        print(f"swinface predict: left out, not trained in this model: {', '.join(network.untrained)}", file=sys.stderr)
+    results, failures = [], []
+    for photo, target in zip(photos, targets, strict=True):
+        result: dict[str, Any] = {"photo": str(photo), "faces": []}
+        try:
+            image = read_image(photo)
+            result["faces"] = predict_faces(network, image, aligned, name=str(photo))
+            if not result["faces"]:
+                raise InputError(f"{photo}: no face found.")
+        except InputError as error:
+            result["error"] = str(error)
+            failures.append(str(error))
+        else:
+            print(_describe_photo(photo, result["faces"]), flush=True)
+            if target is not None:
+                draw_faces(image, result["faces"], target)
+        results.append(result)
+    if json is not None:
+        with replacing(json) as partial:
+            partial.write_text(json_format.dumps(results, indent=1) + "\n", encoding="utf-8")
+    if failures:
+        many = f"{len(failures)} of {len(photos)} photos gave nothing:\n  "
+        raise InputError(failures[0] if len(photos) == 1 else many + "\n  ".join(failures))
+
+
+def _describe_photo(photo: Path, faces: Sequence[dict[str, Any]]) -> str:
+    lines = [str(photo)]
+    for number, face in enumerate(faces, start=1):
+        likely = sorted((-share, name) for name, share in face["attributes"].items() if share > LIKELY)
+        attributes = ", ".join(f"{name.replace('_', ' ')} {-share:.2f}" for share, name in likely)
+        lines.append(f"  {number}. {summarise(face)}")
+        lines += [f"     {attributes}"] if attributes else []
+    return "\n".join(lines)
+
+
+def name_drawings(photos: Sequence[Path], folder: Path) -> list[Path]:
+    """Where to write each photo with its faces marked: its own name in ``folder``, counted where photos share one.
+
+    Raises
+    ------
+    InputError
+        A photo lies in ``folder`` itself, where it, or one beside it, could be lost.
+    """
+    taken: set[str] = set()
+    targets = []
+    for photo in photos:
+        if folder.resolve() in (photo.parent.resolve(), photo.resolve().parent):
+            raise InputError(f"{folder}: {photo} lies there; --save needs a folder other than that of the photos.")
+        ending = photo.suffix if photo.suffix.lower() in SAVED_AS else f"{photo.suffix}.png"
+        name, count = f"{photo.stem}{ending}", 1
+        while name.lower() in taken:  # some file systems take a.jpg and A.JPG for one
+            count += 1
+            name = f"{photo.stem}-{count}{ending}"
+        taken.add(name.lower())
+        targets.append(folder / name)
+    return targets

@@ -1,0 +1,143 @@
+"""Augmentation of training faces: flips, the paper's recipe, and a cheap one that works on whole batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from PIL import Image
+from timm.data import create_transform
+from timm.data.auto_augment import RandAugment
+from timm.data.random_erasing import RandomErasing
+from torch import Tensor
+from torch.nn import functional
+from torchvision.transforms.v2 import functional as transforms
+
+from swinface.data.faces import IMAGE_SIZE, scale_pixels
+
+Augmentation = Literal["none", "flip", "light", "randaugment"]
+
+
+def _make_randaugment() -> Callable[[Image.Image], Tensor]:
+    """The paper's recipe for its analysis streams up to the normalisation: an RGB face to (3, 112, 112) uint8."""
+    recipe = create_transform(
+        IMAGE_SIZE,
+        is_training=True,
+        normalize=False,  # ``make_input`` does, and erases
+        scale=(1.0, 1.0),
+        ratio=(1.0, 1.0),
+        color_jitter=0.4,  # named by the authors; timm leaves it out beside RandAugment, for them too
+        auto_augment="rand-m9-mstd0.5-inc1",
+        interpolation="bicubic",
+        mean=(0.5, 0.5, 0.5),  # what is moved into the image is grey
+        std=(0.5, 0.5, 0.5),
+    )
+    (randaugment,) = (step for step in recipe.transforms if isinstance(step, RandAugment))
+    for operation in randaugment.ops:
+        if operation.name == "PosterizeIncreasing":
+            operation.aug_fn = _posterize
+    return recipe
+
+
+def _posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
+    """Keep the highest ``bits``, 0 to 4, of every value. At full magnitude none is kept and the image turns black.
+
+    Pillow's own function did the same for the authors; from version 13 on it refuses 0.
+    """
+    return image.point(lambda value: value >> 8 - bits << 8 - bits)
+
+
+RANDAUGMENT = _make_randaugment()
+
+
+ERASING = RandomErasing(0.25, mode="pixel", device="cpu")  # the paper's; device: timm's default is a GPU
+
+
+SCALE, ROTATION, SHIFT = 0.12, 10.0, 0.05  # of "light": relative, degrees, share of the side; each to both sides
+
+
+COLOUR, GREY, BLURRED = 0.3, 0.1, 0.25  # relative strength of light and contrast; shares of faces
+
+
+def augment(images: Tensor, how: Augmentation) -> Tensor:
+    """Change faces at random, by torch's (and for ``randaugment`` also Python's and numpy's) global generator.
+
+    Parameters
+    ----------
+    images
+        (B, 3, 112, 112), uint8, RGB.
+    how
+        ``none``; ``flip`` half of them; ``randaugment``, what SwinFace trains its analysis streams with: flip and
+        RandAugment, and in ``make_input`` random erasing; ``light``, for CPUs: flip, a small similarity transform,
+        brightness and contrast, some faces grey or of low resolution.
+
+    Returns
+    -------
+    Tensor
+        The same shape, uint8.
+    """
+    if how == "none" or not len(images):
+        return images
+    if how == "randaugment":
+        return torch.stack([RANDAUGMENT(transforms.to_pil_image(image)) for image in images])
+    flipped = torch.where(_chosen(images, 0.5), images.flip(-1), images)
+    return flipped if how == "flip" else _recolour(_blur(_move(flipped.float()))).round().clamp(0, 255).to(torch.uint8)
+
+
+def make_input(images: Tensor, how: Augmentation) -> Tensor:
+    """Augment faces and normalise them; after ``randaugment``, erase a rectangle of a quarter of them.
+
+    What is erased becomes noise of unit deviation, which goes beyond the range of pixels as it does in the authors'
+    code.
+
+    Parameters
+    ----------
+    images, how
+        As for ``augment``.
+
+    Returns
+    -------
+    Tensor
+        The same shape, float32, as ``swinface.data.faces.scale_pixels`` gives it.
+    """
+    normalised = scale_pixels(augment(images, how))
+    return ERASING(normalised) if how == "randaugment" else normalised
+
+
+def _chosen(images: Tensor, share: float) -> Tensor:
+    return torch.rand(len(images), 1, 1, 1) < share
+
+
+def _spread(images: Tensor, by: float) -> Tensor:
+    """(B, 1, 1, 1) uniform in [-by, by]."""
+    return (2 * torch.rand(len(images), 1, 1, 1) - 1) * by
+
+
+def _move(images: Tensor) -> Tensor:
+    """Scale, rotate and shift each by its own amounts; what comes from outside is black."""
+    count = len(images)
+    scale = 1 + _spread(images, SCALE).view(count)
+    angle = _spread(images, math.radians(ROTATION)).view(count)
+    cosine, sine = scale * angle.cos(), scale * angle.sin()
+    shift = (2 * torch.rand(count, 2, 1) - 1) * 2 * SHIFT  # the grid's side is 2
+    rows = torch.stack([torch.stack([cosine, -sine], 1), torch.stack([sine, cosine], 1)], 1)
+    grid = functional.affine_grid(torch.cat([rows, shift], 2), list(images.shape), align_corners=False)
+    return functional.grid_sample(images, grid, align_corners=False)
+
+
+def _blur(images: Tensor) -> Tensor:
+    """Give a share of the batch the resolution of a smaller image, one size for all of them."""
+    side = int(torch.randint(IMAGE_SIZE // 4, IMAGE_SIZE, ()))
+    small = functional.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
+    back = functional.interpolate(small, size=images.shape[-2:], mode="bilinear")
+    return torch.where(_chosen(images, BLURRED), back, images)
+
+
+def _recolour(images: Tensor) -> Tensor:
+    """Change brightness and contrast, and take the colour from some."""
+    grey = images.mean(dim=1, keepdim=True).expand_as(images)
+    images = torch.where(_chosen(images, GREY), grey, images)
+    middle = images.mean(dim=(1, 2, 3), keepdim=True)
+    return (images - middle) * (1 + _spread(images, COLOUR)) + middle * (1 + _spread(images, COLOUR))

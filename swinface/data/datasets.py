@@ -1,0 +1,341 @@
+"""Data sets of faces, one class each, read as their authors hand them out; see ``swinface.data.source.Source``.
+
+Sets that were aligned by another template than ArcFace's five points are brought to it by a default crop, measured on
+the set; faces in ``RecordIO`` and in the paper's authors' lists are aligned already.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from abc import abstractmethod
+from collections.abc import Iterator
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from swinface.data.faces import Crop
+from swinface.data.labels import AFFECTNET_CLASSES, GENDER_CLASSES, RAF_DB_CLASSES, decode, read_attributes, read_labels
+from swinface.data.recordio import RecordFile
+from swinface.data.source import Source
+from swinface.files import InputError, inside, read_image
+from swinface.tasks import EXPRESSIONS
+
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+
+
+def list_images(root: Path, below: str = ".") -> Iterator[str]:
+    """Paths below ``root`` of the images in one of its folders, however deep, in the order of their names.
+
+    Raises
+    ------
+    InputError
+        The folder is missing, or lies outside ``root``.
+    """
+    folder = root if below == "." else inside(root, below, "below")
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder of images.")
+    for place, folders, files in os.walk(folder):
+        folders.sort()
+        for file in sorted(files):
+            if file.lower().endswith(IMAGE_ENDINGS) and not file.startswith("."):
+                yield (Path(place, file)).relative_to(root).as_posix()
+
+
+def match_names(root: Path, images: list[str], pattern: str, form: str) -> tuple[list[str], pd.DataFrame]:
+    """The images whose file names are of the form, and the pattern's groups (text); one warning counts the others."""
+    matches = {image: re.fullmatch(pattern, image.rpartition("/")[2]) for image in images}
+    others = [image for image, match in matches.items() if not match]
+    if others:
+        warnings.warn(
+            f"{root}: {len(others)} of {len(images)} images left out, such as {others[0]}: not named {form}.",
+            stacklevel=2,
+        )
+    named = [image for image in images if matches[image]]
+    return named, pd.DataFrame(
+        [matches[image].groupdict() for image in named], columns=[*re.compile(pattern).groupindex]
+    )
+
+
+class RecordIO(Source):
+    """Faces packed by MXNet, as insightface hands out MS1MV2: ``train.rec`` and ``train.idx``.
+
+    The image is a record's key as text, the identity its label.
+    """
+
+    @cached_property
+    def _records(self) -> RecordFile:
+        return RecordFile(self.root / "train.rec")
+
+    def _read_table(self) -> pd.DataFrame:
+        keys = self._records.image_keys()
+        labels = self._records.read_labels(keys)
+        if not np.isfinite(labels).all():
+            raise InputError(
+                f"{self._records.path}: record {keys[~np.isfinite(labels)][0]} has no number as its label."
+            )
+        return pd.DataFrame({"image": keys, "identity": labels.astype(np.int64)}).astype(str)
+
+    def _decode(self, image: str) -> np.ndarray:
+        _, content = self._records.read(int(image))
+        try:
+            return read_image(BytesIO(content))
+        except InputError as error:
+            raise InputError(f"{self._records.path}: record {image} is no readable image; pack it again.") from error
+
+
+class ImageFolder(Source):
+    """A folder per person: the identity is the path of the image's folder.
+
+    Parameters
+    ----------
+    below
+        Take images from this folder below the root, and count identities from it: with ``Train/train-faces`` of FIW,
+        the identity of ``Train/train-faces/F0001/MID1/P00001_face0.jpg`` is ``F0001/MID1``.
+    without
+        A text file that names people, or folders of people such as families, a line each, to leave out.
+    """
+
+    def __init__(self, root: Path, *, below: str = ".", without: Path | None = None, **options) -> None:
+        super().__init__(root, **options)
+        self.below, self.without = below, without
+
+    def _read_table(self) -> pd.DataFrame:
+        table = pd.DataFrame({"image": list(list_images(self.root, self.below))}, dtype=str)
+        start = Path(self.below).as_posix()
+        people = table["image"] if start == "." else table["image"].str.slice(len(start) + 1)
+        loose = ~people.str.contains("/")
+        if loose.any():
+            raise InputError(
+                f"{self.root}: {table['image'][loose.idxmax()]} lies in no person's folder; move it to one."
+            )
+        table = table.assign(identity=people.str.rpartition("/")[0])
+        return table if self.without is None else table[~self._named(table["identity"])]
+
+    def _named(self, identities: pd.Series) -> pd.Series:
+        """Whether each is named by ``without``, by itself or by a folder it lies in."""
+        try:
+            names = self.without.read_text(encoding="utf-8").split("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{self.without}: not a readable list of people ({error}).") from error
+        named = pd.Series(False, index=identities.index)
+        for name in filter(None, map(str.strip, names)):
+            found = (identities == name) | identities.str.startswith(f"{name}/")
+            if not found.any():
+                raise InputError(f"{self.without}: nobody below {self.root / self.below} is called {name}.")
+            named |= found
+        return named
+
+
+class UTKFace(Source):
+    """UTKFace (Zhang et al., CVPR 2017), aligned and cropped: files named ``age_gender_race_stamp.jpg``.
+
+    The table has also ``race``, as annotated: white, black, asian, indian or other.
+    """
+
+    RACES = ("white", "black", "asian", "indian", "other")
+
+    def __init__(self, root: Path, *, crop: Crop | None = (-0.11, -0.263, 1.11, 0.928), **options) -> None:
+        super().__init__(root, crop=crop, **options)
+
+    def _read_table(self) -> pd.DataFrame:
+        pattern = r"(?P<age>\d{1,3})_(?P<gender>[01])_(?P<race>[0-4])_\d+.*"
+        images, fields = match_names(self.root, list(list_images(self.root)), pattern, "age_gender_race_stamp.jpg")
+        numbers = fields.astype(int)
+        return pd.DataFrame(
+            {
+                "image": images,
+                "age": numbers["age"].astype(float),
+                "gender": 1.0 - numbers["gender"],  # 0 is male in these names
+                "race": numbers["race"].map(dict(enumerate(self.RACES))),
+            }
+        )
+
+
+class CKPlus(Source):
+    """CK+48: the last frames of CK+'s sequences (Lucey et al., CVPRW 2010), 48x48 and grey, a folder per expression.
+
+    Files are named ``person_sequence_frame.png``. There is no neutral; contempt, which the paper has not, is left out.
+    """
+
+    FOLDERS = ("surprise", "fear", "disgust", "happy", "sadness", "anger")  # in the order of EXPRESSIONS
+
+    def __init__(self, root: Path, *, crop: Crop | None = (-0.04, -0.13, 1.04, 0.99), **options) -> None:
+        super().__init__(root, crop=crop, **options)
+
+    def _read_table(self) -> pd.DataFrame:
+        images = [image for folder in self.FOLDERS for image in list_images(self.root, folder)]
+        images, fields = match_names(self.root, images, r"(?P<identity>S\d+)_\d+_\d+\..*", "person_sequence_frame.png")
+        folders = pd.Series(images, dtype=str).str.partition("/")[0]
+        expression = folders.map({folder: float(index) for index, folder in enumerate(self.FOLDERS)})
+        return pd.DataFrame({"image": images, "identity": fields["identity"], "expression": expression})
+
+
+class RafDb(Source):
+    """RAF-DB's basic set (Li and Deng, TIP 2019) in its official layout.
+
+    ``basic/EmoLabel/list_patition_label.txt`` holds lines such as ``train_00001.jpg 5``, and
+    ``basic/Image/aligned/train_00001_aligned.jpg`` is that face.
+
+    Parameters
+    ----------
+    subset
+        The official partition.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        subset: Literal["train", "test"] = "train",
+        crop: Crop | None = (-0.24, -0.211, 1.24, 0.969),
+        **options,
+    ) -> None:
+        super().__init__(root, crop=crop, **options)
+        self.subset = subset
+
+    def _read_table(self) -> pd.DataFrame:
+        path = self.root / "basic/EmoLabel/list_patition_label.txt"
+        labels = read_labels(path, ["name", "expression"], header=False)
+        labels = labels[labels["name"].str.startswith(f"{self.subset}_")]
+        stems = labels["name"].str.removesuffix(".jpg")
+        expression = decode(path, labels["expression"], RAF_DB_CLASSES)
+        return pd.DataFrame({"image": "basic/Image/aligned/" + stems + "_aligned.jpg", "expression": expression})
+
+
+class CelebA(Source):
+    """CelebA (Liu et al., ICCV 2015): the official files and the images its authors aligned.
+
+    ``img_align_celeba/``, ``list_attr_celeba.txt`` and ``identity_CelebA.txt`` side by side.
+
+    Parameters
+    ----------
+    subset
+        The official partition, read from ``list_eval_partition.txt``; every image, without that file, when ``all``.
+    """
+
+    SUBSETS = ("train", "validation", "test")  # numbered so in list_eval_partition.txt
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        subset: Literal["train", "validation", "test", "all"] = "all",
+        crop: Crop | None = (0.163, 0.252, 0.837, 0.810),
+        **options,
+    ) -> None:
+        super().__init__(root, crop=crop, **options)
+        self.subset = subset
+
+    def _read_table(self) -> pd.DataFrame:
+        table = read_attributes(self.root / "list_attr_celeba.txt", skip=1)
+        table.insert(1, "identity", self._look_up("identity_CelebA.txt", table["image"]))
+        if self.subset != "all":
+            number = str(self.SUBSETS.index(self.subset))
+            table = table[self._look_up("list_eval_partition.txt", table["image"]) == number]
+        return table.assign(image="img_align_celeba/" + table["image"])
+
+    def _look_up(self, file: str, images: pd.Series) -> pd.Series:
+        path = self.root / file
+        found = images.map(read_labels(path, ["name", "number"], header=False).set_index("name")["number"])
+        if found.isna().any():
+            raise InputError(f"{path}: no line for {images[found.isna()].iloc[0]}; take the file of the same CelebA.")
+        return found
+
+
+class LabelList(Source):
+    """Aligned images in a folder, and a list of their labels beside it: the layout of the paper's authors.
+
+    Parameters
+    ----------
+    labels
+        The list, below the root.
+    images
+        The folder, below the root, that the list's names start from.
+    """
+
+    def __init__(self, root: Path, *, labels: str = "label.txt", images: str = "data", **options) -> None:
+        super().__init__(root, **options)
+        self.labels, self.images = labels, images
+
+    def _read_table(self) -> pd.DataFrame:
+        table = self._read_list(inside(self.root, self.labels, "labels"))
+        return table if self.images == "." else table.assign(image=f"{self.images}/" + table["image"])
+
+    @abstractmethod
+    def _read_list(self, path: Path) -> pd.DataFrame:
+        """The table, with ``image`` as the list has it."""
+
+
+class AgeGenderList(LabelList):
+    """The authors' lists of Adience, MORPH and IMDB-WIKI: a header ``name age gender``, gender 0 female and 1 male.
+
+    Faces of which either is nan are left out.
+    """
+
+    def _read_list(self, path: Path) -> pd.DataFrame:
+        labels = read_labels(path, ["name", "age", "gender"])
+        age, gender = decode(path, labels["age"]), decode(path, labels["gender"], GENDER_CLASSES)
+        return pd.DataFrame({"image": labels["name"], "age": age, "gender": gender}).dropna()
+
+
+class CelebAList(LabelList):
+    """The authors' list of CelebA: a header with the attributes' names in any order, then -1 or 1 for each."""
+
+    def _read_list(self, path: Path) -> pd.DataFrame:
+        return read_attributes(path)
+
+
+class AffectNetList(LabelList):
+    """The authors' list of AffectNet (Mollahosseini et al., TAC 2019): a header with ``name`` and ``expression``.
+
+    Other columns are ignored; faces of contempt, or of no expression, are left out.
+
+    Parameters
+    ----------
+    numbering
+        What the numbers of expressions mean: ``model``, places in this model's order, where 0 is surprise, which is how
+        the authors' training reads their list; or ``affectnet``, AffectNet's own, where 0 is neutral.
+    """
+
+    def __init__(self, root: Path, *, numbering: Literal["model", "affectnet"] = "model", **options) -> None:
+        super().__init__(root, **options)
+        self.numbering = numbering
+
+    def _read_list(self, path: Path) -> pd.DataFrame:
+        labels = read_labels(path, ["name", "expression"], others=True)
+        classes = AFFECTNET_CLASSES if self.numbering == "affectnet" else {i: i for i in range(len(EXPRESSIONS))}
+        expression = decode(path, labels["expression"], classes)
+        return pd.DataFrame({"image": labels["name"], "expression": expression}).dropna()
+
+
+class FgNetList(LabelList):
+    """The authors' list of FG-NET: a header ``name age``. In a name such as ``001A02.JPG``, 001 is the person."""
+
+    def _read_list(self, path: Path) -> pd.DataFrame:
+        labels = read_labels(path, ["name", "age"])
+        people = labels["name"].str.extract(r"(?:^|/)(\d+)[Aa]\d+[^/]*$", expand=False)
+        if people.isna().any():
+            line = people.isna().idxmax()
+            raise InputError(f"{path}: line {line}: {labels['name'][line]!r} must be named like 001A02.JPG.")
+        return pd.DataFrame({"image": labels["name"], "identity": people, "age": decode(path, labels["age"])})
+
+
+class Clap2015(LabelList):
+    """ChaLearn's apparent ages (Escalera et al., ICCVW 2015): lines ``name;mean;std``, without a header.
+
+    The table has also ``age_deviation``, the standard deviation of the annotators' guesses, in years.
+    """
+
+    def __init__(self, root: Path, *, labels: str = "label.csv", **options) -> None:
+        super().__init__(root, labels=labels, **options)
+
+    def _read_list(self, path: Path) -> pd.DataFrame:
+        labels = read_labels(path, ["name", "age", "age_deviation"], header=False, separator=";")
+        columns = {name: decode(path, labels[name]) for name in ("age", "age_deviation")}
+        return pd.DataFrame({"image": labels["name"], **columns})

@@ -1,0 +1,92 @@
+"""Faces as pixels: decoded on all cores and brought to 112x112."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from swinface.files import InputError
+
+IMAGE_SIZE = 112  # pixels, of a face aligned to ArcFace's five points
+
+
+Crop = tuple[float, float, float, float]
+
+
+def scale_pixels(images: Tensor) -> Tensor:
+    """Turn pixels into what the model was trained on: mean 0.5 and standard deviation 0.5 of the range 0 to 1.
+
+    Parameters
+    ----------
+    images
+        (B, 3, 112, 112) uint8, RGB, aligned to ArcFace's five-point template.
+
+    Returns
+    -------
+    Tensor
+        The same shape, float32 in [-1, 1].
+    """
+    if images.dtype != torch.uint8:
+        raise TypeError(f"scale_pixels takes uint8 pixels, not {images.dtype}.")
+    return images.float() / 127.5 - 1
+
+
+def crop_face(pixels: np.ndarray, crop: Crop) -> np.ndarray:
+    """Cut a region out of an image and resize it, antialiased.
+
+    Parameters
+    ----------
+    pixels
+        (height, width, 3), uint8.
+    crop
+        (left, top, right, bottom) as fractions of width and height; black outside the image.
+
+    Returns
+    -------
+    np.ndarray
+        (112, 112, 3), uint8.
+    """
+    height, width = pixels.shape[:2]
+    left, top, right, bottom = crop[0] * width, crop[1] * height, crop[2] * width, crop[3] * height
+    first, above = math.floor(left), math.floor(top)
+    whole = Image.fromarray(pixels).crop((first, above, math.ceil(right), math.ceil(bottom)))
+    box = (left - first, top - above, right - first, bottom - above)  # resize takes fractions of a pixel, crop does not
+    return np.asarray(whole.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BILINEAR, box=box))
+
+
+def fit_face(pixels: np.ndarray, where: str, crop: Crop | None = None) -> np.ndarray:
+    """Bring a face to the size that models read: a region of an image, or all of it, which must then be square.
+
+    Parameters
+    ----------
+    where
+        What the image is called, for the message.
+    crop
+        As in ``crop_face``.
+
+    Raises
+    ------
+    InputError
+        There is no crop and the image is not square; then it was not aligned.
+    """
+    height, width = pixels.shape[:2]
+    if crop is None and height != width:
+        raise InputError(f"{where}: {width}x{height} pixels; faces must be aligned and square.")
+    return crop_face(pixels, crop or (0, 0, 1, 1))
+
+
+def stack_faces(read: Callable[[Any], np.ndarray], items: Sequence) -> Tensor:
+    """Read faces on all cores: (len(items), 3, 112, 112), uint8, from what ``read`` gives for each, (112, 112, 3)."""
+    faces = np.empty((len(items), 3, IMAGE_SIZE, IMAGE_SIZE), dtype=np.uint8)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding runs outside Python's lock
+        for row, face in enumerate(pool.map(read, items)):
+            faces[row] = face.transpose(2, 0, 1)
+    return torch.from_numpy(faces)

@@ -1,0 +1,144 @@
+"""The label files that authors of face data sets hand out, read by the names in their headers, never by position.
+
+A file becomes a table of text with a row per face, whose index is the line in the file; ``decode`` turns a column
+into numbers and names the line of a value that means nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from swinface.files import InputError
+from swinface.tasks import EXPRESSIONS, TASKS, task_name
+
+# CelebA's 40 attributes: every task but age and expression. The files say -1 and 1.
+ATTRIBUTES = tuple(name for name, task in TASKS.items() if "celeba" in task.streams)
+
+
+ATTRIBUTE_CLASSES = {-1: 0, 1: 1}
+
+
+GENDER_CLASSES = {0: 0, 1: 1}  # in authors' lists of ages: 1 is male
+
+
+# From a class's number in a file to its place in EXPRESSIONS; AffectNet's contempt (7) and what it calls none,
+# uncertain and no face (8 to 10) are not among the paper's seven.
+RAF_DB_CLASSES = {number: number - 1 for number in range(1, 8)}
+
+
+AFFECTNET_ORDER = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger")
+
+
+AFFECTNET_CLASSES = {
+    **{number: EXPRESSIONS.index(name) for number, name in enumerate(AFFECTNET_ORDER)},
+    **{number: None for number in range(7, 11)},
+}
+
+
+def read_labels(
+    path: Path,
+    columns: Sequence[str],
+    *,
+    header: bool = True,
+    others: bool = False,
+    skip: int = 0,
+    separator: str | None = None,
+) -> pd.DataFrame:
+    """Read a list with a face per line.
+
+    Parameters
+    ----------
+    columns
+        What it must hold, in any order where the file has a header (names as ``task_name`` gives them) and in this
+        order where it has none. The first is the image, whose name a header may leave out.
+    header
+        Whether the first line names the columns.
+    others
+        The header may name other columns too, which are ignored.
+    skip
+        Lines before the header.
+    separator
+        Between fields; any white space when None.
+
+    Returns
+    -------
+    pd.DataFrame
+        Text in ``columns``; the index is the line, counted from 1.
+
+    Raises
+    ------
+    InputError
+        The file is missing, its header lacks a column or has another, or a line has not as many fields.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such label file.") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a readable label file ({error}).") from error
+    rows = {
+        number: [field.strip() for field in line.split(separator)]
+        for number, line in enumerate(lines, start=1)
+        if number > skip and line.strip()
+    }
+    names = list(columns)
+    if header:
+        number = min(rows, default=skip + 1)
+        names = _read_header(f"{path}: line {number}", rows.pop(number, []), columns, others)
+    for number, fields in rows.items():
+        if len(fields) != len(names):
+            raise InputError(f"{path}: line {number} has {len(fields)} fields, not {len(names)}: {' '.join(names)}.")
+    if not rows:
+        raise InputError(f"{path}: no faces; each line must hold {' '.join(columns)}.")
+    return pd.DataFrame(list(rows.values()), index=list(rows), columns=names, dtype=str)[list(columns)]
+
+
+def _read_header(where: str, fields: list[str], columns: Sequence[str], others: bool) -> list[str]:
+    names = [task_name(field) for field in fields]
+    if len(names) == len(columns) - 1 and columns[0] not in names:
+        fields, names = [columns[0], *fields], [columns[0], *names]
+    lacking = [name for name in columns if name not in names]
+    unknown = [field for field, name in zip(fields, names, strict=True) if name not in columns and not others]
+    twice = [name for name in columns if names.count(name) > 1]
+    faults = {"no": lacking, "unknown": unknown, "twice": twice}
+    found = "; ".join(f"{fault} {', '.join(which)}" for fault, which in faults.items() if which)
+    if found:
+        order = "in any order and among others" if others else "in any order"
+        raise InputError(f"{where}, the header, has {found}; expected, {order}: {' '.join(columns)}.")
+    return names
+
+
+def decode(path: Path, texts: pd.Series, classes: Mapping[int, int | None] | None = None) -> pd.Series:
+    """Turn a column that ``read_labels`` read into float64; nan stays nan.
+
+    Parameters
+    ----------
+    path
+        The file, for the message.
+    classes
+        From each number that may occur to the index of the class, None for one that has none here (nan). Any number
+        that is not negative, as it is, when not given.
+
+    Raises
+    ------
+    InputError
+        A value is no number, or not one of ``classes``.
+    """
+    numbers = pd.to_numeric(texts, errors="coerce").astype("float64")
+    unknown = texts.str.lower() == "nan"
+    meant = numbers.isin(list(classes)) if classes else numbers.ge(0) & numbers.ne(float("inf"))
+    if not (meant | unknown).all():
+        line = (meant | unknown).idxmin()
+        expected = f"one of {', '.join(map(str, classes))}" if classes else "a number of at least 0"
+        raise InputError(f"{path}: line {line}: {texts.name} is {texts[line]!r}; expected {expected}, or nan.")
+    return numbers.map(dict(classes)).astype("float64") if classes else numbers
+
+
+def read_attributes(path: Path, skip: int = 0) -> pd.DataFrame:
+    """Read a list of CelebA's 40 attributes: columns ``image`` and a 0 or 1 for each, float64."""
+    labels = read_labels(path, ["name", *ATTRIBUTES], skip=skip)
+    columns = {name: decode(path, labels[name], ATTRIBUTE_CLASSES) for name in ATTRIBUTES}
+    return pd.DataFrame({"image": labels["name"], **columns})

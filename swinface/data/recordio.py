@@ -1,0 +1,186 @@
+"""MXNet's RecordIO, without mxnet: a file of records (``.rec``) and the place of each in it (``.idx``).
+
+A record is one or more parts, each ``magic, flag and length, data, padding to 4 bytes``; words are little-endian. A
+writer ends a part wherever the data hold the magic number, and leaves that out: a reader puts it back. The data of an
+image record are a header, ``flag, label, id, id2``, then ``flag`` labels where it is not 0, then the encoded image.
+
+Reference: dmlc-core's ``recordio.h`` and ``mxnet.recordio``.
+"""
+
+from __future__ import annotations
+
+import struct
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from swinface.files import InputError
+
+MAGIC = 0xCED7230A
+
+
+WHOLE, FIRST, MIDDLE, LAST = range(4)  # what a part is of its record: the upper 3 bits of the word after the magic
+
+
+LENGTH_BITS = 29  # the lower bits of that word
+
+
+PART_HEADER = struct.Struct("<II")  # magic; flag and length
+
+
+HEADER = struct.Struct("<IfQQ")  # flag, label, id, id2
+
+
+WORD = 4  # bytes; parts start at multiples of it
+
+
+CHUNK = 1 << 16  # records whose labels are read at once
+
+
+class RecordFile:
+    """Random access to the records of a file, by key. Any number of threads may read.
+
+    Files are opened when first needed, and again by each process that a copy is sent to.
+
+    Parameters
+    ----------
+    path
+        The ``.rec`` file; the ``.idx`` of the same name must lie beside it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __getstate__(self) -> dict:
+        return {"path": self.path}  # what is mapped into memory would be copied whole
+
+    @cached_property
+    def offsets(self) -> pd.Series:
+        """Where each record starts, in bytes, by key, in the order of the ``.idx``.
+
+        Raises
+        ------
+        InputError
+            The ``.idx`` is missing or has other lines than ``key<tab>offset``.
+        """
+        path = self.path.with_suffix(".idx")
+        try:
+            keys, offsets = pd.read_csv(path, sep="\t", header=None, dtype=np.int64).to_numpy().T
+        except FileNotFoundError:
+            raise InputError(f"{path}: no such file; it must lie beside {self.path.name}.") from None
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: not the index of a RecordIO file; lines must be `key<tab>offset`.") from error
+        offsets = pd.Series(offsets, index=keys)
+        if not offsets.index.is_unique:
+            raise InputError(f"{path}: record {offsets.index[offsets.index.duplicated()][0]} is listed twice.")
+        return offsets
+
+    @cached_property
+    def _bytes(self) -> np.ndarray:
+        try:
+            return np.memmap(self.path, dtype=np.uint8, mode="r")
+        except FileNotFoundError:
+            raise InputError(f"{self.path}: no such RecordIO file.") from None
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.path}: not a readable RecordIO file ({error}).") from error
+
+    def read(self, key: int) -> tuple[np.ndarray, bytes]:
+        """The labels of a record, float32, and what follows them, such as an encoded image.
+
+        Raises
+        ------
+        InputError
+            There is no such record, or the file is cut off or damaged there.
+        """
+        if key not in self.offsets.index:
+            raise InputError(f"{self.path.with_suffix('.idx')}: has no record {key}.")
+        content = self._join_parts(key)
+        if len(content) < HEADER.size:
+            raise self._damaged(key, "its header is cut off")
+        count, label, _, _ = HEADER.unpack_from(content)
+        start = HEADER.size + WORD * count
+        if len(content) < start:
+            raise self._damaged(key, "its labels are cut off")
+        if not count:
+            return np.array([label], np.float32), content[start:]
+        return np.frombuffer(content, "<f4", count, HEADER.size), content[start:]
+
+    def _join_parts(self, key: int) -> bytes:
+        start, parts = int(self.offsets[key]), []
+        while True:
+            header = self._bytes[start : start + PART_HEADER.size].tobytes() if start >= 0 else b""
+            if len(header) < PART_HEADER.size:
+                raise self._damaged(key, "the file ends before it")
+            magic, word = PART_HEADER.unpack(header)
+            place, length = word >> LENGTH_BITS, word & ((1 << LENGTH_BITS) - 1)
+            if magic != MAGIC or place not in ((MIDDLE, LAST) if parts else (WHOLE, FIRST)):
+                raise self._damaged(key, "no record starts or goes on there")
+            start += PART_HEADER.size
+            parts.append(self._bytes[start : start + length].tobytes())
+            if len(parts[-1]) < length:
+                raise self._damaged(key, "the file ends within it")
+            if place in (WHOLE, LAST):
+                return struct.pack("<I", MAGIC).join(parts)
+            start += -(-length // WORD) * WORD
+
+    def _damaged(self, key: int, what: str) -> InputError:
+        return InputError(
+            f"{self.path}: record {key}, at byte {self.offsets[key]}: {what}; copy the .rec and its .idx again."
+        )
+
+    def image_keys(self) -> np.ndarray:
+        """Keys of the image records, (N,) int64, in the order of the ``.idx``.
+
+        In sets of faces record 0 holds no image. Its labels are the keys from the first to behind the last of further
+        records without image, one per identity: images are the records from 1 to before the first of these.
+        """
+        keys = self.offsets.index.to_numpy()
+        if 0 not in self.offsets.index:
+            return keys
+        labels, content = self.read(0)
+        if content:  # an image, as in files that mxnet's im2rec makes
+            return keys
+        images = keys[(keys >= 1) & (keys < labels[0])]
+        if len(images) != labels[0] - 1:
+            raise InputError(f"{self.path}: record 0 announces {labels[0] - 1:.0f} images, the .idx has {len(images)}.")
+        return images
+
+    def read_labels(self, keys: np.ndarray) -> np.ndarray:
+        """The first label of each record, float32, read from the records' first bytes alone.
+
+        Raises
+        ------
+        InputError
+            The file is cut off or damaged at a record.
+        """
+        words = self._bytes[: len(self._bytes) // WORD * WORD].view("<u4")
+        labels = np.empty(len(keys), np.float32)
+        for first in range(0, len(keys), CHUNK):
+            chunk = slice(first, first + CHUNK)
+            labels[chunk], plain = _peek(words, self.offsets.reindex(keys[chunk]).fillna(-1).to_numpy(np.int64))
+            for row in first + np.flatnonzero(~plain):
+                labels[row] = self.read(int(keys[row]))[0][0]
+        return labels
+
+
+def _peek(words: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first label of the records at some bytes, and whether it is to be believed.
+
+    It is not where a record is in parts, damaged or near the end of the file; all this is rare, and for the reader of
+    single records to judge.
+    """
+    before = PART_HEADER.size // WORD
+    extra = before + HEADER.size // WORD  # where labels are that have no room in the header
+    within = (offsets >= 0) & (offsets % WORD == 0) & (offsets // WORD + extra < len(words))
+    start = np.where(within, offsets // WORD, 0)
+    if extra >= len(words):
+        return np.zeros(len(offsets), np.float32), within
+    # One gather, so that no page of the file is needed twice.
+    heads = words[start[:, None] + np.arange(extra + 1)]
+    place, length = heads[:, 1] >> LENGTH_BITS, heads[:, 1] & ((1 << LENGTH_BITS) - 1)
+    count = heads[:, before].astype(np.int64)
+    plain = within & (heads[:, 0] == MAGIC) & (place == WHOLE) & (length >= HEADER.size + WORD * count)
+    plain &= start + before + (length + WORD - 1) // WORD <= len(words)
+    return heads[np.arange(len(heads)), np.where(count > 0, extra, before + 1)].view("<f4"), plain

@@ -1,0 +1,321 @@
+"""Streams of training batches: batch k of a run is a function of the run's seed and k, so a resumed run sees the same.
+
+A stream mixes sources by their shares and cycles through each on its own. One batch holds a part of every stream.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning
+import numpy as np
+import pandas as pd
+import torch
+from lightning.pytorch.utilities.seed import isolate_rng
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+from tqdm import tqdm
+
+from swinface.data.augment import Augmentation, make_input
+from swinface.data.embeddings import Embeddings
+from swinface.data.faces import IMAGE_SIZE, stack_faces
+from swinface.data.source import Source
+from swinface.files import InputError, replacing
+from swinface.tasks import TASKS
+
+DECODED = 1024  # faces that are decoded at once for the cache
+
+
+@dataclass
+class Stream:
+    """A part of every batch.
+
+    Parameters
+    ----------
+    batch_size
+        Faces of a batch and process.
+    sources
+        Data sets; each gives faces in proportion to its ``share``.
+    augment
+        What is done to a face before it is seen.
+    """
+
+    batch_size: int
+    sources: list[Source]
+    augment: Augmentation = "flip"
+
+
+class Batches(Dataset):
+    """Item k is the k-th batch of a run.
+
+    Parameters
+    ----------
+    streams
+        By name; those that a task names (``swinface.tasks``) give its labels.
+    tasks
+        Which tasks' labels are given.
+    seed, rank, processes
+        Of the run. Processes share out one draw of ``batch_size * processes`` faces per stream.
+    cache
+        Folder that keeps every source's decoded faces, mapped into memory, so that a face is decoded once.
+    """
+
+    def __init__(
+        self,
+        streams: dict[str, Stream],
+        tasks: list[str],
+        seed: int,
+        rank: int = 0,
+        processes: int = 1,
+        cache: Path | None = None,
+    ) -> None:
+        self.streams, self.seed, self.rank, self.processes = streams, seed, rank, processes
+        # Everything about a source is kept by its place, (stream, number).
+        self.sources = {
+            (name, number): source for name, stream in streams.items() for number, source in enumerate(stream.sources)
+        }
+        self.tables = {place: source.table for place, source in self.sources.items()}
+        self.faces = {place: _keep_decoded(source, cache) for place, source in self.sources.items()} if cache else {}
+        self.tasks = tasks
+        self.labels = {
+            (*place, task): table[task].to_numpy(np.float32)
+            for place, table in self.tables.items()
+            for task in tasks
+            if place[0] in TASKS[task].streams and task in table
+        }
+        self.identity, self.identities = self._number_identities()
+        self.teacher, self.teacher_size = self._read_teachers()
+        self._orders: dict[tuple[str, int], tuple[int, np.ndarray]] = {}
+
+    def _number_identities(self) -> tuple[dict[tuple[str, int], np.ndarray], int]:
+        """Every source's (N,) identity numbers, and how many there are; -1 where a face has none.
+
+        Only the stream called ``recognition`` is told apart; a set that it names twice has one set of people.
+        """
+        numbers: dict[tuple[str, str], int] = {}
+        columns = {}
+        for (stream, number), table in self.tables.items():
+            if stream != "recognition" or "identity" not in table:
+                columns[stream, number] = np.full(len(table), -1)
+                continue
+            root = str(self.sources[stream, number].root)
+            codes, people = pd.factorize(table["identity"])
+            known = [numbers.setdefault((root, person), len(numbers)) for person in people]
+            columns[stream, number] = np.where(codes < 0, -1, np.array([*known, -1])[codes])
+        return columns, len(numbers)
+
+    def _read_teachers(self) -> tuple[dict[tuple[str, int], np.ndarray], int]:
+        """Every source's (N, D) teacher embeddings, NaN where there is none, and D; 0 without any teacher.
+
+        Their mean is taken off: what all faces share would leave little to learn to a cosine.
+        """
+        paths = {source.teacher for source in self.sources.values() if source.teacher is not None}
+        tables = {path: Embeddings(path) for path in paths}
+        sizes = {table.size for table in tables.values()}
+        if len(sizes) > 1:
+            raise InputError(f"teachers of one run must agree in size; these have {sorted(sizes)} numbers per face.")
+        size = max(sizes, default=0)
+        columns = {}
+        for place, source in self.sources.items():
+            images = self.tables[place]["image"]
+            columns[place] = np.full((len(images), size), np.nan, np.float32)
+            if source.teacher is not None:
+                known = images.isin(tables[source.teacher].rows).to_numpy()
+                if not known.any():
+                    raise InputError(f"{source.teacher}: has none of the faces below {source.root}.")
+                columns[place][known] = tables[source.teacher][list(images[known])]
+        if size:
+            mean = np.nanmean(np.concatenate(list(columns.values())), axis=0)
+            columns = {place: column - mean for place, column in columns.items()}
+        return columns, size
+
+    def __getitem__(self, step: int) -> dict:
+        """One batch.
+
+        Returns
+        -------
+        dict
+            ``images`` (B, 3, 112, 112) float32, normalised, the streams one after the other; ``identity`` (B,) int64,
+            -1 where unknown; ``teacher`` (B, D); ``labels``, task to (B,) float, NaN where unknown or where the row's
+            stream does not teach the task; ``step``.
+        """
+        generator = np.random.SeedSequence([self.seed, step, self.rank])
+        images, rows = [], []
+        # RandAugment draws from Python's and numpy's generators too. The GPU's is left alone: a worker that was forked
+        # from a process that uses CUDA must not touch it.
+        with isolate_rng(include_cuda=False):
+            seeds = generator.generate_state(3)
+            torch.default_generator.manual_seed(int(seeds[0]))
+            random.seed(int(seeds[1]))
+            np.random.seed(int(seeds[2]))  # noqa: NPY002
+            for name, stream in self.streams.items():
+                drawn = self._draw(name, step)
+                images.append(make_input(self._read(drawn), stream.augment))
+                rows += drawn
+        return {
+            "images": torch.cat(images),
+            "identity": torch.tensor([self.identity[place][row] for place, row in rows]),
+            "teacher": torch.from_numpy(np.stack([self.teacher[place][row] for place, row in rows])),
+            "labels": {
+                task: torch.tensor(
+                    [
+                        self.labels[*place, task][row] if (*place, task) in self.labels else np.nan
+                        for place, row in rows
+                    ],
+                    dtype=torch.float32,
+                )
+                for task in self.tasks
+            },
+            "step": step,
+        }
+
+    def _draw(self, name: str, step: int) -> list[tuple[tuple[str, int], int]]:
+        """(place, row) of this process's faces of a stream's part of a batch.
+
+        Each source goes on where its part of the last batch ended.
+        """
+        stream = self.streams[name]
+        size = stream.batch_size * self.processes
+        counts = [count_faces(done * size, [source.share for source in stream.sources]) for done in (step, step + 1)]
+        drawn = []
+        for number in range(len(stream.sources)):
+            faces = len(self.tables[name, number])
+            for position in range(counts[0][number], counts[1][number]):
+                cycle, rest = divmod(position, faces)
+                drawn.append(((name, number), int(self._order(name, number, cycle, faces)[rest])))
+        return drawn[self.rank :: self.processes]
+
+    def _order(self, name: str, number: int, cycle: int, faces: int) -> np.ndarray:
+        """The order of a source's faces in one of its cycles; only the last one asked for is kept."""
+        kept = self._orders.get((name, number))
+        if kept is None or kept[0] != cycle:
+            entropy = [self.seed, list(self.streams).index(name), number, cycle]
+            kept = self._orders[name, number] = cycle, np.random.default_rng(entropy).permutation(faces)
+        return kept[1]
+
+    def _read(self, drawn: list[tuple[tuple[str, int], int]]) -> Tensor:
+        if self.faces:
+            return torch.from_numpy(np.stack([self.faces[place][row] for place, row in drawn]))
+        return torch.from_numpy(np.stack([self.sources[place].read(row).transpose(2, 0, 1) for place, row in drawn]))
+
+
+def count_faces(total: int, shares: Sequence[float]) -> list[int]:
+    """How many of a stream's first ``total`` faces are each source's: whole numbers that never fall as it grows.
+
+    >>> count_faces(10, [2, 1, 1])
+    [5, 2, 3]
+    """
+    counts, left = [], total
+    for place in range(len(shares) - 1):
+        counts.append(math.floor(left * shares[place] / sum(shares[place:]) + 1e-9))
+        left -= counts[-1]
+    return [*counts, left]
+
+
+def _keep_decoded(source: Source, folder: Path) -> np.ndarray:
+    """A source's faces, (N, 3, 112, 112) uint8, decoded once and mapped from a file named by what they are."""
+    digest = hashlib.sha256(f"{source.root.resolve()}{source.crop}".encode())
+    for image in source.table["image"]:
+        file = source.root / image
+        digest.update(f"{image}{file.stat().st_mtime_ns if file.is_file() else ''}".encode())
+    path = folder / f"faces-{digest.hexdigest()[:16]}.npy"
+    if not path.exists():
+        with replacing(path) as partial:
+            shape = (len(source), 3, IMAGE_SIZE, IMAGE_SIZE)
+            faces = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+            for start in tqdm(range(0, len(source), DECODED), desc="decode", unit="part", leave=False, disable=None):
+                rows = range(start, min(start + DECODED, len(source)))
+                faces[rows.start : rows.stop] = stack_faces(source.read, rows).numpy()
+            faces.flush()
+            del faces
+    return np.load(path, mmap_mode="r")
+
+
+class Steps(Sampler):
+    """The numbers of one epoch's batches, counted from the start of the run.
+
+    Parameters
+    ----------
+    per_epoch
+        Batches of an epoch.
+    count_done
+        Says how many batches the run has had, also before it was interrupted.
+    """
+
+    def __init__(self, per_epoch: int, count_done: Callable[[], int]) -> None:
+        self.per_epoch, self.count_done = per_epoch, count_done
+
+    def __len__(self) -> int:
+        return self.per_epoch
+
+    def __iter__(self) -> Iterator[int]:
+        done = self.count_done()
+        return iter(range(done, done + self.per_epoch))
+
+
+class FaceData(lightning.LightningDataModule):
+    """The streams that SwinFace trains on.
+
+    Parameters
+    ----------
+    streams
+        By name: ``recognition`` teaches identities, ``age_gender``, ``celeba`` and ``expression`` the tasks that name
+        them. Any stream whose sources have a teacher is distilled from.
+    steps
+        Batches between two checkpoints, which is what the engine calls an epoch. Streams cycle by themselves.
+    workers
+        Processes that decode and augment.
+    cache
+        Folder for decoded faces, 38 kB each; for sets that are cycled through many times.
+    seed
+        Of the run; set from ``seed_everything``.
+    """
+
+    def __init__(
+        self,
+        streams: dict[str, Stream],
+        steps: int = 1000,
+        workers: int = 0,
+        cache: Path | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if not streams:
+            raise InputError("data.streams: name at least one stream to train on.")
+        self.streams, self.steps, self.workers, self.cache, self.seed = streams, steps, workers, cache, seed
+
+    @property
+    def batch_size(self) -> int:
+        """Faces of a batch and process."""
+        return sum(stream.batch_size for stream in self.streams.values())
+
+    def setup(self, stage: str) -> None:
+        """Read labels, and decode faces if they are kept; one process does it for the others."""
+        tasks = self.trainer.lightning_module.tasks
+        problem = self._fill_cache() if self.cache is not None and self.trainer.is_global_zero else None
+        problem = self.trainer.strategy.broadcast(problem)  # or the other processes would wait for one that has ended
+        if problem is not None:
+            raise InputError(problem)
+        self.batches = Batches(
+            self.streams, tasks, self.seed, self.trainer.global_rank, self.trainer.world_size, self.cache
+        )
+
+    def _fill_cache(self) -> str | None:
+        """Decode every source's faces; what is wrong if that fails."""
+        try:
+            for stream in self.streams.values():
+                for source in stream.sources:
+                    _keep_decoded(source, self.cache)
+        except InputError as error:
+            return str(error)
+        return None
+
+    def train_dataloader(self) -> DataLoader:
+        """One item is one batch, see ``Batches``."""
+        steps = Steps(self.steps, lambda: self.trainer.fit_loop.total_batch_idx + 1)
+        return DataLoader(self.batches, batch_size=None, sampler=steps, num_workers=self.workers)

@@ -1,0 +1,86 @@
+"""A face from a photo to the 112x112 crop that the models read: five landmarks brought onto ArcFace's template."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from PIL import Image
+
+from swinface.files import InputError
+
+SIDE = 112  # pixels, of an aligned face
+
+
+# Where ArcFace (Deng et al., CVPR 2019) and its published crops have a face's five landmarks, in pixels of 112x112,
+# the centre of the first pixel at (0, 0): the eye on the image's left, the one on its right, tip of the nose, corner
+# of the mouth on the image's left, the one on its right.
+ARCFACE = np.array([(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)])
+
+
+def align(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """Cut a face out of a photo, turned and scaled so that its landmarks lie nearest to ``ARCFACE``.
+
+    What lies outside the photo is black. Where the photo has more pixels than the crop they are averaged, not
+    skipped.
+
+    Parameters
+    ----------
+    image
+        (H, W, 3), uint8.
+    landmarks
+        (5, 2), x and y in pixels of ``image``, in the order of ``ARCFACE``.
+
+    Returns
+    -------
+    np.ndarray
+        (112, 112, 3), uint8.
+
+    Raises
+    ------
+    InputError
+        The landmarks coincide or are not finite.
+    """
+    similarity = fit_similarity(ARCFACE, np.asarray(landmarks, dtype=float))  # crop to photo: what a warp looks up
+    corners = np.array([(0, 0), (SIDE, 0), (SIDE, SIDE), (0, SIDE)]) @ similarity[:, :2].T + similarity[:, 2]
+    factor = max(1, math.floor(math.hypot(*similarity[:, 0])))  # photo pixels per pixel of the crop
+    height, width = image.shape[:2]
+    left, top = np.clip(np.floor(corners.min(axis=0)) - 2 * factor, 0, (width - 1, height - 1)).astype(int)
+    right, bottom = np.clip(np.ceil(corners.max(axis=0)) + 2 * factor, (left + 1, top + 1), (width, height)).astype(int)
+    part = Image.fromarray(np.ascontiguousarray(image[top:bottom, left:right])).reduce(factor)
+    # Pillow has the centre of the first pixel at (0.5, 0.5), in the photo and in the crop.
+    matrix, shift = similarity[:, :2], similarity[:, 2]
+    shift = (shift + 0.5 - matrix @ (0.5, 0.5) - (left, top)) / factor
+    coefficients = np.column_stack([matrix / factor, shift]).ravel().tolist()
+    return np.asarray(part.transform((SIDE, SIDE), Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR))
+
+
+def fit_similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The rotation, scale and shift that bring points nearest to others in least squares, without mirroring.
+
+    Umeyama, "Least-squares estimation of transformation parameters between two point patterns", IEEE TPAMI 1991,
+    equations 40 to 43.
+
+    Parameters
+    ----------
+    source, target
+        (N, 2) points.
+
+    Returns
+    -------
+    np.ndarray
+        (2, 3), so that ``target`` is about ``source @ result[:, :2].T + result[:, 2]``.
+
+    Raises
+    ------
+    InputError
+        Points of ``target`` coincide or are not finite.
+    """
+    if not np.isfinite(target).all() or np.ptp(target, axis=0).max() < 1e-6:
+        raise InputError("the landmarks of a face coincide or are not finite; give five different points.")
+    centred, goal = source - source.mean(axis=0), target - target.mean(axis=0)
+    u, strengths, vt = np.linalg.svd(goal.T @ centred / len(source))
+    signs = np.array([1.0, np.sign(np.linalg.det(u) * np.linalg.det(vt))])
+    scale = (strengths * signs).sum() / centred.var(axis=0).sum()
+    matrix = scale * (u * signs) @ vt
+    return np.column_stack([matrix, target.mean(axis=0) - matrix @ source.mean(axis=0)])

@@ -1,0 +1,160 @@
+"""``swinface predict``: photos to age, gender, expression and attributes of every face in them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from swinface.data.faces import fit_face, scale_pixels
+from swinface.files import InputError, read_image, replacing, upright_rgb
+from swinface.model import SwinFace
+from swinface.photos.align import align
+from swinface.photos.detect import detect
+from swinface.tasks import TASKS
+
+BATCH = 64  # faces of one photo that go through the model at once
+
+
+COLOUR = (255, 210, 0)
+
+
+def load_model(folder: Path) -> SwinFace:
+    """Read a model, onto a GPU if there is one."""
+    return SwinFace.from_pretrained(folder).to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def predict(
+    model: SwinFace,
+    image: str | os.PathLike | Image.Image | np.ndarray,
+    aligned: bool = False,
+    name: str = "the image",
+) -> list[dict[str, Any]]:
+    """Find the faces of an image and describe each.
+
+    Parameters
+    ----------
+    model
+        In evaluation mode.
+    image
+        A file; a Pillow image; or pixels, (H, W, 3) uint8 RGB, upright.
+    aligned
+        The image is one face, square and aligned to ArcFace's five points.
+    name
+        What to call an image that has no file, in messages.
+
+    Returns
+    -------
+    list of dict
+        The largest face first, each with ``box`` [left, top, right, bottom], ``landmarks`` (five of [x, y]) and
+        ``score`` (these three in pixels of the image, and not of an aligned face); ``age`` in years; ``gender`` and
+        ``expression``, each with ``label``, its ``probability``, and the ``probabilities`` of all labels;
+        ``attributes``, name to probability. What the model is not trained on is left out.
+
+    Raises
+    ------
+    InputError
+        The image cannot be read or is no such pixels; an aligned one is not square; no detector is installed.
+    """
+    if isinstance(image, str | os.PathLike):
+        image, name = read_image(image), str(image)
+    elif isinstance(image, Image.Image):
+        image = upright_rgb(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise InputError(f"{name}: pixels must be (H, W, 3) uint8, not {image.shape} {image.dtype}.")
+    crops, found = cut_faces(image, aligned, name)
+    return [place | answer for place, answer in zip(found, describe(model, crops), strict=True)]
+
+
+def cut_faces(image: np.ndarray, aligned: bool, name: str) -> tuple[list[np.ndarray], list[dict[str, Any]]]:
+    """Faces of an image as (112, 112, 3) uint8 crops, and the place of each in the image; none for an aligned one."""
+    if not aligned:
+        faces = detect(image)
+        places = [
+            {
+                "box": np.round(face.box, 1).tolist(),
+                "landmarks": np.round(face.landmarks, 1).tolist(),
+                "score": round(face.score, 4),
+            }
+            for face in faces
+        ]
+        return [align(image, face.landmarks) for face in faces], places
+    return [fit_face(image, name)], [{}]
+
+
+def describe(model: SwinFace, crops: Sequence[np.ndarray]) -> list[dict[str, Any]]:
+    """What the model says of aligned faces.
+
+    Parameters
+    ----------
+    crops
+        (112, 112, 3), uint8, RGB.
+
+    Returns
+    -------
+    list of dict
+        ``age``, ``gender``, ``expression`` and ``attributes`` as in ``predict``.
+    """
+    device, answers = next(model.parameters()).device, []
+    for start in range(0, len(crops), BATCH):
+        images = torch.from_numpy(np.stack(crops[start : start + BATCH])).permute(0, 3, 1, 2)
+        with torch.inference_mode():
+            outputs = {name: output.float().cpu() for name, output in model(scale_pixels(images.to(device))).items()}
+        answers += [
+            _read_outputs({name: output[row] for name, output in outputs.items()}) for row in range(len(images))
+        ]
+    return answers
+
+
+def _read_outputs(outputs: dict[str, torch.Tensor]) -> dict[str, Any]:
+    """The outputs of one face in words: a regression's number, a yes or no as an attribute, else the best label."""
+    answer: dict[str, Any] = {}
+    attributes: dict[str, float] = {}
+    for name, task in TASKS.items():
+        if name not in outputs:
+            continue
+        if not task.labels:
+            answer[name] = round(outputs[name].item(), 1)
+            continue
+        values = outputs[name].double().softmax(dim=0).numpy().round(4).tolist()
+        shares = dict(zip(task.labels, values, strict=True))
+        if task.labels == ("no", "yes"):
+            attributes[name] = shares["yes"]
+        else:
+            best = max(shares, key=shares.get)
+            answer[name] = {"label": best, "probability": shares[best], "probabilities": shares}
+    return answer | {"attributes": attributes}
+
+
+def summarise(face: dict[str, Any]) -> str:
+    """One line on a face, of what is known of it: ``age 34, female 0.97, happiness 0.88``."""
+    known = [f"age {max(0, face['age']):.0f}"] if "age" in face else []
+    known += [
+        f"{face[name]['label']} {face[name]['probability']:.2f}" for name in ("gender", "expression") if name in face
+    ]
+    return ", ".join(known)
+
+
+def draw_faces(image: np.ndarray, faces: Sequence[dict[str, Any]], path: Path) -> None:
+    """Write a photo with a box, its number and a line of words on every face that has a place."""
+    picture = Image.fromarray(image)
+    pen = ImageDraw.Draw(picture)
+    boxes = [face.get("box", [0, 0, *picture.size]) for face in faces]
+    for number, (face, (left, _, right, bottom)) in enumerate(zip(faces, boxes, strict=True), start=1):
+        font = ImageFont.load_default(max(10, min((right - left) / 8, picture.height / 12)))
+        text = f"{number}. {summarise(face)}".replace(", ", "\n")
+        _, _, width, height = pen.multiline_textbbox((0, 0), text, font=font)
+        top = bottom if bottom + height < picture.height else max(0, bottom - height)
+        left = max(0, min(left, picture.width - width))
+        pen.rectangle((left, top, left + width, top + height), fill=COLOUR)
+        pen.multiline_text((left, top), text, font=font, fill="black")
+    for left, top, right, bottom in boxes:
+        corner = max(left, right - 1), max(top, bottom - 1)
+        pen.rectangle((left, top, *corner), outline=COLOUR, width=max(1, round((right - left) / 60)))
+    with replacing(path) as partial:
+        picture.save(partial, quality=95)

@@ -1,0 +1,1 @@
+"""Recognition over millions of identities: the margin softmax and its optimiser."""

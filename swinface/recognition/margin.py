@@ -1,0 +1,353 @@
+"""Margin softmax over millions of identities: classes shared out over the processes of a plain DDP run, of which a
+step may draw a sample.
+
+CosFace: Wang et al., "CosFace: Large Margin Cosine Loss for Deep Face Recognition", CVPR 2018. ArcFace: Deng et al.,
+"ArcFace: Additive Angular Margin Loss for Deep Face Recognition", CVPR 2019. Shared and sampled classes: An et al.,
+"Killing Two Birds with One Stone: Efficient and Robust Training of Face Recognition CNNs by Partial FC", CVPR 2022.
+
+A module that trains a ``MarginSoftmax`` makes it once the process group stands (the engine's ``configure_model``),
+hides it from DDP (``ignored_by_ddp``), and saves and loads it through ``gather_shares`` and ``take_shares``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn import functional as F
+
+from swinface.files import InputError
+
+START_DEVIATION = 0.01  # of the numbers of a centre at the start, as in Partial FC
+
+
+START_BLOCK = (
+    1024  # classes whose centres are drawn from one seed, so that the start is that of any number of processes
+)
+
+
+PLACES = "shared_parameters"  # in a checkpoint: where the optimisers keep what belongs to the centres
+
+
+def _all_reduce(value: Tensor, operation: Any) -> None:
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.all_reduce(value, operation)
+
+
+class _Gather(torch.autograd.Function):
+    """The rows of all processes, in the order of ranks, on every process.
+
+    Backwards, the gradients that all processes have for a row are summed. That is its gradient, and DDP goes on to
+    divide what becomes of it by the number of processes, so it is multiplied by it here.
+    """
+
+    @staticmethod
+    def forward(ctx, rows: Tensor) -> Tensor:
+        ctx.count = len(rows)
+        parts = [torch.empty_like(rows) for _ in range(distributed.get_world_size())]
+        distributed.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        gradient = gradient.clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(gradient)
+        start = distributed.get_rank() * ctx.count
+        return gradient[start : start + ctx.count] * distributed.get_world_size()
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """Mean cross entropy of N rows over classes of which each process holds K_r: only 3N numbers are exchanged.
+
+    Parameters
+    ----------
+    cosine
+        (N, K_r) with the classes that are here.
+    row, column
+        (M,) int64 each: the M rows whose true class is here, and where.
+    true
+        (M,) the cosine with the true class less its margin, in place of ``cosine[row, column]``.
+    scale
+        Multiplies all of them.
+    """
+
+    @staticmethod
+    def forward(ctx, cosine: Tensor, true: Tensor, row: Tensor, column: Tensor, scale: float) -> Tensor:
+        logits = cosine * scale
+        logits[row, column] = true * scale
+        top = logits.amax(dim=1)
+        _all_reduce(top, distributed.ReduceOp.MAX)
+        logits -= top[:, None]
+        own = logits.new_zeros(len(logits))
+        own[row] = logits[row, column]
+        probability = logits.exp_()
+        sums = torch.stack([probability.sum(dim=1), own])
+        _all_reduce(sums, distributed.ReduceOp.SUM)
+        total, own = sums
+        probability /= total[:, None]
+        ctx.save_for_backward(probability, row, column)
+        ctx.scale = scale
+        return (total.log() - own).sum() / max(1, len(logits))
+
+    @staticmethod
+    def backward(ctx, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        probability, row, column = ctx.saved_tensors
+        factor = upstream * ctx.scale / max(1, len(probability))
+        cosine = probability * factor
+        true = cosine[row, column] - factor
+        cosine[row, column] = 0.0
+        return cosine, true, None, None, None
+
+
+class MarginSoftmax(nn.Module):
+    """Identity classification by cosine with a learned centre per class, the true class handicapped by a margin.
+
+    Every process of the default group holds its contiguous share of the classes as ``centres``; without a group the
+    one process holds all. Each has the whole group's faces against its share, 4 (B W) K bytes for B faces on each of
+    W processes and K classes of a share (twice that for a moment), next to 12 bytes for each of the share's numbers
+    (the centres and AdamW's moments).
+
+    Parameters
+    ----------
+    size
+        Length D of the embedding.
+    classes
+        Number of identities, over all processes.
+    margin
+        m, subtracted from the cosine (CosFace) or added to the angle in radians (ArcFace).
+    scale
+        s, which multiplies cosines to make them logits.
+    kind
+        ``cosface``: s (cos θ - m), equation 4 of its paper. ``arcface``: s cos(θ + m), equation 3 of its paper;
+        beyond θ = π - m, where that would rise again, s (cos θ - m sin m), as in its authors' code.
+    rate
+        Share of its classes that each process draws at each step, all the batch's own among them. At 1 every class
+        takes part. Below 1 the gradient of ``centres`` is sparse: it needs
+        :class:`swinface.recognition.optimiser.SampledAdamW`.
+    seed
+        Of the start of the centres, the same for any number of processes, and of what is drawn.
+
+    Attributes
+    ----------
+    centres : nn.Parameter
+        (K, D), of any length, of the classes from ``start`` on.
+
+    Raises
+    ------
+    InputError
+        For a rate outside (0, 1], an unknown kind, or fewer classes than processes.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        classes: int,
+        margin: float = 0.4,
+        scale: float = 64.0,
+        kind: Literal["cosface", "arcface"] = "cosface",
+        rate: float = 1.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if not 0 < rate <= 1:
+            raise InputError(f"rate {rate}: the share of classes that a step draws is above 0 and at most 1.")
+        if kind not in ("cosface", "arcface"):
+            raise InputError(f"kind {kind}: a margin softmax is cosface or arcface.")
+        self.grouped = distributed.is_available() and distributed.is_initialized()
+        self.rank, self.processes = (distributed.get_rank(), distributed.get_world_size()) if self.grouped else (0, 1)
+        if classes < self.processes:
+            raise InputError(f"{classes} classes cannot be shared out over {self.processes} processes; use fewer.")
+        self.size, self.classes, self.margin, self.scale = size, classes, margin, scale
+        self.kind, self.rate, self.seed = kind, rate, seed
+        self.start, self.stop = self.share(self.rank)
+        self.centres = nn.Parameter(self._first_centres())
+
+    def share(self, rank: int) -> tuple[int, int]:
+        """The first class of a process and the one after its last."""
+        return self.classes * rank // self.processes, self.classes * (rank + 1) // self.processes
+
+    def _first_centres(self) -> Tensor:
+        """(K, D) normal numbers."""
+        centres = torch.empty(self.stop - self.start, self.size)
+        for block in range(self.start // START_BLOCK * START_BLOCK, self.stop, START_BLOCK):
+            drawn = torch.randn(START_BLOCK, self.size, generator=_generator(self.seed, block)) * START_DEVIATION
+            first, end = max(block, self.start), min(block + START_BLOCK, self.stop)
+            centres[first - self.start : end - self.start] = drawn[first - block : end - block]
+        return centres
+
+    def forward(self, embedding: Tensor, label: Tensor, step: int) -> Tensor:
+        """The loss of all processes' faces, in single precision whatever the model is.
+
+        Every process must call it at every step, with the same B. DDP's averaging makes of its gradient what one
+        process would have with all the faces.
+
+        Parameters
+        ----------
+        embedding
+            (B, D), of any length.
+        label
+            (B,) int64 class; below 0 where the face has no identity.
+        step
+            Number of the batch, which decides the draw.
+
+        Returns
+        -------
+        Tensor
+            Scalar, the same on every process: the mean over all faces that have an identity, 0 where none has.
+
+        Raises
+        ------
+        ValueError
+            For a label that is not below ``classes``.
+        """
+        if (label >= self.classes).any():
+            raise ValueError(f"label {int(label.max())}, but there are {self.classes} classes.")
+        with torch.autocast(embedding.device.type, enabled=False):
+            embedding = F.normalize(embedding.float())
+            if self.grouped:
+                embedding, label = _Gather.apply(embedding), _Gather.apply(label)
+            known = label >= 0
+            embedding, label = embedding[known], label[known]
+            row = ((label >= self.start) & (label < self.stop)).nonzero().squeeze(1)
+            column = label[row] - self.start
+            centres = self.centres
+            if self.rate < 1:
+                drawn = self.draw(column, step)
+                column = torch.searchsorted(drawn, column)
+                centres = F.embedding(drawn, centres, sparse=True)
+            cosine = F.linear(embedding, F.normalize(centres.float()))
+            true = self._handicap(cosine[row, column])
+            return _CrossEntropy.apply(cosine, true, row, column, self.scale)
+
+    def draw(self, positive: Tensor, step: int) -> Tensor:
+        """Which classes of the share take part in a step: the batch's own, and others at random up to ``rate``.
+
+        Parameters
+        ----------
+        positive
+            (M,) int64 classes of the batch, counted within the share.
+        step
+            Number of the batch. The same seed, step and rank draw the same.
+
+        Returns
+        -------
+        Tensor
+            int64, ascending and each once, counted within the share; more than ``rate`` of it only where the batch
+            itself has more.
+        """
+        count = self.stop - self.start
+        order = torch.rand(count, dtype=torch.float64, generator=_generator(self.seed, step, self.rank))
+        order = order.to(positive.device)
+        positive = positive.unique()
+        order[positive] = -1.0
+        drawn = max(1, round(self.rate * count), len(positive))
+        return order.topk(drawn, largest=False).indices.sort().values
+
+    def _handicap(self, cosine: Tensor) -> Tensor:
+        """The cosine with the true class, less its margin; any shape."""
+        if self.kind == "cosface":
+            return cosine - self.margin
+        sine = (1.0 - cosine**2).clamp(min=1e-12).sqrt()
+        turned = cosine * math.cos(self.margin) - sine * math.sin(self.margin)
+        rising = cosine < -math.cos(self.margin)  # θ > π - m
+        return torch.where(rising, cosine - self.margin * math.sin(self.margin), turned)
+
+    def gather(self, own: Tensor) -> Tensor:
+        """All shares of ``own``, (K, D) on each process, as (classes, D) on the first one's CPU.
+
+        The others, which all must take part, get their own back. One share at a time goes over the wire.
+        """
+        if not self.grouped:
+            return own.detach().cpu()
+        parts = []
+        for rank in range(self.processes):
+            start, stop = self.share(rank)
+            part = own.detach().contiguous() if rank == self.rank else own.new_empty(stop - start, self.size)
+            distributed.broadcast(part, src=rank)
+            if self.rank == 0:
+                parts.append(part.cpu())
+        return torch.cat(parts) if parts else own
+
+    def take(self, everything: Tensor) -> Tensor:
+        """This process's share of (classes, D), as (K, D)."""
+        if everything.shape != (self.classes, self.size):
+            raise InputError(
+                f"the checkpoint holds {everything.shape[0]} identities of {everything.shape[1]} numbers, the training "
+                f"data give {self.classes} of {self.size}; resume with the data and the model it was trained with."
+            )
+        return everything[self.start : self.stop].clone()
+
+
+def _generator(*entropy: int) -> torch.Generator:
+    return torch.Generator().manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]))
+
+
+def _softmaxes(module: nn.Module) -> Iterator[tuple[str, MarginSoftmax]]:
+    """Every MarginSoftmax within ``module``, with the name that its centres have in its state dict."""
+    for name, child in module.named_modules():
+        if isinstance(child, MarginSoftmax):
+            yield f"{name}.centres".lstrip("."), child
+
+
+def ignored_by_ddp(module: nn.Module) -> list[str]:
+    """Names of the parameters that differ between processes, and that DDP must neither average nor overwrite.
+
+    DDP reads them from the attribute ``_ddp_params_and_buffers_to_ignore`` of the module that it wraps, which under
+    the engine is the LightningModule itself.
+    """
+    return [name for name, _ in _softmaxes(module)]
+
+
+def gather_shares(module: nn.Module, checkpoint: dict[str, Any], optimizers: Sequence[torch.optim.Optimizer]) -> None:
+    """Put all processes' centres, and the optimiser's moments of them, into a checkpoint that the first one writes.
+
+    Parameters
+    ----------
+    module
+        The LightningModule, whose ``on_save_checkpoint`` calls this; the engine calls that on every process.
+    checkpoint
+        Changed in place: ``state_dict`` and, unless it holds weights only, ``optimizer_states``.
+    optimizers
+        The trainer's, in the order of ``optimizer_states``.
+    """
+    checkpoint[PLACES] = {}
+    for name, softmax in _softmaxes(module):
+        checkpoint["state_dict"][name] = softmax.gather(softmax.centres)
+        places = checkpoint[PLACES][name] = []
+        for number, saved in enumerate(checkpoint.get("optimizer_states", [])):
+            parameters = [parameter for group in optimizers[number].param_groups for parameter in group["params"]]
+            for place, parameter in enumerate(parameters):
+                if parameter is softmax.centres and place in saved["state"]:
+                    places.append([number, place])
+                    saved["state"][place] = _each_moment(saved["state"][place], softmax.gather)
+
+
+def take_shares(module: nn.Module, checkpoint: dict[str, Any]) -> None:
+    """Leave in a checkpoint of ``gather_shares`` only this process's share, however many processes wrote it.
+
+    Parameters
+    ----------
+    module
+        The LightningModule, whose ``on_load_checkpoint`` calls this.
+    checkpoint
+        Changed in place.
+
+    Raises
+    ------
+    InputError
+        When it was trained on another number of identities.
+    """
+    for name, softmax in _softmaxes(module):
+        checkpoint["state_dict"][name] = softmax.take(checkpoint["state_dict"][name])
+        for number, place in checkpoint[PLACES][name]:
+            state = checkpoint["optimizer_states"][number]["state"]
+            state[place] = _each_moment(state[place], softmax.take)
+
+
+def _each_moment(state: dict[str, Tensor], change: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+    """``change`` every matrix of an optimiser's state of one parameter; what is left counts its steps."""
+    return {name: change(value) if value.ndim == 2 else value for name, value in state.items()}

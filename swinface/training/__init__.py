@@ -1,0 +1,1 @@
+"""Training a SwinFace: losses, the module that the engine runs, the folder of a run."""

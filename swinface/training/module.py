@@ -1,0 +1,247 @@
+"""Training of SwinFace as the engine sees it: batch -> losses -> log. One module serves both stages of the paper:
+recognition pretraining has one stream and no tasks, multi-task training has all.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from swinface.files import InputError
+from swinface.model import SwinFace
+from swinface.recognition.margin import MarginSoftmax, gather_shares, ignored_by_ddp, take_shares
+from swinface.recognition.optimiser import SampledAdamW
+from swinface.tasks import TASKS
+from swinface.training.losses import distillation_loss, task_loss
+
+REFERENCE_BATCH = 512  # learning rates are given for this many faces per step, as in the authors' code
+
+
+@dataclass
+class Recognition:
+    """Identity classification with a margin softmax, see ``swinface.recognition.margin.MarginSoftmax``.
+
+    Parameters
+    ----------
+    kind, margin, scale
+        Of the margin softmax.
+    rate
+        Share of the identities that a step's softmax is over; those in the batch always are.
+    weight
+        Of the loss.
+    """
+
+    kind: Literal["cosface", "arcface"] = "cosface"
+    margin: float = 0.4
+    scale: float = 64.0
+    rate: float = 1.0
+    weight: float = 1.0
+
+
+class FaceTraining(lightning.LightningModule):
+    """Batch -> loss -> log; the model is :class:`swinface.model.SwinFace`.
+
+    Parameters
+    ----------
+    swinface
+        Constructor arguments of ``SwinFace``; empty is the published size.
+    start
+        Folder of a SwinFace whose trunk and embedding to start from, such as a run of recognition pretraining.
+    tasks
+        Which of ``swinface.tasks.TASKS`` learn; all that a stream has labels of, if left out.
+    recognition
+        How identities are told apart; null leaves them out.
+    distillation
+        Weight of the cosine distance to teachers' embeddings through a linear map.
+    loss_weights
+        Of tasks; 1 for every task that is not named.
+    learning_rate, warmup_rate, final_rate
+        At the peak, at the start and at the end, for 512 faces per step; all are scaled by the number there are.
+    trunk_rate
+        What trunk and embedding learn at, at the peak, as a share of the learning rate.
+    trunk_clip
+        Largest norm of the gradient of trunk and embedding; null does not clip.
+    weight_decay
+        Of AdamW.
+    warmup
+        Share of training in which rates rise linearly. Then they follow a cosine that has run since the first step, as
+        in the authors' code.
+    """
+
+    def __init__(
+        self,
+        swinface: dict[str, Any] | None = None,
+        start: Path | None = None,
+        tasks: list[str] | None = None,
+        recognition: Recognition | None = None,
+        distillation: float = 0.0,
+        loss_weights: dict[str, float] | None = None,
+        learning_rate: float = 5e-4,
+        warmup_rate: float = 5e-7,
+        final_rate: float = 5e-6,
+        trunk_rate: float = 1.0,
+        trunk_clip: float | None = None,
+        weight_decay: float = 0.05,
+        warmup: float = 0.1,
+    ) -> None:
+        super().__init__()
+        for option, names in (("tasks", tasks or []), ("loss_weights", loss_weights or {})):
+            unknown = [name for name in names if name not in TASKS]
+            if unknown:
+                raise InputError(f"model.{option}: no task {unknown[0]!r}; choose from {', '.join(TASKS)}.")
+        self.tasks = list(TASKS) if tasks is None else tasks
+        self.recognition, self.distillation = recognition, distillation
+        self.loss_weights = loss_weights or {}
+        self.learning_rate, self.warmup_rate, self.final_rate = learning_rate, warmup_rate, final_rate
+        self.trunk_rate, self.trunk_clip = trunk_rate, trunk_clip
+        self.weight_decay, self.warmup = weight_decay, warmup
+        self.swinface, self.start = swinface or {}, start
+        self.margin: MarginSoftmax | None = None
+        self.map: nn.Linear | None = None
+
+    def setup(self, stage: str) -> None:
+        """Make what depends on the data: a network of the tasks that can learn, identity centres, a map to teachers."""
+        batches = self.trainer.datamodule.batches
+        labelled = {
+            task
+            for (stream, _, task), column in batches.labels.items()
+            if stream in TASKS[task].streams and not np.isnan(column).all()
+        }
+        missing = [] if self.tasks == list(TASKS) else [task for task in self.tasks if task not in labelled]
+        if missing:
+            raise InputError(f"model.tasks: no stream has labels of {', '.join(missing)}.")
+        self.learned = [task for task in self.tasks if task in labelled]
+        self.network = SwinFace(**self.swinface, untrained=[task for task in TASKS if task not in self.learned])
+        if self.start is not None:
+            self._take_over(SwinFace.from_pretrained(self.start))
+        size = self.network.embedding[-1].num_features
+        if self.recognition is not None:
+            if not batches.identities:
+                raise InputError("model.recognition: no source of data.streams.recognition has identities.")
+            settings = self.recognition
+            self.margin = MarginSoftmax(
+                size,
+                batches.identities,
+                settings.margin,
+                settings.scale,
+                settings.kind,
+                settings.rate,
+                self.trainer.datamodule.seed,
+            )
+            self._ddp_params_and_buffers_to_ignore = ignored_by_ddp(self)
+        if self.distillation:
+            if not batches.teacher_size:
+                raise InputError("model.distillation: no source has a teacher; give one, or a weight of 0.")
+            self.map = nn.Linear(size, batches.teacher_size, bias=False)
+        if self.margin is None and self.map is None:
+            if not self.learned:
+                raise InputError("nothing to train: no task has labels; recognition and distillation are off.")
+            self._freeze_unread()
+
+    def _freeze_unread(self) -> None:
+        """Keep out of the gradient what no output reads where no embedding is trained, or DDP would wait for it."""
+        swin, levels = self.network.trunk.swin, len(self.network.trunk.channels)
+        last = max(self.network.subnets["age"].attention.levels)
+        self.network.embedding.requires_grad_(False)
+        swin.norm.requires_grad_(False)
+        if last < levels:  # level k is made by the merging of stage k, counted from 0; the last also by its blocks
+            swin.layers[last].blocks.requires_grad_(False)
+            swin.layers[last + 1 :].requires_grad_(False)
+
+    def _take_over(self, other: SwinFace) -> None:
+        for part in ("trunk", "embedding"):
+            try:
+                getattr(self.network, part).load_state_dict(getattr(other, part).state_dict())
+            except RuntimeError as error:
+                raise InputError(f"model.start {self.start}: its {part} is of another size; see its config.") from error
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put all processes' identity centres into the checkpoint."""
+        gather_shares(self, checkpoint, self.trainer.optimizers)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take this process's identity centres from it."""
+        take_shares(self, checkpoint)
+
+    @property
+    def progress(self) -> float:
+        """Share of training that is done, in [0, 1]."""
+        return min(1.0, self.global_step / self.trainer.estimated_stepping_batches)
+
+    def settings(self) -> dict[str, float]:
+        """What a row of the run's table says besides metrics."""
+        return {"learning_rate": self.trainer.optimizers[0].param_groups[-1]["lr"]}
+
+    def training_step(self, batch: dict, number: int) -> Tensor:
+        """Sum the weighted losses of a batch, see ``swinface.data.streams.Batches``.
+
+        What is dropped at random depends on the batch's number, so that a resumed run drops the same. Losses are
+        computed in single precision whatever the model is.
+        """
+        entropy = np.random.SeedSequence([self.trainer.datamodule.seed, batch["step"], self.global_rank])
+        torch.manual_seed(int(entropy.generate_state(1, np.uint64)[0]))
+        outputs = {name: value.float() for name, value in self.network(batch["images"]).items()}
+        losses = {}
+        with torch.autocast(self.device.type, enabled=False):
+            if self.margin is not None:
+                losses["recognition"] = self.recognition.weight * self.margin(
+                    outputs["embedding"], batch["identity"], batch["step"]
+                )
+            if self.map is not None:
+                losses["distillation"] = self.distillation * distillation_loss(
+                    self.map(outputs["embedding"]), batch["teacher"]
+                )
+            for name in self.learned:
+                loss = task_loss(TASKS[name], outputs[name], batch["labels"][name], self.progress)
+                losses[name] = self.loss_weights.get(name, 1.0) * loss
+        logged = {f"train_{name}": loss.detach() for name, loss in losses.items()}
+        self.log_dict(logged, on_step=False, on_epoch=True, batch_size=len(batch["images"]), sync_dist=True)
+        return torch.stack(list(losses.values())).sum()
+
+    def configure_gradient_clipping(self, optimizer: torch.optim.Optimizer, *_: Any, **__: Any) -> None:
+        """Clip the gradient of trunk and embedding alone, as the paper does."""
+        if self.trunk_clip is not None:
+            nn.utils.clip_grad_norm_(self._backbone(), self.trunk_clip)
+
+    def _backbone(self) -> list[nn.Parameter]:
+        parameters = [*self.network.trunk.parameters(), *self.network.embedding.parameters()]
+        return [parameter for parameter in parameters if parameter.requires_grad]
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW, the trunk at its own rate; warm-up, then a cosine, per step.
+
+        The authors' loop sets the schedule by the number of the step that has just been taken, counted from 0, so that
+        the first two steps have the first rate and every later one comes a step late; so does this.
+        """
+        backbone = {id(parameter) for parameter in self._backbone()}
+        learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        rest = [parameter for parameter in learning if id(parameter) not in backbone]
+        data, trainer = self.trainer.datamodule, self.trainer
+        scale = data.batch_size * trainer.world_size * trainer.accumulate_grad_batches / REFERENCE_BATCH
+        groups = [(self.learning_rate * self.trunk_rate, self._backbone()), (self.learning_rate, rest)]
+        peaks = [peak for peak, parameters in groups if parameters]
+        optimizer = SampledAdamW(
+            [{"params": parameters} for _, parameters in groups if parameters], lr=scale, weight_decay=self.weight_decay
+        )
+
+        def rate_at(step: int, peak: float) -> float:
+            last = step - 1
+            if last <= 0:  # also asked for before a run is restored, when the engine does not yet know its steps
+                return self.warmup_rate
+            steps = self.trainer.estimated_stepping_batches
+            rising = max(1, round(self.warmup * steps))
+            if last < rising:
+                return self.warmup_rate + (peak - self.warmup_rate) * last / rising
+            return self.final_rate + (peak - self.final_rate) * 0.5 * (1 + math.cos(math.pi * last / steps))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, [lambda step, peak=peak: rate_at(step, peak) for peak in peaks]
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,0 +1,188 @@
+"""Runs of training: one folder holds a run's configuration, a table of its epochs and the checkpoints to resume from.
+
+Both packages train through here; what differs is the module, the data, and what is written at the end.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pandas as pd
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from swinface.files import InputError, replacing, working_alone
+
+CONFIG, LAST = "config.yaml", "last"  # what every run keeps: its configuration and where it is
+
+
+SETTLED_WARNINGS = [
+    ".*does not have many workers.*",  # decoded faces need none
+    ".*in eval mode at the start of training.*",  # a frozen trunk is
+    ".*args parameter is intended to run from within Python.*",  # which is what we do
+    ".*Checkpoint directory .* exists and is not empty.*",  # a folder to resume from is not
+    ".*isinstance.treespec, LeafSpec.. is deprecated.*",  # the engine's, not ours
+]
+
+
+TRAINER = {
+    "logger": False,
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,
+    "use_distributed_sampler": False,  # our batches share themselves out
+    "deterministic": "warn",
+}
+
+
+class RunFolder(Callback):
+    """Writes ``config.yaml`` once training has begun and a row of ``metrics.csv`` per epoch.
+
+    The rows are kept in the checkpoint, so a resumed run continues the table it had.
+    """
+
+    def __init__(self, run: Path, config: str) -> None:
+        self.run, self.config, self.rows = run, config, []
+
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        if trainer.is_global_zero:
+            with replacing(self.run / CONFIG) as partial:
+                partial.write_text(self.config)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.rows.append({"epoch": trainer.current_epoch, **metrics, **module.settings()})
+        if trainer.is_global_zero:
+            with replacing(self.run / "metrics.csv") as partial:
+                pd.DataFrame(self.rows).to_csv(partial, index=False)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.rows = state["rows"]
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes checkpoints beside their place and renames them.
+
+    The engine writes them to the system's folder of temporary files, where a killed process leaves them, and copies
+    them from there where that is another disk, so that a killed process leaves half of one.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        with replacing(path) as partial:
+            torch.save(checkpoint, partial)
+
+
+class RunCLI(LightningCLI):
+    """The options of a ``fit`` command: those of the run, the trainer, the model and the data."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--run", type=Path, required=True, help="Folder to train in, resumed if it is there.")
+        parser.link_arguments("run", "trainer.default_root_dir", compute_fn=str)
+        parser.link_arguments("seed_everything", "data.seed")
+
+    def instantiate_trainer(self, **options: Any) -> lightning.Trainer:
+        """A trainer that writes the run's folder, besides the callbacks of the configuration."""
+        if self.config["trainer"]["fast_dev_run"]:
+            raise InputError("trainer.fast_dev_run leaves no model; for a quick try add configs/smoke.yaml.")
+        if self.config["trainer"]["max_epochs"] in (None, -1) or self.config["trainer"]["max_steps"] != -1:
+            # The engine resumes a run that ends at a step as if it had stopped within an epoch.
+            raise InputError("give a run's length as trainer.max_epochs, of data.steps batches each; no max_steps.")
+        run = Path(self.config["run"])
+        callbacks = [
+            *(self.config_init["trainer"].get("callbacks") or []),
+            RunFolder(run, self.parser.dump(self.config, skip_link_targets=True)),
+            *self.checkpoints(run),
+            ModelCheckpoint(run, LAST, enable_version_counter=False),
+        ]
+        trainer = super().instantiate_trainer(callbacks=callbacks, **options)
+        trainer.strategy.checkpoint_io = WholeCheckpoints()
+        return trainer
+
+    def checkpoints(self, run: Path) -> list[ModelCheckpoint]:
+        """What else the run keeps besides its last epoch."""
+        return []
+
+
+def configure(
+    cli_class: type[RunCLI],
+    module: type[lightning.LightningModule],
+    data: type[lightning.LightningDataModule],
+    arguments: list[str],
+    program: str,
+    about: str,
+    trainer: dict[str, Any],
+) -> RunCLI:
+    """Make the trainer, the module and the data of a run as the arguments say.
+
+    Parameters
+    ----------
+    trainer
+        Defaults of the engine's, besides ``TRAINER``.
+
+    Raises
+    ------
+    InputError
+        An input is bad.
+    """
+    for talkative in ("pytorch.utilities.rank_zero", "fabric.utilities.seed"):
+        logging.getLogger(f"lightning.{talkative}").setLevel(logging.WARNING)
+    for message in SETTLED_WARNINGS:
+        warnings.filterwarnings("ignore", message=message)
+    return cli_class(
+        module,
+        data,
+        args=arguments,
+        run=False,
+        seed_everything_default=0,
+        trainer_defaults=TRAINER | trainer,
+        save_config_callback=None,
+        auto_configure_optimizers=False,
+        load_from_checkpoint_support=False,
+        parser_kwargs={"prog": program, "description": about, "exit_on_error": False, "allow_abbrev": False},
+    )
+
+
+def run_training(cli: RunCLI, finish: Callable[[Path, RunCLI], None]) -> None:
+    """Train, from the last finished epoch if the run's folder holds one.
+
+    Parameters
+    ----------
+    finish
+        Called with the run's folder when training is done, in the first of its processes, to write the model.
+
+    Raises
+    ------
+    InputError
+        Another process trains in the folder, it holds another experiment or one that is complete, or an input is bad.
+    """
+    run, config = Path(cli.config["run"]), cli.parser.dump(cli.config, skip_link_targets=True)
+    with working_alone(run) if cli.trainer.is_global_zero else nullcontext():
+        last = _find_last(run, config)
+        try:
+            cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=last, weights_only=True)
+        except SystemExit:  # how the engine ends when interrupted
+            raise KeyboardInterrupt("the same command goes on from the last finished epoch") from None
+        if cli.trainer.is_global_zero:
+            finish(run, cli)
+
+
+def _find_last(run: Path, config: str) -> Path | None:
+    """The checkpoint to go on from, of a run that was interrupted and is of the same configuration."""
+    recorded, last = run / CONFIG, run / f"{LAST}.ckpt"
+    if (run / "model.safetensors").exists():
+        raise InputError(f"{run}: this run is complete; choose another folder, or delete this one.")
+    if not last.exists():
+        return None
+    if not recorded.exists() or recorded.read_text() != config:
+        raise InputError(f"{run}: holds an unfinished run of another configuration, see {recorded}.")
+    return last

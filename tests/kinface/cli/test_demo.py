@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+
+from kinface.cli import demo
+from swinface.cli.main import run as run_command
+from swinface.files import InputError
+
+
+def test_the_whole_job_on_synthetic_families(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(demo, "OVERLAYS", ["kinface/demo", "smoke"])
+    demo.demo(out=tmp_path / "demo", families=24)
+    printed = capsys.readouterr().out
+    assert printed.rstrip().endswith(f"report: {tmp_path / 'demo' / 'report' / 'report.html'}")
+    assert "planted: faces of African people" in printed
+    assert "too few to compare races" in printed
+    metrics = json.loads((tmp_path / "demo" / "report" / "metrics.json").read_text())
+    assert metrics["compared_with"]
+    groups = pd.read_csv(tmp_path / "demo" / "report" / "groups.csv")
+    assert {"African", "Caucasian"} <= set(groups["group"])
+
+
+def test_an_earlier_demo_is_replaced_and_nothing_else(tmp_path, monkeypatch):
+    other, earlier = tmp_path / "other", tmp_path / "earlier"
+    (earlier / "families" / "truth").mkdir(parents=True)
+    other.mkdir()
+    (other / "thesis.tex").write_text("years of work")
+    demo.clear(earlier)
+    assert not earlier.exists()
+    with pytest.raises(InputError, match="not an earlier demo"):
+        demo.clear(other)
+    assert (other / "thesis.tex").exists()
+    with pytest.raises(InputError, match="not an earlier demo"):
+        demo.clear(other / "thesis.tex")
+
+
+def test_it_is_a_command(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    commands = {"demo": ("kinface.cli.demo:demo", "")}
+    assert run_command("kinface", "", commands, ["demo", "--out", str(tmp_path / "file")]) == 2
+    assert "not an earlier demo" in capsys.readouterr().err

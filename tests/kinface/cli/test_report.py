@@ -1,0 +1,382 @@
+"""``kinface report``: what it writes, what the page says, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from kinface.cli.main import COMMANDS
+from kinface.cli.report import report
+from kinface.data.fiw import read_families
+from kinface.data.lists import read_list
+from kinface.data.pairs import write_pairs
+from kinface.data.sampling import sample_pairs
+from swinface.cli.main import run
+from swinface.files import InputError
+
+
+@pytest.fixture
+def lists(draw_scored, tmp_path) -> tuple[Path, Path]:
+    """A scored list and validation pairs of other families."""
+    scores, validation = tmp_path / "scores.parquet", tmp_path / "validation.parquet"
+    write_pairs(draw_scored(1500, shift={"African": -1.2}), scores)
+    write_pairs(draw_scored(600, seed=1, prefix="V"), validation)
+    return scores, validation
+
+
+def test_it_writes_one_self_contained_page_tables_and_figures(lists, tmp_path, capsys):
+    out = tmp_path / "out"
+    report(lists[0], threshold_from=lists[1], out=out, resamples=100, title="A <b>title</b>")
+    page = (out / "report.html").read_text()
+    names = {path.name for path in out.iterdir()}
+    groupings = ["race", "race_crossing", "gender_pair", "type", "generation_gap", "race_and_gender"]
+    assert names >= {"report.html", "groups.csv", "metrics.json", "roc_race.png", "scores_race.png"}
+    assert names >= {f"rates_{name}.png" for name in groupings}
+    for grouping in ("race", "race_crossing", "gender_pair", "type", "generation_gap"):
+        assert names >= {f"roc_{grouping}.png", f"scores_{grouping}.png"}
+    assert page.index('id="groups"') < page.index("Kinship type: ROC curves") < page.index("Generation gap: ROC curves")
+    assert page.count("data:image/png;base64,") == len([name for name in names if name.endswith(".png")])
+    assert not re.search(r"""(src|href)=["'](?!data:|#)|<script|<link|@import|url\(""", page)
+    assert "A &lt;b&gt;title&lt;/b&gt;" in page
+    assert "None" not in page
+    assert "nan" not in re.sub(r"base64,[^\"]*", "", page)
+    assert str(out / "report.html") in capsys.readouterr().out
+
+
+def test_page_and_record_say_what_the_figures_rest_on(lists, tmp_path, capsys):
+    out = tmp_path / "out"
+    report(lists[0], threshold_from=lists[1], out=out, resamples=100, seed=7)
+    record = json.loads((out / "metrics.json").read_text(), parse_constant=pytest.fail)
+    page = (out / "report.html").read_text()
+    validation = pd.read_parquet(lists[1])
+    families = len(set(validation["family_a"]) | set(validation["family_b"]))
+    assert record["threshold"]["file"] == str(lists[1])
+    assert record["threshold"]["pairs"] == 600
+    assert (record["resamples"], record["seed"], record["warnings"]) == (100, 7, [])
+    assert (record["resampled"], record["scores"]["pairs_of_unknown_families"]) == ("families", 0)
+    assert f"600 pairs of {families} families" in page
+    assert str(lists[1]) in page
+    assert "split: V" in page
+    assert "Race: drawn" in page
+    groups = pd.read_csv(out / "groups.csv")
+    assert len(groups) == len(record["groups"])
+    assert {"pairs", "families", "tpr", "tpr_low", "tpr_high", "tar_at_1e-1", "complete_resamples"} <= set(groups)
+    race = next(gap for gap in record["gaps"] if (gap["grouping"], gap["metric"]) == ("race", "tpr"))
+    assert race["lowest"] == "African"
+    assert race["shown"]
+    assert "<b>Race, TPR:</b>" in page
+    by_chance = f"{0.05 * sum(gap['comparable'] for gap in record['gaps']):.1f}"
+    assert f"equal groups would show about {by_chance}." in page
+    assert f"of equal groups about {by_chance})" in capsys.readouterr().out
+    assert "Accuracies of these groups are not directly comparable" in page
+
+
+def test_equal_models_show_no_difference(lists, tmp_path):
+    out = tmp_path / "out"
+    report(lists[0], threshold_from=lists[1], compare=lists[0], compare_threshold_from=lists[1], out=out, resamples=100)
+    record = json.loads((out / "metrics.json").read_text())
+    known = [row["difference"] for row in record["differences"] if isinstance(row["difference"], float)]
+    assert len(known) > 100
+    assert set(known) == {0.0}
+    section = (out / "report.html").read_text().split('id="comparison"')[1].split('id="groups"')[0]
+    assert "differences_race" not in section
+    assert (out / "differences_race.png").exists()
+    assert "<td><b>" not in section
+
+
+def test_a_group_of_few_families_is_no_stumbling_block(lists, tmp_path):
+    """Non-kin pairs of two races from fewer families than an interval needs."""
+    pairs = pd.read_parquet(lists[0])
+    crossing = pairs["race_a"] != pairs["race_b"]
+    write_pairs(pd.concat([pairs[~crossing], pairs[crossing].head(1)]), lists[0])
+    report(lists[0], threshold_from=lists[1], out=tmp_path / "out", resamples=100)
+    assert json.loads((tmp_path / "out/metrics.json").read_text())["race_reward"] is None
+    assert "Does the list reward knowing race?" not in (tmp_path / "out/report.html").read_text()
+
+
+def test_judging_what_a_model_was_fitted_on_is_warned_of(lists, tmp_path, capsys):
+    pairs = pd.read_parquet(lists[0])
+    pairs.loc[:299, "split"], pairs.loc[300:399, "split"] = "train", "tune"
+    write_pairs(pairs, lists[0])
+    report(lists[0], threshold_from=lists[1], out=tmp_path / "out", resamples=100)
+    page, printed = (tmp_path / "out/report.html").read_text(), capsys.readouterr().out
+    for count, split in ((300, "train"), (100, "tune")):
+        warning = f"{count} of the 1,500 pairs judged here, in {lists[0]}, are of the split {split}"
+        assert warning in page
+        assert f"warning: {warning}" in printed
+
+
+def test_a_threshold_of_another_model_is_warned_of(lists, tmp_path, capsys):
+    other = pd.read_parquet(lists[1])
+    write_pairs(other.assign(score=other["score"] + 50), lists[1])
+    report(lists[0], threshold_from=lists[1], out=tmp_path / "out", resamples=100)
+    assert "accepts 0.0% of the pairs" in capsys.readouterr().out
+    assert "scored by the same model?" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_figures_of_an_earlier_report_go_and_other_files_stay(lists, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("differences_race.png", "roc_shoe_size.png", "notes.png", "notes.txt"):
+        (out / name).write_text("earlier")
+    report(lists[0], threshold_from=lists[1], out=out, resamples=100)
+    assert not (out / "differences_race.png").exists()
+    assert not (out / "roc_shoe_size.png").exists()
+    assert (out / "notes.png").exists() and (out / "notes.txt").exists()
+
+
+def test_labels_may_be_missing(lists, tmp_path):
+    pairs = pd.read_parquet(lists[0])
+    missing = ["race_a", "race_b", "race_source", "gender_a", "gender_b", "gender_source", "type"]
+    write_pairs(pairs.assign(**dict.fromkeys(missing)), lists[0])
+    report(lists[0], threshold_from=lists[1], out=tmp_path / "out", resamples=100)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Race: not stated" in page
+    assert "No grouping has two groups" in page
+
+
+PERSONS = ["person_a", "person_b", "family_a", "family_b"]
+LABELS = ["race_a", "race_b", "race_source", "gender_a", "gender_b", "gender_source"]
+
+
+@pytest.mark.parametrize("rows", [slice(None), slice(500)], ids=["none known", "some known"])
+def test_pairs_of_unknown_families_are_resampled_one_by_one_and_the_page_says_so(lists, tmp_path, capsys, rows):
+    pairs = pd.read_parquet(lists[0])
+    pairs.loc[pairs.index[rows], [*PERSONS, "split"]] = None
+    write_pairs(pairs.assign(**dict.fromkeys(LABELS)), lists[0])
+    out, unknown = tmp_path / "out", len(pairs.iloc[rows])
+    report(lists[0], threshold_from=lists[1], compare=lists[0], compare_threshold_from=lists[1], out=out, resamples=100)
+    record = json.loads((out / "metrics.json").read_text(), parse_constant=pytest.fail)
+    page = re.sub(r"base64,[^\"]*", "", (out / "report.html").read_text())
+    resampled, known = ("pairs", 0) if unknown == len(pairs) else ("families and pairs", 60)
+    assert record["resampled"] == resampled
+    assert (record["scores"]["families"], record["scores"]["pairs_of_unknown_families"]) == (known, unknown)
+    overall = record["groups"][0]
+    assert (overall["families"], overall["units"]) == (known, known + unknown)
+    assert overall["auc_low"] < overall["auc"] < overall["auc_high"]
+    warning = f"The families of {unknown:,} of the 1,500 pairs judged here, in {lists[0]}, are not known."
+    assert [text for text in record["warnings"] if text.startswith(warning)]
+    assert page.count(warning) == 1
+    assert f"warning: {warning}" in capsys.readouterr().out
+    assert f"100 resamples of {resampled} (seed 0). <b>Pairs whose families are not known" in page
+    came = "families that are not known" if not known else "60 known families and of others that are not known"
+    assert f"they come from {came}." in page
+    for name in ("race", "gender pair"):
+        assert f"no labels for a grouping by {name}, so there is none" in page
+    assert not {group["grouping"] for group in record["groups"]} & {"race", "race crossing", "gender pair"}
+    assert "<b>Shown too easily.</b>" in page
+    assert "Kinship type: ROC curves" in page
+    assert not re.search(r"\b(None|nan)\b", page)
+    assert {row["difference"] for row in record["differences"] if isinstance(row["difference"], float)} == {0.0}
+
+
+def test_independent_pairs_have_the_binomial_interval(lists, tmp_path):
+    pairs = pd.read_parquet(lists[0])
+    write_pairs(pairs.assign(**dict.fromkeys(PERSONS)), lists[0])
+    report(lists[0], threshold_from=lists[1], out=tmp_path / "out", resamples=1000)
+    overall = json.loads((tmp_path / "out/metrics.json").read_text())["groups"][0]
+    for metric, count in (("accuracy", 1500), ("tpr", 750), ("fmr", 750)):
+        deviation = (overall[metric] * (1 - overall[metric]) / count) ** 0.5
+        width = overall[f"{metric}_high"] - overall[f"{metric}_low"]
+        assert width == pytest.approx(2 * 1.96 * deviation, rel=0.12)
+
+
+def test_labels_of_race_are_audited_without_families(lists, tmp_path):
+    pairs = pd.read_parquet(lists[0])
+    write_pairs(pairs.assign(**dict.fromkeys(PERSONS)), lists[0])
+    report(lists[0], threshold_from=lists[1], out=tmp_path / "out", resamples=200)
+    record = json.loads((tmp_path / "out/metrics.json").read_text())
+    race = next(gap for gap in record["gaps"] if (gap["grouping"], gap["metric"]) == ("race", "tpr"))
+    assert race["lowest"] == "African"
+    assert race["shown"]
+
+
+def test_a_threshold_from_unknown_families_is_warned_of(lists, tmp_path):
+    write_pairs(pd.read_parquet(lists[1]).assign(**dict.fromkeys(PERSONS)), lists[1])
+    report(lists[0], threshold_from=lists[1], out=tmp_path / "out", resamples=100)
+    record = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert record["resampled"] == "families"
+    assert "Shown too easily" not in (tmp_path / "out/report.html").read_text()
+    assert len(record["warnings"]) == 1
+    assert "whether families judged here are among them cannot be checked" in record["warnings"][0]
+
+
+def test_shared_families_are_warned_of_and_shared_pairs_refused(lists, tmp_path, draw_scored, capsys):
+    overlapping = tmp_path / "overlapping.parquet"
+    other = draw_scored(600, seed=5)
+    for side in "ab":
+        other[f"face_{side}"] = "other" + other[f"face_{side}"]
+    write_pairs(other, overlapping)
+    report(lists[0], threshold_from=overlapping, out=tmp_path / "out", resamples=100)
+    assert "60 of the 60 families judged here also chose the threshold" in (tmp_path / "out/report.html").read_text()
+    assert "warning: 60 of the 60 families" in capsys.readouterr().out
+    mirrored = pd.read_parquet(lists[0]).head(300)
+    for name in ("face", "person", "family", "race", "gender"):
+        mirrored[[f"{name}_a", f"{name}_b"]] = mirrored[[f"{name}_b", f"{name}_a"]].to_numpy()
+    write_pairs(mirrored, overlapping)
+    with pytest.raises(InputError, match="300 of its pairs are also in"):
+        report(lists[0], threshold_from=overlapping, out=tmp_path / "none", resamples=100)
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.fixture
+def matched(lists, tmp_path) -> Path:
+    """The kin pairs of the scored list but ten, and strangers who score half a point more than its own."""
+    pairs = pd.read_parquet(lists[0])
+    other = pairs[~pairs["kin"]].assign(score=lambda table: table["score"] + 0.5, list="drawn matched by race")
+    for side in "ab":
+        other[f"face_{side}"] = "other" + other[f"face_{side}"]
+    path = tmp_path / "matched.parquet"
+    write_pairs(pd.concat([pairs[pairs["kin"]][10:].assign(list="drawn matched by race"), other]), path)
+    return path
+
+
+def test_a_matched_list_stands_beside_the_standard_one(lists, matched, tmp_path, capsys):
+    out = tmp_path / "out"
+    report(lists[0], threshold_from=lists[1], matched=matched, out=out, resamples=200)
+    record = json.loads((out / "metrics.json").read_text(), parse_constant=pytest.fail)
+    rows = {(row["group"], row["metric"]): row for row in record["matched"]["differences"]}
+    for path, side in ((matched, "ours"), (lists[0], "other")):
+        pairs = pd.read_parquet(path)
+        overall = rows["all pairs", "auc"]
+        assert overall[side] == pytest.approx(roc_auc_score(pairs["kin"], pairs["score"]), abs=1e-9)
+        strangers = pairs[~pairs["kin"]]
+        fmr = (strangers["score"] >= record["threshold"]["value"]).mean()
+        assert rows["all pairs", "fmr"][side] == pytest.approx(fmr, abs=1e-9)
+        one_race = strangers[(strangers["race_a"] == "Asian") & (strangers["race_b"] == "Asian")]
+        asian = (one_race["score"] >= record["threshold"]["value"]).mean()
+        assert rows["Asian", "fmr"][side] == pytest.approx(asian, abs=1e-9)
+    for key, row in rows.items():
+        if row["difference"] is None:
+            assert key in {("cross-race", "auc"), ("cross-race", "tpr")}  # no drawn family is of two races
+            continue
+        assert row["difference"] == pytest.approx(row["ours"] - row["other"])
+        assert row["low"] <= row["difference"] <= row["high"]
+    assert rows["all pairs", "auc"]["high"] < 0 < rows["all pairs", "fmr"]["low"], "the planted difference is shown"
+    assert abs(rows["all pairs", "tpr"]["difference"]) < 0.01
+    for name in ("equalized odds difference", "GARBE"):
+        ours, other = (
+            next(row["value"] for row in lists if (row["grouping"], row["disparity"]) == ("race", name))
+            for lists in (record["matched"]["disparities"], record["disparities"])
+        )
+        assert (rows[None, name]["ours"], rows[None, name]["other"]) == (pytest.approx(ours), pytest.approx(other))
+    assert record["matched"]["kin_in_both"] == 740
+    groups = pd.read_csv(out / "groups_matched.csv")
+    assert groups.loc[0, "auc"] == pytest.approx(rows["all pairs", "auc"]["ours"])
+    section = (out / "report.html").read_text().split('id="matched"')[1].split('id="groups"')[0]
+    assert "740 of the 750 kin pairs" in section and str(matched) in section
+    assert "Part of what the standard list measures is not kinship" in section
+    assert "GARBE" in section and "None" not in section
+    assert "auc on the matched list 0." in capsys.readouterr().out
+    report(lists[0], threshold_from=lists[1], out=out, resamples=100)
+    assert not (out / "groups_matched.csv").exists()
+    assert 'id="matched"' not in (out / "report.html").read_text()
+
+
+def test_the_same_list_twice_shows_no_difference(lists, tmp_path):
+    report(lists[0], threshold_from=lists[1], matched=lists[0], out=tmp_path / "out", resamples=100)
+    rows = json.loads((tmp_path / "out/metrics.json").read_text())["matched"]["differences"]
+    known = [row for row in rows if row["difference"] is not None]
+    assert len(known) > 15
+    assert {(row["difference"], row["low"], row["high"]) for row in known} == {(0.0, 0.0, 0.0)}
+    assert "No difference shown" in (tmp_path / "out/report.html").read_text().split('id="matched"')[1]
+
+
+def test_a_matched_list_of_another_model_or_list_is_refused(lists, matched, tmp_path):
+    given = {"scores": lists[0], "threshold_from": lists[1], "out": tmp_path / "out", "resamples": 100}
+    pairs = pd.read_parquet(matched)
+    write_pairs(pairs.assign(score=pairs["score"] * 1.1), tmp_path / "rescored.parquet")
+    with pytest.raises(InputError, match=r"rescored.parquet: scores of kin pairs differ from .*scores.parquet"):
+        report(**given, matched=tmp_path / "rescored.parquet")
+    with pytest.raises(InputError, match="none of its kin pairs is in"):
+        write_pairs(pairs.assign(face_a="x" + pairs["face_a"]), tmp_path / "strange.parquet")
+        report(**given, matched=tmp_path / "strange.parquet")
+    with pytest.raises(InputError, match="600 of its pairs are also in"):
+        report(**given, matched=lists[1])
+    assert not (tmp_path / "out").exists()
+
+
+BAD_TABLES = {
+    "column score": (lambda pairs: pairs.drop(columns="score"), r"scores\.parquet.*column.* score"),
+    "column race_a": (lambda pairs: pairs.drop(columns="race_a"), r"scores\.parquet.*column.* race_a"),
+    "empty": (lambda pairs: pairs.head(0), r"scores\.parquet.*no pairs"),
+    "no kin": (lambda pairs: pairs[~pairs["kin"]], r"scores\.parquet: column kin: .*no kin pairs"),
+    "no non-kin": (lambda pairs: pairs[pairs["kin"]], r"scores\.parquet: column kin: .*no non-kin pairs"),
+    "not a number": (
+        lambda pairs: pairs.assign(score=pairs["score"].where(pairs.index != 4, np.nan)),
+        r"scores\.parquet: row 5: score",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_TABLES)
+@pytest.mark.parametrize("role", ["scores", "threshold_from"])
+def test_a_bad_table_is_named_and_nothing_is_written(lists, tmp_path, name, role):
+    spoil, message = BAD_TABLES[name]
+    good, path = lists[1], lists[0]
+    spoil(pd.read_parquet(path)).to_parquet(path)
+    given = {"scores": path, "threshold_from": good} if role == "scores" else {"scores": good, "threshold_from": path}
+    with pytest.raises(InputError, match=message):
+        report(**given, out=tmp_path / "out", resamples=100)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["scores.parquet", "validation.parquet"]
+
+
+def test_the_command_prints_one_line_and_exits_with_2(lists, tmp_path, capsys):
+    broken = tmp_path / "broken.parquet"
+    broken.write_bytes(b"PAR1 no")
+    for path, message in ((broken, "not a readable pairs table"), (tmp_path / "no.parquet", "no such file")):
+        arguments = ["report", str(path), "--threshold-from", str(lists[1]), "--out", str(tmp_path / "out")]
+        assert run("kinface", "", COMMANDS, arguments) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert path.name in error
+        assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_options_that_do_not_fit_are_refused(lists, tmp_path):
+    given = {"scores": lists[0], "threshold_from": lists[1], "out": tmp_path / "out"}
+    with pytest.raises(InputError, match="go together"):
+        report(**given, compare=lists[0])
+    with pytest.raises(InputError, match="--resamples 10"):
+        report(**given, resamples=10)
+    shorter = tmp_path / "shorter.parquet"
+    write_pairs(pd.read_parquet(lists[0]).head(1000), shorter)
+    with pytest.raises(InputError, match=r"shorter\.parquet cannot be compared with .*1,000 pairs against 1,500"):
+        report(**given, compare=shorter, compare_threshold_from=lists[1], resamples=100)
+    occupied = tmp_path / "file"
+    occupied.touch()
+    with pytest.raises(InputError, match="is a file"):
+        report(lists[0], threshold_from=lists[1], out=occupied, resamples=100)
+    assert not (tmp_path / "out").exists()
+
+
+def test_bias_analysis_imports_no_torch():
+    code = "import sys, kinface.cli.report; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_real_validation_list(shared_data, tmp_path):
+    """Raw cosine of a public face recogniser tells kin from non-kin, and strangers of one race less well."""
+    families = read_families(shared_data / "fiw")
+    teacher = np.load(shared_data / "teacher/dlib_fiw.npz", allow_pickle=False)
+    unit = teacher["embedding"].astype(np.float32)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    place = {face: row for row, face in enumerate(teacher["face"])}
+    listed = read_list(shared_data / "fiw/lists/val_choose.txt", families)
+    for name, pairs in (("scores", listed), ("validation", sample_pairs(families, "tune"))):
+        a, b = (unit[[place[face] for face in pairs[f"face_{side}"]]] for side in "ab")
+        write_pairs(pairs.assign(score=(a * b).sum(axis=1)), tmp_path / f"{name}.parquet")
+    report(tmp_path / "scores.parquet", threshold_from=tmp_path / "validation.parquet", out=tmp_path, resamples=100)
+    record = json.loads((tmp_path / "metrics.json").read_text())
+    assert record["warnings"] == []
+    assert record["groups"][0]["auc"] == pytest.approx(0.709, abs=0.01)
+    assert record["race_reward"]["low"] > 0

@@ -1,0 +1,383 @@
+"""A sweep runs the matrix, goes on where it stopped, and measures all runs alike."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from sklearn.metrics import roc_auc_score
+
+from kinface.data.families import TABLES, Families, conform, write_tables
+from kinface.data.fiw import read_families
+from kinface.data.pairs import read_pairs, score_pairs, write_pairs
+from kinface.data.sampling import sample_pairs
+from kinface.experiments import tradeoff as frontier
+from kinface.experiments import workers
+from kinface.experiments.runner import carry_out, embed
+from kinface.experiments.tradeoff import FIGURES, read_result
+from kinface.models.inference import embed_faces, load_model
+from kinface.models.kinface import KinFace
+from kinface.training.module import KinshipTraining
+from swinface.cli.main import run as run_command
+from swinface.data.embeddings import Embeddings, write_embeddings
+from swinface.files import InputError, working_alone
+
+SWEEP = {"sweep": ("kinface.cli.sweep:sweep", "")}
+SPLITS = {"train": 12, "tune": 9, "val": 18}  # families
+RACES = ("African", "Asian", "Caucasian")
+RELATIONS = (("fs", 1, 3), ("fd", 1, 4), ("ms", 2, 3), ("md", 2, 4), ("sibs", 3, 4))
+ABLATION = """
+seeds: [0, 1]
+base:
+  trainer: {max_epochs: 2, accelerator: cpu, devices: 1}
+  model:
+    verification: {class_path: kinface.training.losses.SupervisedContrastive, init_args: {temperature: 0.1}}
+    heads: {}
+    width: 16
+    size: 8
+    learning_rate: 1.0e-2
+  data: {batch_size: 8, steps: 2}
+methods:
+  none: {}
+  reversal:
+    strengths: [0.5, 2]
+    model: {heads: {race: {classes: [African, Asian, Caucasian], adversarial: true}}}
+"""
+LONGER = ABLATION.replace("max_epochs: 2", "max_epochs: 20")
+NAMES = ["none-0", "none-1", "reversal-0.5-0", "reversal-0.5-1", "reversal-2-0", "reversal-2-1"]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """The tables of families without images, and embeddings that show family, race and gender."""
+    root = tmp_path_factory.mktemp("families")
+    of_family = [(split, number) for split, count in SPLITS.items() for number in range(count)]
+    people, relations = [], []
+    for place, (split, number) in enumerate(of_family):
+        family = f"F{place:04}"
+        shared = {"family": family, "split": split, "race": RACES[number % 3], "race_source": "drawn"}
+        people += [
+            {"person": f"{family}/MID{mid}", "mid": mid, "gender": "mfmf"[mid - 1], "gender_source": "drawn", **shared}
+            for mid in (1, 2, 3, 4)
+        ]
+        relations += [
+            {"person_a": f"{family}/MID{a}", "person_b": f"{family}/MID{b}", "type": code, **shared}
+            for code, a, b in RELATIONS
+        ]
+    people, relations = pd.DataFrame(people).assign(faces=2), pd.DataFrame(relations)
+    faces = pd.concat([people.assign(face=people["person"] + f"/{number}.jpg") for number in range(2)])
+    tables = {"faces": faces, "people": people, "relations": relations, "problems": None, "annotations": None}
+    tables = {name: pd.DataFrame(table, columns=[*TABLES[name]]) for name, table in tables.items()}
+    families = Families(root, **{name: conform(table, name) for name, table in tables.items()})
+    write_tables(families, root, {})
+    write_pairs(sample_pairs(families, "tune"), root / "pairs.parquet")
+    write_pairs(sample_pairs(families, "val"), root / "list.parquet")
+    random = np.random.default_rng(0)
+    codes = pd.factorize(faces["family"])[0]
+    embedding = random.normal(size=(len(of_family), 8))[codes] + 0.5 * random.normal(size=(len(faces), 8))
+    embedding[:, 0] += 2 * pd.factorize(faces["race"])[0]
+    embedding[:, 1] += 2 * (faces["gender"] == "m")
+    write_embeddings(root / "embeddings.npz", [*faces["face"]], embedding)
+    return root
+
+
+@pytest.fixture(scope="module")
+def few():
+    """Fewer resamples and seeds of probes than a sweep has, and runs in this process, one after the other."""
+
+    def carry_out_here(jobs, devices, tell):
+        for job in jobs:
+            job.write()
+            carry_out(job.folder, job.out)
+            tell(job, None)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kinface.cli.sweep.carry_out_all", carry_out_here)
+        patch.setattr(frontier, "RESAMPLES", 100)
+        patch.setattr(frontier, "PROBE_SEEDS", 1)
+        yield
+
+
+def sweep(root: Path, out: Path, *options, ablation: str = ABLATION) -> int:
+    out.parent.mkdir(exist_ok=True, parents=True)
+    file = out.parent / f"{out.name}.yaml"
+    file.write_text(ablation)
+    inputs = ["--root", root, "--list", root / "list.parquet", "--embeddings", root / "embeddings.npz"]
+    arguments = ["sweep", file, *inputs, "--out", out, "--workers", 1, *options]
+    return run_command("kinface", "", SWEEP, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def done(root, tmp_path_factory, few) -> Path:
+    """A sweep without interruption."""
+    out = tmp_path_factory.mktemp("sweeps") / "done"
+    assert sweep(root, out) == 0
+    return out
+
+
+@pytest.fixture
+def no_training(monkeypatch) -> None:
+    def fail(arguments):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr("kinface.experiments.runner.fit", fail)
+
+
+def copy(done: Path, out: Path) -> Path:
+    shutil.copytree(done, out)
+    return out
+
+
+def assert_same_results(ours: Path, other: Path, names: list[str]) -> None:
+    for name in names:
+        left, right = (read_result(folder / "runs" / name) for folder in (ours, other))
+        np.testing.assert_equal(left.points, right.points)
+        np.testing.assert_equal(left.draws, right.draws)
+
+
+def test_the_matrix_is_run_and_tabulated(done):
+    assert sorted(path.name for path in (done / "runs").iterdir()) == NAMES
+    assert {path.name for path in done.iterdir() if path.is_file()} == {
+        "standard.parquet", "matched.parquet", "frontier.csv", "frontier.json",
+        "frontier_race.png", "frontier_gender.png",
+    }  # fmt: skip
+    table = pd.read_csv(done / "frontier.csv")
+    assert list(table["method"]) == ["none", "reversal", "reversal"]
+    assert list(table["strength"][1:]) == [0.5, 2.0]
+    assert list(table["seeds"]) == [2, 2, 2]
+    for name, row in (("none", 0), ("reversal-2", 2)):
+        seeds = [read_result(done / "runs" / f"{name}-{seed}").points["auc_matched"] for seed in (0, 1)]
+        assert table["auc_matched"][row] == pytest.approx(np.mean(seeds))
+        assert table["auc_matched_minus_none"][row] == pytest.approx(np.mean(seeds) - table["auc_matched"][0])
+    assert (
+        table[[f"{figure}_minus_none{end}" for figure in FIGURES for end in ("", "_low", "_high")]].iloc[0] == 0
+    ).all()
+    assert table[[*FIGURES]].notna().all(axis=None)
+    assert json.loads((done / "frontier.json").read_text())["about"]["race"]["faces"] == 18 * 4 * 2
+
+
+def test_a_run_is_measured_as_its_model_scores(done, root):
+    run = done / "runs" / "reversal-0.5-1"
+    result, model = read_result(run), load_model(run)
+    inputs = Embeddings(root / "embeddings.npz")
+    for listed in ("standard", "matched"):
+        pairs = read_pairs(done / f"{listed}.parquet")
+        faces = sorted({*pairs["face_a"], *pairs["face_b"]})
+        pairs = score_pairs(pairs, faces, embed_faces(model, root, faces, inputs))
+        assert result.points[f"auc_{listed}"] == pytest.approx(roc_auc_score(pairs["kin"], pairs["score"]))
+        accuracy = ((pairs["score"] >= float(model.threshold)) == pairs["kin"]).mean()
+        assert result.points[f"accuracy_{listed}"] == pytest.approx(accuracy)
+
+
+def test_non_kin_pairs_of_the_matched_list_share_race_and_gender(done):
+    pairs = read_pairs(done / "matched.parquet")
+    kin, other = pairs[pairs["kin"]].reset_index(), pairs[~pairs["kin"]].reset_index()
+    for column in ("face_a", "type", "race_b", "gender_b"):
+        assert (kin[column] == other[column]).all()
+
+
+def test_runs_differ_by_method_lambda_and_seed_alone(done):
+    files = {name: yaml.safe_load((done / "runs" / name / "experiment.yaml").read_text()) for name in NAMES}
+    strengths = [files[f"reversal-{name}-0"]["model"]["heads"]["race"].pop("strength") for name in ("0.5", "2")]
+    assert strengths == [0.5, 2]
+    assert files["reversal-0.5-0"] == files["reversal-2-0"]
+    assert files["none-0"].pop("seed_everything") == 0
+    assert files["none-1"].pop("seed_everything") == 1
+    assert files["none-0"] == files["none-1"]
+    trained = yaml.safe_load((done / "runs" / "reversal-2-1" / "config.yaml").read_text())
+    assert (trained["seed_everything"], trained["model"]["heads"]["race"]["strength"]) == (1, 2.0)
+
+
+def test_what_is_done_is_skipped(done, root, tmp_path, few, no_training, capsys):
+    out = copy(done, tmp_path / "out")
+    (out / "frontier.csv").unlink()
+    assert sweep(root, out) == 0
+    assert "6 runs, 6 of them done" in capsys.readouterr().out
+    assert (out / "frontier.csv").read_bytes() == (done / "frontier.csv").read_bytes()
+
+
+def test_a_trained_run_is_only_measured(done, root, tmp_path, few, no_training, capsys):
+    out = copy(done, tmp_path / "out")
+    (out / "runs" / "none-1" / "result.json").unlink()
+    assert sweep(root, out) == 0
+    assert "[1/1] none-1: AUC 0." in capsys.readouterr().out
+    assert_same_results(out, done, ["none-1"])
+
+
+def test_an_interrupted_sweep_goes_on(done, root, tmp_path, few, monkeypatch, capsys):
+    step, steps = KinshipTraining.training_step, []
+
+    def interrupt(module, batch, number):
+        steps.append(module.current_epoch)
+        if len(steps) == 2 * 2 + 3:  # in the second epoch of the second run
+            raise KeyboardInterrupt
+        return step(module, batch, number)
+
+    monkeypatch.setattr(KinshipTraining, "training_step", interrupt)
+    assert sweep(root, tmp_path / "out", "--only", "none") == 130
+    assert "the same command goes on" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "frontier.csv").exists()
+    monkeypatch.setattr(KinshipTraining, "training_step", step)
+    assert sweep(root, tmp_path / "out", "--only", "none") == 0
+    assert "2 runs, 1 of them done" in capsys.readouterr().out
+    assert_same_results(tmp_path / "out", done, ["none-0", "none-1"])
+    table, whole = (pd.read_csv(folder / "frontier.csv") for folder in (tmp_path / "out", done))
+    pd.testing.assert_frame_equal(table, whole[:1])
+
+
+def test_a_failing_run_is_told_and_the_others_go_on(root, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("kinface.cli.sweep.carry_out_all", workers.carry_out_all)  # in processes
+    ablation = ABLATION.replace("[0, 1]", "[0]").replace("[0.5, 2]", "[2]").replace("[African,", "[Martian,")
+    ablation = ablation.replace("Asian, Caucasian]", "Venusian]")
+    assert sweep(root, tmp_path / "out", ablation=ablation) == 2
+    said = capsys.readouterr()
+    assert "[1/2] none-0: AUC" in said.out
+    assert "[2/2] reversal-2-0: FAILED" in said.out
+    assert "Martian" in said.out
+    assert "1 of 2 runs failed" in said.err
+    assert "Traceback" in (tmp_path / "out" / "runs" / "reversal-2-0" / "log.txt").read_text()
+    assert list(pd.read_csv(tmp_path / "out" / "frontier.csv")["method"]) == ["none"]
+
+
+def test_only_some_methods_are_run(root, tmp_path, few, capsys):
+    ablation = ABLATION.replace("[0, 1]", "[0]")
+    assert sweep(root, tmp_path / "out", "--only", "none", ablation=ablation) == 0
+    assert [path.name for path in (tmp_path / "out" / "runs").iterdir()] == ["none-0"]
+    assert sweep(root, tmp_path / "out", "--only", "none", "nine", ablation=ablation) == 2
+    assert "no method 'nine'; the methods of" in capsys.readouterr().err
+
+
+COMMAND = """
+import signal, sys
+from swinface.cli.main import run
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # not so where the tests run in the background
+    sys.exit(run("kinface", "", {"sweep": ("kinface.cli.sweep:sweep", "")}, sys.argv[1:]))
+"""
+
+
+def wait_until(holds: Callable[[], bool], process: subprocess.Popen | None = None) -> None:
+    """Look again and again, for as long as the process that is to make it so runs."""
+    while not holds():
+        assert process is None or process.poll() is None, process.communicate()
+        time.sleep(0.02)
+
+
+def is_free(folder: Path) -> bool:
+    try:
+        with working_alone(folder):
+            return True
+    except InputError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def longer(root, tmp_path_factory, few) -> Path:
+    """A sweep without interruption, of runs that are long enough to be stopped."""
+    out = tmp_path_factory.mktemp("sweeps") / "longer"
+    assert sweep(root, out, "--only", "none", ablation=LONGER) == 0
+    return out
+
+
+def test_two_processes_are_stopped_go_on_and_make_no_difference(longer, root, tmp_path, capsys):
+    out = tmp_path / "out"
+    (tmp_path / "command.py").write_text(COMMAND)
+    inputs = ["--root", root, "--list", root / "list.parquet", "--embeddings", root / "embeddings.npz"]
+    command = [sys.executable, tmp_path / "command.py", "sweep", f"{longer}.yaml", *inputs, "--out", out]
+    command += ["--only", "none", "--workers", "2"]
+    runs = [out / "runs" / name for name in ("none-0", "none-1")]
+
+    def epochs(run: Path) -> int:
+        return len(pd.read_csv(run / "metrics.csv")) if (run / "metrics.csv").exists() else 0
+
+    for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)):
+        before = [epochs(run) for run in runs]
+        stopped = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        wait_until(lambda before=before: [epochs(run) for run in runs] > before, stopped)  # one at least trains
+        stopped.send_signal(number)
+        _, error = stopped.communicate()
+        assert stopped.returncode == status
+        assert "Traceback" not in error
+        assert error.strip().startswith("kinface: interrupted") == (number == signal.SIGINT)
+        if number != signal.SIGKILL:
+            assert list(out.rglob(".*")) == []
+        wait_until(lambda: all(is_free(run) for run in runs))  # the last stop leaves the processes to end themselves
+        assert not any((run / "result.json").exists() for run in runs)
+    assert sweep(root, out, "--only", "none", ablation=LONGER) == 0
+    assert "2 runs, 0 of them done" in capsys.readouterr().out
+    assert list(out.rglob(".*")) == []
+    for run in runs:
+        other = longer / "runs" / run.name
+        assert (run / "metrics.csv").read_bytes() == (other / "metrics.csv").read_bytes()
+        assert read_result(run).points["auc_matched"] == read_result(other).points["auc_matched"]
+        model, expected = (KinFace.from_pretrained(folder).state_dict() for folder in (run, other))
+        for key, value in expected.items():
+            assert torch.equal(model[key], value), key
+
+
+def test_a_sweep_is_one_process_at_a_time(root, tmp_path, capsys):
+    with working_alone(tmp_path / "out"):
+        assert sweep(root, tmp_path / "out") == 2
+    assert "out: another process is at work here" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (("width: 16", "widht: 16"), "widht"),
+        (("adversarial: true", "adversrial: true, adversarial: true"), "methods.reversal: "),
+        (("max_epochs: 2", "max_epochs: many"), "max_epochs"),
+    ],
+)
+def test_a_configuration_that_fit_would_not_read_is_refused_before_any_run(change, named, root, tmp_path, capsys):
+    assert sweep(root, tmp_path / "out", ablation=ABLATION.replace(*change)) == 2
+    assert named in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_another_sweep_is_left_alone(done, root, tmp_path, few, no_training, capsys):
+    out = copy(done, tmp_path / "out")
+    assert sweep(root, out, ablation=ABLATION.replace("width: 16", "width: 17")) == 2
+    assert "none-0: was run with another configuration" in capsys.readouterr().err
+    pairs = read_pairs(out / "standard.parquet")
+    write_pairs(pairs[2:], out / "standard.parquet")
+    assert sweep(root, out) == 2
+    assert "not the pairs of the list" in capsys.readouterr().err
+
+
+def test_training_families_are_no_measure(root, tmp_path, capsys):
+    families = read_families(root)
+    write_pairs(sample_pairs(families, "train"), tmp_path / "train.parquet")
+    assert sweep(root, tmp_path / "out", "--list", tmp_path / "train.parquet") == 2
+    assert "training families" in capsys.readouterr().err
+
+
+def test_a_frozen_trunk_is_read_from_the_cache(synthetic, tmp_path):
+    torch.manual_seed(0)
+    model = KinFace({"embed_dim": 8, "depths": (1, 1, 1), "num_heads": (1, 1, 1), "patch_size": 4}, width=16, size=8)
+    model.eval()
+    families = read_families(synthetic)
+    faces = [*families.faces["face"]][:20]
+    expected = embed_faces(model, families.root, faces)
+    for _ in range(2):
+        found = embed(model, families.root, faces, {"cache": str(tmp_path / "cache")})
+        np.testing.assert_allclose(found, expected, atol=5e-3)  # half precision
+        assert len([*(tmp_path / "cache").iterdir()]) == 1
+
+
+def test_a_frozen_trunk_and_embeddings_exclude_each_other(root, tmp_path, capsys):
+    assert sweep(root, tmp_path / "out", "--swinface", "shipped", "--cache", tmp_path) == 2
+    assert "give embeddings, or swinface and cache" in capsys.readouterr().err

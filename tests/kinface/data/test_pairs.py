@@ -1,0 +1,250 @@
+"""The pairs table: its one form, its bad input, its groups, and how pairs are drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kinface.data.pairs import (
+    COLUMNS,
+    check_pairs,
+    families_known,
+    gender_pair,
+    generation_gap,
+    race_crossing,
+    race_group,
+    read_pairs,
+    resampling_units,
+    score_pairs,
+    write_pairs,
+)
+from kinface.data.sampling import sample_pairs
+from kinface.data.vocabulary import TYPES
+from swinface.files import InputError
+
+
+def make_pairs(**columns) -> pd.DataFrame:
+    """Two rows, a father with his daughter and with another family's; ``columns`` replaces some."""
+    return pd.DataFrame(
+        {
+            "face_a": ["F1/a.jpg", "F1/a.jpg"],
+            "face_b": ["F1/b.jpg", "F2/b.jpg"],
+            "person_a": ["F1/MID1", "F1/MID1"],
+            "person_b": ["F1/MID2", "F2/MID2"],
+            "family_a": ["F1", "F1"],
+            "family_b": ["F1", "F2"],
+            "type": ["fd", "fd"],
+            "kin": [1, 0],
+            "race_a": ["Asian", "Asian"],
+            "race_b": ["Asian", None],
+            "race_source": ["human annotated", "human annotated"],
+            "gender_a": ["m", "m"],
+            "gender_b": ["f", None],
+            "gender_source": ["FIW mid.csv", "FIW mid.csv"],
+            "split": ["val", "val"],
+            "list": ["2024", "2024"],
+            "score": [0.5, -0.25],
+            **columns,
+        }
+    )
+
+
+def test_types_are_the_eleven_of_fiw_and_state_their_roles():
+    assert list(TYPES) == ["bb", "ss", "sibs", "fd", "fs", "md", "ms", "gfgd", "gfgs", "gmgd", "gmgs"]
+    words = {"m": {"brother", "father", "son", "grandfather", "grandson"}}
+    words["f"] = {"sister", "mother", "daughter", "grandmother", "granddaughter"}
+    for kin_type in TYPES.values():
+        a, b = kin_type.name.split("-")
+        assert a in words[kin_type.gender_a] and b in words[kin_type.gender_b]
+        assert kin_type.generation_gap == {"sibling": 0, "parent": 1, "grandparent": 2}[kin_type.relation]
+
+
+@pytest.mark.parametrize("name", ["pairs.parquet", "pairs.csv"])
+def test_a_table_survives_writing_and_reading(tmp_path: Path, name: str):
+    pairs = check_pairs(make_pairs(), "here", scored=True)
+    assert pairs["kin"].tolist() == [True, False] and pairs["kin"].dtype == bool
+    assert list(pairs) == list(COLUMNS)
+    write_pairs(make_pairs(), tmp_path / name)
+    pd.testing.assert_frame_equal(read_pairs(tmp_path / name, scored=True), pairs)
+    assert read_pairs(tmp_path / name)["race_b"].tolist() == ["Asian", None]
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+def test_columns_of_others_stay_and_score_may_be_missing_until_scored():
+    pairs = check_pairs(make_pairs(weight=[1, 2]).drop(columns="score"), "here")
+    assert pairs["score"].isna().all() and pairs["weight"].tolist() == [1, 2]
+    with pytest.raises(InputError, match="here: a pairs table needs the column score"):
+        check_pairs(pairs.drop(columns="score"), "here", scored=True)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"type": ["fd", "uncle"]}, r"here: row 2: type must be one of bb ss .*\(F1/a.jpg, F2/b.jpg\)"),
+        ({"kin": [1, 2]}, "row 2: kin must be 0 or 1"),
+        ({"kin": [None, 2]}, "row 1: kin must be 0 or 1 .*; 1 more rows like it"),
+        ({"kin": [1, 1]}, "row 2: a kin pair must lie in one family"),
+        ({"person_b": ["F1/MID2", "F1/MID1"]}, "row 2: the two faces are of the same person"),
+        ({"face_b": [None, "b.jpg"]}, "row 1: face_b is missing"),
+        ({"face_b": ["F1/b.jpg", "F1/a.jpg"], "person_b": None}, "row 2: the two faces are of the same person"),
+        ({"gender_a": ["m", "male"]}, "row 2: gender must be m, f or missing"),
+        ({"score": [0.5, "high"]}, "row 2: score must be a finite number"),
+        ({"score": [0.5, None]}, "row 2: score must be a finite number"),
+        ({"score": [np.inf, 0.5]}, "row 1: score must be a finite number"),
+    ],
+)
+def test_the_first_wrong_row_is_named(columns: dict, message: str):
+    with pytest.raises(InputError, match=message):
+        check_pairs(make_pairs(**columns), "here", scored=True)
+
+
+def test_persons_and_families_may_be_missing():
+    unknown = dict.fromkeys(["person_a", "person_b", "family_b"])
+    pairs = check_pairs(make_pairs(**unknown), "here")
+    assert pairs["family_a"].tolist() == ["F1", "F1"]
+    assert pairs["family_b"].tolist() == [None, None]
+    assert not families_known(pairs).any()
+
+
+def test_a_pair_without_a_known_family_is_a_unit_of_its_own():
+    pairs = make_pairs(family_a=["F1", None], family_b=[None, None])
+    first, second = resampling_units(pairs)
+    assert first.tolist() == second.tolist() == ["F1", "F1/a.jpg and F2/b.jpg"]
+    swapped = pairs.assign(face_a=pairs["face_b"], face_b=pairs["face_a"])
+    assert resampling_units(swapped)[0].tolist() == first.tolist()
+    first, second = resampling_units(make_pairs())
+    assert (first.tolist(), second.tolist()) == (["F1", "F1"], ["F1", "F2"])
+
+
+def test_an_unscored_table_may_lack_scores_but_not_hold_text():
+    assert check_pairs(make_pairs(score=[None, 0.5]), "here")["score"].isna().tolist() == [True, False]
+    with pytest.raises(InputError, match="row 2: score"):
+        check_pairs(make_pairs(score=[None, "high"]), "here")
+
+
+def test_a_face_without_an_embedding_is_not_scored():
+    with pytest.raises(InputError, match=r"F2/b\.jpg: a pair names it, but it is not embedded"):
+        score_pairs(make_pairs(), ["F1/a.jpg", "F1/b.jpg"], np.ones((2, 3)))
+
+
+def test_missing_columns_and_empty_tables_are_named():
+    with pytest.raises(InputError, match=r"scores.csv: .* columns family_a \(family of the first.*race_b"):
+        check_pairs(make_pairs().drop(columns=["family_a", "race_b"]), "scores.csv")
+    with pytest.raises(InputError, match="no pairs"):
+        check_pairs(make_pairs().head(0), "here")
+
+
+def test_unreadable_files_are_refused(tmp_path: Path):
+    (tmp_path / "broken.parquet").write_bytes(b"not parquet")
+    (tmp_path / "empty.csv").write_bytes(b"")
+    for name, message in [
+        ("absent.parquet", "no such file"),
+        ("broken.parquet", "not a readable pairs table"),
+        ("empty.csv", "not a readable pairs table"),
+        ("pairs.xlsx", "a .parquet or .csv file"),
+    ]:
+        with pytest.raises(InputError, match=f"{name}: .*{message}"):
+            read_pairs(tmp_path / name)
+    with pytest.raises(InputError, match="written to a"):
+        write_pairs(make_pairs(), tmp_path / "pairs.txt")
+    with pytest.raises(InputError, match="same person"):
+        write_pairs(make_pairs(person_b=["F1/MID1"] * 2, family_b=["F1"] * 2), tmp_path / "pairs.csv")
+    assert not (tmp_path / "pairs.csv").exists()
+
+
+def test_groups():
+    pairs = pd.DataFrame(
+        {
+            "race_a": ["Asian", "Asian", "Indian", None],
+            "race_b": ["Asian", "Indian", "Asian", "Asian"],
+            "gender_a": ["m", "f", "m", "f"],
+            "gender_b": ["m", "m", "f", None],
+            "type": ["bb", "ms", "gmgd", None],
+        }
+    )
+    assert race_group(pairs).tolist() == ["Asian", "cross-race", "cross-race", None]
+    assert race_crossing(pairs).tolist() == ["same-race", "cross-race", "cross-race", None]
+    assert gender_pair(pairs).tolist() == ["mm", "mf", "mf", None]
+    assert generation_gap(pairs).tolist() == [0, 1, 2, pd.NA]
+
+
+def test_two_unknown_races_are_not_a_common_race():
+    unknown = pd.DataFrame({"race_a": [None], "race_b": [None], "gender_a": [None], "gender_b": [None]})
+    assert race_group(unknown).tolist() == race_crossing(unknown).tolist() == gender_pair(unknown).tolist() == [None]
+
+
+def make_families(sizes: dict[str, int], splits: dict[str, str] | None = None) -> SimpleNamespace:
+    """Families of a father (1), a mother (2), a son (3) and a daughter (4); ``sizes`` gives faces per person."""
+    faces, people, relations = [], [], []
+    for family, size in sizes.items():
+        split = (splits or {}).get(family, "tune")
+        for mid, gender in enumerate("mfmf", start=1):
+            person = f"{family}/MID{mid}"
+            race = "Asian" if family == "F1" else "Indian"
+            people.append((person, family, mid, split, size, gender, "FIW mid.csv", race, "human annotated"))
+            faces += [(f"Train/x/{person}/{i}.jpg", family, mid, person, split) for i in range(size)]
+        for a, b, code in [(1, 3, "fs"), (1, 4, "fd"), (2, 3, "ms"), (2, 4, "md"), (3, 4, "sibs"), (1, 2, None)]:
+            relations.append((f"{family}/MID{a}", f"{family}/MID{b}", family, split, "-", code))
+    columns = ["person", "family", "mid", "split", "faces", "gender", "gender_source", "race", "race_source"]
+    return SimpleNamespace(
+        faces=pd.DataFrame(faces, columns=["face", "family", "mid", "person", "split"]),
+        people=pd.DataFrame(people, columns=columns),
+        relations=pd.DataFrame(relations, columns=["person_a", "person_b", "family", "split", "relation", "type"]),
+    )
+
+
+def test_sampled_pairs_are_balanced_and_imitate_their_types():
+    families = make_families({"F1": 1, "F2": 2, "F3": 40})
+    pairs = sample_pairs(families, "tune", per_relation=3)
+    kin, other = pairs[pairs["kin"]], pairs[~pairs["kin"]]
+    assert kin["type"].value_counts().to_dict() == other["type"].value_counts().to_dict()
+    assert set(kin["type"]) == {"fs", "fd", "ms", "md", "sibs"}
+    assert (kin["family_a"] == kin["family_b"]).all() and (other["family_a"] != other["family_b"]).all()
+    for row in pairs.itertuples():
+        kin_type = TYPES[row.type]
+        assert (row.gender_a, row.gender_b) == (kin_type.gender_a, kin_type.gender_b)
+        assert row.face_a.startswith(f"Train/x/{row.person_a}/")
+        assert row.race_a == ("Asian" if row.family_a == "F1" else "Indian")
+    # one face each gives one pair; two faces four, of which three; forty no more than three
+    for (family, _), drawn in kin.groupby(["family_a", "type"]):
+        assert len(drawn) == {"F1": 1, "F2": 3, "F3": 3}[family]
+    assert not kin.duplicated(["face_a", "face_b"]).any()
+    assert (pairs["list"] == "tune").all() and (pairs["split"] == "tune").all() and pairs["score"].isna().all()
+
+
+def test_sampling_stays_in_its_split():
+    families = make_families({"F1": 2, "F2": 2, "F3": 2}, {"F3": "train"})
+    assert {*sample_pairs(families, "tune")["family_b"]} == {"F1", "F2"}
+
+
+def test_sampling_is_seeded_and_blind_to_the_order_of_rows():
+    families = make_families({f"F{i}": 5 for i in range(8)})
+    shuffled = SimpleNamespace(**{k: t.sample(frac=1, random_state=1) for k, t in vars(families).items()})
+    first = sample_pairs(families, "tune", seed=1)
+    pd.testing.assert_frame_equal(first, sample_pairs(shuffled, "tune", seed=1))
+    assert not first.equals(sample_pairs(families, "tune", seed=2))
+
+
+def test_a_kin_pair_without_counterpart_is_left_out():
+    families = make_families({"F1": 1, "F2": 1})
+    families.relations = families.relations[
+        (families.relations["family"] == "F1") | (families.relations["type"] == "fd")
+    ]
+    assert sample_pairs(families, "tune")["type"].tolist() == ["fd"] * 4
+    with pytest.raises(InputError, match="no pairs can be drawn from split 'val'"):
+        sample_pairs(families, "val")
+
+
+def test_unknown_genders_come_from_parent_roles_only():
+    families = make_families({"F1": 1, "F2": 1})
+    families.people = families.people.assign(gender=None, gender_source=None)
+    pairs = sample_pairs(families, "tune")
+    parents = pairs[pairs["type"] != "sibs"]
+    assert parents["gender_a"].tolist() == [TYPES[code].gender_a for code in parents["type"]]
+    assert parents["gender_b"].tolist() == [TYPES[code].gender_b for code in parents["type"]]
+    assert set(parents["gender_source"]) == {"role in the list"}
+    assert pairs[pairs["type"] == "sibs"][["gender_a", "gender_b", "gender_source"]].isna().all(axis=None)

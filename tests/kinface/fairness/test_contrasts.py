@@ -1,0 +1,65 @@
+"""What is read from an audit: gaps, what a list rewards, and where accuracies cannot be compared."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kinface.fairness.audit import audit_fairness
+from kinface.fairness.contrasts import contrast_with_largest, find_gaps, find_race_reward, find_unequal_prevalence
+
+
+def test_prevalence_and_the_reward_of_race_are_found(draw_scored):
+    pairs = draw_scored(2000)
+    crossing = pairs["race_a"] != pairs["race_b"]
+    flattered = pairs.assign(score=pairs["score"] - 1.5 * crossing)
+    result = audit_fairness(flattered, 0.5, resamples=100)
+    reward = find_race_reward(result)
+    assert reward["same"] - reward["cross"] == pytest.approx(reward["difference"])
+    assert 0 < reward["low"] < reward["difference"] < reward["high"]
+    assert "race" in find_unequal_prevalence(result)  # non-kin pairs mostly cross races, kin pairs never
+    assert "gender pair" not in find_unequal_prevalence(result)
+    gaps = find_gaps(result).set_index(["grouping", "metric"])
+    assert not gaps.loc[("race", "accuracy"), "comparable"]
+    assert find_race_reward(audit_fairness(pairs[~crossing], 0.5, resamples=20)) is None
+
+
+def test_no_reward_is_judged_from_few_families(draw_scored):
+    pairs = draw_scored(2000)
+    crossing = pairs["race_a"] != pairs["race_b"]
+    few = crossing & pairs["family_a"].isin(["F0", "F1"]) & pairs["family_b"].isin(["F2", "F3", "F4", "F5"])
+    kept = pairs[~crossing | few]
+    assert (kept["race_a"] != kept["race_b"]).any()
+    families = set(pairs.loc[few, "family_a"]) | set(pairs.loc[few, "family_b"])
+    assert (find_race_reward(audit_fairness(kept, 0.5, resamples=20)) is None) == (len(families) < 5)
+    assert len(families) < 5
+
+
+def test_a_gap_of_equal_groups_is_between_two_groups_and_has_a_width(draw_scored):
+    pairs = draw_scored(1500)
+    pairs.loc[~pairs["kin"], "score"] = -9.0
+    gaps = find_gaps(audit_fairness(pairs, 0.5, resamples=200))
+    strangers = gaps[gaps["metric"] == "fmr"]
+    assert len(strangers) > 3
+    assert (strangers["highest"] != strangers["lowest"]).all()
+    assert (strangers["difference"] == 0).all()
+    assert (strangers["low"] < 0).all() and (strangers["high"] > 0).all()
+    assert not strangers["shown"].any()
+    assert np.isfinite(gaps["chance"]).all()
+
+
+def test_each_group_is_compared_with_the_largest(draw_scored):
+    pairs = draw_scored(4000, shift={"African": -1.0})
+    result = audit_fairness(pairs, 0.5, resamples=200)
+    contrasts = contrast_with_largest(result)
+    races = contrasts[contrasts["grouping"] == "race"].set_index(["group", "metric"])
+    sizes = result.groups[result.groups["grouping"] == "race"].set_index("group")["pairs"].drop("cross-race")
+    assert set(races["reference"]) == {sizes.idxmax()} == {"Caucasian"}
+    values = result.groups[result.groups["grouping"] == "race"].set_index("group")
+    for (group, metric), row in races.iterrows():
+        assert row["difference"] == pytest.approx(values.loc[group, metric] - values.loc["Caucasian", metric])
+        assert row["low"] <= row["difference"] <= row["high"]
+    assert races.loc[("African", "tpr"), "high"] < 0, "the planted shift is shown"
+    assert races.loc[("Asian", "tpr"), "low"] < 0 < races.loc[("Asian", "tpr"), "high"], "nothing was planted"
+    assert contrasts.groupby("grouping")["reference"].nunique().max() <= 2  # one metric may lack the largest group
+    assert "overall" not in set(contrasts["grouping"])

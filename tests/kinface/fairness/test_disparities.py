@@ -1,0 +1,84 @@
+"""Disparity metrics against naive loops, fairlearn, and what they say where rates are zero."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fairlearn import metrics as fairlearn
+
+from kinface.fairness.disparities import (
+    DISPARITIES,
+    accuracy_spread,
+    demographic_parity_difference,
+    equalized_odds_difference,
+    fairness_discrepancy_rate,
+    garbe,
+    inequity_rate,
+    skewed_error_ratio,
+)
+
+FMR, FNMR = np.array([0.1, 0.25, 0.4]), np.array([0.3, 0.2, 0.5])
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.25, 0.5, 1.0])
+def test_biometric_metrics_equal_naive_loops(alpha):
+    def gini(x):
+        n = len(x)
+        total = sum(abs(a - b) for a in x for b in x)
+        return n / (n - 1) * total / (2 * n * n * sum(x) / n)
+
+    def widest(x):
+        return max(abs(a - b) for a in x for b in x)
+
+    ratio = (0.4 / 0.1) ** alpha * (0.5 / 0.2) ** (1 - alpha)
+    assert garbe(FMR, FNMR, alpha) == pytest.approx(alpha * gini(FMR) + (1 - alpha) * gini(FNMR))
+    assert inequity_rate(FMR, FNMR, alpha) == pytest.approx(ratio)
+    expected = 1 - alpha * widest(FMR) - (1 - alpha) * widest(FNMR)
+    assert fairness_discrepancy_rate(FMR, FNMR, alpha) == pytest.approx(expected)
+
+
+def test_accuracy_metrics():
+    accuracy = np.array([0.9, 0.8, 0.7])
+    assert accuracy_spread(accuracy) == pytest.approx((2 * 0.1**2 / 3) ** 0.5)
+    assert skewed_error_ratio(accuracy) == pytest.approx(3)
+
+
+def test_differences_equal_fairlearn():
+    rng = np.random.default_rng(0)
+    group, kin, accepted = rng.integers(4, size=500), rng.integers(2, size=500), rng.integers(2, size=500)
+    tpr, fmr, rate = (
+        np.array([accepted[(group == g) & chosen].mean() for g in range(4)])
+        for chosen in (kin == 1, kin == 0, kin >= 0)
+    )
+    given = {"y_true": kin, "y_pred": accepted, "sensitive_features": group}
+    assert equalized_odds_difference(tpr, fmr) == pytest.approx(fairlearn.equalized_odds_difference(**given))
+    assert demographic_parity_difference(rate) == pytest.approx(fairlearn.demographic_parity_difference(**given))
+
+
+@pytest.mark.parametrize("name", DISPARITIES)
+def test_resamples_on_leading_axes_give_what_each_gives_alone(name):
+    disparity = DISPARITIES[name]
+    rates = np.random.default_rng(1).uniform(0.05, 0.95, (len(disparity.rates), 3, 7, 4))
+    together = disparity.function(*rates)
+    assert together.shape == (3, 7)
+    assert together[2, 5] == pytest.approx(float(disparity.function(*rates[:, 2, 5])))
+    worse = together > disparity.ideal if disparity.grows else together < disparity.ideal
+    assert worse.all()
+
+
+@pytest.mark.parametrize("name", DISPARITIES)
+def test_equal_groups_are_ideal_and_a_missing_group_is_missing(name):
+    disparity = DISPARITIES[name]
+    rates = np.full((len(disparity.rates), 5), 0.3)
+    assert disparity.function(*rates) == pytest.approx(disparity.ideal)
+    rates[:, 2] = np.nan
+    assert np.isnan(disparity.function(*rates))
+
+
+def test_zero_rates_are_infinite_or_undefined_never_fair():
+    none, one = np.zeros(3), np.array([0.0, 0.1, 0.2])
+    assert inequity_rate(one, FNMR) == np.inf
+    assert np.isnan(inequity_rate(none, FNMR))
+    assert np.isnan(garbe(none, FNMR))
+    assert skewed_error_ratio(np.array([1.0, 0.9])) == np.inf
+    assert np.isnan(skewed_error_ratio(np.ones(2)))

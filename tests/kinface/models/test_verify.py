@@ -1,0 +1,138 @@
+"""Two photos: the largest face of each, the cosine of the two embeddings, and the model's own threshold."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import swinface.photos.predict
+from kinface.data.vocabulary import TYPES
+from kinface.models.kinface import KinFace
+from kinface.models.verify import CAUTION
+from swinface.cli.main import run
+from swinface.photos.detect import Face
+
+TINY = {"embed_dim": 8, "depths": [1, 1, 1], "num_heads": [1, 1, 1], "patch_size": 4}
+HOPPER = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+
+
+def save_model(folder: Path, threshold: float = 0.25, **options) -> Path:
+    torch.manual_seed(0)
+    model = KinFace(**({"trunk": TINY, "width": 16, "size": 8} | options))
+    model.threshold.fill_(threshold)
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def model(tmp_path) -> Path:
+    return save_model(tmp_path / "model")
+
+
+@pytest.fixture
+def photos(tmp_path) -> list[Path]:
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    for seed, path in enumerate(paths):
+        pixels = np.random.default_rng(seed).integers(0, 256, (112, 112, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path)
+    return paths
+
+
+def command(*arguments: object) -> int:
+    return run("kinface", "", {"verify": ("kinface.models.verify:verify", "")}, ["verify", *map(str, arguments)])
+
+
+def cosine(folder: Path, photos: list[Path]) -> float:
+    network = KinFace.from_pretrained(folder)
+    pixels = []
+    for photo in photos:
+        with Image.open(photo) as image:
+            pixels.append(torch.from_numpy(np.array(image)).permute(2, 0, 1))
+    with torch.no_grad():
+        a, b = network(torch.stack(pixels))["embedding"].double().numpy()
+    return a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+
+
+@pytest.mark.parametrize(("side", "verdict"), [(-0.01, "kin"), (0.01, "not kin")])
+def test_the_score_is_the_cosine_and_the_threshold_the_models(side, verdict, model, photos, capsys):
+    score = cosine(model, photos)
+    save_model(model, threshold=score + side)
+    assert command(*photos, "--model", model, "--aligned") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [f"{verdict}: score {score:.3f}, threshold {score + side:.3f}", CAUTION]
+    assert command(*photos, "--model", model, "--aligned", "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["score"] == pytest.approx(score, abs=1e-6)
+    assert answer["kin"] == (verdict == "kin")
+    assert answer["photos"] == [str(photo) for photo in photos]
+    assert answer["faces"] == [1, 1]
+    assert "type" not in answer
+
+
+def test_the_type_is_the_likeliest_of_the_eleven(model, photos, capsys):
+    save_model(model, types=True)
+    assert command(*photos, "--model", model, "--aligned", "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    network = KinFace.from_pretrained(model)
+    pixels = torch.from_numpy(np.stack([np.array(Image.open(photo)) for photo in photos])).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        embedding = network(pixels)["embedding"]
+        shares = network.types(embedding[:1], embedding[1:])[0].exp().numpy()[: len(TYPES)]
+    assert answer["type"] == [kind.name for kind in TYPES.values()][shares.argmax()]
+    assert answer["type_probability"] == pytest.approx(shares.max() / shares.sum(), abs=1e-5)
+    assert command(*photos, "--model", model, "--aligned") == 0
+    assert f"if they are kin: {answer['type']}, {answer['type_probability']:.2f}" in capsys.readouterr().out
+
+
+def test_of_several_faces_the_largest_is_taken_and_said(model, photos, monkeypatch, capsys):
+    landmarks = np.array([(20, 20), (40, 20), (30, 30), (22, 42), (38, 42)], dtype=float)
+    large, small = (Face(np.array([0.0, 0.0, side, side]), landmarks * side / 50, 0.9) for side in (60.0, 30.0))
+    monkeypatch.setattr(swinface.photos.predict, "detect", lambda image: [large, small])
+    assert command(*photos, "--model", model, "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    monkeypatch.setattr(swinface.photos.predict, "detect", lambda image: [large])
+    assert command(*photos, "--model", model, "--json") == 0
+    alone = json.loads(capsys.readouterr().out)
+    assert answer["faces"] == [2, 2]
+    assert answer["score"] == alone["score"]
+    monkeypatch.setattr(swinface.photos.predict, "detect", lambda image: [large, small])
+    assert command(*photos, "--model", model) == 0
+    assert capsys.readouterr().out.startswith(f"{photos[0]}: 2 faces; the largest is taken.\n{photos[1]}: 2 faces;")
+
+
+def test_a_real_photo_is_like_itself(model, tmp_path, capsys):
+    pytest.importorskip("onnxruntime")
+    with Image.open(HOPPER) as image:
+        image.resize((384, 450)).save(tmp_path / "smaller.png")
+    assert command(HOPPER, tmp_path / "smaller.png", "--model", model, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["score"] > 0.95
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"threshold": float("nan")}, "has no threshold"),
+        ({"trunk": None, "embedding_size": 4}, "reads embeddings"),
+    ],
+)
+def test_models_that_cannot_verify_are_refused(options, message, photos, tmp_path, capsys):
+    folder = save_model(tmp_path / "model", **options)
+    assert command(*photos, "--model", folder, "--aligned") == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert str(folder) in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(("name", "message"), [("none.png", "no such image"), ("grey.png", "no face found")])
+def test_photos_that_fail_are_named(name, message, model, photos, tmp_path, capsys):
+    pytest.importorskip("onnxruntime")
+    Image.new("RGB", (200, 200), "grey").save(tmp_path / "grey.png")
+    assert command(HOPPER, tmp_path / name, "--model", model) == 2
+    assert capsys.readouterr().err == f"kinface verify: error: {tmp_path / name}: {message}.\n"

@@ -1,0 +1,82 @@
+"""Figures carry their data: axes are named, groups are counted, intervals and the threshold are drawn."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+
+from kinface.fairness.audit import audit_fairness
+from kinface.fairness.comparison import compare_audits
+from kinface.report.plots import plot_differences, plot_rates, plot_roc, plot_scores
+
+
+@pytest.fixture
+def result(draw_scored):
+    return audit_fairness(draw_scored(1200), 0.5, resamples=50)
+
+
+def drawn(figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=40)
+    return buffer.getvalue()
+
+
+def test_rates_show_every_group_with_its_size_and_interval(result):
+    figure = plot_rates(result, "race")
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert [name.split("\n")[0] for name in names] == ["African", "Asian", "Caucasian", "cross-race"]
+    african = result.groups[(result.groups["grouping"] == "race")].iloc[0]
+    assert names[0].endswith(f"{african['pairs']:,} pairs, {african['families']} families")
+    assert [axes.get_xlabel() for axes in figure.axes][1] == "TPR (kin accepted)"
+    low, high = figure.axes[1].collections[0].get_segments()[0][:, 0]
+    assert (low, high) == pytest.approx((african["tpr_low"], african["tpr_high"]))
+    assert drawn(figure).startswith(b"\x89PNG")
+
+
+def test_roc_draws_compared_groups_and_their_operating_points(result):
+    figure = plot_roc(result, "race")
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert [text.split(":")[0] for text in texts] == ["all pairs", "African", "Asian", "Caucasian"]
+    assert "non-kin" in texts[0]
+    assert [axes.get_xscale() for axes in figure.axes] == ["linear", "log"]
+    assert all(axes.get_xlabel().startswith("FMR") for axes in figure.axes)
+    assert drawn(figure)
+
+
+def test_scores_mark_the_threshold(result):
+    figure = plot_scores(result, "race")
+    assert len(figure.axes) == 4
+    for axes in figure.axes:
+        assert any(np.allclose(line.get_xdata(), 0.5) for line in axes.lines)
+    assert "accepts" in figure.axes[0].get_title(loc="left")
+    assert "and" not in figure.axes[3].get_title(loc="left")  # cross-race has no kin pairs
+    assert drawn(figure)
+
+
+def test_many_groups_are_told_apart(draw_scored):
+    result = audit_fairness(draw_scored(3000), 0.5, resamples=20)
+    curves = [line for line in plot_roc(result, "type").axes[0].lines if line.get_drawstyle() == "steps-post"]
+    assert len(curves) == 12
+    assert len({(line.get_color(), line.get_linestyle()) for line in curves}) == 12
+    figure = plot_scores(result, "type")
+    titles = [axes.get_title(loc="left").split(":")[0] for axes in figure.axes]
+    assert titles == [*result.labels["type"].cat.categories, ""]
+    assert drawn(figure)
+
+
+def test_differences_of_a_model_with_itself_lie_on_zero(result):
+    figure = plot_differences(compare_audits(result, result), "race")
+    for axes in figure.axes:
+        points = np.ma.filled(axes.collections[1].get_offsets(), np.nan)[:, 0]
+        assert np.nanmax(np.abs(points)) == 0
+    assert drawn(figure)
+
+
+def test_figures_do_without_race(draw_scored):
+    pairs = draw_scored(400).assign(race_a=None, race_b=None)
+    result = audit_fairness(pairs, 0.5, resamples=20)
+    assert len(plot_roc(result, "race").legends[0].get_texts()) == 1
+    assert drawn(plot_scores(result.__class__(**{**vars(result), "threshold": 9.0}), "overall"))
+    assert drawn(plot_scores(audit_fairness(pairs.assign(score=1.0), 1.0, resamples=20), "overall"))

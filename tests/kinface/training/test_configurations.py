@@ -1,0 +1,115 @@
+"""Every configuration that ships, for 200 steps and more in its own precision, with its own augmentation and processes.
+
+What is made smaller is the trunk and the data, never the way that a face takes to the losses.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from kinface.data.fiw import read_families
+from kinface.experiments.ablation import merge, read_ablation
+from kinface.models.inference import embed_faces, load_model
+from kinface.training.fit import fit
+from swinface.data.embeddings import Embeddings, write_embeddings
+from swinface.model import SwinFace
+
+pytestmark = pytest.mark.slow
+
+CONFIGS = Path(__file__).resolve().parents[3] / "configs" / "kinface"
+TRUNK = {"embed_dim": 8, "depths": [1, 1, 1], "num_heads": [1, 1, 1], "patch_size": 4}
+EPOCHS, STEPS = 4, 52  # of them each; more than 200 steps together
+INPUTS = {"embeddings": "embeddings.npz", "teacher": "teacher.npz"}
+ABLATION = read_ablation(CONFIGS / "ablation.yaml", {})
+
+
+@pytest.fixture(scope="module")
+def inputs(synthetic, tmp_path_factory) -> Path:
+    """A folder with embeddings that show person, race and gender, a teacher's, and a small SwinFace."""
+    folder = tmp_path_factory.mktemp("inputs")
+    faces = read_families(synthetic).faces
+    random = np.random.default_rng(0)
+    for name, size in (("embeddings", 24), ("teacher", 10)):
+        family, person = (pd.factorize(faces[column])[0] for column in ("family", "person"))
+        embedding = random.normal(size=(family.max() + 1, size))[family]
+        embedding = embedding + random.normal(size=(person.max() + 1, size))[person]
+        embedding += 0.3 * random.normal(size=embedding.shape)
+        embedding[:, 0] += pd.factorize(faces["race"])[0]
+        write_embeddings(folder / INPUTS[name], [*faces["face"]], embedding)
+    torch.manual_seed(0)
+    SwinFace(**TRUNK, width=16).save_pretrained(folder / "swinface")
+    return folder
+
+
+def fit_in_a_process(config: dict, run: Path) -> None:
+    """Train in a process of its own, as a configuration that asks for several processes needs."""
+    file = run.with_suffix(".yaml")
+    file.write_text(yaml.safe_dump(config))
+    command = [Path(sys.executable).parent / "kinface", "fit", "--config", file, "--run", run]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def check_run(run: Path, config: dict, root: Path) -> None:
+    """The steps are done, the losses are numbers, and the model that was written embeds faces."""
+    last = torch.load(run / "last.ckpt", map_location="cpu", weights_only=True)
+    assert last["global_step"] == config["trainer"]["max_epochs"] * config["data"]["steps"] >= 200
+    metrics = pd.read_csv(run / "metrics.csv")
+    assert len(metrics) == config["trainer"]["max_epochs"]
+    losses = metrics.filter(like="train_")
+    assert len(losses.columns) > 0
+    assert np.isfinite(losses).all(axis=None)
+    assert metrics["val_auc"].between(0, 1).all()
+    model = load_model(run)
+    assert np.isfinite(float(model.threshold))
+    families = read_families(root)
+    table = config["data"].get("embeddings")
+    faces = [*families.faces["face"]][:8]
+    embedding = embed_faces(model, families.root, faces, None if table is None else Embeddings(Path(table)))
+    np.testing.assert_allclose(np.linalg.norm(embedding, axis=1), 1, atol=1e-5)
+
+
+def read_config(name: str) -> dict:
+    return yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
+
+
+@pytest.mark.parametrize("name", ["baseline", "adversarial", "debiased", "fair_contrastive", "type", "small", "demo"])
+def test_a_configuration_trains_for_hundreds_of_steps(name, synthetic, inputs, tmp_path):
+    config = merge(read_config("adversarial"), read_config(name)) if name == "demo" else read_config(name)
+    config = merge(config, {"trainer": {"max_epochs": EPOCHS, "enable_progress_bar": False}})
+    config = merge(config, {"model": {"width": 32, "size": 32}, "data": {"root": str(synthetic), "steps": STEPS}})
+    if "swinface" in config["model"]:
+        config["model"]["swinface"] = str(inputs / "swinface")
+    else:
+        config["model"]["trunk"] = TRUNK
+    if name == "small":
+        config["data"]["teacher"] = str(inputs / INPUTS["teacher"])
+    if name == "demo":
+        config["data"]["cache"] = str(tmp_path / "cache")
+    run = tmp_path / name
+    fit_in_a_process(config, run)
+    check_run(run, config, synthetic)
+    inside = sum(step.get("inside", False) for step in config["model"].get("erase", []))
+    assert json.loads((run / "config.json").read_text())["erasures_inside"] == inside
+
+
+@pytest.mark.parametrize("method", ABLATION.methods)
+def test_a_method_of_the_ablation_trains_for_hundreds_of_steps(method, synthetic, inputs, tmp_path):
+    config = next(run for run in ABLATION.expand() if run.method == method).config
+    size = 33 if "domains" in config["model"] else 32  # three projections share it
+    data = {"root": str(synthetic), "steps": STEPS, "embeddings": str(inputs / INPUTS["embeddings"])}
+    changes = {"trainer": {"max_epochs": EPOCHS, "enable_progress_bar": False}, "data": data}
+    config = merge(config, changes | {"model": {"width": 64, "size": size}})
+    file, run = tmp_path / "config.yaml", tmp_path / "run"
+    file.write_text(yaml.safe_dump(config))
+    fit([f"--config={file}", f"--run={run}"])
+    check_run(run, config, synthetic)

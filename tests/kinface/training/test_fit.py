@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from kinface.data.pairs import read_pairs
+from kinface.data.vocabulary import TYPES
+from kinface.fairness.threshold import choose_threshold
+from kinface.models.kinface import KinFace
+from kinface.training.data import KinshipData
+from swinface.cli.main import run as run_command
+from swinface.files import working_alone
+from swinface.model import SwinFace
+
+CONFIGS = Path(__file__).resolve().parents[3] / "configs"
+EXPERIMENTS = ["baseline", "adversarial", "fair_contrastive", "debiased", "type"]
+
+
+def kinface(*arguments) -> int:
+    from kinface.cli.main import COMMANDS
+
+    return run_command("kinface", "", COMMANDS, [str(argument) for argument in arguments])
+
+
+def fit(root: Path, run: Path, *options, config="adversarial") -> int:
+    overlays = ["--config", CONFIGS / "kinface" / f"{config}.yaml", "--config", CONFIGS / "smoke.yaml"]
+    quiet = ["--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu"]
+    quiet += ["--trainer.devices", 1, "--trainer.strategy", "auto"]
+    return kinface("fit", *overlays, "--data.root", root, "--run", run, *quiet, *options)
+
+
+@pytest.fixture(scope="module")
+def unbroken(synthetic, tmp_path_factory) -> Path:
+    """A run of three epochs without interruption."""
+    run = tmp_path_factory.mktemp("runs") / "unbroken"
+    assert fit(synthetic, run, "--trainer.max_epochs", 3) == 0
+    return run
+
+
+@pytest.mark.parametrize("config", EXPERIMENTS)
+def test_every_experiment_trains_and_leaves_a_model(config, synthetic, tmp_path):
+    assert fit(synthetic, tmp_path / "run", config=config) == 0
+    assert np.isfinite(float(KinFace.from_pretrained(tmp_path / "run").threshold))
+    metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
+    assert list(metrics["epoch"]) == [0, 1]
+    assert metrics["val_auc"].between(0, 1).all()
+    assert {"val_auc_Caucasian", "val_auc_cross-race"} <= set(metrics)
+
+
+def test_every_configuration_is_tried_here():
+    assert {path.stem for path in (CONFIGS / "kinface").glob("*.yaml")} == {*EXPERIMENTS, "ablation", "demo", "small"}
+
+
+def test_the_adversarial_experiment_is_the_baseline_but_for_its_heads():
+    baseline, adversarial = (
+        yaml.safe_load((CONFIGS / "kinface" / f"{name}.yaml").read_text()) for name in ("baseline", "adversarial")
+    )
+    assert adversarial["model"].pop("heads") != baseline["model"].pop("heads")
+    assert adversarial == baseline
+
+
+def test_the_model_is_that_of_the_best_epoch_of_the_second_half(unbroken):
+    metrics = pd.read_csv(unbroken / "metrics.csv")
+    assert (metrics["selection"][:1] == 0).all()
+    assert (metrics["selection"][1:] == metrics["val_auc"][1:]).all()
+    best = torch.load(unbroken / "best.ckpt", weights_only=True)
+    assert best["epoch"] == metrics["selection"].argmax()
+    model = KinFace.from_pretrained(unbroken)
+    torch.testing.assert_close(model.projection.weight, best["state_dict"]["network.projection.weight"])
+
+
+def test_the_threshold_is_that_of_the_tune_pairs(unbroken):
+    pairs = read_pairs(unbroken / "tune_scores.parquet", scored=True)
+    assert set(pairs["split"]) == {"tune"}
+    assert float(KinFace.from_pretrained(unbroken).threshold) == pytest.approx(choose_threshold(pairs))
+
+
+@pytest.mark.parametrize("config", ["adversarial", "debiased"])
+def test_a_resumed_run_equals_an_unbroken_one(config, unbroken, synthetic, tmp_path, monkeypatch, capsys):
+    from kinface.training.module import KinshipTraining
+
+    run, step = tmp_path / "run", KinshipTraining.training_step
+    if config != "adversarial":
+        unbroken = tmp_path / "unbroken"
+        assert fit(synthetic, unbroken, "--trainer.max_epochs", 3, config=config) == 0
+
+    def interrupt(module, batch, number):
+        if module.current_epoch == 1 and number == 1:
+            raise KeyboardInterrupt
+        return step(module, batch, number)
+
+    monkeypatch.setattr(KinshipTraining, "training_step", interrupt)
+    assert fit(synthetic, run, "--trainer.max_epochs", 3, config=config) == 130
+    assert "goes on from the last finished epoch" in capsys.readouterr().err
+    assert not (run / "model.safetensors").exists()
+    monkeypatch.setattr(KinshipTraining, "training_step", step)
+    assert fit(synthetic, run, "--trainer.max_epochs", 3, config=config) == 0
+    pd.testing.assert_frame_equal(pd.read_csv(run / "metrics.csv"), pd.read_csv(unbroken / "metrics.csv"))
+    resumed, whole = KinFace.from_pretrained(run).state_dict(), KinFace.from_pretrained(unbroken).state_dict()
+    for name, tensor in whole.items():
+        assert torch.equal(resumed[name], tensor), name
+
+
+def test_a_complete_run_is_not_overwritten(unbroken, synthetic, capsys):
+    before = (unbroken / "model.safetensors").read_bytes()
+    assert fit(synthetic, unbroken, "--trainer.max_epochs", 3) == 2
+    assert "is complete" in capsys.readouterr().err
+    assert (unbroken / "model.safetensors").read_bytes() == before
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(synthetic, tmp_path, capsys):
+    with working_alone(tmp_path / "run"):
+        assert fit(synthetic, tmp_path / "run") == 2
+    assert "run: another process is at work here" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unfinished_run_of_another_configuration_is_left_alone(unbroken, synthetic, tmp_path, capsys):
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("config.yaml", "last.ckpt"):
+        (run / name).write_bytes((unbroken / name).read_bytes())
+    assert fit(synthetic, run, "--seed_everything", 5) == 2
+    assert "another configuration" in capsys.readouterr().err
+
+
+def test_a_run_that_ended_too_early_gives_no_model(synthetic, tmp_path, capsys):
+    stop = "--trainer.max_epochs", 500, "--trainer.max_time", "00:00:00:01"
+    assert fit(synthetic, tmp_path / "run", *stop) == 2
+    assert "before half of its training" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_two_processes_train_one_model(synthetic, tmp_path):
+    run = tmp_path / "run"
+    options = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu"]
+    configs = [f"--config={CONFIGS / name}" for name in ("kinface/adversarial.yaml", "smoke.yaml")]
+    command = [Path(sys.executable).parent / "kinface", "fit", *configs, f"--data.root={synthetic}", f"--run={run}"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("model written") == 1
+    assert list(pd.read_csv(run / "metrics.csv")["epoch"]) == [0, 1]
+    assert np.isfinite(float(KinFace.from_pretrained(run).threshold))
+
+
+def test_types_are_measured_and_written(synthetic, tmp_path):
+    run, out = tmp_path / "run", tmp_path / "scores.parquet"
+    assert fit(synthetic, run, config="type") == 0
+    assert pd.read_csv(run / "metrics.csv")["val_type_balanced_accuracy"].between(0, 1).all()
+    listed = synthetic.parent / "families" / "lists" / "val_choose.txt"
+    assert kinface("score", "--model", run, "--root", synthetic, "--list", listed, "--out", out) == 0
+    assert set(read_pairs(out, scored=True)["type_predicted"]) <= {*TYPES, "unrelated"}
+
+
+def test_half_precision_is_kept_out_of_the_losses(synthetic, tmp_path):
+    for precision in ("bf16-mixed", "32-true"):
+        assert fit(synthetic, tmp_path / precision, "--trainer.precision", precision, config="fair_contrastive") == 0
+    half, full = (pd.read_csv(tmp_path / p / "metrics.csv")["train_verification"] for p in ("bf16-mixed", "32-true"))
+    np.testing.assert_allclose(half, full, rtol=0.02)
+
+
+def test_the_demos_overlay_fits_every_experiment(synthetic, tmp_path):
+    demo = ["--config", CONFIGS / "kinface" / "demo.yaml", "--trainer.max_epochs", 1, "--data.steps", 2]
+    for config in EXPERIMENTS:
+        assert fit(synthetic, tmp_path / config, *demo, config=config) == 0
+
+
+def test_another_seed_is_another_run(unbroken, synthetic, tmp_path):
+    assert fit(synthetic, tmp_path / "run", "--trainer.max_epochs", 3, "--seed_everything", 5) == 0
+    assert not pd.read_csv(tmp_path / "run" / "metrics.csv").equals(pd.read_csv(unbroken / "metrics.csv"))
+
+
+def test_a_frozen_trunk_reads_the_cache_and_learns_the_same(synthetic, tmp_path):
+    frozen = ["--model.trained_stages", 0, "--data.augment", "false"]
+    assert fit(synthetic, tmp_path / "a", *frozen) == 0
+    assert fit(synthetic, tmp_path / "b", *frozen, "--data.cache", tmp_path / "cache") == 0
+    made = sorted((tmp_path / "cache").iterdir())
+    assert len(made) == 2
+    assert fit(synthetic, tmp_path / "c", *frozen, "--data.cache", tmp_path / "cache") == 0
+    assert sorted((tmp_path / "cache").iterdir()) == made
+    a, b, c = (pd.read_csv(tmp_path / name / "metrics.csv")["train_verification"] for name in "abc")
+    np.testing.assert_allclose(a, b, rtol=1e-2)  # the cache holds half precision
+    np.testing.assert_array_equal(b, c)
+
+
+def test_embeddings_take_the_place_of_images(synthetic, tmp_path):
+    faces = pd.read_parquet(synthetic / "faces.parquet")["face"].to_numpy(str)
+    table = tmp_path / "table.npz"
+    np.savez(table, face=faces, embedding=np.random.default_rng(0).normal(size=(len(faces), 12)).astype(np.float16))
+    assert fit(synthetic, tmp_path / "run", "--data.embeddings", table) == 0
+    assert KinFace.from_pretrained(tmp_path / "run").embedding_size == 12
+
+
+@pytest.fixture(scope="module")
+def teacher(synthetic, tmp_path_factory) -> Path:
+    """A teacher's embeddings: what a person is, and noise."""
+    table = pd.read_parquet(synthetic / "faces.parquet")
+    random = np.random.default_rng(0)
+    people, codes = np.unique(table["person"], return_inverse=True)
+    embedding = random.normal(size=(len(people), 10))[codes] + 0.1 * random.normal(size=(len(table), 10)) + 3
+    path = tmp_path_factory.mktemp("teacher") / "teacher.npz"
+    np.savez(path, face=table["face"].to_numpy(str), embedding=embedding)
+    return path
+
+
+def test_the_model_that_ships_is_distilled_from_a_swinface_and_a_teacher(synthetic, teacher, tmp_path):
+    torch.manual_seed(0)
+    start = SwinFace(embed_dim=8, depths=(1, 1, 1), num_heads=(1, 1, 1), patch_size=4, width=16)
+    start.save_pretrained(tmp_path / "start")
+    options = ["--data.teacher", teacher, "--model.swinface", tmp_path / "start", "--trainer.max_epochs", 4]
+    quick = ["--data.steps", 8, "--data.augment", "false", "--model.learning_rate", 0.01]
+    assert fit(synthetic, tmp_path / "run", *options, *quick, config="small") == 0
+    losses = pd.read_csv(tmp_path / "run" / "metrics.csv")["train_distillation"]
+    assert losses.iloc[-1] < 0.97 * losses.iloc[0]
+
+
+def test_a_teacher_is_centred(synthetic, teacher):
+    data = KinshipData(synthetic, teacher=teacher)
+    data.train_faces = pd.read_parquet(synthetic / "faces.parquet").query("split == 'train'")
+    taught, table = data._read_teacher().numpy(), np.load(teacher)
+    known = dict(zip(table["face"], table["embedding"], strict=True))
+    expected = np.stack([known[face] for face in data.train_faces["face"]])
+    np.testing.assert_allclose(taught, expected - expected.mean(axis=0), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--model.distillation", "1"], "data.teacher"),
+        (["--data.teacher", "nowhere.npz"], "nowhere.npz"),
+        (["--model.learning_rat", "1"], "--model.learning_rat"),
+        (["--model.heads", "{race: {classes: [a], strenght: 1}}"], "strenght"),
+        (["--model.heads", "{shoe: {classes: [a, b]}}"], "shoe"),
+        (["--model.heads", "{race: {classes: [Martian, Venusian]}}"], "Martian"),
+        (["--data.embeddings", "nowhere.npz"], "nowhere.npz"),
+        (["--model.swinface", "nowhere"], "nowhere"),
+        (["--data.cache", "cache", "--data.augment", "false"], "trained_stages"),
+        (["--trainer.max_epochs", "many"], "max_epochs"),
+        (["--trainer.max_epochs", "-1"], "max_epochs"),
+        (["--trainer.max_steps", "6"], "max_steps"),
+        (["--trainer.fast_dev_run", "true"], "fast_dev_run"),
+        (["--model.trained_stages", "7"], "trained_stages"),
+        (["--model.heads", "{race: {classes: [African, African]}}"], "two classes or more"),
+    ],
+)
+def test_bad_options_are_named_and_nothing_is_left(options, named, synthetic, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert fit(synthetic, tmp_path / "run", *options) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("kinface fit: error: ")
+    assert named in error
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_root_is_named(tmp_path, capsys):
+    assert fit(tmp_path / "nowhere", tmp_path / "run") == 2
+    assert "nowhere" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unreadable_image_is_named(synthetic, tmp_path, capsys):
+    root = synthetic.parent / "families"  # not prepared: the planted unreadable images are still there
+    assert fit(root, tmp_path / "run") == 2
+    assert "not a readable image" in capsys.readouterr().err

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from kinface.debias.erasure import Erase
+from kinface.debias.heads import Head
+from kinface.training.losses import SupervisedContrastive
+from kinface.training.module import KinshipTraining
+from swinface.files import InputError
+from swinface.model import SwinFace
+
+TINY = {"embed_dim": 8, "depths": [1, 1, 1], "num_heads": [1, 1, 1], "patch_size": 4}
+
+
+def training(**options) -> KinshipTraining:
+    return KinshipTraining(SupervisedContrastive(), **{"trunk": TINY, "width": 16, "size": 8, **options})
+
+
+def trained_parts(module: KinshipTraining) -> set[str]:
+    names = [name for name, parameter in module.network.named_parameters() if parameter.requires_grad]
+    return {
+        ".".join(name.split(".")[:4]) if name.startswith("trunk.swin.layers") else name.split(".")[0] for name in names
+    }
+
+
+def test_a_trunk_is_frozen_partly_or_not_at_all():
+    assert trained_parts(training(trained_stages=0)) == {"neck", "projection"}
+    last = trained_parts(training(trained_stages=1))
+    assert last == {"neck", "projection", "trunk.swin.layers.2"}
+    every = trained_parts(training(trained_stages=None))
+    assert every == {"neck", "projection", "trunk"} | {f"trunk.swin.layers.{stage}" for stage in range(3)}
+
+
+def test_frozen_stages_drop_nothing_at_random():
+    trunk = training(trained_stages=1).network.trunk
+    assert [stage.training for stage in trunk.swin.layers] == [False, False, True]
+    assert not trunk.swin.patch_embed.training
+
+
+def test_the_trunk_has_as_many_stages_as_it_has():
+    for stages in (-1, 4):
+        with pytest.raises(InputError, match="has 3 stages"):
+            training(trained_stages=stages)
+
+
+def test_types_have_a_head_where_they_are_trained():
+    assert training().network.types is None
+    assert training(type_weight=1.0).network.types is not None
+
+
+@pytest.mark.parametrize("classes", [["a"], ["a", "b", "a"]])
+def test_a_head_needs_two_different_classes(classes):
+    with pytest.raises(InputError, match=r"heads.race: two classes or more"):
+        training(heads={"race": Head(classes)})
+
+
+def test_a_swinface_gives_its_trunk(tmp_path):
+    start = SwinFace(**{**TINY, "width": 12})
+    start.save_pretrained(tmp_path)
+    trunk = training(swinface=tmp_path, trunk=None).network.trunk
+    for name, tensor in start.trunk.state_dict().items():
+        assert torch.equal(trunk.state_dict()[name], tensor), name
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"trunk": None}, "needs an input"),
+        ({"embedding_size": 4, "swinface": "x"}, "not both"),
+    ],
+)
+def test_inputs_that_cannot_be(options, message):
+    with pytest.raises(InputError, match=message):
+        training(**options)
+
+
+def test_nothing_to_train_is_refused():
+    with pytest.raises(InputError, match="nothing to train"):
+        KinshipTraining(None, trunk=TINY)
+
+
+def test_the_strength_of_each_head_follows_its_schedule(monkeypatch):
+    heads = {
+        "race": Head(["African", "Asian"], adversarial=True, strength=2.0),
+        "gender": Head(["f", "m"], adversarial=True, strength=0.5, schedule="constant"),
+        "age": Head(["young", "old"]),
+    }
+    module = training(heads=heads)
+    monkeypatch.setattr(KinshipTraining, "trainer", SimpleNamespace(estimated_stepping_batches=100))
+    monkeypatch.setattr(KinshipTraining, "global_step", 30)
+    assert module.reversal() == pytest.approx({"race": 2 * (2 / (1 + math.exp(-3)) - 1), "gender": 0.5})
+
+
+def test_each_part_has_its_rate_and_all_follow_one_schedule(monkeypatch):
+    heads = {"race": Head(["African", "Asian"], learning_rate=0.3), "gender": Head(["f", "m"])}
+    module = training(heads=heads, trained_stages=None, learning_rate=0.2, trunk_learning_rate=0.1, warmup=0.1)
+    monkeypatch.setattr(KinshipTraining, "trainer", SimpleNamespace(estimated_stepping_batches=100))
+    configured = module.configure_optimizers()
+    optimizer, schedule = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
+    rate_of = {p: group["initial_lr"] for group in optimizer.param_groups for p in group["params"]}
+    for name, parameter in module.network.named_parameters():
+        if parameter.requires_grad:
+            expected = 0.1 if name.startswith("trunk") else 0.3 if name.startswith("heads.race") else 0.2
+            assert rate_of[parameter] == expected, name
+    rates = []
+    for _ in range(100):
+        rates.append(optimizer.param_groups[0]["lr"] / optimizer.param_groups[0]["initial_lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates[0] == 0
+    assert rates[5] == pytest.approx(0.5)
+    assert rates[10] == pytest.approx(1.0)
+    assert rates[55] == pytest.approx(0.5)
+    assert rates[99] < 0.001
+
+
+RACES = ["African", "Asian", "Caucasian"]
+
+
+def outputs_of(count: int, size: int = 6) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    embedding = torch.nn.functional.normalize(torch.randn(2 * count, size, generator=generator), dim=1)
+    return {"features": torch.randn(2 * count, 16, generator=generator), "embedding": embedding}
+
+
+def test_matched_pairs_are_negatives_within_their_group_alone():
+    module = training(matched={"race": RACES}, size=6)
+    outputs = outputs_of(9)
+    #        two Asian pairs, three African-Caucasian ones either way round, one alone, one unknown, two Caucasian
+    side_a = torch.tensor([1, 1, 0, 2, 0, 0, -1, 2, 2])
+    side_b = torch.tensor([1, 1, 2, 0, 2, 0, 0, 2, 2])
+    found = module._verification_loss(outputs, {"race": torch.cat([side_a, side_b])})
+    expected = 0.0
+    for group in ([0, 1], [2, 3, 4], [7, 8]):
+        a, b = ({"embedding": outputs["embedding"][[row + side for row in group]]} for side in (0, 9))
+        expected += len(group) * float(SupervisedContrastive()(a, b)) / 7
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_nothing_that_matches_is_a_loss_of_zero():
+    module = training(matched={"race": RACES}, size=6)
+    assert float(module._verification_loss(outputs_of(3), {"race": torch.tensor([0, 1, 2, 0, 1, 2])})) == 0
+
+
+def test_a_pair_trains_the_projection_of_its_domain():
+    module = training(domains={"race": RACES}, size=6)
+    assert module.network.domains == 3
+    embedding = outputs_of(3)["embedding"].requires_grad_(True)
+    shared = torch.tensor([0, 2, -1])  # both African, both Caucasian, of two races
+    kept = module._keep_domain(embedding, shared)
+    torch.testing.assert_close(kept.norm(dim=1), torch.ones(6))
+    used = (kept != 0).unflatten(1, (3, 2)).any(dim=2)
+    assert used.tolist() == [[True, False, False], [False, False, True], [True, True, True]] * 2
+    torch.testing.assert_close(kept[2], embedding[2])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"domains": {"race": RACES, "gender": ["f", "m"]}}, "domains: one attribute"),
+        ({"matched": {"race": ["Asian"]}}, r"matched.race: two classes or more"),
+        ({"matched": {"race": RACES}, "erase": [Erase({"race": RACES[:2]})]}, r"erase.race: .* elsewhere"),
+        ({"erase": [Erase({"race": RACES}), Erase({"race": RACES}, inside=True)]}, "steps inside training come first"),
+        ({"heads": {"race": Head(RACES, adversarial=True, reads="levels", kind="kernel")}}, "a kernel reads"),
+        ({"heads": {"race": Head(RACES, adversarial=True, kind="kernel", updates=3)}}, r"race.updates: is of kind mlp"),
+        (
+            {"heads": {"race": Head(RACES, adversarial=True, reads="levels")}, "trunk": None, "embedding_size": 4},
+            "reads embeddings",
+        ),
+    ],
+)
+def test_methods_that_cannot_be(options, message):
+    with pytest.raises(InputError, match=message):
+        training(**options)
+
+
+def test_adversaries_are_no_part_of_the_model():
+    heads = {"race": Head(RACES, adversarial=True), "gender": Head(["f", "m"])}
+    module = training(heads=heads)
+    assert set(module.network.heads) == {"gender"}
+    assert set(module.adversaries) == {"race"}
+    assert not any(parameter.requires_grad for parameter in module.adversaries.parameters())

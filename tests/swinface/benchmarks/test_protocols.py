@@ -1,0 +1,410 @@
+"""Each protocol on made-up answers, against scikit-learn or a value computed by hand."""
+
+from __future__ import annotations
+
+import pickle
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    mean_absolute_error,
+    roc_auc_score,
+)
+
+from swinface.benchmarks.protocols import (
+    Age,
+    Attributes,
+    Expression,
+    Gender,
+    SamePerson,
+    TemplateVerification,
+    Verification,
+)
+from swinface.benchmarks.verification import auc_of_same_person
+from swinface.data.datasets import Clap2015
+from swinface.data.labels import ATTRIBUTES
+from swinface.data.source import Source
+from swinface.files import InputError
+from swinface.tasks import EXPRESSIONS, TASKS
+
+
+class Made(Source):
+    """A source whose table is given; every pixel of the face in row i is i."""
+
+    def __init__(self, **columns) -> None:
+        super().__init__(Path("made"))
+        self.columns = columns
+
+    def _read_table(self) -> pd.DataFrame:
+        count = len(next(iter(self.columns.values())))
+        return pd.DataFrame({"image": [f"{row}.png" for row in range(count)], **self.columns})
+
+    def _decode(self, image: str) -> np.ndarray:
+        return np.full((112, 112, 3), int(image.removesuffix(".png")), dtype=np.uint8)
+
+
+class Known:
+    """A model whose answers are given, and whose embedding of a face is ``embedding`` of its first pixel."""
+
+    def __init__(self, embedding: np.ndarray | None = None, **answers) -> None:
+        self.embedding, self.answers = embedding, answers
+
+    def embed(self, faces: torch.Tensor) -> np.ndarray:
+        return self.embedding[faces[:, 0, 0, 0].numpy()].astype(np.float32)
+
+    def answer(self, source: Source) -> dict[str, np.ndarray]:
+        return {name: np.asarray(values, dtype=np.float32) for name, values in self.answers.items()}
+
+
+def figures(results) -> dict[str, float]:
+    return {result.metric: result.ours for result in results}
+
+
+def logits_for(classes, count: int) -> np.ndarray:
+    """Logits whose largest is the class, of no particular scale."""
+    rng = np.random.default_rng(5)
+    logits = rng.normal(size=(len(classes), count))
+    logits[np.arange(len(classes)), classes] = logits.max(axis=1) + 0.1
+    return logits
+
+
+# Verification
+
+
+def png(grey: int) -> bytes:
+    buffer = BytesIO()
+    Image.new("RGB", (112, 112), (grey,) * 3).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def separable(tmp_path) -> tuple[Path, Known]:
+    """Twenty pairs, five to be told apart wrongly whatever the threshold, as a ``.bin``."""
+    angles = np.zeros(40)
+    same = np.arange(20) % 2 == 0
+    angles[1::2] = np.where(same, 0.1, 1.5)
+    angles[1:10:8] = 3.0  # pairs 0 and 4 show one person and look unlike any
+    path = tmp_path / "lfw.bin"
+    path.write_bytes(pickle.dumps(([png(number) for number in range(40)], list(map(bool, same))), protocol=2))
+    return path, Known(np.stack([np.cos(angles), np.sin(angles)], axis=1))
+
+
+def test_verification_of_a_bin(separable):
+    path, model = separable
+    (result,) = Verification(path).run(model)
+    assert result.metric == "accuracy %"
+    assert result.n == 20
+    assert result.ours == pytest.approx(90)  # pairs 0 and 4 are in two folds of two
+    assert result.low < 90 < result.high <= 100
+
+
+def test_verification_of_a_folder_finds_its_pairs(separable, tmp_path):
+    _, model = separable
+    for name, image, grey in (("Amy", 1, 2), ("Amy", 2, 3), ("Bob", 1, 6), ("Bob", 2, 7), ("Cid", 1, 4), ("Cid", 2, 5)):
+        face = tmp_path / "lfw" / name / f"{name}_{image:04}.jpg"
+        face.parent.mkdir(parents=True, exist_ok=True)
+        face.write_bytes(png(grey))
+    rows = "2 1\nAmy 1 1\nAmy 1 Bob 2\nBob 1 1\nCid 1 Amy 2\n"
+    (tmp_path / "lfw" / "pairs.txt").write_text(rows)
+    (result,) = Verification(tmp_path / "lfw").run(model)
+    assert (result.ours, result.n) == (100, 4)
+    moved = (tmp_path / "lfw" / "pairs.txt").rename(tmp_path / "list.txt")
+    assert Verification(tmp_path / "lfw", moved).run(model)[0].n == 4
+
+
+def test_template_verification_gives_the_papers_rates(tmp_path):
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "loose_crop").mkdir()
+    landmarks = "38.2946 51.6963 73.5318 51.5014 56.0252 71.7366 41.5493 92.3655 70.7299 92.2041"
+    for number in range(4):
+        (tmp_path / "loose_crop" / f"{number}.png").write_bytes(png(number))
+
+    def write(what: str, rows: list[str]) -> None:
+        (tmp_path / "meta" / f"ijbb_{what}.txt").write_text("\n".join(rows) + "\n")
+
+    write("face_tid_mid", [f"{number}.png {number} {number}" for number in range(4)])
+    write("name_5pts_score", [f"{number}.png {landmarks} 1" for number in range(4)])
+    write("template_pair_label", ["0 1 1", "2 3 1", "0 2 0", "1 3 0"])
+    angles = np.array([0, 0.1, 0.3, 1.5])  # cosines of the pairs: of .1, 1.2, .3, 1.4
+    benchmark = TemplateVerification(tmp_path, "ijbb", paper={"TAR % at FAR 1e-6": 90})
+    results = benchmark.run(Known(np.stack([np.cos(angles), np.sin(angles)], axis=1)))
+    assert figures(results) == {f"TAR % at FAR 1e-{power}": 50 for power in (6, 5, 4, 3, 2, 1)}
+    assert {result.n for result in results} == {4}
+
+
+def test_same_person_is_scikit_learns_auc_and_draws_families():
+    rng = np.random.default_rng(0)
+    people = np.repeat([f"F{family:04}/MID{member}" for family in range(6) for member in (1, 2)], 4)
+    centres = rng.normal(size=(12, 8))
+    embedding = np.repeat(centres, 4, axis=0) + rng.normal(size=(48, 8))
+    (result,) = SamePerson(Made(identity=people)).run(Known(embedding))
+    unit = embedding / np.linalg.norm(embedding, axis=1, keepdims=True)
+    first, second = np.triu_indices(48, 1)
+    expected = roc_auc_score(people[first] == people[second], (unit @ unit.T)[first, second])
+    assert result.ours == pytest.approx(expected, abs=1e-6)
+    assert result.n == len(first)
+    assert result.low < expected < result.high
+    families = [person[:5] for person in people]
+    by_family = auc_of_same_person(unit, people, families)
+    assert (result.low, result.high) == pytest.approx((by_family.low, by_family.high))
+    assert result.low != pytest.approx(auc_of_same_person(unit, people).low)
+    (alone,) = SamePerson(Made(identity=[person.replace("/", "-") for person in people])).run(Known(embedding))
+    assert alone.low == pytest.approx(auc_of_same_person(unit, people).low)
+
+
+def test_same_person_needs_identities():
+    with pytest.raises(InputError, match=r"^made: Made does not say who is on its faces\.$"):
+        SamePerson(Made(age=[1.0])).run(Known())
+
+
+# Expression
+
+
+def test_expression_is_scikit_learns():
+    rng = np.random.default_rng(1)
+    truth = rng.choice(7, 300, p=[0.1, 0.02, 0.05, 0.5, 0.13, 0.05, 0.15])
+    predicted = np.where(rng.random(300) < 0.7, truth, rng.integers(0, 7, 300))
+    results = Expression(Made(expression=truth.astype(float))).run(Known(expression=logits_for(predicted, 7)))
+    assert figures(results) == pytest.approx(
+        {
+            "accuracy %": 100 * accuracy_score(truth, predicted),
+            "balanced accuracy %": 100 * balanced_accuracy_score(truth, predicted),
+        }
+    )
+    assert all(result.n == 300 and result.low < result.ours < result.high for result in results)
+    confusion = results[0].tables["confusion"]
+    np.testing.assert_array_equal(confusion, confusion_matrix(truth, predicted))
+    assert confusion.loc["fear", "happiness"] == ((truth == 1) & (predicted == 3)).sum()
+
+
+def test_expression_chooses_among_the_sets_own_labels():
+    logits = np.zeros((2, 7))
+    logits[:, EXPRESSIONS.index("neutral")] = 9
+    logits[0, EXPRESSIONS.index("anger")] = 2
+    logits[1, EXPRESSIONS.index("fear")] = 2
+    source = Made(expression=[5.0, 0.0])  # anger, surprise
+    model = Known(expression=logits)
+    assert figures(Expression(source).run(model))["accuracy %"] == 0
+    results = Expression(source, labels=("anger", "fear", "surprise")).run(model)
+    assert figures(results) == {"accuracy %": 50, "balanced accuracy %": 50}
+    confusion = results[0].tables["confusion"]
+    assert list(confusion.columns) == ["anger", "fear", "surprise"]
+    assert confusion.loc["surprise", "fear"] == 1
+    with pytest.raises(InputError, match="made: has faces of surprise; add it to labels"):
+        Expression(source, labels=("anger", "fear")).run(model)
+    with pytest.raises(InputError, match="labels: no expression 'angry'; choose from surprise, fear"):
+        Expression(source, labels=("angry",))
+
+
+def test_unknown_labels_are_left_out():
+    results = Expression(Made(expression=[np.nan, 3.0, 3.0])).run(Known(expression=logits_for([0, 3, 0], 7)))
+    assert (results[0].ours, results[0].n) == (50, 2)
+    with pytest.raises(InputError, match=r"^made: no labels of expression in Made\.$"):
+        Expression(Made(age=[3.0])).run(Known(expression=logits_for([0], 7)))
+
+
+# Age and gender
+
+
+def test_age_is_mean_absolute_error_and_epsilon_by_hand():
+    years = np.array([[20.0], [33.0], [60.0]])
+    source = Made(age=[22.0, 30.0, 60.0], age_deviation=[2.0, 4.0, 0.0])
+    results = Age(source).run(Known(age=years))
+    epsilon = 1 - (np.exp(-1 / 2) + np.exp(-9 / 32) + 1) / 3
+    assert figures(results) == pytest.approx({"MAE years": 5 / 3, "epsilon error": epsilon})
+    (alone,) = Age(Made(age=[22.0, np.nan, 60.0])).run(Known(age=years))
+    assert (alone.metric, alone.ours, alone.n) == ("MAE years", 1, 2)
+    assert alone.ours == mean_absolute_error([22, 60], [20, 60])
+
+
+def test_clap2015_gives_both_of_the_papers_figures(tmp_path):
+    (tmp_path / "label.csv").write_text("a.jpg;22.5;2\nb.jpg;30;4\n")
+    paper = {"MAE years": 2.47, "epsilon error": 0.22}
+    results = Age(Clap2015(tmp_path), paper=paper).run(Known(age=[[22.5], [34]]))
+    assert figures(results) == pytest.approx({"MAE years": 2, "epsilon error": (1 - np.exp(-0.5)) / 2})
+
+
+def test_gender_overall_and_above_twelve():
+    source = Made(gender=[0.0, 1.0, 1.0, 0.0, np.nan], age=[12.0, 13.0, 40.0, np.nan, 50.0])
+    model = Known(gender=logits_for([1, 1, 0, 0, 0], 2))
+    results = Gender(source).run(model)
+    assert [(result.metric, result.ours, result.n) for result in results] == [
+        ("accuracy %", 50, 4),
+        ("accuracy % above 12 years", 50, 2),
+    ]
+    (alone,) = Gender(Made(gender=[0.0] * 5)).run(model)
+    assert (alone.metric, alone.ours) == ("accuracy %", 60)
+
+
+def test_intervals_draw_people_where_they_are_known():
+    right = np.repeat([0, 1, 1, 0, 1, 1, 1, 0], 50)
+    model = Known(gender=logits_for(right, 2))
+    faces = Gender(Made(gender=np.ones(400))).run(model)[0]
+    people = Gender(Made(gender=np.ones(400), identity=np.repeat(list("abcdefgh"), 50))).run(model)[0]
+    assert faces.ours == people.ours == 62.5
+    assert faces.high - faces.low == pytest.approx(2 * 1.96 * 100 * np.sqrt(0.625 * 0.375 / 400), rel=0.15)
+    assert people.high - people.low > 5 * (faces.high - faces.low)
+
+
+# By group
+
+
+def cells(results, column: str) -> dict[tuple[str, str], float]:
+    """A column of the table by group, which is behind the first result alone."""
+    assert not any("groups" in result.tables for result in results[1:])
+    return results[0].tables["groups"][column].to_dict()
+
+
+def test_age_by_race_gender_and_band_by_hand():
+    source = Made(
+        age=[12.9, 13.0, 64.0, 65.0, 90.0, np.nan],
+        race=["white", "black", "white", np.nan, "black", "asian"],
+        gender=[0.0, 1.0, 1.0, 1.0, np.nan, 0.0],
+    )
+    results = Age(source).run(Known(age=[[13.9], [15.0], [61.0], [70.0], [98.0], [5.0]]))  # 1, 2, 3, 5, 8 years off
+    assert list(results[0].tables["groups"]) == ["MAE years", "low", "high", "n"]
+    assert results[0].tables["groups"].index.names == ["grouping", "group"]
+    assert cells(results, "MAE years") == pytest.approx(
+        {
+            ("race", "black"): 5,
+            ("race", "white"): 2,
+            ("gender", "female"): 1,
+            ("gender", "male"): 10 / 3,
+            ("age", "0-12"): 1,
+            ("age", "13-19"): 2,
+            ("age", "50-64"): 3,
+            ("age", "65+"): 6.5,
+        }
+    )
+    assert list(cells(results, "n").values()) == [2, 2, 1, 3, 1, 1, 1, 2]
+    assert cells(results, "low")["age", "65+"] == 5  # both draws of one face, or the other
+    assert cells(results, "high")["age", "65+"] == 8
+
+
+@pytest.mark.parametrize(
+    ("years", "band"),
+    [(0, "0-12"), (19, "13-19"), (20, "20-29"), (30, "30-39"), (49, "40-49"), (50, "50-64"), (116, "65+")],
+)
+def test_age_bands_begin_and_end_where_their_names_say(years, band):
+    results = Age(Made(age=[float(years)])).run(Known(age=[[0.0]]))
+    assert cells(results, "MAE years") == {("age", band): years}
+
+
+def test_gender_by_group_is_scikit_learns_and_leaves_out_what_a_table_has_not():
+    rng = np.random.default_rng(4)
+    truth, said = rng.integers(0, 2, 200).astype(float), rng.integers(0, 2, 200)
+    race = rng.choice(["white", "black", "indian"], 200)
+    truth[:5] = np.nan
+    model = Known(gender=logits_for(said, 2))
+    results = Gender(Made(gender=truth, race=race, age=np.full(200, 30.0))).run(model)
+    of_race = {name: (race == name) & ~np.isnan(truth) for name in ("black", "indian", "white")}
+    of_gender = {name: truth == code for code, name in enumerate(("female", "male"))}
+    members = {("race", name): faces for name, faces in of_race.items()}
+    members |= {("gender", name): faces for name, faces in of_gender.items()}
+    members |= {("age", "30-39"): ~np.isnan(truth)}
+    expected = {key: 100 * accuracy_score(truth[faces], said[faces]) for key, faces in members.items()}
+    assert cells(results, "accuracy %") == pytest.approx(expected)
+    assert cells(results, "n") == {key: faces.sum() for key, faces in members.items()}
+    alone = Gender(Made(gender=truth[of_race["black"]])).run(Known(gender=logits_for(said[of_race["black"]], 2)))
+    assert set(cells(alone, "n")) == {("gender", "female"), ("gender", "male")}
+    interval = [cells(results, column)["race", "black"] for column in ("low", "high")]
+    assert interval == pytest.approx([alone[0].low, alone[0].high])
+
+
+def test_a_groups_interval_draws_its_people():
+    right = np.repeat([0, 1, 1, 0], 50)
+    people = Made(gender=np.ones(200), identity=np.repeat(list("abcd"), 50), race=["asian"] * 100 + ["other"] * 100)
+    results = Gender(people).run(Known(gender=logits_for(right, 2)))
+    assert cells(results, "low")["race", "asian"] == 0  # half of its people are always wrong
+    assert cells(results, "high")["race", "other"] == 100
+
+
+# Attributes
+
+
+@pytest.fixture
+def celeba() -> tuple[Made, Made, Known, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(2)
+    truth = (rng.random((60, 40)) < 0.3).astype(float)
+    truth[3, 5] = np.nan
+    predicted = np.where(rng.random((60, 40)) < 0.8, np.nan_to_num(truth), 1).astype(int)
+    train = (rng.random((30, 40)) < np.linspace(0, 1, 40)).astype(float)
+    source = Made(**dict(zip(ATTRIBUTES, truth.T, strict=True)), identity=np.repeat(list("abcdef"), 10))
+    model = Known(**{name: logits_for(predicted[:, column], 2) for column, name in enumerate(ATTRIBUTES)})
+    return source, Made(**dict(zip(ATTRIBUTES, train.T, strict=True))), model, truth, predicted
+
+
+def test_attributes_beside_the_commoner_answer_of_the_training_part(celeba):
+    source, train, model, truth, predicted = celeba
+    benchmark = Attributes(source, train, paper={"mean accuracy %": 91.32, "accuracy %, smiling": 93.18})
+    results = benchmark.run(model)
+    each, baseline = [], []
+    for column, name in enumerate(ATTRIBUTES):
+        known = ~np.isnan(truth[:, column])
+        each.append(100 * accuracy_score(truth[known, column], predicted[known, column]))
+        commoner = np.full(known.sum(), train.table[name].mean() > 0.5)
+        baseline.append(100 * accuracy_score(truth[known, column], commoner))
+    smiling = each[ATTRIBUTES.index("smiling")]
+    expected = {
+        "mean accuracy %": np.mean(each),
+        "mean accuracy %, commoner answer": np.mean(baseline),
+        "accuracy %, smiling": smiling,
+    }
+    assert figures(results) == pytest.approx(expected)
+    assert results[0].low < results[0].ours < results[0].high
+    table = results[0].tables["attributes"]
+    assert list(table.index) == list(ATTRIBUTES)
+    np.testing.assert_allclose(table["accuracy %"], each)
+    np.testing.assert_allclose(table["commoner answer %"], baseline)
+    assert table["n"].tolist() == [59 if column == 5 else 60 for column in range(40)]
+    assert (table["low"] <= table["accuracy %"]).all()
+    assert (table["accuracy %"] <= table["high"]).all()
+
+
+def test_attributes_by_gender_and_by_young(celeba):
+    source, train, model, truth, predicted = celeba
+    truth[7, ATTRIBUTES.index("young")] = np.nan  # also in the source, which has views of it
+    results = Attributes(source, train).run(model)
+    expected, counts = {}, {}
+    for grouping, names in (("gender", ("female", "male")), ("young", ("no", "yes"))):
+        for code, name in enumerate(names):
+            faces = truth[:, ATTRIBUTES.index(grouping)] == code
+            known = ~np.isnan(truth[faces])
+            expected[grouping, name] = 100 * accuracy_score(truth[faces][known], predicted[faces][known])
+            counts[grouping, name] = faces.sum()
+    assert cells(results, "mean accuracy %") == pytest.approx(expected)
+    assert cells(results, "n") == counts
+    assert counts["young", "no"] + counts["young", "yes"] == 59
+    table = results[0].tables["groups"]
+    assert (table["low"] < table["mean accuracy %"]).all()
+    assert (table["mean accuracy %"] < table["high"]).all()
+
+
+def test_faces_without_a_label_or_a_group_are_in_no_group():
+    train, model = Made(smiling=[1.0]), Known(smiling=logits_for([1, 0, 1], 2))
+    (result, _) = Attributes(Made(smiling=[1.0, np.nan, 0.0], gender=[0.0, 1.0, np.nan]), train).run(model)
+    assert result.tables["groups"].index.tolist() == [("gender", "female")]
+    (result, _) = Attributes(Made(smiling=[1.0, np.nan, 0.0]), train).run(model)
+    assert set(result.tables) == {"attributes"}
+
+
+def test_attributes_that_are_not_trained_are_left_out_by_name(celeba):
+    source, train, model, *_ = celeba
+    del model.answers["smiling"]
+    results = Attributes(source, train).run(model)
+    assert results[0].metric == "mean accuracy % of 39 attributes"
+    assert "smiling" not in results[0].tables["attributes"].index
+    benchmark = Attributes(source, train, requires=Path("."))
+    assert benchmark.find_obstacle(["smiling"]) is None
+    assert benchmark.find_obstacle(list(TASKS)) == "the model is not trained on any of its tasks"
+    model.answers = {"age": np.zeros((60, 1))}
+    with pytest.raises(InputError, match="made: no labels of attributes that the model is trained on"):
+        Attributes(source, train).run(model)

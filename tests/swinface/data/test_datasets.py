@@ -1,0 +1,505 @@
+"""Data sets are read in their authors' formats: labels by the names of columns, faces on ArcFace's template."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import pickle
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jsonargparse import ArgumentParser
+from PIL import Image
+
+from swinface.data.datasets import (
+    AffectNetList,
+    AgeGenderList,
+    CelebA,
+    CelebAList,
+    CKPlus,
+    Clap2015,
+    FgNetList,
+    ImageFolder,
+    RafDb,
+    RecordIO,
+    UTKFace,
+)
+from swinface.data.faces import crop_face, fit_face
+from swinface.data.labels import ATTRIBUTES
+from swinface.data.recordio import MAGIC
+from swinface.data.source import Source, draw_held_out
+from swinface.files import InputError
+from swinface.tasks import EXPRESSIONS
+
+HEADER = (  # as CelebA's own list_attr_celeba.txt has them
+    "5_o_Clock_Shadow Arched_Eyebrows Attractive Bags_Under_Eyes Bald Bangs Big_Lips Big_Nose Black_Hair Blond_Hair "
+    "Blurry Brown_Hair Bushy_Eyebrows Chubby Double_Chin Eyeglasses Goatee Gray_Hair Heavy_Makeup High_Cheekbones Male "
+    "Mouth_Slightly_Open Mustache Narrow_Eyes No_Beard Oval_Face Pale_Skin Pointy_Nose Receding_Hairline Rosy_Cheeks "
+    "Sideburns Smiling Straight_Hair Wavy_Hair Wearing_Earrings Wearing_Hat Wearing_Lipstick Wearing_Necklace "
+    "Wearing_Necktie Young"
+)
+TITLES = HEADER.split()
+
+
+def save(path: Path, size: tuple[int, int] = (112, 112), colour: tuple[int, int, int] = (90, 120, 150)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, colour).save(path)
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def fraction(name: str) -> float:
+    return int(hashlib.sha256(name.encode()).hexdigest()[:16], 16) / 2**64
+
+
+def images(source: Source) -> list[str]:
+    return source.table["image"].tolist()
+
+
+# Pixels
+
+
+def test_people_and_families_that_are_named_are_left_out(face_sets, tmp_path):
+    names = tmp_path / "names.txt"
+
+    def people(text: str) -> set[str]:
+        names.write_text(text)
+        source = ImageFolder(face_sets / "fiw", below="Train/train-faces", without=names)
+        return set(source.table["identity"])
+
+    assert people("\n") == {"F0001/MID1", "F0001/MID2", "F0001/MID3"}
+    assert people("F0001/MID2\n") == {"F0001/MID1", "F0001/MID3"}
+    with pytest.raises(InputError, match="no faces of ImageFolder"):
+        people("F0001")
+    with pytest.raises(InputError, match=r"names\.txt: nobody below .* is called F000"):
+        people("F000")
+    names.unlink()
+    with pytest.raises(InputError, match=r"names\.txt: not a readable list"):
+        _ = ImageFolder(face_sets / "fiw", without=names).table
+
+
+def test_a_crop_is_the_region_at_its_place_in_the_image():
+    """Colours rise linearly, so the resized region must hold the colours of the places it was cut from."""
+    x, y = np.meshgrid(np.arange(200) + 0.5, np.arange(160) + 0.5)
+    pixels = np.stack([x, y, np.full_like(x, 7)], axis=2).round().astype(np.uint8)
+    left, top, right, bottom = 0.103, 0.2007, 0.911, 0.807
+    face = crop_face(pixels, (left, top, right, bottom)).astype(float)
+    centres = (np.arange(112) + 0.5) / 112
+    inside = slice(2, -2)  # at the edge, a filter that reaches out of the region is cut
+    np.testing.assert_allclose(face[50, inside, 0], (200 * (left + (right - left) * centres))[inside], atol=1)
+    np.testing.assert_allclose(face[inside, 50, 1], (160 * (top + (bottom - top) * centres))[inside], atol=1)
+    assert (face[..., 2] == 7).all()
+
+
+def test_a_crop_beyond_the_image_is_black_there():
+    face = crop_face(np.full((100, 100, 3), 200, np.uint8), (-0.5, -0.25, 1.5, 1.0))
+    assert (face[30:, 30:82] == 200).all()
+    assert not face[:20].any()
+    assert not face[:, :26].any()
+    assert not face[:, -26:].any()
+
+
+def test_an_aligned_face_stays_as_it_is_and_an_unaligned_one_is_refused():
+    pixels = np.random.default_rng(0).integers(0, 256, (112, 112, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(fit_face(pixels, "a"), pixels)
+    assert fit_face(np.zeros((50, 80, 3), np.uint8), "a", (0, 0, 1, 1)).shape == (112, 112, 3)
+    with pytest.raises(InputError, match=r"^a: 80x50 pixels; faces must be aligned and square"):
+        fit_face(np.zeros((50, 80, 3), np.uint8), "a")
+
+
+def test_read_all_reads_every_row_in_order(tmp_path):
+    for number in range(20):
+        save(tmp_path / "anna" / f"{number:02}.png", size=(56, 56), colour=(number, 2, 3))
+    source = ImageFolder(tmp_path)
+    faces = source.read_all()
+    assert (faces.shape, str(faces.dtype)) == ((20, 3, 112, 112), "torch.uint8")
+    assert faces[:, 0, 50, 50].tolist() == list(range(20))
+    np.testing.assert_array_equal(faces[7].permute(1, 2, 0), source.read(7))
+    assert len(source) == 20
+
+
+def test_grey_images_are_read_as_rgb(tmp_path):
+    (tmp_path / "anna").mkdir()
+    Image.new("L", (48, 48), 77).save(tmp_path / "anna" / "1.png")
+    assert (ImageFolder(tmp_path).read(0) == 77).all()
+
+
+# What is used of a set
+
+
+def test_the_held_out_draw_is_by_person_and_the_same_everywhere(tmp_path):
+    for person in range(40):
+        for image in range(3):
+            save(tmp_path / f"p{person}" / f"{image}.png", size=(2, 2))
+    parts = {part: ImageFolder(tmp_path, part=part, held_out=0.3) for part in ("train", "held_out", "all")}
+    drawn = {f"p{n}" for n in range(40) if fraction(f"p{n}") < 0.3}
+    assert 5 < len(drawn) < 20
+    assert set(parts["held_out"].table["identity"]) == drawn
+    assert set(parts["train"].table["identity"]) == {f"p{n}" for n in range(40)} - drawn
+    assert sorted(images(parts["train"]) + images(parts["held_out"])) == images(parts["all"])
+    assert parts["train"].table.index.tolist() == list(range(len(parts["train"])))
+
+
+def test_the_held_out_draw_is_by_image_where_nobody_says_who_it_is(tmp_path):
+    for stamp in range(50):
+        save(tmp_path / f"30_1_2_{stamp:03}.jpg", size=(2, 2))
+    source = UTKFace(tmp_path, part="held_out")
+    assert images(source) == [name for name in images(UTKFace(tmp_path)) if fraction(name) < 0.2]
+    assert 3 < len(source) < 20
+
+
+def test_a_larger_share_holds_out_the_same_and_more(tmp_path):
+    for person in range(30):
+        save(tmp_path / f"p{person}" / "1.png", size=(2, 2))
+    people = ImageFolder(tmp_path).table["identity"]
+    some, more = draw_held_out(people, 0.2), draw_held_out(people, 0.5)
+    assert more[some].all()
+    assert some.sum() < more.sum()
+    assert not draw_held_out(people, 0).any()
+    assert draw_held_out(people, 1).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"held_out": 20}, "held_out 20: name a share from 0 to 1"),
+        ({"share": 0}, "share 0: name a share above 0"),
+        ({"crop": (0.5, 0, 0.5, 1)}, "crop .*: name left, top, right and bottom"),
+    ],
+)
+def test_options_without_meaning_are_refused(tmp_path, options, message):
+    with pytest.raises(InputError, match=message):
+        ImageFolder(tmp_path, **options)
+
+
+def test_an_empty_part_is_refused(tmp_path):
+    save(tmp_path / "anna" / "1.png")
+    with pytest.raises(InputError, match="no faces of ImageFolder, part held_out"):
+        _ = ImageFolder(tmp_path, part="held_out", held_out=0).table
+
+
+def test_a_signature_is_the_configuration(tmp_path):
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("source", type=Source)
+    init = {"root": str(tmp_path), "below": "a", "part": "train", "crop": [0, 0, 1, 0.5], "teacher": "t.npz"}
+    parsed = parser.parse_object({"source": {"class_path": "swinface.data.datasets.ImageFolder", "init_args": init}})
+    source = parser.instantiate(parsed)["source"]
+    assert (source.below, source.part, source.crop, source.teacher) == ("a", "train", (0, 0, 1, 0.5), Path("t.npz"))
+    assert UTKFace(tmp_path).crop != RafDb(tmp_path).crop
+    assert UTKFace(tmp_path, crop=None).crop is None
+
+
+def test_a_source_travels_to_a_worker(tmp_path):
+    save(tmp_path / "anna" / "1.png")
+    source = ImageFolder(tmp_path)
+    expected = source.read(0)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(source)).read(0), expected)
+
+
+# Folders and file names
+
+
+def test_an_identity_is_the_path_of_the_images_folder(tmp_path):
+    for name in ("Train/faces/F1/MID2/b.jpg", "Train/faces/F1/MID2/a.JPG", "Train/faces/F1/MID1/c.png"):
+        save(tmp_path / name, size=(2, 2))
+    write(tmp_path / "Train/faces/F1/mid.csv", "not an image")
+    save(tmp_path / "Train/faces/F1/MID2/._b.jpg", size=(2, 2))  # a Mac leaves such files, which are no images
+    save(tmp_path / "Validation/F2/MID1/d.jpg", size=(2, 2))
+    table = ImageFolder(tmp_path, below="Train/faces").table
+    assert table.to_numpy().tolist() == [
+        ["Train/faces/F1/MID1/c.png", "F1/MID1"],
+        ["Train/faces/F1/MID2/a.JPG", "F1/MID2"],
+        ["Train/faces/F1/MID2/b.jpg", "F1/MID2"],
+    ]
+    assert ImageFolder(tmp_path).table["identity"].tolist()[-1] == "Validation/F2/MID1"
+    assert images(ImageFolder(tmp_path, below="./Train/faces/")) == images(ImageFolder(tmp_path, below="Train/faces"))
+
+
+def test_folders_that_are_not_there_or_elsewhere_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"no such folder of images"):
+        _ = ImageFolder(tmp_path, below="Train").table
+    with pytest.raises(InputError, match=r"below: the path '\.\./b' leaves the data root"):
+        _ = ImageFolder(tmp_path / "a", below="../b").table
+    save(tmp_path / "loose.jpg")
+    with pytest.raises(InputError, match=r"loose\.jpg lies in no person's folder"):
+        _ = ImageFolder(tmp_path).table
+
+
+def test_utkface_is_read_from_its_names(tmp_path):
+    for name in ("26_0_3_2017011914.jpg", "100_1_0_20170110.jpg.chip.jpg", "1_1_4_2.jpg"):
+        save(tmp_path / name, size=(200, 200))
+    table = UTKFace(tmp_path).table.set_index("image")
+    assert table.loc["26_0_3_2017011914.jpg"].tolist() == [26, 1, "indian"]  # their 0 is male, our 1
+    assert table.loc["100_1_0_20170110.jpg.chip.jpg"].tolist() == [100, 0, "white"]
+    assert table.loc["1_1_4_2.jpg", "race"] == "other"
+    assert UTKFace(tmp_path).read(0).shape == (112, 112, 3)
+
+
+def test_utkface_names_that_are_not_of_the_form_are_counted(tmp_path):
+    for name in ("26_0_3_2017011914.jpg", "61_1_20170109150557335.jpg", "39_2_0_1.jpg"):  # the first ill one is real
+        save(tmp_path / name, size=(2, 2))
+    with pytest.warns(UserWarning, match=r"2 of 3 images left out, such as 39_2_0_1\.jpg: not named age_gender_race"):
+        assert images(UTKFace(tmp_path)) == ["26_0_3_2017011914.jpg"]
+
+
+def test_ck_plus_is_read_from_its_folders(tmp_path):
+    for folder in ("anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise"):
+        save(tmp_path / folder / "S010_004_00000017.png", size=(48, 48))
+    table = CKPlus(tmp_path).table
+    assert set(table["identity"]) == {"S010"}
+    found = {image.split("/")[0]: EXPRESSIONS[int(label)] for image, label in table[["image", "expression"]].to_numpy()}
+    same = {name: name for name in ("anger", "disgust", "fear", "sadness", "surprise")}
+    assert found == same | {"happy": "happiness"}
+    (tmp_path / "happy").rename(tmp_path / "joy")
+    with pytest.raises(InputError, match="happy: no such folder of images"):
+        _ = CKPlus(tmp_path).table
+
+
+# RecordIO
+
+
+def test_record_io_gives_keys_identities_and_faces(tmp_path):
+    records = [struct.pack("<IfQQff", 2, 0, 0, 0, 4, 6)]
+    for label in (0, 9, 9):
+        content = io.BytesIO()
+        Image.new("RGB", (112, 112), (label, 50, 200)).save(content, "png")
+        records.append(struct.pack("<IfQQ", 0, label, 0, 0) + content.getvalue())
+    records += [struct.pack("<IfQQff", 2, 0, 0, 0, 1, 2)] * 2
+    data, index = b"", ""
+    for key, record in enumerate(records):
+        index += f"{key}\t{len(data)}\n"
+        data += struct.pack("<II", MAGIC, len(record)) + record + bytes(-len(record) % 4)
+    (tmp_path / "train.rec").write_bytes(data)
+    (tmp_path / "train.idx").write_text(index)
+    source = RecordIO(tmp_path)
+    assert source.table.to_numpy().tolist() == [["1", "0"], ["2", "9"], ["3", "9"]]
+    assert source.read_all()[:, :, 5, 5].tolist() == [[0, 50, 200], [9, 50, 200], [9, 50, 200]]
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(source)).read(1), source.read(1))
+    (tmp_path / "train.rec").write_bytes(data.replace(b"PNG", b"GNP", 1))
+    with pytest.raises(InputError, match=r"train\.rec: record 1 is no readable image"):
+        RecordIO(tmp_path).read(0)
+    (tmp_path / "train.rec").write_bytes(data.replace(struct.pack("<If", 0, 9), struct.pack("<If", 0, np.nan), 1))
+    with pytest.raises(InputError, match=r"train\.rec: record 2 has no number as its label"):
+        _ = RecordIO(tmp_path).table
+
+
+# Label files
+
+
+def test_raf_db_is_read_in_its_official_layout(tmp_path):
+    lines = [f"{part}_{number:05}.jpg {number}" for part in ("train", "test") for number in range(1, 8)]
+    path = write(tmp_path / "basic/EmoLabel/list_patition_label.txt", "\n".join(lines) + "\n")
+    save(tmp_path / "basic/Image/aligned/test_00003_aligned.jpg", size=(100, 100))
+    official = ["surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral"]
+    for subset in ("train", "test"):
+        source = RafDb(tmp_path, subset=subset)
+        assert images(source)[2] == f"basic/Image/aligned/{subset}_00003_aligned.jpg"
+        assert [EXPRESSIONS[int(label)] for label in source.table["expression"]] == official
+    assert source.read(2).shape == (112, 112, 3)
+    with pytest.raises(InputError, match=r"test_00001_aligned\.jpg: no such image"):
+        source.read(0)
+    path.write_text("train_00001.jpg 5\ntrain_00002.jpg 8\n")
+    with pytest.raises(InputError, match=r"list_patition_label\.txt: line 2: expression is '8'; expected one of 1, 2"):
+        _ = RafDb(tmp_path).table
+    path.write_text("train_00001.jpg 5\n")
+    with pytest.raises(InputError, match="no faces of RafDb"):
+        _ = RafDb(tmp_path, subset="test").table
+
+
+def attribute_rows(faces: int) -> tuple[np.ndarray, list[str]]:
+    values = np.random.default_rng(1).choice([-1, 1], (faces, 40))
+    return values, [f"{i + 1:06}.jpg " + " ".join(f"{value:2}" for value in row) for i, row in enumerate(values)]
+
+
+def test_celeba_is_read_from_its_own_files(tmp_path):
+    values, rows = attribute_rows(6)
+    write(tmp_path / "list_attr_celeba.txt", "\n".join(["6", HEADER + " ", *rows]) + "\n")
+    write(tmp_path / "identity_CelebA.txt", "".join(f"{i + 1:06}.jpg {70 + i // 2}\n" for i in range(6)))
+    save(tmp_path / "img_align_celeba/000002.jpg", size=(178, 218))
+    source = CelebA(tmp_path)
+    assert images(source)[1] == "img_align_celeba/000002.jpg"
+    assert source.read(1).shape == (112, 112, 3)
+    assert source.table["identity"].tolist() == ["70", "70", "71", "71", "72", "72"]
+    assert set(source.table) == {"image", "identity", *ATTRIBUTES}
+    ours = {"5_o_Clock_Shadow": "five_oclock_shadow", "Male": "gender"}
+    for column, title in enumerate(TITLES):
+        expected = (values[:, column] + 1) / 2
+        np.testing.assert_array_equal(source.table[ours.get(title, title.lower())], expected, err_msg=title)
+    write(tmp_path / "list_eval_partition.txt", "".join(f"{i + 1:06}.jpg {i % 3}\n" for i in range(6)))
+    assert images(CelebA(tmp_path, subset="test")) == ["img_align_celeba/000003.jpg", "img_align_celeba/000006.jpg"]
+    assert images(CelebA(tmp_path, subset="train"))[0] == "img_align_celeba/000001.jpg"
+    write(tmp_path / "identity_CelebA.txt", "000001.jpg 3\n")
+    with pytest.raises(InputError, match=r"identity_CelebA\.txt: no line for 000002\.jpg"):
+        _ = CelebA(tmp_path).table
+
+
+@pytest.mark.parametrize("name", [[], ["name"]])
+def test_the_authors_celeba_list_is_read_by_its_header(tmp_path, name):
+    """Its attributes are in the order of the model's outputs, or any other; only the header says which."""
+    values, rows = attribute_rows(4)
+    order = np.random.default_rng(2).permutation(40)
+    titles = [TITLES[column] for column in order]
+    write(tmp_path / "label.txt", "\n".join([" ".join(name + titles), *rows]) + "\n")
+    table = CelebAList(tmp_path).table
+    assert images(CelebAList(tmp_path))[0] == "data/000001.jpg"
+    assert images(CelebAList(tmp_path, images="."))[0] == "000001.jpg"
+    for column, title in enumerate(titles):
+        ours = {"5_o_Clock_Shadow": "five_oclock_shadow", "Male": "gender"}.get(title, title.lower())
+        np.testing.assert_array_equal(table[ours], (values[:, column] + 1) / 2, err_msg=title)
+
+
+def test_a_celeba_header_with_a_misspelt_attribute_is_refused(tmp_path):
+    _, rows = attribute_rows(1)
+    header = HEADER.replace("Smiling", "Smilling")
+    write(tmp_path / "label.txt", "\n".join([header, *rows]))
+    with pytest.raises(InputError, match=r"label\.txt: line 1, the header, .*no smiling; unknown Smilling.*expected"):
+        _ = CelebAList(tmp_path).table
+    write(tmp_path / "label.txt", "\n".join([HEADER, rows[0].rsplit(maxsplit=1)[0] + " 0"]))
+    with pytest.raises(InputError, match=r"label\.txt: line 2: young is '0'; expected one of -1, 1, or nan"):
+        _ = CelebAList(tmp_path).table
+
+
+def test_the_authors_age_and_gender_lists_are_read(tmp_path):
+    text = "name age gender\na/1.jpg 25.0 1.0\nb/2.jpg nan 0.0\n\nb/3.jpg 31.5 nan\nb/4.jpg 7 0.0\n"
+    write(tmp_path / "label.txt", text)
+    save(tmp_path / "data/a/1.jpg")
+    source = AgeGenderList(tmp_path)
+    assert source.table.to_numpy().tolist() == [["data/a/1.jpg", 25, 1], ["data/b/4.jpg", 7, 0]]
+    assert source.read(0).shape == (112, 112, 3)
+    write(tmp_path / "lists/part.txt", "\ufeffGender Name Age\n0.0 x.jpg 40\n")  # any order and case, after a mark
+    other = AgeGenderList(tmp_path, labels="lists/part.txt", images="faces")
+    assert other.table[["image", "age", "gender"]].to_numpy().tolist() == [["faces/x.jpg", 40, 0]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name age sex\na.jpg 1 1\n", "line 1, the header, .*no gender; unknown sex.*expected, in any order: name age"),
+        ("name age gender race\na.jpg 1 1 2\n", "unknown race"),
+        ("name age\na.jpg 1\n", "no gender"),
+        ("age age gender\na.jpg 1 1\n", "no name"),
+        ("name age gender age\na.jpg 1 1 1\n", "twice age"),
+        ("a.jpg 25 1.0\nb.jpg 26 1.0\n", "line 1, the header, .*unknown a.jpg, 25, 1.0"),
+        ("name age gender\na.jpg 25\n", "line 2 has 2 fields, not 3: name age gender"),
+        ("name age gender\na.jpg 25 1\nmy face.jpg 25 1\n", "line 3 has 4 fields, not 3"),
+        ("name age gender\na.jpg old 1\n", "line 2: age is 'old'; expected a number of at least 0, or nan"),
+        ("name age gender\na.jpg -3 1\n", "line 2: age is '-3'"),
+        ("name age gender\n\na.jpg inf 1\n", "line 3: age is 'inf'"),
+        ("name age gender\na.jpg 3 2\n", "line 2: gender is '2'; expected one of 0, 1, or nan"),
+        ("name age gender\n", "no faces; each line must hold name age gender"),
+        ("", "line 1, the header, "),
+    ],
+)
+def test_a_list_that_cannot_be_right_is_refused_by_line(tmp_path, text, message):
+    write(tmp_path / "label.txt", text)
+    with pytest.raises(InputError, match=rf"label\.txt: {message}" if message[0] == "l" else message):
+        _ = AgeGenderList(tmp_path).table
+
+
+def test_a_list_that_is_not_there_or_elsewhere_or_no_text_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"label\.txt: no such label file"):
+        _ = AgeGenderList(tmp_path).table
+    with pytest.raises(InputError, match="labels: the path '/etc/hosts' leaves the data root"):
+        _ = AgeGenderList(tmp_path, labels="/etc/hosts").table
+    (tmp_path / "label.txt").write_bytes(b"\xff\xfe\x00name")
+    with pytest.raises(InputError, match=r"label\.txt: not a readable label file"):
+        _ = AgeGenderList(tmp_path).table
+
+
+def test_a_name_in_a_list_cannot_leave_the_data_root(tmp_path):
+    save(tmp_path / "secret.jpg")
+    write(tmp_path / "set/label.txt", f"name age gender\n../../secret.jpg 1 1\n{os.fspath(tmp_path)}/secret.jpg 1 1\n")
+    for images in ("data", "."):
+        source = AgeGenderList(tmp_path / "set", images=images)
+        with pytest.raises(InputError, match="leaves the data root"):
+            source.read(0)
+    with pytest.raises(InputError, match="leaves the data root"):
+        source.read(1)
+
+
+def test_the_authors_affectnet_list_is_read(tmp_path):
+    rows = [f"{number}.jpg 0.{number} {number}\n" for number in range(11)]
+    write(tmp_path / "label.txt", "name valence expression\n" + "".join(rows))
+    table = AffectNetList(tmp_path, numbering="affectnet").table
+    found = {Path(image).stem: EXPRESSIONS[int(label)] for image, label in table.to_numpy()}
+    own = ["neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger"]  # AffectNet's 0 to 6
+    assert found == {str(number): name for number, name in enumerate(own)}
+    write(tmp_path / "label.txt", "name valence expression\n" + "".join(rows[:7]))
+    assert AffectNetList(tmp_path).table["expression"].tolist() == list(range(7))
+    write(tmp_path / "label.txt", "name valence expression\n" + "".join(rows[:8]))
+    with pytest.raises(InputError, match=r"label\.txt: line 9: expression is '7'"):
+        _ = AffectNetList(tmp_path).table
+    write(tmp_path / "label.txt", "name valence class\na.jpg 0 1\n")
+    with pytest.raises(InputError, match=r"no expression.*expected, in any order and among others: name expression"):
+        _ = AffectNetList(tmp_path).table
+
+
+def test_the_authors_fg_net_list_is_read(tmp_path):
+    write(tmp_path / "label.txt", "name age\n001A02.JPG 2\n001A43a.JPG 43\n082A18.JPG 18\n")
+    table = FgNetList(tmp_path).table
+    assert table.to_numpy().tolist() == [
+        ["data/001A02.JPG", "001", 2],
+        ["data/001A43a.JPG", "001", 43],
+        ["data/082A18.JPG", "082", 18],
+    ]
+    write(tmp_path / "label.txt", "name age\n001A02.JPG 2\nanna.jpg 3\n")
+    with pytest.raises(InputError, match=r"label\.txt: line 3: 'anna\.jpg' must be named like 001A02\.JPG"):
+        _ = FgNetList(tmp_path).table
+
+
+def test_clap2015_is_read(tmp_path):
+    write(tmp_path / "valid.csv", "image_1.jpg;20.5;3.25\nimage 2.jpg;60;0\n")
+    table = Clap2015(tmp_path, labels="valid.csv").table
+    assert list(table) == ["image", "age", "age_deviation"]
+    assert table.to_numpy().tolist() == [["data/image_1.jpg", 20.5, 3.25], ["data/image 2.jpg", 60, 0]]
+    write(tmp_path / "valid.csv", "name;mean;std\nimage_1.jpg;20.5;3.25\n")
+    with pytest.raises(InputError, match=r"valid\.csv: line 1: age is 'mean'"):
+        _ = Clap2015(tmp_path, labels="valid.csv").table
+
+
+# Real data
+
+
+def test_real_sets_have_the_faces_their_readme_counts(shared_data):
+    utkface, raf_db = UTKFace(shared_data / "UTKFace").table, RafDb(shared_data / "RAF-DB").table
+    celeba, ck_plus = CelebA(shared_data / "CelebA").table, CKPlus(shared_data / "CK+48").table
+    assert (len(utkface), len(raf_db), len(celeba)) == (7823, 12271, 8021)
+    assert len(ck_plus) == 687 - 39  # less contempt
+    assert ck_plus["expression"].value_counts().to_dict() == {0: 180, 3: 144, 2: 123, 5: 96, 1: 57, 4: 48}
+    # RAF-DB's paper: 1290 surprise, 281 fear, 717 disgust, 4772 happiness, 1982 sadness, 705 anger, 2524 neutral
+    assert raf_db["expression"].value_counts().sort_index().tolist() == [1290, 281, 717, 4772, 1982, 705, 2524]
+    assert utkface["age"].between(1, 116).all()
+    beards = celeba[celeba["no_beard"] == 0]
+    assert beards["gender"].mean() > 0.99  # who has a beard is male
+    assert celeba.loc[celeba["wearing_lipstick"] == 1, "gender"].mean() < 0.02
+
+
+def test_real_images_are_named_as_the_teachers_tables_name_them(shared_data):
+    for file, source in (
+        ("dlib_fiw.npz", ImageFolder(shared_data / "fiw", below="Train/train-faces")),
+        ("dlib_utkface.npz", UTKFace(shared_data / "UTKFace")),
+    ):
+        with np.load(shared_data / "teacher" / file) as table:
+            assert set(images(source)) <= set(table["face"])
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"), [("UTKFace", "UTKFace"), ("RafDb", "RAF-DB"), ("CelebA", "CelebA"), ("CKPlus", "CK+48")]
+)
+def test_real_faces_have_their_eyes_where_arcface_has_them(shared_data, name, folder):
+    """Eyes and brows are darker than the cheeks below them, in the mean face of every set, at ArcFace's positions."""
+    source = {"UTKFace": UTKFace, "RafDb": RafDb, "CelebA": CelebA, "CKPlus": CKPlus}[name](shared_data / folder)
+    rows = np.linspace(0, len(source) - 1, 60).astype(int)
+    mean = np.mean([source.read(row) for row in rows], axis=(0, 3))
+    for x in (38, 74):  # ArcFace's eyes: (38.3, 51.7) and (73.5, 51.5)
+        eye = mean[49:55, x - 4 : x + 4].mean()
+        assert eye < mean[64:70, x - 4 : x + 4].mean() - 8
+    band = mean[40:70, 30:46].mean(axis=1)
+    assert abs(int(band.argmin()) + 40 - 51) <= 5

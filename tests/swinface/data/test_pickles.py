@@ -1,0 +1,175 @@
+"""Verification sets are read from pickles of Python 2 and 3, and a pickle that would run anything is refused."""
+
+from __future__ import annotations
+
+import collections
+import io
+import os
+import pickle
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from swinface.data.pickles import read_pickled_pairs
+from swinface.files import InputError
+
+IMAGES = [b"\xff\xd8 first", b"\x89PNG second", bytes(range(256)), b"4"]
+
+
+def write(content: object, folder: Path, protocol: int = 4) -> Path:
+    path = folder / "lfw.bin"
+    path.write_bytes(content if isinstance(content, bytes) else pickle.dumps(content, protocol=protocol))
+    return path
+
+
+def refuse(content: object, folder: Path, protocol: int = 4) -> str:
+    path = write(content, folder, protocol)
+    with pytest.raises(InputError) as error:
+        read_pickled_pairs(path)
+    message = str(error.value)
+    assert message.startswith(f"{path}: ")
+    return message
+
+
+# The format
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("form", ["bytes", "arrays", "columns"])
+def test_every_protocol_and_form_is_read(protocol, form, tmp_path):
+    images = list(IMAGES)
+    if form != "bytes":
+        images = [np.frombuffer(image, dtype=np.uint8) for image in IMAGES]
+    if form == "columns":  # as older OpenCV encoded them
+        images = [image[:, None].copy() for image in images]
+    path = write((images, [True, False]), tmp_path, protocol)
+    read, same = read_pickled_pairs(path)
+    assert read == IMAGES
+    assert same.dtype == bool
+    assert same.tolist() == [True, False]
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+@pytest.mark.parametrize("labels", [np.array([True, False]), [np.True_, np.False_], (1, 0), np.array([1, 0], np.uint8)])
+def test_labels_may_be_numbers_or_numpys(labels, protocol, tmp_path):
+    _, same = read_pickled_pairs(write([tuple(IMAGES), labels], tmp_path, protocol))
+    assert same.dtype == bool
+    assert same.tolist() == [True, False]
+
+
+def python2_string(text: bytes) -> bytes:
+    return b"T" + struct.pack("<i", len(text)) + text
+
+
+def python2_array(content: bytes) -> bytes:
+    """What Python 2 and its numpy write, at protocol 2, for a uint8 array of one axis."""
+    return (
+        b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01"
+        + (b"J" + struct.pack("<i", len(content)) + b"\x85cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R")
+        + b"(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89"
+        + (python2_string(content) + b"tb")
+    )
+
+
+@pytest.mark.parametrize("encode", [python2_string, python2_array])
+def test_a_pickle_of_python_2_is_read(encode, tmp_path):
+    content = b"\x80\x02](" + b"".join(map(encode, IMAGES)) + b"e](\x88\x89e\x86."
+    read, same = read_pickled_pairs(write(content, tmp_path))
+    assert read == IMAGES
+    assert same.tolist() == [True, False]
+
+
+# What would run something
+
+
+class Command:
+    def __init__(self, call, *arguments):
+        self.call, self.arguments = call, arguments
+
+    def __reduce__(self):
+        return self.call, self.arguments
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_pickle_that_runs_a_command_is_refused_and_does_nothing(protocol, tmp_path):
+    mark = tmp_path / "ran"
+    message = refuse((IMAGES, [True, Command(os.system, f"touch {mark}")]), tmp_path, protocol)
+    assert f"it would run {os.system.__module__}.system" in message
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        collections.OrderedDict(a=1),
+        Command(eval, "1"),
+        Command(getattr, "a", "upper"),
+        Command(np.load, "a.npy", None, True),
+        Command(np.ndarray.__reduce__),
+        io.BytesIO(b"1"),
+    ],
+)
+def test_any_other_name_is_refused(content, tmp_path):
+    assert "it would run" in refuse((IMAGES, [True, content]), tmp_path)
+
+
+@pytest.mark.parametrize("name", [b"cnumpy.core.multiarray\n_reconstruct.__globals__\n", b"cnumpy\ndtype.__class__\n"])
+def test_attributes_of_known_names_are_refused(name, tmp_path):
+    assert "it would run" in refuse(b"\x80\x04" + name + b".", tmp_path)
+
+
+def test_arrays_of_objects_are_refused(tmp_path):
+    assert "it would run numpy.dtype(O8)" in refuse((IMAGES, np.array([True, "a"], dtype=object)), tmp_path)
+    assert "it would run numpy.dtype(f8)" in refuse((IMAGES, np.zeros(2)), tmp_path)
+
+
+@pytest.mark.parametrize("state", [b"}X\x08\x00\x00\x00__name__K\x01s", b"N}X\x09\x00\x00\x00_functionK\x01s\x86"])
+def test_a_pickle_cannot_alter_the_reader(state, tmp_path):
+    assert "it would run _encode with attributes" in refuse(b"\x80\x02c_codecs\nencode\n" + state + b"b.", tmp_path)
+    test_every_protocol_and_form_is_read(2, "bytes", tmp_path)
+
+
+# Other content
+
+
+def test_a_truncated_file_is_refused(tmp_path):
+    for protocol in (0, 2, 4):
+        whole = pickle.dumps((IMAGES, [True, False]), protocol=protocol)
+        for length in range(len(whole)):
+            assert "damaged" in refuse(whole[:length], tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"\xff\xd8\xff\xe0 a jpeg", b"\x80\x04\x82\x01."])
+def test_a_file_of_another_kind_is_refused(content, tmp_path):
+    assert "damaged, or no pickle" in refuse(content, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"images": IMAGES}, "must hold a list of images and one of labels"),
+        ((IMAGES, [True, False], 1), "must hold a list of images and one of labels"),
+        ((dict(enumerate(IMAGES)), [True, False]), "the images are a dict"),
+        (([*IMAGES[:3], "text"], [True, False]), "image 3 is a str"),
+        (([*IMAGES[:3], np.ones(2, bool)], [True, False]), "image 3 is a ndarray"),
+        ((IMAGES, [True, 2]), "label 1 is 2; it must be True or False"),
+        ((IMAGES, [True, "yes"]), "label 1 is yes"),
+        ((IMAGES, [1.0, 0.0]), "label 0 is 1.0"),
+        ((IMAGES, [[True], [False]]), r"label 0 is [True]"),
+        ((IMAGES, np.ones((2, 2), bool)), r"label 0 is [True, True]"),
+        ((IMAGES, np.array(True)), "no pairs"),
+        (([], []), "no pairs"),
+        ((IMAGES[:3], [True, False]), "3 images for 2 pairs"),
+    ],
+)
+def test_other_content_is_refused(content, message, tmp_path):
+    assert message in refuse(content, tmp_path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"none\.bin: cannot be read \(No such file"):
+        read_pickled_pairs(tmp_path / "none.bin")
+    with pytest.raises(InputError, match=r"cannot be read \(Is a directory"):
+        read_pickled_pairs(tmp_path)

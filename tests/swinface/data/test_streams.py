@@ -1,0 +1,161 @@
+"""Batches: who is in them, in what order, with what labels, for whichever process and after whatever interruption."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from swinface.data.datasets import CelebA, ImageFolder, RafDb, UTKFace
+from swinface.data.streams import Batches, Stream, count_faces
+from swinface.files import InputError
+
+TASKS_HERE = ["gender", "age", "expression", "smiling"]
+
+
+def streams(root: Path, augment: str = "none") -> dict[str, Stream]:
+    fiw = ImageFolder(root / "fiw", below="Train/train-faces", teacher=root / "teacher.npz", share=0.75)
+    return {
+        "recognition": Stream(4, [fiw, CelebA(root / "CelebA", share=0.25)], augment),
+        "age_gender": Stream(2, [UTKFace(root / "UTKFace")], augment),
+        "celeba": Stream(3, [CelebA(root / "CelebA")], augment),
+        "expression": Stream(2, [RafDb(root / "RAF-DB")], augment),
+    }
+
+
+def batches(root: Path, seed: int = 0, augment: str = "none", **options) -> Batches:
+    return Batches(streams(root, augment), TASKS_HERE, seed, **options)
+
+
+def equal(a: dict, b: dict) -> bool:
+    same = all(torch.equal(a["labels"][task].nan_to_num(-9), b["labels"][task].nan_to_num(-9)) for task in a["labels"])
+    return same and torch.equal(a["images"], b["images"]) and torch.equal(a["identity"], b["identity"])
+
+
+@pytest.mark.parametrize("augment", ["light", "randaugment"])
+def test_a_batch_depends_on_seed_and_number_alone(face_sets, augment):
+    first, again = batches(face_sets, augment=augment), batches(face_sets, augment=augment)
+    for earlier in range(5):
+        first[earlier]
+    assert equal(first[5], again[5])
+    assert not equal(first[5], first[6])
+    assert not equal(first[5], batches(face_sets, seed=1, augment=augment)[5])
+
+
+def test_streams_follow_one_another_and_cycle_by_themselves(face_sets):
+    items = [batches(face_sets)[step] for step in range(20)]
+    ages = np.concatenate([item["labels"]["age"][4:6] for item in items])
+    for cycle in ages.reshape(4, 10):  # 2 of 10 faces per batch: a cycle is 5 batches
+        assert sorted(cycle) == [5.0 + 7 * i for i in range(10)]
+    assert not np.array_equal(ages[:10], ages[10:20])
+
+
+def test_sources_give_their_share_and_cycle_by_themselves(face_sets):
+    data = batches(face_sets)
+    drawn = [data._draw("recognition", step) for step in range(28)]
+    assert all(Counter(number for (_, number), _ in batch) == {0: 3, 1: 1} for batch in drawn)
+    faces = [row for batch in drawn for (_, number), row in batch if number == 0]
+    assert Counter(faces) == {row: 12 for row in range(7)}  # 84 faces, 12 cycles of 7
+
+
+def test_shares_that_do_not_divide_a_batch_are_met_over_time(face_sets):
+    data = batches(face_sets)
+    fiw, celeba = data.streams["recognition"].sources
+    fiw.share, celeba.share = 2, 1
+    counts = [Counter(number for (_, number), _ in data._draw("recognition", step)) for step in range(30)]
+    assert all(sum(count.values()) == 4 for count in counts)
+    assert sum(counts, Counter()) == {0: 80, 1: 40}
+
+
+def test_a_small_share_never_makes_a_batch_larger():
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        shares = random.uniform(0.01, 1, size=int(random.integers(1, 6))) ** 3
+        size = int(random.integers(1, 40))
+        counts = np.array([count_faces(step * size, list(shares)) for step in range(60)])
+        assert (np.diff(counts, axis=0) >= 0).all()
+        assert (counts.sum(axis=1) == size * np.arange(60)).all()
+        assert np.abs(counts[-1] - 59 * size * shares / shares.sum()).max() < len(shares)
+
+
+def test_processes_share_out_one_draw(face_sets):
+    halves = [batches(face_sets, rank=rank, processes=2) for rank in range(2)]
+    drawn = [half._draw("age_gender", 3) for half in halves]
+    assert [len(part) for part in drawn] == [2, 2]
+    double = batches(face_sets)
+    double.streams["age_gender"].batch_size = 4
+    assert sorted(drawn[0] + drawn[1]) == sorted(double._draw("age_gender", 3))
+
+
+def test_only_the_streams_that_a_task_names_teach_it(face_sets):
+    batch = batches(face_sets)[0]
+    known = {task: (~label.isnan()).nonzero().flatten().tolist() for task, label in batch["labels"].items()}
+    assert known == {"gender": [4, 5, 6, 7, 8], "age": [4, 5], "expression": [9, 10], "smiling": [6, 7, 8]}
+
+
+def test_identities_are_told_apart_across_sources_and_only_in_recognition(face_sets):
+    data = batches(face_sets)
+    assert data.identities == 3 + 5
+    fiw, celeba = (set(data.identity["recognition", number]) for number in range(2))
+    assert fiw == {0, 1, 2}
+    assert celeba == {3, 4, 5, 6, 7}
+    batch = data[0]
+    assert (batch["identity"][:4] >= 0).all()
+    assert (batch["identity"][4:] == -1).all()
+
+
+def test_teachers_are_centred_and_faces_without_one_are_marked(face_sets):
+    data = batches(face_sets)
+    column, images = data.teacher["recognition", 0], data.tables["recognition", 0]["image"]
+    table = np.load(face_sets / "teacher.npz")
+    embedding = table["embedding"].astype(np.float32)
+    known = dict(zip(table["face"], embedding - embedding.mean(axis=0), strict=True))
+    for image, row in zip(images, column, strict=True):
+        np.testing.assert_allclose(row, known.get(image, np.full(6, np.nan, np.float32)), atol=1e-6)
+    assert np.isnan(column).all(axis=1).sum() == 2
+    assert data[0]["teacher"][4:].isnan().all()
+
+
+def test_faces_that_are_kept_are_the_faces(face_sets, tmp_path):
+    plain, kept = batches(face_sets), batches(face_sets, cache=tmp_path)
+    assert equal(plain[3], kept[3])
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == 4  # CelebA is in two streams
+    assert equal(plain[4], batches(face_sets, cache=tmp_path)[4])
+    assert sorted(tmp_path.iterdir()) == files
+
+
+def test_a_teacher_of_other_faces_is_named(face_sets, tmp_path):
+    np.savez(tmp_path / "other.npz", face=["a.jpg"], embedding=np.ones((1, 6)))
+    stream = Stream(2, [ImageFolder(face_sets / "fiw", teacher=tmp_path / "other.npz")])
+    with pytest.raises(InputError, match=r"other\.npz: has none of the faces"):
+        Batches({"recognition": stream}, [], 0)
+
+
+def test_teachers_of_two_sizes_are_refused(face_sets, tmp_path):
+    np.savez(tmp_path / "wide.npz", face=["5_0_0_20170109170000.jpg"], embedding=np.ones((1, 9)))
+    named = streams(face_sets)
+    named["age_gender"].sources[0].teacher = tmp_path / "wide.npz"
+    with pytest.raises(InputError, match=r"\[6, 9\] numbers per face"):
+        Batches(named, [], 0)
+
+
+def test_a_forked_worker_leaves_the_gpu_alone(face_sets, monkeypatch):
+    """As it is where the parent uses CUDA: there is one, and a forked process that touches it fails."""
+
+    def refuse(*_, **__):
+        raise RuntimeError("Cannot re-initialize CUDA in forked subprocess")
+
+    data = batches(face_sets, augment="randaugment")
+    expected = data[3]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
+    for name in ("_lazy_init", "_lazy_call", "get_rng_state", "get_rng_state_all", "set_rng_state", "device_count"):
+        monkeypatch.setattr(torch.cuda, name, refuse)
+    loader = DataLoader(data, batch_size=None, sampler=[3], num_workers=1, multiprocessing_context="fork")
+    (batch,) = loader
+    assert equal(batch, expected)
