@@ -20,7 +20,9 @@ from sklearn.preprocessing import StandardScaler
 
 from kinface.data.kinfacew import FOLDS, KINDS
 from kinface.data.pairs import find_rows
-from kinface.fairness.bootstrap import Resamples, interval_around, weighted_metrics
+from kinface.fairness.bootstrap import Resamples, weighted_metrics
+from swinface.bootstrap import interval_around
+from swinface.metrics import choose_accurate
 
 REGULARISATION = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)  # C of the logistic regression
 
@@ -123,14 +125,6 @@ def train_on_four(pairs: pd.DataFrame, a: np.ndarray, b: np.ndarray) -> pd.DataF
         score[~rest] = best.decision_function(features[~rest])
         threshold[~rest] = choose_accurate(left_out, kin[rest])
     return pd.DataFrame({"score": score, "threshold": threshold})
-
-
-def choose_accurate(score: np.ndarray, kin: np.ndarray) -> float:
-    """The score from which pairs are best called kin, by accuracy; of equally good ones the highest."""
-    descending = np.argsort(-score, kind="stable")
-    cuts = np.append(np.diff(score[descending]) < 0, True)  # between equal scores none
-    right = np.where(kin[descending], 1, -1).cumsum()  # how many more than if all were called non-kin
-    return float(score[descending][cuts][np.argmax(right[cuts])])
 
 
 def _measure(pairs: pd.DataFrame, decided: pd.DataFrame, draws: Resamples) -> dict[str, np.ndarray]:

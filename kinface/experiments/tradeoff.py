@@ -19,11 +19,11 @@ import numpy as np
 import pandas as pd
 
 from kinface.fairness.audit import FairnessAudit, audit_fairness
-from kinface.fairness.bootstrap import interval_around, symmetric_interval
 from kinface.fairness.disparities import DISPARITIES
 from kinface.fairness.groups import compared_groups
 from kinface.leakage.leakage import probe_leakage
 from kinface.leakage.probes import PROBES
+from swinface.bootstrap import interval_around, symmetric_interval
 from swinface.files import InputError, replacing
 
 LISTS = ("standard", "matched")

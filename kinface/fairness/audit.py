@@ -17,13 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from kinface.fairness.bootstrap import (
-    Resamples,
-    interval_around,
-    percentile_interval,
-    symmetric_interval,
-    weighted_metrics,
-)
+from kinface.fairness.bootstrap import Resamples, weighted_metrics
 from kinface.fairness.disparities import DISPARITIES, Disparity
 from kinface.fairness.groups import (
     FALSE_ACCEPTS,
@@ -36,6 +30,7 @@ from kinface.fairness.groups import (
     measure_groups,
     units_behind,
 )
+from swinface.bootstrap import interval_around, percentile_interval, symmetric_interval
 
 WEIGHTS_AT_ONCE = 4_000_000  # bounds memory: the audit holds about six arrays of this many float32
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from kinface.data.pairs import resampling_units
+from swinface.bootstrap import draw_clusters, weigh_pairs
 
 
 def draw_families(families: int, count: int, seed: int) -> np.ndarray:
@@ -17,8 +18,7 @@ def draw_families(families: int, count: int, seed: int) -> np.ndarray:
 
     The same arguments give the same draws.
     """
-    draws = np.random.default_rng(seed).multinomial(families, np.full(families, 1 / families), size=count)
-    return np.ascontiguousarray(draws.T, dtype=np.float32)
+    return np.stack([drawn.astype(np.float32) for drawn in draw_clusters(families, count, seed)], axis=1)
 
 
 class Resamples:
@@ -27,10 +27,8 @@ class Resamples:
     Pairs whose families are not known are drawn one by one beside the families, as if they were independent
     (``pairs.resampling_units``). They are not, as pairs share people: intervals are too narrow then.
 
-    A family drawn m times gives its own pairs the weight m. A pair of two families belongs to both, so it weighs
-    m_a * m_b: the pigeonhole bootstrap (Owen, Annals of Applied Statistics 1(2), 2007; for pairs within one set of
-    units: Davezies, D'Haultfoeuille & Guyonvarch, Annals of Statistics 49(2), 2021). It covers dependence through
-    either family. Where families matter little to pairs of two, its intervals are too wide rather than too narrow.
+    The weights are those of ``swinface.bootstrap.weigh_pairs``: they cover dependence through either family. Where
+    families matter little to pairs of two, the intervals are too wide rather than too narrow.
 
     Parameters
     ----------
@@ -58,11 +56,7 @@ class Resamples:
 
     def weights(self, part: slice = slice(None)) -> np.ndarray:
         """Weights of all pairs in some of the resamples: (pairs, resamples), float32 holding whole numbers."""
-        drawn = self.multiplicities[:, part]
-        weights = drawn[self._first]
-        of_two = self._first != self._second
-        weights[of_two] *= drawn[self._second[of_two]]
-        return weights
+        return weigh_pairs(self.multiplicities[:, part], self._first, self._second)
 
 
 def weighted_metrics(
@@ -117,58 +111,3 @@ def weighted_metrics(
             accepted = np.einsum("pr,pr->r", kin_weight, below >= needed)
             metrics[name] = np.where(other_total > 0, accepted / kin_total, np.nan)
     return metrics
-
-
-def percentile_interval(values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """Percentile interval over the first axis, leaving out what is not a number.
-
-    Its ends are order statistics, taken outwards, so that infinite ratios stay in their place.
-
-    Parameters
-    ----------
-    values
-        (resamples, ...).
-
-    Returns
-    -------
-    tuple
-        Lower and upper end, each (...); not a number where no resample has a value.
-    """
-    ordered = np.sort(values, axis=0)  # not-a-number last
-    last = np.maximum((~np.isnan(values)).sum(axis=0) - 1, 0)
-    tail = (1 - level) / 2
-    low, high = np.floor(tail * last).astype(int), np.ceil((1 - tail) * last).astype(int)
-    ends = [np.take_along_axis(ordered, index[None], axis=0)[0] for index in (low, high)]
-    return ends[0], ends[1]
-
-
-def interval_around(value: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """95% percentile interval of a value, extended to it where it lies outside.
-
-    Parameters
-    ----------
-    value
-        (...), computed once from all data.
-    draws
-        (resamples, ...), the same in each resample.
-    """
-    low, high = percentile_interval(draws)
-    return np.minimum(low, value), np.maximum(high, value)
-
-
-def symmetric_interval(value: float, draws: np.ndarray) -> tuple[float, float]:
-    """95% symmetric bootstrap interval, value -+ the 95th percentile of |draw - value|.
-
-    Hall, Journal of the Royal Statistical Society B 50(1), 1988. For how far apart groups lie, and what rests on it:
-    resampled groups differ more than the groups they are drawn from, so that percentiles lie too far out, and the
-    basic interval, which mirrors them, has no width where the groups are equal. None where the value is not finite.
-
-    Parameters
-    ----------
-    draws
-        (resamples,); may be infinite or not a number.
-    """
-    if not np.isfinite(value):
-        return np.nan, np.nan
-    reach = float(percentile_interval(np.abs(draws - value), level=0.9)[1])  # each end is passed by one in twenty
-    return value - reach, value + reach

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from kinface.fairness.audit import FairnessAudit
-from kinface.fairness.bootstrap import interval_around, symmetric_interval
 from kinface.fairness.disparities import DISPARITIES
 from kinface.fairness.groups import METRICS, compared_groups
+from swinface.bootstrap import interval_around, symmetric_interval
 from swinface.files import InputError
 
 LISTS_DIFFER_IN = ("auc", "accuracy", "tpr", "fmr")

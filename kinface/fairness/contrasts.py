@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from kinface.fairness.audit import FairnessAudit
-from kinface.fairness.bootstrap import interval_around
 from kinface.fairness.groups import FEWEST_FAMILIES, compared_groups, units_behind
+from swinface.bootstrap import interval_around
 
 GAPS = {"accuracy gap": "accuracy", "TPR gap": "tpr", "FMR gap": "fmr", "AUC gap": "auc"}
 

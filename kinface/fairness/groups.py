@@ -8,10 +8,11 @@ from functools import partial
 import numpy as np
 import pandas as pd
 from fairlearn.metrics import MetricFrame, selection_rate
-from sklearn.metrics import accuracy_score, recall_score, roc_auc_score, roc_curve
+from sklearn.metrics import accuracy_score, recall_score, roc_auc_score
 
 from kinface.data.pairs import gender_pair, generation_gap, race_crossing, race_group, resampling_units
 from kinface.data.vocabulary import TYPES
+from swinface.metrics import tar_at_far
 
 GENERATIONS = {0: "same generation", 1: "one apart", 2: "two apart"}
 
@@ -61,8 +62,7 @@ def _true_accept_rate(kin: np.ndarray, score: np.ndarray, far: float) -> float:
     """The largest of any threshold whose false accept rate is at most ``far``."""
     if not 0 < kin.mean() < 1 or far * (kin == 0).sum() < FALSE_ACCEPTS:
         return np.nan
-    fmr, tpr, _ = roc_curve(kin, score, drop_intermediate=False)
-    return tpr[fmr <= far].max()
+    return tar_at_far(np.asarray(score), np.asarray(kin) == 1, [far])[far]
 
 
 # What each metric takes beside the truth; not a number, never zero, where a group lacks the pairs it rests on.

@@ -19,10 +19,11 @@ import pandas as pd
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from kinface.fairness.bootstrap import draw_families, interval_around, weighted_metrics
+from kinface.fairness.bootstrap import draw_families, weighted_metrics
 from kinface.fairness.groups import FEWEST_FAMILIES
 from kinface.leakage import probes
 from kinface.leakage.probes import PROBES, Trial, code_online, cross_validate, run_probes
+from swinface.bootstrap import interval_around
 from swinface.files import InputError
 
 PERMUTATIONS = 5  # enough for a bound, which is the higher the fewer there are

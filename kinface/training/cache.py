@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from kinface.models.faces import BATCH
+from swinface.data.cache import map_computed
 from swinface.data.faces import scale_pixels
-from swinface.files import replacing
 from swinface.model import GRID, Trunk
 
 
@@ -39,15 +38,11 @@ def cache_levels(trunk: Trunk, images: Tensor, folder: Path) -> Tensor:
         digest.update(name.encode())
         digest.update(tensor.cpu().contiguous().numpy())
     path = folder / f"levels-{digest.hexdigest()[:16]}.npy"
-    if not path.exists():
-        device = next(trunk.parameters()).device
-        shape = (len(images), sum(trunk.channels), GRID, GRID)
-        with replacing(path) as partial:
-            levels = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
-            for start in tqdm(range(0, len(images), BATCH), desc="levels", unit="batch", leave=False, disable=None):
-                with torch.inference_mode():
-                    part, _ = trunk(scale_pixels(images[start : start + BATCH].to(device)))
-                levels[start : start + BATCH] = part.half().cpu().numpy()
-            levels.flush()
-            del levels
-    return torch.from_numpy(np.load(path, mmap_mode="c"))  # copy on write: torch wants memory it may write to
+    device, shape = next(trunk.parameters()).device, (len(images), sum(trunk.channels), GRID, GRID)
+
+    @torch.inference_mode()
+    def compute(part: slice) -> np.ndarray:
+        return trunk(scale_pixels(images[part].to(device)))[0].half().cpu().numpy()
+
+    # Torch wants memory that it may write to.
+    return torch.from_numpy(map_computed(path, shape, np.float16, compute, BATCH, "levels", writable=True))

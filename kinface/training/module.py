@@ -4,7 +4,6 @@ the losses' own modules.
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +27,7 @@ from kinface.training.losses import VerificationLoss
 from swinface.files import InputError
 from swinface.model import SwinFace
 from swinface.training.losses import distillation_loss
+from swinface.training.schedule import rate_at
 
 NOT_SETTLED = 0.0  # what selects a checkpoint before half of training: less than any AUC that is worth a model
 
@@ -356,16 +356,9 @@ class KinshipTraining(lightning.LightningModule):
             [{"params": parameters, "lr": rate} for rate, parameters in groups.items()], weight_decay=self.weight_decay
         )
 
-        def factor(step: int) -> float:
-            if step == 0:  # asked for before a run is restored, when the engine does not yet know its steps
-                return 0.0
-            steps = self.trainer.estimated_stepping_batches
-            rising = max(1, round(self.warmup * steps))
-            if step < rising:
-                return step / rising
-            return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: rate_at(step, lambda: self.trainer.estimated_stepping_batches, self.warmup)
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _rate_of(self, parameter: str) -> float:

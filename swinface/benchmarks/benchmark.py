@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from swinface.bootstrap import draw_clusters, percentile_interval
 from swinface.data.faces import scale_pixels, stack_faces
 from swinface.data.source import Source
 from swinface.files import InputError
@@ -171,11 +172,9 @@ def estimate(
     _, group = np.unique(np.asarray(groups), return_inverse=True)
     totals = np.zeros((group.max() + 1, values.shape[1]))
     np.add.at(totals, group, values)
-    rng = np.random.default_rng(0)
-    times = (rng.multinomial(len(totals), np.full(len(totals), 1 / len(totals))) for _ in range(draws))
+    resampled = np.stack([drawn @ totals for drawn in draw_clusters(len(totals), draws, seed=0)])
     with np.errstate(invalid="ignore"):
-        low, high = np.nanpercentile(statistic(np.stack([drawn @ totals for drawn in times])), [2.5, 97.5], axis=0)
-        return statistic(totals.sum(axis=0)), low, high
+        return statistic(totals.sum(axis=0)), *percentile_interval(statistic(resampled), interpolate=True)
 
 
 def drawn_together(table: pd.DataFrame) -> Sequence:

@@ -6,7 +6,6 @@ paper's figures were made. Faces are aligned by ``swinface.photos.align``, which
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from tqdm import tqdm
 from swinface.benchmarks.verification import BATCH, Embed, add_mirror, score_pairs
 from swinface.data.faces import stack_faces
 from swinface.files import InputError, inside, read_image
+from swinface.metrics import tar_at_far
 from swinface.photos.align import align
 
 FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)  # false accept rates of the paper's table for IJB-C
@@ -172,30 +172,3 @@ def verify_templates(embed: Embed, templates: Templates, fars: Sequence[float] =
     """The 1:1 protocol of IJB-B and IJB-C for a model: false accept rate to true accept rate."""
     scores = score_pairs(embed_templates(embed, templates), templates.first, templates.second)
     return tar_at_far(scores, templates.same, fars)
-
-
-def tar_at_far(scores: np.ndarray, same: np.ndarray, fars: Sequence[float] = FARS) -> dict[float, float]:
-    """The largest true accept rate whose false accept rate is at most the given one, on the exact ROC curve.
-
-    As on scikit-learn's ``roc_curve``: pairs of equal score are accepted together, nothing lies between its points.
-    (insightface takes the point whose false accept rate is nearest, which may lie above the one asked for.)
-
-    Parameters
-    ----------
-    scores, same
-        (pairs,), higher for one person; and bool.
-
-    Raises
-    ------
-    InputError
-        All pairs are of one kind.
-    """
-    genuine, impostors = scores[same], np.sort(scores[~same])
-    if not len(genuine) or not len(impostors):
-        raise InputError("true and false accept rates need pairs of one person and pairs of two.")
-    tars = {}
-    for far in fars:
-        allowed = math.floor(far * len(impostors) + 1e-9)  # 1e-9 only undoes the rounding of a whole number
-        bound = impostors[-1 - allowed] if allowed < len(impostors) else -np.inf
-        tars[far] = float((genuine > bound).mean())
-    return tars

@@ -20,9 +20,11 @@ from sklearn.preprocessing import normalize
 from torch import Tensor
 from tqdm import tqdm
 
+from swinface.bootstrap import draw_clusters, percentile_interval, weigh_pairs
 from swinface.data.faces import fit_face, stack_faces
 from swinface.data.pickles import read_pickled_pairs
 from swinface.files import InputError, inside, read_image
+from swinface.metrics import count_right
 
 Embed = Callable[[Tensor], np.ndarray]
 
@@ -33,7 +35,8 @@ BATCH = 256  # faces that are embedded at once, and as many mirrored
 CHUNK = 16384  # pairs that are scored at once
 
 
-THRESHOLDS = np.arange(0, 4, 0.01)  # squared distances of unit embeddings below which a pair is taken for one person
+# A pair is taken for one person above such a negative squared distance of its unit embeddings; the strictest first.
+LIMITS = -np.arange(0, 4, 0.01)
 
 
 # Lists of pairs
@@ -184,9 +187,9 @@ def ten_fold_accuracy(cosines: np.ndarray, same: np.ndarray, folds: int = 10) ->
     """Accuracy on each fold at the threshold that is best on all others: LFW's protocol, as insightface computes it.
 
     Huang et al., "Labeled Faces in the Wild", University of Massachusetts 07-49, 2007, view 2. Folds are stretches of
-    pairs in the order given, as scikit-learn's ``KFold`` makes them. Thresholds are ``THRESHOLDS``, the strictest of
-    several that are equally good: the paper's figures were computed so, and a finer search moves hard sets by up to
-    0.23 points.
+    pairs in the order given, as scikit-learn's ``KFold`` makes them. Thresholds are ``LIMITS``, the strictest of
+    several that are equally good: the paper's figures were computed so, and a finer search (``choose_accurate``) moves
+    hard sets by up to 0.23 points.
 
     Parameters
     ----------
@@ -202,10 +205,11 @@ def ten_fold_accuracy(cosines: np.ndarray, same: np.ndarray, folds: int = 10) ->
     """
     if not 2 <= folds <= len(cosines):
         raise InputError(f"{folds} folds of {len(cosines)} pairs: name at least two folds, each with a pair.")
-    distances = np.maximum(0, 2 - 2 * np.asarray(cosines, dtype=np.float64))
-    right = (distances[:, None] < THRESHOLDS) == np.asarray(same)[:, None]
-    parts = np.array_split(right, folds)
-    counts = np.array([part.sum(axis=0) for part in parts])  # (folds, thresholds)
+    scores = -np.maximum(0, 2 - 2 * np.asarray(cosines, dtype=np.float64))
+    above = np.nextafter(LIMITS, np.inf)  # reached by the scores that are above the limits
+    same = np.asarray(same, dtype=bool)
+    parts = np.array_split(np.arange(len(scores)), folds)
+    counts = np.array([count_right(scores[part], same[part], above) for part in parts])  # (folds, thresholds)
     best = (counts.sum(axis=0) - counts).argmax(axis=1)
     accuracies = counts[np.arange(folds), best] / [len(part) for part in parts]
     mean = accuracies.mean()
@@ -254,8 +258,7 @@ def auc_of_same_person(
     """How well cosines tell the pairs of faces that show one person from those that show two.
 
     Every pair counts the same, so a person of many faces counts for more. The interval draws groups again, with
-    replacement: a group drawn m times gives its own pairs the weight m, and a pair of two groups weighs m_a * m_b (the
-    pigeonhole bootstrap; Owen, Annals of Applied Statistics 1(2), 2007).
+    replacement (``swinface.bootstrap.weigh_pairs``).
 
     Parameters
     ----------
@@ -288,7 +291,7 @@ def auc_of_same_person(
     same = np.arange(len(first)) < one.shape[1]
     scores = score_pairs(normalize(embeddings[order]), first, second)
     draws = _resample_auc(scores, same, group[first], group[second], resamples, rng)
-    low, high = np.nanpercentile(draws, [2.5, 97.5])
+    low, high = percentile_interval(draws, interpolate=True)
     return SamePersonAuc(float(roc_auc_score(same, scores)), float(low), float(high), one.shape[1], two.shape[1])
 
 
@@ -328,9 +331,8 @@ def _resample_auc(
     up_to = np.searchsorted(scores[two], scores[one], side="right")
     groups = int(max(first.max(), second.max())) + 1
     aucs = np.empty(resamples)
-    for resample in range(resamples):
-        times = rng.multinomial(groups, np.full(groups, 1 / groups)).astype(np.float64)
-        weight = times[first] * np.where(first == second, 1, times[second])
+    for resample, drawn in enumerate(draw_clusters(groups, resamples, rng)):
+        weight = weigh_pairs(drawn.astype(np.float64), first, second)
         lower = np.concatenate([[0], np.cumsum(weight[two])])
         with np.errstate(invalid="ignore"):
             aucs[resample] = weight[one] @ (lower[below] + lower[up_to]) / (2 * weight[one].sum() * lower[-1])

@@ -19,13 +19,13 @@ import torch
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
-from tqdm import tqdm
 
 from swinface.data.augment import Augmentation, make_input
+from swinface.data.cache import map_computed
 from swinface.data.embeddings import Embeddings
 from swinface.data.faces import IMAGE_SIZE, stack_faces
 from swinface.data.source import Source
-from swinface.files import InputError, replacing
+from swinface.files import InputError
 from swinface.tasks import TASKS
 
 DECODED = 1024  # faces that are decoded at once for the cache
@@ -224,16 +224,12 @@ def _keep_decoded(source: Source, folder: Path) -> np.ndarray:
         file = source.root / image
         digest.update(f"{image}{file.stat().st_mtime_ns if file.is_file() else ''}".encode())
     path = folder / f"faces-{digest.hexdigest()[:16]}.npy"
-    if not path.exists():
-        with replacing(path) as partial:
-            shape = (len(source), 3, IMAGE_SIZE, IMAGE_SIZE)
-            faces = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
-            for start in tqdm(range(0, len(source), DECODED), desc="decode", unit="part", leave=False, disable=None):
-                rows = range(start, min(start + DECODED, len(source)))
-                faces[rows.start : rows.stop] = stack_faces(source.read, rows).numpy()
-            faces.flush()
-            del faces
-    return np.load(path, mmap_mode="r")
+    shape = (len(source), 3, IMAGE_SIZE, IMAGE_SIZE)
+    return map_computed(path, shape, np.uint8, lambda part: _decode(source, part), DECODED, "decode")
+
+
+def _decode(source: Source, part: slice) -> np.ndarray:
+    return stack_faces(source.read, range(part.start, part.stop)).numpy()
 
 
 class Steps(Sampler):

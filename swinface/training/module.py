@@ -4,7 +4,6 @@ recognition pretraining has one stream and no tasks, multi-task training has all
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +19,7 @@ from swinface.recognition.margin import MarginSoftmax, gather_shares, ignored_by
 from swinface.recognition.optimiser import SampledAdamW
 from swinface.tasks import TASKS
 from swinface.training.losses import distillation_loss, task_loss
+from swinface.training.schedule import rate_at
 
 REFERENCE_BATCH = 512  # learning rates are given for this many faces per step, as in the authors' code
 
@@ -214,6 +214,9 @@ class FaceTraining(lightning.LightningModule):
         parameters = [*self.network.trunk.parameters(), *self.network.embedding.parameters()]
         return [parameter for parameter in parameters if parameter.requires_grad]
 
+    def _count_steps(self) -> int:
+        return self.trainer.estimated_stepping_batches
+
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW, the trunk at its own rate; warm-up, then a cosine, per step.
 
@@ -231,17 +234,11 @@ class FaceTraining(lightning.LightningModule):
             [{"params": parameters} for _, parameters in groups if parameters], lr=scale, weight_decay=self.weight_decay
         )
 
-        def rate_at(step: int, peak: float) -> float:
-            last = step - 1
-            if last <= 0:  # also asked for before a run is restored, when the engine does not yet know its steps
-                return self.warmup_rate
-            steps = self.trainer.estimated_stepping_batches
-            rising = max(1, round(self.warmup * steps))
-            if last < rising:
-                return self.warmup_rate + (peak - self.warmup_rate) * last / rising
-            return self.final_rate + (peak - self.final_rate) * 0.5 * (1 + math.cos(math.pi * last / steps))
+        def rate(step: int, peak: float) -> float:
+            rates = {"start": self.warmup_rate, "peak": peak, "final": self.final_rate}
+            return rate_at(step - 1, self._count_steps, self.warmup, **rates, cosine_from_start=True)
 
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, [lambda step, peak=peak: rate_at(step, peak) for peak in peaks]
+            optimizer, [lambda step, peak=peak: rate(step, peak) for peak in peaks]
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -21,7 +21,7 @@ from kinface.data.kinfacew import FOLDS, KINDS, read_kinfacew
 from kinface.data.pairs import read_pairs, write_pairs
 from kinface.data.people import read_people
 from kinface.data.vocabulary import ROLE_GENDER
-from kinface.experiments.kinfacew import choose_accurate, decide_on_four, train_on_four
+from kinface.experiments.kinfacew import decide_on_four, train_on_four
 from kinface.models.kinface import KinFace
 from swinface.cli.main import run as run_command
 from swinface.data.embeddings import read_arrays
@@ -185,14 +185,6 @@ def test_training_finds_what_the_cosine_misses(sound):
         right[name] = ((decided["score"] >= decided["threshold"]) == listed["kin"]).mean()
     assert right["trained"] > 0.9
     assert right["trained"] > right["cosine"] + 0.05
-
-
-def test_the_most_accurate_threshold():
-    generator = np.random.default_rng(0)
-    for _ in range(50):
-        score, kin = generator.integers(0, 8, 15) / 8, generator.random(15) < 0.4
-        best = max(score, key=lambda t: (((score >= t) == kin).mean(), t))
-        assert choose_accurate(score, kin) == best
 
 
 def test_report_reads_the_scores(judged, draw_scored, tmp_path):

@@ -7,13 +7,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, recall_score, roc_auc_score, roc_curve
 
-from kinface.fairness.bootstrap import (
-    Resamples,
-    interval_around,
-    percentile_interval,
-    symmetric_interval,
-    weighted_metrics,
-)
+from kinface.fairness.bootstrap import Resamples, weighted_metrics
+from swinface.bootstrap import percentile_interval
+from swinface.metrics import tar_at_far
 
 FARS = {"tar_at_1e-1": 0.1, "tar_at_1e-2": 0.01}
 
@@ -77,37 +73,14 @@ def test_a_lost_class_is_not_a_number():
     assert np.isnan(found["tpr"]).tolist() == [False, False, True]
 
 
-def test_interval_leaves_out_missing_and_keeps_infinite_values():
-    values = np.column_stack([np.arange(101.0), np.r_[np.full(50, np.nan), np.arange(51.0)], np.full(101, np.nan)])
-    values[-5:, 0] = np.inf
-    low, high = percentile_interval(values)
-    np.testing.assert_array_equal(low, [2, 1, np.nan])
-    np.testing.assert_array_equal(high, [np.inf, 49, np.nan])
-
-
-def test_interval_around_a_value_holds_it():
-    draws = np.column_stack([np.arange(101.0), np.arange(101.0), np.full(101, np.nan)])
-    low, high = interval_around(np.array([0.0, 50.0, 1.0]), draws)
-    np.testing.assert_array_equal(low, [0, 2, np.nan])
-    np.testing.assert_array_equal(high, [98, 98, np.nan])
-
-
-def test_symmetric_interval_reaches_as_far_as_95_of_100_draws():
-    draws = np.r_[10 + np.arange(1.0, 96), 10 - np.arange(96.0, 101), np.nan]
-    low, high = symmetric_interval(10.0, draws)
-    assert (low, high) == pytest.approx((10 - 96, 10 + 96), abs=1)
-    assert symmetric_interval(0.0, np.abs(draws))[1] > 0
-    assert np.isnan(symmetric_interval(np.inf, draws)).all()
-    assert symmetric_interval(1.0, np.r_[np.full(50, np.inf), np.ones(50)]) == (-np.inf, np.inf)
-
-
-def test_symmetric_interval_covers_the_distance_of_two_groups():
-    """Distance 0 or as large as its standard error, where mirrored percentiles fall short of it."""
+def test_where_all_weigh_one_accept_rates_are_the_plain_ones():
     rng = np.random.default_rng(0)
-    for distance in (0.0, 1.0, 3.0):
-        found = rng.normal(distance, 1, 300)
-        ends = [symmetric_interval(abs(d), np.abs(rng.normal(d, 1, 400))) for d in found]
-        assert np.mean([low <= distance <= high for low, high in ends]) > 0.85
+    for _ in range(30):
+        kin = rng.permutation(np.arange(60) < rng.integers(1, 59))
+        score = rng.normal(size=60).round(1)
+        found = weighted_metrics(score, kin, np.ones((60, 1), np.float32), 0.5, FARS)
+        plain = tar_at_far(score, kin, list(FARS.values()))
+        assert [found[name][0] for name in FARS] == [plain[far] for far in FARS.values()]
 
 
 def test_families_give_the_coverage_that_rows_lose():

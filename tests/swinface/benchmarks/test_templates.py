@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sklearn.metrics import roc_curve
 
-from swinface.benchmarks.templates import embed_templates, read_ijb, tar_at_far, verify_templates
+from swinface.benchmarks.templates import embed_templates, read_ijb, verify_templates
 from swinface.files import InputError
 from swinface.photos.align import ARCFACE
 
@@ -172,33 +171,3 @@ def test_verify_templates_scores_the_listed_pairs(ijbc):
         0.5: (genuine > min(impostors)).mean(),
         1.0: 1.0,
     }
-
-
-# TAR at FAR
-
-
-def test_tar_by_hand():
-    impostors = np.array([0.1, 0.2, 0.3, 0.4, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
-    genuine = np.array([0.95, 0.85, 0.8, 0.45, 0.4])
-    scores = np.concatenate([impostors, genuine])
-    same = np.arange(15) >= 10
-    # None allowed: above .9. One: above .8. Five: above .4, at which two would come together. Six: above .4 as well.
-    expected = {0.01: 0.2, 0.1: 0.4, 0.5: 0.8, 0.6: 0.8, 0.7: 1.0, 1.0: 1.0}
-    assert tar_at_far(scores, same, list(expected)) == expected
-
-
-@pytest.mark.parametrize("decimals", [2, 7])
-def test_tar_is_the_best_point_of_scikit_learns_curve(decimals):
-    rng = np.random.default_rng(1)
-    same = rng.random(20_000) < 0.1
-    scores = np.round(rng.normal(size=20_000) + 2 * same, decimals).astype(np.float32)
-    fpr, tpr, _ = roc_curve(same, scores, drop_intermediate=False)
-    negatives = int((~same).sum())
-    for far in (1e-6, 1e-4, 1e-3, 1e-2, 0.1, 0.5, 1, *(np.arange(1, 100) / negatives)):
-        assert tar_at_far(scores, same, [far])[far] == tpr[fpr <= far].max()
-
-
-@pytest.mark.parametrize("same", [True, False])
-def test_tar_needs_pairs_of_both_kinds(same):
-    with pytest.raises(InputError, match="need pairs of one person and pairs of two"):
-        tar_at_far(np.zeros(3), np.full(3, same))

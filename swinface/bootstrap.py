@@ -1,0 +1,113 @@
+"""Intervals by resampling: clusters of rows (people, families) are drawn with replacement, and what is computed from
+each draw shows how far a figure may lie from its value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+
+def draw_clusters(clusters: int, resamples: int, seed: int | np.random.Generator) -> Iterator[np.ndarray]:
+    """Draw as many clusters as there are, with replacement, again and again.
+
+    Parameters
+    ----------
+    seed
+        The same arguments give the same draws; a generator goes on from where it is.
+
+    Yields
+    ------
+    np.ndarray
+        (clusters,), int: how often each was drawn.
+    """
+    rng, share = np.random.default_rng(seed), np.full(clusters, 1 / clusters)
+    return (rng.multinomial(clusters, share) for _ in range(resamples))
+
+
+def weigh_pairs(drawn: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The weight of each pair where clusters were drawn: the pigeonhole bootstrap.
+
+    A cluster that was drawn m times gives its own pairs the weight m. A pair of two clusters belongs to both, so its
+    weight is m_a * m_b (Owen, Annals of Applied Statistics 1(2), 2007; for pairs within one set of clusters: Davezies,
+    D'Haultfoeuille & Guyonvarch, Annals of Statistics 49(2), 2021).
+
+    Parameters
+    ----------
+    drawn
+        (clusters, ...), how often each was drawn.
+    first, second
+        (pairs,), the clusters of the two faces of a pair.
+
+    Returns
+    -------
+    np.ndarray
+        (pairs, ...), of the type of ``drawn``.
+    """
+    weights = drawn[first]
+    of_two = first != second
+    weights[of_two] *= drawn[second[of_two]]
+    return weights
+
+
+def percentile_interval(
+    values: np.ndarray, level: float = 0.95, interpolate: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Percentile interval over the first axis; values that are not a number are left out.
+
+    Parameters
+    ----------
+    values
+        (resamples, ...).
+    interpolate
+        Whether an end may lie between two values. If not, each end is the next value outwards, so that infinite values,
+        such as ratios, can be ends.
+
+    Returns
+    -------
+    tuple
+        Lower and upper end, each (...); not a number where no resample has a value.
+    """
+    tail = (1 - level) / 2
+    if interpolate:
+        tail = round(tail, 12)  # 0.025, which (1 - 0.95) / 2 is not
+        return tuple(np.nanquantile(values, [tail, 1 - tail], axis=0))
+    ordered = np.sort(values, axis=0)  # not-a-number last
+    last = np.maximum((~np.isnan(values)).sum(axis=0) - 1, 0)
+    low, high = np.floor(tail * last).astype(int), np.ceil((1 - tail) * last).astype(int)
+    ends = [np.take_along_axis(ordered, index[None], axis=0)[0] for index in (low, high)]
+    return ends[0], ends[1]
+
+
+def interval_around(value: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """95% percentile interval of a value, extended to the value where this lies outside.
+
+    Parameters
+    ----------
+    value
+        (...), computed once from all data.
+    draws
+        (resamples, ...), the same in each resample.
+    """
+    low, high = percentile_interval(draws)
+    return np.minimum(low, value), np.maximum(high, value)
+
+
+def symmetric_interval(value: float, draws: np.ndarray) -> tuple[float, float]:
+    """95% symmetric bootstrap interval: value -+ the 95th percentile of |draw - value|.
+
+    Hall, Journal of the Royal Statistical Society B 50(1), 1988. It is for the distance of groups, and figures that
+    rest on it: resampled groups differ more than the groups they are drawn from, so that percentiles lie too far out;
+    and the basic interval, which mirrors them, has no width where the groups are equal. Not a number where the value is
+    not finite.
+
+    Parameters
+    ----------
+    draws
+        (resamples,); may be infinite or not a number.
+    """
+    if not np.isfinite(value):
+        return np.nan, np.nan
+    reach = float(percentile_interval(np.abs(draws - value), level=0.9)[1])  # one in twenty lies beyond each end
+    return value - reach, value + reach

@@ -1,0 +1,83 @@
+"""Figures of verification: how well a score tells pairs of one kind from pairs of the other.
+
+A pair is accepted, that is taken for two faces of one person or of one family, where its score reaches a threshold.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from swinface.files import InputError
+
+
+def count_right(scores: np.ndarray, same: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """How many pairs are judged right at each threshold, (thresholds,) int: a pair is accepted at it or above.
+
+    Parameters
+    ----------
+    scores, same
+        (pairs,), and bool: whether a pair is to be accepted.
+    thresholds
+        (thresholds,), in any order.
+    """
+    genuine, impostors = np.sort(scores[same]), np.sort(scores[~same])
+    return len(genuine) - np.searchsorted(genuine, thresholds) + np.searchsorted(impostors, thresholds)
+
+
+def choose_accurate(scores: np.ndarray, same: np.ndarray) -> float:
+    """The threshold of the highest accuracy among the scores themselves; of several that are equally good the highest.
+
+    Parameters
+    ----------
+    scores, same
+        (pairs,), and bool: whether a pair is to be accepted.
+
+    Examples
+    --------
+    >>> choose_accurate(np.array([0.1, 0.4, 0.6, 0.9]), np.array([False, True, False, True]))
+    0.9
+    """
+    thresholds = np.unique(scores)[::-1]
+    return float(thresholds[count_right(scores, same, thresholds).argmax()])
+
+
+def tar_at_far(scores: np.ndarray, same: np.ndarray, fars: Sequence[float]) -> dict[float, float]:
+    """The largest true accept rate whose false accept rate is at most the given one, on the exact ROC curve.
+
+    As on scikit-learn's ``roc_curve``: pairs of equal score are accepted together, nothing lies between its points.
+    (insightface takes the point whose false accept rate is nearest, which may lie above the one asked for.)
+
+    Parameters
+    ----------
+    scores, same
+        (pairs,), and bool: whether a pair is to be accepted.
+    fars
+        False accept rates, 0 to 1.
+
+    Returns
+    -------
+    dict
+        False accept rate to true accept rate.
+
+    Raises
+    ------
+    InputError
+        All pairs are of one kind.
+
+    Examples
+    --------
+    >>> tar_at_far(np.array([0.1, 0.4, 0.6, 0.9]), np.array([False, True, False, True]), [0.0, 0.5])
+    {0.0: 0.5, 0.5: 1.0}
+    """
+    genuine, impostors = scores[same], np.sort(scores[~same])
+    if not len(genuine) or not len(impostors):
+        raise InputError("true and false accept rates need pairs of both kinds.")
+    tars = {}
+    for far in fars:
+        allowed = math.floor(far * len(impostors) + 1e-9)  # 1e-9 only undoes the rounding of a whole number
+        bound = impostors[-1 - allowed] if allowed < len(impostors) else -np.inf
+        tars[far] = float((genuine > bound).mean())
+    return tars

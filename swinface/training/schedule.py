@@ -1,0 +1,47 @@
+"""The learning rate of a step: a linear warm-up, then a cosine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+
+def rate_at(
+    step: int,
+    count_steps: Callable[[], int],
+    warmup: float,
+    start: float = 0.0,
+    peak: float = 1.0,
+    final: float = 0.0,
+    cosine_from_start: bool = False,
+) -> float:
+    """The learning rate of a step.
+
+    Parameters
+    ----------
+    step
+        Counted from 0.
+    count_steps
+        Gives the number of steps of the training. It is not called for the first step, for which the engine asks before
+        it knows.
+    warmup
+        Share of the steps in which the rate rises, at least one step.
+    start, peak, final
+        Rates of the first step, at the end of the warm-up, and at the end of training.
+    cosine_from_start
+        Whether the cosine runs over all steps and the warm-up covers its beginning, so that the rate drops a little
+        where the warm-up ends; otherwise it runs over the steps after the warm-up.
+
+    Examples
+    --------
+    >>> [round(rate_at(step, lambda: 6, warmup=1 / 3), 3) for step in range(7)]
+    [0.0, 0.5, 1.0, 0.854, 0.5, 0.146, 0.0]
+    """
+    if step <= 0:
+        return start
+    steps = count_steps()
+    rising = max(1, round(warmup * steps))
+    if step < rising:
+        return start + (peak - start) * step / rising
+    first = 0 if cosine_from_start else rising
+    return final + (peak - final) * 0.5 * (1 + math.cos(math.pi * (step - first) / max(1, steps - first)))
