@@ -44,8 +44,8 @@ def demo(
     synthesize(root, families=families, photos=PHOTOS, appearance=appearance, bias=bias, seed=seed)
     _say(2, "check them and write their tables")
     prepare(root, out=tables, seed=seed)
-    from kinface.cli.score import score
-    from kinface.training.fit import fit  # torch takes seconds to import; by now the work is seen to go on
+    from kinface.cli.fit import fit
+    from kinface.cli.score import score  # torch takes seconds to import; by now the work is seen to go on
 
     cache = [f"--data.cache={out / 'cache'}"]  # both read what the frozen trunk makes of the same faces
     for step, name in enumerate(("baseline", "adversarial"), start=3):

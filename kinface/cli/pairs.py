@@ -18,7 +18,7 @@ def pairs(
     out: Path,
     list: Path | None = None,
     split: str | None = None,
-    match: str = ",".join(MATCHES),
+    match: tuple[str, ...] = MATCHES,
     seed: int = 0,
     swap_grandparents: bool = False,
 ) -> None:
@@ -40,7 +40,7 @@ def pairs(
     split
         Instead of a list: draw the kin pairs from this split, as ``kinface prepare`` does from tune.
     match
-        What the second face of a non-kin pair has in common with the kin pair's, with commas between: race; type, the
+        What the second face of a non-kin pair has in common with that of the kin pair, one or more of: race; type, the
         same role in a relation of the same type; gender; age-gap, the years between the two faces to within 5.
     seed
         The same seed draws the same pairs.
@@ -56,7 +56,7 @@ def pairs(
     else:
         families = read_families(root)
         standard = sample_pairs(families, split, seed=seed)
-    matched, counts = match_pairs(standard, families, match.split(","), seed=seed)
+    matched, counts = match_pairs(standard, families, match, seed=seed)
     write_pairs(matched, out)
     print(describe_matching(matched, counts))
     print(f"{len(matched):,} pairs, half of them kin: {out}")

@@ -19,8 +19,10 @@ def verify(a: Path, b: Path, *, model: Path = SHIPPED, aligned: bool = False, js
 
     Parameters
     ----------
-    a, b
-        Image files. Of several faces in one the largest is taken.
+    a
+        The first photo. The largest face in it counts.
+    b
+        The second photo, likewise.
     model
         Folder of a trained model; by default the one that comes with the package.
     aligned

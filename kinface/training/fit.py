@@ -1,12 +1,13 @@
-"""``kinface fit``: train a kinship model. One configuration file is one experiment.
+"""Train a kinship model. One configuration is one experiment.
 
-A run's folder holds its configuration, a table of its epochs, the checkpoints to resume from, and when it is done
-the model (``kinface score --model RUN``) and the scored tune pairs that its threshold comes from.
+The folder of a run holds its configuration, a table of its epochs and the checkpoints to resume from. When the run is
+done it also holds the model, and the scored tune pairs that the model's threshold comes from.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,26 @@ from swinface.files import InputError, replacing_folder
 from swinface.training.runs import RunCLI, RunFolder, configure, run_training
 
 BEST = "best"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A run that is done.
+
+    Attributes
+    ----------
+    folder
+        Of the run; holds the model.
+    epoch
+        The epoch that was selected.
+    auc
+        Of the tune pairs, of which there are ``pairs``.
+    """
+
+    folder: Path
+    epoch: int
+    auc: float
+    pairs: int
 
 
 class _Read(Exception):
@@ -48,27 +69,36 @@ class _ReadingCLI(KinshipCLI):
         raise _Read
 
 
-def fit(arguments: list[str]) -> None:
-    """Train as the arguments say, from the last finished epoch if the run's folder holds one.
+def fit(arguments: list[str]) -> Fitted | None:
+    """Train a kinship model, from the last finished epoch if the run's folder holds one.
+
+    Parameters
+    ----------
+    arguments
+        Options, as of ``kinface fit``: ``["--config=FILE", "--data.root=FOLDER", "--run=FOLDER"]``.
+
+    Returns
+    -------
+    Fitted or None
+        None in all but the first process of a run on several devices.
 
     Raises
     ------
     InputError
         Another process trains in the folder, it holds another experiment or one that is complete, or an input is bad.
+    ArgumentError
+        An option is unknown, or its value is not of its type.
     """
-    run_training(_configure(KinshipCLI, arguments), _finish)
-
-
-fit.parses_arguments = True
+    return run_training(_configure(KinshipCLI, arguments), _finish)
 
 
 def check_config(config: dict[str, Any]) -> None:
-    """Check a configuration as ``fit`` would, and make nothing of it.
+    """Check that ``fit`` would accept a configuration; make no model and read no data.
 
     Raises
     ------
     InputError or ArgumentError
-        ``fit`` would refuse it.
+        It would not.
     """
     with suppress(_Read):
         _configure(_ReadingCLI, [f"--config={yaml.safe_dump(config)}", "--run=run"])
@@ -81,8 +111,8 @@ def _configure(cli_class: type[KinshipCLI], arguments: list[str]) -> KinshipCLI:
     )
 
 
-def _finish(run: Path, cli: KinshipCLI) -> None:
-    """Write the model of the best epoch with its threshold, and the pairs the threshold comes from."""
+def _finish(run: Path, cli: KinshipCLI) -> Fitted:
+    """Write the model of the best epoch with its threshold, and the pairs that the threshold comes from."""
     module, data = cli.model, cli.datamodule
     checkpoint = torch.load(run / f"{BEST}.ckpt", map_location="cpu", weights_only=True)
     if checkpoint["callbacks"][RunFolder.__qualname__]["rows"][-1]["selection"] == NOT_SETTLED:
@@ -97,5 +127,5 @@ def _finish(run: Path, cli: KinshipCLI) -> None:
     write_pairs(pairs, run / "tune_scores.parquet")
     with replacing_folder(run) as partial:
         network.save_pretrained(partial)
-    auc = roc_auc_score(pairs["kin"], pairs["score"])
-    print(f"best epoch {checkpoint['epoch']}: AUC {auc:.3f} on {len(pairs)} tune pairs; model written to {run}")
+    auc = float(roc_auc_score(pairs["kin"], pairs["score"]))
+    return Fitted(run, checkpoint["epoch"], auc, len(pairs))

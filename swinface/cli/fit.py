@@ -11,7 +11,12 @@ from swinface.training.runs import RunCLI, configure, run_training
 
 
 def fit(arguments: list[str]) -> None:
-    """Train as the arguments say, from the last checkpoint if the run's folder holds one.
+    """Train a SwinFace, from the last checkpoint if the run's folder holds one.
+
+    Parameters
+    ----------
+    arguments
+        Options: ``["--config=FILE", "--run=FOLDER"]``; ``swinface fit --help`` has all.
 
     Raises
     ------
@@ -19,9 +24,6 @@ def fit(arguments: list[str]) -> None:
         Another process trains in the folder, it holds another experiment or one that is complete, or an input is bad.
     """
     run_training(configure(RunCLI, FaceTraining, FaceData, arguments, "swinface fit", "Train a SwinFace.", {}), _finish)
-
-
-fit.parses_arguments = True
 
 
 def _finish(run: Path, cli: RunCLI) -> None:

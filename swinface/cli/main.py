@@ -1,61 +1,104 @@
-"""``swinface COMMAND``. A command is a function: its signature is its options, its docstring its help.
+"""``swinface COMMAND``. A command is a function: its signature is its options, its docstring is its help.
 
-The table of commands holds names only; a command's module, and torch with it, is imported when it is called.
+The table of commands holds names only. The module of a command, and torch with it, is imported when it is called.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import sys
 from argparse import ArgumentError
+from collections.abc import Callable
+from enum import Enum, auto
 from importlib import import_module
-from typing import get_args, get_origin
+from typing import NamedTuple
+
+from cyclopts import App, CycloptsError, Group, Parameter
 
 from swinface.files import InputError
 
+
+class Options(Enum):
+    """Who reads the options of a command."""
+
+    SIGNATURE = auto()  # cyclopts reads them by the function's signature
+    CLASSES = auto()  # jsonargparse reads them: some values are classes with options of their own, given in YAML
+    OWN = auto()  # the function itself takes the list of arguments
+
+
+class Command(NamedTuple):
+    """A row in a program's table of commands.
+
+    Attributes
+    ----------
+    place
+        ``module:function``.
+    about
+        One line for the program's help.
+    group
+        Heading of that line.
+    """
+
+    place: str
+    about: str
+    group: str
+    options: Options = Options.SIGNATURE
+
+
+ABOUT = "One Swin Transformer for face recognition and 42 face tasks."
 COMMANDS = {
-    "fit": ("swinface.cli.fit:fit", "train a SwinFace: recognition, or all tasks"),
-    "teach": ("swinface.cli.teach:teach", "write a public recogniser's embeddings of a data set, to distil from"),
-    "evaluate": (
-        "swinface.cli.evaluate:evaluate",
-        "run the benchmarks whose data are there, beside the paper's figures",
+    "predict": Command(
+        "swinface.cli.predict:predict", "predict age, gender, expression and attributes of faces in photos", "Use"
     ),
-    "attention": ("swinface.cli.attention:attention", "which levels and places of a face each task attends to"),
-    "predict": ("swinface.cli.predict:predict", "age, gender, expression and attributes of the faces in photos"),
-    "export": ("swinface.cli.export:export", "write a model as ONNX"),
-    "pack": ("swinface.cli.pack:pack", "halve the size of a trained model"),
-    "convert": ("swinface.cli.convert:convert", "turn the published SwinFace checkpoint into safetensors"),
+    "attention": Command(
+        "swinface.cli.attention:attention", "show which levels and places of a face each task attends to", "Use"
+    ),
+    "export": Command("swinface.cli.export:export", "write a model as ONNX", "Use"),
+    "fit": Command("swinface.cli.fit:fit", "train on face recognition, or on all tasks", "Train", Options.OWN),
+    "teach": Command(
+        "swinface.cli.teach:teach",
+        "embed a data set with a public recogniser, to distil from",
+        "Train",
+        Options.CLASSES,
+    ),
+    "pack": Command("swinface.cli.pack:pack", "halve the size of a trained model", "Train"),
+    "evaluate": Command(
+        "swinface.cli.evaluate:evaluate",
+        "run the benchmarks whose data are there, and compare with the paper",
+        "Reproduce the paper",
+        Options.CLASSES,
+    ),
+    "convert": Command(
+        "swinface.cli.convert:convert", "convert the published checkpoint to safetensors", "Reproduce the paper"
+    ),
 }
 
 
-ANSWERS = ("true", "false")  # what may follow a switch
-
-
-def run(program: str, about: str, commands: dict[str, tuple[str, str]], argv: list[str]) -> int:
+def run(program: str, about: str, commands: dict[str, Command], argv: list[str]) -> int:
     """Run one command of a program and return its exit code.
 
     Parameters
     ----------
+    about
+        What the program is for, in one line.
     commands
-        Command name to (``module:function``, one line of help).
+        By name.
     argv
         The arguments after the program's name.
 
     Returns
     -------
     int
-        0 when it worked, 2 for bad input (one line on stderr says what to do), 130 when interrupted.
+        0 on success, 2 for bad input (one line on stderr says what to do), 130 when interrupted.
     """
     try:
         if not argv or argv[0] in ("-h", "--help"):
-            print(_describe(program, about, commands))
+            _print_help(program, about, commands)
             return 0 if argv else 2
         name, *arguments = argv
         if name not in commands:
             return _fail(program, f"no command {name!r}; choose from {', '.join(commands)}.")
-        return _call(f"{program} {name}", commands[name][0], arguments)
+        return _call(f"{program} {name}", commands[name], arguments)
     except KeyboardInterrupt as interruption:
         print(f"\n{program}: interrupted{''.join(f'; {note}' for note in interruption.args)}.", file=sys.stderr)
         return 130
@@ -64,85 +107,67 @@ def run(program: str, about: str, commands: dict[str, tuple[str, str]], argv: li
         return 1
 
 
-def _describe(program: str, about: str, commands: dict[str, tuple[str, str]]) -> str:
-    width = max(map(len, commands))
-    listing = "\n".join(f"  {name:<{width}}  {text}" for name, (_, text) in commands.items())
-    more = f"`{program} COMMAND --help` lists a command's options."
-    return f"usage: {program} COMMAND [OPTIONS]\n\n{about}\n\ncommands:\n{listing}\n\n{more}"
+def _print_help(program: str, about: str, commands: dict[str, Command]) -> None:
+    """List the commands by group, in the order of the table, without importing them."""
+    names = list(dict.fromkeys(command.group for command in commands.values()))
+    groups = {name: Group(name, sort_key=number) for number, name in enumerate(names)}
+    app = _make_app(program, help=about, help_epilogue=f"`{program} COMMAND --help` lists a command's options.")
+    for number, (name, command) in enumerate(commands.items()):
+        app.command(command.place, name=name, help=command.about, group=groups[command.group], sort_key=number)
+    app.help_print([])
 
 
-def _call(program: str, place: str, arguments: list[str]) -> int:
-    """Call the function at ``module:function`` with what its signature makes of the arguments.
-
-    ``--two-words`` and ``--two_words`` are the same option.
-    """
-    module, function = place.split(":")
-    arguments = [re.sub(r"^--[^=]+", lambda option: "--" + option[0][2:].replace("-", "_"), it) for it in arguments]
+def _call(program: str, command: Command, arguments: list[str]) -> int:
+    """Call the command's function with what its signature makes of the arguments."""
+    module, name = command.place.split(":")
     try:
-        command = getattr(import_module(module), function)
-        if getattr(command, "parses_arguments", False):  # LightningCLI brings its own parser
-            command(arguments)
+        function = getattr(import_module(module), name)
+        if command.options is Options.OWN:
+            function(arguments)
+        elif command.options is Options.CLASSES:
+            _call_with_classes(program, function, arguments)
         else:
-            from jsonargparse import ArgumentParser, auto_cli
-
-            class Parser(ArgumentParser):
-                """A switch may stand alone: ``--strict`` is ``--strict true``. A list takes all words that follow,
-                and its option may be repeated.
-                """
-
-                def add_argument(self, *names, **options):
-                    if options.get("type") is bool:
-                        switches.update(names)
-                    hint = getattr(options.get("action"), "_typehint", None)
-                    if get_origin(hint) is list and not names[0].startswith("-"):
-                        options = {"help": options["help"], "type": get_args(hint)[0], "nargs": "+"}
-                    elif any(get_origin(it) is list for it in (hint, *get_args(hint))):
-                        lists.update(names)
-                    return super().add_argument(*names, **options)
-
-                def parse_args(self, args=None, **options):
-                    following = [*args, None][1:]
-                    pairs = zip(args, following, strict=True)
-                    whole = [f"{it}=true" if it in switches and after not in ANSWERS else it for it, after in pairs]
-                    return super().parse_args(_gather(whole, lists), **options)
-
-            switches: set[str] = set()
-            lists: set[str] = set()
-
-            auto_cli(
-                command, args=arguments, prog=program, parser_class=Parser, exit_on_error=False, allow_abbrev=False
-            )
-    except (InputError, ArgumentError) as error:
+            app = _make_app(program)
+            app.default(function)
+            app(arguments)
+    except (InputError, ArgumentError, CycloptsError) as error:
         return _fail(program, str(error))
     except ModuleNotFoundError as error:
         return _fail(program, f"{error.name} is not installed; `pip install 'kinface[models]'` brings it.")
     return 0
 
 
-def _gather(arguments: list[str], lists: set[str]) -> list[str]:
-    """Bring the words of each option in ``lists`` together as one JSON list, unless they are one already."""
-    kept, gathered, option = [], {}, None
-    for word in arguments:
-        name, given, value = word.partition("=")
-        if name in lists:
-            option = name
-            gathered.setdefault(option, []).extend([value] if given else [])
-        elif option is None or word.startswith("--"):
-            kept, option = [*kept, word], None
-        else:
-            gathered[option].append(word)
-    for name, values in gathered.items():
-        whole = len(values) == 1 and values[0].startswith("[")
-        kept += [name] if not values else [f"{name}={values[0] if whole else json.dumps(values)}"]
-    return kept
+def _make_app(name: str, **options: str) -> App:
+    """A cyclopts application that leaves errors, interrupts and exit codes to us."""
+    app = App(
+        name=name,
+        version_flags=[],
+        help_format="restructuredtext",
+        exit_on_error=False,
+        print_error=False,
+        suppress_keyboard_interrupt=False,
+        result_action="return_none",
+        # The last value of a repeated option counts, and a list has no second option that empties it.
+        default_parameter=Parameter(allow_repeating=True, negative_iterable=()),
+        **options,
+    )
+    app["--help"].show = False
+    return app
+
+
+def _call_with_classes(program: str, function: Callable[..., None], arguments: list[str]) -> None:
+    """Call a function some of whose options are classes, which a YAML file names."""
+    from jsonargparse import auto_cli  # slow to import, and only few commands need it
+
+    auto_cli(function, args=arguments, prog=program, exit_on_error=False, allow_abbrev=False)
 
 
 def _fail(program: str, message: str) -> int:
-    if os.environ.get("LOCAL_RANK", "0") == "0":  # the engine starts a run's other processes by the same command
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # a run on several devices starts the same command once for each
         print(f"{program}: error: {message}", file=sys.stderr)
     return 2
 
 
 def main() -> None:
     """Entry point of the ``swinface`` command."""
-    sys.exit(run("swinface", "One Swin Transformer for face recognition and 42 face tasks.", COMMANDS, sys.argv[1:]))
+    sys.exit(run("swinface", ABOUT, COMMANDS, sys.argv[1:]))

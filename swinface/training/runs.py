@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import lightning
 import pandas as pd
@@ -21,7 +21,10 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from swinface.files import InputError, replacing, working_alone
 
-CONFIG, LAST = "config.yaml", "last"  # what every run keeps: its configuration and where it is
+CONFIG, LAST = "config.yaml", "last"  # what every run keeps: its configuration and the checkpoint of its last epoch
+
+
+Finished = TypeVar("Finished")
 
 
 SETTLED_WARNINGS = [
@@ -152,13 +155,18 @@ def configure(
     )
 
 
-def run_training(cli: RunCLI, finish: Callable[[Path, RunCLI], None]) -> None:
+def run_training(cli: RunCLI, finish: Callable[[Path, RunCLI], Finished]) -> Finished | None:
     """Train, from the last finished epoch if the run's folder holds one.
 
     Parameters
     ----------
     finish
         Called with the run's folder when training is done, in the first of its processes, to write the model.
+
+    Returns
+    -------
+    Finished or None
+        What ``finish`` returned; None in the other processes of a run.
 
     Raises
     ------
@@ -172,8 +180,7 @@ def run_training(cli: RunCLI, finish: Callable[[Path, RunCLI], None]) -> None:
             cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=last, weights_only=True)
         except SystemExit:  # how the engine ends when interrupted
             raise KeyboardInterrupt("the same command goes on from the last finished epoch") from None
-        if cli.trainer.is_global_zero:
-            finish(run, cli)
+        return finish(run, cli) if cli.trainer.is_global_zero else None
 
 
 def _find_last(run: Path, config: str) -> Path | None:

@@ -13,13 +13,12 @@ from torch.nn import functional
 
 from swinface.attention import attend, find_images, weigh_levels
 from swinface.cli.attention import attention
-from swinface.cli.main import run
+from swinface.cli.main import COMMANDS, run
 from swinface.data.faces import scale_pixels
 from swinface.files import InputError
 from swinface.model import SMALL, SwinFace
 from swinface.tasks import SUBNETS, TASKS
 
-COMMANDS = {"attention": ("swinface.attention:attention", "what tasks attend to")}
 PLACES = [f"row {row} column {column}" for row in range(1, 8) for column in range(1, 8)]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kinface.cli.main import COMMANDS
 from kinface.data.people import read_people
 from kinface.leakage import probes
 from kinface.leakage.leakage import RULE, compare_leakage, probe_leakage
@@ -18,7 +19,6 @@ from kinface.report.plots import plot_leakage
 from swinface.cli.main import run
 from swinface.data.embeddings import Embeddings, read_arrays, write_embeddings
 
-COMMANDS = {"probe": ("kinface.cli.probe:probe", "")}
 SETTINGS = {"seeds": 3, "folds": 2, "resamples": 100}
 
 

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 import swinface.photos.predict
+from kinface.cli.main import COMMANDS
 from kinface.data.vocabulary import TYPES
 from kinface.models.kinface import KinFace
 from kinface.models.verify import CAUTION
@@ -45,7 +46,7 @@ def photos(tmp_path) -> list[Path]:
 
 
 def command(*arguments: object) -> int:
-    return run("kinface", "", {"verify": ("kinface.models.verify:verify", "")}, ["verify", *map(str, arguments)])
+    return run("kinface", "", COMMANDS, ["verify", *map(str, arguments)])
 
 
 def cosine(folder: Path, photos: list[Path]) -> float:

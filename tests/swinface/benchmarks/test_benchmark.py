@@ -17,7 +17,7 @@ from PIL import Image
 from swinface.benchmarks import protocols as benchmarks
 from swinface.benchmarks.benchmark import BATCH, COLUMNS, Predictor, estimate
 from swinface.cli.evaluate import evaluate
-from swinface.cli.main import run
+from swinface.cli.main import COMMANDS, run
 from swinface.data.datasets import CelebA, ImageFolder, UTKFace
 from swinface.data.faces import scale_pixels
 from swinface.data.labels import ATTRIBUTES
@@ -28,7 +28,6 @@ from swinface.tasks import TASKS
 CONFIGS = [
     Path(__file__).resolve().parents[3] / "configs" / "swinface" / f"{name}.yaml" for name in ("evaluate", "held_out")
 ]
-COMMANDS = {"evaluate": ("swinface.benchmarks.benchmark:evaluate", "run benchmarks")}
 
 
 @pytest.fixture(scope="module")

@@ -2,60 +2,100 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import subprocess
 import sys
 import types
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from swinface.cli.main import COMMANDS, run
+import kinface.cli.main
+import swinface.cli.main
+from swinface.cli.main import Command, Options, run
 from swinface.files import InputError
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
-def commands(monkeypatch) -> dict[str, tuple[str, str]]:
-    """A program with one command, ``greet NAME [--times N]``, that fails in several ways when asked to."""
+def commands(monkeypatch) -> dict[str, Command]:
+    """A program whose command greets people, and fails in several ways when asked to."""
 
-    def greet(name: str, *, times: int = 1) -> None:
+    def greet(names: list[str], *, times: int = 1, and_also: list[str] | None = None, loud: bool = False) -> None:
         """Say hello.
 
         Parameters
         ----------
-        name
-            Whom to greet.
+        names
+            People to greet.
         times
             How often.
+        and_also
+            More people.
+        loud
+            Shout.
         """
-        failures = {"nobody": InputError("names.csv row 3: nobody is there."), "stop": KeyboardInterrupt()}
-        if name in failures:
-            raise failures[name]
-        print(" ".join([f"hello {name}"] * times))
+        failures = {"nobody": InputError("names.csv row 3: nobody is there."), "stop": KeyboardInterrupt("try again")}
+        if names[0] in failures:
+            raise failures[names[0]]
+        said = " ".join([f"hello {' and '.join([*names, *(and_also or [])])}"] * times)
+        print(said.upper() if loud else said)
 
     module = types.ModuleType("greetings")
     module.greet = greet
+    module.repeat = lambda arguments: print(arguments)
     monkeypatch.setitem(sys.modules, "greetings", module)
-    return {"greet": ("greetings:greet", "say hello")}
+    return {
+        "greet": Command("greetings:greet", "say hello", "Speak"),
+        "repeat": Command("greetings:repeat", "say it again", "Speak", Options.OWN),
+        "listen": Command("a_package_that_is_missing.ears:listen", "hear", "Hear"),
+    }
 
 
-def test_a_command_gets_its_arguments(commands, capsys):
-    assert run("program", "about", commands, ["greet", "you", "--times", "2"]) == 0
-    assert capsys.readouterr().out == "hello you hello you\n"
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["you", "--times", "2"], "hello you hello you"),
+        (["you", "me", "them"], "hello you and me and them"),
+        (["you", "--loud", "me"], "HELLO YOU AND ME"),
+        (["you", "--no-loud"], "hello you"),
+        (["you", "--times", "1", "--times", "2"], "hello you hello you"),
+        (["you", "--and-also", "Ann", "--loud", "--and-also=Bob"], "HELLO YOU AND ANN AND BOB"),
+        (["you", "--and_also", "Ann"], "hello you and Ann"),
+    ],
+)
+def test_a_signature_is_a_commands_options(commands, capsys, words, said):
+    """An option for several values is repeated, a switch stands alone, and the words that are left are one list."""
+    assert run("program", "about", commands, ["greet", *words]) == 0
+    assert capsys.readouterr().out == f"{said}\n"
+
+
+def test_a_command_may_read_its_arguments_itself(commands, capsys):
+    assert run("program", "about", commands, ["repeat", "--model.heads", "{}", "--help"]) == 0
+    assert capsys.readouterr().out == "['--model.heads', '{}', '--help']\n"
 
 
 @pytest.mark.parametrize(("arguments", "code"), [([], 2), (["--help"], 0), (["-h"], 0)])
-def test_help_lists_the_commands(commands, capsys, arguments, code):
-    assert run("program", "about", commands, arguments) == code
-    assert "greet  say hello" in capsys.readouterr().out
+def test_help_lists_the_commands_by_group(commands, capsys, arguments, code):
+    assert run("program", "what it is for", commands, arguments) == code
+    text = capsys.readouterr().out
+    wanted = ["Usage: program COMMAND", "what it is for", "Speak", "greet", "say hello", "repeat", "Hear", "listen"]
+    places = [text.find(word) for word in wanted]
+    assert -1 not in places
+    assert places == sorted(places)
 
 
 def test_a_commands_help_is_its_docstring(commands, capsys):
-    with pytest.raises(SystemExit) as stop:
-        run("program", "about", commands, ["greet", "--help"])
-    assert stop.value.code == 0
+    assert run("program", "about", commands, ["greet", "--help"]) == 0
     text = capsys.readouterr().out
-    assert "usage: program greet" in text
-    assert "Whom to greet." in text
+    assert "Usage: program greet" in text
+    assert "Say hello." in text
+    assert "People to greet." in text
+    assert "--and-also" in text
+    assert "--empty" not in text
 
 
 def test_bad_input_is_one_line_and_code_2(commands, capsys):
@@ -63,31 +103,63 @@ def test_bad_input_is_one_line_and_code_2(commands, capsys):
     assert capsys.readouterr().err == "program greet: error: names.csv row 3: nobody is there.\n"
 
 
+def test_one_process_of_several_says_what_is_wrong(commands, capsys, monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert run("program", "about", commands, ["greet", "nobody"]) == 2
+    assert capsys.readouterr().err == ""
+
+
 def test_an_unknown_command_is_named(commands, capsys):
     assert run("program", "about", commands, ["great"]) == 2
-    assert capsys.readouterr().err == "program: error: no command 'great'; choose from greet.\n"
+    assert capsys.readouterr().err == "program: error: no command 'great'; choose from greet, repeat, listen.\n"
 
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
-    [(["greet"], "name"), (["greet", "you", "--tines", "2"], "--tines"), (["greet", "you", "--time", "2"], "--time"),
-     (["greet", "you", "--times", "x"], "times")],
+    [([], "names"), (["you", "--tines", "2"], "--tines"), (["you", "--time", "2"], "--time"), (["you", "-x"], "-x"),
+     (["you", "--times", "x"], "--times"), (["you", "--times"], "--times"), (["you", "--and-also"], "--and-also")],
 )  # fmt: skip
 def test_wrong_options_are_refused_by_name(commands, capsys, arguments, named):
-    assert run("program", "about", commands, arguments) == 2
+    assert run("program", "about", commands, ["greet", *arguments]) == 2
     message = capsys.readouterr().err
     assert message.startswith("program greet: error: ")
     assert named in message
+    assert message.count("\n") == 1
 
 
-def test_an_interrupted_command_ends_with_code_130(commands):
+def test_a_missing_package_is_named_with_its_extra(commands, capsys):
+    assert run("program", "about", commands, ["listen"]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("program listen: error: a_package_that_is_missing is not installed;")
+    assert "pip install 'kinface[models]'" in message
+
+
+def test_an_interrupted_command_ends_with_code_130_and_says_what_goes_on(commands, capsys):
     assert run("program", "about", commands, ["greet", "stop"]) == 130
+    assert capsys.readouterr().err == "\nprogram: interrupted; try again.\n"
 
 
-def test_every_command_can_be_imported():
-    for place, _ in COMMANDS.values():
-        module, function = place.split(":")
-        assert callable(getattr(__import__(module, fromlist=[function]), function))
+def test_a_reader_that_leaves_is_no_error():
+    writer = [
+        sys.executable,
+        "-c",
+        "from swinface.cli.main import *; sys.exit(run('p', 'x' * 10**6, COMMANDS, ['-h']))",
+    ]
+    with subprocess.Popen(writer, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
+        process.stdout.read(1)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+
+
+@pytest.mark.parametrize("commands", [swinface.cli.main.COMMANDS, kinface.cli.main.COMMANDS])
+def test_every_command_can_be_imported_and_explains_its_options(commands):
+    for command in commands.values():
+        module, name = command.place.split(":")
+        function = getattr(import_module(module), name)
+        docstring = inspect.getdoc(function)
+        for option in inspect.signature(function).parameters:
+            assert re.search(rf"^{option}\n    \S", docstring, flags=re.MULTILINE), f"{command.place}: {option}"
 
 
 def test_import_and_help_load_no_torch():
@@ -95,50 +167,6 @@ def test_import_and_help_load_no_torch():
         "import sys, swinface; from swinface.cli.main import COMMANDS, run; run('swinface', '', COMMANDS, ['--help']); "
         "swinface.TASKS, swinface.InputError; sys.exit('torch' in sys.modules)"
     )
-    root = Path(__file__).resolve().parents[3]
-    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "convert" in done.stdout
-
-
-def test_public_names():
-    import swinface
-    from swinface.model import SwinFace
-
-    assert swinface.SwinFace is SwinFace
-    with pytest.raises(AttributeError, match="no attribute 'Swinface'"):
-        swinface.Swinface  # noqa: B018
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        (["--to", "Ann", "--to", "Bob"], ["Ann", "Bob"]),
-        (["--to", "Ann", "Bob", "--loud"], ["Ann", "Bob"]),
-        (["--to=Ann", "--loud", "--to=Bob"], ["Ann", "Bob"]),
-        (["--to", '["Ann", "Bob"]'], ["Ann", "Bob"]),
-        (["--loud"], None),
-    ],
-)
-def test_an_option_for_several_takes_words_or_is_repeated(monkeypatch, words, expected):
-    heard = []
-
-    def greet(*, to: list[str] | None = None, loud: bool = False) -> None:
-        heard.append(to)
-
-    module = types.ModuleType("greetings")
-    module.greet = greet
-    monkeypatch.setitem(sys.modules, "greetings", module)
-    assert run("say", "", {"greet": ("greetings:greet", "")}, ["greet", *words]) == 0
-    assert heard == [expected]
-
-
-def test_an_option_for_several_wants_at_least_one(monkeypatch, capsys):
-    module = types.ModuleType("greetings")
-
-    def greet(*, to: list[str] | None = None) -> None: ...
-
-    module.greet = greet
-    monkeypatch.setitem(sys.modules, "greetings", module)
-    assert run("say", "", {"greet": ("greetings:greet", "")}, ["greet", "--to"]) == 2
-    assert "to" in capsys.readouterr().err

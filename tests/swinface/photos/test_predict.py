@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import swinface.photos.predict
-from swinface.cli.main import run
+from swinface.cli.main import COMMANDS, run
 from swinface.cli.predict import name_drawings
 from swinface.cli.predict import predict as predict_photos
 from swinface.data.faces import scale_pixels
@@ -71,7 +71,7 @@ def save_photo(path: Path, size: tuple[int, int] = (120, 80), seed: int = 0) -> 
 
 
 def command(*arguments: object) -> int:
-    return run("swinface", "", {"predict": ("swinface.cli.predict:predict", "")}, ["predict", *map(str, arguments)])
+    return run("swinface", "", COMMANDS, ["predict", *map(str, arguments)])
 
 
 # Answers
