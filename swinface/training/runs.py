@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import lightning
 import pandas as pd
 import torch
+import yaml
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -86,10 +87,17 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 
 class RunCLI(LightningCLI):
-    """The options of a ``fit`` command: those of the run, the trainer, the model and the data."""
+    """The options of a ``fit`` command: those of the run, the model and the data, then those of the engine."""
+
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the project's options before the many of the engine, which is the order of the help."""
+        parser.add_argument("--run", type=Path, required=True, help="Folder to train in, resumed if it is there.")
+        parser.add_lightning_class_args(self.model_class, "model")
+        parser.add_lightning_class_args(self.datamodule_class, "data")
+        parser.add_lightning_class_args(self.trainer_class, "trainer")
+        parser.set_defaults({f"trainer.{name}": value for name, value in self.trainer_defaults.items()})
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_argument("--run", type=Path, required=True, help="Folder to train in, resumed if it is there.")
         parser.link_arguments("run", "trainer.default_root_dir", compute_fn=str)
         parser.link_arguments("seed_everything", "data.seed")
 
@@ -151,7 +159,13 @@ def configure(
         save_config_callback=None,
         auto_configure_optimizers=False,
         load_from_checkpoint_support=False,
-        parser_kwargs={"prog": program, "description": about, "exit_on_error": False, "allow_abbrev": False},
+        parser_kwargs={
+            "prog": program,
+            "usage": f"{program} --config FILE [--config FILE ...] --run FOLDER [options]",  # all options fill a page
+            "description": about,
+            "exit_on_error": False,
+            "allow_abbrev": False,
+        },
     )
 
 
@@ -190,6 +204,6 @@ def _find_last(run: Path, config: str) -> Path | None:
         raise InputError(f"{run}: this run is complete; choose another folder, or delete this one.")
     if not last.exists():
         return None
-    if not recorded.exists() or recorded.read_text() != config:
+    if not recorded.exists() or yaml.safe_load(recorded.read_text()) != yaml.safe_load(config):
         raise InputError(f"{run}: holds an unfinished run of another configuration, see {recorded}.")
     return last

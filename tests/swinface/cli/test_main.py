@@ -162,6 +162,18 @@ def test_every_command_can_be_imported_and_explains_its_options(commands):
             assert re.search(rf"^{option}\n    \S", docstring, flags=re.MULTILINE), f"{command.place}: {option}"
 
 
+@pytest.mark.parametrize("commands", [swinface.cli.main.COMMANDS, kinface.cli.main.COMMANDS])
+def test_the_help_of_fit_has_the_projects_options_before_the_engines(commands, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run("program", "", commands, ["fit", "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    places = [
+        text.index(f"\n  --{name} ") for name in ("run", "model", "model.swinface", "data", "data.cache", "trainer")
+    ]
+    assert places == sorted(places)
+
+
 def test_import_and_help_load_no_torch():
     program = (
         "import sys, swinface; from swinface.cli.main import COMMANDS, run; run('swinface', '', COMMANDS, ['--help']); "
