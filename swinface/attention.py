@@ -1,6 +1,7 @@
-"""``swinface attention``: which levels of the trunk each task listens to, and where on the face it looks.
+"""Which levels of the trunk each task reads, and where on the face it finds its answer.
 
-Tasks of one subnet share a multi-level channel attention, and so the weights of levels; places are each task's own.
+Tasks of one subnet share a multi-level channel attention, and so the weights of the levels. Each task has its own
+places.
 """
 
 from __future__ import annotations
@@ -23,9 +24,6 @@ from swinface.files import InputError, read_image
 from swinface.model import GRID, ChannelGate, MultiLevelChannelAttention, SwinFace
 from swinface.tasks import TASKS
 
-BATCH = 64  # faces that go through the model at once
-
-
 COLUMNS = 7  # of the figure of places
 
 
@@ -45,8 +43,8 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     return files
 
 
-def attend(model: SwinFace, files: Sequence[Path]) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
-    """Average over faces what the model attends to.
+def attend(model: SwinFace, files: Sequence[Path], batch: int = 64) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
+    """What the model attends to, averaged over faces.
 
     Parameters
     ----------
@@ -54,6 +52,8 @@ def attend(model: SwinFace, files: Sequence[Path]) -> tuple[pd.DataFrame, pd.Dat
         In evaluation mode.
     files
         Aligned faces.
+    batch
+        Faces that go through the model at once.
 
     Returns
     -------
@@ -70,13 +70,13 @@ def attend(model: SwinFace, files: Sequence[Path]) -> tuple[pd.DataFrame, pd.Dat
         The model has no channel attention or no trained task; an image is missing, unreadable or not square.
     """
     if not model.trained:
-        raise InputError("no task of this model is trained; its attention means nothing.")
+        raise InputError("no task of this model is trained; its attention has no meaning.")
     if not all(isinstance(subnet.attention.gate, ChannelGate) for subnet in model.subnets.values()):
         raise InputError("this model has no channel attention; name one trained with channel_attention: true.")
     subnets = {subnet: [task for task in model.trained if TASKS[task].subnet == subnet] for subnet in model.subnets}
     weights, places, face = dict.fromkeys(subnets, 0), dict.fromkeys(model.trained, 0), 0
-    for start in tqdm(range(0, len(files), BATCH), desc="attend", unit="batch", leave=False, disable=None):
-        faces = stack_faces(lambda path: fit_face(read_image(path), str(path)), files[start : start + BATCH])
+    for start in tqdm(range(0, len(files), batch), desc="attend", unit="batch", leave=False, disable=None):
+        faces = stack_faces(lambda path: fit_face(read_image(path), str(path)), files[start : start + batch])
         face = face + faces.sum(dim=0)
         with torch.no_grad():
             levels, _ = model.trunk(scale_pixels(faces.to(next(model.parameters()).device)))

@@ -1,4 +1,4 @@
-"""From the authors' published checkpoint to a folder that ``SwinFace.from_pretrained`` reads.
+"""The authors' published checkpoint as a ``SwinFace``.
 
 The published file is a pickle of training state, in which four dicts hold the weights: ``state_dict_backbone``
 (trunk), ``state_dict_fam`` (MLCA), ``state_dict_tss`` (subnets) and ``state_dict_om`` (heads). torch's weights-only
@@ -13,6 +13,8 @@ from pathlib import Path
 import torch
 
 from swinface.files import InputError
+from swinface.model import SwinFace
+from swinface.pretrained import check_entries
 from swinface.tasks import SUBNETS, TASKS
 
 PARTS = ("state_dict_backbone", "state_dict_fam", "state_dict_tss", "state_dict_om")
@@ -51,6 +53,26 @@ def official_name(name: str) -> str:
     else:
         entry[1] = str((list(TASKS) if part == "state_dict_om" else SUBNETS).index(entry[1]))
     return ".".join([part, *entry])
+
+
+def load_published(path: Path) -> SwinFace:
+    """The published model, in evaluation mode.
+
+    Parameters
+    ----------
+    path
+        The authors' file, such as ``checkpoint_step_79999_gpu_0.pt``.
+
+    Raises
+    ------
+    InputError
+        The file is missing, unreadable, holds more than weights, or is not the published model's.
+    """
+    found, model = read_checkpoint(path), SwinFace()
+    state = model.state_dict()
+    check_entries(found, {official_name(name): tensor for name, tensor in state.items()}, path)
+    model.load_state_dict({name: found[official_name(name)] for name in state})
+    return model.eval()
 
 
 def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""``swinface export``: a model as one ONNX file that says itself what it takes and what it gives."""
+"""A model as one ONNX file, whose metadata describe its input and its outputs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ LICENCE = "the weights are under the terms of the data they were trained on; see
 
 
 class _Graph(nn.Module):
-    """A model as the graph of a file, which knows no names: some of its outputs as a tuple."""
+    """A model with some of its outputs as a tuple: the graph of a file has no names for them."""
 
     def __init__(self, model: nn.Module, outputs: Sequence[str]) -> None:
         super().__init__()
@@ -51,22 +52,22 @@ class PixelInput(nn.Module):
 def write_onnx(
     model: nn.Module, example: Tensor, outputs: Sequence[str], metadata: dict[str, str], out: Path, name: str = "images"
 ) -> None:
-    """Write a model as ONNX, for any number of faces at once, and say what was written.
+    """Write any model as ONNX, for any number of faces at once.
 
     Parameters
     ----------
     model
-        Takes one tensor and gives a dict of them, in evaluation mode.
+        Takes one tensor and gives a dict of tensors; in evaluation mode.
     example
         Two faces, as it takes them.
     outputs
-        Names of what the file gives of it.
+        Names of the outputs that the file gives.
     metadata
         Text by key, kept in the file; ``licence`` is added.
     out
         File to write, .onnx.
     name
-        Of what it takes.
+        Of the input.
 
     Raises
     ------
@@ -92,7 +93,36 @@ def write_onnx(
     program.model.metadata_props.update(metadata | {"licence": LICENCE})
     with replacing(out) as partial:
         program.save(partial)
-    print(f"{len(outputs)} outputs, {out.stat().st_size / 1e6:.1f} MB: {out}")
+
+
+def export(model: SwinFace, out: Path, input: Literal["uint8", "normalised"] = "uint8") -> list[str]:
+    """Write a SwinFace as ONNX.
+
+    Parameters
+    ----------
+    model
+        In evaluation mode, on the CPU.
+    out
+        File to write, .onnx.
+    input
+        What the file takes: pixels as uint8, or as float32 of mean and standard deviation 0.5.
+
+    Returns
+    -------
+    list of str
+        Names of the outputs: ``embedding`` and every task that the model is trained on.
+
+    Raises
+    ------
+    InputError
+        As in ``write_onnx``.
+    """
+    outputs = ["embedding", *model.trained]
+    if input == "uint8":
+        write_onnx(PixelInput(model), FACES, outputs, describe(model, input), out)
+    else:
+        write_onnx(model, scale_pixels(FACES), outputs, describe(model, input), out)
+    return outputs
 
 
 def describe(network: SwinFace, input: str) -> dict[str, str]:

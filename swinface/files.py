@@ -201,6 +201,12 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
         raise InputError(f"{path}: not a readable image ({error}); replace or remove it.") from error
 
 
+def check_pixels(image: np.ndarray, name: str = "the image") -> None:
+    """Refuse an array that is not pixels, (H, W, 3) uint8, with ``InputError``; ``name`` is for the message."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise InputError(f"{name}: pixels must be (H, W, 3) uint8, not {image.shape} {image.dtype}.")
+
+
 def _open_image(path: str | os.PathLike) -> Image.Image:
     """Read an image's header. Pillow's own limit is lower than ours and a warning first, so it is lifted meanwhile."""
     with _opening:

@@ -34,3 +34,4 @@ def export(*, out: Path, model: Path = SHIPPED) -> None:
         write_onnx(network, torch.zeros(2, network.embedding_size), ["embedding"], metadata, out, "inputs")
     else:
         write_onnx(network, FACES, ["embedding"], metadata | describe_images("uint8"), out)
+    print(f"1 output, {out.stat().st_size / 1e6:.1f} MB: {out}")

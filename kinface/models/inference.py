@@ -16,6 +16,7 @@ from kinface.models.faces import BATCH, read_faces
 from kinface.models.kinface import KinFace
 from swinface.data.embeddings import Embeddings
 from swinface.files import InputError
+from swinface.pretrained import best_device
 
 
 def predict_types(model: KinFace, pairs: pd.DataFrame, faces: Sequence[str], embedding: Tensor) -> Tensor:
@@ -107,5 +108,4 @@ def load_model(folder: Path) -> KinFace:
     """
     if (folder / "last.ckpt").exists() and not (folder / "model.safetensors").exists():
         raise InputError(f"{folder}: this run is not complete; the same `kinface fit` goes on with it.")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return KinFace.from_pretrained(folder).to(device)
+    return KinFace.from_pretrained(folder).to(best_device())

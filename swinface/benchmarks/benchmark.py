@@ -1,7 +1,7 @@
-"""``swinface evaluate``: a model on every benchmark whose data are there, beside the paper's figures.
+"""Benchmarks: a model's figures on every data set that is there, with the paper's.
 
-What a benchmark is stands here, the protocols in ``swinface.benchmarks.protocols``, and which are run, on what, in
-``configs/swinface/evaluate.yaml``.
+This module defines a benchmark; the protocols are in ``swinface.benchmarks.protocols``. The file
+``configs/swinface/evaluate.yaml`` names the benchmarks to run and their data.
 """
 
 from __future__ import annotations
@@ -24,12 +24,6 @@ from swinface.data.source import Source
 from swinface.files import InputError
 from swinface.model import SwinFace
 from swinface.tasks import TASKS
-
-BATCH = 128  # faces that go through the model at once
-
-
-DRAWS = 1000  # of an interval
-
 
 AGE_BANDS = (0, 13, 20, 30, 40, 50, 65)  # years at which the age groups begin; the last has no end
 
@@ -116,16 +110,18 @@ class Benchmark(ABC):
 
 
 class Predictor:
-    """A model's answers, those on a source computed once however many benchmarks ask for them.
+    """A model's answers. Those for a source are computed once, however many benchmarks ask for them.
 
     Parameters
     ----------
     model
-        In evaluation mode; faces go where it is.
+        In evaluation mode; faces are moved to its device.
+    batch
+        Faces that go through the model at once.
     """
 
-    def __init__(self, model: SwinFace) -> None:
-        self.model, self.device = model, next(model.parameters()).device
+    def __init__(self, model: SwinFace, batch: int = 128) -> None:
+        self.model, self.device, self.batch = model, next(model.parameters()).device, batch
         self._answers: dict[tuple, dict[str, np.ndarray]] = {}
 
     @torch.inference_mode()
@@ -140,8 +136,8 @@ class Predictor:
         key = (type(source), source.root, source.crop, *source.table["image"])
         if key not in self._answers:
             batches = []
-            for start in tqdm(range(0, len(source), BATCH), desc=str(source.root), leave=False, disable=None):
-                faces = stack_faces(source.read, range(start, min(start + BATCH, len(source))))
+            for start in tqdm(range(0, len(source), self.batch), desc=str(source.root), leave=False, disable=None):
+                faces = stack_faces(source.read, range(start, min(start + self.batch, len(source))))
                 outputs = self.model(scale_pixels(faces.to(self.device)))
                 batches.append({name: output.float().cpu().numpy() for name, output in outputs.items()})
             self._answers[key] = {
@@ -151,7 +147,7 @@ class Predictor:
 
 
 def estimate(
-    values: np.ndarray, groups: Sequence, statistic: Callable[[np.ndarray], np.ndarray], draws: int = DRAWS
+    values: np.ndarray, groups: Sequence, statistic: Callable[[np.ndarray], np.ndarray], draws: int = 1000
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Figures that rest on totals over faces, and their 95% percentile intervals over groups drawn again.
 
@@ -229,26 +225,49 @@ def _read_groups(table: pd.DataFrame) -> dict[str, pd.Categorical]:
     return {name: pd.Categorical(column) for name, column in groups.items()}
 
 
-def run_benchmarks(
-    benchmarks: dict[str, Benchmark], model: Predictor, untrained: Sequence[str]
-) -> tuple[list[dict], dict[str, pd.DataFrame], dict[str, str], dict[str, str]]:
-    """Rows of results, the tables behind them, and why benchmarks were skipped or failed, by name."""
-    rows, tables, skipped, failed = [], {}, {}, {}
+@dataclass(frozen=True)
+class Evaluation:
+    """What benchmarks gave.
+
+    Attributes
+    ----------
+    rows
+        A dict with ``COLUMNS`` for each figure.
+    tables
+        The tables behind the figures, by name.
+    skipped, failed
+        Why a benchmark was not run, or what is wrong with its data; by the benchmark's name.
+    """
+
+    rows: list[dict] = field(default_factory=list)
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def run_benchmarks(benchmarks: dict[str, Benchmark], model: Predictor, untrained: Sequence[str]) -> Evaluation:
+    """Run all benchmarks whose data are there, by name.
+
+    Parameters
+    ----------
+    untrained
+        Tasks that the model is not trained on.
+    """
+    found = Evaluation()
     for name, benchmark in benchmarks.items():
         obstacle = benchmark.find_obstacle(untrained)
         if obstacle:
-            skipped[name] = obstacle
-            print(f"skipped {name}: {obstacle}", flush=True)
+            found.skipped[name] = obstacle
             continue
         try:
             results = benchmark.run(model)
         except InputError as error:  # the others' figures may have taken hours
-            failed[name] = str(error)
+            found.failed[name] = str(error)
             continue
         for result in results:
             paper = benchmark.paper.get(result.metric)
             difference = None if paper is None else result.ours - paper
             row = (name, result.metric, result.ours, result.low, result.high, paper, difference, result.n)
-            rows.append(dict(zip(COLUMNS, row, strict=True)))
-            tables |= {f"{name}_{kind}": table for kind, table in result.tables.items()}
-    return rows, tables, skipped, failed
+            found.rows.append(dict(zip(COLUMNS, row, strict=True)))
+            found.tables.update({f"{name}_{kind}": table for kind, table in result.tables.items()})
+    return found

@@ -16,7 +16,7 @@ import numpy as np
 from sklearn.preprocessing import normalize
 from tqdm import tqdm
 
-from swinface.benchmarks.verification import BATCH, Embed, add_mirror, score_pairs
+from swinface.benchmarks.verification import Embed, add_mirror, score_pairs
 from swinface.data.faces import stack_faces
 from swinface.files import InputError, inside, read_image
 from swinface.metrics import tar_at_far
@@ -132,13 +132,18 @@ def _refuse_rows(path: Path, wrong: np.ndarray, what: str) -> None:
         raise InputError(f"{path} row {int(np.argmax(wrong)) + 1}: {what} ({int(wrong.sum())} such rows).")
 
 
-def embed_templates(embed: Embed, templates: Templates) -> np.ndarray:
+def embed_templates(embed: Embed, templates: Templates, batch: int = 256) -> np.ndarray:
     """Embed templates as the published figures for IJB were made.
 
     An image's embedding, that of its mirror image added and its length kept, is weighted by the detector's score. Those
     of one medium (a photo, or the frames of a video) are averaged, the media of a template summed, the sum is scaled to
     unit length. That is a weighted sum over images, ``Templates.weights`` being score / images of the medium, so only
     one batch of images and the sums are in memory.
+
+    Parameters
+    ----------
+    batch
+        Images that are embedded at once, and as many mirrored.
 
     Returns
     -------
@@ -159,8 +164,8 @@ def embed_templates(embed: Embed, templates: Templates) -> np.ndarray:
             raise InputError(f"row {row + 1} of the images, {path}: {error}") from error
 
     sums = None
-    for start in tqdm(range(0, len(templates.images), BATCH), desc="embed", unit="batch", leave=False, disable=None):
-        rows = np.arange(start, min(start + BATCH, len(templates.images)))
+    for start in tqdm(range(0, len(templates.images), batch), desc="embed", unit="batch", leave=False, disable=None):
+        rows = np.arange(start, min(start + batch, len(templates.images)))
         weighted = templates.weights[rows, None] * add_mirror(embed, stack_faces(read, rows))
         if sums is None:
             sums = np.zeros((templates.template.max() + 1, weighted.shape[1]))

@@ -1,7 +1,7 @@
 """Do two faces show one person? The protocol of LFW, CFP-FP, AgeDB-30, CALFW and CPLFW, and AUC for any set of faces.
 
-Templates, which are sets of faces, are verified in ``swinface.benchmarks.templates``. A model enters as ``embed``: a
-function from faces, (N, 3, 112, 112) uint8, to embeddings, (N, D) float32. Scores are cosines of embeddings, higher
+Templates, which are sets of faces, are verified in ``swinface.benchmarks.templates``. A model is given as ``embed``:
+a function from faces, (N, 3, 112, 112) uint8, to embeddings, (N, D) float32. Scores are cosines of embeddings, higher
 for one person.
 """
 
@@ -27,12 +27,6 @@ from swinface.files import InputError, inside, read_image
 from swinface.metrics import count_right
 
 Embed = Callable[[Tensor], np.ndarray]
-
-
-BATCH = 256  # faces that are embedded at once, and as many mirrored
-
-
-CHUNK = 16384  # pairs that are scored at once
 
 
 # A pair is taken for one person above such a negative squared distance of its unit embeddings; the strictest first.
@@ -122,21 +116,23 @@ def _read_pairs(root: Path, pairs: Path) -> tuple[list[Path], np.ndarray, int]:
     return paths, same, folds
 
 
-def embed_with_mirror(embed: Embed, faces: Tensor) -> np.ndarray:
+def embed_with_mirror(embed: Embed, faces: Tensor, batch: int = 256) -> np.ndarray:
     """Embed faces and their mirror images in batches, add the two and scale the sum to unit length.
 
     Parameters
     ----------
     faces
         (N, 3, 112, 112), uint8.
+    batch
+        Faces that are embedded at once, and as many mirrored.
 
     Returns
     -------
     np.ndarray
         (N, D), float32.
     """
-    starts = tqdm(range(0, len(faces), BATCH), desc="embed", unit="batch", leave=False, disable=None)
-    return normalize(np.concatenate([add_mirror(embed, faces[start : start + BATCH]) for start in starts]))
+    starts = tqdm(range(0, len(faces), batch), desc="embed", unit="batch", leave=False, disable=None)
+    return normalize(np.concatenate([add_mirror(embed, faces[start : start + batch]) for start in starts]))
 
 
 def add_mirror(embed: Embed, faces: Tensor) -> np.ndarray:
@@ -144,7 +140,7 @@ def add_mirror(embed: Embed, faces: Tensor) -> np.ndarray:
     return embed(faces) + embed(faces.flip(-1))
 
 
-def score_pairs(embeddings: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def score_pairs(embeddings: np.ndarray, first: np.ndarray, second: np.ndarray, rows: int = 16384) -> np.ndarray:
     """Cosines of pairs, a chunk at a time: (pairs,) float32.
 
     Parameters
@@ -153,10 +149,12 @@ def score_pairs(embeddings: np.ndarray, first: np.ndarray, second: np.ndarray) -
         (N, D), float32, of unit length.
     first, second
         (pairs,), the rows of ``embeddings`` that make a pair.
+    rows
+        Pairs that are scored at once.
     """
     scores = np.empty(len(first), dtype=np.float32)
-    for start in range(0, len(first), CHUNK):
-        chunk = slice(start, start + CHUNK)
+    for start in range(0, len(first), rows):
+        chunk = slice(start, start + rows)
         scores[chunk] = np.einsum("pd,pd->p", embeddings[first[chunk]], embeddings[second[chunk]])
     return scores
 

@@ -8,8 +8,8 @@ import pandas as pd
 
 from swinface.attention import attend, draw_levels, draw_places, find_images
 from swinface.files import replacing_folder
-from swinface.photos.predict import load_model
-from swinface.pretrained import SHIPPED
+from swinface.model import SwinFace
+from swinface.pretrained import SHIPPED, best_device
 from swinface.tasks import TASKS
 
 DOTS_PER_INCH = 150
@@ -31,7 +31,7 @@ def attention(images: list[Path], *, out: Path, model: Path = SHIPPED) -> None:
         Folder of a trained model; by default the one that comes with the package.
     """
     with replacing_folder(out) as folder:
-        network = load_model(model)
+        network = SwinFace.from_pretrained(model).to(best_device())
         files = find_images(images)
         levels, places, face = attend(network, files)
         levels.to_csv(folder / "levels.csv")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from swinface.benchmarks.benchmark import COLUMNS, Benchmark, Predictor, run_benchmarks
+from swinface.benchmarks.benchmark import COLUMNS, Benchmark, Evaluation, Predictor, run_benchmarks
 from swinface.files import InputError, replacing_folder
-from swinface.photos.predict import load_model
-from swinface.pretrained import SHIPPED
+from swinface.model import SwinFace
+from swinface.pretrained import SHIPPED, best_device
 
 
 def evaluate(*, benchmarks: dict[str, Benchmark], model: Path = SHIPPED, out: Path | None = None) -> None:
@@ -34,30 +34,38 @@ def evaluate(*, benchmarks: dict[str, Benchmark], model: Path = SHIPPED, out: Pa
         if out is None
         else replacing_folder(out, ["results.json", "results.csv", "*_table.csv"]) as folder
     ):
-        network = load_model(model)
-        rows, tables, skipped, failed = run_benchmarks(benchmarks, Predictor(network), network.untrained)
-        print("\n".join(_print_table(name, table) for name, table in tables.items()))
-        if rows:
-            print(_print_results(rows))
+        network = SwinFace.from_pretrained(model).to(best_device())
+        found = run_benchmarks(benchmarks, Predictor(network), network.untrained)
+        _print(found)
         if folder is not None:
-            about = {"model": str(model), "results": rows, "skipped": skipped, "failed": failed}
+            about = {"model": str(model), "results": found.rows, "skipped": found.skipped, "failed": found.failed}
             (folder / "results.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-            pd.DataFrame(rows, columns=COLUMNS).to_csv(folder / "results.csv", index=False)
-            for name, table in tables.items():
+            pd.DataFrame(found.rows, columns=COLUMNS).to_csv(folder / "results.csv", index=False)
+            for name, table in found.tables.items():
                 table.to_csv(folder / f"{name}_table.csv")
-    if failed:
-        listing = "\n  ".join(f"{name}: {reason}" for name, reason in failed.items())
-        raise InputError(f"{len(failed)} of {len(benchmarks)} benchmarks have data that cannot be used:\n  {listing}")
-    if not rows:
+    if found.failed:
+        listing = "\n  ".join(f"{name}: {reason}" for name, reason in found.failed.items())
+        many = f"{len(found.failed)} of {len(benchmarks)} benchmarks have data that cannot be used"
+        raise InputError(f"{many}:\n  {listing}")
+    if not found.rows:
         raise InputError("no benchmark could be run, see above; name folders that hold their data.")
 
 
-def _print_table(name: str, table: pd.DataFrame) -> str:
+def _print(found: Evaluation) -> None:
+    for name, obstacle in found.skipped.items():
+        print(f"skipped {name}: {obstacle}")
+    for name, table in found.tables.items():
+        print(_describe_table(name, table))
+    if found.rows:
+        print(_describe_results(found.rows))
+
+
+def _describe_table(name: str, table: pd.DataFrame) -> str:
     text = table.to_string(float_format="{:.2f}".format, index_names=False)
     return f"\n{name}, {' and '.join(table.index.names)} by row\n{text}"
 
 
-def _print_results(rows: Sequence[dict]) -> str:
+def _describe_results(rows: Sequence[dict]) -> str:
     lines = [("benchmark", "metric", "ours", "95% interval", "paper", "difference", "n")]
     for row in rows:
         number = "{:.2f}" if "%" in row["metric"] or "years" in row["metric"] else "{:.3f}"

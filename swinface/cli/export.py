@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from swinface.data.faces import scale_pixels
-from swinface.export import FACES, PixelInput, describe, write_onnx
+from swinface import export as onnx
 from swinface.model import SwinFace
 from swinface.pretrained import SHIPPED
 
@@ -15,7 +14,7 @@ def export(*, out: Path, model: Path = SHIPPED, input: Literal["uint8", "normali
     """Write a model as ONNX, for any number of faces at once.
 
     Its input is ``images``, (faces, 3, 112, 112); its outputs are ``embedding`` and, by name, the logits of every task
-    that the model is trained on. The file's metadata says what pixels go in and what each logit stands for.
+    that the model is trained on. The file's metadata describe the pixels of the input and the meaning of each logit.
 
     Parameters
     ----------
@@ -26,9 +25,5 @@ def export(*, out: Path, model: Path = SHIPPED, input: Literal["uint8", "normali
     input
         What the file takes: pixels as uint8, or as float32 of mean and standard deviation 0.5.
     """
-    network = SwinFace.from_pretrained(model)
-    outputs = ["embedding", *network.trained]
-    if input == "uint8":
-        write_onnx(PixelInput(network), FACES, outputs, describe(network, input), out)
-    else:
-        write_onnx(network, scale_pixels(FACES), outputs, describe(network, input), out)
+    outputs = onnx.export(SwinFace.from_pretrained(model), out, input)
+    print(f"{len(outputs)} outputs, {out.stat().st_size / 1e6:.1f} MB: {out}")

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from swinface.files import InputError, check_ending, read_image, replacing
-from swinface.photos.predict import draw_faces, load_model, summarise
+from swinface.model import SwinFace
+from swinface.photos.predict import draw_faces, summarise
 from swinface.photos.predict import predict as predict_faces
-from swinface.pretrained import SHIPPED
+from swinface.pretrained import SHIPPED, best_device
 
 LIKELY = 0.5  # probability from which an attribute is printed
 
@@ -47,7 +48,7 @@ def predict(
     if json is not None:
         check_ending(json, [".json"], "the results")
     targets = [None] * len(photos) if save is None else name_drawings(photos, save)
-    network = load_model(model)
+    network = SwinFace.from_pretrained(model).to(best_device())
     if network.untrained:
         print(f"swinface predict: left out, not trained in this model: {', '.join(network.untrained)}", file=sys.stderr)
     results, failures = [], []

@@ -36,9 +36,6 @@ HEADER = struct.Struct("<IfQQ")  # flag, label, id, id2
 WORD = 4  # bytes; parts start at multiples of it
 
 
-CHUNK = 1 << 16  # records whose labels are read at once
-
-
 class RecordFile:
     """Random access to the records of a file, by key. Any number of threads may read.
 
@@ -147,8 +144,13 @@ class RecordFile:
             raise InputError(f"{self.path}: record 0 announces {labels[0] - 1:.0f} images, the .idx has {len(images)}.")
         return images
 
-    def read_labels(self, keys: np.ndarray) -> np.ndarray:
+    def read_labels(self, keys: np.ndarray, records: int = 1 << 16) -> np.ndarray:
         """The first label of each record, float32, read from the records' first bytes alone.
+
+        Parameters
+        ----------
+        records
+            That are read at once.
 
         Raises
         ------
@@ -157,8 +159,8 @@ class RecordFile:
         """
         words = self._bytes[: len(self._bytes) // WORD * WORD].view("<u4")
         labels = np.empty(len(keys), np.float32)
-        for first in range(0, len(keys), CHUNK):
-            chunk = slice(first, first + CHUNK)
+        for first in range(0, len(keys), records):
+            chunk = slice(first, first + records)
             labels[chunk], plain = _peek(words, self.offsets.reindex(keys[chunk]).fillna(-1).to_numpy(np.int64))
             for row in first + np.flatnonzero(~plain):
                 labels[row] = self.read(int(keys[row]))[0][0]

@@ -1,4 +1,4 @@
-"""A face from a photo to the 112x112 crop that the models read: five landmarks brought onto ArcFace's template."""
+"""From a photo to the 112x112 crop that the models read: five landmarks are moved to ArcFace's template."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from swinface.files import InputError
+from swinface.files import InputError, check_pixels
 
 SIDE = 112  # pixels, of an aligned face
 
@@ -39,8 +39,18 @@ def align(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     Raises
     ------
     InputError
-        The landmarks coincide or are not finite.
+        The image has other pixels, or the landmarks coincide or are not finite.
+
+    Examples
+    --------
+    Landmarks three times as far apart as the template's: the crop is the photo's part at a third of its size.
+
+    >>> photo = np.full((400, 400, 3), 7, dtype=np.uint8)
+    >>> face = align(photo, 3 * ARCFACE)
+    >>> face.shape, int(face[56, 56, 0])
+    ((112, 112, 3), 7)
     """
+    check_pixels(image)
     similarity = fit_similarity(ARCFACE, np.asarray(landmarks, dtype=float))  # crop to photo: what a warp looks up
     corners = np.array([(0, 0), (SIDE, 0), (SIDE, SIDE), (0, SIDE)]) @ similarity[:, :2].T + similarity[:, 2]
     factor = max(1, math.floor(math.hypot(*similarity[:, 0])))  # photo pixels per pixel of the crop

