@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from kinface.data.pairs import families_known, read_pairs
 from kinface.fairness.audit import FairnessAudit, audit_fairness
 from kinface.fairness.comparison import LISTS_DISPARATE_IN, compare_audits, compare_lists
-from kinface.fairness.contrasts import contrast_with_largest, find_gaps, find_race_reward, find_unequal_prevalence
+from kinface.fairness.contrasts import find_race_reward, find_unequal_prevalence
 from kinface.fairness.threshold import choose_threshold
 from kinface.report.html import decimal, render
 from kinface.report.plots import plot_differences, plot_rates, plot_roc, plot_scores
@@ -242,16 +242,16 @@ def _describe(path: Path, pairs: pd.DataFrame) -> dict:
 
 def _collect(audit: FairnessAudit, changes: pd.DataFrame | None) -> dict:
     """All figures of the report."""
-    gaps = find_gaps(audit).to_dict("records")
+    gaps = audit.gaps.to_dict("records")
     return {
         "kinface": version("kinface"),
         "groups": audit.groups.to_dict("records"),
         "disparities": audit.disparities.to_dict("records"),
         "gaps": gaps,
         "shown_by_chance": GAPS_BY_CHANCE * sum(gap["comparable"] for gap in gaps),
-        "contrasts": contrast_with_largest(audit).to_dict("records"),
-        "race_reward": find_race_reward(audit),
-        "unequal_prevalence": find_unequal_prevalence(audit),
+        "contrasts": audit.contrasts.to_dict("records"),
+        "race_reward": find_race_reward(audit.groups, audit.resampled),
+        "unequal_prevalence": find_unequal_prevalence(audit.groups),
         "differences": [] if changes is None else changes.to_dict("records"),
     }
 

@@ -52,7 +52,8 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
     Parameters
     ----------
     pairs
-        A table with ``COLUMNS``; further columns are kept behind them.
+        A table with the columns ``face_a``, ``face_b`` and ``kin``. Others of ``COLUMNS`` are added, without values,
+        where they are missing; further columns, such as groups of one's own, are kept behind them.
     source
         Where the table came from (a file), for messages.
     scored
@@ -68,7 +69,7 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
     InputError
         Names the column that is missing or the first row (counted from 1, without a header) that is wrong.
     """
-    missing = [column for column in COLUMNS if column not in pairs and (scored or column != "score")]
+    missing = [column for column in (*REQUIRED_VALUES, "kin", *["score"] * scored) if column not in pairs]
     if missing:
         described = ", ".join(f"{column} ({COLUMNS[column]})" for column in missing)
         raise InputError(f"{source}: a pairs table needs the column{'s' * (len(missing) > 1)} {described}.")

@@ -1,128 +1,178 @@
-"""For whom a kinship model fails: metrics per group at one global threshold, and how unequal the groups are.
+"""For whom a kinship model fails: metrics of each group at one threshold for all, and how unequal the groups are.
 
-    threshold = choose_threshold(read_pairs("val.parquet", scored=True))
-    result = audit_fairness(read_pairs("test.parquet", scored=True), threshold)
-    result.groups, result.disparities
-    compare_audits(result, audit_fairness(the_same_pairs_scored_by_another_model, its_threshold))
-
-Reads pairs tables only (``kinface.data.pairs``), whoever scored them. Intervals come from resampling families,
-or pairs where families are not known.
+The audit reads pairs tables only (``kinface.data.pairs``), whichever model scored them.
 """
 
 from __future__ import annotations
 
+import math
 import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from kinface.fairness.bootstrap import Resamples, weighted_metrics
+from kinface.data.pairs import check_pairs
+from kinface.fairness.bootstrap import FAMILIES, Resamples, find_units, weighted_metrics
+from kinface.fairness.contrasts import contrast_with_largest, find_gaps
 from kinface.fairness.disparities import DISPARITIES, Disparity
+from kinface.fairness.groupings import DEFAULT_GROUPINGS, Specification, label_groups, resolve_groupings
 from kinface.fairness.groups import (
     FALSE_ACCEPTS,
     FARS,
     FEWEST_FAMILIES,
-    GROUPINGS,
     METRICS,
     compared_groups,
-    label_groups,
     measure_groups,
     units_behind,
 )
 from swinface.bootstrap import interval_around, percentile_interval, symmetric_interval
+from swinface.files import InputError
 
 WEIGHTS_AT_ONCE = 4_000_000  # bounds memory: the audit holds about six arrays of this many float32
 
 
 @dataclass(frozen=True)
 class FairnessAudit:
-    """What ``audit_fairness`` found.
+    """The result of ``audit_fairness``.
 
     Attributes
     ----------
-    pairs, threshold, seed
-        What was audited: a pair is accepted as kin where ``score >= threshold``.
+    pairs, threshold, seed, clusters
+        What was audited, and how. A pair is accepted as kin where ``score >= threshold``.
     labels
-        The group of each pair in each grouping (``groups.label_groups``).
+        The group of each pair, a column per grouping; ``overall`` comes first.
     groups
-        One row per group, all pairs first (``groups.measure_groups``), each metric with ``_low`` and ``_high``, the
-        ends of its 95% interval, and ``complete_resamples``, the resamples that kept both kin and non-kin pairs of
-        the group. A resample without the pairs that a metric rests on is left out of the metric's interval.
+        One row per group, all pairs first. Columns: ``grouping``, ``group``; the counts ``pairs``, ``kin``,
+        ``non_kin``, ``families`` and so on; the metrics ``accuracy``, ``tpr``, ``fmr``, ``fnmr``, ``positive_rate``,
+        ``auc``, ``tar_at_1e-1``, ``tar_at_1e-2``, ``tar_at_1e-3``, each with ``_low`` and ``_high``, the ends of its
+        95% interval; ``not_compared``, why the group is left out of comparisons; ``complete_resamples``, the number of
+        resamples with both kin and non-kin pairs of the group.
     disparities
-        One row per grouping and disparity: ``grouping``, ``disparity``, ``compared`` (the groups), ``value``,
-        ``ideal``, ``low``, ``high``, ``chance`` (what one in twenty samples of such families would reach if all
-        groups were treated alike), ``beyond_chance`` (bool, missing where the value is not finite), ``resamples``
-        (those where it is defined).
+        One row per grouping and disparity (``disparities.DISPARITIES``): ``grouping``, ``disparity``, ``compared`` (the
+        groups), ``value``, ``ideal``, ``low`` and ``high`` (its 95% interval), ``chance`` (what equal groups exceed in
+        5% of samples), ``beyond_chance`` (bool, missing where the value is not finite), ``resamples`` (those in which
+        it is defined).
     resampled
         Metric to (resamples, groups), in the order of the rows of ``groups``.
     units
-        Names of what was resampled: families, and pairs whose families are not known.
+        Names of what was resampled: clusters, and pairs whose clusters are unknown.
     """
 
     pairs: pd.DataFrame
     threshold: float
     seed: int
+    clusters: tuple[str, ...] | None
     labels: pd.DataFrame
     groups: pd.DataFrame
     disparities: pd.DataFrame
     resampled: dict[str, np.ndarray]
     units: np.ndarray
 
+    @cached_property
+    def gaps(self) -> pd.DataFrame:
+        """The largest gap of each grouping in accuracy, TPR, FMR and AUC (``contrasts.find_gaps``)."""
+        return find_gaps(self.groups, self.disparities, self.resampled)
+
+    @cached_property
+    def contrasts(self) -> pd.DataFrame:
+        """Each group compared with the largest of its grouping (``contrasts.contrast_with_largest``)."""
+        return contrast_with_largest(self.groups, self.resampled)
+
 
 def audit_fairness(
     pairs: pd.DataFrame,
     threshold: float,
     *,
+    groupings: Iterable[Specification] | Mapping[str, Specification] = DEFAULT_GROUPINGS,
+    clusters: Sequence[str] | None = FAMILIES,
     resamples: int = 1000,
     seed: int = 0,
     beside: pd.DataFrame | None = None,
 ) -> FairnessAudit:
-    """Measure every group and the disparities between groups at one threshold.
+    """Measure every group, and the disparities between groups, at one threshold for all.
 
     Parameters
     ----------
     pairs
-        Scored pairs table with kin and non-kin pairs.
+        Scored pairs table (``read_pairs``) with kin and non-kin pairs. ``face_a``, ``face_b``, ``kin`` and ``score``
+        are enough, with the columns to group by.
     threshold
-        Chosen on other pairs (``choose_threshold``).
+        A pair is accepted as kin where its score is at least this. Choose it on other pairs (``choose_threshold``).
+    groupings
+        How pairs are divided into groups. Each entry, or each value of a dictionary from name to entry, is
+
+        - the name of a default grouping: ``race``, ``race crossing``, ``gender pair``, ``type``, ``generation gap``,
+          ``race and gender``;
+        - a column of the pairs, such as ``age_band``: pairs with the same value are a group;
+        - an attribute of persons, X, where the pairs have the columns X_a and X_b: pairs of persons with the same value
+          are a group, all others are the group cross-X, which is measured but not compared;
+        - a function that takes the pairs and returns a value for each;
+        - a list of these, or their names joined by `` x ``: the intersection.
+
+        Pairs whose value is missing are in no group. The default is ``DEFAULT_GROUPINGS`` as far as the pairs have the
+        labels; ``(*DEFAULT_GROUPINGS, "age_band")`` adds to them.
+    clusters
+        One or two columns. Pairs with a value of these in common depend on each other, and are resampled together. A
+        pair without a value is resampled alone, as if it were independent. None: all pairs are independent.
     resamples, seed
-        Of families, for the 95% percentile intervals (``Resamples``).
+        Of the bootstrap, from which the 95% intervals come. The same seed and clusters give the same resamples.
     beside
-        Another list of pairs, such as a matched one: its families are drawn together with those of ``pairs``, so that
-        audits of the two lists, each beside the other, rest on the same resamples (``compare_lists``).
+        Another list of pairs, such as a matched one, whose clusters are drawn together with those of ``pairs``. Audits
+        of two lists, each with the other as ``beside``, use the same resamples and can be compared.
+
+    Returns
+    -------
+    FairnessAudit
+        Its ``groups``, ``disparities``, ``gaps`` and ``contrasts`` are tables.
+
+    Raises
+    ------
+    InputError
+        The pairs are no scored pairs table, a grouping or cluster has no column, or the threshold is not finite.
+
+    Notes
+    -----
+    A cluster drawn m times gives its pairs the weight m, a pair of two clusters the product (Owen, Annals of Applied
+    Statistics 1(2), 2007).
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, kinface
+    >>> rng, number = np.random.default_rng(0), np.arange(800)
+    >>> kin, band = number % 2 == 0, np.where(number % 3 == 0, "adult and child", "adults")
+    >>> score = kin + rng.normal(size=800) - 1.5 * (kin & (band == "adult and child"))
+    >>> faces = {"face_a": [f"{i}a.jpg" for i in number], "face_b": [f"{i}b.jpg" for i in number]}
+    >>> pairs = pd.DataFrame({**faces, "kin": kin, "score": score, "band": band})
+    >>> audit = kinface.audit_fairness(pairs, threshold=0.5, groupings=["band"], resamples=200)
+    >>> audit.groups[["group", "pairs", "tpr"]].round(2)
+                 group  pairs   tpr
+    0        all pairs    800  0.47
+    1  adult and child    267  0.15
+    2           adults    533  0.63
+    >>> audit.gaps.query("metric == 'tpr'")[["grouping", "highest", "lowest", "shown"]]
+      grouping highest           lowest  shown
+    1     band  adults  adult and child   True
     """
-    pairs = pairs.reset_index(drop=True)
-    draws = Resamples(pairs if beside is None else pd.concat([pairs, beside]), resamples, seed)
-    labels = label_groups(pairs)
-    groups = measure_groups(pairs, labels, threshold)
+    if not math.isfinite(threshold):
+        raise InputError(f"threshold: {threshold} is not a finite number.")
+    if resamples < 1:
+        raise InputError(f"resamples: {resamples} given; an interval needs at least 100, better 1000.")
+    pairs = check_pairs(pairs, "pairs", scored=True)
+    draws = Resamples(pairs if beside is None else pd.concat([pairs, beside]), resamples, seed, clusters)
+    labels, mixed = label_groups(pairs, resolve_groupings(pairs, groupings))
+    groups = measure_groups(pairs, labels, threshold, find_units(pairs, clusters), mixed)
     resampled = _resample(pairs, labels, groups, threshold, draws)
     scored = zlib.crc32(np.append(pairs["score"], threshold).tobytes())
     _spread_extremes(resampled, groups, (seed, scored))
     for metric in METRICS:
         groups[f"{metric}_low"], groups[f"{metric}_high"] = interval_around(groups[metric], resampled[metric])
     groups["complete_resamples"] = (~np.isnan(resampled["auc"])).sum(axis=0)
-    disparities = pd.DataFrame(
-        [
-            _measure_disparity(groups, resampled, grouping, name, rows)
-            for grouping in GROUPINGS
-            for name, disparity in DISPARITIES.items()
-            if len(rows := compared_groups(groups, grouping, disparity.rates)) > 1
-        ],
-        columns=[
-            "grouping",
-            "disparity",
-            "compared",
-            "value",
-            "ideal",
-            "low",
-            "high",
-            "chance",
-            "beyond_chance",
-            "resamples",
-        ],
-    )
-    return FairnessAudit(pairs, threshold, seed, labels, groups, disparities, resampled, draws.units)
+    disparities = _measure_disparities(groups, resampled)
+    columns = clusters if clusters is None else (clusters,) if isinstance(clusters, str) else tuple(clusters)
+    return FairnessAudit(pairs, threshold, seed, columns, labels, groups, disparities, resampled, draws.units)
 
 
 def _resample(
@@ -167,6 +217,18 @@ def _spread_extremes(resampled: dict[str, np.ndarray], groups: pd.DataFrame, see
                 unmet = np.random.default_rng((*seed, number, row)).beta(0.5, count + 0.5, size=len(values))
                 values[known, row] = np.abs(point - unmet)[known]
     resampled["fnmr"] = 1 - resampled["tpr"]
+
+
+def _measure_disparities(groups: pd.DataFrame, resampled: dict[str, np.ndarray]) -> pd.DataFrame:
+    """Every disparity of every grouping with two groups that can be compared."""
+    rows = [
+        _measure_disparity(groups, resampled, grouping, name, rows)
+        for grouping in groups["grouping"].unique()
+        for name, disparity in DISPARITIES.items()
+        if len(rows := compared_groups(groups, grouping, disparity.rates)) > 1
+    ]
+    columns = ["grouping", "disparity", "compared", "value", "ideal", "low", "high", "chance", "beyond_chance"]
+    return pd.DataFrame(rows, columns=[*columns, "resamples"])
 
 
 def _measure_disparity(

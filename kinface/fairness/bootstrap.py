@@ -6,11 +6,16 @@ families are not known.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
 from kinface.data.pairs import resampling_units
 from swinface.bootstrap import draw_clusters, weigh_pairs
+from swinface.files import InputError
+
+FAMILIES = ("family_a", "family_b")
 
 
 def draw_families(families: int, count: int, seed: int) -> np.ndarray:
@@ -19,6 +24,32 @@ def draw_families(families: int, count: int, seed: int) -> np.ndarray:
     The same arguments give the same draws.
     """
     return np.stack([drawn.astype(np.float32) for drawn in draw_clusters(families, count, seed)], axis=1)
+
+
+def find_units(pairs: pd.DataFrame, clusters: Sequence[str] | None = FAMILIES) -> tuple[pd.Series, pd.Series]:
+    """What is resampled with each pair: its two clusters, or the pair itself where no cluster is known.
+
+    Parameters
+    ----------
+    clusters
+        One or two columns. Pairs that have a value of them in common depend on each other. None: no pairs do.
+
+    Raises
+    ------
+    InputError
+        A column is missing.
+    """
+    if clusters is None:
+        return resampling_units(pairs.assign(family_a=None, family_b=None))
+    columns = [clusters] if isinstance(clusters, str) else list(clusters)
+    missing = [column for column in columns if column not in pairs]
+    if missing or len(columns) not in (1, 2):
+        raise InputError(
+            f"clusters: {', '.join(map(str, missing or columns)) or 'nothing'} given; name one or two of the columns "
+            f"{', '.join(map(str, pairs.columns))}, or None for independent pairs."
+        )
+    sides = {"family_a": pairs[columns[0]], "family_b": pairs[columns[-1]]}
+    return resampling_units(pairs.assign(**sides))
 
 
 class Resamples:
@@ -33,11 +64,13 @@ class Resamples:
     Parameters
     ----------
     pairs
-        Pairs table; ``family_a`` and ``family_b`` are read, and the faces where these are missing.
+        Pairs table; the columns ``clusters`` are read, and the faces where these are missing.
     count
         Number of resamples.
     seed
         Same units, count and seed: same resamples. Two models are compared on the same ones.
+    clusters
+        See ``find_units``.
 
     Attributes
     ----------
@@ -47,8 +80,10 @@ class Resamples:
         How often each unit was drawn: (units, count), float32.
     """
 
-    def __init__(self, pairs: pd.DataFrame, count: int = 1000, seed: int = 0) -> None:
-        both = np.concatenate([side.to_numpy(str) for side in resampling_units(pairs)])
+    def __init__(
+        self, pairs: pd.DataFrame, count: int = 1000, seed: int = 0, clusters: Sequence[str] | None = FAMILIES
+    ) -> None:
+        both = np.concatenate([side.to_numpy(str) for side in find_units(pairs, clusters)])
         self.units, codes = np.unique(both, return_inverse=True)
         self._first, self._second = codes.reshape(2, -1)
         self.count = count

@@ -1,4 +1,4 @@
-"""Two audits beside each other: two models on one list, or one model on two lists."""
+"""Comparison of two audits: two models on one list, or one model on two lists."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pandas as pd
 
 from kinface.fairness.audit import FairnessAudit
 from kinface.fairness.disparities import DISPARITIES
+from kinface.fairness.groupings import DEFAULT_GROUPINGS, OVERALL
 from kinface.fairness.groups import METRICS, compared_groups
 from swinface.bootstrap import interval_around, symmetric_interval
 from swinface.files import InputError
@@ -19,13 +20,20 @@ LISTS_DIFFER_IN = ("auc", "accuracy", "tpr", "fmr")
 LISTS_DISPARATE_IN = ("equalized odds difference", "GARBE")
 
 
+SAME_COLUMNS = (
+    *(f"{what}_{side}" for what in ("face", "family", "race", "gender") for side in "ab"),
+    "kin",
+    "type",
+)  # of two tables of scores that can be compared
+
+
 def compare_audits(ours: FairnessAudit, other: FairnessAudit) -> pd.DataFrame:
-    """Differences between two models on the same pairs and the same resamples, each model at its own threshold.
+    """Compare two models on the same pairs and the same resamples, each model at its own threshold.
 
     Parameters
     ----------
     ours, other
-        Audits of one list of pairs with the same number of resamples and seed.
+        Audits of one list of pairs, with the same groupings, clusters, number of resamples and seed.
 
     Returns
     -------
@@ -36,9 +44,22 @@ def compare_audits(ours: FairnessAudit, other: FairnessAudit) -> pd.DataFrame:
     Raises
     ------
     InputError
-        The two differ in pairs, labels or resamples; names the first row and column.
+        The two differ in pairs, groups or resamples; the message names the first row and column.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, kinface
+    >>> rng, number = np.random.default_rng(0), np.arange(400)
+    >>> faces = {"face_a": [f"{i}a.jpg" for i in number], "face_b": [f"{i}b.jpg" for i in number]}
+    >>> pairs = pd.DataFrame({**faces, "kin": number % 2 == 0})
+    >>> noise = rng.normal(size=(2, 400))
+    >>> better, worse = (pairs.assign(score=3 * pairs["kin"] / spread + noise[0]) for spread in (1, 4))
+    >>> audits = [kinface.audit_fairness(scored, 0.5, resamples=100) for scored in (better, worse)]
+    >>> kinface.compare_audits(*audits).query("metric == 'auc'")[["group", "ours", "other", "difference"]].round(2)
+           group  ours  other  difference
+    5  all pairs  0.98   0.68         0.3
     """
-    _check_same_pairs(ours.pairs, other.pairs)
+    _check_same_pairs(ours, other)
     _check_same_resamples(ours, other)
     tables = []
     for metric in METRICS:
@@ -50,7 +71,7 @@ def compare_audits(ours: FairnessAudit, other: FairnessAudit) -> pd.DataFrame:
     table = table.assign(ours=ours.disparities["value"], other=other.disparities["value"])
     ends = [_disparity_difference(ours, other, row) for row in table.itertuples()]
     table[["low", "high"]] = np.reshape(ends, (-1, 2))
-    table = pd.concat([*tables, table], ignore_index=True)
+    table = pd.concat([part for part in (*tables, table) if len(part)], ignore_index=True)
     table.insert(5, "difference", table["ours"] - table["other"])
     return table
 
@@ -63,19 +84,19 @@ def _disparity_difference(ours: FairnessAudit, other: FairnessAudit, row: tuple)
 
 
 def compare_lists(matched: FairnessAudit, standard: FairnessAudit) -> pd.DataFrame:
-    """What becomes of one model's figures when strangers are matched: the matched list minus the standard one.
+    """Compare one model on two lists: the list with matched non-kin pairs minus the standard one.
 
     Parameters
     ----------
     matched, standard
-        Audits of the two lists at one threshold, each with the other's pairs ``beside`` it.
+        Audits of the two lists at one threshold, each with the other's pairs as ``beside``.
 
     Returns
     -------
     pd.DataFrame
-        As from ``compare_audits``, ``ours`` of the matched list: one row per metric of ``LISTS_DIFFER_IN`` of all pairs
-        and of each race of both lists, and one per disparity of ``LISTS_DISPARATE_IN`` between the races for which both
-        lists suffice (``group`` missing).
+        As from ``compare_audits``, ``ours`` of the matched list: one row per metric of ``LISTS_DIFFER_IN`` of all
+        pairs, of each race and of each group of one's own groupings, where both lists have the group; one row per
+        disparity of ``LISTS_DISPARATE_IN`` between the groups that both lists have enough pairs of (``group`` missing).
 
     Raises
     ------
@@ -85,62 +106,74 @@ def compare_lists(matched: FairnessAudit, standard: FairnessAudit) -> pd.DataFra
     _check_same_resamples(matched, standard)
     places = [audit.groups[["grouping", "group"]].reset_index() for audit in (matched, standard)]
     both = places[0].merge(places[1], on=["grouping", "group"], suffixes=("_ours", "_other"))
-    both = both[both["grouping"].isin(["overall", "race"])]
-    tables = []
-    for metric in LISTS_DIFFER_IN:
-        ours, other = both["index_ours"], both["index_other"]
-        drawn = matched.resampled[metric][:, ours] - standard.resampled[metric][:, other]
-        values = {"ours": matched.groups[metric][ours], "other": standard.groups[metric][other]}
-        values = {side: value.to_numpy() for side, value in values.items()}
-        low, high = interval_around(values["ours"] - values["other"], drawn)
-        tables.append(both[["grouping", "group"]].assign(metric=metric, **values, low=low, high=high))
-    for name in LISTS_DISPARATE_IN:
-        rates = DISPARITIES[name].rates
-        enough = both["index_ours"].isin(compared_groups(matched.groups, "race", rates))
-        races = both[enough & both["index_other"].isin(compared_groups(standard.groups, "race", rates))]
-        if len(races) > 1:
-            ours, ours_drawn = _disparity_of(matched, name, races["index_ours"])
-            other, other_drawn = _disparity_of(standard, name, races["index_other"])
-            low, high = symmetric_interval(ours - other, ours_drawn - other_drawn)
-            row = {"grouping": "race", "group": None, "metric": name}
-            tables.append(pd.DataFrame([row | {"ours": ours, "other": other, "low": low, "high": high}]))
-    table = pd.concat(tables, ignore_index=True)
+    groupings = ["race", *find_own_groupings(matched)]
+    both = both[both["grouping"].isin([OVERALL, *groupings])]
+    tables = [_compare_metric(matched, standard, both, metric) for metric in LISTS_DIFFER_IN]
+    tables += [
+        _compare_disparity(matched, standard, both, grouping, name)
+        for grouping in groupings
+        for name in LISTS_DISPARATE_IN
+    ]
+    table = pd.concat([table for table in tables if len(table)], ignore_index=True)
     table.insert(5, "difference", table["ours"] - table["other"])
     return table
 
 
+def find_own_groupings(audit: FairnessAudit) -> list[str]:
+    """Groupings of an audit that are no default ones."""
+    return [name for name in audit.labels if name not in (OVERALL, *(known.name for known in DEFAULT_GROUPINGS))]
+
+
+def _compare_metric(matched: FairnessAudit, standard: FairnessAudit, both: pd.DataFrame, metric: str) -> pd.DataFrame:
+    ours, other = both["index_ours"], both["index_other"]
+    drawn = matched.resampled[metric][:, ours] - standard.resampled[metric][:, other]
+    values = {"ours": matched.groups[metric][ours], "other": standard.groups[metric][other]}
+    values = {side: value.to_numpy() for side, value in values.items()}
+    low, high = interval_around(values["ours"] - values["other"], drawn)
+    return both[["grouping", "group"]].assign(metric=metric, **values, low=low, high=high)
+
+
+def _compare_disparity(
+    matched: FairnessAudit, standard: FairnessAudit, both: pd.DataFrame, grouping: str, name: str
+) -> pd.DataFrame:
+    """One row; none where fewer than two groups can be compared on both lists."""
+    rates = DISPARITIES[name].rates
+    enough = both["index_ours"].isin(compared_groups(matched.groups, grouping, rates))
+    groups = both[enough & both["index_other"].isin(compared_groups(standard.groups, grouping, rates))]
+    if len(groups) < 2:
+        return pd.DataFrame()
+    ours, ours_drawn = _disparity_of(matched, name, groups["index_ours"])
+    other, other_drawn = _disparity_of(standard, name, groups["index_other"])
+    low, high = symmetric_interval(ours - other, ours_drawn - other_drawn)
+    row = {"grouping": grouping, "group": None, "metric": name}
+    return pd.DataFrame([row | {"ours": ours, "other": other, "low": low, "high": high}])
+
+
 def _disparity_of(audit: FairnessAudit, name: str, rows: Sequence[int]) -> tuple[float, np.ndarray]:
-    """A disparity between some groups, and in each resample."""
+    """A disparity between some groups: its value, and its value in each resample."""
     disparity = DISPARITIES[name]
     value = disparity.function(*(audit.groups[rate].to_numpy()[rows] for rate in disparity.rates))
     return float(value), disparity.function(*(audit.resampled[rate][:, rows] for rate in disparity.rates))
 
 
 def _check_same_resamples(ours: FairnessAudit, other: FairnessAudit) -> None:
-    drawn = [(len(audit.resampled["auc"]), audit.seed, *audit.units) for audit in (ours, other)]
+    drawn = [(len(audit.resampled["auc"]), audit.seed, audit.clusters, *audit.units) for audit in (ours, other)]
     if drawn[0] != drawn[1]:
-        raise InputError("the two audits use different resamples; give both the same number, seed and families.")
+        raise InputError("the two audits use different resamples; give both the same number, seed and clusters.")
 
 
-def _check_same_pairs(ours: pd.DataFrame, other: pd.DataFrame) -> None:
-    if len(ours) != len(other):
-        raise InputError(f"{len(other):,} pairs against {len(ours):,}; score the same list with both models.")
-    for column in (
-        "face_a",
-        "face_b",
-        "family_a",
-        "family_b",
-        "kin",
-        "type",
-        "race_a",
-        "race_b",
-        "gender_a",
-        "gender_b",
-    ):
-        here, there = other[column].fillna("").to_numpy(), ours[column].fillna("").to_numpy()
+def _check_same_pairs(ours: FairnessAudit, other: FairnessAudit) -> None:
+    if len(ours.pairs) != len(other.pairs):
+        raise InputError(
+            f"{len(other.pairs):,} pairs against {len(ours.pairs):,}; score the same list with both models."
+        )
+    for column in SAME_COLUMNS:
+        here, there = other.pairs[column].fillna("").to_numpy(), ours.pairs[column].fillna("").to_numpy()
         if (here != there).any():
             row = int((here != there).argmax())
             raise InputError(
                 f"row {row + 1}: {column} is {here[row]!r} here and {there[row]!r} there; "
                 "score the same list with both models."
             )
+    if not ours.labels.equals(other.labels):
+        raise InputError("the two audits group pairs differently; give both the same groupings and labels.")

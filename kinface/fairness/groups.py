@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -10,26 +9,8 @@ import pandas as pd
 from fairlearn.metrics import MetricFrame, selection_rate
 from sklearn.metrics import accuracy_score, recall_score, roc_auc_score
 
-from kinface.data.pairs import gender_pair, generation_gap, race_crossing, race_group, resampling_units
-from kinface.data.vocabulary import TYPES
+from kinface.fairness.groupings import OVERALL
 from swinface.metrics import tar_at_far
-
-GENERATIONS = {0: "same generation", 1: "one apart", 2: "two apart"}
-
-
-GROUPINGS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
-    "overall": lambda pairs: pd.Series("all pairs", index=pairs.index),
-    "race": race_group,
-    "race crossing": race_crossing,
-    "gender pair": gender_pair,
-    "type": lambda pairs: pairs["type"],
-    "generation gap": lambda pairs: generation_gap(pairs).map(GENERATIONS),
-    "race and gender": lambda pairs: race_group(pairs) + " " + gender_pair(pairs),
-}
-
-
-GROUP_ORDER = (*TYPES, "mm", "mf", "ff", *GENERATIONS.values(), "same-race")  # others by name, cross-race last
-
 
 COUNTED = ("families", "units")  # known families; units are these and the pairs of which no family is known
 
@@ -44,6 +25,9 @@ FEWEST_FAMILIES = 5  # an interval from fewer families would be too narrow to be
 
 
 FEWEST_PAIRS = 30  # pairs of each kind that a group needs to be compared with others
+
+
+TOO_FEW = "too few"  # begins the reason that keeps a group out of some comparisons, not of all
 
 
 def _true_positive_rate(kin: np.ndarray, accepted: np.ndarray, sample_weight: np.ndarray) -> float:
@@ -83,32 +67,23 @@ OF_SCORES = {"auc": _area_under_curve} | {name: partial(_true_accept_rate, far=f
 METRICS = ("accuracy", "tpr", "fmr", "fnmr", "positive_rate", "auc", *FARS)
 
 
-def label_groups(pairs: pd.DataFrame) -> pd.DataFrame:
-    """The group of every pair in every grouping of ``GROUPINGS``, as ordered categories; missing where unknown."""
-    return pd.DataFrame({name: _order(find(pairs)) for name, find in GROUPINGS.items()})
-
-
-def _order(group: pd.Series) -> pd.Series:
-    present = sorted(
-        group.dropna().unique(),
-        key=lambda name: (
-            name.startswith("cross-race"),
-            GROUP_ORDER.index(name) if name in GROUP_ORDER else len(GROUP_ORDER),
-            name,
-        ),
-    )
-    return group.astype(pd.CategoricalDtype(present, ordered=True))
-
-
-def measure_groups(pairs: pd.DataFrame, labels: pd.DataFrame, threshold: float) -> pd.DataFrame:
-    """Counts and point values of every group.
+def measure_groups(
+    pairs: pd.DataFrame,
+    labels: pd.DataFrame,
+    threshold: float,
+    units: tuple[pd.Series, pd.Series],
+    mixed: dict[tuple[str, str], str],
+) -> pd.DataFrame:
+    """Count and measure every group.
 
     Parameters
     ----------
     pairs
         Scored pairs; a pair is accepted as kin where ``score >= threshold``.
-    labels
-        From ``label_groups``.
+    labels, mixed
+        From ``groupings.label_groups``.
+    units
+        The two units of each pair, which are resampled (``bootstrap.find_units``).
 
     Returns
     -------
@@ -116,20 +91,21 @@ def measure_groups(pairs: pd.DataFrame, labels: pd.DataFrame, threshold: float) 
         One row per group: ``grouping``, ``group``, ``COUNTS``, ``METRICS`` and ``not_compared``, what keeps the
         group out of comparisons or out of those that rest on the pairs it lacks; missing when nothing does.
     """
-    known = [name for name in labels if labels[name].notna().any()]
-    groups = pd.concat([_measure(pairs, labels[name], threshold) for name in known], ignore_index=True)
-    groups["not_compared"] = [_reason_not_to_compare(group) for group in groups.itertuples()]
+    groups = pd.concat([_measure(pairs, label, threshold, units) for _, label in labels.items()], ignore_index=True)
+    groups["not_compared"] = [_reason_not_to_compare(group, mixed) for group in groups.itertuples()]
     return groups
 
 
-def _measure(pairs: pd.DataFrame, label: pd.Series, threshold: float) -> pd.DataFrame:
+def _measure(
+    pairs: pd.DataFrame, label: pd.Series, threshold: float, units: tuple[pd.Series, pd.Series]
+) -> pd.DataFrame:
     kin = pairs["kin"]
     counts = {
         "pairs": label.value_counts(),
         "kin": label[kin].value_counts(),
         "non_kin": label[~kin].value_counts(),
     }
-    for what, sides in zip(COUNTED, ((pairs["family_a"], pairs["family_b"]), resampling_units(pairs)), strict=True):
+    for what, sides in zip(COUNTED, ((pairs["family_a"], pairs["family_b"]), units), strict=True):
         for kind, rows in (("", slice(None)), ("kin_", kin), ("non_kin_", ~kin)):
             counts[kind + what] = _count_distinct([side[rows] for side in sides], label[rows])
     table = pd.DataFrame(counts, columns=COUNTS).reindex(label.cat.categories).fillna(0).astype(int)
@@ -170,11 +146,11 @@ def _count_distinct(sides: list[pd.Series], label: pd.Series) -> pd.Series:
     return pd.concat(sides).groupby(pd.concat([label, label]), observed=True).nunique()
 
 
-def _reason_not_to_compare(group: tuple) -> str | None:
-    if group.grouping == "overall":
+def _reason_not_to_compare(group: tuple, mixed: dict[tuple[str, str], str]) -> str | None:
+    if group.grouping == OVERALL:
         return "all pairs"
-    if group.grouping in ("race", "race and gender") and group.group.startswith("cross-race"):
-        return "not one race"
+    if (group.grouping, group.group) in mixed:
+        return f"not one {mixed[group.grouping, group.group]}"
     lacking = []
     for kind, pairs, units in (
         ("kin", group.kin, group.kin_units),
@@ -184,7 +160,7 @@ def _reason_not_to_compare(group: tuple) -> str | None:
             lacking.append(f"{pairs} {kind} pairs")
         elif units < FEWEST_FAMILIES:
             lacking.append(f"{kind} pairs of {units} families")
-    return f"too few: {', '.join(lacking)}" if lacking else None
+    return f"{TOO_FEW}: {', '.join(lacking)}" if lacking else None
 
 
 def units_behind(groups: pd.DataFrame, metric: str) -> pd.Series:
@@ -201,7 +177,8 @@ def compared_groups(groups: pd.DataFrame, grouping: str, metrics: tuple[str, ...
     They have at least ``FEWEST_PAIRS`` pairs of at least ``FEWEST_FAMILIES`` families of each kind, kin or non-kin,
     that the metrics rest on; cross-race is no race and is not compared with races.
     """
-    enough = (groups["grouping"] == grouping) & ~groups["not_compared"].isin(["all pairs", "not one race"])
+    small = groups["not_compared"].fillna(TOO_FEW).str.startswith(TOO_FEW)  # what else keeps a group out does so always
+    enough = (groups["grouping"] == grouping) & small
     for kind in {kind for metric in metrics for kind in _kinds_behind(metric)}:
         enough &= (groups[kind] >= FEWEST_PAIRS) & (groups[f"{kind}_units"] >= FEWEST_FAMILIES)
     return np.flatnonzero(enough)

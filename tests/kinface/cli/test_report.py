@@ -306,7 +306,7 @@ def test_a_matched_list_of_another_model_or_list_is_refused(lists, matched, tmp_
 
 BAD_TABLES = {
     "column score": (lambda pairs: pairs.drop(columns="score"), r"scores\.parquet.*column.* score"),
-    "column race_a": (lambda pairs: pairs.drop(columns="race_a"), r"scores\.parquet.*column.* race_a"),
+    "column face_a": (lambda pairs: pairs.drop(columns="face_a"), r"scores\.parquet.*column.* face_a"),
     "empty": (lambda pairs: pairs.head(0), r"scores\.parquet.*no pairs"),
     "no kin": (lambda pairs: pairs[~pairs["kin"]], r"scores\.parquet: column kin: .*no kin pairs"),
     "no non-kin": (lambda pairs: pairs[pairs["kin"]], r"scores\.parquet: column kin: .*no non-kin pairs"),

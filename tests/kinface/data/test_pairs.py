@@ -132,8 +132,10 @@ def test_a_face_without_an_embedding_is_not_scored():
 
 
 def test_missing_columns_and_empty_tables_are_named():
-    with pytest.raises(InputError, match=r"scores.csv: .* columns family_a \(family of the first.*race_b"):
-        check_pairs(make_pairs().drop(columns=["family_a", "race_b"]), "scores.csv")
+    with pytest.raises(InputError, match=r"scores.csv: .* columns face_a \(path of the first.*kin"):
+        check_pairs(make_pairs().drop(columns=["face_a", "kin"]), "scores.csv")
+    bare = make_pairs()[["face_a", "face_b", "kin", "score"]]
+    assert check_pairs(bare, "scores.csv", scored=True)["family_a"].tolist() == [None, None]
     with pytest.raises(InputError, match="no pairs"):
         check_pairs(make_pairs().head(0), "here")
 

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from kinface.fairness.audit import audit_fairness
-from kinface.fairness.contrasts import contrast_with_largest, find_gaps, find_race_reward, find_unequal_prevalence
+from kinface.fairness.contrasts import find_race_reward, find_unequal_prevalence
+
+
+def reward_of(pairs: pd.DataFrame) -> dict[str, float] | None:
+    audit = audit_fairness(pairs, 0.5, resamples=20)
+    return find_race_reward(audit.groups, audit.resampled)
 
 
 def test_prevalence_and_the_reward_of_race_are_found(draw_scored):
@@ -14,14 +20,14 @@ def test_prevalence_and_the_reward_of_race_are_found(draw_scored):
     crossing = pairs["race_a"] != pairs["race_b"]
     flattered = pairs.assign(score=pairs["score"] - 1.5 * crossing)
     result = audit_fairness(flattered, 0.5, resamples=100)
-    reward = find_race_reward(result)
+    reward = find_race_reward(result.groups, result.resampled)
     assert reward["same"] - reward["cross"] == pytest.approx(reward["difference"])
     assert 0 < reward["low"] < reward["difference"] < reward["high"]
-    assert "race" in find_unequal_prevalence(result)  # non-kin pairs mostly cross races, kin pairs never
-    assert "gender pair" not in find_unequal_prevalence(result)
-    gaps = find_gaps(result).set_index(["grouping", "metric"])
+    assert "race" in find_unequal_prevalence(result.groups)  # non-kin pairs mostly cross races, kin pairs never
+    assert "gender pair" not in find_unequal_prevalence(result.groups)
+    gaps = result.gaps.set_index(["grouping", "metric"])
     assert not gaps.loc[("race", "accuracy"), "comparable"]
-    assert find_race_reward(audit_fairness(pairs[~crossing], 0.5, resamples=20)) is None
+    assert reward_of(pairs[~crossing]) is None
 
 
 def test_no_reward_is_judged_from_few_families(draw_scored):
@@ -31,14 +37,14 @@ def test_no_reward_is_judged_from_few_families(draw_scored):
     kept = pairs[~crossing | few]
     assert (kept["race_a"] != kept["race_b"]).any()
     families = set(pairs.loc[few, "family_a"]) | set(pairs.loc[few, "family_b"])
-    assert (find_race_reward(audit_fairness(kept, 0.5, resamples=20)) is None) == (len(families) < 5)
+    assert (reward_of(kept) is None) == (len(families) < 5)
     assert len(families) < 5
 
 
 def test_a_gap_of_equal_groups_is_between_two_groups_and_has_a_width(draw_scored):
     pairs = draw_scored(1500)
     pairs.loc[~pairs["kin"], "score"] = -9.0
-    gaps = find_gaps(audit_fairness(pairs, 0.5, resamples=200))
+    gaps = audit_fairness(pairs, 0.5, resamples=200).gaps
     strangers = gaps[gaps["metric"] == "fmr"]
     assert len(strangers) > 3
     assert (strangers["highest"] != strangers["lowest"]).all()
@@ -51,7 +57,7 @@ def test_a_gap_of_equal_groups_is_between_two_groups_and_has_a_width(draw_scored
 def test_each_group_is_compared_with_the_largest(draw_scored):
     pairs = draw_scored(4000, shift={"African": -1.0})
     result = audit_fairness(pairs, 0.5, resamples=200)
-    contrasts = contrast_with_largest(result)
+    contrasts = result.contrasts
     races = contrasts[contrasts["grouping"] == "race"].set_index(["group", "metric"])
     sizes = result.groups[result.groups["grouping"] == "race"].set_index("group")["pairs"].drop("cross-race")
     assert set(races["reference"]) == {sizes.idxmax()} == {"Caucasian"}

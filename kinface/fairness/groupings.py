@@ -1,0 +1,191 @@
+"""How pairs are divided into groups: by race, by an attribute of one's own, by a function, by several at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from kinface.data.pairs import gender_pair, generation_gap, race_crossing, race_group
+from kinface.data.vocabulary import TYPES
+from swinface.files import InputError
+
+OVERALL = "overall"  # the grouping of all pairs into one group, which every audit has
+
+
+GENERATIONS = {0: "same generation", 1: "one apart", 2: "two apart"}
+
+
+GROUP_ORDER = (*TYPES, "mm", "mf", "ff", *GENERATIONS.values(), "same-race")  # other groups are ordered by name
+
+
+AND = " x "  # joins the names of groupings, and of groups, in an intersection
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """A way to divide pairs into groups.
+
+    Attributes
+    ----------
+    name
+        For example ``race``.
+    label
+        Pairs table to the group of each pair, missing where it is unknown.
+    attributes
+        Attributes whose shared value makes a group. A pair of two values of one of them is counted and measured, but
+        its group is not compared with others: cross-race is no race.
+    optional
+        Whether the grouping is left out, without an error, if the pairs have no labels for it.
+    """
+
+    name: str
+    label: Callable[[pd.DataFrame], pd.Series]
+    attributes: tuple[str, ...] = ()
+    optional: bool = False
+
+
+DEFAULT_GROUPINGS: tuple[Grouping, ...] = (
+    Grouping("race", race_group, ("race",), optional=True),
+    Grouping("race crossing", race_crossing, optional=True),
+    Grouping("gender pair", gender_pair, optional=True),
+    Grouping("type", lambda pairs: pairs["type"], optional=True),
+    Grouping("generation gap", lambda pairs: generation_gap(pairs).map(GENERATIONS), optional=True),
+    Grouping("race and gender", lambda pairs: race_group(pairs) + " " + gender_pair(pairs), ("race",), optional=True),
+)
+
+
+Specification = str | Callable[[pd.DataFrame], pd.Series] | Grouping | Iterable
+
+
+def resolve_groupings(
+    pairs: pd.DataFrame, groupings: Iterable[Specification] | Mapping[str, Specification]
+) -> list[Grouping]:
+    """Turn what a user wrote into groupings; of two with one name the later counts.
+
+    See ``audit_fairness`` for what can be written.
+
+    Raises
+    ------
+    InputError
+        A name is no grouping, column or attribute of the pairs, or a function has no name.
+    """
+    if isinstance(groupings, str | Grouping) or callable(groupings):
+        groupings = [groupings]
+    if isinstance(groupings, Mapping):
+        resolved = [replace(_resolve(spec, pairs), name=name) for name, spec in groupings.items()]
+    else:
+        resolved = [_resolve(spec, pairs) for spec in groupings]
+    if any(grouping.name == OVERALL for grouping in resolved):
+        raise InputError(f"groupings: {OVERALL!r} is the group of all pairs, which is always there; use another name.")
+    return list({grouping.name: grouping for grouping in resolved}.values())
+
+
+def _resolve(spec: Specification, pairs: pd.DataFrame) -> Grouping:
+    if isinstance(spec, Grouping):
+        return spec
+    if isinstance(spec, str):
+        return _find(spec, pairs)
+    if callable(spec):
+        return Grouping(getattr(spec, "__name__", type(spec).__name__).strip("<>"), spec)
+    if isinstance(spec, Iterable):
+        return _intersect([_resolve(part, pairs) for part in spec])
+    raise InputError(f"groupings: {spec!r} is not a name, a function or a list of these.")
+
+
+def _find(name: str, pairs: pd.DataFrame) -> Grouping:
+    """The grouping of a name: a default one, a column, an attribute of both persons, or an intersection."""
+    for grouping in DEFAULT_GROUPINGS:
+        if grouping.name == name:
+            return replace(grouping, optional=False)
+    if name in pairs:
+        return Grouping(name, lambda pairs: pairs[name])
+    if f"{name}_a" in pairs and f"{name}_b" in pairs:
+        return Grouping(name, lambda pairs: _share(pairs, name), (name,))
+    if AND in name:
+        return _intersect([_find(part.strip(), pairs) for part in name.split(AND)])
+    raise InputError(
+        f"cannot group by {name!r}: the pairs have neither a column {name} nor the columns {name}_a and {name}_b. "
+        f"Their columns are {', '.join(map(str, pairs.columns))}."
+    )
+
+
+def _share(pairs: pd.DataFrame, attribute: str) -> pd.Series:
+    """The value that both persons share, else ``cross-`` and the attribute; missing where either is unknown."""
+    first, second = (_to_text(pairs[f"{attribute}_{side}"]) for side in "ab")
+    return first.where(first == second, f"cross-{attribute}").where(first.notna() & second.notna(), None)
+
+
+def _intersect(parts: list[Grouping]) -> Grouping:
+    if not parts:
+        raise InputError("groupings: an intersection needs at least one grouping; the list is empty.")
+
+    def label(pairs: pd.DataFrame) -> pd.Series:
+        joined, *others = (_label(part, pairs).astype(object) for part in parts)
+        for other in others:
+            joined = joined + AND + other
+        return joined
+
+    attributes = tuple(attribute for part in parts for attribute in part.attributes)
+    return Grouping(AND.join(part.name for part in parts), label, attributes)
+
+
+def label_groups(
+    pairs: pd.DataFrame, groupings: Iterable[Grouping] = DEFAULT_GROUPINGS
+) -> tuple[pd.DataFrame, dict[tuple[str, str], str]]:
+    """Find the group of every pair in every grouping.
+
+    Returns
+    -------
+    labels
+        A column per grouping, the group of all pairs first: ordered categories, missing where the group is unknown.
+        Optional groupings without any group are left out.
+    mixed
+        Grouping and group to the attribute of which the group's pairs have two values.
+
+    Raises
+    ------
+    InputError
+        No pair has a group in a grouping that is not optional, or a function returned something else than a value per
+        pair.
+    """
+    labels, mixed = {OVERALL: pd.Series("all pairs", pairs.index, dtype="category")}, {}
+    for grouping in groupings:
+        label = _label(grouping, pairs)
+        if label.notna().any():
+            labels[grouping.name] = label
+            for attribute in grouping.attributes:
+                groups = label[_have_two_values(pairs, attribute)].dropna().unique()
+                mixed |= {(grouping.name, group): attribute for group in groups}
+        elif not grouping.optional:
+            raise InputError(f"cannot group by {grouping.name!r}: no pair has a value; fill in its columns.")
+    return pd.DataFrame(labels), mixed
+
+
+def _label(grouping: Grouping, pairs: pd.DataFrame) -> pd.Series:
+    values = grouping.label(pairs)
+    if not pd.api.types.is_list_like(values) or len(values) != len(pairs):
+        raise InputError(f"grouping {grouping.name!r}: its function must return a value for each of the pairs.")
+    values = pd.Series(values).set_axis(pairs.index)
+    ordered = isinstance(values.dtype, pd.CategoricalDtype) and values.dtype.ordered
+    order = _to_text(values.cat.categories.to_series()).tolist() if ordered else GROUP_ORDER
+    label = _to_text(values)
+    mixed = set().union(*(label[_have_two_values(pairs, attribute)] for attribute in grouping.attributes))
+
+    def place(group: str) -> tuple:
+        digits = [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", group)]  # 5-9 before 10-14
+        return group in mixed, order.index(group) if group in order else len(order), digits
+
+    return label.astype(pd.CategoricalDtype(sorted(label.dropna().unique(), key=place), ordered=True))
+
+
+def _have_two_values(pairs: pd.DataFrame, attribute: str) -> pd.Series:
+    first, second = pairs[f"{attribute}_a"], pairs[f"{attribute}_b"]
+    return first.notna() & second.notna() & (first.astype(object) != second.astype(object))
+
+
+def _to_text(values: pd.Series) -> pd.Series:
+    """Values as text, whole numbers without a decimal point, None where missing."""
+    return values.convert_dtypes().astype(str).astype(object).where(values.notna(), None)
