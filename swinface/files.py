@@ -10,9 +10,11 @@ import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+import yaml
 from filelock import FileLock, Timeout
 from PIL import Image, ImageOps
 
@@ -145,6 +147,32 @@ def working_alone(folder: str | os.PathLike) -> Iterator[None]:
         _clear_partial(place.parent, glob.escape(place.name))
         _clear_partial(place)
         yield
+
+
+def check_configurations(arguments: Sequence[str]) -> None:
+    """Refuse what a ``--config`` among a command's arguments names if it is not a YAML file with named options.
+
+    The parsers of configurations name neither the file nor, always, what is wrong with it.
+
+    Raises
+    ------
+    InputError
+        Such a file is missing, unreadable, not YAML, or not a mapping of names to values.
+    """
+    for argument, following in pairwise([*arguments, ""]):
+        name, given, value = argument.partition("=")
+        if name != "--config":
+            continue
+        path = value if given else following
+        try:
+            options = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror or error}); name a configuration.") from error
+        except (ValueError, yaml.YAMLError, RecursionError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"{path}: not a configuration in YAML ({reason}).") from error
+        if not isinstance(options, dict) or not all(isinstance(option, str) for option in options):
+            raise InputError(f"{path}: not a configuration; it must be a mapping of options to their values.")
 
 
 def check_ending(path: str | os.PathLike, endings: Sequence[str], what: str) -> None:

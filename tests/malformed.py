@@ -25,10 +25,10 @@ TRIES = pytest.mark.parametrize("tries", [40, pytest.param(500, marks=pytest.mar
 
 
 # Texts that a field may hold where a number, a name or a path is expected.
-FIELDS = st.sampled_from(
-    ["", " ", "nan", "inf", "-1", "-0", "1e999", "0.5", "9" * 30, "é", "\0", "\u2028", "'", '"', "null", "true", "[]"]
-    + ["{}", "..", "../x", "/etc", "C:\\x", "a b", "%s", "#", "!!python/name:os.system", "\ufeff", "￿", "💥"]
-) | st.text(max_size=6)
+ODD = ("", " ", "\0", "\u2028", "\ufeff", "'", '"', "#", "%s", "é", "💥", "a b", "null", "true", "[]", "{}")
+NUMBERS = ("nan", "inf", "-1", "-0", "1e999", "0.5", "9" * 30)
+PATHS = ("..", "../x", "/etc", "C:\\x", "!!python/name:os.system")
+FIELDS = st.sampled_from(ODD + NUMBERS + PATHS) | st.text(max_size=6)
 
 
 @st.composite

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
-from swinface.files import InputError
+from swinface.files import InputError, check_configurations
 
 
 class Options(Enum):
@@ -130,8 +130,10 @@ def _call(program: str, command: Command, arguments: list[str]) -> int:
             app = _make_app(program)
             app.default(function)
             app(arguments)
-    except (InputError, ArgumentError, CycloptsError) as error:
+    except InputError as error:
         return _fail(program, str(error))
+    except (ArgumentError, CycloptsError) as error:
+        return _fail(program, " ".join(str(error).split()))  # these may break lines
     except ModuleNotFoundError as error:
         return _fail(program, f"{error.name} is not installed; `pip install 'kinface[models]'` brings it.")
     return 0
@@ -157,6 +159,7 @@ def _make_app(name: str, **options: str) -> App:
 
 def _call_with_classes(program: str, function: Callable[..., None], arguments: list[str]) -> None:
     """Call a function some of whose options are classes, which a YAML file names."""
+    check_configurations(arguments)
     from jsonargparse import auto_cli  # slow to import, and only few commands need it
 
     auto_cli(function, args=arguments, prog=program, exit_on_error=False, allow_abbrev=False)

@@ -71,13 +71,14 @@ def read_arrays(path: Path, names: Sequence[str] | None = None) -> tuple[list[st
         The file is missing, is no such table, names a face twice, or holds what is not finite.
     """
     try:
-        with np.load(path, allow_pickle=False) as table:
-            faces = [str(face) for face in table["face"]]
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as table:
+            faces = [str(face) for face in np.asarray(table["face"])]
             others = [name for name in table.files if name not in ("face", "embedding")]
-            arrays = {name: table[name] for name in (["embedding", *others] if names is None else names)}
+            names = ["embedding", *others] if names is None else names
+            arrays = {name: np.asarray(table[name]) for name in names}  # damaged, an entry is no array but bytes
     except FileNotFoundError:
         raise InputError(f"{path}: no such table of embeddings.") from None
-    except (KeyError, TypeError, ValueError, OSError, EOFError) as error:
+    except Exception as error:  # damaged bytes make numpy, and what unpacks for it, fail in any way
         raise InputError(f"{path}: not a .npz with the arrays `face` (text) and `embedding` (numbers).") from error
     if len(set(faces)) != len(faces):
         raise InputError(f"{path}: {len(faces) - len(set(faces))} faces are named more than once.")

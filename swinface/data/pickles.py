@@ -7,6 +7,7 @@ numpy booleans are pickled, calls functions of its own in their place, and refus
 from __future__ import annotations
 
 import pickle
+import pickletools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,16 @@ STAND_INS: dict[str, _StandIn | None] = {
 }
 
 
+def _check_memory(path: Path) -> None:
+    """Refuse a pickle that asks for more memory than its values need: the list of what it refers to again grows to the
+    highest number that it names, which a few damaged bytes can make 34 GB.
+    """
+    with open(path, "rb") as file:
+        for place, (operation, argument, _) in enumerate(pickletools.genops(file)):
+            if operation.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > place:
+                raise ValueError(f"value {argument} of {place}")
+
+
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> _StandIn | None:
         called = f"{module}.{name}"
@@ -93,6 +104,7 @@ def read_pickled_pairs(path: Path) -> tuple[list[bytes], np.ndarray]:
         The file is missing, damaged, holds anything else, or would run anything.
     """
     try:
+        _check_memory(path)
         with open(path, "rb") as file:
             content = _Unpickler(file, encoding="bytes").load()
     except OSError as error:

@@ -20,7 +20,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from swinface.files import InputError, replacing, working_alone
+from swinface.files import InputError, check_configurations, replacing, working_alone
 
 CONFIG, LAST = "config.yaml", "last"  # what every run keeps: its configuration and the checkpoint of its last epoch
 
@@ -145,6 +145,7 @@ def configure(
     InputError
         An input is bad.
     """
+    check_configurations(arguments)
     for talkative in ("pytorch.utilities.rank_zero", "fabric.utilities.seed"):
         logging.getLogger(f"lightning.{talkative}").setLevel(logging.WARNING)
     for message in SETTLED_WARNINGS:
