@@ -21,7 +21,8 @@ from tqdm import tqdm
 from swinface.data.datasets import list_images
 from swinface.data.faces import IMAGE_SIZE, fit_face, scale_pixels, stack_faces
 from swinface.files import InputError, read_image
-from swinface.model import GRID, ChannelGate, MultiLevelChannelAttention, SwinFace
+from swinface.mlca import ChannelGate, MultiLevelChannelAttention
+from swinface.model import GRID, SwinFace
 from swinface.tasks import TASKS
 
 COLUMNS = 7  # of the figure of places

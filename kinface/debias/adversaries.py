@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from kinface.debias.heads import Head, attribute_loss, build_mlp
 from kinface.debias.reversal import reverse_gradient
-from swinface.model import MultiLevelChannelAttention
+from swinface.mlca import MultiLevelChannelAttention
 
 
 class Adversary(nn.Module):

@@ -22,7 +22,8 @@ from kinface.debias.erasure import Erasure
 from kinface.debias.heads import build_mlp
 from swinface.data.faces import scale_pixels
 from swinface.files import InputError
-from swinface.model import MultiLevelChannelAttention, Trunk
+from swinface.mlca import MultiLevelChannelAttention
+from swinface.model import Trunk
 from swinface.pretrained import Pretrained
 
 

@@ -15,7 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 import swinface.pretrained
 from swinface.data.faces import scale_pixels
 from swinface.files import InputError
-from swinface.model import SMALL, ConvolutionalMerging, MultiLevelChannelAttention, SwinFace, Trunk
+from swinface.mlca import MultiLevelChannelAttention
+from swinface.model import SMALL, ConvolutionalMerging, SwinFace, Trunk
 from swinface.tasks import TASKS
 
 TINY_TRUNK = {"embed_dim": 8, "depths": (2, 2, 2), "num_heads": (1, 2, 4), "patch_size": 4}
