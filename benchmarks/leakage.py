@@ -1,9 +1,9 @@
 """False alarms and coverage of ``kinface probe``, and its time: ``python benchmarks/leakage.py [SETS]``.
 
-Drawn families share a race and a look. In "nothing" their features say nothing of race: a probe is said to find
-leakage in at most 5% of the sets. In "something" they do: 95% intervals hold the mean over all sets in 95% of them.
-"few" has as few families of two of its races as are audited at all, "uneven" has a few families with most of the
-faces. Then 16,000 faces of 512 numbers, race and gender; the target is 2 minutes on two cores.
+Members of a drawn family share a race and a look. In "nothing" the features do not depend on race: probes find leakage
+in at most 5% of the sets. In "something" they do: 95% intervals contain the mean over all sets in 95% of the sets.
+In "few" two of the races have the smallest number of families that is audited, in "uneven" most faces belong to a few
+families. Then 16,000 faces of 512 numbers are timed, race and gender; the target is 2 minutes on two cores.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NUMBERS = 16
 
 
 def draw_faces(families: Sequence[int], uneven: bool, strength: float, seed: int) -> tuple[np.ndarray, pd.DataFrame]:
-    """Features that follow family and person, moved by ``strength`` along one number per race; and whose they are."""
+    """Features that depend on family and person, and on race by ``strength``; and whose features they are."""
     rng = np.random.default_rng(seed)
     race = np.repeat(np.arange(len(families)), families)
     people = 2 + rng.poisson(2, len(race))
@@ -44,17 +44,18 @@ def draw_faces(families: Sequence[int], uneven: bool, strength: float, seed: int
 
 
 def check(shape: str, strength: float, sets: int, probe: str) -> str:
-    """Measure many sets; with nothing planted how often leakage is found, else how often intervals hold the mean."""
+    """Measure many sets: how often leakage is found, or, if there is some, how often intervals contain the mean."""
     found = []
     for seed in range(sets):
         features, people = draw_faces(*SHAPES[shape], strength, seed)
-        options = {"seed": seed, "codelength": False, "permuted": not strength, "kinds": [probe]}
-        found.append(probe_leakage(features, people, "race", **options).table)
+        given = {"persons": people["person"], "attribute": "race", "seed": seed, "kinds": [probe]}
+        given |= {"codelength": False, "permutations": 0 if strength else 5}
+        found.append(probe_leakage(features, people["race"], people["family"], **given).table)
     table = pd.concat(found)
     mean, low, high = (table["balanced_accuracy" + end] for end in ("", "_low", "_high"))
     text = f"{probe:>6}, {shape:>6}, {'something' if strength else 'nothing':>9}: balanced accuracy {mean.mean():.3f}"
     held = ((low <= mean.mean()) & (mean.mean() <= high)).mean()
-    text += f", held by {held:.1%} of intervals, {(high - low).mean():.3f} wide"
+    text += f", contained in {held:.1%} of intervals, {(high - low).mean():.3f} wide"
     if strength:
         return text
     above, beyond = (low > table["chance"]).mean(), (mean > table["permuted_high"]).mean()

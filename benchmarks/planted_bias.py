@@ -101,7 +101,8 @@ def run_world(
         for method in methods:
             run = train(world, method, seed, epochs, steps)
             embedding = embed_faces(load_model(run), world, faces, inputs)
-            leakage = probe_leakage(embedding, people, "race", folds=folds, seeds=probe_seeds, codelength=False)
+            given = {"persons": people["person"], "attribute": "race", "folds": folds, "seeds": probe_seeds}
+            leakage = probe_leakage(embedding, people["race"], people["family"], **given, codelength=False)
             found = leakage.table.set_index("probe")
             of_probes = {"chance": found["chance"].iloc[0], **found["balanced_accuracy"]}
             of_probes |= {f"{probe}_leaks": bool(found["leaks"][probe]) for probe in PROBES}

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from kinface.data.people import read_people
 from kinface.leakage.leakage import RULE, Leakage, compare_leakage, probe_leakage
+from kinface.leakage.probes import PROBES
 from kinface.report.plots import plot_leakage
 from swinface.data.embeddings import read_arrays
 from swinface.files import InputError, replacing_folder
@@ -33,52 +34,56 @@ def probe(
     attribute: list[str],
     out: Path,
     split: str | None = None,
+    kind: list[str] | None = None,
     compare: Path | None = None,
     seeds: int = 3,
     folds: int = 5,
     resamples: int = 1000,
     seed: int = 0,
 ) -> None:
-    """Find out what fresh probes, linear and MLP, read from embeddings of families they never saw.
+    """Find out how well fresh probes predict an attribute from embeddings of families they never saw.
 
     ``out`` then holds ``leakage.csv``, ``leakage.json`` and ``leakage.png``.
 
     Parameters
     ----------
     embeddings
-        Table of embeddings (.npz with face and embedding); further arrays in it with a row of numbers per face, such
-        as those of ``kinface embed --features``, are audited too.
+        Table of embeddings (.npz with face and embedding). Further arrays in it with a row of numbers per face, such as
+        those of ``kinface embed --features``, are probed too.
     people
         Folder of ``kinface prepare``, or a .parquet or .csv table with a row per face: face, person, family and the
         attributes.
     attribute
-        What to look for, such as race or gender; repeat the option for several.
+        Column to predict, such as race, gender or one of your own; repeat the option for several.
     out
         Folder to write to.
     split
-        Audit only faces of this split, such as val.
+        Use only faces of this split, such as val.
+    kind
+        Which probes to fit, linear or mlp; repeat the option for both. The default is both.
     compare
-        Embeddings of the same faces by another model; adds its figures and the differences to it.
+        Embeddings of the same faces by another model; its results and the differences to them are added.
     seeds
-        How often the folds are drawn and the probes started anew, at least 3.
+        How often the folds are drawn and the probes are fitted, at least 3.
     folds
-        Into how many parts families are divided; each is tested by probes fitted on the others.
+        Into how many parts families are divided; each part is tested by probes fitted on the others.
     resamples
         Of families, for the 95% intervals.
     seed
-        The first of the seeds, and that of the resamples.
+        First of the seeds of folds and probes; also the seed of the resamples.
     """
-    _check_options(attribute, seeds, folds, resamples)
+    kinds = PROBES if kind is None else tuple(kind)
+    _check_options(attribute, kinds, seeds, folds, resamples)
     faces, arrays = read_arrays(embeddings)
     described = _describe_faces(read_people(people), faces, embeddings, people)
     described = _choose(described, people, attribute, split)
     models = {str(embeddings): {name: values[described.index] for name, values in arrays.items()}}
     if compare is not None:
         if compare == embeddings:
-            raise InputError(f"--compare {compare} is what is audited; name another model's embeddings.")
+            raise InputError(f"--compare {compare}: these are the same embeddings; name another model's.")
         models[str(compare)] = _read_same_faces(compare, list(described["face"]), arrays)
     settings = {"seeds": seeds, "folds": folds, "resamples": resamples, "seed": seed}
-    found = _measure(models, described, attribute, settings)
+    found = _measure(models, described, attribute, settings | {"kinds": kinds})
     tables = [leakage.table.assign(file=file, representation=name) for (file, name, _), leakage in found.items()]
     table = pd.concat(tables, ignore_index=True)
     table = table[["file", "representation", *table.columns.drop(["file", "representation"])]]
@@ -103,19 +108,21 @@ def probe(
     _print_summary(record, table, differences, out)
 
 
-def _check_options(attribute: list[str], seeds: int, folds: int, resamples: int) -> None:
+def _check_options(attribute: list[str], kinds: tuple[str, ...], seeds: int, folds: int, resamples: int) -> None:
     if not attribute or len(set(attribute)) < len(attribute):
         raise InputError("--attribute: name each attribute once, such as --attribute race --attribute gender.")
+    if not set(kinds) <= set(PROBES) or len(set(kinds)) < len(kinds):
+        raise InputError(f"--kind {' '.join(kinds)}: probes are {' and '.join(PROBES)}; name each at most once.")
     if seeds < FEWEST_SEEDS:
-        raise InputError(f"--seeds {seeds}: what a probe finds varies with its seed; take at least {FEWEST_SEEDS}.")
+        raise InputError(f"--seeds {seeds}: results vary with the seed; take at least {FEWEST_SEEDS}.")
     if folds < 2:
-        raise InputError(f"--folds {folds}: probes are fitted on one part and tested on another; take at least 2.")
+        raise InputError(f"--folds {folds}: probes are fitted on some parts and tested on another; take at least 2.")
     if resamples < 100:
         raise InputError(f"--resamples {resamples}: an interval needs at least 100, better 1000.")
 
 
 def _describe_faces(people: pd.DataFrame, faces: list[str], embeddings: Path, path: Path) -> pd.DataFrame:
-    """What is known of the faces, a row for each, in their order."""
+    """The people table's row of each face."""
     rows = pd.Index(people["face"]).get_indexer(faces)
     if (rows < 0).any():
         unknown = faces[int((rows < 0).argmax())]
@@ -138,12 +145,12 @@ def _choose(described: pd.DataFrame, path: Path, attribute: list[str], split: st
     chosen = described[described["split"] == split]
     if chosen.empty:
         there = ", ".join(sorted(described["split"].dropna().unique()))
-        raise InputError(f"--split {split}: none of the embedded faces is of it; they are of {there or 'none'}.")
+        raise InputError(f"--split {split}: no embedded face belongs to it; their splits are {there or 'unknown'}.")
     return chosen
 
 
 def _read_same_faces(path: Path, faces: list[str], arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What another model's table has under the names of ``arrays``, for these faces in this order."""
+    """Another model's arrays with the names of ``arrays``, for these faces in this order."""
     others, found = read_arrays(path)
     rows = pd.Index(others).get_indexer(faces)
     if (rows < 0).any():
@@ -155,13 +162,23 @@ def _read_same_faces(path: Path, faces: list[str], arrays: dict[str, np.ndarray]
 
 
 def _measure(
-    models: dict[str, dict[str, np.ndarray]], described: pd.DataFrame, attributes: list[str], settings: dict[str, int]
+    models: dict[str, dict[str, np.ndarray]],
+    described: pd.DataFrame,
+    attributes: list[str],
+    settings: dict[str, object],
 ) -> dict[tuple[str, str, str], Leakage]:
-    """(file, representation, attribute) to what probes found."""
+    """(file, representation, attribute) to the leakage."""
     wanted = [(file, name, it) for file, arrays in models.items() for name in arrays for it in attributes]
     with parallel_config(n_jobs=-1):
         return {
-            (file, name, attribute): probe_leakage(models[file][name], described, attribute, **settings)
+            (file, name, attribute): probe_leakage(
+                models[file][name],
+                described[attribute],
+                described["family"],
+                persons=described["person"],
+                attribute=attribute,
+                **settings,
+            )
             for file, name, attribute in tqdm(wanted, desc="probe", unit="table", leave=False, disable=None)
         }
 
@@ -176,13 +193,13 @@ def _compare(found: dict[tuple[str, str, str], Leakage], ours: str, other: str) 
 
 
 def _name_sources(described: pd.DataFrame, attributes: list[str]) -> dict[str, str]:
-    """Attribute to who says so, where that is known."""
+    """Attribute to the source of its labels, where it is known."""
     columns = {name: described[f"{name}_source"].dropna() for name in attributes if f"{name}_source" in described}
     return {name: ", ".join(sorted(source.unique())) for name, source in columns.items()}
 
 
 def _to_records(table: pd.DataFrame) -> list[dict]:
-    """For JSON: what is not a number, or missing, becomes null."""
+    """For JSON: missing values and NaN become null."""
     return json.loads(table.to_json(orient="records", double_precision=15))
 
 
@@ -202,11 +219,11 @@ def _print_summary(record: dict, table: pd.DataFrame, differences: pd.DataFrame,
             "permuted below": group["permuted_high"].map("{:.3f}".format),
             "AUC": _with_interval(group, "auc"),
             "bits per face": [f"{row.codelength:.2f} of {row.codelength_uniform:.2f}" for row in group.itertuples()],
-            "leaks": group["leaks"].map({True: "yes", False: "not shown"}),
+            "leakage": group["leaks"].map({True: "found", False: "not found"}),
         }
         print(pd.DataFrame(shown).to_string(index=False) + "\n")
     if len(differences):
-        print(f"{record['embeddings']} less {record['compared_with']}, balanced accuracy on the same resamples")
+        print(f"{record['embeddings']} minus {record['compared_with']}, balanced accuracy, on the same resamples")
         print(differences.to_string(index=False, float_format="{:+.3f}".format) + "\n")
     print(f"{RULE}\nwrote {out / 'leakage.json'}")
 

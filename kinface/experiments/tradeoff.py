@@ -103,13 +103,15 @@ def measure(scored: dict[str, pd.DataFrame], threshold: float, embedding: np.nda
     for attribute in ATTRIBUTES:
         leakage = probe_leakage(
             embedding,
-            people,
-            attribute,
+            people[attribute],
+            people["family"],
+            persons=people["person"],
+            attribute=attribute,
             seeds=PROBE_SEEDS,
             resamples=RESAMPLES,
             seed=SEED,
             codelength=False,
-            permuted=False,
+            permutations=0,
         )
         found = leakage.table.set_index("probe")
         for probe in PROBES:

@@ -1,1 +1,1 @@
-"""For whom a model fails: figures per group, disparities, intervals over families. No torch."""
+"""Fairness of a kinship model: metrics of groups, disparities, intervals over families. No torch."""

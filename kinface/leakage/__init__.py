@@ -1,1 +1,1 @@
-"""What fresh probes read of an attribute from features. No torch."""
+"""How much of an attribute fresh probes read from embeddings. No torch."""

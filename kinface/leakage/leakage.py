@@ -1,11 +1,7 @@
-"""What fresh probes read of race or gender from features of faces, and whether it is more than chance.
+"""How much of an attribute fresh probes read from embeddings, and whether it is more than chance.
 
-    ours = probe_leakage(features, people, "race")
-    ours.table[["probe", "balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high", "leaks"]]
-    compare_leakage(ours, probe_leakage(features_of_another_model, people, "race"))
-
-Folds and intervals rest on families, whose members look alike and share a race.
-``joblib.parallel_config(n_jobs=...)`` around a call shares the probes out over processes.
+Folds and intervals rest on clusters of faces, such as families, whose members look alike and share a race.
+``joblib.parallel_config(n_jobs=...)`` around a call distributes the probes over processes.
 """
 
 from __future__ import annotations
@@ -22,37 +18,34 @@ from scipy.stats import t as student
 from kinface.fairness.bootstrap import draw_families, weighted_metrics
 from kinface.fairness.groups import FEWEST_FAMILIES
 from kinface.leakage import probes
-from kinface.leakage.probes import PROBES, Trial, code_online, cross_validate, run_probes
+from kinface.leakage.probes import PROBES, ROUNDS, Trial, code_online, cross_validate, run_probes
 from swinface.bootstrap import interval_around
 from swinface.files import InputError
 
-PERMUTATIONS = 5  # enough for a bound, which is the higher the fewer there are
-
-
 RULE = (
-    "A probe is said to find leakage where the low end of its interval exceeds chance and its balanced accuracy "
-    "exceeds what 95 of 100 probes on labels permuted over persons stay below."
+    "A probe finds leakage if two conditions hold: the lower end of its 95% interval is above chance, and its balanced "
+    "accuracy is above the bound that 95 of 100 probes stay below whose labels were permuted over persons."
 )
 
 
 @dataclass(frozen=True)
 class Leakage:
-    """What fresh probes read of one attribute from one table of features.
+    """The result of ``probe_leakage``: what fresh probes read of one attribute from one table of embeddings.
 
     Attributes
     ----------
     table
-        One row per probe: ``probe``, ``attribute``, ``classes`` (their names), ``left_out`` (classes of too few
-        families), ``faces``, ``people``, ``families``, ``chance`` (1/K); ``balanced_accuracy`` and ``auc`` (mean
-        one-vs-rest), each the mean over seeds with ``_low`` and ``_high``, the ends of its 95% interval;
-        ``permuted``, the mean balanced accuracy on labels permuted over persons, and ``permuted_high``, which 95 of
+        One row per probe: ``probe``, ``attribute``, ``classes`` (their names), ``left_out`` (classes with too few
+        families), ``faces``, ``people``, ``families`` (the clusters), ``chance`` (1/K); ``balanced_accuracy`` and
+        ``auc`` (mean one-vs-rest), each the mean over seeds with ``_low`` and ``_high``, the ends of its 95% interval;
+        ``permuted``, the mean balanced accuracy with labels permuted over persons, and ``permuted_high``, which 95 of
         100 such probes stay below; ``leaks``, by ``finds_leakage``, missing without permutations; ``codelength`` in
         bits per face, ``codelength_uniform`` (log2 K) and ``compression``, their ratio; ``seeds``, ``folds``,
         ``resamples`` and ``seed``.
     resampled
-        Probe to (resamples,), its balanced accuracy in each resample of families.
+        Probe to (resamples,), its balanced accuracy in each resample of clusters.
     tested
-        The faces that were tested: ``person``, ``family`` and the attribute.
+        The faces that were tested, by their row: ``label``, ``cluster`` and ``person``.
     """
 
     table: pd.DataFrame
@@ -61,10 +54,10 @@ class Leakage:
 
 
 def finds_leakage(found: tuple) -> bool | None:
-    """Whether a probe, a row of ``Leakage.table``, may be said to read the attribute, by ``RULE``; None unpermuted.
+    """Whether a probe, a row of ``Leakage.table``, finds leakage by ``RULE``; None without permutations.
 
-    The interval knows that families share labels, which permuting persons undoes; the permuted labels know what such
-    a probe makes of features that say nothing.
+    The interval takes into account that families share labels, which permuting persons undoes. The permuted labels
+    show what such a probe reads from embeddings without the attribute.
     """
     if np.isnan(found.permuted_high):
         return None
@@ -72,54 +65,84 @@ def finds_leakage(found: tuple) -> bool | None:
 
 
 def probe_leakage(
-    features: np.ndarray,
-    people: pd.DataFrame,
-    attribute: str,
+    embedding: np.ndarray,
+    labels: Sequence,
+    clusters: Sequence,
     *,
+    persons: Sequence | None = None,
+    attribute: str = "label",
+    kinds: Sequence[str] = PROBES,
     folds: int = 5,
     seeds: int = 3,
-    resamples: int = 1000,
     seed: int = 0,
+    resamples: int = 1000,
+    permutations: int = 5,
     codelength: bool = True,
-    permuted: bool = True,
-    kinds: Sequence[str] = PROBES,
+    rounds: int = ROUNDS,
 ) -> Leakage:
-    """Probe features for an attribute.
+    """Fit fresh probes that predict an attribute from embeddings, and test them on clusters they never saw.
 
-    Every face is tested once per seed, by probes fitted on the other folds of families; a seed changes the folds and
+    Every face is tested once per seed, by probes fitted on the other folds of clusters. A seed changes the folds and
     where probes start.
 
     Parameters
     ----------
-    features
-        (N, D).
-    people
-        A row per row of ``features``: ``person``, ``family`` and the attribute, the same for all faces of a person.
-        Faces without it are left out, and classes with fewer families than ``FEWEST_FAMILIES`` or ``folds``.
-    resamples, seed
-        Of families, for the 95% intervals: the same families, resamples and seed are the same resamples, so that two
-        models are compared on the same ones. ``seed`` is also the first of the seeds.
-    codelength, permuted
-        Whether these are measured; each takes about as long again as the rest.
+    embedding
+        (N, D), a row per face.
+    labels
+        (N,), the attribute of each face; None or NaN where unknown. Such faces are left out, and so are classes with
+        fewer clusters than ``FEWEST_FAMILIES`` or ``folds``.
+    clusters
+        (N,), the family of each face, or what else makes faces alike. Clusters are what is divided into folds and
+        resampled.
+    persons
+        (N,), the person of each face. A person has one label and one cluster. The default takes the faces of one
+        cluster with one label for one person. It matters for ``permuted`` alone.
+    attribute
+        Name of the attribute, for the table and for messages.
     kinds
         Of ``PROBES``, which to fit.
+    folds, seeds
+        In how many parts clusters are divided, and how often.
+    seed, resamples
+        First of the seeds, and number of bootstrap resamples of clusters, from which the 95% intervals come. The same
+        clusters, resamples and seed give the same resamples, so that two models can be compared.
+    permutations
+        How often labels are permuted over persons; 0 leaves this out. With fewer permutations ``permuted_high`` is
+        higher.
+    codelength
+        Whether it is measured.
+    rounds
+        Length of the training of an MLP probe, in rounds of ten steps.
 
     Raises
     ------
     InputError
-        The attribute is no column or changes within a person, a person is in two families, a feature is not finite,
-        or fewer than two classes are left.
+        The arrays do not fit each other, a person has two labels or clusters, a number is not finite, or fewer than two
+        classes are left.
+
+    Examples
+    --------
+    >>> import numpy as np, kinface
+    >>> rng, family = np.random.default_rng(0), np.repeat(np.arange(40), 6)
+    >>> race = np.where(family % 2 == 0, "Asian", "Caucasian")
+    >>> embedding = rng.normal(size=(240, 8)) + 2 * (race == "Asian")[:, None]
+    >>> leakage = kinface.probe_leakage(embedding, race, family, kinds=["linear"], attribute="race")
+    >>> leakage.table[["attribute", "probe", "faces", "families", "chance", "leaks"]]
+      attribute   probe  faces  families  chance  leaks
+    0      race  linear    240        40     0.5   True
     """
-    tested, left_out = _choose_faces(people, attribute, folds)
-    features = _take_rows(features, people, tested.index)
-    names, labels = np.unique(tested[attribute].to_numpy(str), return_inverse=True)
-    families = np.unique(tested["family"].to_numpy(str), return_inverse=True)[1]
+    faces = _describe_faces(embedding, labels, clusters, persons)
+    tested, left_out = _choose_faces(faces, attribute, folds)
+    features = _take_rows(embedding, tested.index)
+    names, codes = np.unique(tested["label"].to_numpy(str), return_inverse=True)
+    families = np.unique(tested["cluster"].to_numpy(str), return_inverse=True)[1]
     drawn = draw_families(families.max() + 1, resamples, seed)
-    trials = [cross_validate(labels, families, folds, seed + n) for n in range(seeds)]
-    coded = [code_online(labels, families, seed + n) for n in range(seeds if codelength else 0)]
-    shuffled = [_permute(labels, tested["person"], seed + n) for n in range(PERMUTATIONS if permuted else 0)]
+    trials = [cross_validate(codes, families, folds, seed + n) for n in range(seeds)]
+    coded = [code_online(codes, families, seed + n) for n in range(seeds if codelength else 0)]
+    shuffled = [_permute(codes, tested["person"], seed + n) for n in range(permutations)]
     nothing = [cross_validate(it, families, folds, seed + n) for n, it in enumerate(shuffled)]
-    answers = run_probes(features, [*trials, *coded, *nothing], kinds)
+    answers = run_probes(features, [*trials, *coded, *nothing], kinds, rounds)
     about = {
         "attribute": attribute,
         "classes": ", ".join(names),
@@ -143,12 +166,12 @@ def probe_leakage(
 
 
 def compare_leakage(ours: Leakage, other: Leakage) -> pd.DataFrame:
-    """Difference of two models in what probes read, with its interval from the same resamples of families.
+    """Compare what probes read from the embeddings of two models, on the same resamples of clusters.
 
     Returns
     -------
     pd.DataFrame
-        One row per probe: ``probe``, ``attribute``, ``difference`` (ours less other, in balanced accuracy), ``low``
+        One row per probe: ``probe``, ``attribute``, ``difference`` (ours - other, in balanced accuracy), ``low``
         and ``high``, the ends of its 95% interval.
 
     Raises
@@ -167,42 +190,51 @@ def compare_leakage(ours: Leakage, other: Leakage) -> pd.DataFrame:
     return ours.table[["probe", "attribute"]].assign(difference=found, low=low, high=high)
 
 
-def _choose_faces(people: pd.DataFrame, attribute: str, folds: int) -> tuple[pd.DataFrame, str]:
-    """The faces of classes with enough families, by their row, and what was left out."""
-    missing = [column for column in ("person", "family", attribute) if column not in people]
-    if missing:
-        raise InputError(
-            f"no column {missing[0]!r} among {', '.join(people.columns)}; leakage of {attribute} needs it."
-        )
-    known = people[["person", "family", attribute]].reset_index(drop=True).dropna()
-    for column in ("family", attribute):
+def _describe_faces(
+    embedding: np.ndarray, labels: Sequence, clusters: Sequence, persons: Sequence | None
+) -> pd.DataFrame:
+    """A row per face: ``label``, ``cluster`` and ``person``."""
+    if np.ndim(embedding) != 2:
+        raise InputError(f"embedding: its shape is {np.shape(embedding)}; it must be (N, D), a row per face.")
+    given = {"labels": labels, "clusters": clusters} | ({} if persons is None else {"persons": persons})
+    for name, values in given.items():
+        if len(values) != len(embedding):
+            raise InputError(f"{name}: {len(values)} values for {len(embedding)} rows of embedding; give one per row.")
+    faces = pd.DataFrame({name[:-1]: pd.Series(values).array for name, values in given.items()})
+    if persons is None:
+        faces["person"] = faces.groupby(["cluster", "label"], dropna=False).ngroup()
+    return faces
+
+
+def _choose_faces(faces: pd.DataFrame, attribute: str, folds: int) -> tuple[pd.DataFrame, str]:
+    """The faces of classes with enough clusters, by their row, and what was left out."""
+    known = faces.dropna()
+    for column, what in (("cluster", "cluster (family)"), ("label", attribute)):
         person = known.drop_duplicates(["person", column])["person"]
         changing = person[person.duplicated()]
         if len(changing):
-            raise InputError(f"person {changing.iloc[0]!r} has more than one {column}; a person has one.")
-    counts = known.groupby(attribute)["family"].nunique()
+            raise InputError(f"person {changing.iloc[0]!r} has more than one {what}; a person has one.")
+    counts = known.groupby("label")["cluster"].nunique()
     fewest = max(FEWEST_FAMILIES, folds)
     lost = counts[counts < fewest]
     left_out = ", ".join(f"{name} ({count} {'families' if count > 1 else 'family'})" for name, count in lost.items())
     if len(counts) - len(lost) < 2:
         raise InputError(
-            f"{attribute}: fewer than two classes have {fewest} families each, so that nothing can be told apart "
-            f"(left out: {left_out or 'none'}; {len(people) - len(known)} faces without a value)."
+            f"{attribute}: fewer than two classes have {fewest} families each, so there is nothing to tell apart "
+            f"(left out: {left_out or 'none'}; {len(faces) - len(known)} faces without a value)."
         )
-    return known[~known[attribute].isin(lost.index)], left_out
+    return known[~known["label"].isin(lost.index)], left_out
 
 
-def _take_rows(features: np.ndarray, people: pd.DataFrame, rows: pd.Index) -> np.ndarray:
-    if features.ndim != 2 or len(features) != len(people):
-        raise InputError(f"features are {features.shape}; they must be ({len(people)}, D), a row per row of people.")
-    taken = features[rows].astype(np.float32)
+def _take_rows(embedding: np.ndarray, rows: pd.Index) -> np.ndarray:
+    taken = np.asarray(embedding)[rows].astype(np.float32)
     if not np.isfinite(taken).all():
-        raise InputError(f"row {rows[np.argmin(np.isfinite(taken).all(axis=1))]} of the features is not finite.")
+        raise InputError(f"embedding: row {rows[np.argmin(np.isfinite(taken).all(axis=1))]} is not finite.")
     return taken
 
 
 def _permute(labels: np.ndarray, person: pd.Series, seed: int) -> np.ndarray:
-    """Labels as they would be had persons exchanged theirs: (N,), one for all faces of a person."""
+    """Labels after persons exchanged theirs at random: (N,), one for all faces of a person."""
     _, first, codes = np.unique(person.to_numpy(str), return_index=True, return_inverse=True)
     return np.random.default_rng(seed).permutation(labels[first])[codes]
 
@@ -246,8 +278,8 @@ def _recalls(
 def _auc(trials: list[Trial], answers: list[list[np.ndarray]], families: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Area under the ROC curve of each class against all others, mean over trials: (K, weightings).
 
-    Of all pairs of a face of the class and another one that the same probe was asked about, the share that it puts in
-    order: scores of different probes have no common scale.
+    Pairs of a face of the class and another one count only if the same probe was tested on both: scores of different
+    probes have no common scale.
     """
     labels = trials[0].labels
     found = np.zeros((labels.max() + 1, weights.shape[1]))
@@ -295,10 +327,10 @@ def _judge_codes(coded: list[Trial], answers: list[list[np.ndarray]], classes: i
 
 
 def _judge_nothing(nothing: list[Trial], answers: list[list[np.ndarray]], families: np.ndarray) -> dict[str, float]:
-    """Mean balanced accuracy on permuted labels, and the bound that one more would stay below in 95 of 100 cases.
+    """Mean balanced accuracy with permuted labels, and the bound that one more would stay below in 95 of 100 cases.
 
-    The bound is that of a normal sample of unknown spread, mean + t_{0.95, n-1} s sqrt(1 + 1/n) (Hahn & Meeker,
-    Statistical Intervals, 1991, section 4.7), so that it is honest with few permutations.
+    It is the upper prediction bound of a normal sample of unknown variance, mean + t_{0.95, n-1} s sqrt(1 + 1/n) (Hahn
+    & Meeker, Statistical Intervals, 1991, section 4.7), which is correct for few permutations too.
     """
     if not nothing:
         return {"permuted": np.nan, "permuted_high": np.nan}

@@ -1,7 +1,7 @@
-"""Fresh probes: small classifiers that try to read an attribute from features of families they never saw.
+"""Fresh probes: small classifiers that predict an attribute from embeddings of families they never saw.
 
-A probe is fitted anew on features that are frozen. How well the adversary of a training run reads them says nothing
-of what is left in them (Elazar & Goldberg, EMNLP 2018).
+A probe is fitted anew on frozen embeddings. How well the adversary of a training run predicts the attribute does not
+tell how much of it is left in them (Elazar & Goldberg, EMNLP 2018).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ HIDDEN = (64, 64)
 LEARNING_RATE = 3e-3
 
 
-ROUNDS, BATCHES, BATCH = 15, 10, 256  # the MLP takes 150 steps, however many faces there are
+ROUNDS, BATCHES, BATCH = 15, 10, 256  # the MLP is trained for 150 steps, whatever the number of faces
 
 
 BLOCKS = (1, 2, 4, 8, 16)  # sixteenths of the families that an online code has been given
@@ -41,12 +41,12 @@ BLOCKS = (1, 2, 4, 8, 16)  # sixteenths of the families that an online code has 
 UNIFORM_SHARE = 0.01  # of an online code, so that no surprise costs more than log2(100 K) bits
 
 
-Split = tuple[np.ndarray, np.ndarray]  # (N,) bool each: the faces to fit on, and those to ask about
+Split = tuple[np.ndarray, np.ndarray]  # (N,) bool each: the faces to fit on, and those to test
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Labels that probes shall learn, and what they are fitted on and asked about.
+    """Labels that probes learn, and the faces that they are fitted on and tested on.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class Trial:
     splits
         One probe of each kind is fitted for each.
     seed
-        Where probes start.
+        Of the probes' random start.
     """
 
     labels: np.ndarray
@@ -64,7 +64,7 @@ class Trial:
 
 
 def cross_validate(labels: np.ndarray, families: np.ndarray, folds: int, seed: int) -> Trial:
-    """Folds of families, so that every face is asked about once, by probes that saw nobody of its family.
+    """Folds of families: every face is tested once, by probes that saw nobody of its family.
 
     Parameters
     ----------
@@ -76,9 +76,9 @@ def cross_validate(labels: np.ndarray, families: np.ndarray, folds: int, seed: i
 
 
 def code_online(labels: np.ndarray, families: np.ndarray, seed: int) -> Trial:
-    """Blocks of families, each as large as all before it, which its probe is fitted on.
+    """Blocks of families. Each is as large as all blocks before it, on which its probe is fitted.
 
-    The first, which no probe precedes, goes on until every class has been met; it is asked about in no split.
+    The first block is tested in no split, as no probe can be fitted before it. It is extended until it has all classes.
     """
     part = deal_families(labels, families, BLOCKS[-1], seed)
     first = next(end for end in BLOCKS if len(np.unique(labels[part < end])) == labels.max() + 1)
@@ -88,7 +88,7 @@ def code_online(labels: np.ndarray, families: np.ndarray, seed: int) -> Trial:
 
 
 def deal_families(labels: np.ndarray, families: np.ndarray, hands: int, seed: int) -> np.ndarray:
-    """Deal families out at random, those of each class as evenly as can be: (N,) the part of each face.
+    """Deal families out at random, those of each class as evenly as possible: (N,) the part of each face.
 
     A family of several classes counts as one of the class that the fewest families have.
     """
@@ -103,9 +103,9 @@ def deal_families(labels: np.ndarray, families: np.ndarray, hands: int, seed: in
 
 
 def run_probes(
-    features: np.ndarray, trials: Sequence[Trial], probes: Sequence[str] = PROBES
+    features: np.ndarray, trials: Sequence[Trial], probes: Sequence[str] = PROBES, rounds: int = ROUNDS
 ) -> list[dict[str, list[np.ndarray]]]:
-    """Fit and ask the probes of all trials; ``joblib.parallel_config`` says on how many processes.
+    """Fit and test the probes of all trials; ``joblib.parallel_config`` sets the number of processes.
 
     Parameters
     ----------
@@ -113,34 +113,43 @@ def run_probes(
         (N, D), float32.
     probes
         Of ``PROBES``.
+    rounds
+        Of an MLP's training.
 
     Returns
     -------
     list
-        For each trial, probe to the (faces asked about, K) probabilities of each split.
+        For each trial, probe to the (tested faces, K) probabilities of each split.
     """
-    jobs = [(trial.labels, *split, trial.seed, probes) for trial in trials for split in trial.splits]
-    with threadpool_limits(1, "blas"):  # these products are too small to share; joblib's processes know
+    jobs = [(trial.labels, *split, trial.seed, probes, rounds) for trial in trials for split in trial.splits]
+    with threadpool_limits(1, "blas"):  # small products: threads slow them down; joblib's processes know this limit
         answers = iter(Parallel()(delayed(predict)(features, *job) for job in jobs))
     of_trials = [[next(answers) for _ in trial.splits] for trial in trials]
     return [{probe: [answer[probe] for answer in of_trial] for probe in probes} for of_trial in of_trials]
 
 
 def predict(
-    features: np.ndarray, labels: np.ndarray, train: np.ndarray, test: np.ndarray, seed: int, probes: Sequence[str]
+    features: np.ndarray,
+    labels: np.ndarray,
+    train: np.ndarray,
+    test: np.ndarray,
+    seed: int,
+    probes: Sequence[str],
+    rounds: int,
 ) -> dict[str, np.ndarray]:
-    """Fit each probe on some faces and ask it about others: probe to (faces asked about, K) probabilities.
+    """Fit each probe on some faces and test it on others: probe to (tested faces, K) probabilities.
 
-    Classes weigh the same: the linear probe weighs its faces, the MLP draws as many of each. Features are standardised
-    by the faces that are fitted on.
+    All classes have the same weight: the linear probe weights its faces, the MLP draws equally many of each class.
+    Features are standardised by the faces that the probe is fitted on.
     """
     scaler = StandardScaler().fit(features[train])
-    seen, asked = scaler.transform(features[train]), scaler.transform(features[test])
+    fitted_on, tested = scaler.transform(features[train]), scaler.transform(features[test])
     found = {}
     for probe in probes:
-        fitted = {"linear": _fit_linear, "mlp": _fit_mlp}[probe](seen, labels[train], seed)
-        found[probe] = np.zeros((len(asked), labels.max() + 1), dtype=np.float32)
-        found[probe][:, fitted.classes_] = fitted.predict_proba(asked)
+        known = fitted_on, labels[train], seed
+        fitted = _fit_linear(*known) if probe == "linear" else _fit_mlp(*known, rounds)
+        found[probe] = np.zeros((len(tested), labels.max() + 1), dtype=np.float32)
+        found[probe][:, fitted.classes_] = fitted.predict_proba(tested)
     return found
 
 
@@ -148,8 +157,8 @@ def _fit_linear(features: np.ndarray, labels: np.ndarray, seed: int) -> Logistic
     return LogisticRegression(C=PRIOR, class_weight="balanced", max_iter=2000, random_state=seed).fit(features, labels)
 
 
-def _fit_mlp(features: np.ndarray, labels: np.ndarray, seed: int) -> MLPClassifier:
-    """Two hidden layers, Adam, and the linear probe's prior."""
+def _fit_mlp(features: np.ndarray, labels: np.ndarray, seed: int, rounds: int) -> MLPClassifier:
+    """Two hidden layers, trained by Adam with the linear probe's prior."""
     decay = min(1 / (PRIOR * len(features)), MOST_DECAY)
     probe = MLPClassifier(
         HIDDEN, alpha=decay * BATCH, batch_size=BATCH, learning_rate_init=LEARNING_RATE, random_state=seed
@@ -157,18 +166,18 @@ def _fit_mlp(features: np.ndarray, labels: np.ndarray, seed: int) -> MLPClassifi
     classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
     share = (1 / (len(classes) * counts))[codes]
     rng = np.random.default_rng(seed)
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         drawn = rng.choice(len(labels), BATCHES * BATCH, p=share)
         probe.partial_fit(features[drawn], labels[drawn], classes=classes)
     return probe
 
 
 def codelength(trial: Trial, probabilities: list[np.ndarray]) -> float:
-    """Online codelength of labels given features, in bits per face, classes weighing the same.
+    """Online codelength of labels given features, in bits per face; all classes have the same weight.
 
     L = t1 log2 K - sum_i log2 p_i(block i+1 | blocks up to i), Voita & Titov, EMNLP 2020, equation 3. Each face of
-    class k weighs N / (K N_k), so that a code that knows nothing takes log2 K bits per face however unequal classes
-    are; ``p_i``, fitted with classes balanced, is made for such faces.
+    class k has the weight N / (K N_k): a code without information then needs log2 K bits per face, however unequal the
+    classes are, and ``p_i`` is fitted with the same weights.
 
     Parameters
     ----------

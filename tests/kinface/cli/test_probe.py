@@ -13,8 +13,8 @@ import pytest
 
 from kinface.cli.main import COMMANDS
 from kinface.data.people import read_people
-from kinface.leakage import probes
-from kinface.leakage.leakage import RULE, compare_leakage, probe_leakage
+from kinface.leakage.leakage import RULE, Leakage, compare_leakage, probe_leakage
+from kinface.leakage.probes import PROBES
 from kinface.report.plots import plot_leakage
 from swinface.cli.main import run
 from swinface.data.embeddings import Embeddings, read_arrays, write_embeddings
@@ -22,11 +22,15 @@ from swinface.data.embeddings import Embeddings, read_arrays, write_embeddings
 SETTINGS = {"seeds": 3, "folds": 2, "resamples": 100}
 
 
+def measure(embedding: np.ndarray, people: pd.DataFrame, attribute: str, **options: object) -> Leakage:
+    labels, families = people[attribute], people["family"]
+    options = {"persons": people["person"], "attribute": attribute, "kinds": ["linear"], **SETTINGS, **options}
+    return probe_leakage(embedding, labels, families, **options)
+
+
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """One process, and MLPs that hardly learn."""
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
-    monkeypatch.setattr(probes, "ROUNDS", 2)
 
 
 @pytest.fixture
@@ -50,10 +54,10 @@ def files(tmp_path) -> Path:
     return tmp_path
 
 
-def call(files: Path, *more: str, people: str = "people.csv", embeddings: str = "ours.npz") -> int:
+def call(files: Path, *more: str, people: str = "people.csv", kind: str = "linear") -> int:
     settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
     where = ["--people", str(files / people), "--out", str(files / "out")]
-    return run("kinface", "", COMMANDS, ["probe", str(files / embeddings), *where, *settings, *more])
+    return run("kinface", "", COMMANDS, ["probe", str(files / "ours.npz"), *where, *settings, f"--kind={kind}", *more])
 
 
 def read_record(files: Path) -> dict:
@@ -63,7 +67,7 @@ def read_record(files: Path) -> dict:
 def test_it_writes_a_table_a_record_and_a_figure(files, capsys):
     (files / "out").mkdir()
     (files / "out" / "mine.txt").write_text("stays")
-    assert call(files, "--attribute", "race", "--attribute", "gender", "--split", "val") == 0
+    assert call(files, "--attribute", "race", "--attribute", "gender", "--split", "val", "--kind", "mlp") == 0
     assert {path.name for path in (files / "out").iterdir()} == {
         "leakage.csv", "leakage.json", "leakage.png", "mine.txt",
     }  # fmt: skip
@@ -74,7 +78,7 @@ def test_it_writes_a_table_a_record_and_a_figure(files, capsys):
     assert record["sources"] == {"race": "predicted by nobody"}
     assert (record["split"], record["seeds"], record["folds"], record["differences"]) == ("val", 3, 2, [])
     people = read_people(files / "people.csv")
-    own = probe_leakage(read_arrays(files / "ours.npz")[1]["FM1"][:120], people[:120], "gender", **SETTINGS).table
+    own = measure(read_arrays(files / "ours.npz")[1]["FM1"][:120], people[:120], "gender", kinds=PROBES).table
     rows = table[(table["representation"] == "FM1") & (table["attribute"] == "gender")]
     pd.testing.assert_frame_equal(
         rows[own.columns].drop(columns=["left_out", "leaks"]).reset_index(drop=True),
@@ -100,7 +104,7 @@ def test_another_model_is_compared_on_the_same_faces_and_resamples(files, capsys
         (str(files / "other.npz"), "embedding"),
     ]
     people, ours = read_people(files / "people.csv"), read_arrays(files / "ours.npz")[1]
-    measured = [probe_leakage(ours[name], people, "race", **SETTINGS) for name in ("embedding", "FM1")]
+    measured = [measure(ours[name], people, "race") for name in ("embedding", "FM1")]
     expected = compare_leakage(*measured)  # the other model's embedding is what FM1 holds
     for row, found in zip(expected.itertuples(), record["differences"], strict=True):
         assert (found["representation"], found["probe"], found["attribute"]) == ("embedding", row.probe, "race")
@@ -186,6 +190,7 @@ def test_arrays_of_a_table_of_embeddings(tmp_path):
         ({"people": "unnamed.csv"}, ["unnamed.csv: no column 'person'"]),
         ({"people": "broken.parquet"}, ["broken.parquet: not a readable table"]),
         ({"compare": "ours.npz"}, ["--compare", "another model"]),
+        ({"kind": "quadratic"}, ["--kind linear quadratic", "linear and mlp"]),
         ({"compare": "half.npz"}, ["half.npz: no embedding of 3.jpg (177 faces are missing)"]),
         ({"compare": "none.npz"}, ["none.npz: no such table of embeddings"]),
     ],

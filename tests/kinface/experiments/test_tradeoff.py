@@ -148,7 +148,8 @@ def test_a_run_is_measured_as_its_parts_are(draw_scored, people, few):
     table = audit_fairness(scored["matched"], 0.5, resamples=100).disparities.set_index(["grouping", "disparity"])
     assert result.points["garbe"] == pytest.approx(table["value"][("race", "GARBE")])
     assert result.points["equalized_odds"] == pytest.approx(table["value"][("race", "equalized odds difference")])
-    leakage = probe_leakage(embedding, people, "race", seeds=1, resamples=100, codelength=False, permuted=False)
+    options = {"seeds": 1, "resamples": 100, "codelength": False, "permutations": 0}
+    leakage = probe_leakage(embedding, people["race"], people["family"], persons=people["person"], **options)
     assert result.points["race_linear"] == leakage.table["balanced_accuracy"][0] > 0.6
     np.testing.assert_array_equal(result.draws["race_linear"], leakage.resampled["linear"])
     assert result.points["gender_linear"] < 0.65

@@ -15,12 +15,17 @@ from sklearn.preprocessing import StandardScaler
 from kinface.data.fiw import read_families
 from kinface.fairness.bootstrap import draw_families
 from kinface.leakage import leakage, probes
-from kinface.leakage.leakage import compare_leakage, finds_leakage, probe_leakage
+from kinface.leakage.leakage import Leakage, compare_leakage, finds_leakage, probe_leakage
 from kinface.leakage.probes import Trial, code_online, codelength, cross_validate, deal_families, run_probes
 from swinface.data.embeddings import read_arrays
 from swinface.files import InputError
 
-QUICK = {"seeds": 1, "folds": 3, "resamples": 100, "codelength": False, "permuted": False, "kinds": ["linear"]}
+QUICK = {"seeds": 1, "folds": 3, "resamples": 100, "codelength": False, "permutations": 0, "kinds": ["linear"]}
+
+
+def probe(features: np.ndarray, people: pd.DataFrame, attribute: str, **options: object) -> Leakage:
+    labels, families = people[attribute], people["family"]
+    return probe_leakage(features, labels, families, persons=people["person"], attribute=attribute, **options)
 
 
 def draw_people(families=36, people=4, photos=2, races=3) -> pd.DataFrame:
@@ -50,13 +55,13 @@ def codes_of(people: pd.DataFrame, attribute: str) -> tuple[np.ndarray, np.ndarr
 def test_planted_leakage_is_found_and_noise_is_not():
     people = draw_people()
     options = {"seeds": 1, "folds": 3, "resamples": 200}
-    found = probe_leakage(plant(people, 6), people, "race", **options).table.set_index("probe")
+    found = probe(plant(people, 6), people, "race", **options).table.set_index("probe")
     assert list(found.index) == ["linear", "mlp"]
     assert (found["balanced_accuracy"] > 0.95).all()
     assert (found["auc"] > 0.97).all()
     assert found["leaks"].all()
     assert (found["compression"] > 1.3).all()
-    nothing = probe_leakage(draw_noise(len(people)), people, "race", **options).table
+    nothing = probe(draw_noise(len(people)), people, "race", **options).table
     assert not nothing["leaks"].any()
     assert (nothing["balanced_accuracy"] < 0.45).all()
     assert (nothing["balanced_accuracy_low"] < 1 / 3).all()
@@ -70,7 +75,7 @@ def test_only_the_mlp_finds_what_is_no_linear_function():
     features = draw_noise(len(people), 4)
     sign = np.where(people["gender"] == "m", 1, -1) * np.sign(features[:, 0])
     features[:, 1] = sign * np.abs(features[:, 1])  # gender is the sign of a product
-    found = probe_leakage(features, people, "gender", **QUICK | {"kinds": ["linear", "mlp"], "folds": 5}).table
+    found = probe(features, people, "gender", **QUICK | {"kinds": ["linear", "mlp"], "folds": 5}).table
     linear, mlp = found["balanced_accuracy"]
     assert linear < 0.58
     assert mlp > 0.8
@@ -82,13 +87,13 @@ def test_no_family_is_both_fitted_on_and_tested(monkeypatch):
     features = np.column_stack([people["number"], families]).astype(np.float32)
     asked = []
 
-    def spy(seen, labels, train, test, seed, kinds):
+    def spy(seen, labels, train, test, seed, kinds, rounds):
         asked.append((seen[train, 0].astype(int), seen[test, 0].astype(int), seed))
         assert not set(seen[train, 1]) & set(seen[test, 1])
         return {probe: np.full((test.sum(), 3), 1 / 3) for probe in kinds}
 
     monkeypatch.setattr(probes, "predict", spy)
-    probe_leakage(features, people, "race", **QUICK | {"seeds": 2, "codelength": True, "permuted": True})
+    probe(features, people, "race", **QUICK | {"seeds": 2, "codelength": True, "permutations": 5})
     folds, codes = asked[:6], asked[6:-15]
     for seed in (0, 1):
         tested = np.concatenate([test for _, test, own in folds if own == seed])
@@ -143,7 +148,7 @@ def test_classes_weigh_the_same_and_features_are_standardised_by_the_training_fa
 def test_auc_is_that_of_scikit_learn_within_each_fold(attribute):
     people = draw_people()
     features = plant(people, 0.8) + 0.5 * (people["gender"] == "f").to_numpy()[:, None]
-    found = probe_leakage(features, people, attribute, **QUICK | {"seeds": 2}).table["auc"][0]
+    found = probe(features, people, attribute, **QUICK | {"seeds": 2}).table["auc"][0]
     labels, families = codes_of(people, attribute)
     of_seeds = []
     for seed in (0, 1):
@@ -163,7 +168,7 @@ def test_auc_is_that_of_scikit_learn_within_each_fold(attribute):
 def test_resampled_balanced_accuracy_is_that_of_the_drawn_families():
     people = draw_people(families=30)
     features = plant(people, 1)
-    found = probe_leakage(features, people, "race", **QUICK | {"seed": 5})
+    found = probe(features, people, "race", **QUICK | {"seed": 5})
     labels, families = codes_of(people, "race")
     trial = cross_validate(labels, families, 3, 5)
     right = np.zeros(len(labels))
@@ -191,7 +196,7 @@ def test_a_few_huge_families_widen_the_interval():
     assert len(equal) == len(uneven) == 720
     widths = []
     for table in (equal, uneven):
-        found = probe_leakage(plant(table, 1), table, "race", **QUICK).table.iloc[0]
+        found = probe(plant(table, 1), table, "race", **QUICK).table.iloc[0]
         widths.append(found["balanced_accuracy_high"] - found["balanced_accuracy_low"])
     assert widths[1] > 2 * widths[0]
 
@@ -209,7 +214,7 @@ def test_codelength_by_hand():
 def test_codelength_of_a_probe_is_that_of_its_blocks():
     people = draw_people()
     features = plant(people, 2)
-    found = probe_leakage(features, people, "race", **QUICK | {"codelength": True}).table.iloc[0]
+    found = probe(features, people, "race", **QUICK | {"codelength": True}).table.iloc[0]
     labels, families = codes_of(people, "race")
     trial = code_online(labels, families, 0)
     bits = np.full(len(labels), np.log2(3))
@@ -239,14 +244,14 @@ def test_labels_are_permuted_over_persons(monkeypatch):
     labels = codes_of(people, "race")[0]
     trials = []
 
-    def spy(features, asked, kinds):
+    def spy(features, asked, kinds, rounds):
         trials.extend(asked)
-        return run_probes(features, asked, kinds)
+        return run_probes(features, asked, kinds, rounds)
 
     monkeypatch.setattr(leakage, "run_probes", spy)
-    probe_leakage(draw_noise(len(people)), people, "race", **QUICK | {"permuted": True})
+    probe(draw_noise(len(people)), people, "race", **QUICK | {"permutations": 5})
     permuted = [trial.labels for trial in trials[1:]]
-    assert len(permuted) == leakage.PERMUTATIONS
+    assert len(permuted) == 5
     for one in permuted:
         of_person = pd.Series(one).groupby(people["person"]).agg(["min", "max"])
         assert (of_person["min"] == of_person["max"]).all()
@@ -259,7 +264,7 @@ def test_labels_are_permuted_over_persons(monkeypatch):
 
 def test_a_model_differs_in_nothing_from_itself_and_from_a_worse_one_by_what_it_leaks():
     people = draw_people()
-    strong, again, weak = (probe_leakage(plant(people, it), people, "race", **QUICK) for it in (3, 3, 1))
+    strong, again, weak = (probe(plant(people, it), people, "race", **QUICK) for it in (3, 3, 1))
     same = compare_leakage(strong, again)
     assert same[["difference", "low", "high"]].to_numpy().tolist() == [[0, 0, 0]]
     found = compare_leakage(strong, weak).iloc[0]
@@ -274,11 +279,11 @@ def test_a_model_differs_in_nothing_from_itself_and_from_a_worse_one_by_what_it_
 @pytest.mark.parametrize("change", [{"seed": 1}, {"folds": 4}, {"resamples": 101}])
 def test_what_was_measured_otherwise_is_not_compared(change):
     people = draw_people()
-    ours = probe_leakage(plant(people, 1), people, "race", **QUICK)
+    ours = probe(plant(people, 1), people, "race", **QUICK)
     with pytest.raises(InputError, match="same faces"):
-        compare_leakage(ours, probe_leakage(plant(people, 1), people, "race", **QUICK | change))
+        compare_leakage(ours, probe(plant(people, 1), people, "race", **QUICK | change))
     with pytest.raises(InputError, match="same faces"):
-        compare_leakage(ours, probe_leakage(plant(people, 1)[:-2], people[:-2], "race", **QUICK))
+        compare_leakage(ours, probe(plant(people, 1)[:-2], people[:-2], "race", **QUICK))
 
 
 def test_the_rule_asks_for_the_interval_and_for_the_permuted_labels():
@@ -294,9 +299,9 @@ def test_the_rule_asks_for_the_interval_and_for_the_permuted_labels():
 
 def test_processes_find_what_one_finds():
     people = draw_people()
-    one = probe_leakage(plant(people, 1), people, "race", **QUICK)
+    one = probe(plant(people, 1), people, "race", **QUICK)
     with parallel_config(n_jobs=2):
-        two = probe_leakage(plant(people, 1), people, "race", **QUICK)
+        two = probe(plant(people, 1), people, "race", **QUICK)
     pd.testing.assert_frame_equal(one.table, two.table)
 
 
@@ -305,13 +310,13 @@ def test_small_classes_and_unknown_faces_are_left_out():
     features = plant(people, 1)
     people.loc[people["family"].isin(["F0", "F3", "F6", "F9"]), "race"] = "Indian"
     people.loc[people["family"] == "F1", "race"] = None
-    found = probe_leakage(features, people, "race", **QUICK)
+    found = probe(features, people, "race", **QUICK)
     row = found.table.iloc[0]
     assert (row["classes"], row["left_out"]) == ("African, Asian, Caucasian", "Indian (4 families)")
     assert (row["families"], row["people"], row["faces"]) == (31, 31 * 4, 31 * 8)
     assert row["chance"] == pytest.approx(1 / 3)
     kept = people["race"].notna() & (people["race"] != "Indian")
-    alone = probe_leakage(features[kept], people[kept], "race", **QUICK)
+    alone = probe(features[kept], people[kept], "race", **QUICK)
     assert alone.table["balanced_accuracy"].equals(found.table["balanced_accuracy"])
 
 
@@ -320,27 +325,38 @@ def test_small_classes_and_unknown_faces_are_left_out():
     [
         ({"race": "Asian"}, "fewer than two classes"),
         ({"race": None}, "288 faces without a value"),
-        ({"person": "P0"}, "person 'P0' has more than one family"),
+        ({"person": "P0"}, "person 'P0' has more than one cluster \\(family\\)"),
         ({"race": np.arange(288)}, "person 'P0' has more than one race"),
     ],
 )
 def test_people_that_cannot_be_told_apart_are_refused(columns, said):
     people = draw_people()
     with pytest.raises(InputError, match=said):
-        probe_leakage(plant(people, 1), people.assign(**columns), "race", **QUICK)
+        probe(plant(people, 1), people.assign(**columns), "race", **QUICK)
 
 
-def test_a_missing_column_and_features_that_do_not_fit_are_refused():
+def test_arrays_that_do_not_fit_are_refused():
     people = draw_people()
     features = plant(people, 1)
-    with pytest.raises(InputError, match="no column 'race' among person, family, gender"):
-        probe_leakage(features, people.drop(columns="race"), "race", **QUICK)
-    for wrong in (features[1:], features[:, 0]):
-        with pytest.raises(InputError, match=r"must be \(288, D\)"):
-            probe_leakage(wrong, people, "race", **QUICK)
+    with pytest.raises(InputError, match="labels: 288 values for 287 rows of embedding"):
+        probe(features[1:], people, "race", **QUICK)
+    with pytest.raises(InputError, match="persons: 3 values for 288 rows"):
+        probe_leakage(features, people["race"], people["family"], persons=["a", "b", "c"])
+    with pytest.raises(InputError, match=r"embedding: its shape is \(288,\); it must be \(N, D\)"):
+        probe(features[:, 0], people, "race", **QUICK)
     features[7, 2] = np.nan
-    with pytest.raises(InputError, match="row 7 of the features is not finite"):
-        probe_leakage(features, people, "race", **QUICK)
+    with pytest.raises(InputError, match="embedding: row 7 is not finite"):
+        probe(features, people, "race", **QUICK)
+
+
+def test_without_persons_the_faces_of_a_family_with_one_label_are_one_person():
+    people = draw_people()
+    given = people["gender"].to_numpy(), people["family"].tolist()
+    found = probe_leakage(plant(people, 1), *given, **QUICK | {"permutations": 2})
+    assert found.table["attribute"][0] == "label"
+    assert found.table["people"][0] == 2 * people["family"].nunique()
+    described = probe(plant(people, 1), people, "gender", **QUICK)
+    assert found.table["balanced_accuracy"].equals(described.table["balanced_accuracy"])
 
 
 def test_race_and_gender_are_read_from_a_recogniser_of_faces(shared_data):
@@ -353,6 +369,6 @@ def test_race_and_gender_are_read_from_a_recogniser_of_faces(shared_data):
     faces, arrays = read_arrays(shared_data / "teacher" / "dlib_fiw.npz")
     features = arrays["embedding"][pd.Index(faces).get_indexer(described["face"])]
     for attribute, least in (("race", 0.75), ("gender", 0.88)):
-        found = probe_leakage(features, described, attribute, **QUICK | {"folds": 5}).table.iloc[0]
+        found = probe(features, described, attribute, **QUICK | {"folds": 5}).table.iloc[0]
         assert least < found["balanced_accuracy"] < 0.95
         assert found["families"] > 100
