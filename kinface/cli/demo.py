@@ -13,14 +13,20 @@ from kinface.synthetic.families import synthesize
 from kinface.synthetic.pedigree import DISADVANTAGED
 from swinface.files import InputError
 
-OVERLAYS = ["kinface/demo"]
+MODELS = {"baseline": [], "adversarial": ["adversarial"]}  # the overlays of each on the base
 
 
 PHOTOS = 2.5  # of a person on average
 
 
 def demo(
-    *, out: Path = Path("demo"), families: int = 320, appearance: float = 0.4, bias: float = 0.9, seed: int = 0
+    *,
+    out: Path = Path("demo"),
+    families: int = 320,
+    appearance: float = 0.4,
+    bias: float = 0.9,
+    config: list[Path] | None = None,
+    seed: int = 0,
 ) -> None:
     """Draw synthetic families, train a baseline and an adversarial model, and report for whom each fails.
 
@@ -33,7 +39,9 @@ def demo(
     appearance
         How plainly race and gender show in a face, from 0 to 1.
     bias
-        How much of the inherited traits noise replaces in faces of the disadvantaged race; the report must find it.
+        How much of the inherited traits noise replaces in faces of the disadvantaged race, which the report must find.
+    config
+        More configuration files for the training of both models, such as configs/smoke.yaml.
     seed
         Of the families, the training and the resamples.
     """
@@ -45,25 +53,24 @@ def demo(
     _say(2, "check them and write their tables")
     prepare(root, out=tables, seed=seed)
     from kinface.cli.fit import fit
-    from kinface.cli.score import score  # torch takes seconds to import; by now the work is seen to go on
+    from kinface.cli.score import score  # torch takes seconds to import, and the work is visible by now
 
-    cache = [f"--data.cache={out / 'cache'}"]  # both read what the frozen trunk makes of the same faces
-    for step, name in enumerate(("baseline", "adversarial"), start=3):
+    runs = {name: out / "runs" / name for name in MODELS}
+    options = [f"--data.root={tables}", f"--data.cache={out / 'cache'}", f"--seed_everything={seed}"]
+    for step, (name, run) in enumerate(runs.items(), start=3):
         _say(step, f"train the {name} model and score the validation list")
-        run = out / "runs" / name
-        with as_file(files("kinface.configs")) as configs:
-            config = [f"--config={configs / overlay}.yaml" for overlay in (f"kinface/{name}", *OVERLAYS)]
-            fit([*config, f"--data.root={tables}", *cache, f"--run={run}", f"--seed_everything={seed}"])
+        with as_file(files("kinface.configs")) as shipped:
+            overlays = [shipped / "kinface" / f"{overlay}.yaml" for overlay in ("base", *MODELS[name], "demo")]
+            fit([*(f"--config={file}" for file in (*overlays, *(config or []))), *options, f"--run={run}"])
         score(root=tables, list=listed, out=run / "scores.parquet", model=run)
     _say(5, "report for whom the baseline fails, and what the adversarial model changes")
-    runs = {name: out / "runs" / name for name in ("baseline", "adversarial")}
     report(
         runs["baseline"] / "scores.parquet",
         threshold_from=runs["baseline"] / "tune_scores.parquet",
         compare=runs["adversarial"] / "scores.parquet",
         compare_threshold_from=runs["adversarial"] / "tune_scores.parquet",
         out=out / "report",
-        title="Synthetic families: the baseline, and the adversarial model beside it",
+        title="Synthetic families: the baseline compared with the adversarial model",
         seed=seed,
     )
     _compare_with_truth(out / "report")
@@ -71,7 +78,7 @@ def demo(
 
 
 def _compare_with_truth(report: Path) -> None:
-    """Say what was planted and what the report found of it."""
+    """Print what was planted and what the report found of it."""
     print(f"\nplanted: faces of {DISADVANTAGED} people show less of what their family shares; found:")
     contrasts = json.loads((report / "metrics.json").read_text())["contrasts"]
     races = [row for row in contrasts if row["grouping"] == "race"]

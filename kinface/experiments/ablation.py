@@ -1,13 +1,16 @@
-"""An ablation as a file: methods, each what it changes in one base configuration of ``kinface fit``, and its runs.
+"""An ablation as a file: methods, each with what it changes in one base configuration of ``kinface fit``, and its runs.
 
 seeds: [0, 1, 2]
-references: [none, leace]        # whom the table compares all methods with
+references: [none, leace]        # the methods that the table compares all others with
 base: {trainer: ..., model: ..., data: ...}
 methods:
   none: {}
   reversal_race:
-    strengths: [0.1, 1.0, 10.0]  # lambda of every adversarial head; a run for each
+    strengths: [0.1, 1.0, 10.0]  # lambda of every adversarial head, with a run for each
     model: {heads: {race: {classes: [African, Asian, Caucasian], adversarial: true}}}
+  ours:
+    overlays: [debiased.yaml]    # configurations of `kinface fit`, beside this file, merged in this order
+    data: {batch_size: 128}
 """
 
 from __future__ import annotations
@@ -24,6 +27,9 @@ from swinface.files import InputError
 SECTIONS = ("trainer", "model", "data")  # of a configuration of `kinface fit`
 
 
+NEEDED = ("seeds", "base", "methods")
+
+
 REFERENCES = ("none", "leace")
 
 
@@ -36,7 +42,7 @@ class Run:
     strength
         Lambda, or None where the method has none.
     config
-        Of ``kinface fit``, but for where the run goes.
+        Of ``kinface fit``, without the folder of the run.
     """
 
     method: str
@@ -52,14 +58,15 @@ class Run:
 
 @dataclass(frozen=True)
 class Ablation:
-    """What a file says.
+    """The content of a file.
 
     Attributes
     ----------
     methods
-        Name to what it changes: ``SECTIONS``, merged into those of ``base``, and ``strengths``.
+        Name to what it changes: ``SECTIONS``, merged into those of ``base``, and ``strengths``. Its overlays are merged
+        into its sections.
     inputs
-        What every run has, whatever its method says.
+        Settings of every run, whatever its method says.
     references
         Methods that all others are compared with.
     """
@@ -71,7 +78,7 @@ class Ablation:
     inputs: dict[str, Any]
 
     def expand(self) -> list[Run]:
-        """The matrix method x lambda x seed, all of the first seed first."""
+        """The matrix of method x lambda x seed, in the order of the seeds, then of the methods."""
         return [
             Run(name, strength, seed, self._configure(method, strength, seed))
             for seed in self.seeds
@@ -88,7 +95,7 @@ class Ablation:
 
 
 def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """What ``base`` says where ``changes`` says nothing; mappings are merged in depth, anything else replaced."""
+    """A copy of ``base`` with ``changes``: mappings are merged in depth, anything else is replaced."""
     merged = dict(base)
     for key, value in changes.items():
         nested = isinstance(value, dict) and isinstance(base.get(key), dict)
@@ -102,32 +109,70 @@ def read_ablation(path: Path, inputs: dict[str, Any]) -> Ablation:
     Raises
     ------
     InputError
-        The file is missing or no such description; names the key. What is within the sections of ``kinface fit`` is
-        not looked at.
+        A file is missing or not of this form; names the key. The sections of ``kinface fit`` are not checked within.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise InputError(f"{path}: not a readable YAML file ({reason}).") from error
-    content = _check_keys(content, f"{path}", ("seeds", "references", "base", "methods"), ("seeds", "base", "methods"))
-    base = _check_keys(content["base"], f"{path}: base", (*SECTIONS, "seed_everything"))
+    content = _check_keys(_read_yaml(path), f"{path}", (*NEEDED, "references"), NEEDED)
+    base = _check_sections(content["base"], f"{path}: base", ("seed_everything",))
     methods = content["methods"]
     if not isinstance(methods, dict) or not methods:
         raise InputError(f"{path}: methods: name one or more, each with what it changes in base, such as `none: {{}}`.")
-    for name, method in methods.items():
-        if not re.fullmatch(r"[a-z0-9_]+", str(name)):
-            raise InputError(f"{path}: methods: {name!r} names folders too; use small letters, digits and _ only.")
-        methods[name] = _check_keys(method, f"{path}: methods.{name}", (*SECTIONS, "strengths"))
-        _check_strengths(methods[name], merge(base, methods[name]), f"{path}: methods.{name}.strengths")
+    methods = {name: _read_method(name, method, base, path) for name, method in methods.items()}
     seeds = content["seeds"]
     if not isinstance(seeds, list) or not seeds or {*map(type, seeds)} != {int} or len({*seeds}) < len(seeds):
         raise InputError(f"{path}: seeds: a list of different whole numbers, such as [0, 1, 2]; got {seeds}.")
     references = content.get("references", [name for name in REFERENCES if name in methods])
+    if not isinstance(references, list):
+        raise InputError(f"{path}: references: a list of methods, such as [none]; got {references!r}.")
     for name in references:
-        if name not in methods or "strengths" in methods[name]:
-            raise InputError(f"{path}: references: {name!r} is no method without strengths among {', '.join(methods)}.")
+        if not isinstance(name, str) or name not in methods or "strengths" in methods[name]:
+            there = ", ".join(name for name, method in methods.items() if "strengths" not in method)
+            raise InputError(f"{path}: references: {name!r} is not a method without strengths; these are {there}.")
     return Ablation(seeds, base, methods, references, inputs)
+
+
+def _read_method(name: object, method: object, base: dict[str, Any], path: Path) -> dict[str, Any]:
+    """What a method of the file changes, its overlays included."""
+    if not re.fullmatch(r"[a-z0-9_]+", str(name)):
+        raise InputError(f"{path}: methods: {name!r} names folders too; use small letters, digits and _ only.")
+    where = f"{path}: methods.{name}"
+    method = _apply_overlays(_check_sections(method, where, ("strengths", "overlays")), path.parent, where)
+    _check_strengths(method, merge(base, method), f"{where}.strengths")
+    return method
+
+
+def _read_yaml(path: Path) -> Any:
+    try:
+        return _unshare(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise InputError(f"{path}: not a readable YAML file ({reason}).") from error
+
+
+def _unshare(value: Any) -> Any:
+    """A copy in which no two places share an object, as aliases do in YAML; dumps of it have no aliases either."""
+    if isinstance(value, dict):
+        return {key: _unshare(item) for key, item in value.items()}
+    return [_unshare(item) for item in value] if isinstance(value, list) else value
+
+
+def _apply_overlays(method: dict[str, Any], folder: Path, where: str) -> dict[str, Any]:
+    """A method whose overlays, files in ``folder``, are merged into its sections, which have the last word."""
+    overlays = method.pop("overlays", [])
+    if not isinstance(overlays, list) or not all(isinstance(name, str) for name in overlays):
+        raise InputError(f"{where}.overlays: a list of files, such as [debiased.yaml]; got {overlays!r}.")
+    merged: dict[str, Any] = {}
+    for name in overlays:
+        merged = merge(merged, _check_sections(_read_yaml(folder / name), f"{folder / name} (of {where})"))
+    return merge(merged, method)
+
+
+def _check_sections(content: object, where: str, others: tuple[str, ...] = ()) -> dict[str, Any]:
+    """A part of a configuration of ``kinface fit``, in which every section is a mapping; ``others`` may be anything."""
+    content = _check_keys(content, where, (*SECTIONS, *others))
+    for name in SECTIONS:
+        if not isinstance(content.get(name, {}), dict):
+            raise InputError(f"{where}.{name}: a mapping of settings; got {content[name]!r}.")
+    return content
 
 
 def _check_keys(content: object, where: str, known: tuple[str, ...], needed: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -156,5 +201,6 @@ def _check_strengths(method: dict[str, Any], config: dict[str, Any], where: str)
 
 def _find_adversaries(config: dict[str, Any]) -> list[str]:
     """Names of the adversarial heads of a configuration."""
-    heads = (config.get("model") or {}).get("heads") or {}
-    return [name for name, head in heads.items() if isinstance(head, dict) and head.get("adversarial")]
+    heads = config.get("model", {}).get("heads")
+    heads = heads.items() if isinstance(heads, dict) else []
+    return [name for name, head in heads if isinstance(head, dict) and head.get("adversarial")]

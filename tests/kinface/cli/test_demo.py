@@ -1,18 +1,21 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from kinface.cli import demo
+from kinface.cli.main import COMMANDS
 from swinface.cli.main import run as run_command
 from swinface.files import InputError
 
+SMOKE = Path(__file__).resolve().parents[3] / "configs" / "smoke.yaml"
 
-def test_the_whole_job_on_synthetic_families(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(demo, "OVERLAYS", ["kinface/demo", "smoke"])
-    demo.demo(out=tmp_path / "demo", families=24)
+
+def test_the_whole_job_on_synthetic_families(tmp_path, capsys):
+    demo.demo(out=tmp_path / "demo", families=24, config=[SMOKE])
     printed = capsys.readouterr().out
     assert printed.rstrip().endswith(f"report: {tmp_path / 'demo' / 'report' / 'report.html'}")
     assert "planted: faces of African people" in printed
@@ -23,7 +26,7 @@ def test_the_whole_job_on_synthetic_families(tmp_path, capsys, monkeypatch):
     assert {"African", "Caucasian"} <= set(groups["group"])
 
 
-def test_an_earlier_demo_is_replaced_and_nothing_else(tmp_path, monkeypatch):
+def test_an_earlier_demo_is_replaced_and_nothing_else(tmp_path):
     other, earlier = tmp_path / "other", tmp_path / "earlier"
     (earlier / "families" / "truth").mkdir(parents=True)
     other.mkdir()
@@ -39,6 +42,5 @@ def test_an_earlier_demo_is_replaced_and_nothing_else(tmp_path, monkeypatch):
 
 def test_it_is_a_command(tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    commands = {"demo": ("kinface.cli.demo:demo", "")}
-    assert run_command("kinface", "", commands, ["demo", "--out", str(tmp_path / "file")]) == 2
+    assert run_command("kinface", "", COMMANDS, ["demo", "--out", str(tmp_path / "file")]) == 2
     assert "not an earlier demo" in capsys.readouterr().err

@@ -1,8 +1,13 @@
-"""An ablation's file is read as the runs it stands for, or refused by name."""
+"""The file of an ablation is read as the runs it describes, or refused by name."""
 
 from __future__ import annotations
 
+import copy
+import json
+from pathlib import Path
+
 import pytest
+import yaml
 
 from kinface.experiments.ablation import merge, read_ablation
 from swinface.files import InputError
@@ -27,6 +32,38 @@ def test_lambda_is_that_of_every_adversarial_head(tmp_path):
         assert (run.config["seed_everything"], run.config["data"]) == (3, {"root": "r"})
 
 
+def test_overlays_are_files_beside_the_ablation_and_a_method_has_the_last_word(tmp_path):
+    (tmp_path / "b.yaml").write_text("model: {size: 2, heads: {race: {classes: &c [a, b], x: *c}}}\ndata: {steps: 1}")
+    (tmp_path / "c.yaml").write_text("model: {size: 3}")
+    (tmp_path / "a.yaml").write_text(
+        "seeds: [0]\nbase: {model: {width: 1, heads: {}}}\nmethods: {m: {overlays: [b.yaml, c.yaml], data: {steps: 5}}}"
+    )
+    (run,) = read_ablation(tmp_path / "a.yaml", {}).expand()
+    heads = {"race": {"classes": ["a", "b"], "x": ["a", "b"]}}
+    wanted = {"model": {"width": 1, "size": 3, "heads": heads}, "data": {"steps": 5}, "seed_everything": 0}
+    assert run.config == wanted
+    assert "&" not in yaml.safe_dump(run.config), "an alias is written out"
+
+
+def test_the_runs_of_the_ablation_that_ships():
+    """``resolved.json`` holds each method's configuration of the first seed, without lambda, overlays and aliases."""
+    shipped = Path(__file__).resolve().parents[3] / "configs" / "kinface" / "ablation.yaml"
+    wanted = {}
+    methods = json.loads((Path(__file__).parent / "resolved.json").read_text())
+    for seed in (1, 2, 3):
+        for method, (strengths, config) in methods.items():
+            for strength in strengths or [None]:
+                name = f"{method}-{seed}" if strength is None else f"{method}-{strength:g}-{seed}"
+                wanted[name] = copy.deepcopy(config) | {"seed_everything": seed}
+                for head in wanted[name]["model"]["heads"].values() if strength is not None else []:
+                    head["strength"] = strength
+    runs = {run.name: run.config for run in read_ablation(shipped, {}).expand()}
+    assert len(runs) == 105
+    assert [*runs] == [*wanted]
+    for name, config in runs.items():
+        assert config == wanted[name], name
+
+
 def test_references_are_none_and_leace_where_these_are_methods(tmp_path):
     file = tmp_path / "a.yaml"
     file.write_text("seeds: [0]\nbase: {}\nmethods: {leace: {}, other: {}}")
@@ -48,7 +85,17 @@ def test_references_are_none_and_leace_where_these_are_methods(tmp_path):
         ("seeds: [0]\nbase: {}\nmethods: {a: {modle: {}}}", r"methods.a: unknown key 'modle'"),
         ("seeds: [0]\nbase: {}\nmethods: {a: {strengths: [1]}}", "model.heads has none"),
         ("seeds: [0]\nbase: {}\nmethods: {a: {strengths: [1e-3]}}", "different numbers"),  # YAML reads text
-        ("seeds: [0]\nbase: {}\nmethods: {a: {}}\nreferences: [b]", "'b' is no method"),
+        ("seeds: [0]\nbase: {}\nmethods: {a: {}}\nreferences: [b]", "'b' is not a method"),
+        ("seeds: [0]\nbase: {}\nmethods: {a: {}}\nreferences: [[a]]", "'a'. is not a method"),
+        ("seeds: [0]\nbase: {}\nmethods: {a: {}}\nreferences: 3", "references: a list"),
+        ("seeds: [0]\nbase: {model: 1}\nmethods: {a: {}}", "base.model: a mapping"),
+        ("seeds: [0]\nbase: {}\nmethods: {a: {data: [1]}}", r"methods.a.data: a mapping"),
+        ("seeds: [0]\nbase: {model: {heads: [a]}}\nmethods: {a: {strengths: [1]}}", "model.heads has none"),
+        ("seeds: [0]\nbase: {}\nmethods: {a: &a {model: *a}}", "not a readable YAML file"),
+        ("seeds: [2026-13-41]\nbase: {}\nmethods: {a: {}}", "not a readable YAML file"),
+        ("seeds: [0]\nbase: {}\nmethods: {a: {overlays: b.yaml}}", r"methods.a.overlays: a list of files"),
+        ("seeds: [0]\nbase: {}\nmethods: {a: {overlays: [b.yaml]}}", r"b.yaml: not a readable YAML file"),
+        ("seeds: [0]\nbase: {}\nmethods: {a: {overlays: [a.yaml]}}", r"a.yaml \(of .*methods.a\): unknown key 'seeds'"),
     ],
 )
 def test_a_bad_ablation_is_refused_by_name(text, named, tmp_path):

@@ -82,12 +82,14 @@ def read_config(name: str) -> dict:
     return yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
 
 
-@pytest.mark.parametrize("name", ["baseline", "adversarial", "debiased", "fair_contrastive", "type", "small", "demo"])
+@pytest.mark.parametrize("name", ["base", "adversarial", "debiased", "fair_contrastive", "type", "small", "demo"])
 def test_a_configuration_trains_for_hundreds_of_steps(name, synthetic, inputs, tmp_path):
-    config = merge(read_config("adversarial"), read_config(name)) if name == "demo" else read_config(name)
+    config = read_config("base")
+    for overlay in ["adversarial", "demo"] if name == "demo" else [name]:
+        config = merge(config, read_config(overlay))
     config = merge(config, {"trainer": {"max_epochs": EPOCHS, "enable_progress_bar": False}})
     config = merge(config, {"model": {"width": 32, "size": 32}, "data": {"root": str(synthetic), "steps": STEPS}})
-    if "swinface" in config["model"]:
+    if config["model"].get("swinface"):
         config["model"]["swinface"] = str(inputs / "swinface")
     else:
         config["model"]["trunk"] = TRUNK
