@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kinface.experiments.tradeoff import FIGURES, RESAMPLES, Result, tabulate, write_frontier
+from kinface.experiments.tradeoff import FIGURES, Protocol, Result, tabulate, write_frontier
 from kinface.report.plots import plot_changes
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
@@ -114,7 +114,7 @@ def test_each_says_what_it_reads_and_the_readme_names_all():
 def draw_result(seed: int, **points: float) -> Result:
     random = np.random.default_rng(seed)
     points = dict.fromkeys(FIGURES, 0.6) | points
-    draws = {name: value + 0.01 * random.standard_normal(RESAMPLES) for name, value in points.items()}
+    draws = {name: value + 0.01 * random.standard_normal(100) for name, value in points.items()}
     return Result(points, draws, ABOUT)
 
 
@@ -129,7 +129,7 @@ def sweep(tmp_path):
         ("harsh", 1.0, draw_result(2, auc_matched=0.6, **least)),
     ]
     table = tabulate(runs, ["none"])
-    write_frontier(tmp_path, table, ABOUT)
+    write_frontier(tmp_path, table, ABOUT, Protocol(resamples=100))
     return tmp_path, table
 
 

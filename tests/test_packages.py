@@ -32,7 +32,7 @@ QUICK = {
     **{name: [] for name in ("prepare", "score", "report", "pairs", "embed", "export")},
     "fit": ["--config", "configs/smoke.yaml", "--trainer.accelerator", "cpu"],
     "probe": ["--folds", "2", "--resamples", "100", "--kind", "linear"],
-    "sweep": ["--workers", "1"],
+    "sweep": ["--workers", "1", "--resamples", "100", "--probe-seeds", "1"],
 }
 
 
@@ -146,14 +146,11 @@ def shrink_ablation(path: Path) -> Path:
 def test_the_readmes_commands_work(tmp_path, monkeypatch):
     """As written, but on synthetic families in FIW's place, with tiny models and few probes."""
     from kinface.cli.main import COMMANDS
-    from kinface.experiments import tradeoff as frontier
     from kinface.synthetic.families import synthesize
     from swinface.cli.main import run
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
-    for name, value in (("RESAMPLES", 100), ("PROBE_SEEDS", 1)):
-        monkeypatch.setattr(frontier, name, value)
     Path("configs").symlink_to(ROOT / "configs")
     synthesize(Path("FIW"), families=48, photos=1.5, seed=1)  # two races have the 5 families in val that probes need
     commands = [

@@ -1,20 +1,19 @@
-"""One run of an ablation, trained and measured: ``python -m kinface.experiments.runner FOLDER LISTS``.
+"""One run of an ablation, trained and measured: ``python -m kinface.experiments.runner FOLDER LISTS PROTOCOL``.
 
-Each run is a process.
-
-The process holds on for as long as its standard input is open, logs to standard error, and says on standard output,
-in one line, what went wrong.
+Each run is a process of its own. It runs for as long as its standard input is open, logs to standard error, and writes
+one line to standard output that says what went wrong. PROTOCOL is a ``Protocol`` as JSON.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from kinface.data.families import Families
 from kinface.data.fiw import read_families
 from kinface.data.pairs import read_pairs, score_pairs
 from kinface.experiments.ablation import Run
-from kinface.experiments.tradeoff import ATTRIBUTES, LISTS, Result, measure, read_result, write_result
+from kinface.experiments.tradeoff import ATTRIBUTES, LISTS, Protocol, Result, measure, read_result, write_result
 from kinface.fairness.threshold import choose_threshold
 from kinface.models.faces import read_faces
 from kinface.models.inference import embed_faces, embed_tensor, load_model
@@ -46,14 +45,23 @@ MODEL = "model.safetensors"
 
 @dataclass(frozen=True)
 class Job:
-    """A run, and the folder of the sweep that it belongs to, which holds the lists it is measured on."""
+    """A run of a sweep.
+
+    Attributes
+    ----------
+    out
+        Folder of the sweep, which holds the lists that the run is measured on.
+    protocol
+        How it is measured.
+    """
 
     run: Run
     out: Path
+    protocol: Protocol = field(default_factory=Protocol)
 
     @property
     def folder(self) -> Path:
-        """Of the run."""
+        """The folder of the run."""
         return self.out / "runs" / self.run.name
 
     @property
@@ -62,18 +70,18 @@ class Job:
         return read_result(self.folder) is not None
 
     def check_folder(self) -> None:
-        """Refuse a folder that holds a run of another configuration.
+        """Check that the folder holds no other run.
 
         Raises
         ------
         InputError
-            It does.
+            It holds a run of another configuration.
         """
         earlier = self.folder / EXPERIMENT
         if earlier.exists() and yaml.safe_load(earlier.read_text(encoding="utf-8")) != self.run.config:
             raise InputError(
                 f"{self.folder}: was run with another configuration, see its {EXPERIMENT}; delete the folder to run it "
-                "again, or choose another one for the sweep."
+                "again, or choose another folder for the sweep."
             )
 
     def write(self) -> None:
@@ -82,15 +90,17 @@ class Job:
             partial.write_text(yaml.safe_dump(self.run.config, sort_keys=False), encoding="utf-8")
 
 
-def carry_out(folder: Path, lists: Path) -> None:
-    """Train and measure a run, as far as that is not done.
+def carry_out(folder: Path, lists: Path, protocol: Protocol) -> None:
+    """Train a run, unless that is done, and measure it.
 
     Parameters
     ----------
     folder
-        Of the run; holds ``experiment.yaml``.
+        The run's folder, which holds ``experiment.yaml``.
     lists
         Folder of the lists to measure on.
+    protocol
+        How to measure.
 
     Raises
     ------
@@ -101,10 +111,10 @@ def carry_out(folder: Path, lists: Path) -> None:
     with _one_core():
         if not (folder / MODEL).exists():
             fit([f"--config={folder / EXPERIMENT}", f"--run={folder}"])
-        write_result(folder, _measure(folder, config["data"], lists))
+        write_result(folder, _measure(folder, config["data"], lists, protocol))
 
 
-def _measure(folder: Path, data: dict[str, Any], lists: Path) -> Result:
+def _measure(folder: Path, data: dict[str, Any], lists: Path, protocol: Protocol) -> Result:
     families = read_families(data["root"])
     listed = {name: read_pairs(lists / f"{name}.parquet") for name in LISTS}
     people = list_faces(families, listed["standard"])
@@ -112,11 +122,11 @@ def _measure(folder: Path, data: dict[str, Any], lists: Path) -> Result:
     embedding = embed(load_model(folder), families.root, faces, data)
     scored = {name: score_pairs(pairs, faces, embedding) for name, pairs in listed.items()}
     threshold = choose_threshold(read_pairs(folder / "tune_scores.parquet", scored=True))
-    return measure(scored, threshold, embedding, people)
+    return measure(scored, threshold, embedding, people, protocol)
 
 
 def list_faces(families: Families, pairs: pd.DataFrame) -> pd.DataFrame:
-    """All faces of the splits that a list is of, with what is known of their persons."""
+    """All faces of the splits that the pairs of a list are of, with the attributes of their persons."""
     faces = families.faces[["face", "person", "family", "split"]]
     of_pairs = faces["face"].isin({*pairs["face_a"], *pairs["face_b"]})
     faces = faces[faces["split"].isin(faces["split"][of_pairs].unique())]
@@ -124,12 +134,12 @@ def list_faces(families: Families, pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def embed(model: KinFace, root: Path, faces: list[str], data: dict[str, Any]) -> np.ndarray:
-    """Embed faces with the inputs that a configuration's ``data`` names.
+    """Embed faces with the inputs that the ``data`` section of a configuration names.
 
     Returns
     -------
     np.ndarray
-        (N, D), of unit length; what a frozen trunk makes of faces is read from the cache.
+        (N, D), of unit length. The outputs of a frozen trunk are read from the cache.
     """
     if data.get("cache") is None:
         inputs = data.get("embeddings")
@@ -139,7 +149,7 @@ def embed(model: KinFace, root: Path, faces: list[str], data: dict[str, Any]) ->
 
 @contextmanager
 def _one_core() -> Iterator[None]:
-    """Runs side by side on a core each are faster than one after the other on all."""
+    """Use one core: runs in parallel on a core each are faster than one after the other on all cores."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -153,9 +163,9 @@ def main() -> None:
     """Carry out the run that the command line names."""
     threading.Thread(target=_end_with_input, daemon=True).start()
     answer = os.dup(sys.stdout.fileno())
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what is printed belongs to the log
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # anything that is printed goes to the log
     try:
-        carry_out(Path(sys.argv[1]), Path(sys.argv[2]))
+        carry_out(Path(sys.argv[1]), Path(sys.argv[2]), Protocol(**json.loads(sys.argv[3])))
     except Exception as error:
         traceback.print_exc()
         os.write(answer, (" ".join(str(error).split()) or type(error).__name__).encode())
@@ -163,7 +173,7 @@ def main() -> None:
 
 
 def _end_with_input() -> None:
-    """End the process once standard input is closed, as it is when the process that holds it open is killed."""
+    """End this process when its standard input is closed, which also happens when its parent is killed."""
     os.read(sys.stdin.fileno(), 1)
     os._exit(1)
 

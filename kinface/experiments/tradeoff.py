@@ -1,6 +1,6 @@
-"""What debiasing costs and what it removes: the figures of each run of a sweep, and of each method beside the others.
+"""What debiasing costs and what it removes: the figures of each run of a sweep, and a table that compares methods.
 
-    result = measure({"standard": pairs, "matched": others}, threshold, embedding, people)
+    result = measure({"standard": pairs, "matched": others}, threshold, embedding, people, Protocol())
     write_result(run, result)
     table = tabulate([("none", None, read_result(run)), ...], references=["none"])
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -42,11 +42,9 @@ FIGURES = (
 )
 
 
-# The mark to beat: near what LEACE leaves of three races, and as large a share of the way from chance to 1 of gender.
+# What a method should leave at most: of three races about what LEACE leaves, of gender the same share of the way from
+# chance to 1.
 TARGETS = {"race_linear": 0.45, "race_mlp": 0.52, "gender_linear": 0.5875, "gender_mlp": 0.64}
-
-
-RESAMPLES, SEED, PROBE_SEEDS = 1000, 0, 3  # the same for every run
 
 
 RECORD, DRAWS = "result.json", "result.npz"
@@ -56,27 +54,55 @@ Key = tuple[str, float | None]  # a method and its lambda
 
 
 @dataclass(frozen=True)
+class Protocol:
+    """How runs are measured, the same for all runs of a sweep.
+
+    Attributes
+    ----------
+    resamples
+        Of families, for the 95% intervals.
+    probe_seeds
+        How often folds are drawn and probes start anew.
+    seed
+        Of the resamples, and the first of those of the probes.
+    """
+
+    resamples: int = 1000
+    probe_seeds: int = 3
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class Result:
-    """What one run reaches.
+    """The figures of one run.
 
     Attributes
     ----------
     points
-        Figure of ``FIGURES`` to its value, computed once from all data. AUC and accuracy are of all pairs of a list;
-        ``race_linear`` and the like are balanced accuracies of fresh probes; ``equalized_odds`` and ``garbe`` are
-        over races on the matched list. Not a number where too few pairs or families carry it.
+        Figure of ``FIGURES`` to its value from all data. AUC and accuracy are of all pairs of a list; ``race_linear``
+        and the like are balanced accuracies of fresh probes; ``equalized_odds`` and ``garbe`` are over races on the
+        matched list. Not a number where there are too few pairs or families.
     draws
-        Figure to (resamples,), the same in each resample of families.
+        Figure to (resamples,), its value in each resample of families.
     about
-        What the figures rest on: the threshold, and for each list and attribute its numbers.
+        What the figures rest on: the threshold, and for each list and attribute its numbers of pairs, faces and such.
+    protocol
+        How the run was measured.
     """
 
     points: dict[str, float]
     draws: dict[str, np.ndarray]
     about: dict
+    protocol: Protocol = field(default_factory=Protocol)
 
 
-def measure(scored: dict[str, pd.DataFrame], threshold: float, embedding: np.ndarray, people: pd.DataFrame) -> Result:
+def measure(
+    scored: dict[str, pd.DataFrame],
+    threshold: float,
+    embedding: np.ndarray,
+    people: pd.DataFrame,
+    protocol: Protocol,
+) -> Result:
     """Measure a model by its scores of the lists and by its embeddings.
 
     Parameters
@@ -92,7 +118,7 @@ def measure(scored: dict[str, pd.DataFrame], threshold: float, embedding: np.nda
     """
     points, draws, about = {}, {}, {"threshold": threshold}
     for listed, pairs in scored.items():
-        audited = audit_fairness(pairs, threshold, resamples=RESAMPLES, seed=SEED)
+        audited = audit_fairness(pairs, threshold, resamples=protocol.resamples, seed=protocol.seed)
         for metric in ("auc", "accuracy"):  # the first group is all pairs
             points[f"{metric}_{listed}"] = float(audited.groups[metric].iloc[0])
             draws[f"{metric}_{listed}"] = audited.resampled[metric][:, 0]
@@ -107,9 +133,9 @@ def measure(scored: dict[str, pd.DataFrame], threshold: float, embedding: np.nda
             people["family"],
             persons=people["person"],
             attribute=attribute,
-            seeds=PROBE_SEEDS,
-            resamples=RESAMPLES,
-            seed=SEED,
+            seeds=protocol.probe_seeds,
+            resamples=protocol.resamples,
+            seed=protocol.seed,
             codelength=False,
             permutations=0,
         )
@@ -118,7 +144,7 @@ def measure(scored: dict[str, pd.DataFrame], threshold: float, embedding: np.nda
             points[f"{attribute}_{probe}"] = float(found["balanced_accuracy"][probe])
             draws[f"{attribute}_{probe}"] = leakage.resampled[probe]
         about[attribute] = json.loads(found[["classes", "faces", "people", "families", "chance"]].iloc[0].to_json())
-    return Result(points, draws, about)
+    return Result(points, draws, about, protocol)
 
 
 def _measure_unfairness(audited: FairnessAudit, name: str) -> tuple[float, np.ndarray]:
@@ -132,12 +158,13 @@ def _measure_unfairness(audited: FairnessAudit, name: str) -> tuple[float, np.nd
 
 
 def write_result(folder: Path, result: Result) -> None:
-    """Write ``result.npz`` and then ``result.json``, which says that a run is done."""
+    """Write ``result.npz``, then ``result.json``, whose presence says that a run is done."""
     with replacing(folder / DRAWS) as partial:
         np.savez(partial, **result.draws)
     points = {figure: None if math.isnan(value) else value for figure, value in result.points.items()}
+    record = {"figures": points, "about": result.about, "protocol": asdict(result.protocol)}
     with replacing(folder / RECORD) as partial:
-        partial.write_text(json.dumps({"figures": points, "about": result.about}, indent=1) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def read_result(folder: Path) -> Result | None:
@@ -155,17 +182,18 @@ def read_result(folder: Path) -> Result | None:
         points = {name: np.nan if record["figures"][name] is None else record["figures"][name] for name in FIGURES}
         with np.load(folder / DRAWS, allow_pickle=False) as table:
             draws = {name: table[name] for name in FIGURES}
+        protocol = Protocol(**record.get("protocol", {}))  # early results have none, and were measured by the defaults
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         raise InputError(f"{folder / RECORD}: not a whole result ({error}); delete it to measure again.") from error
-    return Result(points, draws, record["about"])
+    return Result(points, draws, record["about"], protocol)
 
 
 def tabulate(results: Sequence[tuple[str, float | None, Result]], references: Sequence[str] = ()) -> pd.DataFrame:
     """One row per method and lambda.
 
-    A figure is the mean over seeds, in each resample of families as well as from all data, so that its 95% interval
-    says how much it hangs on the families that happen to be tested; how much it hangs on the seed is said by the
-    smallest and the largest of all seeds. Intervals are percentiles, those of unfairness symmetric (``fairness``).
+    A figure is the mean over seeds, from all data and in each resample of families. Its 95% interval shows how much
+    it depends on the families that happen to be tested; the smallest and the largest value over seeds show how much it
+    depends on the seed. Intervals are percentiles, those of unfairness symmetric (``swinface.bootstrap``).
 
     Parameters
     ----------
@@ -179,7 +207,7 @@ def tabulate(results: Sequence[tuple[str, float | None, Result]], references: Se
     pd.DataFrame
         ``method``, ``strength``, ``seeds`` (their number), and for each of ``FIGURES`` the columns FIGURE,
         FIGURE_low, FIGURE_high, FIGURE_min, FIGURE_max; then for each reference FIGURE_minus_REFERENCE with ``_low``
-        and ``_high``, the paired difference on the same resamples. Missing where the reference is.
+        and ``_high``, the paired difference on the same resamples, missing where the reference is missing.
     """
     runs: dict[Key, list[Result]] = {}
     for method, strength, result in results:
@@ -209,7 +237,7 @@ def _average(results: Sequence[Result], figure: str) -> tuple[float, np.ndarray]
 
 
 def _describe(column: str, figure: str, value: float, drawn: np.ndarray) -> dict[str, float]:
-    """A value and the ends of its 95% interval; of unfairness itself, which is never below 0, not below that."""
+    """A value and the ends of its 95% interval, which for unfairness itself does not go below 0."""
     if figure in UNFAIRNESS.values():
         low, high = symmetric_interval(value, drawn)
         low = max(low, 0.0) if column == figure else low
@@ -218,16 +246,23 @@ def _describe(column: str, figure: str, value: float, drawn: np.ndarray) -> dict
     return {column: value, f"{column}_low": float(low), f"{column}_high": float(high)}
 
 
-def write_frontier(folder: Path, table: pd.DataFrame, about: dict) -> None:
+def write_frontier(
+    folder: Path,
+    table: pd.DataFrame,
+    about: dict,
+    protocol: Protocol,
+) -> None:
     """Write ``frontier.csv`` and ``frontier.json``.
 
     Parameters
     ----------
     about
-        What the figures rest on (``Result.about``), without the threshold, which every run has its own of.
+        What the figures rest on (``Result.about``), without the threshold, which differs between runs.
+    protocol
+        How all runs were measured.
     """
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
-    record = {"about": about, "resamples": RESAMPLES, "seed": SEED, "probe_seeds": PROBE_SEEDS, "rows": rows}
+    record = {"about": about, **asdict(protocol), "rows": rows}
     with replacing(folder / "frontier.csv") as partial:
         table.to_csv(partial, index=False)
     with replacing(folder / "frontier.json") as partial:

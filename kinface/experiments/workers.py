@@ -1,13 +1,15 @@
-"""Runs side by side, each in a process of its own and on a device or core of its own."""
+"""Runs in parallel, each in a process of its own and on a device or core of its own."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from itertools import cycle, islice
 from multiprocessing.connection import wait
 
@@ -46,17 +48,17 @@ def assign_devices(workers: int | None, devices: Sequence[str], cores: int) -> l
 
 
 def carry_out_all(jobs: Sequence[Job], devices: Sequence[str | None], tell: Callable[[Job, str | None], None]) -> None:
-    """Carry out jobs, as many at a time as there are devices; when stopped, end the processes that are under way.
+    """Carry out jobs, as many at a time as there are devices. When stopped, end the processes that are running.
 
     Parameters
     ----------
     devices
         As of ``assign_devices``.
     tell
-        Called when a job has ended, with what went wrong or None.
+        Called when a job has ended, with what went wrong, or None.
     """
     waiting, free, running = [*reversed(jobs)], [*devices], {}
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED))  # a scheduler stops the processes too
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED))  # so that a scheduler stops the processes too
     try:
         while waiting or running:
             while waiting and free:
@@ -74,9 +76,10 @@ def carry_out_all(jobs: Sequence[Job], devices: Sequence[str | None], tell: Call
 
 
 def _start(job: Job, device: str | None) -> subprocess.Popen[str]:
-    """Start a process that ends when its standard input is closed, so with this one, however that ends."""
+    """Start a process that ends when its standard input is closed, so that it ends with this one in any case."""
     job.write()
-    command = [sys.executable, "-m", "kinface.experiments.runner", str(job.folder), str(job.out)]
+    arguments = [str(job.folder), str(job.out), json.dumps(asdict(job.protocol))]
+    command = [sys.executable, "-m", "kinface.experiments.runner", *arguments]
     pinned = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
     with (job.folder / LOG).open("a") as log:
         return subprocess.Popen(
@@ -86,14 +89,14 @@ def _start(job: Job, device: str | None) -> subprocess.Popen[str]:
             stderr=log,
             text=True,
             env={**os.environ, **pinned},
-            start_new_session=True,  # Ctrl-C in a terminal is for the one that started the others
+            start_new_session=True,  # Ctrl-C in a terminal is for the parent alone
         )
 
 
 def _stop(process: subprocess.Popen[str], job: Job) -> None:
-    """Kill a process and what it started, and clear away what it was writing.
+    """Kill a process and the processes it started, and remove its partial files.
 
-    A run may be killed at any time, and an exception in its midst may be lost in code that does not let it through.
+    A run can be killed at any time. An exception raised in it could be swallowed by code that catches everything.
     """
     os.killpg(process.pid, signal.SIGKILL)
     _explain(process)
@@ -102,7 +105,7 @@ def _stop(process: subprocess.Popen[str], job: Job) -> None:
 
 
 def _explain(process: subprocess.Popen[str]) -> str | None:
-    """Wait for the end of a process, and say what went wrong."""
+    """Wait for the end of a process, and return what went wrong."""
     with process:
         said = process.stdout.read()
     if process.returncode < 0:

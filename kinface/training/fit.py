@@ -6,13 +6,12 @@ done it also holds the model, and the scored tune pairs that the model's thresho
 
 from __future__ import annotations
 
-from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser
 from sklearn.metrics import roc_auc_score
@@ -47,10 +46,6 @@ class Fitted:
     pairs: int
 
 
-class _Read(Exception):
-    """A configuration was read."""
-
-
 class KinshipCLI(RunCLI):
     """The options of ``kinface fit``."""
 
@@ -65,8 +60,8 @@ class KinshipCLI(RunCLI):
 
 
 class _ReadingCLI(KinshipCLI):
-    def before_instantiate_classes(self) -> None:
-        raise _Read
+    def instantiate_classes(self) -> None:
+        """Make nothing."""
 
 
 def fit(arguments: list[str]) -> Fitted | None:
@@ -100,11 +95,10 @@ def check_config(config: dict[str, Any]) -> None:
     InputError or ArgumentError
         It would not.
     """
-    with suppress(_Read):
-        _configure(_ReadingCLI, [f"--config={yaml.safe_dump(config)}", "--run=run"])
+    _configure(_ReadingCLI, deepcopy(config) | {"run": "run"})  # the parser changes what it reads
 
 
-def _configure(cli_class: type[KinshipCLI], arguments: list[str]) -> KinshipCLI:
+def _configure(cli_class: type[KinshipCLI], arguments: list[str] | dict[str, Any]) -> KinshipCLI:
     clipped = {"gradient_clip_val": 5.0}
     return configure(
         cli_class, KinshipTraining, KinshipData, arguments, "kinface fit", "Train a kinship model.", clipped

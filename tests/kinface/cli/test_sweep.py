@@ -18,11 +18,11 @@ import torch
 import yaml
 from sklearn.metrics import roc_auc_score
 
+from kinface.cli.main import COMMANDS
 from kinface.data.families import TABLES, Families, conform, write_tables
 from kinface.data.fiw import read_families
 from kinface.data.pairs import read_pairs, score_pairs, write_pairs
 from kinface.data.sampling import sample_pairs
-from kinface.experiments import tradeoff as frontier
 from kinface.experiments import workers
 from kinface.experiments.runner import carry_out, embed
 from kinface.experiments.tradeoff import FIGURES, read_result
@@ -33,7 +33,7 @@ from swinface.cli.main import run as run_command
 from swinface.data.embeddings import Embeddings, write_embeddings
 from swinface.files import InputError, working_alone
 
-SWEEP = {"sweep": ("kinface.cli.sweep:sweep", "")}
+QUICK = ["--resamples", "100", "--probe-seeds", "1"]
 SPLITS = {"train": 12, "tune": 9, "val": 18}  # families
 RACES = ("African", "Asian", "Caucasian")
 RELATIONS = (("fs", 1, 3), ("fd", 1, 4), ("ms", 2, 3), ("md", 2, 4), ("sibs", 3, 4))
@@ -93,19 +93,17 @@ def root(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def few():
-    """Fewer resamples and seeds of probes than a sweep has, and runs in this process, one after the other."""
+def here():
+    """Runs in this process, one after the other."""
 
     def carry_out_here(jobs, devices, tell):
         for job in jobs:
             job.write()
-            carry_out(job.folder, job.out)
+            carry_out(job.folder, job.out, job.protocol)
             tell(job, None)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("kinface.cli.sweep.carry_out_all", carry_out_here)
-        patch.setattr(frontier, "RESAMPLES", 100)
-        patch.setattr(frontier, "PROBE_SEEDS", 1)
         yield
 
 
@@ -114,12 +112,12 @@ def sweep(root: Path, out: Path, *options, ablation: str = ABLATION) -> int:
     file = out.parent / f"{out.name}.yaml"
     file.write_text(ablation)
     inputs = ["--root", root, "--list", root / "list.parquet", "--embeddings", root / "embeddings.npz"]
-    arguments = ["sweep", file, *inputs, "--out", out, "--workers", 1, *options]
-    return run_command("kinface", "", SWEEP, [str(argument) for argument in arguments])
+    arguments = ["sweep", file, *inputs, "--out", out, "--workers", 1, *QUICK, *options]
+    return run_command("kinface", "", COMMANDS, [str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")
-def done(root, tmp_path_factory, few) -> Path:
+def done(root, tmp_path_factory, here) -> Path:
     """A sweep without interruption."""
     out = tmp_path_factory.mktemp("sweeps") / "done"
     assert sweep(root, out) == 0
@@ -199,7 +197,7 @@ def test_runs_differ_by_method_lambda_and_seed_alone(done):
     assert (trained["seed_everything"], trained["model"]["heads"]["race"]["strength"]) == (1, 2.0)
 
 
-def test_what_is_done_is_skipped(done, root, tmp_path, few, no_training, capsys):
+def test_what_is_done_is_skipped(done, root, tmp_path, here, no_training, capsys):
     out = copy(done, tmp_path / "out")
     (out / "frontier.csv").unlink()
     assert sweep(root, out) == 0
@@ -207,7 +205,7 @@ def test_what_is_done_is_skipped(done, root, tmp_path, few, no_training, capsys)
     assert (out / "frontier.csv").read_bytes() == (done / "frontier.csv").read_bytes()
 
 
-def test_a_trained_run_is_only_measured(done, root, tmp_path, few, no_training, capsys):
+def test_a_trained_run_is_only_measured(done, root, tmp_path, here, no_training, capsys):
     out = copy(done, tmp_path / "out")
     (out / "runs" / "none-1" / "result.json").unlink()
     assert sweep(root, out) == 0
@@ -215,7 +213,7 @@ def test_a_trained_run_is_only_measured(done, root, tmp_path, few, no_training, 
     assert_same_results(out, done, ["none-1"])
 
 
-def test_an_interrupted_sweep_goes_on(done, root, tmp_path, few, monkeypatch, capsys):
+def test_an_interrupted_sweep_goes_on(done, root, tmp_path, here, monkeypatch, capsys):
     step, steps = KinshipTraining.training_step, []
 
     def interrupt(module, batch, number):
@@ -250,21 +248,21 @@ def test_a_failing_run_is_told_and_the_others_go_on(root, tmp_path, monkeypatch,
     assert list(pd.read_csv(tmp_path / "out" / "frontier.csv")["method"]) == ["none"]
 
 
-def test_only_some_methods_are_run(root, tmp_path, few, capsys):
+def test_only_some_methods_are_run(root, tmp_path, here, capsys):
     ablation = ABLATION.replace("[0, 1]", "[0]")
     assert sweep(root, tmp_path / "out", "--only", "none", ablation=ablation) == 0
     assert [path.name for path in (tmp_path / "out" / "runs").iterdir()] == ["none-0"]
-    assert sweep(root, tmp_path / "out", "--only", "none", "nine", ablation=ablation) == 2
+    assert sweep(root, tmp_path / "out", "--only", "none", "--only", "nine", ablation=ablation) == 2
     assert "no method 'nine'; the methods of" in capsys.readouterr().err
 
 
 COMMAND = """
-import signal, sys
-from swinface.cli.main import run
+import signal
+from kinface.cli.main import main
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # not so where the tests run in the background
-    sys.exit(run("kinface", "", {"sweep": ("kinface.cli.sweep:sweep", "")}, sys.argv[1:]))
+    main()
 """
 
 
@@ -284,7 +282,7 @@ def is_free(folder: Path) -> bool:
 
 
 @pytest.fixture(scope="module")
-def longer(root, tmp_path_factory, few) -> Path:
+def longer(root, tmp_path_factory, here) -> Path:
     """A sweep without interruption, of runs that are long enough to be stopped."""
     out = tmp_path_factory.mktemp("sweeps") / "longer"
     assert sweep(root, out, "--only", "none", ablation=LONGER) == 0
@@ -296,7 +294,7 @@ def test_two_processes_are_stopped_go_on_and_make_no_difference(longer, root, tm
     (tmp_path / "command.py").write_text(COMMAND)
     inputs = ["--root", root, "--list", root / "list.parquet", "--embeddings", root / "embeddings.npz"]
     command = [sys.executable, tmp_path / "command.py", "sweep", f"{longer}.yaml", *inputs, "--out", out]
-    command += ["--only", "none", "--workers", "2"]
+    command += ["--only", "none", "--workers", "2", *QUICK]
     runs = [out / "runs" / name for name in ("none-0", "none-1")]
 
     def epochs(run: Path) -> int:
@@ -348,7 +346,7 @@ def test_a_configuration_that_fit_would_not_read_is_refused_before_any_run(chang
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_of_another_sweep_is_left_alone(done, root, tmp_path, few, no_training, capsys):
+def test_a_folder_of_another_sweep_is_left_alone(done, root, tmp_path, here, no_training, capsys):
     out = copy(done, tmp_path / "out")
     assert sweep(root, out, ablation=ABLATION.replace("width: 16", "width: 17")) == 2
     assert "none-0: was run with another configuration" in capsys.readouterr().err
@@ -356,6 +354,23 @@ def test_a_folder_of_another_sweep_is_left_alone(done, root, tmp_path, few, no_t
     write_pairs(pairs[2:], out / "standard.parquet")
     assert sweep(root, out) == 2
     assert "not the pairs of the list" in capsys.readouterr().err
+
+
+def test_runs_that_were_measured_in_another_way_are_not_mixed_with_others(
+    done, root, tmp_path, here, no_training, capsys
+):
+    out = copy(done, tmp_path / "out")
+    assert sweep(root, out, "--resamples", "200") == 2
+    assert "none-0: was measured with Protocol(resamples=100, probe_seeds=1, seed=0)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options", [("--resamples", "99"), ("--probe-seeds", "0"), ("--workers", "0")], ids=lambda options: options[0]
+)
+def test_numbers_that_are_too_small_are_refused(options, root, tmp_path, capsys):
+    assert sweep(root, tmp_path / "out", *options) == 2
+    assert " ".join(options) in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_training_families_are_no_measure(root, tmp_path, capsys):

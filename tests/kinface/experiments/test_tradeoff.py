@@ -11,11 +11,10 @@ import pytest
 from matplotlib.text import Text
 from sklearn.metrics import roc_auc_score
 
-from kinface.experiments import tradeoff as frontier
 from kinface.experiments.tradeoff import (
     FIGURES,
-    RESAMPLES,
     TARGETS,
+    Protocol,
     Result,
     measure,
     read_result,
@@ -29,6 +28,7 @@ from kinface.leakage.leakage import probe_leakage
 from kinface.report.plots import plot_frontier
 from swinface.files import InputError
 
+QUICK = Protocol(resamples=100, probe_seeds=1)
 ABOUT = {
     **{listed: {"pairs": 4662, "kin": 2331, "families": 130} for listed in ("standard", "matched")},
     "race": {"classes": "African, Asian, Caucasian", "faces": 3021, "people": 600, "families": 130, "chance": 1 / 3},
@@ -39,7 +39,7 @@ ABOUT = {
 def draw_result(seed: int, shift: float = 0.0) -> Result:
     random = np.random.default_rng(seed)
     points = {name: 0.5 + shift + 0.05 * random.random() for name in FIGURES}
-    draws = {name: value + 0.02 * random.standard_normal(RESAMPLES) for name, value in points.items()}
+    draws = {name: value + 0.02 * random.standard_normal(1000) for name, value in points.items()}
     return Result(points, draws, ABOUT)
 
 
@@ -70,7 +70,7 @@ def test_seeds_are_averaged_within_each_resample(results):
 def test_unfairness_has_a_symmetric_interval_that_ends_at_zero(results):
     method, strength, result = results[0]
     result.points["garbe"] = 0.01
-    result.draws["garbe"][:] = np.linspace(0, 0.08, RESAMPLES)
+    result.draws["garbe"][:] = np.linspace(0, 0.08, 1000)
     row = tabulate([(method, strength, result)]).iloc[0]
     reach = np.sort(np.abs(result.draws["garbe"] - 0.01))[int(np.ceil(0.95 * 999))]
     assert (row["garbe_low"], row["garbe_high"]) == pytest.approx((0.0, 0.01 + reach))
@@ -111,17 +111,10 @@ def test_a_result_is_read_as_it_was_written(tmp_path):
     back = read_result(tmp_path)
     np.testing.assert_equal(back.points, result.points)
     np.testing.assert_equal(back.draws, result.draws)
-    assert back.about == ABOUT
+    assert (back.about, back.protocol) == (ABOUT, result.protocol)
     (tmp_path / "result.npz").write_bytes(b"")
     with pytest.raises(InputError, match=r"result\.json: not a whole result"):
         read_result(tmp_path)
-
-
-@pytest.fixture
-def few(monkeypatch) -> None:
-    """Fewer resamples and seeds of probes than a sweep has."""
-    monkeypatch.setattr(frontier, "RESAMPLES", 100)
-    monkeypatch.setattr(frontier, "PROBE_SEEDS", 1)
 
 
 @pytest.fixture(scope="module")
@@ -133,13 +126,14 @@ def people() -> pd.DataFrame:
     return table.assign(race=race, gender=table["gender"].map({0: "f", 1: "m"}))
 
 
-def test_a_run_is_measured_as_its_parts_are(draw_scored, people, few):
+def test_a_run_is_measured_as_its_parts_are(draw_scored, people):
     scored = {"standard": draw_scored(600, seed=1), "matched": draw_scored(2000, seed=2, shift={"Asian": -0.5})}
     random = np.random.default_rng(0)
     told = people["race"].map({"African": 0.0, "Asian": 2.0, "Caucasian": 4.0}).to_numpy()
     embedding = random.normal(size=(len(people), 6)).astype(np.float32)
     embedding[:, 0] += told
-    result = measure(scored, 0.5, embedding, people)
+    result = measure(scored, 0.5, embedding, people, QUICK)
+    assert result.protocol == QUICK
     assert set(result.points) == set(result.draws) == set(FIGURES)
     assert {len(drawn) for drawn in result.draws.values()} == {100}
     for listed, pairs in scored.items():
@@ -156,10 +150,10 @@ def test_a_run_is_measured_as_its_parts_are(draw_scored, people, few):
     assert result.about["race"]["chance"] == pytest.approx(1 / 3)
 
 
-def test_the_difference_in_unfairness_is_that_of_the_audit(draw_scored, people, few):
+def test_the_difference_in_unfairness_is_that_of_the_audit(draw_scored, people):
     embedding = np.random.default_rng(0).normal(size=(len(people), 4)).astype(np.float32)
     lists = [draw_scored(2000, seed=2, shift=shift) for shift in ({"Asian": -0.8}, {})]
-    runs = [measure({"standard": pairs, "matched": pairs}, 0.5, embedding, people) for pairs in lists]
+    runs = [measure({"standard": pairs, "matched": pairs}, 0.5, embedding, people, QUICK) for pairs in lists]
     row = tabulate([("a", None, runs[0]), ("none", None, runs[1])], ["none"]).iloc[0]
     changes = compare_audits(*(audit_fairness(pairs, 0.5, resamples=100) for pairs in lists)).set_index(
         ["grouping", "metric"]
@@ -172,10 +166,11 @@ def test_the_difference_in_unfairness_is_that_of_the_audit(draw_scored, people, 
 def test_the_table_is_written_for_people_and_programs(results, tmp_path):
     results[0][2].points["garbe"] = np.nan
     table = tabulate(results, ["none"])
-    write_frontier(tmp_path, table, ABOUT)
+    write_frontier(tmp_path, table, ABOUT, QUICK)
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "frontier.csv"), table)
     record = json.loads((tmp_path / "frontier.json").read_text())
     assert record["about"] == ABOUT
+    assert (record["resamples"], record["probe_seeds"], record["seed"]) == (100, 1, 0)
     assert [row["method"] for row in record["rows"]] == ["none", "reversal", "reversal"]
     assert record["rows"][0]["garbe"] is None
     assert record["rows"][1]["auc_matched"] == table["auc_matched"][1]

@@ -1,0 +1,145 @@
+"""A sweep: the runs of an ablation in one folder, the lists they are all measured on, and their table."""
+
+from __future__ import annotations
+
+from argparse import ArgumentError
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from kinface.data.families import Families
+from kinface.data.matching import match_pairs
+from kinface.data.pairs import read_pairs, write_pairs
+from kinface.experiments.ablation import Ablation
+from kinface.experiments.runner import Job, list_faces
+from kinface.experiments.tradeoff import ATTRIBUTES, LISTS, Protocol, read_result, tabulate
+from kinface.training.fit import check_config
+from swinface.files import InputError
+
+MATCHED_BY = ("race", "type", "gender")  # the matched list
+
+
+def describe_inputs(root: Path, embeddings: Path | None, swinface: Path | None, cache: Path | None) -> dict[str, Any]:
+    """The settings of every run of a sweep, as ``read_ablation`` takes them.
+
+    Parameters
+    ----------
+    root
+        A FIW folder, or the folder ``kinface prepare`` made of it.
+    embeddings
+        Table of embeddings to train on in place of images.
+    swinface, cache
+        A SwinFace whose frozen trunk is trained on, and a folder for its outputs.
+
+    Raises
+    ------
+    InputError
+        They exclude each other.
+    """
+    if (swinface is None) != (cache is None) or (swinface is not None and embeddings is not None):
+        raise InputError("give embeddings, or swinface and cache together, or neither to train on images.")
+    inputs: dict[str, Any] = {"data": {"root": str(root)}, "trainer": {"enable_progress_bar": False}}
+    if embeddings is not None:
+        inputs["data"] |= {"embeddings": str(embeddings)}
+    if swinface is not None:
+        inputs["data"] |= {"cache": str(cache), "augment": False}
+        inputs["model"] = {"swinface": str(swinface), "trained_stages": 0}
+    return inputs
+
+
+def select_jobs(jobs: Sequence[Job], methods: Collection[str] | None) -> list[Job]:
+    """The jobs of some methods, or all.
+
+    Raises
+    ------
+    InputError
+        A method is unknown, or ``fit`` would refuse the configuration of a job.
+    """
+    known = dict.fromkeys(job.run.method for job in jobs)
+    for method in methods or []:
+        if method not in known:
+            raise InputError(f"no method {method!r}; the methods of this ablation are {', '.join(known)}.")
+    chosen = [job for job in jobs if not methods or job.run.method in methods]
+    first_of_methods = {job.run.method: job for job in reversed(chosen)}
+    for method, job in first_of_methods.items():
+        try:
+            check_config(job.run.config)
+        except (InputError, ArgumentError) as error:
+            raise InputError(f"methods.{method}: {error}") from None
+    return chosen
+
+
+def draw_lists(standard: pd.DataFrame, families: Families) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
+    """The lists to measure all runs on: the standard one, and one of the same kin pairs with matched non-kin pairs.
+
+    Returns
+    -------
+    tuple
+        A pairs table for each of ``LISTS``, and the counts of ``match_pairs``.
+
+    Raises
+    ------
+    InputError
+        The list has pairs of training families.
+    """
+    if "train" in {*list_faces(families, standard)["split"]}:
+        raise InputError("the list has pairs of training families; measure on families of val or test.")
+    matched, counts = match_pairs(standard, families, MATCHED_BY)
+    return dict(zip(LISTS, (standard, matched), strict=True)), counts
+
+
+def write_lists(lists: dict[str, pd.DataFrame], out: Path) -> None:
+    """Write the lists that are not there yet.
+
+    Raises
+    ------
+    InputError
+        The folder holds a sweep of another list.
+    """
+    columns = ["face_a", "face_b", "kin", "type", "race_a", "race_b", "gender_a", "gender_b"]
+    for name, pairs in lists.items():
+        path = out / f"{name}.parquet"
+        if not path.exists():
+            write_pairs(pairs, path)
+        elif not read_pairs(path)[columns].astype(str).equals(pairs[columns].astype(str)):
+            raise InputError(
+                f"{path}: not the pairs of the list, and runs there were measured on it; choose another folder."
+            )
+
+
+def tabulate_jobs(jobs: Sequence[Job], ablation: Ablation) -> tuple[pd.DataFrame, dict[str, Any]] | None:
+    """The table of all jobs that are done, in the order of the methods, and what its figures rest on.
+
+    Returns
+    -------
+    tuple or None
+        ``tabulate`` and ``Result.about`` without the threshold of a run; None where no job is done.
+    """
+    found = [(job.run.method, job.run.strength, read_result(job.folder)) for job in jobs]
+    found = [run for run in found if run[2] is not None]
+    if not found:
+        return None
+    order = [*ablation.methods]
+    found.sort(key=lambda run: (order.index(run[0]), run[1] or 0.0))
+    about = {name: found[0][2].about[name] for name in (*LISTS, *ATTRIBUTES)}
+    return tabulate(found, ablation.references), about
+
+
+def check_folders(jobs: Sequence[Job], protocol: Protocol) -> None:
+    """Refuse to mix runs that cannot be compared.
+
+    Raises
+    ------
+    InputError
+        A folder holds a run of another configuration, or one that was measured in another way.
+    """
+    for job in jobs:
+        job.check_folder()
+        result = read_result(job.folder)
+        if result is not None and result.protocol != protocol:
+            raise InputError(
+                f"{job.folder}: was measured with {result.protocol}, which cannot be compared with {protocol}; delete "
+                "its result.json to measure it again, or choose another folder for the sweep."
+            )
