@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import threading
+from argparse import ArgumentError
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import pairwise
@@ -149,30 +150,36 @@ def working_alone(folder: str | os.PathLike) -> Iterator[None]:
         yield
 
 
-def check_configurations(arguments: Sequence[str]) -> None:
-    """Refuse what a ``--config`` among a command's arguments names if it is not a YAML file with named options.
+@contextmanager
+def reading_configurations(arguments: Sequence[str]) -> Iterator[None]:
+    """Turn all that can be wrong with the files that ``--config`` names, and with their values, into ``InputError``.
 
-    The parsers of configurations name neither the file nor, always, what is wrong with it.
-
-    Raises
-    ------
-    InputError
-        Such a file is missing, unreadable, not YAML, or not a mapping of names to values.
+    The block reads them and makes the objects they describe. Parsers of configurations do not always say which file
+    is wrong, and a class may fail in any way on a value that it does not expect.
     """
     for argument, following in pairwise([*arguments, ""]):
         name, given, value = argument.partition("=")
-        if name != "--config":
-            continue
-        path = value if given else following
-        try:
-            options = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror or error}); name a configuration.") from error
-        except (ValueError, yaml.YAMLError, RecursionError) as error:
-            reason = " ".join(str(error).split())
-            raise InputError(f"{path}: not a configuration in YAML ({reason}).") from error
-        if not isinstance(options, dict) or not all(isinstance(option, str) for option in options):
-            raise InputError(f"{path}: not a configuration; it must be a mapping of options to their values.")
+        if name == "--config":
+            _check_configuration(value if given else following)
+    try:
+        yield
+    except (InputError, ArgumentError, ImportError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"the configuration has a value that cannot be used ({reason}).") from error
+
+
+def _check_configuration(path: str) -> None:
+    try:
+        options = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}); name a configuration.") from error
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not a configuration in YAML ({reason}).") from error
+    if not isinstance(options, dict) or not all(isinstance(option, str) for option in options):
+        raise InputError(f"{path}: not a configuration; it must be a mapping of options to their values.")
 
 
 def check_ending(path: str | os.PathLike, endings: Sequence[str], what: str) -> None:

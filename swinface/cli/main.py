@@ -11,11 +11,12 @@ from argparse import ArgumentError
 from collections.abc import Callable
 from enum import Enum, auto
 from importlib import import_module
+from inspect import signature
 from typing import NamedTuple
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
-from swinface.files import InputError, check_configurations
+from swinface.files import InputError, reading_configurations
 
 
 class Options(Enum):
@@ -159,10 +160,12 @@ def _make_app(name: str, **options: str) -> App:
 
 def _call_with_classes(program: str, function: Callable[..., None], arguments: list[str]) -> None:
     """Call a function some of whose options are classes, which a YAML file names."""
-    check_configurations(arguments)
-    from jsonargparse import auto_cli  # slow to import, and only few commands need it
+    from jsonargparse import auto_parser  # slow to import, and only few commands need it
 
-    auto_cli(function, args=arguments, prog=program, exit_on_error=False, allow_abbrev=False)
+    with reading_configurations(arguments):
+        parser = auto_parser(function, prog=program, exit_on_error=False, allow_abbrev=False)
+        values = parser.instantiate_classes(parser.parse_args(arguments))
+    function(**{name: values[name] for name in signature(function).parameters})
 
 
 def _fail(program: str, message: str) -> int:

@@ -127,7 +127,7 @@ class ImageFolder(Source):
         for name in filter(None, map(str.strip, names)):
             found = (identities == name) | identities.str.startswith(f"{name}/")
             if not found.any():
-                raise InputError(f"{self.without}: nobody below {self.root / self.below} is called {name}.")
+                raise InputError(f"{self.without}: nobody below {self.root / self.below} is called {name!r}.")
             named |= found
         return named
 
@@ -242,7 +242,10 @@ class CelebA(Source):
 
     def _look_up(self, file: str, images: pd.Series) -> pd.Series:
         path = self.root / file
-        found = images.map(read_labels(path, ["name", "number"], header=False).set_index("name")["number"])
+        numbers = read_labels(path, ["name", "number"], header=False).set_index("name")["number"]
+        if not numbers.index.is_unique:
+            raise InputError(f"{path}: {numbers.index[numbers.index.duplicated()][0]!r} is listed twice.")
+        found = images.map(numbers)
         if found.isna().any():
             raise InputError(f"{path}: no line for {images[found.isna()].iloc[0]}; take the file of the same CelebA.")
         return found

@@ -64,10 +64,11 @@ class RecordFile:
         """
         path = self.path.with_suffix(".idx")
         try:
-            keys, offsets = pd.read_csv(path, sep="\t", header=None, dtype=np.int64).to_numpy().T
+            with np.errstate(invalid="raise"):  # infinite numbers
+                keys, offsets = pd.read_csv(path, sep="\t", header=None, dtype=np.int64).to_numpy().T
         except FileNotFoundError:
             raise InputError(f"{path}: no such file; it must lie beside {self.path.name}.") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError, ArithmeticError) as error:
             raise InputError(f"{path}: not the index of a RecordIO file; lines must be `key<tab>offset`.") from error
         offsets = pd.Series(offsets, index=keys)
         if not offsets.index.is_unique:

@@ -20,7 +20,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from swinface.files import InputError, check_configurations, replacing, working_alone
+from swinface.files import InputError, reading_configurations, replacing, working_alone
 
 CONFIG, LAST = "config.yaml", "last"  # what every run keeps: its configuration and the checkpoint of its last epoch
 
@@ -145,29 +145,30 @@ def configure(
     InputError
         An input is bad.
     """
-    check_configurations(arguments)
     for talkative in ("pytorch.utilities.rank_zero", "fabric.utilities.seed"):
         logging.getLogger(f"lightning.{talkative}").setLevel(logging.WARNING)
     for message in SETTLED_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
-    return cli_class(
-        module,
-        data,
-        args=arguments,
-        run=False,
-        seed_everything_default=0,
-        trainer_defaults=TRAINER | trainer,
-        save_config_callback=None,
-        auto_configure_optimizers=False,
-        load_from_checkpoint_support=False,
-        parser_kwargs={
-            "prog": program,
-            "usage": f"{program} --config FILE [--config FILE ...] --run FOLDER [options]",  # all options fill a page
-            "description": about,
-            "exit_on_error": False,
-            "allow_abbrev": False,
-        },
-    )
+    with reading_configurations(arguments):
+        return cli_class(
+            module,
+            data,
+            args=arguments,
+            run=False,
+            seed_everything_default=0,
+            trainer_defaults=TRAINER | trainer,
+            save_config_callback=None,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            parser_kwargs={
+                "prog": program,
+                # All options would fill a page.
+                "usage": f"{program} --config FILE [--config FILE ...] --run FOLDER [options]",
+                "description": about,
+                "exit_on_error": False,
+                "allow_abbrev": False,
+            },
+        )
 
 
 def run_training(cli: RunCLI, finish: Callable[[Path, RunCLI], Finished]) -> Finished | None:

@@ -78,7 +78,7 @@ def test_people_and_families_that_are_named_are_left_out(face_sets, tmp_path):
     assert people("F0001/MID2\n") == {"F0001/MID1", "F0001/MID3"}
     with pytest.raises(InputError, match="no faces of ImageFolder"):
         people("F0001")
-    with pytest.raises(InputError, match=r"names\.txt: nobody below .* is called F000"):
+    with pytest.raises(InputError, match=r"names\.txt: nobody below .* is called 'F000'"):
         people("F000")
     names.unlink()
     with pytest.raises(InputError, match=r"names\.txt: not a readable list"):
