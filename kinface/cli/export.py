@@ -16,9 +16,9 @@ from swinface.pretrained import SHIPPED
 def export(*, out: Path, model: Path = SHIPPED) -> None:
     """Write a model as ONNX, for any number of faces at once.
 
-    Its output is ``embedding``, (faces, D) of unit length. Two faces are called kin where the product of theirs is the
-    metadata's ``threshold`` or more, which is null in a model that was not trained. Its input is ``images``,
-    (faces, 3, 112, 112) uint8, or ``inputs``, the embeddings that a model without trunk reads.
+    Its output is ``embedding``, (faces, D) of unit length. Two faces are called kin when the dot product of their
+    embeddings is at least ``threshold`` in the metadata, which is null for a model that was not trained. Its input is
+    ``images``, (faces, 3, 112, 112) uint8, or for a model without trunk ``inputs``, the embeddings that it reads.
 
     Parameters
     ----------

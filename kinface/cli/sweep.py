@@ -100,7 +100,9 @@ def sweep(
         failed = _carry_out(wanted, assign_devices(workers, find_devices(), joblib.cpu_count()))
         _write_frontier(jobs, matrix, protocol, out)
     if failed:
-        raise InputError(f"{failed} of {len(wanted)} runs failed; once mended, the same command tries these again.")
+        raise InputError(
+            f"{failed} of {len(wanted)} runs failed, see above; fix the cause and repeat the command to try them again."
+        )
 
 
 def _carry_out(jobs: list[Job], devices: list[str | None]) -> int:

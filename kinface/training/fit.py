@@ -33,11 +33,13 @@ class Fitted:
     Attributes
     ----------
     folder
-        Of the run; holds the model.
+        The run's folder, which holds the model.
     epoch
         The epoch that was selected.
     auc
-        Of the tune pairs, of which there are ``pairs``.
+        AUC on the tune pairs.
+    pairs
+        Number of tune pairs.
     """
 
     folder: Path
@@ -60,8 +62,10 @@ class KinshipCLI(RunCLI):
 
 
 class _ReadingCLI(KinshipCLI):
+    """Reads options and makes nothing of them."""
+
     def instantiate_classes(self) -> None:
-        """Make nothing."""
+        """Leave everything unmade."""
 
 
 def fit(arguments: list[str]) -> Fitted | None:
@@ -70,12 +74,12 @@ def fit(arguments: list[str]) -> Fitted | None:
     Parameters
     ----------
     arguments
-        Options, as of ``kinface fit``: ``["--config=FILE", "--data.root=FOLDER", "--run=FOLDER"]``.
+        Options of ``kinface fit``, such as ``["--config=FILE", "--data.root=FOLDER", "--run=FOLDER"]``.
 
     Returns
     -------
     Fitted or None
-        None in all but the first process of a run on several devices.
+        None in every process but the first of a run on several devices.
 
     Raises
     ------
@@ -93,7 +97,7 @@ def check_config(config: dict[str, Any]) -> None:
     Raises
     ------
     InputError or ArgumentError
-        It would not.
+        ``fit`` would refuse it.
     """
     _configure(_ReadingCLI, deepcopy(config) | {"run": "run"})  # the parser changes what it reads
 

@@ -119,7 +119,7 @@ def _print_help(program: str, about: str, commands: dict[str, Command]) -> None:
 
 
 def _call(program: str, command: Command, arguments: list[str]) -> int:
-    """Call the command's function with what its signature makes of the arguments."""
+    """Call the command's function with its arguments."""
     module, name = command.place.split(":")
     try:
         function = getattr(import_module(module), name)

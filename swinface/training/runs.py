@@ -1,6 +1,6 @@
-"""Runs of training: one folder holds a run's configuration, a table of its epochs and the checkpoints to resume from.
+"""Training runs: one folder holds a run's configuration, a table of its epochs and the checkpoints to resume from.
 
-Both packages train through here; what differs is the module, the data, and what is written at the end.
+Both packages train through this module. They differ in the Lightning module, in the data, and in the model they write.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from swinface.files import InputError, reading_configurations, replacing, working_alone
 
-CONFIG, LAST = "config.yaml", "last"  # what every run keeps: its configuration and the checkpoint of its last epoch
+CONFIG, LAST = "config.yaml", "last"  # in every run's folder: its configuration, and the checkpoint of its last epoch
 
 
 Finished = TypeVar("Finished")
 
 
-SETTLED_WARNINGS = [
-    ".*does not have many workers.*",  # decoded faces need none
+IGNORED_WARNINGS = [
+    ".*does not have many workers.*",  # faces that are already decoded need none
     ".*in eval mode at the start of training.*",  # a frozen trunk is
-    ".*args parameter is intended to run from within Python.*",  # which is what we do
-    ".*Checkpoint directory .* exists and is not empty.*",  # a folder to resume from is not
-    ".*isinstance.treespec, LeafSpec.. is deprecated.*",  # the engine's, not ours
+    ".*args parameter is intended to run from within Python.*",  # we do so
+    ".*Checkpoint directory .* exists and is not empty.*",  # as it should be when a run is resumed
+    ".*isinstance.treespec, LeafSpec.. is deprecated.*",  # raised by the engine's own code
 ]
 
 
@@ -41,15 +41,15 @@ TRAINER = {
     "logger": False,
     "enable_model_summary": False,
     "num_sanity_val_steps": 0,
-    "use_distributed_sampler": False,  # our batches share themselves out
+    "use_distributed_sampler": False,  # our samplers divide the batches among the processes themselves
     "deterministic": "warn",
 }
 
 
 class RunFolder(Callback):
-    """Writes ``config.yaml`` once training has begun and a row of ``metrics.csv`` per epoch.
+    """Writes ``config.yaml`` when training begins, and a row of ``metrics.csv`` after each epoch.
 
-    The rows are kept in the checkpoint, so a resumed run continues the table it had.
+    The rows are part of the checkpoint, so a resumed run continues its table.
     """
 
     def __init__(self, run: Path, config: str) -> None:
@@ -75,10 +75,10 @@ class RunFolder(Callback):
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """Writes checkpoints beside their place and renames them.
+    """Writes each checkpoint to a partial file in its own folder and renames it.
 
-    The engine writes them to the system's folder of temporary files, where a killed process leaves them, and copies
-    them from there where that is another disk, so that a killed process leaves half of one.
+    The engine writes checkpoints to the system's temporary folder, where a killed process leaves them. If that is on
+    another disk, the engine copies them from there, and a killed process leaves an incomplete checkpoint.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
@@ -90,7 +90,7 @@ class RunCLI(LightningCLI):
     """The options of a ``fit`` command: those of the run, the model and the data, then those of the engine."""
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the project's options before the many of the engine, which is the order of the help."""
+        """Add the project's options first, so that the help lists them before the many options of the engine."""
         parser.add_argument("--run", type=Path, required=True, help="Folder to train in, resumed if it is there.")
         parser.add_lightning_class_args(self.model_class, "model")
         parser.add_lightning_class_args(self.datamodule_class, "data")
@@ -102,12 +102,14 @@ class RunCLI(LightningCLI):
         parser.link_arguments("seed_everything", "data.seed")
 
     def instantiate_trainer(self, **options: Any) -> lightning.Trainer:
-        """A trainer that writes the run's folder, besides the callbacks of the configuration."""
+        """A trainer that writes the run's folder, with the callbacks of the configuration."""
         if self.config["trainer"]["fast_dev_run"]:
-            raise InputError("trainer.fast_dev_run leaves no model; for a quick try add configs/smoke.yaml.")
+            raise InputError("trainer.fast_dev_run writes no model; for a quick try add configs/smoke.yaml.")
         if self.config["trainer"]["max_epochs"] in (None, -1) or self.config["trainer"]["max_steps"] != -1:
-            # The engine resumes a run that ends at a step as if it had stopped within an epoch.
-            raise InputError("give a run's length as trainer.max_epochs, of data.steps batches each; no max_steps.")
+            # The engine resumes a run that ended at max_steps as if it had stopped in the middle of an epoch.
+            raise InputError(
+                "give the length of a run as trainer.max_epochs, of data.steps batches each, not as max_steps."
+            )
         run = Path(self.config["run"])
         callbacks = [
             *(self.config_init["trainer"].get("callbacks") or []),
@@ -120,7 +122,7 @@ class RunCLI(LightningCLI):
         return trainer
 
     def checkpoints(self, run: Path) -> list[ModelCheckpoint]:
-        """What else the run keeps besides its last epoch."""
+        """Checkpoints that the run keeps besides that of its last epoch."""
         return []
 
 
@@ -128,17 +130,21 @@ def configure(
     cli_class: type[RunCLI],
     module: type[lightning.LightningModule],
     data: type[lightning.LightningDataModule],
-    arguments: list[str],
+    arguments: list[str] | dict[str, Any],
     program: str,
     about: str,
     trainer: dict[str, Any],
 ) -> RunCLI:
-    """Make the trainer, the module and the data of a run as the arguments say.
+    """Make the trainer, the module and the data of a run.
 
     Parameters
     ----------
+    arguments
+        Options as on a command line, or a configuration.
+    program, about
+        The name and the description in the help.
     trainer
-        Defaults of the engine's, besides ``TRAINER``.
+        Defaults of the trainer, besides ``TRAINER``.
 
     Raises
     ------
@@ -147,7 +153,7 @@ def configure(
     """
     for talkative in ("pytorch.utilities.rank_zero", "fabric.utilities.seed"):
         logging.getLogger(f"lightning.{talkative}").setLevel(logging.WARNING)
-    for message in SETTLED_WARNINGS:
+    for message in IGNORED_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
     with reading_configurations(arguments):
         return cli_class(
@@ -177,7 +183,7 @@ def run_training(cli: RunCLI, finish: Callable[[Path, RunCLI], Finished]) -> Fin
     Parameters
     ----------
     finish
-        Called with the run's folder when training is done, in the first of its processes, to write the model.
+        Called with the run's folder when training is done, in the first process of the run, to write the model.
 
     Returns
     -------
@@ -194,13 +200,13 @@ def run_training(cli: RunCLI, finish: Callable[[Path, RunCLI], Finished]) -> Fin
         last = _find_last(run, config)
         try:
             cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=last, weights_only=True)
-        except SystemExit:  # how the engine ends when interrupted
+        except SystemExit:  # the engine raises it when interrupted
             raise KeyboardInterrupt("the same command goes on from the last finished epoch") from None
         return finish(run, cli) if cli.trainer.is_global_zero else None
 
 
 def _find_last(run: Path, config: str) -> Path | None:
-    """The checkpoint to go on from, of a run that was interrupted and is of the same configuration."""
+    """The checkpoint of an interrupted run of the same configuration, or None."""
     recorded, last = run / CONFIG, run / f"{LAST}.ckpt"
     if (run / "model.safetensors").exists():
         raise InputError(f"{run}: this run is complete; choose another folder, or delete this one.")
