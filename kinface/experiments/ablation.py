@@ -1,16 +1,18 @@
 """An ablation as a file: methods, each with what it changes in one base configuration of ``kinface fit``, and its runs.
 
-seeds: [0, 1, 2]
-references: [none, leace]        # the methods that the table compares all others with
-base: {trainer: ..., model: ..., data: ...}
-methods:
-  none: {}
-  reversal_race:
-    strengths: [0.1, 1.0, 10.0]  # lambda of every adversarial head, with a run for each
-    model: {heads: {race: {classes: [African, Asian, Caucasian], adversarial: true}}}
-  ours:
-    overlays: [debiased.yaml]    # configurations of `kinface fit`, beside this file, merged in this order
-    data: {batch_size: 128}
+Such a file reads::
+
+    seeds: [0, 1, 2]
+    references: [none, leace]        # the methods that the table compares all others with
+    base: {trainer: ..., model: ..., data: ...}
+    methods:
+      none: {}
+      reversal_race:
+        strengths: [0.1, 1.0, 10.0]  # lambda of every adversarial head, with a run for each
+        model: {heads: {race: {classes: [African, Asian, Caucasian], adversarial: true}}}
+      ours:
+        overlays: [debiased.yaml]    # configurations of `kinface fit`, beside this file, merged in this order
+        data: {batch_size: 128}
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""What debiasing costs and what it removes: the figures of each run of a sweep, and a table that compares methods.
+"""What debiasing costs and what it removes: the figures of each run of a sweep, and a table that compares methods::
 
     result = measure({"standard": pairs, "matched": others}, threshold, embedding, people, Protocol())
     write_result(run, result)
     table = tabulate([("none", None, read_result(run)), ...], references=["none"])
 
-Every run is measured on the same resamples of families, so that methods are compared on the same ones.
+Every run is measured on the same resamples of families, so differences between methods are paired.
 """
 
 from __future__ import annotations
