@@ -1,6 +1,8 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
+# Two processes with one thread each are faster than one with two.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadscope
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -8,15 +10,25 @@ help: ## list these targets
 demo: .venv/installed ## set up, then the whole job on synthetic families; ends by naming its report
 	$(BIN)/kinface demo
 
-test: .venv/tests ## set up with what tests need, then run them
+test: .venv/tests lint ## set up with what tests need, then run the quick tests
+	$(PYTEST) -m "not slow"
+
+test-all: .venv/tests lint ## the same with the slow tests, then build the documentation
+	$(PYTEST)
+	$(MAKE) docs
+
+docs: .venv/tests ## build the documentation: docs/_build/index.html
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build
+	@echo "docs/_build/index.html"
+
+lint: .venv/tests ## check style
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/pytest
 
 install: .venv/installed ## set up .venv alone
 
-clean: ## remove .venv and the demo
-	rm -rf .venv demo build *.egg-info
+clean: ## remove .venv, the demo and what was built
+	rm -rf .venv demo build docs/_build docs/api/kinface docs/api/swinface *.egg-info
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
@@ -28,7 +40,7 @@ clean: ## remove .venv and the demo
 	touch $@
 
 .venv/tests: .venv/installed
-	$(BIN)/pip install --quiet --editable '.[test]'
+	$(BIN)/pip install --quiet --editable '.[test,docs]'
 	touch $@
 
-.PHONY: help demo test install clean
+.PHONY: help demo test test-all docs lint install clean

@@ -95,7 +95,7 @@ def interval_around(value: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, n
 
 
 def symmetric_interval(value: float, draws: np.ndarray) -> tuple[float, float]:
-    """95% symmetric bootstrap interval: value -+ the 95th percentile of |draw - value|.
+    """95% symmetric bootstrap interval: value -+ the 95th percentile of ``|draw - value|``.
 
     Hall, Journal of the Royal Statistical Society B 50(1), 1988. It is for the distance of groups, and figures that
     rest on it: resampled groups differ more than the groups they are drawn from, so that percentiles lie too far out;

@@ -54,7 +54,7 @@ def prepare(
         Csv files with a column ``face`` and columns such as race_deepface, age_mivolo or gender_human; all of
         ROOT/annotations when not given.
     lists
-        Lists of pairs in the form of RFIW or KFC; all of ROOT/lists/*.txt when not given.
+        Lists of pairs in the form of RFIW or KFC; all of ``ROOT/lists/*.txt`` when not given.
     tune
         Share of the training families set aside for model selection and thresholds.
     seed

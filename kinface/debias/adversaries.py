@@ -135,9 +135,9 @@ class KernelAdversary(nn.Module):
 
         p(x) = (z(x) - m)^T (sum_i w_i (z_i - m)(z_i - m)^T + r I)^(-1) sum_i w_i (z_i - m)(y_i - 1/K)^T
 
-    with y the classes as one-hot vectors, and the model minimises lambda times the mean of |p(x)|^2, weighted in the
-    same way. With as many faces as here it does not fall to 0 where nothing is to be read: the answers are also what
-    chance makes of those faces, a floor whose gradient has no lasting direction, as basis and faces change.
+    with y the classes as one-hot vectors, and the model minimises lambda times the mean of ``|p(x)|^2``, weighted in
+    the same way. With as many faces as here it does not fall to 0 where nothing is to be read: the answers are also
+    what chance makes of those faces, a floor whose gradient has no lasting direction, as basis and faces change.
 
     Parameters
     ----------

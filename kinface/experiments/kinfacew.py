@@ -100,9 +100,9 @@ def decide_on_four(pairs: pd.DataFrame, score: np.ndarray) -> pd.DataFrame:
 def train_on_four(pairs: pd.DataFrame, a: np.ndarray, b: np.ndarray) -> pd.DataFrame:
     """Each pair's ``score`` by a classifier that was trained on the folds it is not in, and its ``threshold``.
 
-    Logistic regression of kin on a * b, |a - b| and the cosine, each scaled to unit variance. Its regularisation is
-    that of the best AUC when each of the four folds is left out in turn, its threshold that of best accuracy on the
-    scores that these left out folds get.
+    Logistic regression of kin on ``a * b``, ``|a - b|`` and the cosine, each scaled to unit variance. Its
+    regularisation is that of the best AUC when each of the four folds is left out in turn, its threshold that of best
+    accuracy on the scores that these left out folds get.
 
     Parameters
     ----------

@@ -110,7 +110,7 @@ def audit_fairness(
         - an attribute of persons, X, where the pairs have the columns X_a and X_b: pairs of persons with the same value
           are a group, all others are the group cross-X, which is measured but not compared;
         - a function that takes the pairs and returns a value for each;
-        - a list of these, or their names joined by `` x ``: the intersection.
+        - a list of these, or their names joined by " x ": the intersection.
 
         Pairs whose value is missing are in no group. The default is ``DEFAULT_GROUPINGS`` as far as the pairs have the
         labels; ``(*DEFAULT_GROUPINGS, "age_band")`` adds to them.

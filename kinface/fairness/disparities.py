@@ -35,7 +35,10 @@ def skewed_error_ratio(accuracy: np.ndarray) -> np.ndarray:
 
 
 def fairness_discrepancy_rate(fmr: np.ndarray, fnmr: np.ndarray, alpha: float = 0.5) -> np.ndarray:
-    """FDR = 1 - (alpha max |dFMR| + (1 - alpha) max |dFNMR|) (Pereira & Marcel, IEEE TBIOM 4(1), 2022); ideal 1."""
+    """Fairness discrepancy rate (Pereira & Marcel, IEEE TBIOM 4(1), 2022); ideal 1.
+
+    ``FDR = 1 - (alpha max |dFMR| + (1 - alpha) max |dFNMR|)``, over pairs of groups.
+    """
     return 1 - (alpha * gap(fmr) + (1 - alpha) * gap(fnmr))
 
 
@@ -50,8 +53,8 @@ def inequity_rate(fmr: np.ndarray, fnmr: np.ndarray, alpha: float = 0.5) -> np.n
 def garbe(fmr: np.ndarray, fnmr: np.ndarray, alpha: float = 0.5) -> np.ndarray:
     """GARBE = alpha G(FMR) + (1 - alpha) G(FNMR), a Gini coefficient (Howard et al., ICPR workshops 2022); ideal 0.
 
-    G(x) = n / (n - 1) * sum_ij |x_i - x_j| / (2 n^2 mean x) over n groups, as in ISO/IEC 19795-10. Not a number where
-    a rate is zero in all groups.
+    ``G(x) = n / (n - 1) * sum_ij |x_i - x_j| / (2 n^2 mean x)`` over n groups, as in ISO/IEC 19795-10. Not a number
+    where a rate is zero in all groups.
     """
     return alpha * _gini(np.asarray(fmr)) + (1 - alpha) * _gini(np.asarray(fnmr))
 

@@ -1,4 +1,4 @@
-"""KinFace: two faces -> kin? A trunk or a table of embeddings, one neck, and heads given as data.
+"""KinFace: two faces -> kin? A trunk or a table of embeddings, one neck, and heads given as data::
 
     images --Trunk--> levels --MLCA--> features --projection--> erasures --> embedding --cosine--> kin?
                                           |                                    \\--pair--> kinship type
@@ -34,7 +34,7 @@ class TypeHead(nn.Module):
 
         P(unrelated) = 1 - sigmoid(s (c - t)),   P(type k) = sigmoid(s (c - t)) softmax_k g(a, b),
 
-    where g sees only what does not change when a and b are swapped: a * b, |a - b| and a + b. Training type
+    where g sees only what does not change when a and b are swapped: ``a * b``, ``|a - b|`` and ``a + b``. Training type
     identification alone therefore trains the cosine, and inference verifies by the same cosine.
 
     Parameters
