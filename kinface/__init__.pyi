@@ -4,21 +4,28 @@ from .data.pairs import read_pairs, score_pairs
 from .data.sampling import sample_pairs
 from .fairness.audit import FairnessAudit, audit_fairness
 from .fairness.comparison import compare_audits
+from .fairness.groupings import DEFAULT_GROUPINGS
 from .fairness.threshold import choose_threshold
-from .leakage.leakage import Leakage, probe_leakage
+from .leakage.leakage import Leakage, compare_leakage, probe_leakage
 from .models.kinface import KinFace
+from .report.checks import Origin
+from .report.html import render_report
 
 __all__ = [
+    "DEFAULT_GROUPINGS",
     "FairnessAudit",
     "KinFace",
     "Leakage",
+    "Origin",
     "audit_fairness",
     "choose_threshold",
     "compare_audits",
+    "compare_leakage",
     "match_pairs",
     "probe_leakage",
     "read_families",
     "read_pairs",
+    "render_report",
     "sample_pairs",
     "score_pairs",
 ]

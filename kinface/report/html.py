@@ -7,35 +7,91 @@ from importlib.resources import files
 
 from jinja2 import Environment, StrictUndefined
 
-from kinface.fairness.disparities import DISPARITIES
-from kinface.fairness.groups import FALSE_ACCEPTS, FEWEST_FAMILIES, FEWEST_PAIRS
+from kinface.fairness.audit import FairnessAudit
+from kinface.fairness.groups import FEWEST_FAMILIES, FEWEST_PAIRS
+from kinface.report.build import Report, build_report
+from kinface.report.checks import Origin
+from kinface.report.comparisons import write_comparison, write_matched
+from kinface.report.sections import write_findings, write_groups, write_lead, write_measured
 
 
-def render(record: dict, figures: dict[str, bytes]) -> str:
-    """The page as text, from what ``metrics.json`` holds and the figures as PNG."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(percent=percent, points=points, decimal=decimal)
-    template = environment.from_string(files("kinface.report").joinpath("page.html").read_text(encoding="utf-8"))
-    images = {name: base64.b64encode(png).decode() for name, png in figures.items()}
-    return template.render(
-        **record,
-        images=images,
-        definitions=DISPARITIES,
-        fewest_pairs=FEWEST_PAIRS,
-        fewest_families=FEWEST_FAMILIES,
-        false_accepts=FALSE_ACCEPTS,
+def render_report(
+    audit: FairnessAudit,
+    *,
+    title: str = "Fairness report",
+    origin: Origin | None = None,
+    other: FairnessAudit | None = None,
+    other_origin: Origin | None = None,
+    matched: FairnessAudit | None = None,
+    matched_origin: Origin | None = None,
+) -> str:
+    """Write an audit as a self-contained HTML page.
+
+    Parameters
+    ----------
+    title
+        Heading of the page.
+    origin
+        Where the pairs and the threshold come from (``kinface.Origin``). With it the page names the files, and warns of
+        pairs and families that also chose the threshold.
+    other, other_origin
+        Audit of the same pairs scored by another model, to be compared with.
+    matched, matched_origin
+        Audit of a matched list scored by the same model, at the same threshold. ``audit`` and ``matched`` each need the
+        other's pairs as ``beside``.
+
+    Returns
+    -------
+    str
+        HTML with embedded figures.
+
+    Raises
+    ------
+    InputError
+        The threshold was chosen on the audited pairs, or the audits cannot be compared.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, kinface
+    >>> rng, number = np.random.default_rng(0), np.arange(200)
+    >>> faces = {"face_a": [f"{i}a.jpg" for i in number], "face_b": [f"{i}b.jpg" for i in number]}
+    >>> pairs = pd.DataFrame({**faces, "kin": number % 2 == 0, "score": rng.normal(size=200) + (number % 2 == 0)})
+    >>> audit = kinface.audit_fairness(pairs, 0.5, resamples=100)
+    >>> kinface.render_report(audit, title="200 pairs")[:15]
+    '<!DOCTYPE html>'
+    """
+    return render(
+        build_report(
+            audit,
+            title=title,
+            origin=origin,
+            other=other,
+            other_origin=other_origin,
+            matched=matched,
+            matched_origin=matched_origin,
+        )
     )
 
 
-def percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f}"
-
-
-def points(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:+.1f}".replace("-", "−")
-
-
-def decimal(value: float | str | None, sign: str = "") -> str:
-    if value is None:
-        return "–"
-    return (value.replace("Infinity", "∞") if isinstance(value, str) else f"{value:{sign}.3f}").replace("-", "−")
+def render(report: Report) -> str:
+    """The page of a report."""
+    record = report.record
+    sections = [write_measured(record), write_findings(record)]
+    if record["matched"]:
+        sections.append(write_matched(record))
+    if record["compared_with"]:
+        sections.append(write_comparison(record))
+    sections.append(write_groups(record))
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(files("kinface.report").joinpath("page.html").read_text(encoding="utf-8"))
+    return template.render(
+        title=record["title"],
+        lead=write_lead(record),
+        sections=sections,
+        images={name: base64.b64encode(png).decode() for name, png in report.pictures.items()},
+        independent="pairs" in record["resampled"],
+        resampled=record["resampled"],
+        version=record["kinface"],
+        fewest_pairs=FEWEST_PAIRS,
+        fewest_families=FEWEST_FAMILIES,
+    )

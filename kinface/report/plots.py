@@ -1,4 +1,4 @@
-"""Figures of an audit. Each function takes results and returns a matplotlib Figure; nothing is shown or saved here."""
+"""Figures of an audit. Each function takes results and returns a matplotlib Figure, without showing or saving it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sklearn.metrics import roc_curve
 from kinface.fairness.audit import FairnessAudit
 from kinface.fairness.groups import compared_groups
 
-# Okabe & Ito's palette, told apart with any kind of colour vision (Color Universal Design, 2008).
+# Okabe & Ito's palette, which people with any kind of colour vision can tell apart (Color Universal Design, 2008).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 
 
@@ -27,9 +27,9 @@ RATES = {"accuracy": "Accuracy", "tpr": "TPR (kin accepted)", "fmr": "FMR (non-k
 
 
 def plot_rates(audit: FairnessAudit, grouping: str) -> Figure:
-    """Accuracy, TPR, FMR and AUC of every group of a grouping with 95% intervals; the line is all pairs.
+    """Plot accuracy, TPR, FMR and AUC of every group of a grouping with 95% intervals; the dashed line is all pairs.
 
-    Open points are groups with too few of these pairs to be compared.
+    Open points are groups that are not compared, mostly because they have too few pairs.
     """
     groups = audit.groups[audit.groups["grouping"] == grouping]
     overall = audit.groups.iloc[0]
@@ -44,17 +44,17 @@ def plot_rates(audit: FairnessAudit, grouping: str) -> Figure:
         if metric != "auc":
             axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         _tidy(axes, grid="x")
-    names = [f"{g.group}\n{g.pairs:,} pairs{_count_families(g)}" for g in groups.itertuples()]
+    names = [f"{_plain(g.group)}\n{g.pairs:,} pairs{_count_families(g)}" for g in groups.itertuples()]
     panels[0].set_yticks(places, names, fontsize=8)
     panels[0].set_ylim(len(groups) - 0.4, -0.6)
     return figure
 
 
 def plot_roc(audit: FairnessAudit, grouping: str) -> Figure:
-    """ROC curve of each group, on a linear and on a logarithmic FMR axis.
+    """Plot the ROC curve of each group, on a linear and on a logarithmic FMR axis.
 
-    Points show where the one threshold puts each group, with 95% intervals of its FMR and TPR. All pairs are black;
-    groups too small to be compared have no curve.
+    A point shows the FMR and TPR of a group at the threshold, with 95% intervals. All pairs are black; groups with too
+    few pairs to be compared have no curve.
     """
     drawn = audit.groups.iloc[[0, *compared_groups(audit.groups, grouping, ("auc",))]]
     columns = 1 if len(drawn) <= len(COLOURS) else 2
@@ -65,11 +65,11 @@ def plot_roc(audit: FairnessAudit, grouping: str) -> Figure:
         pairs = audit.pairs[audit.labels[group.grouping] == group.group]
         fmr, tpr, _ = roc_curve(pairs["kin"], pairs["score"])
         interval = f" [{group.auc_low:.3f}, {group.auc_high:.3f}]" if np.isfinite(group.auc_low) else ""
-        label = f"{group.group}: AUC {group.auc:.3f}{interval}, "
+        label = f"{_plain(group.group)}: AUC {group.auc:.3f}{interval}, "
         label += f"{group.kin:,} kin, {group.non_kin:,} non-kin{_count_families(group)}"
         curve = {"color": colour, "linestyle": style, "linewidth": 1.5, "drawstyle": "steps-post"}
         linear.plot(fmr, tpr, **curve, label=label)
-        reached = fmr > 0  # below one false accept there is nothing to draw
+        reached = fmr > 0  # zero has no place on a logarithmic axis
         logarithmic.plot(fmr[reached], tpr[reached], **curve)
         spread = {"xerr": _lengths(group, "fmr"), "yerr": _lengths(group, "tpr"), "elinewidth": 1, "capsize": 2}
         linear.errorbar(group.fmr, group.tpr, **spread, color=colour, marker="o", markeredgecolor="black", zorder=3)
@@ -86,7 +86,7 @@ def plot_roc(audit: FairnessAudit, grouping: str) -> Figure:
 
 
 def plot_scores(audit: FairnessAudit, grouping: str) -> Figure:
-    """Score distributions of kin and non-kin pairs of each group, and the threshold."""
+    """Plot the score distributions of kin and non-kin pairs of each group, and the threshold."""
     groups = audit.groups[audit.groups["grouping"] == grouping]
     columns = 1 if len(groups) <= len(COLOURS) else 2
     rows = -(-len(groups) // columns)
@@ -107,22 +107,27 @@ def plot_scores(audit: FairnessAudit, grouping: str) -> Figure:
         axes.axvline(audit.threshold, color="black", linewidth=1, label="threshold")
         accepted = [f"{rate:.0%} of {count:,} {kind}" for rate, count, kind in
                     ((group.tpr, group.kin, "kin"), (group.fmr, group.non_kin, "non-kin")) if count]  # fmt: skip
-        axes.set_title(f"{group.group}: accepts {' and '.join(accepted)} pairs", fontsize=9, loc="left")
+        axes.set_title(f"{_plain(group.group)}: accepted are {' and '.join(accepted)} pairs", fontsize=9, loc="left")
         axes.set_yticks([])
         axes.set_ylim(bottom=0)
         _tidy(axes)
     for axes in panels[len(groups) - columns : len(groups)]:
         axes.tick_params(labelbottom=True)
     figure.legend(*panels[0].get_legend_handles_labels(), fontsize=8, frameon=False, ncols=3, loc="outside upper right")
-    figure.supxlabel("score (higher: kin)", fontsize=10)
+    figure.supxlabel("score (a higher score means more likely kin)", fontsize=10)
     figure.supylabel("density of pairs", fontsize=10)
     return figure
 
 
 def plot_differences(changes: pd.DataFrame, grouping: str) -> Figure:
-    """Differences between two models (``fairness.compare``), or two lists, overall and per group, with 95% intervals.
+    """Plot differences between two models, or two lists, for all pairs and per group, with 95% intervals.
 
-    Open points rest on too few families for an interval.
+    Open points have too few families for an interval.
+
+    Parameters
+    ----------
+    changes
+        From ``fairness.comparison.compare_audits``.
     """
     rows = changes[changes["grouping"].isin(["overall", grouping]) & changes["group"].notna()]
     names = list(rows["group"].unique())
@@ -137,16 +142,16 @@ def plot_differences(changes: pd.DataFrame, grouping: str) -> Figure:
         axes.set_xlabel(f"difference in\n{title}")
         axes.xaxis.set_major_locator(MaxNLocator(4))
         _tidy(axes, grid="x")
-    panels[0].set_yticks(np.arange(len(names)), names, fontsize=8)
+    panels[0].set_yticks(np.arange(len(names)), map(_plain, names), fontsize=8)
     panels[0].set_ylim(len(names) - 0.4, -0.6)
     return figure
 
 
 def plot_leakage(table: pd.DataFrame) -> Figure:
-    """Balanced accuracy of fresh probes with 95% intervals, a panel per attribute.
+    """Plot the balanced accuracy of fresh probes with 95% intervals, a panel per attribute.
 
-    The dashed line is chance; grey bands reach to what 95 of 100 probes on permuted labels stay below. Filled points
-    find leakage (``leakage.RULE``), open ones do not.
+    The dashed line is chance. The grey band ends at the value that 95 of 100 probes on permuted labels stay below.
+    Filled points find leakage (``leakage.RULE``), open points do not.
 
     Parameters
     ----------
@@ -191,13 +196,18 @@ def _draw_intervals(axes: Axes, table: pd.DataFrame, metric: str, places: np.nda
 
 
 def _lengths(group: tuple, metric: str) -> np.ndarray:
-    """Lengths of an interval to both sides of its value, as matplotlib wants them: (2, 1)."""
+    """Lengths of an interval on both sides of its value, as matplotlib needs them: (2, 1)."""
     value, low, high = (getattr(group, metric + end) for end in ("", "_low", "_high"))
     return np.array([[max(value - low, 0)], [max(high - value, 0)]])
 
 
+def _plain(name: str) -> str:
+    """A group's name as matplotlib draws it as it is: no formula between dollar signs, no hidden label."""
+    return ("" if not name.startswith("_") else " ") + name.replace("$", r"\$")
+
+
 def _count_families(group: tuple) -> str:
-    """How many families a group is of, as the end of a label; nothing where none is known."""
+    """How many families a group has, as the end of a label; nothing where none is known."""
     known = "known " if group.units > group.families else ""
     return f", {group.families:,} {known}families" if group.families else ""
 
@@ -212,17 +222,17 @@ def _tidy(axes: Axes, grid: str | None = None) -> None:
 
 
 def plot_frontier(table: pd.DataFrame, attribute: str, about: dict, targets: Mapping[str, float]) -> Figure:
-    """AUC on the matched and on the standard list against what fresh probes read of an attribute.
+    """Plot AUC on the matched and on the standard list against the balanced accuracy of fresh probes of an attribute.
 
-    A point is a method with one lambda, the mean over seeds, with 95% intervals both ways. A line joins a method's
-    lambdas, and its points grow with them. Better is up and to the left.
+    A point is a method with one lambda, the mean over seeds, with 95% intervals in both directions. A line joins the
+    lambdas of a method; its points grow with lambda. Better is up and to the left.
 
     Parameters
     ----------
     table, about
         See ``kinface.experiments.tradeoff.tabulate`` and ``write_frontier``.
     targets
-        Figure such as ``race_linear`` to what it shall not exceed.
+        Figure such as ``race_linear`` to the value that it should not exceed.
     """
     figure = Figure(figsize=(10, 9.5), layout="constrained")
     panels = figure.subplots(2, 2, sharex="col", sharey="row")
@@ -240,7 +250,7 @@ def plot_frontier(table: pd.DataFrame, attribute: str, about: dict, targets: Map
         counts = about[listed]
         axes.set_ylabel(f"AUC, {listed} list\n({counts['pairs']:,} pairs of {counts['families']:,} families)")
     for axes, probe in zip(panels[1], probes.values(), strict=True):
-        axes.set_xlabel(f"{attribute} read by a fresh {probe} probe (balanced accuracy)")
+        axes.set_xlabel(f"balanced accuracy of a fresh {probe} probe of {attribute}")
     seeds = " to ".join(str(count) for count in sorted({table["seeds"].min(), table["seeds"].max()}))
     probed = "{faces:,} faces of {families:,} families; {classes}".format(**about[attribute])
     note = f"Points: means over seeds ({seeds}). Bars: 95% intervals over families. Probes: {probed}."
@@ -313,7 +323,7 @@ def _mark_leakage(axes: Axes, values: dict[str, float | None]) -> None:
 
 
 def _name_methods(axes: Axes, table: pd.DataFrame, x: str, y: str) -> None:
-    """Write each method's name beside its last point, as near as points and other names allow."""
+    """Write each method's name next to its last point, as near as points and other names allow."""
     unit, size = 72 / axes.figure.dpi, 7.5  # of lengths in points
     frame = axes.get_window_extent().extents * unit
     places = axes.transData.transform(table[[x, y]].to_numpy()) * unit
@@ -341,6 +351,6 @@ def _name_methods(axes: Axes, table: pd.DataFrame, x: str, y: str) -> None:
 
 
 def _is_free(box: np.ndarray, taken: list[np.ndarray], frame: np.ndarray) -> bool:
-    """Whether a box (left, bottom, right, top) lies within the frame and overlaps none that is taken."""
+    """Whether a box (left, bottom, right, top) lies within the frame and overlaps no box that is taken."""
     inside = (box[:2] >= frame[:2]).all() and (box[2:] <= frame[2:]).all()
     return inside and not any((box[:2] < other[2:]).all() and (box[2:] > other[:2]).all() for other in taken)

@@ -65,18 +65,18 @@ def test_page_and_record_say_what_the_figures_rest_on(lists, tmp_path, capsys):
     assert f"600 pairs of {families} families" in page
     assert str(lists[1]) in page
     assert "split: V" in page
-    assert "Race: drawn" in page
+    assert "race: drawn; gender: drawn" in page
     groups = pd.read_csv(out / "groups.csv")
     assert len(groups) == len(record["groups"])
     assert {"pairs", "families", "tpr", "tpr_low", "tpr_high", "tar_at_1e-1", "complete_resamples"} <= set(groups)
     race = next(gap for gap in record["gaps"] if (gap["grouping"], gap["metric"]) == ("race", "tpr"))
     assert race["lowest"] == "African"
     assert race["shown"]
-    assert "<b>Race, TPR:</b>" in page
+    assert "<b>Race, TPR (kin pairs accepted):</b>" in page
     by_chance = f"{0.05 * sum(gap['comparable'] for gap in record['gaps']):.1f}"
-    assert f"equal groups would show about {by_chance}." in page
-    assert f"of equal groups about {by_chance})" in capsys.readouterr().out
-    assert "Accuracies of these groups are not directly comparable" in page
+    assert f"If all groups were equal, about {by_chance} would be called significant by chance." in page
+    assert f"differences between groups are significant; chance alone: about {by_chance}" in capsys.readouterr().out
+    assert "Do not compare accuracies by race" in page
 
 
 def test_equal_models_show_no_difference(lists, tmp_path):
@@ -99,7 +99,7 @@ def test_a_group_of_few_families_is_no_stumbling_block(lists, tmp_path):
     write_pairs(pd.concat([pairs[~crossing], pairs[crossing].head(1)]), lists[0])
     report(lists[0], threshold_from=lists[1], out=tmp_path / "out", resamples=100)
     assert json.loads((tmp_path / "out/metrics.json").read_text())["race_reward"] is None
-    assert "Does the list reward knowing race?" not in (tmp_path / "out/report.html").read_text()
+    assert "Does it help to recognise race?" not in (tmp_path / "out/report.html").read_text()
 
 
 def test_judging_what_a_model_was_fitted_on_is_warned_of(lists, tmp_path, capsys):
@@ -109,7 +109,7 @@ def test_judging_what_a_model_was_fitted_on_is_warned_of(lists, tmp_path, capsys
     report(lists[0], threshold_from=lists[1], out=tmp_path / "out", resamples=100)
     page, printed = (tmp_path / "out/report.html").read_text(), capsys.readouterr().out
     for count, split in ((300, "train"), (100, "tune")):
-        warning = f"{count} of the 1,500 pairs judged here, in {lists[0]}, are of the split {split}"
+        warning = f"{count} of the 1,500 pairs in {lists[0]} belong to the split {split}"
         assert warning in page
         assert f"warning: {warning}" in printed
 
@@ -119,7 +119,42 @@ def test_a_threshold_of_another_model_is_warned_of(lists, tmp_path, capsys):
     write_pairs(other.assign(score=other["score"] + 50), lists[1])
     report(lists[0], threshold_from=lists[1], out=tmp_path / "out", resamples=100)
     assert "accepts 0.0% of the pairs" in capsys.readouterr().out
-    assert "scored by the same model?" in (tmp_path / "out" / "report.html").read_text()
+    assert "scored by the model that the threshold is for?" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_anyones_scores_are_reported_by_any_column(draw_scored, tmp_path, capsys):
+    """From a csv with faces, kin, score and groups of one's own, whose names may be hostile."""
+    evil = "<script>alert('$x_1$')</script>"
+    for name, prefix, seed in (("scores", "F", 0), ("validation", "V", 1)):
+        table = draw_scored(800, seed=seed, prefix=prefix)[["face_a", "face_b", "kin", "score"]]
+        table["age_band"] = np.resize(["5-9", "10-14", evil], len(table))
+        table["light_a"], table["light_b"] = "day", np.resize(["day", "night", "day", "day", "day"], len(table))
+        table.to_csv(tmp_path / f"{name}.csv", index=False)
+    arguments = [str(tmp_path / "scores.csv"), "--threshold-from", str(tmp_path / "validation.csv")]
+    groupings = ["age_band", "light", "light x age_band"]
+    arguments += [word for name in groupings for word in ("--by", name)]
+    arguments += ["--resamples", "100", "--out", str(tmp_path / "out")]
+    assert run("kinface", "", COMMANDS, ["report", *arguments]) == 0, capsys.readouterr().err
+    record = json.loads((tmp_path / "out/metrics.json").read_text(), parse_constant=pytest.fail)
+    page = re.sub(r"base64,[^\"]*", "", (tmp_path / "out/report.html").read_text())
+    assert record["own_groupings"] == groupings
+    groups = [row["group"] for row in record["groups"]]
+    assert groups[:6] == ["all pairs", "5-9", "10-14", evil, "day", "cross-light"]
+    assert {gap["grouping"] for gap in record["gaps"]} == {"age_band", "light x age_band"}
+    assert "<script" not in page and "&lt;script&gt;" in page
+    assert "Groupings of the user: age_band, light, light x age_band." in page
+    assert "race: not stated" not in page
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names >= {"rates_age_band.png", "roc_age_band.png", "rates_light_x_age_band.png"}
+    assert not re.search(r"\b(None|nan)\b", page)
+
+
+def test_a_threshold_can_be_given_and_the_page_says_that_it_was(lists, tmp_path):
+    report(lists[0], threshold=0.25, out=tmp_path / "out", resamples=100)
+    record = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert record["threshold"] == {"value": 0.25, "rule": "given"}
+    page = (tmp_path / "out/report.html").read_text()
+    assert "Threshold: <b>0.25</b>, the same for all groups. It was given by the user." in page
 
 
 def test_figures_of_an_earlier_report_go_and_other_files_stay(lists, tmp_path):
@@ -139,7 +174,7 @@ def test_labels_may_be_missing(lists, tmp_path):
     write_pairs(pairs.assign(**dict.fromkeys(missing)), lists[0])
     report(lists[0], threshold_from=lists[1], out=tmp_path / "out", resamples=100)
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "Race: not stated" in page
+    assert "The pairs have no labels for results by race. The pairs have no labels for results by gender pair." in page
     assert "No grouping has two groups" in page
 
 
@@ -162,17 +197,17 @@ def test_pairs_of_unknown_families_are_resampled_one_by_one_and_the_page_says_so
     overall = record["groups"][0]
     assert (overall["families"], overall["units"]) == (known, known + unknown)
     assert overall["auc_low"] < overall["auc"] < overall["auc_high"]
-    warning = f"The families of {unknown:,} of the 1,500 pairs judged here, in {lists[0]}, are not known."
+    warning = f"The families of {unknown:,} of the 1,500 pairs in {lists[0]} are unknown."
     assert [text for text in record["warnings"] if text.startswith(warning)]
     assert page.count(warning) == 1
     assert f"warning: {warning}" in capsys.readouterr().out
-    assert f"100 resamples of {resampled} (seed 0). <b>Pairs whose families are not known" in page
-    came = "families that are not known" if not known else "60 known families and of others that are not known"
-    assert f"they come from {came}." in page
+    assert f"100 bootstrap resamples of {resampled} (seed 0). <b>Pairs of unknown families were resampled" in page
+    came = "unknown families" if not known else "60 known families and unknown ones"
+    assert f"They come from {came}." in page
     for name in ("race", "gender pair"):
-        assert f"no labels for a grouping by {name}, so there is none" in page
+        assert f"no labels for results by {name}." in page
     assert not {group["grouping"] for group in record["groups"]} & {"race", "race crossing", "gender pair"}
-    assert "<b>Shown too easily.</b>" in page
+    assert "<b>Too many differences may be called significant.</b>" in page
     assert "Kinship type: ROC curves" in page
     assert not re.search(r"\b(None|nan)\b", page)
     assert {row["difference"] for row in record["differences"] if isinstance(row["difference"], float)} == {0.0}
@@ -204,9 +239,9 @@ def test_a_threshold_from_unknown_families_is_warned_of(lists, tmp_path):
     report(lists[0], threshold_from=lists[1], out=tmp_path / "out", resamples=100)
     record = json.loads((tmp_path / "out/metrics.json").read_text())
     assert record["resampled"] == "families"
-    assert "Shown too easily" not in (tmp_path / "out/report.html").read_text()
+    assert "Too many differences may be called" not in (tmp_path / "out/report.html").read_text()
     assert len(record["warnings"]) == 1
-    assert "whether families judged here are among them cannot be checked" in record["warnings"][0]
+    assert "cannot be checked whether audited families are among them" in record["warnings"][0]
 
 
 def test_shared_families_are_warned_of_and_shared_pairs_refused(lists, tmp_path, draw_scored, capsys):
@@ -216,8 +251,8 @@ def test_shared_families_are_warned_of_and_shared_pairs_refused(lists, tmp_path,
         other[f"face_{side}"] = "other" + other[f"face_{side}"]
     write_pairs(other, overlapping)
     report(lists[0], threshold_from=overlapping, out=tmp_path / "out", resamples=100)
-    assert "60 of the 60 families judged here also chose the threshold" in (tmp_path / "out/report.html").read_text()
-    assert "warning: 60 of the 60 families" in capsys.readouterr().out
+    assert "60 of the 60 audited families also chose the threshold" in (tmp_path / "out/report.html").read_text()
+    assert "warning: 60 of the 60 audited families" in capsys.readouterr().out
     mirrored = pd.read_parquet(lists[0]).head(300)
     for name in ("face", "person", "family", "race", "gender"):
         mirrored[[f"{name}_a", f"{name}_b"]] = mirrored[[f"{name}_b", f"{name}_a"]].to_numpy()
@@ -275,7 +310,7 @@ def test_a_matched_list_stands_beside_the_standard_one(lists, matched, tmp_path,
     assert "740 of the 750 kin pairs" in section and str(matched) in section
     assert "Part of what the standard list measures is not kinship" in section
     assert "GARBE" in section and "None" not in section
-    assert "auc on the matched list 0." in capsys.readouterr().out
+    assert "on the matched list, 0." in capsys.readouterr().out
     report(lists[0], threshold_from=lists[1], out=out, resamples=100)
     assert not (out / "groups_matched.csv").exists()
     assert 'id="matched"' not in (out / "report.html").read_text()
@@ -287,7 +322,7 @@ def test_the_same_list_twice_shows_no_difference(lists, tmp_path):
     known = [row for row in rows if row["difference"] is not None]
     assert len(known) > 15
     assert {(row["difference"], row["low"], row["high"]) for row in known} == {(0.0, 0.0, 0.0)}
-    assert "No difference shown" in (tmp_path / "out/report.html").read_text().split('id="matched"')[1]
+    assert "The difference is not significant." in (tmp_path / "out/report.html").read_text().split('id="matched"')[1]
 
 
 def test_a_matched_list_of_another_model_or_list_is_refused(lists, matched, tmp_path):
@@ -348,6 +383,10 @@ def test_options_that_do_not_fit_are_refused(lists, tmp_path):
         report(**given, compare=lists[0])
     with pytest.raises(InputError, match="--resamples 10"):
         report(**given, resamples=10)
+    with pytest.raises(InputError, match=r"either --threshold-from.* or --threshold"):
+        report(**given, threshold=0.5)
+    with pytest.raises(InputError, match=r"scores\.parquet: cannot group by 'shoe_size'.*columns are face_a"):
+        report(**given, by=["shoe_size"])
     shorter = tmp_path / "shorter.parquet"
     write_pairs(pd.read_parquet(lists[0]).head(1000), shorter)
     with pytest.raises(InputError, match=r"shorter\.parquet cannot be compared with .*1,000 pairs against 1,500"):

@@ -180,7 +180,7 @@ def test_the_figure_shows_every_method_with_its_intervals(results):
     table = tabulate(results, ["none"])
     figure = plot_frontier(table, "race", ABOUT, TARGETS)
     assert [axes.get_xlabel() for axes in figure.axes[2:]] == [
-        f"race read by a fresh {probe} probe (balanced accuracy)" for probe in ("linear", "MLP")
+        f"balanced accuracy of a fresh {probe} probe of race" for probe in ("linear", "MLP")
     ]
     assert "4,662 pairs of 130 families" in figure.axes[0].get_ylabel()
     assert "3,021 faces" in figure.get_suptitle()

@@ -50,7 +50,7 @@ def test_scores_mark_the_threshold(result):
     assert len(figure.axes) == 4
     for axes in figure.axes:
         assert any(np.allclose(line.get_xdata(), 0.5) for line in axes.lines)
-    assert "accepts" in figure.axes[0].get_title(loc="left")
+    assert "accepted are" in figure.axes[0].get_title(loc="left")
     assert "and" not in figure.axes[3].get_title(loc="left")  # cross-race has no kin pairs
     assert drawn(figure)
 

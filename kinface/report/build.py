@@ -1,0 +1,242 @@
+"""The figures of a report: a record of plain numbers, and pictures."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from kinface.data.pairs import families_known
+from kinface.fairness.audit import FairnessAudit
+from kinface.fairness.bootstrap import FAMILIES
+from kinface.fairness.comparison import compare_audits, compare_lists, find_own_groupings
+from kinface.fairness.contrasts import find_race_reward, find_unequal_prevalence
+from kinface.fairness.disparities import DISPARITIES
+from kinface.fairness.groupings import AND, OVERALL
+from kinface.fairness.groups import compared_groups
+from kinface.report.checks import (
+    Origin,
+    check_matched,
+    check_validation,
+    list_families,
+    warn_of_fitted_splits,
+    warn_of_threshold,
+    warn_of_unknown_families,
+)
+from kinface.report.plots import plot_differences, plot_rates, plot_roc, plot_scores
+from swinface.files import InputError
+
+DOTS_PER_INCH = 150
+
+
+SIGNIFICANT_BY_CHANCE = 0.05  # the share of differences between equal groups that is larger than the chance limit
+
+
+MOST_CURVES = 12  # groups whose curves can be told apart
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report before it is a page.
+
+    Attributes
+    ----------
+    record
+        All figures as plain numbers, texts and lists of these, as in ``metrics.json``.
+    pictures
+        Name to PNG.
+    """
+
+    record: dict
+    pictures: dict[str, bytes]
+
+
+def build_report(
+    audit: FairnessAudit,
+    *,
+    title: str = "Fairness report",
+    origin: Origin | None = None,
+    other: FairnessAudit | None = None,
+    other_origin: Origin | None = None,
+    matched: FairnessAudit | None = None,
+    matched_origin: Origin | None = None,
+) -> Report:
+    """Collect the figures of a report.
+
+    Parameters
+    ----------
+    title
+        Heading of the page.
+    origin
+        Where the pairs and the threshold come from.
+    other, other_origin
+        Audit of the same pairs scored by another model, to be compared with.
+    matched, matched_origin
+        Audit of a matched list scored by the same model, at the same threshold. ``audit`` and ``matched`` each need the
+        other's pairs as ``beside``.
+
+    Raises
+    ------
+    InputError
+        The threshold was chosen on the audited pairs, or the audits cannot be compared.
+    """
+    origin, other_origin, matched_origin = (it or Origin() for it in (origin, other_origin, matched_origin))
+    changes = None if other is None else _compare(audit, other, origin, other_origin)
+    about = _describe_audit(audit, origin)
+    about["warnings"] += warn_of_fitted_splits(audit.pairs, origin) + warn_of_unknown_families(audit, origin)
+    about["warnings"] += [] if matched is None else warn_of_unknown_families(matched, matched_origin)
+    gaps = audit.gaps.to_dict("records")
+    record = {
+        "title": title,
+        **about,
+        "matched": None if matched is None else _describe_matched(matched, audit, matched_origin, origin),
+        "compared_with": None if other is None else _describe_audit(other, other_origin),
+        "resamples": len(audit.resampled["auc"]),
+        "seed": audit.seed,
+        "resampled": _name_resampled(audit, matched),
+        "kinface": version("kinface"),
+        "own_groupings": find_own_groupings(audit),
+        "groups": audit.groups.to_dict("records"),
+        "disparities": _list_disparities(audit),
+        "gaps": gaps,
+        "shown_by_chance": SIGNIFICANT_BY_CHANCE * sum(gap["comparable"] for gap in gaps),
+        "contrasts": audit.contrasts.to_dict("records"),
+        "race_reward": find_race_reward(audit.groups, audit.resampled),
+        "unequal_prevalence": find_unequal_prevalence(audit.groups),
+        "differences": [] if changes is None else changes.to_dict("records"),
+    }
+    pictures = {name: _to_png(figure) for name, figure in _draw(audit, changes).items()}
+    return Report(_to_plain(record), pictures)
+
+
+def name_files(groupings: Iterable[str]) -> dict[str, str]:
+    """Grouping to what its pictures are named by: letters, digits and underscores, no two alike."""
+    names: dict[str, str] = {}
+    for grouping in groupings:
+        name = re.sub(r"\W+", "_", grouping)
+        while name in names.values():
+            name += "_"
+        names[grouping] = name
+    return names
+
+
+def _compare(audit: FairnessAudit, other: FairnessAudit, origin: Origin, other_origin: Origin) -> pd.DataFrame:
+    try:
+        return compare_audits(audit, other)
+    except InputError as error:
+        here, there = other_origin.file or "the other model's audit", origin.name_pairs()
+        raise InputError(f"{here} cannot be compared with {there}: {error}") from None
+
+
+def _describe_audit(audit: FairnessAudit, origin: Origin) -> dict:
+    """Where the figures of an audit come from, and doubts about its threshold."""
+    check_validation(audit.pairs, origin)
+    threshold = {"value": audit.threshold, "rule": "given"}
+    if origin.validation is not None:
+        threshold["rule"] = "Youden's J"
+        threshold |= _describe_list(origin.validation, origin.validation_file)
+    return {
+        "scores": _describe_list(audit.pairs, origin.file) | {"own_sources": _name_sources(audit)},
+        "threshold": threshold,
+        "warnings": warn_of_threshold(audit, origin),
+    }
+
+
+def _describe_matched(matched: FairnessAudit, standard: FairnessAudit, origin: Origin, standard_origin: Origin) -> dict:
+    check_validation(matched.pairs, Origin(origin.file, standard_origin.validation, standard_origin.validation_file))
+    return {
+        "scores": _describe_list(matched.pairs, origin.file),
+        "kin_in_both": check_matched(standard.pairs, matched.pairs, standard_origin, origin),
+        "groups": matched.groups.to_dict("records"),
+        "disparities": matched.disparities.to_dict("records"),
+        "differences": compare_lists(matched, standard).to_dict("records"),
+    }
+
+
+def _describe_list(pairs: pd.DataFrame, file: str | None) -> dict:
+    """A scored list: its file, lists, splits, sizes, and who labelled race and gender."""
+    return {
+        "file": file,
+        "list": _join_values(pairs["list"]),
+        "split": _join_values(pairs["split"]),
+        "pairs": len(pairs),
+        "kin": int(pairs["kin"].sum()),
+        "non_kin": int((~pairs["kin"]).sum()),
+        "families": len(list_families(pairs)),
+        "pairs_of_unknown_families": int((~families_known(pairs)).sum()),
+        "race_source": _join_values(pairs["race_source"]),
+        "gender_source": _join_values(pairs["gender_source"]),
+    }
+
+
+def _join_values(column: pd.Series) -> str:
+    return ", ".join(sorted(column.dropna().astype(str).unique())) or "not stated"
+
+
+def _list_disparities(audit: FairnessAudit) -> list[dict]:
+    rows = audit.disparities.to_dict("records")
+    for row in rows:
+        rates = DISPARITIES[row["disparity"]].rates
+        row["compared_groups"] = len(compared_groups(audit.groups, row["grouping"], rates))
+    return rows
+
+
+def _name_sources(audit: FairnessAudit) -> dict[str, str]:
+    """Own attribute to the source of its labels, where the pairs have a column for it."""
+    parts = {part for grouping in find_own_groupings(audit) for part in grouping.split(AND)}
+    columns = {part: f"{part}_source" for part in sorted(parts) if f"{part}_source" in audit.pairs}
+    return {
+        part: _join_values(audit.pairs[column]) for part, column in columns.items() if part not in ("race", "gender")
+    }
+
+
+def _name_resampled(audit: FairnessAudit, matched: FairnessAudit | None) -> str:
+    """What is resampled: families, pairs, both, or clusters of one's own."""
+    if audit.clusters is None:
+        return "pairs"
+    if audit.clusters != FAMILIES:
+        return f"clusters ({' and '.join(audit.clusters)})"
+    audits = [audit] if matched is None else [audit, matched]
+    known = pd.concat([it.pairs[list(FAMILIES)].notna().any(axis="columns") for it in audits])
+    return "families" if known.all() else "families and pairs" if known.any() else "pairs"
+
+
+def _draw(audit: FairnessAudit, changes: pd.DataFrame | None) -> dict[str, Figure]:
+    figures = {}
+    for grouping, name in name_files(audit.labels).items():
+        if grouping != OVERALL:
+            figures[f"rates_{name}"] = plot_rates(audit, grouping)
+        intersection = grouping == "race and gender" or AND in grouping
+        if not intersection and len(audit.labels[grouping].cat.categories) <= MOST_CURVES:
+            figures[f"scores_{name}"] = plot_scores(audit, grouping)
+            figures[f"roc_{name}"] = plot_roc(audit, grouping)
+        if changes is not None and (grouping == "race" or grouping in find_own_groupings(audit)):
+            figures[f"differences_{name}"] = plot_differences(changes, grouping)
+    if changes is not None and "race" not in audit.labels:
+        figures["differences_race"] = plot_differences(changes, "race")
+    return figures
+
+
+def _to_png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH)
+    return buffer.getvalue()
+
+
+def _to_plain(value: object) -> object:
+    """For JSON, which has no such numbers: NaN becomes null, infinity the text Infinity."""
+    if isinstance(value, dict):
+        return {key: _to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_to_plain(item) for item in value]
+    if hasattr(value, "item"):  # a numpy scalar
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value

@@ -1,0 +1,139 @@
+"""What makes the figures of a report wrong or doubtful: lists that must not share pairs, and warnings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from kinface.data.pairs import families_known
+from kinface.fairness.audit import FairnessAudit
+from swinface.files import InputError
+
+FEWEST_ACCEPTED = 0.01  # a threshold that accepts fewer pairs, or all but so few, is hardly the model's own
+
+
+SAME_SCORE = 0.01  # standard deviations of all scores by which two scores of a pair may differ through rounding
+
+
+FITTED_SPLITS = {"train": "trained", "tune": "chosen"}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the pairs of an audit and its threshold come from, as far as it is known.
+
+    Attributes
+    ----------
+    file
+        Name of the table of scored pairs.
+    validation
+        The scored pairs on which the threshold was chosen; None where the threshold was given.
+    validation_file
+        Name of their table.
+    """
+
+    file: str | None = None
+    validation: pd.DataFrame | None = None
+    validation_file: str | None = None
+
+    def name_pairs(self) -> str:
+        return self.file or "the audited pairs"
+
+    def name_validation(self) -> str:
+        return self.validation_file or "the validation pairs"
+
+
+def check_validation(pairs: pd.DataFrame, origin: Origin) -> None:
+    """Refuse a threshold that was chosen on pairs that are then audited.
+
+    Raises
+    ------
+    InputError
+        The two tables have pairs in common.
+    """
+    if origin.validation is None:
+        return
+    common = _faces_of_pairs(pairs) & _faces_of_pairs(origin.validation)
+    if common:
+        raise InputError(
+            f"{origin.name_validation()}: {len(common):,} of its pairs are also in {origin.name_pairs()}. A threshold "
+            "chosen on the audited pairs makes the model look better than it is; choose it on validation pairs."
+        )
+
+
+def check_matched(standard: pd.DataFrame, matched: pd.DataFrame, origin: Origin, matched_origin: Origin) -> int:
+    """Check that one model scored a list and its matched list; return how many kin pairs are in both.
+
+    Raises
+    ------
+    InputError
+        The lists have no kin pair in common, or different scores of one.
+    """
+    here, there = matched_origin.name_pairs(), origin.name_pairs()
+    both = standard[standard["kin"]].merge(matched[matched["kin"]], on=["face_a", "face_b"])
+    if both.empty:
+        raise InputError(f"{here}: none of its kin pairs is in {there}; match that list with `kinface pairs`.")
+    if ((both["score_x"] - both["score_y"]).abs() > SAME_SCORE * standard["score"].std()).any():
+        raise InputError(f"{here}: scores of kin pairs differ from {there}; score both with the same model.")
+    return len(both)
+
+
+def warn_of_threshold(audit: FairnessAudit, origin: Origin) -> list[str]:
+    """Doubts about the threshold."""
+    warnings, families = [], list_families(audit.pairs)
+    if origin.validation is not None:
+        shared = families & list_families(origin.validation)
+        unknown = int((~families_known(origin.validation)).sum())
+        if shared:
+            warnings.append(
+                f"{len(shared):,} of the {len(families):,} audited families also chose the threshold, in "
+                f"{origin.name_validation()}. This makes the model look better than it is. Choose the threshold on "
+                "other families."
+            )
+        if unknown and families:
+            warnings.append(
+                f"The families of {unknown:,} of the {len(origin.validation):,} pairs in {origin.name_validation()}, "
+                "which chose the threshold, are unknown. It cannot be checked whether audited families are among them."
+            )
+    accepted = float((audit.pairs["score"] >= audit.threshold).mean())
+    if not FEWEST_ACCEPTED <= accepted <= 1 - FEWEST_ACCEPTED:
+        source = "" if origin.validation is None else f", from {origin.name_validation()},"
+        warnings.append(
+            f"The threshold {audit.threshold:.4f}{source} accepts {accepted:.1%} of the pairs in "
+            f"{origin.name_pairs()}. Were they scored by the model that the threshold is for?"
+        )
+    return warnings
+
+
+def warn_of_fitted_splits(pairs: pd.DataFrame, origin: Origin) -> list[str]:
+    """Pairs that a model has seen."""
+    counts = pairs["split"].value_counts()
+    return [
+        f"{counts[split]:,} of the {len(pairs):,} pairs in {origin.name_pairs()} belong to the split {split}, on which "
+        f"models are {purpose}. This makes the model look better than it is. Audit families of val or test."
+        for split, purpose in FITTED_SPLITS.items()
+        if split in counts
+    ]
+
+
+def warn_of_unknown_families(audit: FairnessAudit, origin: Origin) -> list[str]:
+    """Pairs that are treated as independent."""
+    unknown = int((~families_known(audit.pairs)).sum())
+    if not unknown:
+        return []
+    return [
+        f"The families of {unknown:,} of the {len(audit.pairs):,} pairs in {origin.name_pairs()} are unknown. These "
+        "pairs are resampled one by one, as if they were independent. Pairs that share people or families are not "
+        "independent, so intervals are too narrow. It cannot be checked whether these families also trained the model "
+        "or chose the threshold."
+    ]
+
+
+def list_families(pairs: pd.DataFrame) -> set[str]:
+    """All known families of a list of pairs."""
+    return set(pairs["family_a"].dropna()) | set(pairs["family_b"].dropna())
+
+
+def _faces_of_pairs(pairs: pd.DataFrame) -> set[frozenset[str]]:
+    return set(map(frozenset, zip(pairs["face_a"], pairs["face_b"], strict=True)))

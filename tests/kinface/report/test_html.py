@@ -1,0 +1,74 @@
+"""The page of an audit alone: what it says, and what it must not contain."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+import kinface
+from kinface.fairness.audit import audit_fairness
+from kinface.report.build import build_report, name_files
+from kinface.report.checks import Origin
+from kinface.report.html import render_report
+from swinface.files import InputError
+
+
+def text_of(page: str) -> str:
+    """What a reader sees."""
+    body = re.sub(r"<style>.*?</style>|<[^>]*>", " ", page, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", body)
+
+
+def test_five_lines_audit_a_csv(draw_scored, tmp_path):
+    for name, prefix, seed in (("scores", "F", 0), ("validation", "V", 1)):
+        table = draw_scored(600, seed=seed, prefix=prefix)[["face_a", "face_b", "kin", "score"]]
+        table.assign(age_band=np.resize(["5-9", "5-9", "10-14"], 600)).to_csv(tmp_path / f"{name}.csv", index=False)
+    pairs = kinface.read_pairs(tmp_path / "scores.csv", scored=True)
+    threshold = kinface.choose_threshold(kinface.read_pairs(tmp_path / "validation.csv", scored=True))
+    audit = kinface.audit_fairness(pairs, threshold, groupings=["age_band"], resamples=100)
+    assert audit.groups["group"].tolist() == ["all pairs", "5-9", "10-14"]
+    assert audit.gaps["metric"].tolist() == ["accuracy", "tpr", "fmr", "auc"]
+    page = text_of(kinface.render_report(audit, title="Mine"))
+    assert "Mine A model gave each of 600 pairs of faces a score" in page
+    assert "Scores: a table of 600 pairs." in page
+    assert not re.search(r"\b(None|nan|no file)\b", page)
+
+
+def test_parts_come_with_what_they_are_given(draw_scored):
+    pairs = draw_scored(800)
+    ours = audit_fairness(pairs, 0.5, resamples=100)
+    page = render_report(ours, other=audit_fairness(pairs.assign(score=-pairs["score"]), 0.5, resamples=100))
+    assert 'id="comparison"' in page and 'id="matched"' not in page
+    validation = draw_scored(300, seed=1, prefix="V")
+    report = build_report(ours, origin=Origin(validation=validation))
+    assert report.record["threshold"]["pairs"] == 300
+    assert "It was chosen on 300 validation pairs of 60 families" in text_of(
+        render_report(ours, origin=Origin(None, validation))
+    )
+    with pytest.raises(InputError, match="the validation pairs: 800 of its pairs are also in the audited pairs"):
+        build_report(ours, origin=Origin(validation=pairs))
+
+
+def test_hostile_names_stay_text(draw_scored):
+    evil = "<script>alert(1)</script>"
+    pairs = draw_scored(800).replace({"African": evil})
+    pairs = pairs.assign(**{f"family_{side}": evil + pairs[f"family_{side}"] for side in "ab"}, race_source=evil)
+    page = render_report(audit_fairness(pairs, 0.5, resamples=100), title=evil, origin=Origin(file=evil))
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;") > 10
+
+
+def test_pairs_without_dependence_and_clusters_of_ones_own_are_named(draw_scored):
+    pairs = draw_scored(600).assign(studio=np.arange(600) % 30)
+    page = text_of(render_report(audit_fairness(pairs, 0.5, clusters=["studio"], resamples=100)))
+    assert "100 bootstrap resamples of clusters (studio) (seed 0)" in page
+    page = text_of(render_report(audit_fairness(pairs, 0.5, clusters=None, resamples=100)))
+    assert "100 bootstrap resamples of pairs (seed 0)" in page
+
+
+def test_pictures_have_file_names_of_their_own():
+    assert name_files(["race and gender", "age band", "age_band", "a/b"]) == {
+        "race and gender": "race_and_gender", "age band": "age_band", "age_band": "age_band_", "a/b": "a_b",
+    }  # fmt: skip
