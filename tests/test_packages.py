@@ -1,11 +1,9 @@
-"""What holds for the packages as a whole: layers, quick and silent imports, the commands of the README."""
+"""What holds for the packages as a whole: rooms, quick and silent imports, public names."""
 
 from __future__ import annotations
 
 import ast
 import json
-import re
-import shlex
 import subprocess
 import sys
 import tomllib
@@ -13,10 +11,7 @@ from graphlib import TopologicalSorter
 from importlib import import_module
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
-import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 # The rooms of each package, from the ground up: a file imports from its own room and from those below.
@@ -27,13 +22,6 @@ ROOMS = {
                 "cli"],
 }  # fmt: skip
 WITHOUT_TORCH = ["data", "fairness", "leakage", "report", "synthetic"]  # rooms of kinface
-# What the README's commands are given besides, to be quick; a command that is not here needs other data.
-QUICK = {
-    **{name: [] for name in ("prepare", "score", "report", "pairs", "embed", "export")},
-    "fit": ["--config", "configs/smoke.yaml", "--trainer.accelerator", "cpu"],
-    "probe": ["--folds", "2", "--resamples", "100", "--kind", "linear"],
-    "sweep": ["--workers", "1", "--resamples", "100", "--probe-seeds", "1"],
-}
 
 
 def modules_of(package: str) -> dict[str, Path]:
@@ -122,48 +110,3 @@ def test_an_installed_package_has_every_room():
 def test_imports_are_light_and_silent(package):
     loaded = modules_loaded_by(f"import {package}")
     assert not {"torch", "numpy", "pandas", "matplotlib", "jsonargparse"} & loaded - {"numpy"}
-
-
-def readme_commands() -> list[list[str]]:
-    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
-    return [shlex.split(line, comments=True) for block in blocks for line in block.splitlines() if line]
-
-
-def shrink_ablation(path: Path) -> Path:
-    """Its first two methods, of one lambda and one seed, in two steps."""
-    ablation = yaml.safe_load(path.read_text(encoding="utf-8"))
-    methods = dict(list(ablation["methods"].items())[:2])
-    for method in methods.values():
-        if "strengths" in method:
-            method["strengths"] = method["strengths"][:1]
-    ablation |= {"seeds": [0], "references": [next(iter(methods))], "methods": methods}
-    ablation["base"]["trainer"] |= {"max_epochs": 2, "accelerator": "cpu"}
-    ablation["base"]["data"] |= {"batch_size": 4, "steps": 2}
-    Path(path.name).write_text(yaml.safe_dump(ablation, sort_keys=False), encoding="utf-8")
-    return Path(path.name)
-
-
-def test_the_readmes_commands_work(tmp_path, monkeypatch):
-    """As written, but on synthetic families in FIW's place, with tiny models and few probes."""
-    from kinface.cli.main import COMMANDS
-    from kinface.synthetic.families import synthesize
-    from swinface.cli.main import run
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
-    Path("configs").symlink_to(ROOT / "configs")
-    synthesize(Path("FIW"), families=48, photos=1.5, seed=1)  # two races have the 5 families in val that probes need
-    commands = [
-        line[1:] for line in readme_commands() if line[0] == "kinface" and line[1] not in ("verify", "kinfacew")
-    ]
-    assert {name for name, *_ in commands} == {*QUICK}
-    for name, *options in commands:
-        if "embeddings.npz" in options and not Path("embeddings.npz").exists():
-            faces = pd.read_parquet("tables/faces.parquet")["face"].to_numpy(str)
-            np.savez("embeddings.npz", face=faces, embedding=np.random.default_rng(0).normal(size=(len(faces), 8)))
-        if name == "sweep":
-            options[0] = str(shrink_ablation(Path(options[0])))
-        assert run("kinface", "", COMMANDS, [name, *options, *QUICK[name]]) == 0, [name, *options]
-        written = Path(options[options.index("--out") + 1]) if "--out" in options else Path("runs")
-        assert written.is_file() or any(written.iterdir()), [name, *options]
-    assert Path("report/report.html").stat().st_size > 100_000

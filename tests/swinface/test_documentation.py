@@ -1,10 +1,11 @@
-"""The README's commands on faces, as written, with the models that ship and small sets in the real ones' places."""
+"""What the README and the documentation tell a reader to type about faces and photos works.
+
+With the models that ship, and small sets in the real ones' places.
+"""
 
 from __future__ import annotations
 
 import json
-import re
-import shlex
 import shutil
 from pathlib import Path
 
@@ -14,19 +15,22 @@ from matplotlib import cbook
 
 import kinface.cli.main
 import swinface.cli.main
+from tests.documentation import PAGES, ROOT, read_blocks
 
-ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = {"swinface": swinface.cli.main.COMMANDS, "kinface": {"verify": kinface.cli.main.COMMANDS["verify"]}}
 
 
-def commands() -> list[list[str]]:
-    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
-    lines = [shlex.split(line, comments=True) for block in blocks for line in block.splitlines() if line]
-    return [line for line in lines if line[1] in PROGRAMS.get(line[0], {})]
+def list_commands() -> list[list[str]]:
+    """Each command once."""
+    lines = [
+        line for page in PAGES for block in read_blocks(page) if block.language == "bash" for line in block.commands()
+    ]
+    lines = [line for line in lines if line[1] in PROGRAMS.get(line[0], {})]
+    return [line for number, line in enumerate(lines) if line not in lines[:number]]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the exporter's own
-def test_the_readmes_commands_on_faces_work(paper_sets, tmp_path, monkeypatch):
+def test_the_commands_on_faces_work_as_they_are_written(paper_sets, tmp_path, monkeypatch):
     for name, original in {"data": paper_sets / "data", "configs": ROOT / "configs"}.items():
         (tmp_path / name).symlink_to(original)
     photo = Path(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))
@@ -34,9 +38,9 @@ def test_the_readmes_commands_on_faces_work(paper_sets, tmp_path, monkeypatch):
         shutil.copy(photo, tmp_path / f"{name}.jpg")
     shutil.copytree(paper_sets / "data" / "fiw" / "Train" / "train-faces" / "F0001" / "MID1", tmp_path / "faces")
     monkeypatch.chdir(tmp_path)
-    run = {line[1] for line in commands()}
-    assert run == {"predict", "verify", "convert", "fit", "evaluate", "attention", "export"}
-    for program, *command in commands():
+    commands = list_commands()
+    assert {line[1] for line in commands} == {"predict", "verify", "convert", "fit", "evaluate", "attention", "export"}
+    for program, *command in commands:
         if command[0] == "convert":
             continue  # takes a published checkpoint, see test_checkpoint.py
         if command[0] == "fit":
@@ -48,3 +52,9 @@ def test_the_readmes_commands_on_faces_work(paper_sets, tmp_path, monkeypatch):
     results = json.loads((tmp_path / "results" / "results.json").read_text())
     assert {"utkface_age", "utkface_gender"} == set(pd.read_csv(tmp_path / "results" / "results.csv")["benchmark"])
     assert "lfw" in results["skipped"]
+    code = [block.text for block in read_blocks(ROOT / "docs" / "tasks" / "swinface.md") if block.language == "python"]
+    assert len(code) == 2
+    names: dict[str, object] = {}
+    for text in code:
+        exec(compile(text, "swinface.md", "exec"), names)
+    assert names["outputs"]["embedding"].shape == (2, 128)
