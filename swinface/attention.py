@@ -101,7 +101,7 @@ def _average(sums: dict[str, Tensor], columns: Sequence[str], faces: int) -> pd.
 
 @torch.no_grad()
 def weigh_levels(attention: MultiLevelChannelAttention, levels: Tensor) -> tuple[Tensor, Tensor]:
-    """How a subnet weighs the levels of faces, and what it has of them.
+    """How a subnet weighs the levels of faces, and the maps that it makes of them.
 
     Parameters
     ----------
@@ -126,11 +126,11 @@ def weigh_levels(attention: MultiLevelChannelAttention, levels: Tensor) -> tuple
 
 
 def place_answers(model: SwinFace, subnet: str, tasks: Sequence[str], maps: Tensor) -> dict[str, Tensor]:
-    """Where on the face each task finds what it answers by: what each place adds to the answer's logit.
+    """Where on the face each task finds its answer: how much each place adds to the answer's logit.
 
-    Every feature is the largest of its channel's 7x7 values. It counts, times the gradient of the winning logit (age:
-    of the years) with respect to it, for the place where it was found; so a face's places sum to gradient times
-    features, the first-order share of the logit (Shrikumar et al., "Not Just a Black Box", 2016).
+    Every feature is the largest of its channel's 7x7 values. The feature, times the gradient of the winning logit (for
+    age: of the years) with respect to it, is added to the place of that value. So the sum over a face's places is
+    gradient times features, the first-order share of the logit (Shrikumar et al., "Not Just a Black Box", 2016).
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def draw_levels(levels: pd.DataFrame, faces: int) -> Figure:
 
 
 def draw_places(places: pd.DataFrame, face: np.ndarray, faces: int) -> Figure:
-    """Every task's places over the mean face: orange adds to the answer, purple speaks against it."""
+    """Every task's places over the mean face: orange adds to the answer, purple subtracts from it."""
     rows = -(-len(places) // COLUMNS)
     columns = min(COLUMNS, len(places))
     figure = Figure(figsize=(1.45 * columns, 0.9 + 1.65 * rows), layout="constrained")

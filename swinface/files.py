@@ -1,5 +1,6 @@
-"""The file system as both packages see it: bad input has one exception, outputs appear whole or not at all,
-paths from lists stay below their root, and an image is either read in full or refused by name."""
+"""Files, for both packages: one exception for bad input, outputs that are written completely or not at all, paths that
+stay below their root, images that are read in full or refused, locks on folders, and checks of configurations.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +20,14 @@ import yaml
 from filelock import FileLock, Timeout
 from PIL import Image, ImageOps
 
-MOST_PIXELS = 200_000_000  # of an image that is read; takes 3 GB meanwhile
+MOST_PIXELS = 200_000_000  # of an image; reading one of this size needs 3 GB
 
 
 _opening = threading.Lock()
 
 
 class InputError(ValueError):
-    """What the user gave cannot be used. The message names the file, row or option and says what to do.
+    """The input cannot be used. The message names the file, row or option and says what to do.
 
     The command line prints it as one line and exits with code 2.
     """
@@ -34,7 +35,7 @@ class InputError(ValueError):
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """Write a file beside ``path`` and rename it when the block ends well; leave nothing when it does not.
+    """Write a file next to ``path``, and rename it when the block ends without an error; otherwise leave nothing.
 
     Yields
     ------
@@ -51,15 +52,15 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: str | os.PathLike, owned: Sequence[str] = ()) -> Iterator[Path]:
-    """Write files into a folder beside ``path`` and move them to it when the block ends well.
+    """Write files into a folder next to ``path``, and move them there when the block ends without an error.
 
     Files of the same name in ``path`` are replaced, all others stay. Yields the folder to write into.
 
     Parameters
     ----------
     owned
-        Patterns of names that are this writer's alone: such files of an earlier time go, so that none is left beside
-        new ones that it does not belong to.
+        Patterns of names that only this writer uses. Such files of earlier runs are deleted, so that old and new files
+        are not mixed.
     """
     path = Path(path)
     if path.exists() and not path.is_dir():
@@ -85,8 +86,8 @@ def _move(source: Path, target: Path) -> None:
 
 @contextmanager
 def _partial_folder(path: Path) -> Iterator[Path]:
-    """A folder to write into beside ``path``. Its lock is taken before it is made and outlives it, so that a folder
-    whose lock is free was left by a process that was killed."""
+    """A folder to write into, next to ``path``. Its lock is taken before the folder is made and freed after it is gone:
+    if the lock of a folder is free, a killed process left it."""
     with ExitStack() as stack:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +102,7 @@ def _partial_folder(path: Path) -> Iterator[Path]:
 
 
 def _clear_partial(parent: Path, name: str = "*") -> None:
-    """Remove what killed processes left of their writing to ``parent / name``, a pattern."""
+    """Delete what killed processes left when they wrote to ``parent / name``, a pattern."""
     for lock in parent.glob(f".{name}.*.partial.lock"):
         with suppress(PermissionError), _holding(lock, timeout=0) as held:  # another user's are left alone
             if held:
@@ -110,9 +111,9 @@ def _clear_partial(parent: Path, name: str = "*") -> None:
 
 @contextmanager
 def _holding(file: Path, timeout: float = -1) -> Iterator[bool]:
-    """Hold a lock, and yield whether it could be had within ``timeout`` seconds.
+    """Hold a lock, and yield whether it was free within ``timeout`` seconds.
 
-    The system frees it when the process ends, however it ends; the file is then left, and means nothing.
+    The system frees it when the process ends, also when it is killed. The file is then left, and means nothing.
     """
     lock, held = FileLock(file), True
     try:
@@ -123,13 +124,13 @@ def _holding(file: Path, timeout: float = -1) -> Iterator[bool]:
         yield held
     finally:
         if held:
-            file.unlink(missing_ok=True)  # before the lock is freed: whoever waits for it then takes a new file
+            file.unlink(missing_ok=True)  # before the lock is freed: the next process then makes a new file
             lock.release()
 
 
 @contextmanager
 def working_alone(folder: str | os.PathLike) -> Iterator[None]:
-    """Keep other processes from working in ``folder`` meanwhile, and clear away what killed ones left of their writing.
+    """Keep other processes out of ``folder`` during the block, and delete what killed processes left half-written.
 
     Raises
     ------
@@ -194,7 +195,7 @@ def inside(root: str | os.PathLike, relative: str, where: str) -> Path:
     Parameters
     ----------
     where
-        What named the path (a file and row), for the message.
+        Where the path comes from (a file and row), for the message.
 
     Raises
     ------
@@ -208,7 +209,7 @@ def inside(root: str | os.PathLike, relative: str, where: str) -> Path:
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
-    """Decode an image in full; see ``upright_rgb`` for what becomes of other modes.
+    """Decode an image in full; ``upright_rgb`` describes how other modes are converted.
 
     Returns
     -------
@@ -243,7 +244,7 @@ def check_pixels(image: np.ndarray, name: str = "the image") -> None:
 
 
 def _open_image(path: str | os.PathLike) -> Image.Image:
-    """Read an image's header. Pillow's own limit is lower than ours and a warning first, so it is lifted meanwhile."""
+    """Read an image's header, without Pillow's limit, which is lower than ours and at first only a warning."""
     with _opening:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
@@ -253,7 +254,7 @@ def _open_image(path: str | os.PathLike) -> Image.Image:
 
 
 def upright_rgb(image: Image.Image) -> np.ndarray:
-    """An image as pixels: turned upright by its EXIF orientation, what is transparent over white, 16 bits cut to 8.
+    """An image as pixels: turned upright by its EXIF orientation, transparent parts white, 16 bits reduced to 8.
 
     Returns
     -------

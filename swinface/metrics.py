@@ -1,6 +1,6 @@
 """Figures of verification: how well a score tells pairs of one kind from pairs of the other.
 
-A pair is accepted, that is taken for two faces of one person or of one family, where its score reaches a threshold.
+A pair is accepted (as two faces of one person, or of one family) if its score is at least a threshold.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def choose_accurate(scores: np.ndarray, same: np.ndarray) -> float:
 def tar_at_far(scores: np.ndarray, same: np.ndarray, fars: Sequence[float]) -> dict[float, float]:
     """The largest true accept rate whose false accept rate is at most the given one, on the exact ROC curve.
 
-    As on scikit-learn's ``roc_curve``: pairs of equal score are accepted together, nothing lies between its points.
-    (insightface takes the point whose false accept rate is nearest, which may lie above the one asked for.)
+    As on scikit-learn's ``roc_curve``, pairs of equal score are accepted together, without points in between.
+    (insightface takes the point whose false accept rate is nearest, which may be above the given one.)
 
     Parameters
     ----------

@@ -5,7 +5,7 @@
     levels -> Subnet (11 of them) -> features (B, width) -> heads (42 of them, see ``swinface.tasks``) -> logits
 
 Reference: Qin et al., "SwinFace", IEEE TCSVT 2023, arXiv 2308.11509. Where the paper's figure and the authors' code
-differ, this is the code, so that the published weights give the published numbers.
+differ, this follows the code: with the published weights it gives the published numbers.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from swinface.tasks import SUBNETS, TASKS
 GRID = 7  # every level is pooled to GRID x GRID positions
 
 
-# Arguments of a size that a CPU can train: SwinFace(**SMALL). Where tokens are many it convolves, which learns more per
-# image and per second from small sets (Xiao et al., "Early Convolutions Help Transformers See Better", NeurIPS 2021);
-# attention has the last two levels. Cost of one image:
+# Arguments of a size that a CPU can train: SwinFace(**SMALL). Early stages, with many tokens, have convolutions, which
+# learn more per image and per second from small sets (Xiao et al., "Early Convolutions Help Transformers See Better",
+# NeurIPS 2021); attention is in the last two stages. Cost of one image:
 #             parameters (trunk, embedding)    multiply-adds (trunk)
 # published   67.4 M (28.5)                    6.09 G (4.48)
 # SMALL        3.0 M  (1.9)                    0.35 G (0.30)
@@ -54,7 +54,7 @@ SwinFace ([Qin et al., 2023]({{ paper_url }})): identity embedding, gender, age,
     model = SwinFace.from_pretrained("this folder")
     outputs = model(scale_pixels(faces))  # (B, 3, 112, 112) uint8, RGB, aligned to ArcFace's five points
 
-`swinface.TASKS` names every output and what its logits stand for.
+`swinface.TASKS` names every output and the meaning of its logits.
 """
 
 
@@ -112,7 +112,7 @@ class Trunk(nn.Module):
     Attributes
     ----------
     arguments : dict
-        What it was constructed with, so that another model can hold the same trunk.
+        The constructor's arguments, to make the same trunk in another model.
     channels : list of int
         Channels of each level: ``embed_dim`` times 2, 4, ... after each merging, and once more the last.
     """
@@ -157,7 +157,7 @@ class Trunk(nn.Module):
         self.channels = [embed_dim * 2**stage for stage in range(1, stages)] + [last]
 
     def _convolve(self, blocks: Sequence[int]) -> None:
-        """Put strided convolutions and residual blocks in the place of patches and mergings."""
+        """Replace patches and mergings by strided convolutions and residual blocks."""
         stages, width = self.swin.layers, self.arguments["embed_dim"]
         if len(blocks) != len(stages) or self.arguments["patch_size"] != 2:
             raise InputError(
@@ -250,9 +250,9 @@ class SwinFace(
     dropout
         Share of features dropped in the subnets in training.
     levels, channel_attention
-        What each MLCA reads and whether it has a gate, see ``MultiLevelChannelAttention``.
+        Which levels each MLCA reads and whether it has a gate, see ``MultiLevelChannelAttention``.
     untrained
-        Tasks that no data has taught; they are frozen, and their outputs left out.
+        Tasks that the model was not trained on; they are frozen, and their outputs are left out.
     """
 
     def __init__(

@@ -57,14 +57,14 @@ class Pretrained(PyTorchModelHubMixin):
         if Path(source) == SHIPPED and not Path(source).exists():
             source = Path(str(files(cls.__module__.partition(".")[0]) / "weights"))
             if not source.is_dir():
-                raise InputError("this copy of the package comes without weights; name the folder of a model.")
+                raise InputError("this copy of the package has no weights; name the folder of a model.")
         folder = _find_folder(source, **hub_options)
         config, weights = folder / CONFIG, folder / WEIGHTS
         try:
             model = cls(**json.loads(config.read_text(encoding="utf-8")))
         except OSError as error:
             raise InputError(f"{folder}: not the folder of a {cls.__name__} ({error}).") from error
-        except Exception as error:  # whatever a constructor makes of arguments that are not its own
+        except Exception as error:  # a constructor may fail in any way on arguments that it does not expect
             raise InputError(f"{config}: not the configuration of a {cls.__name__} ({error}).") from error
         tensors = read_weights(weights)
         check_entries(tensors, model.state_dict(), weights)
@@ -143,14 +143,14 @@ def _find_folder(source: str | os.PathLike, **hub_options: Any) -> Path:
 
 
 def check_entries(found: Mapping[str, Any], expected: Mapping[str, Tensor], source: str | os.PathLike) -> None:
-    """Refuse weights that are not exactly a model's: every entry there, none besides, all of the right shape.
+    """Refuse weights that do not fit a model exactly: no entry may be missing, surplus or of another shape.
 
     Parameters
     ----------
     found
-        What the file ``source`` holds, by entry name.
+        The entries of the file ``source``, by name.
     expected
-        What the model has, by the same names.
+        The model's entries, by the same names.
 
     Raises
     ------

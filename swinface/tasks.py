@@ -1,6 +1,6 @@
 """The task table: one row per output of SwinFace, in the order of the published model.
 
-Everything that depends on a task (heads, losses, which data carry its label, what its logits mean) reads this table.
+All code that depends on a task (heads, losses, the data with its labels, the meaning of its logits) reads this table.
 Reference: Qin et al., "SwinFace: A Multi-Task Transformer for Face Recognition, Expression Recognition, Age
 Estimation and Attribute Estimation", IEEE TCSVT 2023, arXiv 2308.11509.
 """
@@ -22,9 +22,9 @@ class Task:
     subnet
         The subnet whose features its head reads; tasks of one subnet share a multi-level channel attention.
     labels
-        What each logit stands for, in order; empty for a regression.
+        The meaning of each logit, in order; empty for a regression.
     streams
-        The training data streams that carry its label.
+        The training data streams with its labels.
     loss
         ``"cross_entropy"`` over the logits, or ``"age"``, the paper's age loss on one number, in years.
     """

@@ -38,15 +38,15 @@ class Result:
     Attributes
     ----------
     metric
-        What it is, with its unit.
+        Name of the figure, with its unit.
     ours
         The model's figure.
     n
-        Faces it was computed from, or pairs where pairs are judged.
+        Number of faces, or of pairs, that it was computed from.
     low, high
         95% interval; None where the protocol has none.
     tables
-        What lies behind the figure, by what to call it; the rows are named by the index.
+        Tables behind the figure, by name; the index names the rows.
     """
 
     metric: str
@@ -65,14 +65,14 @@ class Benchmark(ABC):
     paper
         The paper's figures on the same faces, by metric.
     requires
-        A file or folder without which the data are not there; when left out, the one the benchmark reads.
+        A file or folder that shows whether the data are there; by default the one that the benchmark reads.
 
     Attributes
     ----------
     metrics
         Names of the figures that it may give.
     tasks
-        Outputs it judges; at least one must be trained.
+        Outputs that it evaluates; at least one must be trained.
     """
 
     metrics: Sequence[str] = ()
@@ -100,12 +100,12 @@ class Benchmark(ABC):
 
     @abstractmethod
     def run(self, model: Predictor) -> list[Result]:
-        """Judge a model.
+        """Evaluate a model.
 
         Raises
         ------
         InputError
-            The data are not as they should be.
+            The data cannot be used.
         """
 
 
@@ -149,16 +149,16 @@ class Predictor:
 def estimate(
     values: np.ndarray, groups: Sequence, statistic: Callable[[np.ndarray], np.ndarray], draws: int = 1000
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Figures that rest on totals over faces, and their 95% percentile intervals over groups drawn again.
+    """Figures that are computed from totals over faces, and their 95% percentile intervals from resampled groups.
 
     Parameters
     ----------
     values
-        (N, k), what is summed over faces.
+        (N, k), to be summed over faces.
     groups
-        (N,), whose face each is; groups are drawn with replacement, all of a group's faces together.
+        (N,), the group of each face, such as its person; groups are drawn with replacement, with all their faces.
     statistic
-        From totals, (..., k), to figures, (..., figures); not a number where a draw has no such face.
+        From totals, (..., k), to figures, (..., figures); not a number if a draw has no such face.
 
     Returns
     -------
@@ -174,27 +174,28 @@ def estimate(
 
 
 def drawn_together(table: pd.DataFrame) -> Sequence:
-    """What an interval draws again: people, or faces where nobody says whose they are."""
+    """The groups that an interval resamples: people, or single faces if people are not known."""
     return table["identity"] if "identity" in table else range(len(table))
 
 
 def ratio(totals: np.ndarray) -> np.ndarray:
-    """Figures from totals, (..., 2 figures): the first half by the second."""
+    """Figures from totals, (..., 2 figures): the first half divided by the second."""
     above, below = np.split(totals, 2, axis=-1)
     return above / below
 
 
 def by_group(table: pd.DataFrame, metric: str, values: np.ndarray) -> dict[str, pd.DataFrame]:
-    """A figure within each race, gender, age band, and young or not, as far as a source's table tells them.
+    """A figure for each race, gender, age band, and for young or not, as far as a source's table has them.
 
     Parameters
     ----------
     table
-        (N rows), as ``Source.table``; faces of which a group is unknown are left out of that grouping.
+        (N rows), as ``Source.table``; faces of an unknown group are left out of that grouping.
     metric
-        What the figure is called.
+        Name of the figure.
     values
-        (N, 2), what is summed over a group's faces and by what the sum is divided; where that is 0, a face is left out.
+        (N, 2), two numbers per face: a group's figure is the sum of the first divided by the sum of the second. Faces
+        whose second number is 0 are left out.
 
     Returns
     -------
@@ -214,7 +215,7 @@ def by_group(table: pd.DataFrame, metric: str, values: np.ndarray) -> dict[str, 
 
 
 def _read_groups(table: pd.DataFrame) -> dict[str, pd.Categorical]:
-    """Each face's group by grouping, of those that the table has."""
+    """Each face's group, for every grouping that the table has."""
     groups = {"race": table["race"]} if "race" in table else {}
     for name in ("gender", "young"):
         if name in table:

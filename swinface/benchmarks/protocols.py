@@ -1,7 +1,6 @@
-"""The protocols of ``swinface evaluate``, a class each. Figures are in per cent where the paper's are.
+"""The protocols of ``swinface evaluate``, one class each. Figures are in per cent if the paper's are.
 
-Intervals draw people again where a set says who is on its faces, otherwise faces; see
-``swinface.benchmarks.benchmark.estimate``.
+Intervals resample people if a set names them, otherwise faces; see ``swinface.benchmarks.benchmark.estimate``.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from swinface.data.source import Source
 from swinface.files import InputError
 from swinface.tasks import EXPRESSIONS
 
-CHILDHOOD = 12  # years up to which faces hardly tell gender
+CHILDHOOD = 12  # years up to which faces hardly show gender
 
 
 class Verification(Benchmark):
@@ -65,14 +64,14 @@ class Verification(Benchmark):
 class TemplateVerification(Benchmark):
     """True accept rate at false accept rates on IJB-B or IJB-C, 1:1; see ``swinface.benchmarks.templates``.
 
-    No intervals: the files do not say which templates show one person.
+    There are no intervals: the files do not tell which templates show the same person.
 
     Parameters
     ----------
     root
-        The folder that insightface hands out.
+        Insightface's folder.
     name
-        Which of the two it holds.
+        The set that it holds.
     """
 
     metrics = tuple(f"TAR % at FAR {far:.0e}".replace("e-0", "e-") for far in FARS)
@@ -122,15 +121,15 @@ class LabelledFaces(Benchmark):
 class SamePerson(LabelledFaces):
     """AUC of the pairs of faces that show one person against those that show two.
 
-    Embeddings are those of LFW's protocol. The interval draws the first folders of identities again: families, where
-    people's folders lie in their family's.
+    Embeddings are those of LFW's protocol. The interval resamples the first folders of identities: families, if the
+    folders of people lie in folders of families.
     """
 
     metrics = ("AUC",)
 
     def run(self, model: Predictor) -> list[Result]:
         if "identity" not in self.source.table:
-            raise InputError(f"{self.source.root}: {type(self.source).__name__} does not say who is on its faces.")
+            raise InputError(f"{self.source.root}: {type(self.source).__name__} does not name the people on its faces.")
         people = self.source.table["identity"]
         embeddings = embed_with_mirror(model.embed, self.source.read_all())
         found = auc_of_same_person(embeddings, people, people.str.partition("/")[0])
@@ -143,7 +142,7 @@ class Expression(LabelledFaces):
     Parameters
     ----------
     labels
-        The expressions to choose from, where a set is known to lack some.
+        The expressions to choose from, if a set lacks some.
     """
 
     metrics = ("accuracy %", "balanced accuracy %")
@@ -185,7 +184,7 @@ class Expression(LabelledFaces):
 
 
 class Age(LabelledFaces):
-    """Mean absolute error, also by group, and where a set gives the spread of the guesses on a face the epsilon error.
+    """Mean absolute error, also by group; and the epsilon error, if a set has the spread of the guesses for a face.
 
     Epsilon is 1 - mean(exp(-(y - mean)^2 / (2 std^2))), y the model's years, mean and std the guesses'
     (Escalera et al., "ChaLearn Looking at People 2015", ICCVW 2015).
@@ -213,7 +212,7 @@ class Age(LabelledFaces):
 
 
 class Gender(LabelledFaces):
-    """Accuracy on all faces, also by group, and on those above twelve years where ages are known."""
+    """Accuracy on all faces, also by group, and on faces above twelve years if ages are known."""
 
     metrics = ("accuracy %", f"accuracy % above {CHILDHOOD} years")
     tasks = ("gender",)
@@ -233,16 +232,16 @@ class Gender(LabelledFaces):
 
 
 class Attributes(LabelledFaces):
-    """Accuracy on each of CelebA's attributes and its mean, beside always giving the commoner answer.
+    """Accuracy on each of CelebA's attributes and its mean, compared with always giving the more frequent answer.
 
-    A figure is given for the mean, and for those attributes of which the paper's is known; the table has all. Where
-    the model is not trained on all of them, the mean is that of fewer and says so. By group it is over all answers of
-    which the labels are known.
+    There is a figure for the mean, and for each attribute with a figure in the paper; the table has all. If the model
+    is not trained on all attributes, the mean is over fewer, and its name says so. By group, the figure is over all
+    answers with a known label.
 
     Parameters
     ----------
     train
-        The faces whose commoner answers are the baseline.
+        The faces whose more frequent answers are the baseline.
     """
 
     metrics = ("mean accuracy %", *(f"accuracy %, {name}" for name in ATTRIBUTES))

@@ -1,7 +1,7 @@
-"""Do two templates show one person? The 1:1 protocol of IJB-B and IJB-C, a template being a set of photos and frames.
+"""Do two templates (sets of photos and video frames) show one person? The 1:1 protocol of IJB-B and IJB-C.
 
-Maze et al., "IARPA Janus Benchmark - C", ICB 2018; files and pooling are insightface's, with which the
-paper's figures were made. Faces are aligned by ``swinface.photos.align``, which averages where a photo is scaled down.
+Maze et al., "IARPA Janus Benchmark - C", ICB 2018; files and pooling are those of insightface, as
+for the paper's figures. Faces are aligned by ``swinface.photos.align``, which averages where a photo is scaled down.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Templates:
     landmarks
         (N, 5, 2), in pixels, in the order of ArcFace's template.
     weights
-        (N,), what each image counts for in its template, see ``embed_templates``.
+        (N,), the weight of each image in its template, see ``embed_templates``.
     template
         (N,), the template of each image, counted from 0.
     first, second
@@ -60,7 +60,7 @@ class Templates:
 
 
 def read_ijb(root: Path, name: Literal["ijbb", "ijbc"]) -> Templates:
-    """Read the 1:1 protocol of IJB-B or IJB-C from the folder that insightface hands out.
+    """Read the 1:1 protocol of IJB-B or IJB-C from insightface's folder.
 
     ``meta/ijbc_face_tid_mid.txt`` has rows ``image template medium``, ``meta/ijbc_name_5pts_score.txt`` rows ``image``,
     ten coordinates and the detector's score, for the same images in the same order; and

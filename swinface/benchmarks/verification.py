@@ -29,7 +29,7 @@ from swinface.metrics import count_right
 Embed = Callable[[Tensor], np.ndarray]
 
 
-# A pair is taken for one person above such a negative squared distance of its unit embeddings; the strictest first.
+# Thresholds on the negative squared distance of unit embeddings, above which a pair is accepted; the strictest first.
 LIMITS = -np.arange(0, 4, 0.01)
 
 
@@ -37,7 +37,7 @@ LIMITS = -np.arange(0, 4, 0.01)
 
 
 def read_bin(path: Path) -> tuple[Tensor, np.ndarray]:
-    """Read a verification set as insightface packs it, such as ``lfw.bin``.
+    """Read a verification set in insightface's format, such as ``lfw.bin``.
 
     Returns
     -------
@@ -186,8 +186,8 @@ def ten_fold_accuracy(cosines: np.ndarray, same: np.ndarray, folds: int = 10) ->
 
     Huang et al., "Labeled Faces in the Wild", University of Massachusetts 07-49, 2007, view 2. Folds are stretches of
     pairs in the order given, as scikit-learn's ``KFold`` makes them. Thresholds are ``LIMITS``, the strictest of
-    several that are equally good: the paper's figures were computed so, and a finer search (``choose_accurate``) moves
-    hard sets by up to 0.23 points.
+    several that are equally good. The paper's figures were computed in this way; a finer search
+    (``choose_accurate``) changes those of hard sets by up to 0.23 points.
 
     Parameters
     ----------
@@ -253,9 +253,9 @@ def auc_of_same_person(
     resamples: int = 1000,
     seed: int = 0,
 ) -> SamePersonAuc:
-    """How well cosines tell the pairs of faces that show one person from those that show two.
+    """How well cosines separate the pairs of faces that show one person from those that show two.
 
-    Every pair counts the same, so a person of many faces counts for more. The interval draws groups again, with
+    Every pair has the same weight, so a person with many faces has more weight. The interval draws groups again, with
     replacement (``swinface.bootstrap.weigh_pairs``).
 
     Parameters
@@ -265,10 +265,10 @@ def auc_of_same_person(
     identities
         (N,), who each face shows.
     groups
-        (N,), what is drawn again, such as families; the identities when None.
+        (N,), the groups that are resampled, such as families; None for the identities.
     pairs
-        Half of it is the largest number of pairs of either kind. Where there are more, as many are drawn, each pair
-        of a kind with equal chance and none twice.
+        At most half this number of pairs of either kind is used. If there are more, that many are drawn: each pair of a
+        kind with equal probability, none twice.
 
     Raises
     ------
@@ -296,7 +296,7 @@ def auc_of_same_person(
 def _draw_pairs(starts: np.ndarray, stops: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """Draw ``count`` of the pairs (i, j) with starts[i] <= j < stops[i], or take all: (2, pairs).
 
-    The pairs are thought of as numbered in order of i and j, so that no more are made than drawn.
+    Pairs are numbered in order of i and j, so only the drawn ones are made.
     """
     ends = np.cumsum(stops - starts)
     total = int(ends[-1])

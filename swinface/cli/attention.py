@@ -16,15 +16,15 @@ DOTS_PER_INCH = 150
 
 
 def attention(images: list[Path], *, out: Path, model: Path = SHIPPED) -> None:
-    """Write how much each level weighs for each task and where on the face a task finds what it answers by.
+    """Show how much each task uses each level, and where on the face it finds its answer.
 
-    ``out`` then holds ``levels.csv`` and ``levels.png`` (the channel gate, averaged over a level's channels and over
-    the faces) and ``places.csv`` and ``places.png`` (what each of 7x7 places adds to the answer).
+    This writes ``levels.csv`` and ``levels.png`` (the channel gate, averaged over a level's channels and over the
+    faces), and ``places.csv`` and ``places.png`` (how much each of 7x7 places adds to the answer).
 
     Parameters
     ----------
     images
-        Faces aligned to ArcFace's five points, square; a folder stands for all images in it.
+        Faces aligned to ArcFace's five points, square; a folder means all images in it.
     out
         Folder to write to.
     model

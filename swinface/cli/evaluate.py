@@ -16,9 +16,9 @@ from swinface.pretrained import SHIPPED, best_device
 
 
 def evaluate(*, benchmarks: dict[str, Benchmark], model: Path = SHIPPED, out: Path | None = None) -> None:
-    """Run the benchmarks whose data are there and print their figures beside the paper's.
+    """Run the benchmarks whose data are there, and compare the figures with the paper's.
 
-    Intervals are of 95%: see each protocol in ``swinface.benchmarks.protocols``.
+    Intervals are 95% intervals; see each protocol in ``swinface.benchmarks.protocols``.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from swinface.pretrained import SHIPPED, best_device
 LIKELY = 0.5  # probability from which an attribute is printed
 
 
-SAVED_AS = (".jpg", ".jpeg", ".png")  # endings that a drawn photo keeps; any other gets .png behind it
+SAVED_AS = (".jpg", ".jpeg", ".png")  # endings that a drawn photo keeps; .png is appended to any other
 
 
 def predict(
@@ -28,20 +28,20 @@ def predict(
     json: Path | None = None,
     save: Path | None = None,
 ) -> None:
-    """Say of every face in photos its age, gender, expression and attributes, the largest face first.
+    """Predict age, gender, expression and attributes of every face in photos, the largest face first.
 
-    A photo that gives nothing is named on stderr at the end, with what is wrong, and the exit code is then 2.
+    Photos without a result are listed on stderr at the end, each with the reason, and the exit code is then 2.
 
     Parameters
     ----------
     photos
-        Image files, turned upright as their EXIF says.
+        Image files; they are turned upright by their EXIF orientation.
     model
         Folder of a trained model; by default the one that comes with the package.
     aligned
-        The images are faces already, square and aligned to ArcFace's five points: none is sought in them.
+        The images are faces, square and aligned to ArcFace's five points: no detector is run.
     json
-        File to write all results to, .json: a list with an entry per photo, the probabilities of all tasks in it.
+        File to write all results to, .json: a list with an entry per photo, with the probabilities of all tasks.
     save
         Folder to write the photos to with their faces marked and numbered as printed.
     """
@@ -86,12 +86,12 @@ def _describe_photo(photo: Path, faces: Sequence[dict[str, Any]]) -> str:
 
 
 def name_drawings(photos: Sequence[Path], folder: Path) -> list[Path]:
-    """Where to write each photo with its faces marked: its own name in ``folder``, counted where photos share one.
+    """Where to write each photo with its faces marked: its name in ``folder``, with a number if photos share a name.
 
     Raises
     ------
     InputError
-        A photo lies in ``folder`` itself, where it, or one beside it, could be lost.
+        A photo lies in ``folder`` itself, where a drawing could overwrite it.
     """
     taken: set[str] = set()
     targets = []

@@ -21,17 +21,17 @@ Augmentation = Literal["none", "flip", "light", "randaugment"]
 
 
 def _make_randaugment() -> Callable[[Image.Image], Tensor]:
-    """The paper's recipe for its analysis streams up to the normalisation: an RGB face to (3, 112, 112) uint8."""
+    """The paper's recipe for its analysis streams, without scaling: from an RGB face to (3, 112, 112) uint8."""
     recipe = create_transform(
         IMAGE_SIZE,
         is_training=True,
-        normalize=False,  # ``make_input`` does, and erases
+        normalize=False,  # ``make_input`` scales, and erases
         scale=(1.0, 1.0),
         ratio=(1.0, 1.0),
-        color_jitter=0.4,  # named by the authors; timm leaves it out beside RandAugment, for them too
+        color_jitter=0.4,  # as in the authors' code; timm ignores it with RandAugment, for them too
         auto_augment="rand-m9-mstd0.5-inc1",
         interpolation="bicubic",
-        mean=(0.5, 0.5, 0.5),  # what is moved into the image is grey
+        mean=(0.5, 0.5, 0.5),  # areas moved in from outside are grey
         std=(0.5, 0.5, 0.5),
     )
     (randaugment,) = (step for step in recipe.transforms if isinstance(step, RandAugment))
@@ -69,9 +69,9 @@ def augment(images: Tensor, how: Augmentation) -> Tensor:
     images
         (B, 3, 112, 112), uint8, RGB.
     how
-        ``none``; ``flip`` half of them; ``randaugment``, what SwinFace trains its analysis streams with: flip and
-        RandAugment, and in ``make_input`` random erasing; ``light``, for CPUs: flip, a small similarity transform,
-        brightness and contrast, some faces grey or of low resolution.
+        ``none``; ``flip``: half of the faces are mirrored; ``randaugment``, as for SwinFace's analysis streams: flip
+        and RandAugment, and in ``make_input`` random erasing; ``light``, for CPUs: flip, a small similarity transform,
+        changes of brightness and contrast, some faces grey or of low resolution.
 
     Returns
     -------
@@ -87,10 +87,9 @@ def augment(images: Tensor, how: Augmentation) -> Tensor:
 
 
 def make_input(images: Tensor, how: Augmentation) -> Tensor:
-    """Augment faces and normalise them; after ``randaugment``, erase a rectangle of a quarter of them.
+    """Augment faces and scale their pixels; with ``randaugment``, also erase a rectangle in a quarter of them.
 
-    What is erased becomes noise of unit deviation, which goes beyond the range of pixels as it does in the authors'
-    code.
+    Erased pixels become noise of unit deviation. It exceeds the range of pixels, as in the authors' code.
 
     Parameters
     ----------
@@ -116,7 +115,7 @@ def _spread(images: Tensor, by: float) -> Tensor:
 
 
 def _move(images: Tensor) -> Tensor:
-    """Scale, rotate and shift each by its own amounts; what comes from outside is black."""
+    """Scale, rotate and shift each face by its own amounts; areas from outside are black."""
     count = len(images)
     scale = 1 + _spread(images, SCALE).view(count)
     angle = _spread(images, math.radians(ROTATION)).view(count)
@@ -128,7 +127,7 @@ def _move(images: Tensor) -> Tensor:
 
 
 def _blur(images: Tensor) -> Tensor:
-    """Give a share of the batch the resolution of a smaller image, one size for all of them."""
+    """Reduce a share of the batch to the resolution of a smaller image, one size for all."""
     side = int(torch.randint(IMAGE_SIZE // 4, IMAGE_SIZE, ()))
     small = functional.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
     back = functional.interpolate(small, size=images.shape[-2:], mode="bilinear")
@@ -136,7 +135,7 @@ def _blur(images: Tensor) -> Tensor:
 
 
 def _recolour(images: Tensor) -> Tensor:
-    """Change brightness and contrast, and take the colour from some."""
+    """Change brightness and contrast, and make some faces grey."""
     grey = images.mean(dim=1, keepdim=True).expand_as(images)
     images = torch.where(_chosen(images, GREY), grey, images)
     middle = images.mean(dim=(1, 2, 3), keepdim=True)

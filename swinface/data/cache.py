@@ -20,12 +20,12 @@ def map_computed(
     what: str,
     writable: bool = False,
 ) -> np.ndarray:
-    """An array from a file, which is computed and written first if it is not there: whole or not at all.
+    """An array from a file. If the file is missing, the array is computed first; the file is written in full or not.
 
     Parameters
     ----------
     path
-        Names, ending in .npy, what the array was computed from: a file that exists is never computed again.
+        Ends in .npy. The name must depend on what the array is computed from: a file that exists is not computed again.
     shape, dtype
         Of the array.
     compute
@@ -33,7 +33,7 @@ def map_computed(
     rows
         Rows that are computed at once.
     what
-        Is computed; the title of the progress bar.
+        Title of the progress bar.
     writable
         Whether the array in memory may be written to; the file stays as it is.
 

@@ -1,7 +1,8 @@
-"""Data sets of faces, one class each, read as their authors hand them out; see ``swinface.data.source.Source``.
+"""Data sets of faces, one class each, in the form in which their authors publish them.
 
-Sets that were aligned by another template than ArcFace's five points are brought to it by a default crop, measured on
-the set; faces in ``RecordIO`` and in the paper's authors' lists are aligned already.
+Sets with another alignment than ArcFace's five points have a default crop that brings faces to it; it was measured on
+the set. Faces in ``RecordIO`` and in the paper's authors' lists are aligned already. The base class is
+``swinface.data.source.Source``.
 """
 
 from __future__ import annotations
@@ -160,7 +161,8 @@ class UTKFace(Source):
 class CKPlus(Source):
     """CK+48: the last frames of CK+'s sequences (Lucey et al., CVPRW 2010), 48x48 and grey, a folder per expression.
 
-    Files are named ``person_sequence_frame.png``. There is no neutral; contempt, which the paper has not, is left out.
+    Files are named ``person_sequence_frame.png``. There is no neutral. Contempt, which the
+    paper does not use, is left out.
     """
 
     FOLDERS = ("surprise", "fear", "disgust", "happy", "sadness", "anger")  # in the order of EXPRESSIONS
@@ -252,7 +254,7 @@ class CelebA(Source):
 
 
 class LabelList(Source):
-    """Aligned images in a folder, and a list of their labels beside it: the layout of the paper's authors.
+    """Aligned images in a folder, and a list of their labels next to it: the layout of the paper's authors.
 
     Parameters
     ----------
@@ -278,7 +280,7 @@ class LabelList(Source):
 class AgeGenderList(LabelList):
     """The authors' lists of Adience, MORPH and IMDB-WIKI: a header ``name age gender``, gender 0 female and 1 male.
 
-    Faces of which either is nan are left out.
+    Faces without age or gender (nan) are left out.
     """
 
     def _read_list(self, path: Path) -> pd.DataFrame:

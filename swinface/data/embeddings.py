@@ -1,4 +1,4 @@
-"""Tables of embeddings: one vector per face, by the face's path; a model's output, or a teacher's."""
+"""Tables of embeddings, one vector per face, found by the face's path: a model's output, or a teacher's."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Embeddings:
 
 
 def read_arrays(path: Path, names: Sequence[str] | None = None) -> tuple[list[str], dict[str, np.ndarray]]:
-    """Read a table of embeddings, and what else it has of each face.
+    """Read a table of embeddings, and the other arrays in it with a row per face.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def read_arrays(path: Path, names: Sequence[str] | None = None) -> tuple[list[st
     Raises
     ------
     InputError
-        The file is missing, is no such table, names a face twice, or holds what is not finite.
+        The file is missing, is no such table, names a face twice, or has numbers that are not finite.
     """
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as table:

@@ -1,4 +1,4 @@
-"""Faces as pixels: decoded on all cores and brought to 112x112."""
+"""Faces as pixels: decoded on all cores and resized to 112x112."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Crop = tuple[float, float, float, float]
 
 
 def scale_pixels(images: Tensor) -> Tensor:
-    """Turn pixels into what the model was trained on: mean 0.5 and standard deviation 0.5 of the range 0 to 1.
+    """Scale pixels as in training: mean 0.5 and standard deviation 0.5 of the range 0 to 1.
 
     Parameters
     ----------
@@ -63,19 +63,19 @@ def crop_face(pixels: np.ndarray, crop: Crop) -> np.ndarray:
 
 
 def fit_face(pixels: np.ndarray, where: str, crop: Crop | None = None) -> np.ndarray:
-    """Bring a face to the size that models read: a region of an image, or all of it, which must then be square.
+    """Resize a face for the models: a region of an image, or the whole image, which must then be square.
 
     Parameters
     ----------
     where
-        What the image is called, for the message.
+        Name of the image, for the message.
     crop
         As in ``crop_face``.
 
     Raises
     ------
     InputError
-        There is no crop and the image is not square; then it was not aligned.
+        There is no crop and the image is not square, so it was not aligned.
     """
     height, width = pixels.shape[:2]
     if crop is None and height != width:

@@ -1,7 +1,7 @@
-"""The label files that authors of face data sets hand out, read by the names in their headers, never by position.
+"""The label files that authors of face data sets publish, read by the names in their headers, never by position.
 
-A file becomes a table of text with a row per face, whose index is the line in the file; ``decode`` turns a column
-into numbers and names the line of a value that means nothing.
+A file becomes a table of text with a row per face; the index is the line in the file. ``decode`` turns a column into
+numbers and names the line of an invalid value.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ ATTRIBUTE_CLASSES = {-1: 0, 1: 1}
 GENDER_CLASSES = {0: 0, 1: 1}  # in authors' lists of ages: 1 is male
 
 
-# From a class's number in a file to its place in EXPRESSIONS; AffectNet's contempt (7) and what it calls none,
-# uncertain and no face (8 to 10) are not among the paper's seven.
+# From a class's number in a file to its place in EXPRESSIONS. AffectNet's contempt (7), none, uncertain and no face
+# (8 to 10) are not among the paper's seven.
 RAF_DB_CLASSES = {number: number - 1 for number in range(1, 8)}
 
 
@@ -52,8 +52,8 @@ def read_labels(
     Parameters
     ----------
     columns
-        What it must hold, in any order where the file has a header (names as ``task_name`` gives them) and in this
-        order where it has none. The first is the image, whose name a header may leave out.
+        The columns it must have: in any order if the file has a header (names as ``task_name`` gives them), else in
+        this order. The first is the image, whose name a header may leave out.
     header
         Whether the first line names the columns.
     others
@@ -71,7 +71,7 @@ def read_labels(
     Raises
     ------
     InputError
-        The file is missing, its header lacks a column or has another, or a line has not as many fields.
+        The file is missing, its header lacks a column or has others, or a line has more or fewer fields.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -119,8 +119,8 @@ def decode(path: Path, texts: pd.Series, classes: Mapping[int, int | None] | Non
     path
         The file, for the message.
     classes
-        From each number that may occur to the index of the class, None for one that has none here (nan). Any number
-        that is not negative, as it is, when not given.
+        From each number that may occur to the index of the class, or to None for no class (nan). Without it, any number
+        of at least 0 is kept.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""The verification sets of insightface, ``.bin`` files: pickles of encoded images and of which pairs are one person.
+"""The verification sets of insightface, ``.bin`` files: pickles of encoded images, and of a label per pair.
 
-A pickle may name any function and have it called. This reader knows the few names by which bytes, numpy arrays and
-numpy booleans are pickled, calls functions of its own in their place, and refuses every other name unread.
+A pickle may name any function and call it. This reader knows the few names that are needed for bytes, numpy arrays and
+numpy booleans, calls functions of its own instead, and refuses every other name.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from swinface.files import InputError
 
 
 class _Refused(Exception):
-    """The pickle names something that images and labels do not need."""
+    """The pickle names a function that images and labels do not need."""
 
 
 def _encode(text: str, _: str) -> bytes:
@@ -45,7 +45,7 @@ def _read_scalar(dtype: np.dtype, content: bytes) -> np.generic:
 
 
 class _StandIn:
-    """A function that a pickle may call but not alter: pickles set attributes of what they name, too."""
+    """A function that a pickle may call but not change (pickles can set attributes)."""
 
     __slots__ = ("_function",)
 
@@ -70,8 +70,8 @@ STAND_INS: dict[str, _StandIn | None] = {
 
 
 def _check_memory(path: Path) -> None:
-    """Refuse a pickle that asks for more memory than its values need: the list of what it refers to again grows to the
-    highest number that it names, which a few damaged bytes can make 34 GB.
+    """Refuse a pickle that needs far more memory than its values: it numbers those that it uses again, and the list of
+    them is as long as the highest number. A few damaged bytes can make it 34 GB.
     """
     with open(path, "rb") as file:
         for place, (operation, argument, _) in enumerate(pickletools.genops(file)):

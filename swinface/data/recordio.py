@@ -1,8 +1,9 @@
 """MXNet's RecordIO, without mxnet: a file of records (``.rec``) and the place of each in it (``.idx``).
 
-A record is one or more parts, each ``magic, flag and length, data, padding to 4 bytes``; words are little-endian. A
-writer ends a part wherever the data hold the magic number, and leaves that out: a reader puts it back. The data of an
-image record are a header, ``flag, label, id, id2``, then ``flag`` labels where it is not 0, then the encoded image.
+A record is one or more parts, each ``magic, flag and length, data, padding to 4 bytes``; words are little-endian. If
+the data contain the magic number, a writer ends the part there and omits the number; a reader inserts it again.
+The data of an image record are a header, ``flag, label, id, id2``, then ``flag`` labels if it is not 0, then the
+encoded image.
 
 Reference: dmlc-core's ``recordio.h`` and ``mxnet.recordio``.
 """
@@ -44,14 +45,14 @@ class RecordFile:
     Parameters
     ----------
     path
-        The ``.rec`` file; the ``.idx`` of the same name must lie beside it.
+        The ``.rec`` file; the ``.idx`` of the same name must lie next to it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def __getstate__(self) -> dict:
-        return {"path": self.path}  # what is mapped into memory would be copied whole
+        return {"path": self.path}  # without the mapped file, which would be copied in full
 
     @cached_property
     def offsets(self) -> pd.Series:
@@ -67,7 +68,7 @@ class RecordFile:
             with np.errstate(invalid="raise"):  # infinite numbers
                 keys, offsets = pd.read_csv(path, sep="\t", header=None, dtype=np.int64).to_numpy().T
         except FileNotFoundError:
-            raise InputError(f"{path}: no such file; it must lie beside {self.path.name}.") from None
+            raise InputError(f"{path}: no such file; it must lie next to {self.path.name}.") from None
         except (OSError, ValueError, TypeError, ArithmeticError) as error:
             raise InputError(f"{path}: not the index of a RecordIO file; lines must be `key<tab>offset`.") from error
         offsets = pd.Series(offsets, index=keys)
@@ -131,8 +132,9 @@ class RecordFile:
     def image_keys(self) -> np.ndarray:
         """Keys of the image records, (N,) int64, in the order of the ``.idx``.
 
-        In sets of faces record 0 holds no image. Its labels are the keys from the first to behind the last of further
-        records without image, one per identity: images are the records from 1 to before the first of these.
+        In sets of faces record 0 has no image. Further records without an image, one per identity, follow the images;
+        the labels of record 0 are the first key of these and the key after the last. So images are the records from 1
+        to before its first label.
         """
         keys = self.offsets.index.to_numpy()
         if 0 not in self.offsets.index:
@@ -169,10 +171,10 @@ class RecordFile:
 
 
 def _peek(words: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The first label of the records at some bytes, and whether it is to be believed.
+    """The first label of the records at some bytes, and whether it can be trusted.
 
-    It is not where a record is in parts, damaged or near the end of the file; all this is rare, and for the reader of
-    single records to judge.
+    It cannot if a record is in parts, damaged or near the end of the file. This is rare: such records are then read one
+    by one.
     """
     before = PART_HEADER.size // WORD
     extra = before + HEADER.size // WORD  # where labels are that have no room in the header
@@ -180,7 +182,7 @@ def _peek(words: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarra
     start = np.where(within, offsets // WORD, 0)
     if extra >= len(words):
         return np.zeros(len(offsets), np.float32), within
-    # One gather, so that no page of the file is needed twice.
+    # One gather reads each page of the file only once.
     heads = words[start[:, None] + np.arange(extra + 1)]
     place, length = heads[:, 1] >> LENGTH_BITS, heads[:, 1] & ((1 << LENGTH_BITS) - 1)
     count = heads[:, before].astype(np.int64)

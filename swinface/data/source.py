@@ -1,4 +1,4 @@
-"""One data set's faces with what is known of each: the base of all data sets."""
+"""The faces of one data set and their labels: the base class of all data sets."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class Source(ABC):
     root
         The data set's folder.
     part
-        The faces to use: ``held_out`` is a fixed draw of people, or of images where the set does not say who is on
-        them; ``train`` is the rest. The draw hashes names (see ``draw_held_out``), so it is the same everywhere.
+        The faces to use: ``held_out`` is a fixed draw of people, or of images if the set does not name people;
+        ``train`` is the rest. The draw hashes names (see ``draw_held_out``), so it is the same everywhere.
     held_out
         Share of people, or of images, that are held out.
     crop
         (left, top, right, bottom) of the region that is resized to 112x112, as fractions of the image's width and
-        height; what lies outside the image is black. The whole image, which must then be square, when None.
+        height; parts outside the image are black. None is the whole image, which must then be square.
     share
-        Share of a training stream that mixes sources; shares are scaled to sum to 1.
+        Share of this source in a training stream that mixes sources; shares are scaled to sum to 1.
     teacher
         A ``.npz`` of embeddings (``face``, ``embedding``) whose faces are the table's ``image``.
     """
@@ -50,7 +50,7 @@ class Source(ABC):
         if not 0 <= held_out <= 1:
             raise InputError(f"held_out {held_out}: name a share from 0 to 1.")
         if not share > 0:
-            raise InputError(f"share {share}: name a share above 0; leave a source out that is not to be used.")
+            raise InputError(f"share {share}: name a share above 0; remove a source that is not to be used.")
         if crop is not None and not (crop[0] < crop[2] and crop[1] < crop[3]):
             raise InputError(f"crop {crop}: name left, top, right and bottom, with left < right and top < bottom.")
         self.root, self.part, self.held_out, self.crop = Path(root), part, held_out, crop
@@ -58,10 +58,10 @@ class Source(ABC):
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """What is known of each face of the part.
+        """The labels of each face of the part.
 
-        Columns ``image`` (path below the root, or key of a record), ``identity`` (text) where the set says who it
-        is, and any name of TASKS: the index of the class in ``Task.labels`` or years, nan where unknown.
+        Columns ``image`` (path below the root, or key of a record), ``identity`` (text) if the set has people's
+        names or numbers, and any name of TASKS: the index of the class in ``Task.labels`` or years, nan where unknown.
 
         Raises
         ------

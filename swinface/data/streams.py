@@ -1,6 +1,6 @@
-"""Streams of training batches: batch k of a run is a function of the run's seed and k, so a resumed run sees the same.
+"""Streams of training batches. Batch k depends only on the run's seed and k, so a resumed run sees the same batches.
 
-A stream mixes sources by their shares and cycles through each on its own. One batch holds a part of every stream.
+A stream mixes sources by their shares and cycles through each on its own. One batch has a part of every stream.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Stream:
     sources
         Data sets; each gives faces in proportion to its ``share``.
     augment
-        What is done to a face before it is seen.
+        How faces are changed, see ``swinface.data.augment``.
     """
 
     batch_size: int
@@ -58,11 +58,11 @@ class Batches(Dataset):
     streams
         By name; those that a task names (``swinface.tasks``) give its labels.
     tasks
-        Which tasks' labels are given.
+        Tasks whose labels are given.
     seed, rank, processes
-        Of the run. Processes share out one draw of ``batch_size * processes`` faces per stream.
+        Of the run. The processes share one draw of ``batch_size * processes`` faces per stream.
     cache
-        Folder that keeps every source's decoded faces, mapped into memory, so that a face is decoded once.
+        Folder for every source's decoded faces, mapped into memory: each face is decoded only once.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Batches(Dataset):
     def _number_identities(self) -> tuple[dict[tuple[str, int], np.ndarray], int]:
         """Every source's (N,) identity numbers, and how many there are; -1 where a face has none.
 
-        Only the stream called ``recognition`` is told apart; a set that it names twice has one set of people.
+        Only people of the stream ``recognition`` have numbers; in a set that occurs twice they have the same.
         """
         numbers: dict[tuple[str, str], int] = {}
         columns = {}
@@ -112,7 +112,7 @@ class Batches(Dataset):
     def _read_teachers(self) -> tuple[dict[tuple[str, int], np.ndarray], int]:
         """Every source's (N, D) teacher embeddings, NaN where there is none, and D; 0 without any teacher.
 
-        Their mean is taken off: what all faces share would leave little to learn to a cosine.
+        Their mean is subtracted: with it, the cosines of all faces would be nearly the same.
         """
         paths = {source.teacher for source in self.sources.values() if source.teacher is not None}
         tables = {path: Embeddings(path) for path in paths}
@@ -140,14 +140,14 @@ class Batches(Dataset):
         Returns
         -------
         dict
-            ``images`` (B, 3, 112, 112) float32, normalised, the streams one after the other; ``identity`` (B,) int64,
+            ``images`` (B, 3, 112, 112) float32, scaled, the streams one after the other; ``identity`` (B,) int64,
             -1 where unknown; ``teacher`` (B, D); ``labels``, task to (B,) float, NaN where unknown or where the row's
             stream does not teach the task; ``step``.
         """
         generator = np.random.SeedSequence([self.seed, step, self.rank])
         images, rows = [], []
-        # RandAugment draws from Python's and numpy's generators too. The GPU's is left alone: a worker that was forked
-        # from a process that uses CUDA must not touch it.
+        # RandAugment draws from Python's and numpy's generators too. The GPU's is not touched: a worker that was forked
+        # from a process with CUDA must not use it.
         with isolate_rng(include_cuda=False):
             seeds = generator.generate_state(3)
             torch.default_generator.manual_seed(int(seeds[0]))
@@ -191,7 +191,7 @@ class Batches(Dataset):
         return drawn[self.rank :: self.processes]
 
     def _order(self, name: str, number: int, cycle: int, faces: int) -> np.ndarray:
-        """The order of a source's faces in one of its cycles; only the last one asked for is kept."""
+        """The order of a source's faces in one of its cycles; only the last one is kept in memory."""
         kept = self._orders.get((name, number))
         if kept is None or kept[0] != cycle:
             entropy = [self.seed, list(self.streams).index(name), number, cycle]
@@ -205,7 +205,7 @@ class Batches(Dataset):
 
 
 def count_faces(total: int, shares: Sequence[float]) -> list[int]:
-    """How many of a stream's first ``total`` faces are each source's: whole numbers that never fall as it grows.
+    """How many of a stream's first ``total`` faces are from each source. No number falls when ``total`` grows.
 
     >>> count_faces(10, [2, 1, 1])
     [5, 2, 3]
@@ -218,7 +218,7 @@ def count_faces(total: int, shares: Sequence[float]) -> list[int]:
 
 
 def _keep_decoded(source: Source, folder: Path) -> np.ndarray:
-    """A source's faces, (N, 3, 112, 112) uint8, decoded once and mapped from a file named by what they are."""
+    """A source's faces, (N, 3, 112, 112) uint8, decoded once and mapped from a file; its name is a digest of them."""
     digest = hashlib.sha256(f"{source.root.resolve()}{source.crop}".encode())
     for image in source.table["image"]:
         file = source.root / image
@@ -240,7 +240,7 @@ class Steps(Sampler):
     per_epoch
         Batches of an epoch.
     count_done
-        Says how many batches the run has had, also before it was interrupted.
+        Gives the number of batches that the run has had, also before it was interrupted.
     """
 
     def __init__(self, per_epoch: int, count_done: Callable[[], int]) -> None:
@@ -263,11 +263,11 @@ class FaceData(lightning.LightningDataModule):
         By name: ``recognition`` teaches identities, ``age_gender``, ``celeba`` and ``expression`` the tasks that name
         them. Any stream whose sources have a teacher is distilled from.
     steps
-        Batches between two checkpoints, which is what the engine calls an epoch. Streams cycle by themselves.
+        Batches between two checkpoints; this is the engine's epoch. Streams have cycles of their own.
     workers
         Processes that decode and augment.
     cache
-        Folder for decoded faces, 38 kB each; for sets that are cycled through many times.
+        Folder for decoded faces, 38 kB each; useful for sets that are seen many times.
     seed
         Of the run; set from ``seed_everything``.
     """
@@ -302,7 +302,7 @@ class FaceData(lightning.LightningDataModule):
         )
 
     def _fill_cache(self) -> str | None:
-        """Decode every source's faces; what is wrong if that fails."""
+        """Decode every source's faces; give the error message if that fails."""
         try:
             for stream in self.streams.values():
                 for source in stream.sources:

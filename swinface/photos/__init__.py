@@ -1,1 +1,1 @@
-"""From a photo to faces and what is said of them: detection, alignment, prediction."""
+"""From a photo to predictions for its faces: detection, alignment, prediction."""

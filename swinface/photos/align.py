@@ -12,17 +12,16 @@ from swinface.files import InputError, check_pixels
 SIDE = 112  # pixels, of an aligned face
 
 
-# Where ArcFace (Deng et al., CVPR 2019) and its published crops have a face's five landmarks, in pixels of 112x112,
-# the centre of the first pixel at (0, 0): the eye on the image's left, the one on its right, tip of the nose, corner
+# A face's five landmarks in ArcFace (Deng et al., CVPR 2019) and its published crops, in pixels of 112x112, the centre
+# of the first pixel at (0, 0): the eye on the image's left, the one on its right, tip of the nose, corner
 # of the mouth on the image's left, the one on its right.
 ARCFACE = np.array([(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)])
 
 
 def align(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-    """Cut a face out of a photo, turned and scaled so that its landmarks lie nearest to ``ARCFACE``.
+    """Cut a face out of a photo, turned and scaled so that its landmarks are as near as possible to ``ARCFACE``.
 
-    What lies outside the photo is black. Where the photo has more pixels than the crop they are averaged, not
-    skipped.
+    Parts outside the photo are black. If the photo has more pixels than the crop, they are averaged, not skipped.
 
     Parameters
     ----------
@@ -51,7 +50,7 @@ def align(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     ((112, 112, 3), 7)
     """
     check_pixels(image)
-    similarity = fit_similarity(ARCFACE, np.asarray(landmarks, dtype=float))  # crop to photo: what a warp looks up
+    similarity = fit_similarity(ARCFACE, np.asarray(landmarks, dtype=float))  # from crop to photo, as a warp needs it
     corners = np.array([(0, 0), (SIDE, 0), (SIDE, SIDE), (0, SIDE)]) @ similarity[:, :2].T + similarity[:, 2]
     factor = max(1, math.floor(math.hypot(*similarity[:, 0])))  # photo pixels per pixel of the crop
     height, width = image.shape[:2]

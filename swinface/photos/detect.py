@@ -23,21 +23,21 @@ STRIDE = 4  # photo pixels per cell of the network's maps
 GRAIN = 32  # pixels; the sides of what the network sees are multiples of it
 
 
-MARGIN = 32  # pixels of grey around a photo: a face that fills a small one is found only with some
+MARGIN = 32  # pixels of grey around a photo: without it, a face that fills a small photo is not found
 
 
 GREY = 127
 
 
-# A photo is looked at in two sizes, in pixels of its area: the network finds faces of about 24 to 300 pixels, small
-# ones in the first and those that fill the photo in the second. A photo is never enlarged.
+# Areas in pixels of the two sizes in which a photo is searched: the network finds faces of about 24 to 300 pixels, so
+# small faces in the first and faces that fill the photo in the second. A photo is never enlarged.
 AREAS = (2_000_000, 120_000)
 
 
-LONGEST = 8192  # pixels of a side in any size, so that no strip of a picture fills the memory
+LONGEST = 8192  # pixels of a side in any size, to limit the memory for long narrow pictures
 
 
-THRESHOLD = 0.4  # score from which it is a face; nothing in scikit-image's photos without one reaches 0.3
+THRESHOLD = 0.4  # lowest score of a face; in scikit-image's photos without faces no score reaches 0.3
 
 
 @dataclass(frozen=True)

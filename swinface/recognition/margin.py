@@ -1,12 +1,12 @@
-"""Margin softmax over millions of identities: classes shared out over the processes of a plain DDP run, of which a
-step may draw a sample.
+"""Margin softmax over millions of identities: the classes are divided among the processes of a plain DDP run, and a
+step may use a sample of them.
 
 CosFace: Wang et al., "CosFace: Large Margin Cosine Loss for Deep Face Recognition", CVPR 2018. ArcFace: Deng et al.,
 "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", CVPR 2019. Shared and sampled classes: An et al.,
 "Killing Two Birds with One Stone: Efficient and Robust Training of Face Recognition CNNs by Partial FC", CVPR 2022.
 
-A module that trains a ``MarginSoftmax`` makes it once the process group stands (the engine's ``configure_model``),
-hides it from DDP (``ignored_by_ddp``), and saves and loads it through ``gather_shares`` and ``take_shares``.
+A module that trains a ``MarginSoftmax`` makes it after the process group (in the engine's ``setup``), excludes it from
+DDP (``ignored_by_ddp``), and saves and loads it with ``gather_shares`` and ``take_shares``.
 """
 
 from __future__ import annotations
@@ -25,12 +25,11 @@ from swinface.files import InputError
 START_DEVIATION = 0.01  # of the numbers of a centre at the start, as in Partial FC
 
 
-START_BLOCK = (
-    1024  # classes whose centres are drawn from one seed, so that the start is that of any number of processes
-)
+# Classes whose centres are drawn from one seed: the start is the same for any number of processes.
+START_BLOCK = 1024
 
 
-PLACES = "shared_parameters"  # in a checkpoint: where the optimisers keep what belongs to the centres
+PLACES = "shared_parameters"  # in a checkpoint: where the optimisers keep the moments of the centres
 
 
 def _all_reduce(value: Tensor, operation: Any) -> None:
@@ -41,8 +40,8 @@ def _all_reduce(value: Tensor, operation: Any) -> None:
 class _Gather(torch.autograd.Function):
     """The rows of all processes, in the order of ranks, on every process.
 
-    Backwards, the gradients that all processes have for a row are summed. That is its gradient, and DDP goes on to
-    divide what becomes of it by the number of processes, so it is multiplied by it here.
+    Backwards, the gradients of all processes for a row are summed. DDP later divides gradients by the number of
+    processes, so the sum is multiplied by it here.
     """
 
     @staticmethod
@@ -66,11 +65,11 @@ class _CrossEntropy(torch.autograd.Function):
     Parameters
     ----------
     cosine
-        (N, K_r) with the classes that are here.
+        (N, K_r) with the classes of this process.
     row, column
-        (M,) int64 each: the M rows whose true class is here, and where.
+        (M,) int64 each: the M rows whose true class is on this process, and the class's column.
     true
-        (M,) the cosine with the true class less its margin, in place of ``cosine[row, column]``.
+        (M,) the cosine with the true class minus its margin; it replaces ``cosine[row, column]``.
     scale
         Multiplies all of them.
     """
@@ -104,11 +103,11 @@ class _CrossEntropy(torch.autograd.Function):
 
 
 class MarginSoftmax(nn.Module):
-    """Identity classification by cosine with a learned centre per class, the true class handicapped by a margin.
+    """Identity classification by cosine with a learned centre per class; a margin makes the true class harder to reach.
 
-    Every process of the default group holds its contiguous share of the classes as ``centres``; without a group the
-    one process holds all. Each has the whole group's faces against its share, 4 (B W) K bytes for B faces on each of
-    W processes and K classes of a share (twice that for a moment), next to 12 bytes for each of the share's numbers
+    Every process of the default group has a contiguous share of the classes as ``centres``; without a group, the only
+    process has all. Each compares the whole group's faces with its share. This needs 4 (B W) K bytes for B faces on
+    each of W processes and K classes of a share (for a moment twice that), and 12 bytes for each number of the share
     (the centres and AdamW's moments).
 
     Parameters
@@ -125,11 +124,11 @@ class MarginSoftmax(nn.Module):
         ``cosface``: s (cos θ - m), equation 4 of its paper. ``arcface``: s cos(θ + m), equation 3 of its paper;
         beyond θ = π - m, where that would rise again, s (cos θ - m sin m), as in its authors' code.
     rate
-        Share of its classes that each process draws at each step, all the batch's own among them. At 1 every class
-        takes part. Below 1 the gradient of ``centres`` is sparse: it needs
+        Share of its classes that each process uses at each step, always with the classes of the batch. At 1 it uses
+        all. Below 1 the gradient of ``centres`` is sparse: it needs
         :class:`swinface.recognition.optimiser.SampledAdamW`.
     seed
-        Of the start of the centres, the same for any number of processes, and of what is drawn.
+        Of the first centres, which are the same for any number of processes, and of the samples.
 
     Attributes
     ----------
@@ -160,7 +159,7 @@ class MarginSoftmax(nn.Module):
         self.grouped = distributed.is_available() and distributed.is_initialized()
         self.rank, self.processes = (distributed.get_rank(), distributed.get_world_size()) if self.grouped else (0, 1)
         if classes < self.processes:
-            raise InputError(f"{classes} classes cannot be shared out over {self.processes} processes; use fewer.")
+            raise InputError(f"{classes} classes cannot be divided among {self.processes} processes; use fewer.")
         self.size, self.classes, self.margin, self.scale = size, classes, margin, scale
         self.kind, self.rate, self.seed = kind, rate, seed
         self.start, self.stop = self.share(self.rank)
@@ -180,10 +179,10 @@ class MarginSoftmax(nn.Module):
         return centres
 
     def forward(self, embedding: Tensor, label: Tensor, step: int) -> Tensor:
-        """The loss of all processes' faces, in single precision whatever the model is.
+        """The loss of all processes' faces, in single precision for any model.
 
-        Every process must call it at every step, with the same B. DDP's averaging makes of its gradient what one
-        process would have with all the faces.
+        Every process must call it at every step, with the same B. After DDP's averaging, the gradient is that of one
+        process with all the faces.
 
         Parameters
         ----------
@@ -192,12 +191,12 @@ class MarginSoftmax(nn.Module):
         label
             (B,) int64 class; below 0 where the face has no identity.
         step
-            Number of the batch, which decides the draw.
+            Number of the batch, on which the sample depends.
 
         Returns
         -------
         Tensor
-            Scalar, the same on every process: the mean over all faces that have an identity, 0 where none has.
+            Scalar, the same on every process: the mean over all faces with an identity, or 0 without any.
 
         Raises
         ------
@@ -224,7 +223,7 @@ class MarginSoftmax(nn.Module):
             return _CrossEntropy.apply(cosine, true, row, column, self.scale)
 
     def draw(self, positive: Tensor, step: int) -> Tensor:
-        """Which classes of the share take part in a step: the batch's own, and others at random up to ``rate``.
+        """The classes of the share that a step uses: those of the batch, and others at random up to ``rate``.
 
         Parameters
         ----------
@@ -236,8 +235,8 @@ class MarginSoftmax(nn.Module):
         Returns
         -------
         Tensor
-            int64, ascending and each once, counted within the share; more than ``rate`` of it only where the batch
-            itself has more.
+            int64, ascending and each once, counted within the share; more than ``rate`` of it only if the batch has
+            more.
         """
         count = self.stop - self.start
         order = torch.rand(count, dtype=torch.float64, generator=_generator(self.seed, step, self.rank))
@@ -248,7 +247,7 @@ class MarginSoftmax(nn.Module):
         return order.topk(drawn, largest=False).indices.sort().values
 
     def _handicap(self, cosine: Tensor) -> Tensor:
-        """The cosine with the true class, less its margin; any shape."""
+        """The cosine with the true class, minus its margin; any shape."""
         if self.kind == "cosface":
             return cosine - self.margin
         sine = (1.0 - cosine**2).clamp(min=1e-12).sqrt()
@@ -259,7 +258,7 @@ class MarginSoftmax(nn.Module):
     def gather(self, own: Tensor) -> Tensor:
         """All shares of ``own``, (K, D) on each process, as (classes, D) on the first one's CPU.
 
-        The others, which all must take part, get their own back. One share at a time goes over the wire.
+        The others, which must call it too, get their own back. One share at a time is sent.
         """
         if not self.grouped:
             return own.detach().cpu()
@@ -294,21 +293,23 @@ def _softmaxes(module: nn.Module) -> Iterator[tuple[str, MarginSoftmax]]:
 
 
 def ignored_by_ddp(module: nn.Module) -> list[str]:
-    """Names of the parameters that differ between processes, and that DDP must neither average nor overwrite.
+    """Names of the parameters that differ between processes: DDP must neither average nor overwrite them.
 
-    DDP reads them from the attribute ``_ddp_params_and_buffers_to_ignore`` of the module that it wraps, which under
-    the engine is the LightningModule itself.
+    DDP reads them from the attribute ``_ddp_params_and_buffers_to_ignore`` of the module that it wraps, here the
+    LightningModule.
     """
     return [name for name, _ in _softmaxes(module)]
 
 
 def gather_shares(module: nn.Module, checkpoint: dict[str, Any], optimizers: Sequence[torch.optim.Optimizer]) -> None:
-    """Put all processes' centres, and the optimiser's moments of them, into a checkpoint that the first one writes.
+    """Put all processes' centres, and the optimiser's moments of them, into the checkpoint.
+
+    The first process writes it.
 
     Parameters
     ----------
     module
-        The LightningModule, whose ``on_save_checkpoint`` calls this; the engine calls that on every process.
+        The LightningModule. Its ``on_save_checkpoint`` calls this, on every process.
     checkpoint
         Changed in place: ``state_dict`` and, unless it holds weights only, ``optimizer_states``.
     optimizers
@@ -327,19 +328,19 @@ def gather_shares(module: nn.Module, checkpoint: dict[str, Any], optimizers: Seq
 
 
 def take_shares(module: nn.Module, checkpoint: dict[str, Any]) -> None:
-    """Leave in a checkpoint of ``gather_shares`` only this process's share, however many processes wrote it.
+    """Reduce a checkpoint of ``gather_shares`` to this process's share, for any number of processes that wrote it.
 
     Parameters
     ----------
     module
-        The LightningModule, whose ``on_load_checkpoint`` calls this.
+        The LightningModule. Its ``on_load_checkpoint`` calls this.
     checkpoint
         Changed in place.
 
     Raises
     ------
     InputError
-        When it was trained on another number of identities.
+        It was trained on another number of identities.
     """
     for name, softmax in _softmaxes(module):
         checkpoint["state_dict"][name] = softmax.take(checkpoint["state_dict"][name])
@@ -349,5 +350,5 @@ def take_shares(module: nn.Module, checkpoint: dict[str, Any]) -> None:
 
 
 def _each_moment(state: dict[str, Tensor], change: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
-    """``change`` every matrix of an optimiser's state of one parameter; what is left counts its steps."""
+    """``change`` every matrix of an optimiser's state of one parameter; the rest is its number of steps."""
     return {name: change(value) if value.ndim == 2 else value for name, value in state.items()}

@@ -1,4 +1,4 @@
-"""AdamW for identity centres of which a step draws a sample, see ``swinface.recognition.margin``."""
+"""AdamW for identity centres, of which a step uses a sample, see ``swinface.recognition.margin``."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch.optim.adamw import adamw
 
 
 class SampledAdamW(torch.optim.AdamW):
-    """AdamW that leaves alone, in a parameter with a sparse gradient, the rows that the gradient does not have.
+    """AdamW which, in a parameter with a sparse gradient, changes only the rows of the gradient.
 
-    Neither momentum nor weight decay moves the classes that a step did not draw, and it costs nothing for them.
-    Their moments wait; as in Partial FC, steps are counted for the whole parameter. Dense gradients are treated as
-    ever. The arguments are AdamW's.
+    Neither momentum nor weight decay changes the classes that a step did not use, and they cost no time. Their moments
+    stay; as in Partial FC, steps are counted for the whole parameter. Dense gradients are handled as in AdamW. The
+    arguments are AdamW's.
 
-    The authors' code puts each step's sample in the place of the first parameter of the optimiser's last group. There
-    that is the weight of the gender head, which then never learns. This is not copied.
+    In the authors' code, each step's sample replaces the first parameter of the optimiser's last group. That is the
+    weight of the gender head, which then never learns. This is not copied.
     """
 
     @torch.no_grad()
@@ -41,7 +41,7 @@ class SampledAdamW(torch.optim.AdamW):
         return loss
 
     def _step_rows(self, parameter: Tensor, group: dict[str, Any]) -> None:
-        """AdamW's step on the rows of a (K, D) parameter that its sparse gradient has."""
+        """AdamW's step on the rows of a (K, D) parameter that are in its sparse gradient."""
         state = self.state[parameter]
         if not state:
             state["step"] = torch.tensor(0.0)

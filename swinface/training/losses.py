@@ -1,4 +1,4 @@
-"""The losses of SwinFace's training, but for recognition's, which is in ``swinface.recognition.margin``."""
+"""The losses of SwinFace's training; that of recognition is in ``swinface.recognition.margin``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ AGE_DEVIATION = 3.0  # years; sigma of the paper's age loss
 
 
 def age_loss(predicted: Tensor, age: Tensor, progress: float) -> Tensor:
-    """SwinFace's age loss: squared error at first, then one that is bounded and so forgives outliers.
+    """SwinFace's age loss: at first the squared error, later a bounded one, on which outliers have little effect.
 
     (1 - l) / 2 * d^2 + l * (1 - exp(-d^2 / (2 sigma^2))) with d = predicted - age, sigma 3 years and l = progress
     (SwinFace, section III-D).
@@ -30,7 +30,7 @@ def age_loss(predicted: Tensor, age: Tensor, progress: float) -> Tensor:
 
 
 def task_loss(task: Task, output: Tensor, label: Tensor, progress: float) -> Tensor:
-    """The loss of one task over the faces whose label is known; 0, with a gradient of 0, where none is.
+    """The loss of one task over the faces with a known label; without any it is 0, with a gradient of 0.
 
     Parameters
     ----------
@@ -50,12 +50,12 @@ def task_loss(task: Task, output: Tensor, label: Tensor, progress: float) -> Ten
 
 
 def distillation_loss(mapped: Tensor, teacher: Tensor) -> Tensor:
-    """Mean of 1 - cosine between mapped embeddings and a teacher's, over the faces that the teacher has seen.
+    """Mean of 1 - cosine between mapped embeddings and a teacher's, over the faces with a teacher's embedding.
 
     Parameters
     ----------
     mapped
-        (N, D), the student's embeddings through a linear map.
+        (N, D), the model's embeddings through a linear map.
     teacher
         (N, D), rows of NaN where the teacher has no embedding.
     """

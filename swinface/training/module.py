@@ -1,4 +1,4 @@
-"""Training of SwinFace as the engine sees it: batch -> losses -> log. One module serves both stages of the paper:
+"""The engine's module for training SwinFace: batch -> losses -> log. It is used for both stages of the paper:
 recognition pretraining has one stream and no tasks, multi-task training has all.
 """
 
@@ -33,7 +33,7 @@ class Recognition:
     kind, margin, scale
         Of the margin softmax.
     rate
-        Share of the identities that a step's softmax is over; those in the batch always are.
+        Share of the identities in a step's softmax, always with those of the batch.
     weight
         Of the loss.
     """
@@ -55,24 +55,24 @@ class FaceTraining(lightning.LightningModule):
     start
         Folder of a SwinFace whose trunk and embedding to start from, such as a run of recognition pretraining.
     tasks
-        Which of ``swinface.tasks.TASKS`` learn; all that a stream has labels of, if left out.
+        The tasks of ``swinface.tasks.TASKS`` to train; by default all with labels in a stream.
     recognition
-        How identities are told apart; null leaves them out.
+        Identity classification; null for none.
     distillation
         Weight of the cosine distance to teachers' embeddings through a linear map.
     loss_weights
-        Of tasks; 1 for every task that is not named.
+        Weights of tasks; 1 for every task that is not named.
     learning_rate, warmup_rate, final_rate
         At the peak, at the start and at the end, for 512 faces per step; all are scaled by the number there are.
     trunk_rate
-        What trunk and embedding learn at, at the peak, as a share of the learning rate.
+        The peak rate of trunk and embedding, as a share of the learning rate.
     trunk_clip
         Largest norm of the gradient of trunk and embedding; null does not clip.
     weight_decay
         Of AdamW.
     warmup
-        Share of training in which rates rise linearly. Then they follow a cosine that has run since the first step, as
-        in the authors' code.
+        Share of training in which rates rise linearly. Then they follow a cosine over all steps, as in the authors'
+        code.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class FaceTraining(lightning.LightningModule):
         self.map: nn.Linear | None = None
 
     def setup(self, stage: str) -> None:
-        """Make what depends on the data: a network of the tasks that can learn, identity centres, a map to teachers."""
+        """Make the parts that depend on the data: the network, identity centres, and the map to teachers."""
         batches = self.trainer.datamodule.batches
         labelled = {
             task
@@ -146,12 +146,12 @@ class FaceTraining(lightning.LightningModule):
             self._freeze_unread()
 
     def _freeze_unread(self) -> None:
-        """Keep out of the gradient what no output reads where no embedding is trained, or DDP would wait for it."""
+        """If no embedding is trained, freeze the parts that no output needs: DDP would wait for their gradient."""
         swin, levels = self.network.trunk.swin, len(self.network.trunk.channels)
         last = max(self.network.subnets["age"].attention.levels)
         self.network.embedding.requires_grad_(False)
         swin.norm.requires_grad_(False)
-        if last < levels:  # level k is made by the merging of stage k, counted from 0; the last also by its blocks
+        if last < levels:  # the merging of stage k, counted from 0, makes level k; the last level also needs its blocks
             swin.layers[last].blocks.requires_grad_(False)
             swin.layers[last + 1 :].requires_grad_(False)
 
@@ -176,14 +176,14 @@ class FaceTraining(lightning.LightningModule):
         return min(1.0, self.global_step / self.trainer.estimated_stepping_batches)
 
     def settings(self) -> dict[str, float]:
-        """What a row of the run's table says besides metrics."""
+        """Further columns of the run's table of metrics."""
         return {"learning_rate": self.trainer.optimizers[0].param_groups[-1]["lr"]}
 
     def training_step(self, batch: dict, number: int) -> Tensor:
         """Sum the weighted losses of a batch, see ``swinface.data.streams.Batches``.
 
-        What is dropped at random depends on the batch's number, so that a resumed run drops the same. Losses are
-        computed in single precision whatever the model is.
+        Dropout depends on the batch's number, so a resumed run drops the same. Losses are computed in single precision
+        for any model.
         """
         entropy = np.random.SeedSequence([self.trainer.datamodule.seed, batch["step"], self.global_rank])
         torch.manual_seed(int(entropy.generate_state(1, np.uint64)[0]))
@@ -220,8 +220,8 @@ class FaceTraining(lightning.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW, the trunk at its own rate; warm-up, then a cosine, per step.
 
-        The authors' loop sets the schedule by the number of the step that has just been taken, counted from 0, so that
-        the first two steps have the first rate and every later one comes a step late; so does this.
+        The authors' loop sets the rate by the number of the last step, counted from 0. So the first two steps have the
+        first rate, and all later rates come one step late. This is copied.
         """
         backbone = {id(parameter) for parameter in self._backbone()}
         learning = [parameter for parameter in self.parameters() if parameter.requires_grad]

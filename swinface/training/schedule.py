@@ -22,15 +22,15 @@ def rate_at(
     step
         Counted from 0.
     count_steps
-        Gives the number of steps of the training. It is not called for the first step, for which the engine asks before
-        it knows.
+        Gives the number of steps of the training. It is not called for the first step: the engine does not know the
+        number when it asks for the first rate.
     warmup
         Share of the steps in which the rate rises, at least one step.
     start, peak, final
         Rates of the first step, at the end of the warm-up, and at the end of training.
     cosine_from_start
-        Whether the cosine runs over all steps and the warm-up covers its beginning, so that the rate drops a little
-        where the warm-up ends; otherwise it runs over the steps after the warm-up.
+        Whether the cosine is over all steps, of which the warm-up replaces the first: the rate then drops a little
+        where the warm-up ends. Otherwise it is over the steps after the warm-up.
 
     Examples
     --------

@@ -68,5 +68,5 @@ def test_a_folder_of_that_name_comes_first(model, tmp_path, monkeypatch):
 
 def test_a_package_without_weights_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr("swinface.pretrained.files", lambda name: tmp_path)
-    with pytest.raises(InputError, match="comes without weights"):
+    with pytest.raises(InputError, match="has no weights"):
         SwinFace.from_pretrained(SHIPPED)
