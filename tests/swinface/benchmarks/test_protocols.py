@@ -161,7 +161,7 @@ def test_same_person_is_scikit_learns_auc_and_draws_families():
 
 
 def test_same_person_needs_identities():
-    with pytest.raises(InputError, match=r"^made: Made does not say who is on its faces\.$"):
+    with pytest.raises(InputError, match=r"^made: Made does not name the people on its faces\.$"):
         SamePerson(Made(age=[1.0])).run(Known())
 
 

@@ -124,7 +124,7 @@ def test_a_copy_for_a_worker_holds_the_path_alone(tmp_path):
 
 def test_nothing_is_opened_before_it_is_needed(tmp_path):
     records = RecordFile(tmp_path / "none.rec")
-    with pytest.raises(InputError, match=r"none\.idx: no such file; it must lie beside none\.rec"):
+    with pytest.raises(InputError, match=r"none\.idx: no such file; it must lie next to none\.rec"):
         records.read(1)
     (tmp_path / "none.idx").write_text("1\t0\n")
     with pytest.raises(InputError, match=r"none\.rec: no such RecordIO file"):
