@@ -253,6 +253,13 @@ class SwinFace(
         Which levels each MLCA reads and whether it has a gate, see ``MultiLevelChannelAttention``.
     untrained
         Tasks that the model was not trained on; they are frozen, and their outputs are left out.
+
+    Examples
+    --------
+    >>> model = SwinFace(**SMALL).eval()
+    >>> outputs = model(torch.zeros(2, 3, 112, 112))
+    >>> [(name, tuple(outputs[name].shape)) for name in ("embedding", "expression", "age")]
+    [('embedding', (2, 128)), ('expression', (2, 7)), ('age', (2, 1))]
     """
 
     def __init__(

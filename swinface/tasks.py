@@ -27,6 +27,11 @@ class Task:
         The training data streams with its labels.
     loss
         ``"cross_entropy"`` over the logits, or ``"age"``, the paper's age loss on one number, in years.
+
+    Examples
+    --------
+    >>> TASKS["gender"].labels, TASKS["smiling"].title, TASKS["age"].classes
+    (('female', 'male'), 'Smiling', 1)
     """
 
     title: str

@@ -338,6 +338,9 @@ def test_celeba_is_read_from_its_own_files(tmp_path):
     write(tmp_path / "identity_CelebA.txt", "000001.jpg 3\n")
     with pytest.raises(InputError, match=r"identity_CelebA\.txt: no line for 000002\.jpg"):
         _ = CelebA(tmp_path).table
+    write(tmp_path / "identity_CelebA.txt", "000001.jpg 3\n000001.jpg 4\n")
+    with pytest.raises(InputError, match=r"identity_CelebA\.txt: '000001\.jpg' is listed twice"):
+        _ = CelebA(tmp_path).table
 
 
 @pytest.mark.parametrize("name", [[], ["name"]])

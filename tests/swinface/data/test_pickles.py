@@ -173,3 +173,9 @@ def test_a_missing_file_is_named(tmp_path):
         read_pickled_pairs(tmp_path / "none.bin")
     with pytest.raises(InputError, match=r"cannot be read \(Is a directory"):
         read_pickled_pairs(tmp_path)
+
+
+def test_a_few_bytes_cannot_ask_for_gigabytes(tmp_path):
+    """A pickle numbers the values that it uses again; a list of them is made up to the highest number."""
+    for opcode in (b"r\xff\xff\xff\x7f", b"p2147483647\n"):
+        assert "damaged" in refuse(b"\x80\x02]" + opcode + b".", tmp_path)
