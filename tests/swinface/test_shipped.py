@@ -38,7 +38,7 @@ def test_both_models_together_are_small_and_each_has_a_card():
 
 def test_every_head_is_trained(model, card):
     assert model.untrained == []
-    assert "No head is untrained" in card
+    assert "All heads are trained" in card
 
 
 def test_a_public_figures_photo(model):
