@@ -161,7 +161,8 @@ def audit_fairness(
     if resamples < 1:
         raise InputError(f"resamples: {resamples} given; an interval needs at least 100, better 1000.")
     pairs = check_pairs(pairs, "pairs", scored=True)
-    draws = Resamples(pairs if beside is None else pd.concat([pairs, beside]), resamples, seed, clusters)
+    drawn_together = [pairs] if beside is None else [pairs, check_pairs(beside, "beside")]
+    draws = Resamples(pd.concat(drawn_together), resamples, seed, clusters)
     labels, mixed = label_groups(pairs, resolve_groupings(pairs, groupings))
     groups = measure_groups(pairs, labels, threshold, find_units(pairs, clusters), mixed)
     resampled = _resample(pairs, labels, groups, threshold, draws)
@@ -181,41 +182,41 @@ def _resample(
     """Each metric of each group in each resample: (resamples, groups), in the order of ``groups``."""
     score, kin = pairs["score"].to_numpy(), pairs["kin"].to_numpy()
     resampled = {metric: np.full((draws.count, len(groups)), np.nan) for metric in METRICS}
-    believed = {metric: (units_behind(groups, metric) >= FEWEST_FAMILIES).to_numpy() for metric in METRICS}
+    enough = {metric: (units_behind(groups, metric) >= FEWEST_FAMILIES).to_numpy() for metric in METRICS}
     members = [np.flatnonzero(labels[group.grouping] == group.group) for group in groups.itertuples()]
     step = max(1, WEIGHTS_AT_ONCE // len(pairs))
     for start in range(0, draws.count, step):
         part = slice(start, start + step)
-        weight = draws.weights(part)[: len(pairs)]  # those of a list beside come after
+        weight = draws.weights(part)[: len(pairs)]  # the weights of a list beside follow
         for column, (rows, non_kin) in enumerate(zip(members, groups["non_kin"], strict=True)):
             fars = {name: far for name, far in FARS.items() if far * non_kin >= FALSE_ACCEPTS}
             values = weighted_metrics(score[rows], kin[rows], weight[rows], threshold, fars)
             for metric, value in values.items():
-                if believed[metric][column]:
+                if enough[metric][column]:
                     resampled[metric][part, column] = value
     return resampled
 
 
 def _spread_extremes(resampled: dict[str, np.ndarray], groups: pd.DataFrame, seed: tuple[int, int]) -> None:
-    """Give a rate of exactly 0 or 1 the spread that resampling cannot: it stays 0 or 1 in every resample.
+    """Give a rate of exactly 0 or 1 a spread, in place: resampling gives it none, as it is the same in every resample.
 
-    It is drawn from Jeffreys' posterior of a rate never (or always) met in as many trials as there are families, the
-    least that can have been independent; the interval reaches to the rate itself (Brown, Cai & DasGupta, Statistical
-    Science 16(2), 2001, section 4.1.1). In place.
+    It is drawn from Jeffreys' posterior after as many trials as there are families, none (or all) of them a success;
+    there are at least that many independent trials. The interval reaches to the rate itself (Brown, Cai & DasGupta,
+    Statistical Science 16(2), 2001, section 4.1.1).
 
     Parameters
     ----------
     seed
-        That of the resamples, and one of the scores: groups, metrics and models err independently, but a model differs
-        in nothing from itself.
+        The seed of the resamples and a checksum of the scores: draws of different groups, metrics and models are
+        independent, but a model compared with itself gives a difference of 0.
     """
     for number, metric in enumerate(METRICS):
         values, units = resampled[metric], units_behind(groups, metric)
         for row, (point, count) in enumerate(zip(groups[metric], units, strict=True)):
             known = ~np.isnan(values[:, row])
             if point in (0, 1) and (values[known, row] == point).all():
-                unmet = np.random.default_rng((*seed, number, row)).beta(0.5, count + 0.5, size=len(values))
-                values[known, row] = np.abs(point - unmet)[known]
+                drawn = np.random.default_rng((*seed, number, row)).beta(0.5, count + 0.5, size=len(values))
+                values[known, row] = np.abs(point - drawn)[known]
     resampled["fnmr"] = 1 - resampled["tpr"]
 
 
@@ -234,18 +235,18 @@ def _measure_disparities(groups: pd.DataFrame, resampled: dict[str, np.ndarray])
 def _measure_disparity(
     groups: pd.DataFrame, resampled: dict[str, np.ndarray], grouping: str, name: str, rows: np.ndarray
 ) -> dict:
-    """One disparity between the groups in ``rows``, what chance makes of it, and its interval.
+    """One disparity between the groups in ``rows``, its chance limit and its interval.
 
-    Shifting each group's resamples to the mean of all groups keeps how its families vary, and together with whom, and
-    takes away the disparity: what is left is chance (Efron & Tibshirani, An Introduction to the Bootstrap, 1993,
-    chapter 16).
+    The chance limit comes from the resamples with each group shifted to the mean of all groups. This removes the
+    disparity and keeps how the groups vary, and vary together, by chance (Efron & Tibshirani, An Introduction to the
+    Bootstrap, 1993, chapter 16).
     """
     disparity = DISPARITIES[name]
     point = [groups[metric].to_numpy()[rows] for metric in disparity.rates]
     drawn = [resampled[metric][:, rows] for metric in disparity.rates]
     alike = [np.clip(draw - rate + rate.mean(), 0, 1) for draw, rate in zip(drawn, point, strict=True)]
     value, spread = float(disparity.function(*point)), disparity.function(*drawn)
-    lowest, highest = percentile_interval(disparity.function(*alike), level=0.9)  # each end is passed by one in twenty
+    lowest, highest = percentile_interval(disparity.function(*alike), level=0.9)  # 5% lie beyond each end
     chance = float(highest if disparity.grows else lowest)
     beyond = value > chance if disparity.grows else value < chance
     low, high = _disparity_interval(disparity, value, spread, beyond)
@@ -264,9 +265,8 @@ def _measure_disparity(
 
 
 def _disparity_interval(disparity: Disparity, value: float, spread: np.ndarray, beyond: bool) -> tuple[float, float]:
-    """Symmetric interval, ratios on the logarithmic scale, that ends at the ideal; it does so where chance explains it.
-
-    Not a number where the value is not finite.
+    """Symmetric interval, for ratios on the logarithmic scale. It ends at the ideal, and reaches it if chance explains
+    the value. NaN if the value is not finite.
     """
     if not np.isfinite(value):
         return np.nan, np.nan

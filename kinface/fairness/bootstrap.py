@@ -1,7 +1,7 @@
-"""Uncertainty where pairs share families: the family bootstrap, and the figures of a group under its weights.
+"""The family bootstrap, and the metrics of a group with its weights.
 
-Two pairs with a family in common are not independent, so what is drawn again is families, and rows only where
-families are not known.
+Two pairs with a family in common are not independent. Families are therefore resampled, and single pairs only if their
+families are unknown.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FAMILIES = ("family_a", "family_b")
 
 
 def draw_families(families: int, count: int, seed: int) -> np.ndarray:
-    """How often each family is drawn when as many as there are are drawn with replacement: (families, count), float32.
+    """Draw families with replacement, as many as there are: (families, count), float32, how often each was drawn.
 
     The same arguments give the same draws.
     """
@@ -53,13 +53,13 @@ def find_units(pairs: pd.DataFrame, clusters: Sequence[str] | None = FAMILIES) -
 
 
 class Resamples:
-    """Draws of families with replacement, and the weight each draw gives to each pair.
+    """Draws of clusters, such as families, with replacement, and the weight that each draw gives to each pair.
 
-    Pairs whose families are not known are drawn one by one beside the families, as if they were independent
-    (``pairs.resampling_units``). They are not, as pairs share people: intervals are too narrow then.
+    Pairs whose clusters are unknown are drawn one by one, as if they were independent (``pairs.resampling_units``). If
+    such pairs share people, they are not independent and the intervals are too narrow.
 
-    The weights are those of ``swinface.bootstrap.weigh_pairs``: they cover dependence through either family. Where
-    families matter little to pairs of two, the intervals are too wide rather than too narrow.
+    The weights are those of ``swinface.bootstrap.weigh_pairs``, which allow for dependence through either cluster. If
+    families matter little to pairs of two families, the intervals are too wide.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class Resamples:
     Attributes
     ----------
     units
-        Names of the families, and of the pairs that are drawn by themselves, sorted.
+        Names of the clusters, and of the pairs that are drawn one by one, sorted.
     multiplicities
         How often each unit was drawn: (units, count), float32.
     """
@@ -97,7 +97,7 @@ class Resamples:
 def weighted_metrics(
     score: np.ndarray, kin: np.ndarray, weight: np.ndarray, threshold: float, fars: dict[str, float]
 ) -> dict[str, np.ndarray]:
-    """Verification metrics of one group of pairs under many weightings at once.
+    """Compute the verification metrics of one group of pairs with many sets of weights at once.
 
     AUC and TAR at FAR both come from the placement value of a kin pair, the weighted share of non-kin pairs that
     score as high or higher (Pepe, The Statistical Evaluation of Medical Tests, 2003): TAR at FAR x is the share of
@@ -115,7 +115,7 @@ def weighted_metrics(
     Returns
     -------
     dict
-        Metric to (resamples,), float64; not a number where a resample lacks the class a metric rests on.
+        Metric to (resamples,), float64; NaN if a resample lacks the pairs that a metric needs.
     """
     ascending = np.argsort(score, kind="stable")
     kin_rows, other_rows = ascending[kin[ascending]], ascending[~kin[ascending]]

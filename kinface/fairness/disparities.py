@@ -1,11 +1,11 @@
-"""How unequal the groups are: one number per definition of fairness, from the rates of the groups.
+"""How unequal groups are: one number per definition of fairness, computed from the rates of the groups.
 
-Every function takes rates with the groups on the last axis and any leading axes, so that the same code serves the
-point value, (groups,), and all resamples, (resamples, groups). FMR is the share of a group's non-kin pairs that are
-accepted, FNMR the share of its kin pairs that are rejected. What is not a number in one group is not a number here.
+Every function takes rates with the groups on the last axis and any leading axes: the same code computes the value,
+(groups,), and all resamples, (resamples, groups). FMR is the share of a group's non-kin pairs that are accepted, FNMR
+the share of its kin pairs that are rejected. If a rate is NaN in one group, the disparity is NaN.
 
-All but a few of these are largest-minus-smallest or largest-over-smallest: chance alone makes them positive.
-``fairness.audit`` therefore sets each beside the value that chance reaches where all groups are treated alike.
+Most of these are largest minus smallest or largest over smallest, so chance alone makes them differ from their ideal.
+``fairness.audit`` therefore reports with each the value that equal groups exceed in 5% of samples.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def accuracy_spread(accuracy: np.ndarray) -> np.ndarray:
 def skewed_error_ratio(accuracy: np.ndarray) -> np.ndarray:
     """Largest over smallest error, max (1 - accuracy) / min (1 - accuracy) (Wang & Deng, CVPR 2020); ideal 1.
 
-    Infinite where one group has no error, not a number where none has.
+    Infinite if one group has no error, NaN if no group has one.
     """
     return _ratio(1 - np.asarray(accuracy))
 
@@ -45,7 +45,7 @@ def fairness_discrepancy_rate(fmr: np.ndarray, fnmr: np.ndarray, alpha: float = 
 def inequity_rate(fmr: np.ndarray, fnmr: np.ndarray, alpha: float = 0.5) -> np.ndarray:
     """IR = (max FMR / min FMR)^alpha (max FNMR / min FNMR)^(1 - alpha) (Grother, NIST IR 8429, 2022); ideal 1.
 
-    Infinite where a rate is zero in one group, not a number where it is zero in all.
+    Infinite if a rate is zero in one group, NaN if it is zero in all.
     """
     return _ratio(fmr) ** alpha * _ratio(fnmr) ** (1 - alpha)
 
@@ -53,8 +53,8 @@ def inequity_rate(fmr: np.ndarray, fnmr: np.ndarray, alpha: float = 0.5) -> np.n
 def garbe(fmr: np.ndarray, fnmr: np.ndarray, alpha: float = 0.5) -> np.ndarray:
     """GARBE = alpha G(FMR) + (1 - alpha) G(FNMR), a Gini coefficient (Howard et al., ICPR workshops 2022); ideal 0.
 
-    ``G(x) = n / (n - 1) * sum_ij |x_i - x_j| / (2 n^2 mean x)`` over n groups, as in ISO/IEC 19795-10. Not a number
-    where a rate is zero in all groups.
+    ``G(x) = n / (n - 1) * sum_ij |x_i - x_j| / (2 n^2 mean x)`` over n groups, as in ISO/IEC 19795-10. NaN if a rate
+    is zero in all groups.
     """
     return alpha * _gini(np.asarray(fmr)) + (1 - alpha) * _gini(np.asarray(fnmr))
 
@@ -67,7 +67,7 @@ def equalized_odds_difference(tpr: np.ndarray, fmr: np.ndarray) -> np.ndarray:
 def demographic_parity_difference(positive_rate: np.ndarray) -> np.ndarray:
     """The gap in the share of pairs accepted as kin (Dwork et al., ITCS 2012); ideal 0.
 
-    Only to be read where groups hold the same share of kin pairs: a faultless model fails it where they do not.
+    It is meaningful only if the groups have the same share of kin pairs: if not, a perfect model does not reach 0.
     """
     return gap(positive_rate)
 
@@ -86,18 +86,18 @@ def _gini(rate: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Disparity:
-    """A definition of unfairness as the audit uses it.
+    """A measure of unfairness.
 
     Attributes
     ----------
     function
         Rates (..., groups) to (...).
     rates
-        The metrics it takes, in order.
+        The metrics that ``function`` takes, in order.
     ideal
-        Its value where all groups are treated alike.
+        Its value if all groups have the same rates.
     grows
-        Whether it is above its ideal, not below, where they are not.
+        Whether it is above its ideal, not below, if they have not.
     ratio
         Whether it is a ratio of rates.
     """

@@ -21,6 +21,9 @@ GENERATIONS = {0: "same generation", 1: "one apart", 2: "two apart"}
 GROUP_ORDER = (*TYPES, "mm", "mf", "ff", *GENERATIONS.values(), "same-race")  # other groups are ordered by name
 
 
+MOST_GROUPS = 100
+
+
 AND = " x "  # joins the names of groupings, and of groups, in an intersection
 
 
@@ -148,8 +151,8 @@ def label_groups(
     Raises
     ------
     InputError
-        No pair has a group in a grouping that is not optional, or a function returned something else than a value per
-        pair.
+        No pair has a group in a grouping that is not optional, a grouping has more than ``MOST_GROUPS`` groups, or a
+        function did not return a value for each pair.
     """
     labels, mixed = {OVERALL: pd.Series("all pairs", pairs.index, dtype="category")}, {}
     for grouping in groupings:
@@ -172,6 +175,11 @@ def _label(grouping: Grouping, pairs: pd.DataFrame) -> pd.Series:
     ordered = isinstance(values.dtype, pd.CategoricalDtype) and values.dtype.ordered
     order = _to_text(values.cat.categories.to_series()).tolist() if ordered else GROUP_ORDER
     label = _to_text(values)
+    if label.nunique() > MOST_GROUPS:
+        raise InputError(
+            f"grouping {grouping.name!r} has {label.nunique():,} groups; at most {MOST_GROUPS} can be read in a "
+            "report. Sort its values into ranges or classes."
+        )
     mixed = set().union(*(label[_have_two_values(pairs, attribute)] for attribute in grouping.attributes))
 
     def place(group: str) -> tuple:

@@ -1,4 +1,4 @@
-"""The groups of a pairs table, how many pairs and families each rests on, and its figures at one threshold."""
+"""Counts and metrics of each group at one threshold, and which groups can be compared."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from sklearn.metrics import accuracy_score, recall_score, roc_auc_score
 from kinface.fairness.groupings import OVERALL
 from swinface.metrics import tar_at_far
 
-COUNTED = ("families", "units")  # known families; units are these and the pairs of which no family is known
+COUNTED = ("families", "units")  # known families; units are what is resampled: clusters, and pairs of no known cluster
 
 
 COUNTS = ("pairs", "kin", "non_kin", *(f"{kind}{what}" for what in COUNTED for kind in ("", "kin_", "non_kin_")))
 
 
-FALSE_ACCEPTS = 10  # a TAR at FAR is given where the group's non-kin pairs allow this many false accepts
+FALSE_ACCEPTS = 10  # TAR at FAR is given if the group's non-kin pairs allow this many false accepts
 
 
-FEWEST_FAMILIES = 5  # an interval from fewer families would be too narrow to be believed
+FEWEST_FAMILIES = 5  # an interval from fewer families would be much too narrow
 
 
 FEWEST_PAIRS = 30  # pairs of each kind that a group needs to be compared with others
 
 
-TOO_FEW = "too few"  # begins the reason that keeps a group out of some comparisons, not of all
+TOO_FEW = "too few"  # the start of a reason that keeps a group out of some comparisons, not of all
 
 
 def _true_positive_rate(kin: np.ndarray, accepted: np.ndarray, sample_weight: np.ndarray) -> float:
@@ -49,7 +49,7 @@ def _true_accept_rate(kin: np.ndarray, score: np.ndarray, far: float) -> float:
     return tar_at_far(np.asarray(score), np.asarray(kin) == 1, [far])[far]
 
 
-# What each metric takes beside the truth; not a number, never zero, where a group lacks the pairs it rests on.
+# Metrics by what they take besides the truth. They are NaN, not zero, if a group lacks the pairs that they need.
 OF_DECISIONS = {
     "accuracy": accuracy_score,
     "tpr": _true_positive_rate,
@@ -88,8 +88,8 @@ def measure_groups(
     Returns
     -------
     pd.DataFrame
-        One row per group: ``grouping``, ``group``, ``COUNTS``, ``METRICS`` and ``not_compared``, what keeps the
-        group out of comparisons or out of those that rest on the pairs it lacks; missing when nothing does.
+        One row per group: ``grouping``, ``group``, ``COUNTS``, ``METRICS`` and ``not_compared``, the reason
+        why the group is left out of all comparisons or of those that need the pairs it lacks; missing if there is none.
     """
     groups = pd.concat([_measure(pairs, label, threshold, units) for _, label in labels.items()], ignore_index=True)
     groups["not_compared"] = [_reason_not_to_compare(group, mixed) for group in groups.itertuples()]
@@ -118,9 +118,9 @@ def _measure(
 
 
 def _measure_decisions(label: pd.Series, kin: pd.Series, accepted: pd.Series) -> pd.DataFrame:
-    """Metrics of accepting and rejecting; like pairs of a group are one row, weighted by their number."""
+    """Metrics of decisions; pairs of a group with the same outcome are one row, weighted by their number."""
     outcomes = pd.DataFrame({"group": label.astype("str"), "kin": kin, "accepted": accepted})
-    outcomes = outcomes.value_counts().reset_index(name="number")  # leaves out pairs of no group
+    outcomes = outcomes.value_counts().reset_index(name="number")  # leaves out pairs without a group
     return MetricFrame(
         metrics=OF_DECISIONS,
         y_true=outcomes["kin"].astype(int),
@@ -131,7 +131,7 @@ def _measure_decisions(label: pd.Series, kin: pd.Series, accepted: pd.Series) ->
 
 
 def _measure_scores(label: pd.Series, kin: pd.Series, score: pd.Series) -> pd.DataFrame:
-    """Metrics of every threshold."""
+    """Metrics that do not depend on the threshold."""
     known = label.notna()
     return MetricFrame(
         metrics=OF_SCORES,
@@ -142,7 +142,7 @@ def _measure_scores(label: pd.Series, kin: pd.Series, score: pd.Series) -> pd.Da
 
 
 def _count_distinct(sides: list[pd.Series], label: pd.Series) -> pd.Series:
-    """Distinct families or units of each group; a pair of two counts for both."""
+    """Number of distinct families or units of each group; a pair of two counts for both."""
     return pd.concat(sides).groupby(pd.concat([label, label]), observed=True).nunique()
 
 
@@ -164,7 +164,7 @@ def _reason_not_to_compare(group: tuple, mixed: dict[tuple[str, str], str]) -> s
 
 
 def units_behind(groups: pd.DataFrame, metric: str) -> pd.Series:
-    """How many families, or pairs of unknown families, a metric rests on in each group."""
+    """How many units a metric rests on in each group."""
     kinds = _kinds_behind(metric)
     if metric in ("accuracy", "positive_rate"):  # defined without one of the two kinds
         return groups["units"]
@@ -174,8 +174,8 @@ def units_behind(groups: pd.DataFrame, metric: str) -> pd.Series:
 def compared_groups(groups: pd.DataFrame, grouping: str, metrics: tuple[str, ...]) -> np.ndarray:
     """Rows of ``groups`` that can be compared by some metrics.
 
-    They have at least ``FEWEST_PAIRS`` pairs of at least ``FEWEST_FAMILIES`` families of each kind, kin or non-kin,
-    that the metrics rest on; cross-race is no race and is not compared with races.
+    They have at least ``FEWEST_PAIRS`` pairs from at least ``FEWEST_FAMILIES`` families of each kind, kin or non-kin,
+    that the metrics need. Pairs of two values, such as cross-race, are not compared with pairs of one.
     """
     small = groups["not_compared"].fillna(TOO_FEW).str.startswith(TOO_FEW)  # what else keeps a group out does so always
     enough = (groups["grouping"] == grouping) & small

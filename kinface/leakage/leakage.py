@@ -118,8 +118,8 @@ def probe_leakage(
     Raises
     ------
     InputError
-        The arrays do not fit each other, a person has two labels or clusters, a number is not finite, or fewer than two
-        classes are left.
+        A setting cannot be, the arrays do not fit each other, a person has two labels or clusters, a number is not
+        finite, or fewer than two classes are left.
 
     Examples
     --------
@@ -132,6 +132,7 @@ def probe_leakage(
       attribute   probe  faces  families  chance  leaks
     0      race  linear    240        40     0.5   True
     """
+    _check_settings(kinds, folds, seeds)
     faces = _describe_faces(embedding, labels, clusters, persons)
     tested, left_out = _choose_faces(faces, attribute, folds)
     features = _take_rows(embedding, tested.index)
@@ -140,9 +141,9 @@ def probe_leakage(
     drawn = draw_families(families.max() + 1, resamples, seed)
     trials = [cross_validate(codes, families, folds, seed + n) for n in range(seeds)]
     coded = [code_online(codes, families, seed + n) for n in range(seeds if codelength else 0)]
-    shuffled = [_permute(codes, tested["person"], seed + n) for n in range(permutations)]
-    nothing = [cross_validate(it, families, folds, seed + n) for n, it in enumerate(shuffled)]
-    answers = run_probes(features, [*trials, *coded, *nothing], kinds, rounds)
+    permuted = [_permute(codes, tested["person"], seed + n) for n in range(permutations)]
+    unrelated = [cross_validate(it, families, folds, seed + n) for n, it in enumerate(permuted)]
+    answers = run_probes(features, [*trials, *coded, *unrelated], kinds, rounds)
     about = {
         "attribute": attribute,
         "classes": ", ".join(names),
@@ -157,7 +158,7 @@ def probe_leakage(
         of_probe = iter([answer[probe] for answer in answers])
         figures, resampled[probe] = _judge(trials, list(islice(of_probe, seeds)), families, drawn)
         figures |= _judge_codes(coded, list(islice(of_probe, len(coded))), len(names))
-        figures |= _judge_nothing(nothing, list(of_probe), families)
+        figures |= _judge_permuted(unrelated, list(of_probe), families)
         rows.append({"probe": probe, **about, **figures})
     table = pd.DataFrame(rows).assign(seeds=seeds, folds=folds, resamples=resamples, seed=seed)
     leaks = [finds_leakage(row) for row in table.itertuples()]
@@ -188,6 +189,13 @@ def compare_leakage(ours: Leakage, other: Leakage) -> pd.DataFrame:
     drawn = np.column_stack([ours.resampled[probe] - other.resampled[probe] for probe in ours.table["probe"]])
     low, high = interval_around(found.to_numpy(), drawn)
     return ours.table[["probe", "attribute"]].assign(difference=found, low=low, high=high)
+
+
+def _check_settings(kinds: Sequence[str], folds: int, seeds: int) -> None:
+    if not kinds or not set(kinds) <= set(PROBES):
+        raise InputError(f"kinds: {', '.join(kinds) or 'nothing'} given; probes are {' and '.join(PROBES)}.")
+    if folds < 2 or seeds < 1:
+        raise InputError(f"folds {folds}, seeds {seeds}: at least two folds and one seed are needed.")
 
 
 def _describe_faces(
@@ -326,16 +334,16 @@ def _judge_codes(coded: list[Trial], answers: list[list[np.ndarray]], classes: i
     return {"codelength": bits, "codelength_uniform": np.log2(classes), "compression": np.log2(classes) / bits}
 
 
-def _judge_nothing(nothing: list[Trial], answers: list[list[np.ndarray]], families: np.ndarray) -> dict[str, float]:
+def _judge_permuted(trials: list[Trial], answers: list[list[np.ndarray]], families: np.ndarray) -> dict[str, float]:
     """Mean balanced accuracy with permuted labels, and the bound that one more would stay below in 95 of 100 cases.
 
     It is the upper prediction bound of a normal sample of unknown variance, mean + t_{0.95, n-1} s sqrt(1 + 1/n) (Hahn
     & Meeker, Statistical Intervals, 1991, section 4.7), which is correct for few permutations too.
     """
-    if not nothing:
+    if not trials:
         return {"permuted": np.nan, "permuted_high": np.nan}
     everyone = np.ones((families.max() + 1, 1))
-    pairs = zip(nothing, answers, strict=True)
+    pairs = zip(trials, answers, strict=True)
     found = [_recalls([trial], [answer], families, everyone).mean() for trial, answer in pairs]
     count, mean = len(found), np.mean(found)
     reach = student.ppf(0.95, count - 1) * np.std(found, ddof=1) * np.sqrt(1 + 1 / count)

@@ -91,6 +91,7 @@ def test_default_groupings_without_labels_are_left_out_and_can_be_added_to(pairs
         (["empty"], "cannot group by 'empty': no pair has a value"),
         ([lambda pairs: pairs["kin"][:3]], "grouping 'lambda'.* a value for each of the pairs"),
         ([lambda pairs: "one"], "a value for each of the pairs"),
+        (["face_a"], r"grouping 'face_a' has 1,500 groups; at most 100"),
         ({"overall": "race"}, "'overall' is the group of all pairs"),
         ([3], "3 is not a name, a function or a list"),
         ([[]], "at least one grouping"),

@@ -349,6 +349,13 @@ def test_arrays_that_do_not_fit_are_refused():
         probe(features, people, "race", **QUICK)
 
 
+@pytest.mark.parametrize("change", [{"kinds": ["quadratic"]}, {"kinds": []}, {"folds": 1}, {"seeds": 0}])
+def test_settings_that_cannot_be_are_refused(change):
+    people = draw_people()
+    with pytest.raises(InputError, match=next(iter(change))):
+        probe(plant(people, 1), people, "race", **QUICK | change)
+
+
 def test_without_persons_the_faces_of_a_family_with_one_label_are_one_person():
     people = draw_people()
     given = people["gender"].to_numpy(), people["family"].tolist()
