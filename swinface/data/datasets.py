@@ -64,7 +64,7 @@ def match_names(root: Path, images: list[str], pattern: str, form: str) -> tuple
 
 
 class RecordIO(Source):
-    """Faces packed by MXNet, as insightface hands out MS1MV2: ``train.rec`` and ``train.idx``.
+    """Faces packed by MXNet, as insightface publishes MS1MV2: ``train.rec`` and ``train.idx``.
 
     The image is a record's key as text, the identity its label.
     """
