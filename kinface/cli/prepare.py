@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from kinface.data.annotations import PREDICTED
+from kinface.data.annotations import ATTRIBUTES, PREDICTED, list_own_attributes
 from kinface.data.families import DATASET, PAIRS, Families, write_tables
 from kinface.data.fiw import read_families
 from kinface.data.lists import read_list
@@ -140,10 +140,10 @@ def _count_pairs(pairs: list[pd.DataFrame]) -> list[pd.DataFrame]:
 
 
 def _describe_sources(families: Families) -> str:
-    """Who says what race, age and gender are, and which annotation columns nobody reads."""
+    """Where each attribute comes from, and which annotation columns are used."""
     people = families.people[families.people["faces"] > 0]
-    lines = ["sources of people's race, age and gender"]
-    for attribute in ("race", "age", "gender"):
+    lines = ["sources of people's attributes"]
+    for attribute in (*ATTRIBUTES, *list_own_attributes(people)):
         counts = people[f"{attribute}_source"].value_counts()
         said = ", ".join(f"{source} ({count} people)" for source, count in counts.items())
         lines.append(f"  {attribute}: {said or 'unknown; no annotation file has it'}")

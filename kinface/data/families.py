@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from kinface.data.annotations import list_own_attributes
 from kinface.data.pairs import read_pairs
 from swinface.files import InputError
 
@@ -17,7 +18,8 @@ DATASET = "dataset.json"  # marks a folder written by `kinface prepare`
 PAIRS = "pairs.parquet"  # all lists of that folder
 
 
-# Columns and dtypes of the tables; missing text is None.
+# Columns and dtypes of the tables; missing text is None. Behind these, faces and people have two columns, X and
+# X_source, for each attribute of one's own (kinface.data.annotations).
 TABLES: dict[str, dict[str, str]] = {
     "faces": {
         "face": "text",  # path below the root
@@ -124,8 +126,12 @@ def read_prepared_list(folder: Path, name: str) -> pd.DataFrame | None:
 
 def conform(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """The table's columns in their order and dtypes, whether built, read from parquet or from csv."""
-    table = table[[*TABLES[name]]].reset_index(drop=True)
-    for column, dtype in TABLES[name].items():
+    dtypes = dict(TABLES[name])
+    for attribute in list_own_attributes(table) if name in ("faces", "people") else ():
+        numeric = pd.api.types.is_numeric_dtype(table[attribute])
+        dtypes |= {attribute: "float64" if numeric else "text", f"{attribute}_source": "text"}
+    table = table[[*dtypes]].reset_index(drop=True)
+    for column, dtype in dtypes.items():
         if dtype == "text":
             text = table[column].astype(object)
             table[column] = text.where(text.notna(), None)

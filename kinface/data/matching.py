@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from kinface.data.annotations import list_own_attributes
 from kinface.data.families import Families
 from kinface.data.pairs import COLUMNS, check_pairs, families_known, race_group
 from kinface.data.sampling import describe_pairs
@@ -50,7 +51,8 @@ def match_pairs(
         Some of ``MATCHES``: ``race`` and ``gender`` of the second person, so that the pair's two races stay as they
         are; ``type``, the second person plays the same role in a relation of the same type, of the tables or of the
         list (any sibling of that gender among siblings, whose order means nothing); ``age-gap``, the age of the first
-        face minus that of the second, to within ``AGE_TOLERANCE``.
+        face minus that of the second, to within ``AGE_TOLERANCE``; or an attribute of one's own, a column of the people
+        table.
     seed
         The same seed draws the same pairs, in whatever order the rows of all tables are.
 
@@ -68,9 +70,13 @@ def match_pairs(
     InputError
         ``by`` names something else, no family is known, or no kin pair can be matched.
     """
-    if not by or not set(by) <= set(MATCHES):
-        raise InputError(f"pairs are matched by some of {', '.join(MATCHES)}; got {', '.join(by) or 'nothing'}.")
+    own = list_own_attributes(families.people)
+    if not by or not set(by) <= {*MATCHES, *own}:
+        choice = ", ".join((*MATCHES, *own))
+        raise InputError(f"pairs are matched by some of {choice}; got {', '.join(by) or 'nothing'}.")
     kin = pairs[pairs["kin"]].reset_index(drop=True)[[*COLUMNS]].assign(score=np.nan)
+    people = families.people.set_index("person")
+    kin = kin.assign(**{f"{name}_{side}": kin[f"person_{side}"].map(people[name]) for name in own for side in "ab"})
     of_family = families_known(kin).to_numpy()
     if len(kin) and not of_family.any():
         raise InputError(
@@ -79,7 +85,7 @@ def match_pairs(
         )
     families = _follow_list(families, kin)
     wanted = _label_second_faces(kin, families)
-    known = wanted[[LABELS[key] for key in by]].notna().all(axis="columns").to_numpy() & of_family
+    known = wanted[[LABELS.get(key, key) for key in by]].notna().all(axis="columns").to_numpy() & of_family
     faces = _label_faces(kin, families, by)
     partner = _draw_partners(wanted[known], faces, by, np.random.default_rng(seed))
     partner = pd.Series(partner, wanted.index[known], dtype=object).reindex(wanted.index)
@@ -92,7 +98,8 @@ def match_pairs(
             f"none of {len(kin):,} kin pairs can be matched by {', '.join(by)}: of {int((~known).sum()):,} a label is "
             "not known, for the others no face of another family fits. Match by less, or annotate more faces."
         )
-    kin["list"] = kin["list"].fillna("pairs") + f" matched by {', '.join(key for key in MATCHES if key in by)}"
+    named = ", ".join(key for key in (*MATCHES, *own) if key in by)
+    kin["list"] = kin["list"].fillna("pairs") + f" matched by {named}"
     other = kin.loc[drawn, ["face_a", "type", "race_a", "gender_a", "list"]].assign(kin=False)
     other["face_b"] = partner[drawn]
     return check_pairs(pd.concat([kin[drawn], describe_pairs(other, families)]), "matched pairs"), counts
@@ -142,6 +149,7 @@ def _follow_list(families: Families, kin: pd.DataFrame) -> Families:
 def _label_second_faces(kin: pd.DataFrame, families: Families) -> pd.DataFrame:
     """What is known of the second face of each kin pair; a label is missing too where the first face lacks its like."""
     ages = families.faces.set_index("face")["age"]
+    own = {name: kin[f"{name}_b"].where(kin[f"{name}_a"].notna()) for name in list_own_attributes(families.people)}
     age_a, age_b = (ages.reindex(kin[f"face_{side}"]).reset_index(drop=True) for side in "ab")
     return pd.DataFrame(
         {
@@ -151,13 +159,14 @@ def _label_second_faces(kin: pd.DataFrame, families: Families) -> pd.DataFrame:
             "role": _name_role(kin["type"], kin["gender_b"]),
             "gender": kin["gender_b"],
             "age": age_b.where(age_a.notna()),
+            **own,
         }
     )
 
 
 def _label_faces(kin: pd.DataFrame, families: Families, by: Sequence[str]) -> pd.DataFrame:
     """Every face with its labels, sorted by name: a row per role that its person plays where pairs match by type."""
-    people = families.people.set_index("person")[["race", "gender"]]
+    people = families.people.set_index("person")[["race", "gender", *list_own_attributes(families.people)]]
     faces = families.faces[["face", "person", "family", "split", "age"]].join(people, on="person")
     if "type" in by:
         faces = faces.merge(_list_roles(kin, families), on="person")
@@ -184,7 +193,7 @@ def _draw_partners(
     wanted: pd.DataFrame, faces: pd.DataFrame, by: Sequence[str], generator: np.random.Generator
 ) -> list[str | None]:
     """For every row of ``wanted`` a face like it of another family; None where there is none."""
-    columns = ["split", *(LABELS[key] for key in by if key != "age-gap")]
+    columns = ["split", *(LABELS.get(key, key) for key in by if key != "age-gap")]
     alike = defaultdict(list)
     for place, labels in enumerate(zip(*(faces[column] for column in columns), strict=True)):
         alike[labels].append(place)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from kinface.data.annotations import list_own_attributes
 from kinface.data.families import Families
 from kinface.data.pairs import COLUMNS, check_pairs
 from kinface.data.vocabulary import ROLE_GENDER, TYPES
@@ -13,6 +14,9 @@ from swinface.files import InputError
 
 def describe_pairs(pairs: pd.DataFrame, families: Families) -> pd.DataFrame:
     """Complete pairs of faces to a pairs table with what is known of their persons.
+
+    Behind the columns of every pairs table come ``X_a`` and ``X_b`` for each attribute X of one's own
+    (``kinface.data.annotations``).
 
     Parameters
     ----------
@@ -28,7 +32,8 @@ def describe_pairs(pairs: pd.DataFrame, families: Families) -> pd.DataFrame:
     official lists swap.
     """
     faces = families.faces.set_index("face")[["person", "family", "split"]]
-    people = families.people.set_index("person")[["race", "race_source", "gender", "gender_source"]]
+    own = list_own_attributes(families.people)
+    people = families.people.set_index("person")[["race", "race_source", "gender", "gender_source", *own]]
     known = {}
     for side in ("a", "b"):
         person = faces.reindex(pairs[f"face_{side}"]).join(people, on="person").reset_index(drop=True).astype(object)
@@ -42,8 +47,9 @@ def describe_pairs(pairs: pd.DataFrame, families: Families) -> pd.DataFrame:
         sources = zip(known[f"{name}_a"], known[f"{name}_b"], strict=True)
         known[name] = [" / ".join(sorted({source for source in pair if pd.notna(source)})) or None for pair in sources]
     known["split"] = known["split_a"].where(known["split_a"] == known["split_b"], None)
-    stated = pairs.reset_index(drop=True).reindex(columns=[*COLUMNS]).astype(object)
-    return check_pairs(stated.where(stated.notna(), known.reindex(columns=[*COLUMNS])), "pairs")
+    columns = [*COLUMNS, *(f"{name}_{side}" for name in own for side in ("a", "b"))]
+    stated = pairs.reset_index(drop=True).reindex(columns=columns).astype(object)
+    return check_pairs(stated.where(stated.notna(), known.reindex(columns=columns)), "pairs")
 
 
 def sample_pairs(families: Families, split: str, *, seed: int = 0, per_relation: int = 3) -> pd.DataFrame:

@@ -37,13 +37,11 @@ def test_races_are_mapped_to_four(tmp_path: Path, said: str, race: str | None):
 
 
 def test_columns_are_used_or_ignored_and_values_counted(tmp_path: Path):
-    text = (
-        f"face,race_net,age_net,gender_net,sure_net,gender_score_net\n{A},white,30,Male,1,1\n{B},black,40.5,unk,1,1\n"
-    )
+    text = f"face,race_net,age_net,gender_net,note,gender_score_net\n{A},white,30,Male,1,1\n{B},black,40.5,unk,1,1\n"
     values, columns, problems = read(tmp_path, a=text)
     assert problems == [] and values["age"].tolist()[:2] == [30, 40.5] and values["gender"].tolist()[:2] == ["m", None]
     assert columns["source"].isna().to_dict() == {
-        "race_net": False, "age_net": False, "gender_net": False, "sure_net": True, "gender_score_net": True
+        "race_net": False, "age_net": False, "gender_net": False, "note": True, "gender_score_net": False
     }  # fmt: skip
     assert columns.loc["gender_net", ["file", "attribute", "source", "faces"]].tolist() == [
         "a.csv", "gender", "predicted by net", 1
@@ -116,3 +114,23 @@ def test_only_faces_of_the_most_trusted_source_count():
 def test_a_persons_age_is_the_median():
     people = describe([None] * 3, [None] * 3, ages=[10, 20, 60])
     assert people.loc["F1/MID1", ["age", "age_source"]].tolist() == [20, "predicted by net"]
+
+
+def test_an_attribute_of_ones_own_is_text_or_a_number(tmp_path: Path):
+    text = f"face,age_band_human,tone_net\n{A},young,3\n{B},Unknown,4.5\n"
+    values, columns, problems = read(tmp_path, a=text)
+    assert problems == []
+    assert values["age_band"].tolist()[:2] == ["young", None] and values["tone"].tolist()[:2] == [3, 4.5]
+    assert values.loc[A, ["age_band_source", "tone_source"]].tolist() == ["human annotated", "predicted by net"]
+    assert columns.loc["age_band_human", ["attribute", "faces"]].tolist() == ["age_band", 1]
+
+
+def test_of_an_attribute_of_ones_own_the_most_trusted_source_counts(tmp_path: Path):
+    values, *_ = read(tmp_path, a=f"face,tone_net,tone_human\n{A},dark,light\n{B},dark,\n")
+    assert values["tone"].tolist()[:2] == ["light", "dark"]
+    assert values["tone_source"].tolist()[:2] == ["human annotated", "predicted by net"]
+
+
+def test_an_attribute_cannot_have_the_name_of_a_column_of_the_tables(tmp_path: Path):
+    with pytest.raises(InputError, match=r"a\.csv: column 'split_human': 'split' is a column of the tables; rename it"):
+        read(tmp_path, a=f"face,split_human\n{A},x\n")

@@ -217,7 +217,7 @@ def test_the_command_reads_a_list_in_any_form(synthetic, tmp_path, capsys):
     drawn = {}
     for name in ("tune", tmp_path / "table.csv", tmp_path / "tune.txt", None):
         out = tmp_path / "matched.parquet"
-        pairs(root=synthetic, list=name, split=None if name else "tune", out=out, match="type", seed=0)
+        pairs(root=synthetic, list=name, split=None if name else "tune", out=out, match=["type"], seed=0)
         drawn[str(name)] = read_pairs(out)
         assert "type: " in capsys.readouterr().out
     first, *others = drawn.values()
@@ -282,3 +282,21 @@ def test_the_real_validation_list(shared_data):
     for name in ("race_a", "race_b", "type", "gender_b"):
         assert (kin[name].to_numpy() == other[name].to_numpy()).all()
     assert (other["family_a"] != other["family_b"]).all() and not other.duplicated(["face_a", "face_b"]).any()
+
+
+def test_pairs_carry_an_attribute_of_ones_own_and_are_matched_by_it(root, write_annotations):
+    faces = read_families(root).faces
+    band = ["old" if face.split("/")[-2] in ("MID1", "MID2") else "young" for face in faces["face"]]
+    table = {face: {"age_band_human": value} for face, value in zip(faces["face"], band, strict=True)}
+    write_annotations(root / "annotations" / "bands.csv", table)
+    families = read_families(root, tune=0)
+    people = families.people.set_index("person")
+    assert people.loc["F0001/MID1", ["age_band", "age_band_source"]].tolist() == ["old", "human annotated"]
+    pairs = sample_pairs(families, "train")
+    assert (pairs["age_band_a"] == pairs["person_a"].map(people["age_band"])).all()
+    matched, _ = match_pairs(pairs, families, ["age_band"])
+    assert matched["list"].iloc[0].endswith("matched by age_band")
+    kin, other = matched[matched["kin"]], matched[~matched["kin"]]
+    assert kin["age_band_b"].tolist() == other["age_band_b"].tolist()
+    with pytest.raises(InputError, match="some of race, type, gender, age-gap, age_band; got tone"):
+        match_pairs(pairs, families, ["tone"])
