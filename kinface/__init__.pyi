@@ -7,6 +7,7 @@ from .fairness.comparison import compare_audits
 from .fairness.groupings import DEFAULT_GROUPINGS
 from .fairness.threshold import choose_threshold
 from .leakage.leakage import Leakage, compare_leakage, probe_leakage
+from .models.inference import embed
 from .models.kinface import KinFace
 from .report.checks import Origin
 from .report.html import render_report
@@ -21,6 +22,7 @@ __all__ = [
     "choose_threshold",
     "compare_audits",
     "compare_leakage",
+    "embed",
     "match_pairs",
     "probe_leakage",
     "read_families",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kinface.cli.inputs import read_inputs
 from kinface.data.fiw import read_families
 from kinface.models.inference import describe_faces, load_model
-from swinface.data.embeddings import Embeddings, write_embeddings
+from swinface.data.embeddings import write_embeddings
 from swinface.files import check_ending
 from swinface.pretrained import SHIPPED
 
@@ -31,7 +32,8 @@ def embed(*, root: Path, out: Path, model: Path = SHIPPED, inputs: Path | None =
     check_ending(out, [".npz"], "a table of embeddings")
     families = read_families(root)
     faces = list(families.faces["face"])
-    described = describe_faces(load_model(model), families.root, faces, None if inputs is None else Embeddings(inputs))
+    network = load_model(model)
+    described = describe_faces(network, read_inputs(network, faces, inputs), root=families.root)
     embedding = described.pop("embedding")
     write_embeddings(out, faces, embedding, described if features else None)
     print(f"{len(faces)} faces, {embedding.shape[1]} numbers each: {out}")

@@ -88,19 +88,16 @@ def kinfacew(
 def _embed(
     root: Path, faces: Sequence[str], images: Sequence[np.ndarray], model: Path | None, inputs: Path | None
 ) -> np.ndarray:
-    """(N, D) embeddings of all faces by a model; what it sees of the images is ``CROP``, black outside of them."""
-    from kinface.models.inference import (  # torch takes seconds; the lists are seen sound
-        embed_faces,
-        embed_tensor,
-        load_model,
-    )
+    """(N, D) embeddings of all faces by a model, which sees the region ``CROP`` of the images."""
+    from kinface.cli.inputs import read_inputs  # importing torch takes seconds; the lists were checked before
+    from kinface.models.inference import embed, load_model
     from swinface.data.faces import crop_face, stack_faces
     from swinface.pretrained import SHIPPED
 
     network = load_model(model or SHIPPED)
     if inputs is not None or network.trunk is None:
-        return embed_faces(network, root, faces, None if inputs is None else Embeddings(inputs))
-    return embed_tensor(network, stack_faces(lambda pixels: crop_face(pixels, CROP), images))
+        return embed(network, read_inputs(network, faces, inputs))
+    return embed(network, stack_faces(lambda pixels: crop_face(pixels, CROP), images))
 
 
 def _print(results: pd.DataFrame, missing: list[str], root: Path, out: Path) -> None:

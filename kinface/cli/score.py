@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from kinface.cli.inputs import read_inputs
 from kinface.data.fiw import read_known_families
 from kinface.data.lists import read_any_list
 from kinface.data.pairs import PAIRS_ENDINGS, score_pairs, write_pairs
 from kinface.data.vocabulary import TYPES
-from kinface.models.inference import embed_faces, load_model, predict_types
+from kinface.models.inference import embed, load_model, predict_types
 from swinface.data.embeddings import Embeddings
 from swinface.files import InputError, check_ending
 from swinface.pretrained import SHIPPED
@@ -61,7 +62,7 @@ def score(
     if network is None:
         embedding = Embeddings(embeddings)[faces]
     else:
-        embedding = embed_faces(network, families.root, faces, None if inputs is None else Embeddings(inputs))
+        embedding = embed(network, read_inputs(network, faces, inputs), root=families.root)
     pairs = score_pairs(pairs, faces, embedding)
     if network is not None and network.types is not None:
         predicted = predict_types(network, pairs, faces, torch.from_numpy(embedding))

@@ -30,7 +30,7 @@ from kinface.experiments.ablation import Run
 from kinface.experiments.tradeoff import ATTRIBUTES, LISTS, Protocol, Result, measure, read_result, write_result
 from kinface.fairness.threshold import choose_threshold
 from kinface.models.faces import read_faces
-from kinface.models.inference import embed_faces, embed_tensor, load_model
+from kinface.models.inference import embed, load_model
 from kinface.models.kinface import KinFace
 from kinface.training.cache import cache_levels
 from kinface.training.fit import fit
@@ -119,7 +119,7 @@ def _measure(folder: Path, data: dict[str, Any], lists: Path, protocol: Protocol
     listed = {name: read_pairs(lists / f"{name}.parquet") for name in LISTS}
     people = list_faces(families, listed["standard"])
     faces = [*people["face"]]
-    embedding = embed(load_model(folder), families.root, faces, data)
+    embedding = embed_run(load_model(folder), families.root, faces, data)
     scored = {name: score_pairs(pairs, faces, embedding) for name, pairs in listed.items()}
     threshold = choose_threshold(read_pairs(folder / "tune_scores.parquet", scored=True))
     return measure(scored, threshold, embedding, people, protocol)
@@ -133,7 +133,7 @@ def list_faces(families: Families, pairs: pd.DataFrame) -> pd.DataFrame:
     return faces.merge(families.people[["person", *ATTRIBUTES]], on="person", how="left")
 
 
-def embed(model: KinFace, root: Path, faces: list[str], data: dict[str, Any]) -> np.ndarray:
+def embed_run(model: KinFace, root: Path, faces: list[str], data: dict[str, Any]) -> np.ndarray:
     """Embed faces with the inputs that the ``data`` section of a configuration names.
 
     Returns
@@ -143,8 +143,8 @@ def embed(model: KinFace, root: Path, faces: list[str], data: dict[str, Any]) ->
     """
     if data.get("cache") is None:
         inputs = data.get("embeddings")
-        return embed_faces(model, root, faces, None if inputs is None else Embeddings(Path(inputs)))
-    return embed_tensor(model, cache_levels(model.trunk, read_faces(root, faces), Path(data["cache"])))
+        return embed(model, faces if inputs is None else Embeddings(Path(inputs))[faces], root=root)
+    return embed(model, cache_levels(model.trunk, read_faces(root, faces), Path(data["cache"])))
 
 
 @contextmanager

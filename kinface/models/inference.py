@@ -14,7 +14,7 @@ from tqdm import tqdm
 from kinface.data.pairs import find_rows
 from kinface.models.faces import BATCH, read_faces
 from kinface.models.kinface import KinFace
-from swinface.data.embeddings import Embeddings
+from swinface.data.faces import IMAGE_SIZE
 from swinface.files import InputError
 from swinface.pretrained import best_device
 
@@ -39,53 +39,70 @@ def predict_types(model: KinFace, pairs: pd.DataFrame, faces: Sequence[str], emb
         return model.types(a, b).argmax(dim=1).cpu()
 
 
-def embed_faces(model: KinFace, root: Path, faces: Sequence[str], inputs: Embeddings | None = None) -> np.ndarray:
-    """Embed faces in batches: (N, D), float32, of unit length. Parameters and errors as of :func:`describe_faces`."""
-    return describe_faces(model, root, faces, inputs)["embedding"]
-
-
-def embed_tensor(model: KinFace, read: Tensor) -> np.ndarray:
-    """Embed what the model reads of N faces: (N, D), float32, of unit length."""
-    device = next(model.parameters()).device
-    with torch.inference_mode():
-        return np.concatenate([model(part.to(device))["embedding"].cpu().numpy() for part in read.split(BATCH)])
-
-
-def describe_faces(
-    model: KinFace, root: Path, faces: Sequence[str], inputs: Embeddings | None = None
-) -> dict[str, np.ndarray]:
-    """Embed faces in batches, and keep what the embedding is made of.
+def embed(
+    model: KinFace,
+    faces: Sequence[str | Path] | np.ndarray | Tensor,
+    *,
+    root: Path | None = None,
+    batch: int = BATCH,
+) -> np.ndarray:
+    """Embed faces in batches, each face once.
 
     Parameters
     ----------
     model
         In evaluation mode.
+    faces
+        What the model reads of N faces: paths of aligned images; aligned images, (N, 112, 112, 3) uint8, RGB; or, for a
+        model that reads the embeddings of another one, these embeddings (N, E). A tensor is read as it is: images
+        (N, 3, 112, 112) uint8, or the levels that a frozen trunk makes of them.
     root
-        The folder that the paths in ``faces`` start from.
-    inputs
-        The embeddings a model without trunk reads.
+        The folder that paths start from; by default the current one.
+    batch
+        Faces that go through the model at once.
 
     Returns
     -------
-    dict
-        Float32 arrays of N rows: ``embedding`` (N, D) of unit length; ``features`` (N, W) of the neck; with a trunk
-        also the parts of the features that the kinship MLCA takes from each level, ``FM1``, ``FM2``, ...
+    np.ndarray
+        (N, D), float32, of unit length.
 
     Raises
     ------
     InputError
-        The model and ``inputs`` do not fit each other, or a face cannot be read.
+        The model cannot read such faces, or an image is missing, unreadable or not square.
+
+    Examples
+    --------
+    >>> import numpy as np, kinface
+    >>> model = kinface.KinFace.from_pretrained("shipped")
+    >>> kinface.embed(model, np.zeros((2, 112, 112, 3), dtype=np.uint8)).shape
+    (2, 128)
     """
-    if (model.trunk is None) != (inputs is not None):
-        needed = "reads embeddings: add --inputs FILE.npz" if model.trunk is None else "sees images: drop --inputs"
-        raise InputError(f"this model {needed}.")
-    if inputs is not None and inputs.size != model.embedding_size:
-        raise InputError(f"{inputs.path}: {inputs.size} numbers per face; this model reads {model.embedding_size}.")
+    return describe_faces(model, faces, root=root, batch=batch)["embedding"]
+
+
+def describe_faces(
+    model: KinFace,
+    faces: Sequence[str | Path] | np.ndarray | Tensor,
+    *,
+    root: Path | None = None,
+    batch: int = BATCH,
+) -> dict[str, np.ndarray]:
+    """Embed faces, and return also what the embedding is computed from.
+
+    Parameters and errors are those of :func:`embed`.
+
+    Returns
+    -------
+    dict
+        Float32 arrays of N rows: ``embedding`` (N, D) of unit length; ``features`` (N, W) of the neck; for a model with
+        a trunk also the parts of the features that come from each level, ``FM1``, ``FM2``, ...
+    """
+    _check_faces(model, faces)
     device = next(model.parameters()).device
     parts: dict[str, list[np.ndarray]] = {}
-    for start in tqdm(range(0, len(faces), BATCH), desc="embed", unit="batch", leave=False, disable=None):
-        batch = faces[start : start + BATCH]
-        read = read_faces(root, batch) if inputs is None else torch.from_numpy(inputs[batch])
+    for start in tqdm(range(0, len(faces), batch), desc="embed", unit="batch", leave=False, disable=None):
+        read = _read_batch(faces[start : start + batch], root or Path())
         with torch.inference_mode():
             outputs = model(read.to(device))
         for name in ("embedding", "features"):
@@ -96,6 +113,29 @@ def describe_faces(
         levels = np.split(described["features"], ends, axis=1)
         described |= {f"FM{level}": part for level, part in zip(model.neck.levels, levels, strict=True)}
     return described
+
+
+def _check_faces(model: KinFace, faces: Sequence[str | Path] | np.ndarray | Tensor) -> None:
+    if not len(faces):
+        raise InputError("there are no faces to embed.")
+    if isinstance(faces, Tensor):
+        return
+    given = f"an array of {faces.dtype} {faces.shape}" if isinstance(faces, np.ndarray) else "paths"
+    if model.trunk is None:
+        if not isinstance(faces, np.ndarray) or faces.shape[1:] != (model.embedding_size,):
+            raise InputError(f"this model reads embeddings, (N, {model.embedding_size}); got {given}.")
+    elif isinstance(faces, np.ndarray) and (faces.dtype != np.uint8 or faces.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE, 3)):
+        raise InputError(f"this model reads images, (N, {IMAGE_SIZE}, {IMAGE_SIZE}, 3) uint8, or paths; got {given}.")
+
+
+def _read_batch(faces: Sequence[str | Path] | np.ndarray | Tensor, root: Path) -> Tensor:
+    """What the model reads of some faces."""
+    if isinstance(faces, Tensor):
+        return faces
+    if not isinstance(faces, np.ndarray):
+        return read_faces(root, [str(face) for face in faces])
+    read = torch.from_numpy(faces)
+    return read.permute(0, 3, 1, 2) if read.ndim == 4 else read
 
 
 def load_model(folder: Path) -> KinFace:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,14 @@ from swinface.files import InputError, read_image
 from swinface.photos.predict import cut_faces
 
 CAUTION = "A likeness of two faces, wrong for many pairs and more often for some groups; it proves nothing of kinship."
+
+
+def check_verifier(model: KinFace) -> None:
+    """Raise ``InputError`` if the model cannot verify photos: it has no trunk, or no threshold."""
+    if model.trunk is None:
+        raise InputError("this model reads embeddings, not images; name one with a trunk.")
+    if not torch.isfinite(model.threshold):
+        raise InputError("this model has no threshold; `kinface fit` sets one from validation pairs.")
 
 
 def cut_largest(photo: Path, aligned: bool) -> tuple[np.ndarray, int]:
@@ -30,8 +39,36 @@ def cut_largest(photo: Path, aligned: bool) -> tuple[np.ndarray, int]:
     return crops[0], len(crops)
 
 
+def verify(model: KinFace, a: str | os.PathLike, b: str | os.PathLike, *, aligned: bool = False) -> dict[str, Any]:
+    """Compare the largest faces of two photos.
+
+    Parameters
+    ----------
+    model
+        With a trunk and a threshold, in evaluation mode.
+    a, b
+        Image files.
+    aligned
+        The images are faces already, square and aligned to ArcFace's five points.
+
+    Returns
+    -------
+    dict
+        ``photos``, ``faces`` (how many each photo has), what ``compare`` returns, and ``caution``, a sentence.
+
+    Raises
+    ------
+    InputError
+        The model has no trunk or no threshold, a photo cannot be read or has no face.
+    """
+    check_verifier(model)
+    cut = [cut_largest(Path(photo), aligned) for photo in (a, b)]
+    answer = compare(model, np.stack([crop for crop, _ in cut]))
+    return {"photos": [str(a), str(b)], "faces": [count for _, count in cut], **answer, "caution": CAUTION}
+
+
 def compare(network: KinFace, crops: np.ndarray) -> dict[str, Any]:
-    """What a model says of two faces.
+    """Score two faces and decide whether they are kin.
 
     Parameters
     ----------

@@ -24,9 +24,9 @@ from kinface.data.fiw import read_families
 from kinface.data.pairs import read_pairs, score_pairs, write_pairs
 from kinface.data.sampling import sample_pairs
 from kinface.experiments import workers
-from kinface.experiments.runner import carry_out, embed
+from kinface.experiments.runner import carry_out, embed_run
 from kinface.experiments.tradeoff import FIGURES, read_result
-from kinface.models.inference import embed_faces, load_model
+from kinface.models.inference import embed, load_model
 from kinface.models.kinface import KinFace
 from kinface.training.module import KinshipTraining
 from swinface.cli.main import run as run_command
@@ -172,7 +172,7 @@ def test_a_run_is_measured_as_its_model_scores(done, root):
     for listed in ("standard", "matched"):
         pairs = read_pairs(done / f"{listed}.parquet")
         faces = sorted({*pairs["face_a"], *pairs["face_b"]})
-        pairs = score_pairs(pairs, faces, embed_faces(model, root, faces, inputs))
+        pairs = score_pairs(pairs, faces, embed(model, inputs[faces]))
         assert result.points[f"auc_{listed}"] == pytest.approx(roc_auc_score(pairs["kin"], pairs["score"]))
         accuracy = ((pairs["score"] >= float(model.threshold)) == pairs["kin"]).mean()
         assert result.points[f"accuracy_{listed}"] == pytest.approx(accuracy)
@@ -386,9 +386,9 @@ def test_a_frozen_trunk_is_read_from_the_cache(synthetic, tmp_path):
     model.eval()
     families = read_families(synthetic)
     faces = [*families.faces["face"]][:20]
-    expected = embed_faces(model, families.root, faces)
+    expected = embed(model, faces, root=families.root)
     for _ in range(2):
-        found = embed(model, families.root, faces, {"cache": str(tmp_path / "cache")})
+        found = embed_run(model, families.root, faces, {"cache": str(tmp_path / "cache")})
         np.testing.assert_allclose(found, expected, atol=5e-3)  # half precision
         assert len([*(tmp_path / "cache").iterdir()]) == 1
 

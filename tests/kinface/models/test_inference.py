@@ -14,8 +14,8 @@ from kinface.data.fiw import read_families
 from kinface.data.lists import read_list
 from kinface.data.pairs import read_pairs, write_pairs
 from kinface.models import faces
-from kinface.models import inference as score
 from kinface.models.faces import read_faces
+from kinface.models.inference import embed
 from kinface.models.kinface import KinFace
 from swinface.cli.main import run as run_command
 from swinface.data.embeddings import Embeddings
@@ -128,7 +128,6 @@ def test_each_face_is_read_and_embedded_once(synthetic, listed, model, tmp_path,
     decode, forward = faces.read_image, KinFace.forward
     monkeypatch.setattr(faces, "read_image", lambda path: read.append(path) or decode(path))
     monkeypatch.setattr(KinFace, "forward", lambda self, x, *rest: embedded.append(len(x)) or forward(self, x, *rest))
-    monkeypatch.setattr(score, "BATCH", 16)
     out = tmp_path / "scores.parquet"
     assert kinface("score", "--model", model, "--root", synthetic, "--list", listed, "--out", out) == 0
     pairs = read_pairs(out)
@@ -136,7 +135,25 @@ def test_each_face_is_read_and_embedded_once(synthetic, listed, model, tmp_path,
     assert count < 2 * len(pairs)
     assert len(read) == len(set(read)) == count
     assert sum(embedded) == count
-    assert max(embedded) == 16
+
+
+def test_faces_are_paths_or_images_or_embeddings(families):
+    paths = [*families.faces["face"][:5]]
+    network = KinFace(TINY, width=16, size=8).eval()
+    by_path = embed(network, paths, root=families.root, batch=2)
+    images = read_faces(families.root, paths)
+    np.testing.assert_allclose(embed(network, images.permute(0, 2, 3, 1).numpy()), by_path, atol=1e-6)
+    np.testing.assert_allclose(embed(network, images), by_path, atol=1e-6)
+    light = KinFace(embedding_size=12, width=16, size=8).eval()
+    assert embed(light, np.ones((3, 12), np.float32)).shape == (3, 8)
+    with pytest.raises(InputError, match=r"reads embeddings, \(N, 12\); got paths"):
+        embed(light, paths)
+    with pytest.raises(InputError, match=r"reads embeddings, \(N, 12\); got an array of float64 \(2, 3\)"):
+        embed(light, np.ones((2, 3)))
+    with pytest.raises(InputError, match=r"reads images, .* or paths; got an array of float64"):
+        embed(network, np.ones((2, 12)))
+    with pytest.raises(InputError, match="no faces"):
+        embed(network, [])
 
 
 def test_embed_then_score_gives_what_the_model_scores(synthetic, families, listed, model, tmp_path):

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from kinface.data.fiw import read_families
 from kinface.data.lists import read_list
 from kinface.data.pairs import score_pairs
-from kinface.models.inference import embed_faces, load_model
+from kinface.models.inference import embed, load_model
 from swinface.pretrained import SHIPPED
 
 
@@ -24,7 +24,7 @@ def test_its_cards_figure_on_unseen_families(shared_data):
     families = read_families(shared_data / "fiw")
     pairs = read_list(shared_data / "fiw" / "lists" / "val_choose.txt", families)
     faces = sorted({*pairs["face_a"], *pairs["face_b"]})
-    scored = score_pairs(pairs, faces, embed_faces(load_model(SHIPPED), families.root, faces))
+    scored = score_pairs(pairs, faces, embed(load_model(SHIPPED), faces, root=families.root))
     card = (files("kinface") / "weights" / "README.md").read_text(encoding="utf-8")
     said = float(re.search(r"\| all pairs \| 2714, 2714 \| (\.\d+)", card)[1])
     assert abs(roc_auc_score(scored["kin"], scored["score"]) - said) < 0.002

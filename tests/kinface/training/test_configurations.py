@@ -18,7 +18,7 @@ import yaml
 
 from kinface.data.fiw import read_families
 from kinface.experiments.ablation import merge, read_ablation
-from kinface.models.inference import embed_faces, load_model
+from kinface.models.inference import embed, load_model
 from kinface.training.fit import fit
 from swinface.data.embeddings import Embeddings, write_embeddings
 from swinface.model import SwinFace
@@ -74,7 +74,7 @@ def check_run(run: Path, config: dict, root: Path) -> None:
     families = read_families(root)
     table = config["data"].get("embeddings")
     faces = [*families.faces["face"]][:8]
-    embedding = embed_faces(model, families.root, faces, None if table is None else Embeddings(Path(table)))
+    embedding = embed(model, faces if table is None else Embeddings(Path(table))[faces], root=families.root)
     np.testing.assert_allclose(np.linalg.norm(embedding, axis=1), 1, atol=1e-5)
 
 

@@ -1,0 +1,32 @@
+"""What a model reads, as commands name it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from kinface.models.kinface import KinFace
+from swinface.data.embeddings import Embeddings
+from swinface.files import InputError
+
+
+def read_inputs(model: KinFace, faces: Sequence[str], inputs: Path | None) -> Sequence[str] | np.ndarray:
+    """Faces as ``kinface.embed`` takes them: their paths, or their embeddings in the table ``--inputs``.
+
+    Raises
+    ------
+    InputError
+        The model needs a table of embeddings and there is none, or the other way round, or the table does not fit.
+    """
+    if model.trunk is not None:
+        if inputs is not None:
+            raise InputError("this model sees images: drop --inputs.")
+        return faces
+    if inputs is None:
+        raise InputError("this model reads embeddings: add --inputs FILE.npz.")
+    table = Embeddings(inputs)
+    if table.size != model.embedding_size:
+        raise InputError(f"{inputs}: {table.size} numbers per face; this model reads {model.embedding_size}.")
+    return table[faces]
