@@ -11,6 +11,7 @@ from .models.inference import embed
 from .models.kinface import KinFace
 from .report.checks import Origin
 from .report.html import render_report
+from .synthetic.tables import make_families
 
 __all__ = [
     "DEFAULT_GROUPINGS",
@@ -23,6 +24,7 @@ __all__ = [
     "compare_audits",
     "compare_leakage",
     "embed",
+    "make_families",
     "match_pairs",
     "probe_leakage",
     "read_families",

@@ -13,7 +13,7 @@ COMMANDS = {
     "prepare": Command("kinface.cli.prepare:prepare", "check a copy of FIW and write its tables", "Data"),
     "pairs": Command("kinface.cli.pairs:pairs", "draw non-kin pairs matched to the kin pairs of a list", "Data"),
     "synthesize": Command(
-        "kinface.synthetic.families:synthesize", "draw synthetic families with known genes and known bias", "Data"
+        "kinface.cli.synthesize:synthesize", "draw synthetic families with known genes and known bias", "Data"
     ),
     "fit": Command("kinface.cli.fit:fit", "train a kinship model", "Models", Options.OWN),
     "embed": Command("kinface.cli.embed:embed", "embed every face", "Models"),

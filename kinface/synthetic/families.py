@@ -19,11 +19,13 @@ from __future__ import annotations
 import csv
 import itertools
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from kinface.data.matrices import RELATIONS, TYPE_OF
 from kinface.data.vocabulary import RACES
@@ -129,6 +131,16 @@ class Family:
         return f"{'Validation/val' if self.split == 'val' else 'Train/train'}-faces/{self.name}"
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """How much ``synthesize`` wrote: people, faces, validation pairs, and traps of real FIW."""
+
+    people: int
+    faces: int
+    pairs: int
+    traps: int
+
+
 def synthesize(
     out: Path,
     *,
@@ -137,36 +149,42 @@ def synthesize(
     appearance: float = 1.0,
     bias: float = 0.5,
     seed: int = 0,
-) -> None:
-    """Draw synthetic families with known genes and a known bias, in the layout of FIW.
+) -> Drawn:
+    """Draw synthetic families with known genes and a known bias, and write them in the layout of FIW.
 
     Parameters
     ----------
     out
         Folder to write to; new or empty.
     families
-        How many, at least 12; every fourth is for validation. More families leave the faces of the first as they are.
+        How many, at least 12. Every fourth is for validation. The faces of the first families do not depend on how many
+        follow.
     photos
         Mean number of photographs of a person.
     appearance
         How plainly race and gender show in a face: 1 plainly, 0 not at all.
     bias
-        How much of the inherited traits noise replaces in faces of the disadvantaged race: 0 nothing, 1 all.
+        Share of the inherited traits that noise replaces in faces of the disadvantaged race: 0 nothing, 1 all.
     seed
         The same seed and options write the same bytes.
+
+    Raises
+    ------
+    InputError
+        An option is out of its range, or ``out`` is not empty.
     """
-    check_options(out, families, photos, appearance, bias, seed)
+    check_options(families, photos, appearance, bias, seed)
+    check_empty(out)
     with replacing_folder(out) as root:
-        drawn, annotations, photo_numbers = [], [], itertools.count(1)
+        drawn, annotations = [], []
         traps = [("large family", f"Train/train-faces/F{LARGE_FAMILY:04d}")]
-        for number in range(1, families + 1):
-            family_rng, photo_rng, label_rng = np.random.default_rng([seed, number]).spawn(3)
-            family = found_family(number, family_rng)
-            looks = [form_look(person, appearance, bias, family_rng) for person in family.people]
-            _photograph(family, looks, photos, photo_numbers, root, photo_rng)
+        for family, photographs, label_rng in draw_families(families, photos, appearance, bias, seed):
+            for face, image in photographs:
+                (root / face).parent.mkdir(parents=True, exist_ok=True)
+                image.save(root / face, quality=92)
             _write_matrix(family, root)
-            if number in TRAPS:
-                traps.append((TRAPS[number], _set_trap(TRAPS[number], family, root)))
+            if family.number in TRAPS:
+                traps.append((TRAPS[family.number], _set_trap(TRAPS[family.number], family, root)))
                 family.faces = [face for face in family.faces if (root / face[0]).exists()]
             annotations += [_annotate(family, face, label_rng) for face in family.faces]
             drawn.append(family)
@@ -177,25 +195,45 @@ def synthesize(
         _write_truth(drawn, bias, root / "truth")
         pd.DataFrame(traps, columns=["kind", "where"]).to_csv(root / "truth" / "traps.csv", index=False)
     people, faces = sum(len(family.people) for family in drawn), sum(len(family.faces) for family in drawn)
-    print(f"{families} families, {people} people, {faces} faces; appearance {appearance:g}, bias {bias:g}, seed {seed}")
-    print(f"{len(pairs)} validation pairs: {out / 'lists' / 'val_choose.txt'}, in KFC's form val_choose_kfc.txt")
-    print(f"{len(traps)} traps of real FIW, and the truth about everyone: {out / 'truth'}")
-    print(f"next: kinface prepare {out} --out DIR")
+    return Drawn(people, faces, len(pairs), len(traps))
 
 
-def check_options(out: Path, families: int, photos: float, appearance: float, bias: float, seed: int) -> None:
-    """Raise ``InputError`` where ``synthesize`` cannot follow its options."""
+def check_options(families: int, photos: float, appearance: float, bias: float, seed: int) -> None:
+    """Raise ``InputError`` if families cannot be drawn with these options."""
     if not FEWEST_FAMILIES <= families <= MOST_FAMILIES:
-        raise InputError(f"--families is {families}; choose {FEWEST_FAMILIES} to {MOST_FAMILIES}.")
+        raise InputError(f"families is {families}; choose {FEWEST_FAMILIES} to {MOST_FAMILIES}.")
     if not 1 <= photos <= 100:
-        raise InputError(f"--photos is {photos:g}; choose 1 to 100 photographs of a person on average.")
+        raise InputError(f"photos is {photos:g}; choose 1 to 100 photographs of a person on average.")
     for option, value in (("appearance", appearance), ("bias", bias)):
         if not 0 <= value <= 1:
-            raise InputError(f"--{option} is {value:g}; choose a number from 0 to 1.")
+            raise InputError(f"{option} is {value:g}; choose a number from 0 to 1.")
     if seed < 0:
-        raise InputError(f"--seed is {seed}; choose 0 or more.")
+        raise InputError(f"seed is {seed}; choose 0 or more.")
+
+
+def check_empty(out: Path) -> None:
+    """Raise ``InputError`` if a folder has files already: old faces would stay among the new ones."""
     if out.is_dir() and any(out.iterdir()):
         raise InputError(f"{out} is not empty; name a new folder, for old faces would stay among the new ones.")
+
+
+def draw_families(
+    count: int, photos: float, appearance: float, bias: float, seed: int
+) -> Iterator[tuple[Family, Iterator[tuple[str, Image.Image]], np.random.Generator]]:
+    """Draw families one by one.
+
+    Yields
+    ------
+    tuple
+        A family; its photographs, path and image, which are added to ``family.faces`` as they are drawn; and the random
+        generator of its annotations.
+    """
+    numbers = itertools.count(1)
+    for number in range(1, count + 1):
+        family_rng, photo_rng, label_rng = np.random.default_rng([seed, number]).spawn(3)
+        family = found_family(number, family_rng)
+        looks = [form_look(person, appearance, bias, family_rng) for person in family.people]
+        yield family, _photograph(family, looks, photos, numbers, photo_rng), label_rng
 
 
 def found_family(number: int, rng: np.random.Generator) -> Family:
@@ -207,18 +245,16 @@ def found_family(number: int, rng: np.random.Generator) -> Family:
 
 
 def _photograph(
-    family: Family, looks: list[Look], photos: float, numbers: itertools.count, root: Path, rng: np.random.Generator
-) -> None:
-    """Draw and save the faces of a family; photographs are numbered through the whole tree, as in FIW."""
+    family: Family, looks: list[Look], photos: float, numbers: Iterator[int], rng: np.random.Generator
+) -> Iterator[tuple[str, Image.Image]]:
+    """Draw the faces of a family. Photographs are numbered through all families, as in FIW."""
     for member, (person, look) in enumerate(zip(family.people, looks, strict=True)):
-        folder = f"{family.folder}/MID{member + 1}"
-        (root / folder).mkdir(parents=True)
         oldest = min(OLDEST, LAST_YEAR - person.born)
         for _ in range(rng.geometric(1 / photos)):
             age = YOUNGEST + (oldest - YOUNGEST) * rng.beta(1.5, 1)
-            face = f"{folder}/P{next(numbers):05d}_face0.jpg"
-            draw_face(look, age, rng).save(root / face, quality=92)
+            face = f"{family.folder}/MID{member + 1}/P{next(numbers):05d}_face0.jpg"
             family.faces.append((face, member, age))
+            yield face, draw_face(look, age, rng)
 
 
 def form_look(person: Person, appearance: float, bias: float, rng: np.random.Generator) -> Look:

@@ -14,21 +14,19 @@ takes that for leakage has families on both sides of a test, or counts their mem
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from kinface.data.annotations import describe_people
-from kinface.data.families import PAIRS, TABLES, Families, conform, write_tables
+from kinface.data.families import PAIRS, Families, write_tables
 from kinface.data.matching import match_pairs
-from kinface.data.matrices import GENERATION_GAP, RELATIONS, TYPE_OF
 from kinface.data.pairs import write_pairs
 from kinface.data.prepare import TUNE_MATCHES
 from kinface.data.sampling import sample_pairs
-from kinface.synthetic.families import SOURCE, Family, check_options, form_look, found_family
+from kinface.synthetic.families import Family, check_empty, check_options, form_look, found_family
+from kinface.synthetic.tables import tabulate
 from swinface.data.embeddings import write_embeddings
 from swinface.files import replacing_folder
 
@@ -36,9 +34,6 @@ EMBEDDINGS, GENES = "embeddings.npz", "genes.npz"
 
 
 LISTS = ("tune", "val")  # splits of which pairs are drawn, beside each its matched list
-
-
-EVERY_TUNE = 7  # of this many training families one is for tuning; shares no factor with the ten of RACE_OF_FAMILY
 
 
 PHOTO_NOISE, NUISANCES, BENT, SIZE = 0.3, 9, 32, 64
@@ -70,7 +65,8 @@ def plant(out: Path, *, families: int = 320, photos: float = 3.0, appearance: fl
     InputError
         An option is out of range, ``out`` is not empty, or families are too few for the pairs of a split.
     """
-    check_options(out, families, photos, appearance, 0.0, seed)
+    check_options(families, photos, appearance, 0.0, seed)
+    check_empty(out)
     grown, features, genes = [], [], []
     for number in range(1, families + 1):
         family_rng, photo_rng = np.random.default_rng([seed, number]).spawn(2)  # the people of `synthesize`
@@ -82,7 +78,7 @@ def plant(out: Path, *, families: int = 320, photos: float = 3.0, appearance: fl
         grown.append(family)
     embedding = _recognise(np.concatenate(features), np.random.default_rng([seed, 0]))
     with replacing_folder(out) as folder:
-        tables = _tabulate(grown, out)
+        tables = tabulate(grown, out)
         write_tables(tables, folder, {"families": families, "photos": photos, "appearance": appearance, "seed": seed})
         write_pairs(_draw_lists(tables, seed), folder / PAIRS)
         write_embeddings(folder / EMBEDDINGS, tables.faces["face"], embedding)
@@ -110,51 +106,6 @@ def _recognise(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     bent = np.tanh(features @ rng.normal(0, count**-0.5, (count, BENT)) + rng.normal(0, 0.5, BENT))
     both = np.hstack([features, bent])
     return both @ rng.normal(0, both.shape[1] ** -0.5, (both.shape[1], SIZE))
-
-
-def _tabulate(families: list[Family], root: Path) -> Families:
-    faces, members, relations = [], [], []
-    for family in families:
-        about = {"family": family.name, "split": _split(family)}
-        for member, person in enumerate(family.people):
-            who = {"mid": member + 1, "person": f"{family.name}/MID{member + 1}", "gender": person.gender}
-            members.append(about | who | {"name": f"member {member + 1}", "gender_source": SOURCE})
-            seen = {
-                "race": person.race,
-                "race_source": SOURCE,
-                "gender_source": SOURCE,
-                "age": None,
-                "age_source": None,
-            }
-            faces += [about | who | seen | {"face": face} for face, owner, _ in family.faces if owner == member]
-        relations += [about | relation for relation in _list_relations(family)]
-    faces = conform(pd.DataFrame(faces).reindex(columns=[*TABLES["faces"]]), "faces")
-    return Families(
-        root,
-        faces,
-        conform(describe_people(pd.DataFrame(members), faces), "people"),
-        conform(pd.DataFrame(relations), "relations"),
-        conform(pd.DataFrame(columns=[*TABLES["problems"]]), "problems"),
-        conform(pd.DataFrame(columns=[*TABLES["annotations"]]), "annotations"),
-    )
-
-
-def _split(family: Family) -> str:
-    place = family.number - family.number // 4  # among the training families, whose races recur every ten
-    return "tune" if family.split == "train" and place % EVERY_TUNE == 0 else family.split
-
-
-def _list_relations(family: Family) -> list[dict[str, object]]:
-    """Relatives, the elder first; among siblings the brother, else the lower number. Spouses are no kin."""
-    found = []
-    for a, b in itertools.permutations(range(len(family.people)), 2):
-        relation, genders = RELATIONS[family.matrix[a, b]], (family.people[a].gender, family.people[b].gender)
-        backwards = relation == "sibling" and (genders == ("f", "m") or (genders[0] == genders[1] and a > b))
-        if relation in GENERATION_GAP and not backwards:
-            persons = {f"person_{side}": f"{family.name}/MID{member + 1}" for side, member in (("a", a), ("b", b))}
-            kind = {"type": TYPE_OF.get((relation, *genders)), "generation_gap": GENERATION_GAP[relation]}
-            found.append(persons | {"relation": relation} | kind)
-    return found
 
 
 def _draw_lists(families: Families, seed: int) -> pd.DataFrame:

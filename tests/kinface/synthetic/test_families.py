@@ -14,12 +14,14 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 
+from kinface.cli.main import COMMANDS
 from kinface.data.matrices import MIRROR, read_matrix
 from kinface.data.vocabulary import RACES, TYPES
 from kinface.synthetic import families as synthetic
 from kinface.synthetic.drawing import STYLE, TRAITS, Look, draw_face
 from kinface.synthetic.families import synthesize
 from kinface.synthetic.pedigree import CODES, DISADVANTAGED, HERITABILITY, grow_pedigree, relate
+from swinface.cli.main import run
 from swinface.files import InputError
 
 BIAS = 0.5
@@ -278,13 +280,13 @@ def test_every_trait_shows(trait):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"families": 11}, "--families is 11; choose 12 to 9999"),
-        ({"families": 10000}, "--families"),
-        ({"photos": 0.5}, "--photos is 0.5"),
-        ({"appearance": 1.5}, "--appearance is 1.5; choose a number from 0 to 1"),
-        ({"bias": -0.1}, "--bias is -0.1"),
-        ({"bias": float("nan")}, "--bias is nan"),
-        ({"seed": -1}, "--seed is -1"),
+        ({"families": 11}, "families is 11; choose 12 to 9999"),
+        ({"families": 10000}, "families"),
+        ({"photos": 0.5}, "photos is 0.5"),
+        ({"appearance": 1.5}, "appearance is 1.5; choose a number from 0 to 1"),
+        ({"bias": -0.1}, "bias is -0.1"),
+        ({"bias": float("nan")}, "bias is nan"),
+        ({"seed": -1}, "seed is -1"),
     ],
 )
 def test_bad_options_are_named(tmp_path, options, message):
@@ -314,7 +316,7 @@ def test_nothing_is_left_of_a_run_that_fails(tmp_path, monkeypatch):
 
 
 def test_what_was_written_is_named(tmp_path, capsys):
-    synthesize(tmp_path / "out", families=12, photos=1)
+    assert run("kinface", "", COMMANDS, ["synthesize", str(tmp_path / "out"), "--families", "12", "--photos", "1"]) == 0
     printed = capsys.readouterr().out
     for part in ("12 families", "val_choose.txt", "truth", "kinface prepare"):
         assert part in printed
