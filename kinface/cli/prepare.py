@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
 
 from kinface.data.annotations import ATTRIBUTES, PREDICTED, list_own_attributes
-from kinface.data.families import DATASET, PAIRS, Families, write_tables
-from kinface.data.fiw import read_families
-from kinface.data.lists import read_list
-from kinface.data.pairs import race_crossing, write_pairs
-from kinface.data.prepare import SAMPLED, UNREADABLE, add_problems, leave_out_unreadable, sample_tune_lists
+from kinface.data.families import Families
+from kinface.data.pairs import race_crossing
+from kinface.data.prepare import UNREADABLE, check_out, prepare_families, write_prepared
 from kinface.data.vocabulary import TYPES
-from swinface.files import InputError, replacing_folder
+from swinface.files import InputError
 
 SPLITS = ("train", "tune", "val", "test")
 
@@ -51,8 +48,8 @@ def prepare(
     out
         Folder to write to.
     annotations
-        Csv files with a column ``face`` and columns such as race_deepface, age_mivolo or gender_human; all of
-        ROOT/annotations when not given.
+        Csv files with a column ``face`` and columns such as race_deepface, age_mivolo, gender_human or age_band_human
+        (any attribute and its source); all of ROOT/annotations when not given.
     lists
         Lists of pairs in the form of RFIW or KFC; all of ``ROOT/lists/*.txt`` when not given.
     tune
@@ -64,38 +61,21 @@ def prepare(
     strict
         Write nothing when there is any problem.
     """
-    if (root / DATASET).exists():
-        raise InputError(f"{root} is prepared already; give the FIW folder it was made from.")
-    if out.resolve() == root.resolve():
-        raise InputError(f"{out} is the FIW folder itself; name another folder to write to.")
-    families = read_families(root, annotations=annotations, tune=tune, seed=seed)
-    lists = sorted((root / "lists").glob("*.txt")) if lists is None else lists
-    names = [*(path.stem for path in lists), *SAMPLED]
-    if len(set(names)) < len(names):
-        sampled = " and ".join(SAMPLED)
-        raise InputError(f"two lists of one name among {', '.join(names)} ({sampled} are sampled); rename one.")
-    pairs = [read_list(path, families, swap_grandparents=swap_grandparents) for path in lists]
-    families, pairs = leave_out_unreadable(families, pairs)
-    if families.faces.empty:
-        raise InputError(f"{root}: not one image can be read.")
-    sampled, matching, problems = sample_tune_lists(families, seed) if tune else ([], None, [])
-    pairs, families = pairs + sampled, add_problems(families, problems)
+    check_out(root, out)
+    prepared = prepare_families(
+        root, annotations=annotations, lists=lists, tune=tune, seed=seed, swap_grandparents=swap_grandparents
+    )
+    families = prepared.families
     unreadable = (families.problems["kind"] == UNREADABLE).sum()
     print(f"FIW at {root}: {len(families.faces)} images decoded in full, {unreadable} unreadable ones left out\n")
-    for table in (*_count_families(families), *_count_pairs(pairs)):
+    for table in (*_count_families(families), *_count_pairs(prepared.pairs)):
         print(table.to_string(na_rep="-") + "\n")
-    if matching:
-        print(f"tune_matched is {matching}")
+    if prepared.matching:
+        print(f"tune_matched is {prepared.matching}")
     print(_describe_sources(families) + "\n\n" + _describe_problems(families.problems))
     if strict and len(families.problems):
         raise InputError(f"{root}: {len(families.problems)} problems (listed above), so --strict writes nothing.")
-    record = {"version": version("kinface"), "tune": tune, "seed": seed, "lists": [str(path) for path in lists]}
-    set_aside = sorted(families.faces.loc[families.faces["split"] == "tune", "family"].unique())
-    with replacing_folder(out, owned=[PAIRS]) as partial:
-        write_tables(families, partial, record)
-        (partial / "tune_families.txt").write_text("".join(f"{family}\n" for family in set_aside))
-        if pairs:
-            write_pairs(pd.concat(pairs), partial / PAIRS)
+    write_prepared(prepared, out)
     print(f"\nwritten to {out}")
 
 

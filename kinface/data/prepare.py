@@ -1,28 +1,126 @@
-"""What ``kinface prepare`` checks and draws: readable images, and lists of tune pairs."""
+"""A copy of FIW is checked, its tune pairs are drawn, and its tables are written."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
 
 import pandas as pd
 from tqdm import tqdm
 
-from kinface.data.families import TABLES, Families
+from kinface.data.families import DATASET, PAIRS, TABLES, Families, write_tables
+from kinface.data.fiw import read_families
+from kinface.data.lists import read_list
 from kinface.data.matching import describe_matching, match_pairs
 from kinface.data.matrices import Problem
+from kinface.data.pairs import write_pairs
 from kinface.data.sampling import sample_pairs
-from swinface.files import InputError, read_image
+from swinface.files import InputError, read_image, replacing_folder
 
 SAMPLED = ("tune", "tune_matched")  # lists drawn from the tune families
 
 
-# Not by age gap: all 1,675 kin pairs of FIW's tune families can be matched by these three. With it 70 go, 27 of them
-# among the 169 of African families, the fewest; and not every copy has ages of faces.
+# Not by age gap: these three match all 1,675 kin pairs of FIW's tune families. The age gap would lose 70 of them, 27
+# among the 169 of African families, who have the fewest; and some copies have no ages of faces.
 TUNE_MATCHES = ("race", "type", "gender")
 
 
 UNREADABLE = "unreadable image"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A checked copy of FIW.
+
+    Attributes
+    ----------
+    families
+        All readable faces, and every problem that was found.
+    pairs
+        A pairs table per list, those of ``SAMPLED`` last.
+    matching
+        Which pairs of ``tune_matched`` could be matched, in words; None without such a list.
+    record
+        How it was made, for ``dataset.json``.
+    """
+
+    families: Families
+    pairs: list[pd.DataFrame]
+    matching: str | None
+    record: dict[str, object]
+
+
+def prepare_families(
+    root: Path,
+    *,
+    annotations: Sequence[Path] | None = None,
+    lists: Sequence[Path] | None = None,
+    tune: float = 0.15,
+    seed: int = 0,
+    swap_grandparents: bool = False,
+) -> Prepared:
+    """Read a copy of FIW, decode every image in full, read its lists and draw pairs of the tune families.
+
+    Parameters
+    ----------
+    root
+        The folder with FIW's Train and Validation.
+    annotations, tune, seed
+        See ``kinface.data.fiw.read_families``. The seed is also that of the tune pairs.
+    lists
+        Lists of pairs in the form of RFIW or KFC; all of ``ROOT/lists/*.txt`` when not given.
+    swap_grandparents
+        See ``kinface.data.lists.read_list``.
+
+    Raises
+    ------
+    InputError
+        The folder is prepared already or laid out otherwise, no image can be read, an annotation file or a list is
+        unusable, or two lists have one name.
+    """
+    root = Path(root)
+    if (root / DATASET).exists():
+        raise InputError(f"{root} is prepared already; give the FIW folder it was made from.")
+    families = read_families(root, annotations=annotations, tune=tune, seed=seed)
+    lists = sorted((root / "lists").glob("*.txt")) if lists is None else lists
+    names = [*(path.stem for path in lists), *SAMPLED]
+    if len(set(names)) < len(names):
+        sampled = " and ".join(SAMPLED)
+        raise InputError(f"two lists of one name among {', '.join(names)} ({sampled} are sampled); rename one.")
+    pairs = [read_list(path, families, swap_grandparents=swap_grandparents) for path in lists]
+    families, pairs = leave_out_unreadable(families, pairs)
+    if families.faces.empty:
+        raise InputError(f"{root}: not one image can be read.")
+    sampled, matching, problems = sample_tune_lists(families, seed) if tune else ([], None, [])
+    record = {"version": version("kinface"), "tune": tune, "seed": seed, "lists": [str(path) for path in lists]}
+    return Prepared(add_problems(families, problems), pairs + sampled, matching, record)
+
+
+def write_prepared(prepared: Prepared, out: Path) -> None:
+    """Write the tables, the lists and the record into a folder that ``read_families`` reads.
+
+    Raises
+    ------
+    InputError
+        ``out`` is the FIW folder itself, or a file.
+    """
+    families = prepared.families
+    check_out(families.root, out)
+    set_aside = sorted(families.faces.loc[families.faces["split"] == "tune", "family"].unique())
+    with replacing_folder(out, owned=[PAIRS]) as partial:
+        write_tables(families, partial, prepared.record)
+        (partial / "tune_families.txt").write_text("".join(f"{family}\n" for family in set_aside))
+        if prepared.pairs:
+            write_pairs(pd.concat(prepared.pairs), partial / PAIRS)
+
+
+def check_out(root: Path, out: Path) -> None:
+    """Raise ``InputError`` if the tables would be written into the FIW folder itself."""
+    if Path(out).resolve() == Path(root).resolve():
+        raise InputError(f"{out} is the FIW folder itself; name another folder to write to.")
 
 
 def leave_out_unreadable(families: Families, pairs: list[pd.DataFrame]) -> tuple[Families, list[pd.DataFrame]]:
