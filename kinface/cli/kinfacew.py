@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from kinface.data.kinfacew import read_kinfacew
-from kinface.data.pairs import score_pairs, write_pairs
 from kinface.data.vocabulary import TYPES
-from kinface.experiments.kinfacew import CAVEAT, METHODS, judge, list_people, mean_colours
-from swinface.data.embeddings import Embeddings, write_embeddings
-from swinface.files import InputError, inside, read_image, replacing_folder
-
-# Of the images, which are tighter than ArcFace's template and have the eyes higher in them. Measured on KinFaceW-I: it
-# brings the medians of eyes and mouth corners, as dlib's 68 landmarks have them, onto those of FIW's aligned faces.
-CROP = (-0.19, -0.39, 1.18, 0.97)
+from kinface.experiments.kinfacew import CAVEAT, CROP, METHODS, evaluate_kinfacew, write_kinfacew
+from swinface.data.embeddings import Embeddings
+from swinface.files import InputError
 
 
 def kinfacew(
@@ -31,7 +24,7 @@ def kinfacew(
     resamples: int = 1000,
     seed: int = 0,
 ) -> None:
-    """Judge a model on KinFaceW-I or -II: five folds, whatever is fitted is fitted on the other four.
+    """Evaluate a model on KinFaceW-I or -II: five folds; all that is fitted is fitted on the other four.
 
     ``out`` then holds ``results.csv`` and ``results.json``; ``scores.parquet``, the scored pairs for ``kinface report``
     with ``--threshold-from`` the ``tune_scores.parquet`` of the model's run; and ``embeddings.npz`` with ``faces.csv``
@@ -48,46 +41,26 @@ def kinfacew(
     inputs
         Table of the embeddings that a model without trunk reads; its faces are paths below ``root``.
     embeddings
-        Judge these embeddings, of any other model, in place of a model.
+        Evaluate these embeddings, of any other model, instead of a model.
     resamples
         Of families (a parent and a child), for the 95% intervals.
     seed
         Of the resamples.
     """
     if model is not None and embeddings is not None:
-        raise InputError("judge one of --model and --embeddings.")
+        raise InputError("give one of --model and --embeddings.")
     if embeddings is not None and inputs is not None:
         raise InputError("--inputs are for a --model; leave them out with --embeddings.")
-    if resamples < 100:
-        raise InputError(f"--resamples {resamples}: an interval needs at least 100, better 1000.")
-    pairs, missing = read_kinfacew(root)
-    faces = sorted({*pairs["face_a"], *pairs["face_b"]})
-    images = [read_image(inside(root, face, "meta_data")) for face in faces]
-    table = None if embeddings is None else Embeddings(embeddings)
-    embedding = _embed(root, faces, images, model, inputs) if table is None else table[faces]
-    pairs = score_pairs(pairs, faces, embedding)
-    results, folds = judge(pairs, faces, embedding, mean_colours(images), resamples, seed)
-    record = {
-        "data": pairs["list"][0],
-        "chance": 0.5,
-        "methods": METHODS,
-        "missing": missing,
-        "caveat": CAVEAT,
-        "results": results.to_dict("records"),
-        "folds": folds.to_dict("records"),
-    }
-    with replacing_folder(out) as folder:
-        write_pairs(pairs, folder / "scores.parquet")
-        write_embeddings(folder / "embeddings.npz", faces, embedding)
-        list_people(pairs).to_csv(folder / "faces.csv", index=False)
-        results.to_csv(folder / "results.csv", index=False)
-        (folder / "results.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    _print(results, missing, root, out)
+
+    def embed_all(faces: Sequence[str], images: Sequence[np.ndarray]) -> np.ndarray:
+        return _embed(faces, images, model, inputs) if embeddings is None else Embeddings(embeddings)[faces]
+
+    evaluation = evaluate_kinfacew(root, embed_all, resamples=resamples, seed=seed)
+    write_kinfacew(evaluation, out)
+    _print(evaluation.results, evaluation.missing, root, out)
 
 
-def _embed(
-    root: Path, faces: Sequence[str], images: Sequence[np.ndarray], model: Path | None, inputs: Path | None
-) -> np.ndarray:
+def _embed(faces: Sequence[str], images: Sequence[np.ndarray], model: Path | None, inputs: Path | None) -> np.ndarray:
     """(N, D) embeddings of all faces by a model, which sees the region ``CROP`` of the images."""
     from kinface.cli.inputs import read_inputs  # importing torch takes seconds; the lists were checked before
     from kinface.models.inference import embed, load_model
