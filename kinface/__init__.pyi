@@ -2,6 +2,7 @@ from .data.fiw import read_families
 from .data.matching import match_pairs
 from .data.pairs import read_pairs, score_pairs
 from .data.sampling import sample_pairs
+from .debias.closed_form import Inlp, Leace, Transport
 from .fairness.audit import FairnessAudit, audit_fairness
 from .fairness.comparison import compare_audits
 from .fairness.groupings import DEFAULT_GROUPINGS
@@ -16,9 +17,12 @@ from .synthetic.tables import make_families
 __all__ = [
     "DEFAULT_GROUPINGS",
     "FairnessAudit",
+    "Inlp",
     "KinFace",
+    "Leace",
     "Leakage",
     "Origin",
+    "Transport",
     "audit_fairness",
     "choose_threshold",
     "compare_audits",

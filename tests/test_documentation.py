@@ -34,10 +34,11 @@ def desk(tmp_path_factory) -> Path:
     (folder / "configs").symlink_to(ROOT / "configs")
     synthesize(folder / "FIW", families=48, photos=1.5, seed=1)  # two races have the 5 families in val that probes need
     rng = np.random.default_rng(0)
-    for number, name in enumerate(("scores", "validation")):
+    for number, name in enumerate(("scores", "validation", "other_scores", "other_validation")):
         kin = np.arange(600) % 2 == 0
-        faces = {f"face_{side}": [f"{number}/{side}{row}.jpg" for row in range(600)] for side in "ab"}
-        table = {"kin": kin.astype(int), "score": kin + rng.normal(size=600), "age_band": rng.choice(["a", "b"], 600)}
+        faces = {f"face_{side}": [f"{number % 2}/{side}{row}.jpg" for row in range(600)] for side in "ab"}
+        band = np.where(np.arange(600) % 5 < 2, "younger", "older")
+        table = {"kin": kin.astype(int), "score": kin + rng.normal(size=600), "age_band": band}
         pd.DataFrame(faces | table).to_csv(folder / f"{name}.csv", index=False)
     return folder
 

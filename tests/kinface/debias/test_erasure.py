@@ -9,9 +9,25 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 
-from kinface.debias.erasure import Erase, Erasure, inlp, leace, transport
+from kinface.debias import closed_form
+from kinface.debias.erasure import Erase, Erasure
 from kinface.models.kinface import KinFace
 from swinface.files import InputError
+
+
+def leace(centred, labels, weight):
+    codes = [given.numpy() for given in labels.values()]
+    return torch.from_numpy(closed_form.project_leace(centred.numpy(), codes, weight.numpy()))
+
+
+def inlp(centred, labels, weight):
+    codes = [given.numpy() for given in labels.values()]
+    return torch.from_numpy(closed_form.project_inlp(centred.numpy(), codes, weight.numpy(), 16))
+
+
+def transport(embedding, groups, weight, classes):
+    found = closed_form.find_transport(embedding.numpy(), groups.numpy(), weight.numpy(), classes)
+    return tuple(map(torch.from_numpy, found))
 
 
 @pytest.fixture

@@ -1,0 +1,93 @@
+"""Erasure as scikit-learn transformers: the estimator checks, labels of every kind, and what is erased."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from kinface.debias.closed_form import Inlp, Leace, Transport
+
+NAMED_Z = "it passes labels as y; the labels of what is erased are called z"
+NOT_APPLICABLE = {"check_fit_score_takes_y": NAMED_Z, "check_sample_weight_equivalence_on_dense_data": NAMED_Z}
+
+
+@pytest.mark.filterwarnings("ignore")
+@parametrize_with_checks([Leace(), Inlp(), Transport()], expected_failed_checks=lambda _: NOT_APPLICABLE)
+def test_estimator_checks(estimator, check):
+    check(estimator)
+
+
+def draw(count: int = 600, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Embeddings in which two attributes show, and these."""
+    rng = np.random.default_rng(seed)
+    race, gender = rng.choice(["A", "B", "C"], count), rng.choice(["f", "m"], count)
+    X = rng.normal(size=(count, 8)) @ rng.normal(size=(8, 8))
+    X += 3 * rng.normal(size=(3, 8))[np.unique(race, return_inverse=True)[1]] + 2 * (gender == "m")[:, None]
+    return X, race, gender
+
+
+@pytest.mark.parametrize("eraser", [Leace(), Inlp()])
+def test_several_attributes_are_erased_at_once(eraser):
+    X, race, gender = draw()
+    erased = eraser.fit(X, np.column_stack([race, gender])).transform(X)
+    for labels in (race, gender):
+        probe = LogisticRegression(class_weight="balanced", max_iter=500)
+        assert probe.fit(X, labels).score(X, labels) > 0.8
+        chance = 1 / len(np.unique(labels))
+        assert probe.fit(erased, labels).score(erased, labels) < chance + 0.08
+
+
+@pytest.mark.parametrize("eraser", [Leace(), Inlp(), Transport()])
+def test_unknown_labels_do_not_count(eraser):
+    X, race, _ = draw()
+    some = race.astype(object)
+    some[:50] = None
+    codes = np.where(np.arange(600) < 50, -1, np.unique(race, return_inverse=True)[1])
+    weight = (np.arange(600) >= 50).astype(float)
+    by_none, by_code = (eraser.fit(X, labels).transform(X) for labels in (some, codes))
+    np.testing.assert_allclose(by_none, by_code)
+    nans = pd.Series(some).replace({None: np.nan})
+    np.testing.assert_allclose(eraser.fit(X, nans).transform(X), by_code)
+    if not isinstance(eraser, Transport):  # whose maps are fitted to everyone that its gate sees
+        means = [eraser.fit(X, labels, weight).mean_ for labels in (race, some)]
+        np.testing.assert_allclose(*means)
+
+
+def test_weights_of_leace_are_repetitions():
+    X, race, _ = draw()
+    times = np.random.default_rng(1).integers(0, 3, len(X))
+    weighted = Leace().fit(X, race, times)
+    repeated = Leace().fit(np.repeat(X, times, axis=0), np.repeat(race, times))
+    np.testing.assert_allclose(weighted.projection_, repeated.projection_, atol=1e-9)
+
+
+def test_transport_keeps_the_order_of_its_classes_and_leaves_an_absent_one_alone():
+    X, _, gender = draw()
+    fitted = Transport(classes=["m", "x", "f"]).fit(X, gender)
+    assert fitted.gate_bias_[1] == -np.inf
+    np.testing.assert_array_equal(fitted.maps_[1], np.eye(8))
+    with pytest.raises(ValueError, match="Transport takes one attribute, not 2"):
+        Transport().fit(X, np.column_stack([gender, gender]))
+
+
+def test_an_attribute_needs_two_classes():
+    X, race, _ = draw()
+    with pytest.raises(ValueError, match="attribute 1 of z has one class among the weighted samples; it needs two"):
+        Leace().fit(X, np.column_stack([race, np.full(600, "same")]))
+
+
+def test_they_fit_into_a_pipeline():
+    X, _, gender = draw()
+    assert make_pipeline(Leace(), LogisticRegression(max_iter=500)).fit(X, gender).score(X, gender) < 0.58
+
+
+def test_no_torch_is_imported():
+    code = "import sys, kinface.debias.closed_form; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
