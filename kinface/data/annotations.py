@@ -3,7 +3,7 @@
 A file has a column ``face`` (a path below the data root) and columns ``<attribute>_<source>``: ``race_deepface``,
 ``age_mivolo``, ``gender_human``, or an attribute of one's own such as ``age_band_human``. The source is the part after
 the last underscore: ``self`` is self-described, ``human`` is human annotated, any other name is a model that predicted
-the value. Race and gender here are what somebody said about a face, not facts about a person.
+the value. Race and gender here are what a source says about a face, not facts about a person.
 
 Race, age and gender have fixed values. An attribute of one's own is a number if all its values are numbers, else text.
 """
@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from kinface.data.matrices import GENDERS, Problem
+from kinface.data.tables import read_csv
 from kinface.data.vocabulary import RACES
 from swinface.files import InputError
 
@@ -64,7 +65,7 @@ def read_annotations(paths: Iterable[Path], faces: pd.Series) -> tuple[pd.DataFr
         What was found: file, column, attribute, source (both None where the column was ignored) and the number of
         faces it has a value for.
     problems
-        Rows about faces that are not there, faces annotated twice, values that mean nothing.
+        Rows about faces that are not there, faces annotated twice, values that cannot be read.
 
     Raises
     ------
@@ -104,12 +105,7 @@ def _distrust(source: str) -> int:
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such annotation file.") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable csv file ({str(error).splitlines()[0]}).") from error
+    table = read_csv(path, "csv file", dtype=str, keep_default_na=False)
     if "face" not in table:
         raise InputError(f"{path}: an annotation file needs a column 'face', the image's path below the data root.")
     return table

@@ -10,6 +10,7 @@ import pandas as pd
 
 from kinface.data.annotations import list_own_attributes
 from kinface.data.pairs import read_pairs
+from kinface.data.tables import read_csv, read_parquet
 from swinface.files import InputError
 
 DATASET = "dataset.json"  # marks a folder written by `kinface prepare`
@@ -63,6 +64,9 @@ TABLES: dict[str, dict[str, str]] = {
 }
 
 
+LISTED = ("problems", "annotations")  # tables for people to read, kept as csv
+
+
 @dataclass(frozen=True)
 class Families:
     """The tables; ``TABLES`` lists their columns.
@@ -93,10 +97,11 @@ class Families:
 
 def write_tables(families: Families, folder: Path, record: dict) -> None:
     """Write the tables; ``record``, how they were made, goes into ``dataset.json`` with the root of the images."""
-    for name in ("faces", "people", "relations"):
-        getattr(families, name).to_parquet(folder / f"{name}.parquet", index=False)
-    families.problems.to_csv(folder / "problems.csv", index=False)
-    families.annotations.to_csv(folder / "annotations.csv", index=False)
+    for name in TABLES:
+        if name in LISTED:
+            getattr(families, name).to_csv(folder / f"{name}.csv", index=False)
+        else:
+            getattr(families, name).to_parquet(folder / f"{name}.parquet", index=False)
     record = {"root": str(families.root.resolve()), **record}
     (folder / DATASET).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
@@ -105,12 +110,14 @@ def read_tables(folder: Path) -> Families:
     """Read a folder that ``write_tables`` wrote."""
     try:
         root = Path(json.loads((folder / DATASET).read_text(encoding="utf-8"))["root"])
-        tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in ("faces", "people", "relations")}
-        tables |= {name: pd.read_csv(folder / f"{name}.csv") for name in ("problems", "annotations")}
+        tables = {name: read_parquet(folder / f"{name}.parquet", "table") for name in TABLES if name not in LISTED}
+        tables |= {name: read_csv(folder / f"{name}.csv", "table") for name in LISTED}
         tables = {name: conform(table, name) for name, table in tables.items()}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder}: not a whole folder of `kinface prepare` ({error}); prepare it again.") from error
-    if not root.is_dir():
+        there = root.is_dir()
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{folder}: not a whole folder of `kinface prepare` ({reason}); prepare it again.") from error
+    if not there:
         raise InputError(f"{folder} was prepared from {root}, which is not there; restore it or prepare again.")
     return Families(root, **tables)
 

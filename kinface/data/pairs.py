@@ -1,4 +1,4 @@
-"""The pairs table: one tidy row per pair of faces, the seam of all bias analysis.
+"""The pairs table: one tidy row per pair of faces, the input of all bias analysis.
 
 Reading a list and sampling write it, scoring adds ``score``, and fairness, plots and report read only it.
 Scores of any other model can be audited by writing the same columns (``COLUMNS``) to parquet or csv.
@@ -87,6 +87,7 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
     two_families = (pairs["family_a"] != pairs["family_b"]) & families_known(pairs)
     rules = {
         **{f"{column} is missing": pairs[column].isna() for column in REQUIRED_VALUES},
+        **{f"{column} must be text, a path": ~pairs[column].map(_is_text) for column in REQUIRED_VALUES},
         "kin must be 0 or 1": kin.isna(),
         f"type must be one of {' '.join(TYPES)} or missing": ~(pairs["type"].isin(TYPES) | pairs["type"].isna()),
         "gender must be m, f or missing": ~(gender.isin(["m", "f"]) | gender.isna()).all(axis="columns"),
@@ -102,6 +103,10 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
             raise InputError(f"{source}: row {row + 1}: {rule} ({faces}{more}).")
     pairs["kin"], pairs["score"] = kin.astype(bool), score
     return pairs
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def read_pairs(path: str | Path, scored: bool = False) -> pd.DataFrame:

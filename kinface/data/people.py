@@ -1,4 +1,4 @@
-"""Whose faces they are: a table with a row per face."""
+"""The people that faces belong to: a table with a row per face."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from swinface.files import InputError
 
 
 def read_people(path: Path) -> pd.DataFrame:
-    """Whose faces they are: a row per face with ``face``, ``person``, ``family`` and what is known of the person.
+    """Read who faces belong to: a row per face with ``face``, ``person``, ``family`` and attributes of the person.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def read_people(path: Path) -> pd.DataFrame:
         return families.faces[["face", "person", "family", "split"]].merge(about, on="person", how="left")
     if not path.exists():
         raise InputError(
-            f"{path}: no such file or folder; --people is a folder of `kinface prepare` or a .parquet or .csv table."
+            f"{path}: no such file or folder; people are a folder of `kinface prepare` or a .parquet or .csv table."
         )
     table = read_table(path, "table of people")
     for column in ("face", "person", "family"):

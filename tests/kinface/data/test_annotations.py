@@ -79,7 +79,7 @@ def test_unusable_files_are_refused(tmp_path: Path):
         read(tmp_path, headless="path,race_net\nx,white\n")
     with pytest.raises(InputError, match=r"empty.csv: not a readable csv"):
         read(tmp_path, empty="")
-    with pytest.raises(InputError, match=r"absent.csv: no such annotation file"):
+    with pytest.raises(InputError, match=r"absent.csv: no such file"):
         read_annotations([tmp_path / "absent.csv"], FACES)
 
 

@@ -1,0 +1,252 @@
+"""Every reader refuses malformed files with one message that names the file, and raises nothing else."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import strategies as st
+from scipy.io import savemat
+
+from kinface.cli.main import COMMANDS
+from kinface.data.fiw import read_families
+from kinface.data.kinfacew import read_kinfacew
+from kinface.data.lists import read_any_list, read_list
+from kinface.data.matrices import read_matrix
+from kinface.data.pairs import read_pairs
+from kinface.data.people import read_people
+from kinface.data.prepare import prepare_families, write_prepared
+from kinface.experiments.ablation import read_ablation
+from swinface.cli.main import run
+from swinface.files import InputError
+from tests.kinface.conftest import FAMILY
+from tests.malformed import FIELDS, TRIES, mutated, mutated_text, refuse_all, refuse_command
+
+
+def face(family: int, mid: int) -> str:
+    part = "Train/train-faces" if family < 5 else "Validation/val-faces"
+    return f"{part}/F000{family}/MID{mid}/P00000_face0.jpg"
+
+
+RFIW = "".join(f"{n} {face(1, 1)} {face(1 + n % 2, 3)} fd {1 - n % 2}\n" for n in range(4))
+KFC = "".join(f"{face(1, 1)} {face(1 + n % 2, 3)} fd {1 - n % 2} {'C&AA' if n else 'I'}\n" for n in range(4))
+PAIRS = pd.DataFrame(
+    {
+        "face_a": ["a.jpg", "b.jpg", "c.jpg"],
+        "face_b": ["d.jpg", "e.jpg", "f.jpg"],
+        "family_a": ["F1", "F1", "F2"],
+        "family_b": ["F1", "F2", "F2"],
+        "type": ["fd", None, "ms"],
+        "gender_a": ["m", "f", "f"],
+        "kin": [1, 0, 1],
+        "score": [0.1, 0.2, 0.3],
+    }
+)
+PEOPLE = pd.DataFrame(
+    {"face": ["a.jpg", "b.jpg"], "person": ["F1/MID1", "F2/MID1"], "family": ["F1", "F2"], "race": ["Asian", None]}
+)
+
+
+def parquet(table: pd.DataFrame) -> bytes:
+    stream = io.BytesIO()
+    table.to_parquet(stream, index=False)
+    return stream.getvalue()
+
+
+@st.composite
+def mutated_table(draw: st.DrawFn, valid: pd.DataFrame) -> bytes:
+    """A parquet file with broken bytes, or whole with columns dropped, or with values that mean nothing."""
+    if draw(st.integers(0, 2)) == 0:
+        return draw(mutated(parquet(valid)))
+    table, column = valid.copy(), draw(st.sampled_from([*valid]))
+    match draw(st.sampled_from(["drop", "name", "fill", "type", "empty"])):
+        case "drop":
+            return parquet(table.drop(columns=column))
+        case "name":
+            return parquet(table.rename(columns={column: draw(st.text(st.characters(codec="utf-8"), max_size=5))}))
+        case "fill":
+            values = FIELDS.map(lambda text: text.encode("utf-8", "replace").decode())
+            table[column] = draw(st.lists(values | st.none(), min_size=len(table), max_size=len(table)))
+        case "type":
+            odd = [[1, 2], {"a": 1}, pd.Timestamp(0), 1.5, b"\xff", True, -7, 2**62, float("nan")]
+            table[column] = [draw(st.sampled_from(odd))] * len(table)
+        case "empty":
+            return parquet(table.iloc[:0])
+    return parquet(table)
+
+
+@TRIES
+@pytest.mark.parametrize("form", ["RFIW", "KFC"])
+def test_lists(form, tries, root, tmp_path):
+    families, path = read_families(root), tmp_path / "list.txt"
+
+    def read(mutant: bytes) -> None:
+        path.write_bytes(mutant)
+        read_list(path, families)
+
+    refuse_all(mutated_text(RFIW if form == "RFIW" else KFC), read, tries, "list.txt")
+
+
+@TRIES
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("table", ["pairs", "people"])
+def test_tables(table, kind, tries, tmp_path):
+    valid = PAIRS if table == "pairs" else PEOPLE
+    path = tmp_path / f"{table}.{kind}"
+    inputs = mutated_table(valid) if kind == "parquet" else mutated_text(valid.to_csv(index=False), ",\n")
+
+    def read(mutant: bytes) -> None:
+        path.write_bytes(mutant)
+        read_pairs(path, scored=True) if table == "pairs" else read_people(path)
+
+    refuse_all(inputs, read, tries, path.name)
+
+
+ANNOTATIONS = "face,race_net,age_net,gender_human,age_band_human\n" + "".join(
+    f"{face(family, 1)},asian,{family}0.5,m,{family}0s\n" for family in range(1, 7)
+)
+
+
+@TRIES
+def test_annotations(tries, root):
+    path = root / "annotations" / "own.csv"
+    path.parent.mkdir()
+
+    def read(mutant: bytes) -> None:
+        path.write_bytes(mutant)
+        read_families(root)
+
+    refuse_all(mutated_text(ANNOTATIONS, ",\n"), read, tries, "own.csv")
+
+
+@TRIES
+def test_a_matrix_is_never_refused_but_reported(tries, tmp_path):
+    """A family with a broken ``mid.csv`` is a problem in the report of ``kinface prepare``, not the end of it."""
+    path = tmp_path / "mid.csv"
+
+    def read(mutant: bytes) -> None:
+        path.write_bytes(mutant)
+        matrix = read_matrix(path, "mid.csv")
+        for problem in matrix.problems:
+            assert problem[1] == "mid.csv" and len(problem) == 3
+        if matrix.problems:
+            raise InputError(" ".join(matrix.problems[0]))
+
+    refuse_all(mutated_text(FAMILY, ",\n"), read, tries, "mid.csv")
+
+
+@pytest.fixture
+def prepared(root, tmp_path) -> Path:
+    (root / "lists").mkdir()
+    (root / "lists" / "val.txt").write_text(RFIW)
+    write_prepared(prepare_families(root, tune=0.5), tmp_path / "tables")
+    return tmp_path / "tables"
+
+
+@TRIES
+@pytest.mark.parametrize(
+    "file", ["dataset.json", "faces.parquet", "people.parquet", "relations.parquet", "problems.csv", "annotations.csv"]
+)
+def test_a_prepared_folder(file, tries, prepared):
+    path = prepared / file
+    valid = path.read_bytes()
+    if file.endswith(".parquet"):
+        inputs = mutated_table(pd.read_parquet(path))
+    else:
+        inputs = mutated_text(valid.decode(), ' ,:{}[]"\n')
+
+    def read(mutant: bytes) -> None:
+        path.write_bytes(mutant)
+        read_families(prepared)
+
+    refuse_all(inputs, read, tries, str(prepared))
+
+
+@TRIES
+def test_the_lists_of_a_prepared_folder(tries, prepared, root):
+    path, families = prepared / "pairs.parquet", read_families(prepared)
+    inputs = mutated_table(pd.read_parquet(path))
+
+    def read(mutant: bytes) -> None:
+        path.write_bytes(mutant)
+        read_any_list("tune", prepared, families)
+
+    refuse_all(inputs, read, tries, ("pairs.parquet", "tune"))
+
+
+ABLATION = """seeds: [0, 1]
+references: [none]
+base: {trainer: {max_epochs: 1}, model: {learning_rate: 0.1}, data: {root: r}}
+methods:
+  none: {}
+  reversal:
+    strengths: [0.1, 1.0]
+    model: {heads: {race: {classes: [a, b], adversarial: true}}}
+  ours: {overlays: [ours.yaml], data: {batch_size: 2}}
+"""
+
+
+@TRIES
+@pytest.mark.parametrize("file", ["ablation.yaml", "ours.yaml"])
+def test_ablations(file, tries, tmp_path):
+    contents = {
+        "ablation.yaml": ABLATION,
+        "ours.yaml": "model: {size: 3}\ndata: {steps: 1}\ntrainer: {precision: 16}\n",
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_text(content)
+
+    def read(mutant: bytes) -> None:
+        (tmp_path / file).write_bytes(mutant)
+        read_ablation(tmp_path / "ablation.yaml", {}).expand()
+
+    refuse_all(mutated_text(contents[file], " :,{}[]\n"), read, tries, str(tmp_path))
+
+
+@TRIES
+def test_kinfacew(tries, tmp_path):
+    (tmp_path / "meta_data").mkdir()
+    path = tmp_path / "meta_data" / "fd_pairs.mat"
+    cells = np.empty((20, 4), dtype=object)
+    for row in range(20):
+        names = f"fd_{row // 2 + 1:03}_1.jpg", f"fd_{row // 2 + 1 + row % 2:03}_2.jpg"
+        cells[row] = [np.array([[row // 4 + 1]], np.uint8), np.array([[1 - row % 2]], np.uint8), *names]
+    savemat(path, {"pairs": cells})
+    valid = path.read_bytes()
+    read_kinfacew(tmp_path)
+
+    def read(mutant: bytes) -> None:
+        path.write_bytes(mutant)
+        read_kinfacew(tmp_path)
+
+    refuse_all(mutated(valid), read, tries, str(tmp_path))
+
+
+# Commands: one message, exit code 2, nothing left behind
+
+
+@TRIES
+@pytest.mark.parametrize("command", ["prepare", "pairs of a list", "pairs of a table"])
+def test_commands_refuse_broken_files(command, tries, root, tmp_path):
+    """Whatever a mutation leaves of the list, its last line is broken."""
+    out, path = tmp_path / "out.parquet", tmp_path / ("own.csv" if "table" in command else "own.txt")
+    valid = PAIRS.to_csv(index=False) if "table" in command else RFIW
+    words = {"prepare": ["prepare", str(root), "--lists", str(path)]}
+    words = words.get(command, ["pairs", "--root", str(root), "--list", str(path)])
+
+    def read(mutant: bytes) -> None:
+        path.write_bytes(mutant + b"\nx")
+        raise InputError(refuse_command(lambda: run("kinface", "", COMMANDS, [*words, "--out", str(out)]), out))
+
+    refuse_all(mutated_text(valid, " ,\n"), read, tries, "own.")
+
+
+def test_json_that_is_no_record(prepared):
+    for content in ("[]", "3", '{"root": 3}', '{"root": "\\u0000"}', "[" * 100000, json.dumps({"root": "x" * 5000})):
+        (prepared / "dataset.json").write_text(content)
+        with pytest.raises(InputError, match="tables"):
+            read_families(prepared)
