@@ -1,5 +1,7 @@
-"""Training of a kinship model as the engine sees it: batch -> losses -> log. All mathematics is in the model's and
-the losses' own modules.
+"""Training of a kinship model as the engine runs it: batch -> losses -> log.
+
+The parts are elsewhere: what a configuration builds (``network``), which labels it needs (``attributes``), the losses
+(``losses``, ``kinface.debias``), and the figures of an epoch (``validation``).
 """
 
 from __future__ import annotations
@@ -9,23 +11,19 @@ from typing import Any, Literal
 
 import lightning
 import numpy as np
-import pandas as pd
 import torch
-from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kinface.data.pairs import race_group
 from kinface.data.vocabulary import TYPES
-from kinface.debias.adversaries import Adversary, KernelAdversary
 from kinface.debias.erasure import Erase
 from kinface.debias.heads import Head, attribute_loss, class_weights
 from kinface.debias.reversal import reversal_warmup
-from kinface.models.inference import predict_types
-from kinface.models.kinface import KinFace
+from kinface.training.attributes import collect_classes, pair_class, shared_class
 from kinface.training.losses import VerificationLoss
+from kinface.training.network import build_adversaries, build_network, freeze_trunk
+from kinface.training.validation import measure_tune_pairs
 from swinface.files import InputError
-from swinface.model import SwinFace
 from swinface.training.losses import distillation_loss
 from swinface.training.schedule import rate_at
 
@@ -101,94 +99,29 @@ class KinshipTraining(lightning.LightningModule):
             raise InputError("model.distillation needs data.teacher, and data.teacher a model.distillation above 0.")
         if verification is None and not type_weight:
             raise InputError("nothing to train: give model.verification a loss, or model.type_weight a weight.")
-        if embedding_size is not None and swinface is not None:
-            raise InputError("data.embeddings takes the place of a trunk: give it or model.swinface, not both.")
-        if embedding_size is None and swinface is None and trunk is None:
-            raise InputError("the model needs an input: give model.trunk, model.swinface or data.embeddings.")
         self.verification, self.type_weight, self.distillation = verification, type_weight, distillation
         self.map = nn.Linear(size, teacher_size, bias=False) if teacher_size is not None else None
         self.heads, self.matched, self.domains, self.erase = heads or {}, matched or {}, domains or {}, erase or []
         self.select = select
         self.learning_rate, self.trunk_learning_rate = learning_rate, trunk_learning_rate
         self.weight_decay, self.warmup = weight_decay, warmup
-        self.attributes = self._collect_attributes()
-        start = None if swinface is None else SwinFace.from_pretrained(swinface).trunk
-        if embedding_size is not None:
-            trunk = None
-        elif start is not None:
-            trunk = start.arguments
-        self.network = KinFace(
-            trunk,
-            embedding_size,
-            width,
-            size,
-            {name: head.classes for name, head in self.heads.items() if not head.adversarial},
+        self.attributes = collect_classes(self.heads, self.matched, self.domains, self.erase)
+        classes = {name: head.classes for name, head in self.heads.items() if not head.adversarial}
+        domains_count = max(map(len, self.domains.values()), default=1)
+        inputs = {"swinface": swinface, "trunk": trunk, "embedding_size": embedding_size}
+        self.network = build_network(
+            **inputs,
+            width=width,
+            size=size,
+            heads=classes,
             types=type_weight > 0,
-            domains=max(map(len, self.domains.values()), default=1),
-            erasures=[step.pieces for step in self.erase],
-            erasures_inside=sum(step.inside for step in self.erase),
+            domains=domains_count,
+            erase=self.erase,
         )
-        self.adversaries = nn.ModuleDict(
-            {name: self._build_adversary(name, width, size) for name, head in self.heads.items() if head.adversarial}
-        )
+        self.adversaries = build_adversaries(self.heads, self.network, learning_rate)
         if verification is not None:
             verification.fit_to(width)
-        if start is not None:
-            self.network.trunk.load_state_dict(start.state_dict())
-        self._freeze(trained_stages)
-
-    def _collect_attributes(self) -> dict[str, list[str]]:
-        """Attribute to its classes, of everything that needs labels."""
-        if len(self.domains) > 1:
-            raise InputError(f"model.domains: one attribute, not {', '.join(self.domains)}.")
-        inside = [step.inside for step in self.erase]
-        if inside != sorted(inside, reverse=True):
-            raise InputError("model.erase: steps inside training come first, for they meet nothing else there.")
-        stated = [
-            *((f"heads.{name}", name, head.classes) for name, head in self.heads.items()),
-            *((f"matched.{name}", name, classes) for name, classes in self.matched.items()),
-            *((f"domains.{name}", name, classes) for name, classes in self.domains.items()),
-            *((f"erase.{name}", name, classes) for step in self.erase for name, classes in step.classes.items()),
-        ]
-        attributes: dict[str, list[str]] = {}
-        for option, name, classes in stated:
-            if len(classes) < 2 or len(set(classes)) < len(classes):
-                raise InputError(f"model.{option}: two classes or more, each named once; not {classes}.")
-            if attributes.setdefault(name, classes) != classes:
-                raise InputError(
-                    f"model.{option}: {classes}, but elsewhere {name} is {attributes[name]}; name the same."
-                )
-        return attributes
-
-    def _build_adversary(self, name: str, width: int, size: int) -> Adversary | KernelAdversary:
-        head, trunk = self.heads[name], self.network.trunk
-        if head.reads == "levels" and (trunk is None or head.kind == "kernel"):
-            reason = "this model reads embeddings" if trunk is None else "a kernel reads the embedding or the features"
-            raise InputError(f"model.heads.{name}.reads: levels are a trunk's, for an mlp to read; {reason}.")
-        if head.kind == "kernel":
-            plain = Head(head.classes)
-            for option in ("objective", "learning_rate", "updates", "members", "restart", "balanced"):
-                if getattr(head, option) != getattr(plain, option):
-                    raise InputError(f"model.heads.{name}.{option}: is of kind mlp; a kernel has none, leave it out.")
-            return KernelAdversary(head, size if head.reads == "embedding" else width)
-        channels = trunk.channels if head.reads == "levels" else None
-        return Adversary(head, size if head.reads == "embedding" else width, channels, self.learning_rate)
-
-    def _freeze(self, trained_stages: int | None) -> None:
-        """Keep what does not learn out of the gradient and in evaluation mode, in which the engine leaves it."""
-        self.frozen_trunk = False
-        trunk = self.network.trunk
-        if trunk is None:
-            return
-        trunk.swin.norm.requires_grad_(False)  # a face's summary reads it, the levels do not
-        if trained_stages is None:
-            return
-        stages = list(trunk.swin.layers)
-        if not 0 <= trained_stages <= len(stages):
-            raise InputError(f"model.trained_stages {trained_stages}: the trunk has {len(stages)} stages; null is all.")
-        for frozen in (trunk.swin.patch_embed, *stages[: len(stages) - trained_stages]):
-            frozen.requires_grad_(False).eval()
-        self.frozen_trunk = trained_stages == 0
+        self.frozen_trunk = freeze_trunk(self.network.trunk, trained_stages)
 
     def on_fit_start(self) -> None:
         """Weigh classes as training will meet them, and read a frozen trunk's levels from the cache if there is one."""
@@ -260,12 +193,12 @@ class KinshipTraining(lightning.LightningModule):
         """Mean over pairs; where pairs are matched, each group of them is by itself, as if it were the batch."""
         embedding = outputs["embedding"]
         for name in self.domains:
-            embedding = self._keep_domain(embedding, _shared_class(batch[name]))
+            embedding = self._keep_domain(embedding, shared_class(batch[name]))
         sides = zip(outputs["features"].chunk(2), embedding.chunk(2), strict=True)
         a, b = ({"features": features, "embedding": embedded} for features, embedded in sides)
         if not self.matched:
             return self.verification(a, b)
-        group = torch.stack([_pair_class(batch[name]) for name in self.matched])
+        group = torch.stack([pair_class(batch[name]) for name in self.matched])
         total, pairs = embedding.sum() * 0.0, 0
         for code in group[:, (group >= 0).all(dim=0)].unique(dim=1).T:
             rows = (group == code[:, None]).all(dim=0).nonzero()[:, 0]
@@ -323,24 +256,8 @@ class KinshipTraining(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the AUC of the tune pairs, overall and per race, each head's accuracy, and what selects a checkpoint."""
-        data = self.trainer.datamodule
         outputs = {name: torch.cat([part[name] for part in self._outputs]) for name in self._outputs[0]}
-        scored = {name: data.score_tune_pairs(outputs["embedding"], name) for name in data.tune_pairs}
-        pairs = scored["standard"]
-        metrics = {f"val_auc_{name}": roc_auc_score(table["kin"], table["score"]) for name, table in scored.items()}
-        metrics = {"val_auc": metrics.pop("val_auc_standard")} | metrics
-        for race, group in pairs.groupby(race_group(pairs)):
-            if group["kin"].nunique() == 2:
-                metrics[f"val_auc_{race}"] = roc_auc_score(group["kin"], group["score"])
-        for name, labels in data.labels(data.tune_faces).items():
-            known = labels >= 0
-            if known.any() and name in self.heads:
-                predicted = outputs[name].argmax(dim=1)
-                metrics[f"val_{name}_balanced_accuracy"] = _balanced_accuracy(labels[known], predicted[known])
-        if self.network.types is not None:
-            kind = torch.from_numpy(np.where(pairs["kin"], pd.Index(TYPES).get_indexer(pairs["type"]), len(TYPES)))
-            predicted = predict_types(self.network, pairs, data.tune_faces["face"], outputs["embedding"])
-            metrics["val_type_balanced_accuracy"] = _balanced_accuracy(kind, predicted)
+        metrics = measure_tune_pairs(self.network, self.trainer.datamodule, outputs, self.heads)
         selected = metrics["val_auc_matched" if self.select == "matched" else "val_auc"]
         metrics["selection"] = selected if self.settled else NOT_SETTLED
         self.log("val_auc", metrics.pop("val_auc"), prog_bar=True, sync_dist=True)
@@ -368,20 +285,3 @@ class KinshipTraining(lightning.LightningModule):
             case ["network", "heads", name, *_] if self.heads[name].learning_rate is not None:
                 return self.heads[name].learning_rate
         return self.learning_rate
-
-
-def _pair_class(labels: Tensor) -> Tensor:
-    """(B,) a number for the classes of a pair's two faces, whichever comes first, of (2B,) labels; -1 where unknown."""
-    low, high = labels.chunk(2)[0].minimum(labels.chunk(2)[1]), labels.chunk(2)[0].maximum(labels.chunk(2)[1])
-    return torch.where(low < 0, -1, low + high * (high + 1) // 2)
-
-
-def _shared_class(labels: Tensor) -> Tensor:
-    """(B,) the class that both faces of a pair have, of (2B,) labels; -1 where they differ or are unknown."""
-    a, b = labels.chunk(2)
-    return torch.where(a == b, a, -1)
-
-
-def _balanced_accuracy(labels: Tensor, predicted: Tensor) -> float:
-    """Mean recall over the classes that occur."""
-    return float(np.mean([(predicted[labels == label] == label).float().mean() for label in labels.unique()]))

@@ -1,0 +1,60 @@
+"""The figures of an epoch, on the tune pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from kinface.data.pairs import race_group
+from kinface.data.vocabulary import TYPES
+from kinface.models.inference import predict_types
+from kinface.models.kinface import KinFace
+from kinface.training.data import KinshipData
+
+
+def measure_tune_pairs(
+    network: KinFace, data: KinshipData, outputs: Mapping[str, Tensor], heads: Collection[str]
+) -> dict[str, float]:
+    """Measure the AUC of the tune pairs, overall and per race, and the accuracy of each head.
+
+    Parameters
+    ----------
+    outputs
+        Of the tune faces, in the order of ``data.tune_faces``: ``embedding`` (N, D), and for each of ``heads`` its
+        (N, K) logits.
+    heads
+        Attributes that have a head or an adversary.
+
+    Returns
+    -------
+    dict
+        ``val_auc``, ``val_auc_matched`` if there are matched pairs, ``val_auc_<race>``, and
+        ``val_<head>_balanced_accuracy``.
+    """
+    scored = {name: data.score_tune_pairs(outputs["embedding"], name) for name in data.tune_pairs}
+    pairs = scored["standard"]
+    metrics = {f"val_auc_{name}": roc_auc_score(table["kin"], table["score"]) for name, table in scored.items()}
+    metrics = {"val_auc": metrics.pop("val_auc_standard")} | metrics
+    for race, group in pairs.groupby(race_group(pairs)):
+        if group["kin"].nunique() == 2:
+            metrics[f"val_auc_{race}"] = roc_auc_score(group["kin"], group["score"])
+    for name, labels in data.labels(data.tune_faces).items():
+        known = labels >= 0
+        if known.any() and name in heads:
+            predicted = outputs[name].argmax(dim=1)
+            metrics[f"val_{name}_balanced_accuracy"] = _balanced_accuracy(labels[known], predicted[known])
+    if network.types is not None:
+        kind = torch.from_numpy(np.where(pairs["kin"], pd.Index(TYPES).get_indexer(pairs["type"]), len(TYPES)))
+        predicted = predict_types(network, pairs, data.tune_faces["face"], outputs["embedding"])
+        metrics["val_type_balanced_accuracy"] = _balanced_accuracy(kind, predicted)
+    return metrics
+
+
+def _balanced_accuracy(labels: Tensor, predicted: Tensor) -> float:
+    """Mean recall over the classes that occur."""
+    return float(np.mean([(predicted[labels == label] == label).float().mean() for label in labels.unique()]))
