@@ -15,22 +15,22 @@ from swinface.mlca import MultiLevelChannelAttention
 
 
 class Adversary(nn.Module):
-    """Learns an attribute from what the model makes of faces, by an optimiser of its own, and says how to hide it.
+    """Predicts an attribute from the model's features or embedding, with an optimiser of its own.
 
-    It learns first, from inputs that pass no gradient on; then the rest of the model learns against it as it stands.
-    Its weights are outside the engine's optimiser and gradients: processes average theirs here. The state of its
-    optimiser is part of its state, so that a resumed run goes on as it was.
+    In each step it first learns to predict, without any gradient to the model; then the model learns against it while
+    it is fixed. The engine's optimiser does not know its weights, so processes average their gradients here. The state
+    of its optimiser is part of its state, so a resumed run continues exactly.
 
     Parameters
     ----------
     head
-        What it is.
+        Its options.
     size
-        D, numbers per face that it reads; the width of its own MLCA where it reads levels.
+        D, numbers per face that it reads; the width of its own MLCA if it reads levels.
     channels
-        Of the trunk's levels, where it reads these.
+        Channels of the trunk's levels if it reads levels.
     learning_rate
-        Of its optimiser, where the head has none of its own.
+        Of its optimiser, if the head states none.
     """
 
     def __init__(self, head: Head, size: int, channels: Sequence[int] | None, learning_rate: float) -> None:
@@ -50,16 +50,16 @@ class Adversary(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """(members, B, classes) log probabilities of (B, D) embeddings or features, or of levels."""
         if self.head.reads == "embedding":
-            inputs = inputs * math.sqrt(self.size)  # numbers of a unit vector are small
+            inputs = inputs * math.sqrt(self.size)  # the numbers of a unit vector are small
         return torch.stack([member(inputs) for member in self.members]).log_softmax(dim=2)
 
     def learn(self, inputs: Tensor, labels: Tensor, class_weights: Tensor | None, step: int) -> Tensor:
-        """Take ``updates`` steps on a batch, and return the last one's loss.
+        """Take ``updates`` steps on a batch, and return the loss of the last one.
 
         Parameters
         ----------
         inputs
-            What it reads of N faces; no gradient flows into it.
+            What it reads of N faces; they get no gradient.
         labels
             (N,) class indices, below 0 where unknown.
         class_weights
@@ -82,9 +82,9 @@ class Adversary(nn.Module):
         return loss.detach()
 
     def hide(self, inputs: Tensor, labels: Tensor, class_weights: Tensor | None, strength: float) -> Tensor:
-        """What the rest of the model minimises; parameters as of :meth:`learn`, and lambda.
+        """The loss that the rest of the model minimises; parameters as of :meth:`learn`, and lambda.
 
-        The adversary's own weights get no gradient from it.
+        The weights of the adversary get no gradient from it.
         """
         if self.head.objective == "reversal":
             return self._read_loss(self(reverse_gradient(inputs, strength)), labels, class_weights)
@@ -97,14 +97,14 @@ class Adversary(nn.Module):
         return torch.stack([attribute_loss(member, labels, class_weights) for member in answers]).mean()
 
     def _follow_device(self) -> None:
-        """Bring the optimiser's state to where the weights are: the engine restores a run before it moves it there."""
+        """Move the optimiser's state to the device of the weights: a run is restored before the model is moved."""
         for parameter, state in self.optimiser.state.items():
             for name, value in state.items():
                 if name != "step":  # which stays on the CPU
                     state[name] = value.to(parameter.device)
 
     def _restart(self, step: int) -> None:
-        """Give the member whose turn it is new weights."""
+        """Give new weights to the next member in turn."""
         member = self.members[(step // self.head.restart - 1) % len(self.members)]
         devices = {parameter.device for parameter in member.parameters() if parameter.is_cuda}
         with torch.random.fork_rng(devices=list(devices)):
@@ -124,20 +124,20 @@ class Adversary(nn.Module):
 
 
 class KernelAdversary(nn.Module):
-    """The best adversary of its kind at every step: kernel ridge regression of the classes, in closed form.
+    """The optimal adversary of its kind at every step: kernel ridge regression of the classes, in closed form.
 
-    An adversary that is trained beside the model reads it as it was some steps ago, and an MLP soon knows the few
-    training families by heart: the model then hides from it what no other family shows. This one is solved, not
-    trained, from the faces of the last steps (cf. Sadeghi, Yu & Boddeti, "On the Global Optima of Kernelized
-    Adversarial Representation Learning", ICCV 2019, where the model too is in closed form), and has a new basis at
-    each step, so that there is none to learn to evade. With the random features z of a Gaussian kernel (Rahimi & Recht,
-    NeurIPS 2007), their mean m and weights w that make classes count alike, both over the memory, it answers
+    An adversary that is trained together with the model lags some steps behind it, and an MLP soon memorises the few
+    training families, so that the model hides only what these families show. This adversary is not trained but solved,
+    on the faces of the last steps (cf. Sadeghi, Yu & Boddeti, "On the Global Optima of Kernelized Adversarial
+    Representation Learning", ICCV 2019, where the model has a closed form too). It has a new random basis at each step,
+    which the model cannot learn to evade. With the random features z of a Gaussian kernel (Rahimi & Recht, NeurIPS
+    2007), their mean m, and weights w that balance the classes, both over the memory, it predicts
 
         p(x) = (z(x) - m)^T (sum_i w_i (z_i - m)(z_i - m)^T + r I)^(-1) sum_i w_i (z_i - m)(y_i - 1/K)^T
 
     with y the classes as one-hot vectors, and the model minimises lambda times the mean of ``|p(x)|^2``, weighted in
-    the same way. With as many faces as here it does not fall to 0 where nothing is to be read: the answers are also
-    what chance makes of those faces, a floor whose gradient has no lasting direction, as basis and faces change.
+    the same way. It does not fall to 0 even if the embedding holds nothing of the attribute, because with this few faces the
+    answers are partly chance. The gradient of that part has no lasting direction, as basis and faces change.
 
     Parameters
     ----------

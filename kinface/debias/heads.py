@@ -17,8 +17,8 @@ class Head:
     Parameters
     ----------
     classes
-        Values of the people table's column of the head's name, in the order of its outputs. People with any other
-        value, or none, do not count in its loss.
+        Values of the column of the people table that has the name of the head, in the order of its outputs. People with
+        another value, or with none, are not part of its loss.
     weight
         Of the loss of a head that is not adversarial.
     balanced
@@ -26,26 +26,26 @@ class Head:
     learning_rate
         Its own; that of the model if left out.
     adversarial
-        Whether the rest of the model learns to hide the attribute from it. All that follows is of such a head alone.
+        Whether the rest of the model learns to hide the attribute from it. All options below are for such a head only.
     strength
-        Lambda, what its gradient to the rest of the model is multiplied by at the end of its schedule.
+        Lambda, the factor of its gradient to the rest of the model at the end of its schedule.
     schedule
         How lambda grows over training: ``warmup`` as 2 / (1 + exp(-10 p)) - 1, or ``constant``.
     reads
         What it reads: the ``embedding``, the ``features`` of the neck (with a trunk, the kinship MLCA's), or through
         an MLCA of its own the trunk's ``levels``.
     kind
-        ``mlp``, which learns step by step beside the model, or ``kernel``, which is solved anew at each step and so
-        never lags: see ``Adversary`` and ``KernelAdversary``. All that follows is of an MLP alone.
+        ``mlp``, which learns step by step together with the model (``Adversary``), or ``kernel``, which is solved at
+        each step and so never lags (``KernelAdversary``). All options below are for an MLP only.
     objective
         How the model hides: ``reversal`` makes the adversary's loss grow, by a reversed gradient (Ganin & Lempitsky,
         ICML 2015); ``confusion`` draws its answers to the uniform distribution (Tzeng et al., ICCV 2015, eq. 3).
     updates
-        Steps of its own optimiser for each step of the rest.
+        Steps of its own optimiser for each step of the model.
     members
         Size of an ensemble, whose members differ by their first weights.
     restart
-        Steps after which a member starts again from new weights, one after the other; never if left out.
+        Steps after which the next member starts again from new weights; never if left out.
     """
 
     classes: list[str]

@@ -31,9 +31,9 @@ from swinface.model import Trunk
 class KinBatches(Dataset):
     """Item k is the k-th batch of a run: kin pairs of ``batch_size`` different families.
 
-    A family is drawn first, then one of its relations, then a face of each person, so that neither a family with
-    many members nor a person with many photos dominates. A family occurs once, since contrastive losses take every
-    other pair of the batch for unrelated.
+    First a family is drawn, then one of its relations, then a face of each person, so that neither large families nor
+    people with many photos dominate. A family occurs once in a batch, because contrastive losses treat all other pairs
+    of the batch as unrelated.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ from swinface.files import InputError
 from swinface.training.losses import distillation_loss
 from swinface.training.schedule import rate_at
 
-NOT_SETTLED = 0.0  # what selects a checkpoint before half of training: less than any AUC that is worth a model
+NOT_SETTLED = 0.0  # selection value of epochs in the first half of training, below the AUC of any useful model
 
 
 class KinshipTraining(lightning.LightningModule):
@@ -36,22 +36,22 @@ class KinshipTraining(lightning.LightningModule):
     Parameters
     ----------
     verification
-        Loss on kin pairs, or null where type identification replaces verification.
+        Loss on kin pairs, or null if type identification replaces verification.
     type_weight
-        Weight of type identification beside verification; 0 leaves it out.
+        Weight of type identification in addition to verification; 0 leaves it out.
     distillation
         Weight of the cosine distance between the embedding, through a linear map, and that of ``data.teacher``.
     heads
-        Attribute heads, adversarial or not, by the people table's column that they predict.
+        Attribute heads, adversarial or not, by the column of the people table that they predict.
     matched
-        By attribute its classes: only pairs that agree in all of these are negatives to each other (pairs of two
-        classes are a group of their own). People with any other class are left out of verification.
+        Classes by attribute: only pairs that agree in all of these attributes are negatives of each other; pairs of two
+        classes are a group of their own. People of any other class are left out of verification.
     domains
         An attribute and its classes: a projection for each, trained on the pairs of its people, see ``KinFace``.
     erase
-        What is erased from the embedding in closed form, step by step, each from what those before it leave.
+        Steps of closed-form erasure of the embedding; each is fitted to the output of the step before.
     select
-        On which tune pairs the best epoch is chosen, by AUC: the ``standard`` ones or the ``matched``.
+        Which tune pairs select the best epoch, by AUC: ``standard`` or ``matched``.
     swinface
         Folder of a SwinFace (see ``swinface convert``) whose trunk to start from; ``shipped`` is what comes
         with the package.
@@ -69,7 +69,7 @@ class KinshipTraining(lightning.LightningModule):
     warmup
         Share of training in which the learning rate rises linearly; then it falls as a cosine to zero.
     embedding_size, teacher_size
-        Set from the data: numbers per embedding where no image is seen, and of the teacher's.
+        Set from the data: numbers per embedding if the model reads embeddings, and per embedding of the teacher.
     """
 
     def __init__(
