@@ -136,8 +136,8 @@ class KernelAdversary(nn.Module):
         p(x) = (z(x) - m)^T (sum_i w_i (z_i - m)(z_i - m)^T + r I)^(-1) sum_i w_i (z_i - m)(y_i - 1/K)^T
 
     with y the classes as one-hot vectors, and the model minimises lambda times the mean of ``|p(x)|^2``, weighted in
-    the same way. It does not fall to 0 even if the embedding holds nothing of the attribute, because with this few faces the
-    answers are partly chance. The gradient of that part has no lasting direction, as basis and faces change.
+    the same way. It does not fall to 0 even if the embedding holds nothing of the attribute, because with this few
+    faces the answers are partly chance. The gradient of that part has no lasting direction, as basis and faces change.
 
     Parameters
     ----------
