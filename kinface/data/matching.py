@@ -1,7 +1,7 @@
-"""Non-kin pairs that differ from the kin pairs in kinship and, as far as labels go, in little else.
+"""Non-kin pairs that differ from the kin pairs in kinship and, as far as the labels tell, in little else.
 
-Where non-kin pairs are drawn at random most cross races, and a model that only knows race scores above guessing. Here
-each kin pair gets a non-kin pair with the same first face, and a second face like the kin pair's own in what is asked.
+Most non-kin pairs drawn at random cross races, so a model that only knows race scores above chance. Here each kin pair
+gets a non-kin pair with the same first face, and a second face with the same chosen attributes as the kin pair's own.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ COUNTED = ("kin", "matched", "unknown", "no_partner")
 def match_pairs(
     pairs: pd.DataFrame, families: Families, by: Sequence[str] = MATCHES, *, seed: int = 0
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Draw a non-kin pair for every kin pair, its second face replaced by a like one of another family.
+    """Draw a non-kin pair for every kin pair: its second face is replaced by a similar one of another family.
 
-    Among the faces that fit, one of the persons used least so far is drawn, and of theirs one used least: nobody
-    recurs more often than the few families of a race make necessary. No pair is drawn twice.
+    Among the faces that fit, those of the persons used least so far are considered, and of these the faces used least:
+    nobody recurs more often than necessary. No pair is drawn twice.
 
     Parameters
     ----------
@@ -95,8 +95,8 @@ def match_pairs(
     counts = counts.groupby(["type", "race"], as_index=False).sum().astype(dict.fromkeys(COUNTED, int))
     if not drawn.any():
         raise InputError(
-            f"none of {len(kin):,} kin pairs can be matched by {', '.join(by)}: of {int((~known).sum()):,} a label is "
-            "not known, for the others no face of another family fits. Match by less, or annotate more faces."
+            f"none of {len(kin):,} kin pairs can be matched by {', '.join(by)}: {int((~known).sum()):,} have an "
+            "unknown label, for the others no face of another family fits. Match by less, or annotate more faces."
         )
     named = ", ".join(key for key in (*MATCHES, *own) if key in by)
     kin["list"] = kin["list"].fillna("pairs") + f" matched by {named}"
@@ -106,11 +106,11 @@ def match_pairs(
 
 
 def describe_matching(matched: pd.DataFrame, counts: pd.DataFrame) -> str:
-    """What could be matched, what could not, and how few people stand behind the non-kin pairs of each race."""
+    """What could be matched, what could not, and how many people the non-kin pairs of each race come from."""
     total = counts[[*COUNTED]].sum()
     lines = [
         f"{matched['list'].iloc[0]}: {total['matched']:,} of {total['kin']:,} kin pairs; "
-        f"of {total['unknown']:,} a label is not known, for {total['no_partner']:,} nobody of another family fits"
+        f"{total['unknown']:,} have an unknown label, for {total['no_partner']:,} nobody of another family fits"
     ]
     failed = counts.assign(failed=counts["unknown"] + counts["no_partner"])
     failed = failed.pivot_table(index="type", columns="race", values="failed", aggfunc="sum", margins=True)
@@ -128,12 +128,12 @@ def describe_matching(matched: pd.DataFrame, counts: pd.DataFrame) -> str:
             "most pairs of one face b": groups["face_b"].agg(lambda face: face.value_counts().iloc[0]),
         }
     )
-    lines.append(f"\nwho stands behind the non-kin pairs\n{behind.rename_axis(None).to_string()}\n")
+    lines.append(f"\npeople and families in the non-kin pairs\n{behind.rename_axis(None).to_string()}\n")
     return "\n".join(lines)
 
 
 def _follow_list(families: Families, kin: pd.DataFrame) -> Families:
-    """The families with what the list says of its people where that is more or other: KFC's races, genders of roles.
+    """The families, with races and genders as the list states them: KFC's races, genders of roles.
 
     The kin pair's race comes from the list; a partner's race from elsewhere would not match it.
     """
@@ -147,7 +147,7 @@ def _follow_list(families: Families, kin: pd.DataFrame) -> Families:
 
 
 def _label_second_faces(kin: pd.DataFrame, families: Families) -> pd.DataFrame:
-    """What is known of the second face of each kin pair; a label is missing too where the first face lacks its like."""
+    """The labels of the second face of each kin pair; race and age are missing too if the first face has none."""
     ages = families.faces.set_index("face")["age"]
     own = {name: kin[f"{name}_b"].where(kin[f"{name}_a"].notna()) for name in list_own_attributes(families.people)}
     age_a, age_b = (ages.reindex(kin[f"face_{side}"]).reset_index(drop=True) for side in "ab")

@@ -6,12 +6,12 @@ ancestry a_i looks like
 
     x_i = [2 tanh(v_i / 2), w_i] + appearance * (a_i A + B[gender_i])
 
-tanh keeps caricatures out; A and B are ``RACE_LOOKS`` and ``GENDER_LOOKS``. Race and gender so shift the very features
+tanh keeps caricatures out; A and B are in ``LOOKS``. Race and gender so shift the very features
 that families share, and with appearance 0 they leave no trace in any pixel. The same seed with another appearance
-or bias is the same world: the same people, genes and photographs, of which only that differs.
+or bias makes the same world: the same people, genes and photographs, and only that differs.
 
-The groups are caricatures for testing software; no figure on them says anything about people. All that a model or a
-reader must not see, truth and planted traps, lies in ``truth/``.
+The groups are caricatures for testing software; no figure on them says anything about people. What neither a model nor
+a reader may see, the truth and the list of traps, is in ``truth/``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from __future__ import annotations
 import csv
 import itertools
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,7 +38,8 @@ RACE_OF_FAMILY = ("Caucasian", "African", "Caucasian", "Asian", "Caucasian", "Af
                   "Caucasian")  # fmt: skip
 
 
-RACE_LOOKS = {
+Looks = Mapping[str, Mapping[str, float]]  # race or gender -> feature -> shift in standard deviations
+LOOKS: Looks = {
     "African": dict(skin_lightness=-5.5, hair_lightness=-1.3, hair_curl=1.5, nose_width=1.2, lip_fullness=1.2,
                     eye_colour=-0.8),
     "Asian": dict(skin_lightness=0.8, skin_redness=-1.2, hair_lightness=-1.3, hair_redness=-0.5, hair_curl=-1.0,
@@ -46,10 +47,6 @@ RACE_LOOKS = {
     "Caucasian": dict(skin_lightness=1.5, hair_lightness=0.8, nose_length=0.4, eye_colour=0.6),
     "Indian": dict(skin_lightness=-2.6, skin_redness=-0.5, hair_lightness=-1.2, brow_thickness=0.7, eye_size=0.5,
                    eye_colour=-0.8),
-}  # fmt: skip
-
-
-GENDER_LOOKS = {
     "m": dict(jaw_width=0.9, brow_thickness=0.8, brow_height=-0.6, hair_length=-0.9, beard=0.9),
     "f": dict(jaw_width=-0.9, brow_thickness=-0.8, brow_height=0.6, hair_length=0.9, beard=-0.9, lip_redness=0.9,
               eye_size=0.4),
@@ -257,12 +254,12 @@ def _photograph(
             yield face, draw_face(look, age, rng)
 
 
-def form_look(person: Person, appearance: float, bias: float, rng: np.random.Generator) -> Look:
+def form_look(person: Person, appearance: float, bias: float, rng: np.random.Generator, looks: Looks = LOOKS) -> Look:
     """x of the module's formula."""
     look = dict(zip(TRAITS, 2 * np.tanh(person.show_traits(bias) / 2), strict=True))
     look |= {name: STYLE_MEAN[name] + rng.normal(0, STYLE_SPREAD) for name in STYLE}
-    parts = [(share, RACE_LOOKS[race]) for race, share in zip(RACES, person.ancestry, strict=True)]
-    for share, shifts in [*parts, (1.0, GENDER_LOOKS[person.gender])]:
+    parts = [(share, looks[race]) for race, share in zip(RACES, person.ancestry, strict=True)]
+    for share, shifts in [*parts, (1.0, looks[person.gender])]:
         for name, shift in shifts.items():
             look[name] += appearance * share * shift
     return Look(**look)

@@ -1,15 +1,15 @@
 """Families with known genes and a planted bias as a recogniser would see them: features in place of drawn faces.
 
-The people are those of ``kinface.synthetic.families``, and so is x_i, what person i looks like, where race and gender
-show as much as ``appearance`` says. No image is drawn. Photograph p of person i is instead
+The people are those of ``kinface.synthetic.families``, and so is x_i, what person i looks like; ``appearance`` says how
+plainly race and gender show. No image is drawn. Photograph p of person i is instead
 
     z_p = [x_i + PHOTO_NOISE e_p, n_p],    embedding = [z_p, tanh(z_p U + u)] M
 
-with e_p and n_p ~ N(0, 1) of that photograph alone (``NUISANCES`` numbers n_p, such as light and pose), and U, u and M
+with e_p and n_p ~ N(0, 1) drawn for each photograph (``NUISANCES`` numbers n_p, such as light and pose), and U, u and M
 drawn once for the world: some directions of the embedding are linear in what a face shows, none shows one thing alone.
 
-With appearance 0 race and gender enter nowhere. A family still shares its features and, for the most part, a race; who
-takes that for leakage has families on both sides of a test, or counts their members as independent.
+With appearance 0 race and gender enter nowhere. But a family shares its features and, for the most part, a race: a
+probe that has members of one family in training and in test, or counts them as independent, mistakes that for leakage.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from kinface.data.matching import match_pairs
 from kinface.data.pairs import write_pairs
 from kinface.data.prepare import TUNE_MATCHES
 from kinface.data.sampling import sample_pairs
-from kinface.synthetic.families import Family, check_empty, check_options, form_look, found_family
+from kinface.synthetic.families import LOOKS, Family, Looks, check_empty, check_options, form_look, found_family
 from kinface.synthetic.tables import tabulate
 from swinface.data.embeddings import write_embeddings
 from swinface.files import replacing_folder
@@ -33,32 +33,36 @@ from swinface.files import replacing_folder
 EMBEDDINGS, GENES = "embeddings.npz", "genes.npz"
 
 
-LISTS = ("tune", "val")  # splits of which pairs are drawn, beside each its matched list
+LISTS = ("tune", "val")  # splits from which pairs are drawn, each with a matched list
 
 
 PHOTO_NOISE, NUISANCES, BENT, SIZE = 0.3, 9, 32, 64
 
 
-def plant(out: Path, *, families: int = 320, photos: float = 3.0, appearance: float = 1.0, seed: int = 0) -> Families:
-    """Make families whose features show race and gender as plainly as one likes, and nothing else of them.
+def plant(
+    out: Path, *, families: int = 320, photos: float = 3.0, appearance: float = 1.0, seed: int = 0, looks: Looks = LOOKS
+) -> Families:
+    """Make families whose features show race and gender as plainly as ``appearance`` says.
 
-    ``out`` then is a folder like that of ``kinface prepare``, without images: its lists are ``tune``,
-    ``tune_matched``, ``val`` and ``val_matched``. Beside its tables lie ``embeddings.npz``, what a recogniser makes of
-    each face, and ``genes.npz``, the inherited traits that its person shows, the same for all of a person's faces: a
-    model that knew all about families and no race would see these.
+    ``out`` is then a folder like that of ``kinface prepare``, without images: its lists are ``tune``,
+    ``tune_matched``, ``val`` and ``val_matched``. It also has ``embeddings.npz``, what a recogniser makes of each face,
+    and ``genes.npz``, the inherited traits that a person shows, the same for all faces of a person: input for a model
+    that knows everything about families and nothing about race.
 
     Parameters
     ----------
     out
         Folder to write to; new or empty.
     families
-        How many; every fourth is for validation. Of fewer than 48 it may be that no pair of a split can be matched.
+        How many; every fourth is for validation. With fewer than 48, a split may have no pair that can be matched.
     photos
         Mean number of photographs of a person.
     appearance
         How plainly race and gender show: s of the looks in ``kinface.synthetic.families``, from 0 to 1.
     seed
-        The same seed is the same world: of two appearances the same people, genes and photographs.
+        The same seed makes the same world: with another appearance the people, genes and photographs are the same.
+    looks
+        How each race and gender shifts the features.
 
     Raises
     ------
@@ -71,9 +75,9 @@ def plant(out: Path, *, families: int = 320, photos: float = 3.0, appearance: fl
     for number in range(1, families + 1):
         family_rng, photo_rng = np.random.default_rng([seed, number]).spawn(2)  # the people of `synthesize`
         family = found_family(number, family_rng)
-        looks = [astuple(form_look(person, appearance, 0.0, family_rng)) for person in family.people]
+        people = [astuple(form_look(person, appearance, 0.0, family_rng, looks)) for person in family.people]
         shown = _photograph(family, photos, photo_rng)
-        features.append(_blur(np.array(looks)[shown], photo_rng))
+        features.append(_blur(np.array(people)[shown], photo_rng))
         genes.append(np.array([person.show_traits(0.0) for person in family.people])[shown])
         grown.append(family)
     embedding = _recognise(np.concatenate(features), np.random.default_rng([seed, 0]))

@@ -159,7 +159,7 @@ def test_what_cannot_be_matched_is_counted_by_type_and_race():
         for race, cells in {"Asian": (2, 0, 0), "African": (0, 0, 1), "unknown": (0, 1, 0)}.items()
     }
     text = describe_matching(matched, counts)
-    assert "4 of 8 kin pairs; of 2 a label is not known, for 2 nobody" in text
+    assert "4 of 8 kin pairs; 2 have an unknown label, for 2 nobody" in text
     assert "families of face b" in text
 
 
@@ -173,7 +173,7 @@ def test_missing_ages_and_genders_cannot_be_matched():
     people = families.people.assign(gender=None, gender_source=None)
     nameless = replace(families, people=people)
     siblings = [("F0/MID3/0.jpg", "F0/MID4/0.jpg", "sibs"), ("F1/MID3/0.jpg", "F1/MID4/0.jpg", "sibs")]
-    with pytest.raises(InputError, match=r"none of 2 kin pairs can be matched by gender: of 2 a label is not known"):
+    with pytest.raises(InputError, match=r"none of 2 kin pairs can be matched by gender: 2 have an unknown label"):
         match_pairs(list_kin(nameless, siblings), nameless, ["gender"])
 
 

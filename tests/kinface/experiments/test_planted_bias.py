@@ -11,7 +11,8 @@ import pytest
 
 from kinface.data.families import read_prepared_list
 from kinface.data.fiw import read_families
-from kinface.synthetic import families as synthetic
+from kinface.data.vocabulary import RACES
+from kinface.synthetic.families import LOOKS, TRAPS
 from kinface.synthetic.pedigree import DISADVANTAGED
 from kinface.synthetic.planted import EMBEDDINGS, GENES, plant
 from swinface.data.embeddings import read_arrays
@@ -55,7 +56,7 @@ def test_the_people_and_their_genes_are_those_that_synthesize_draws(world, synth
 def test_relations_are_those_that_the_matrices_say(world, synthetic_families):
     columns = ["person_a", "person_b", "relation", "type", "generation_gap"]
     ours, read = read_families(world).relations, read_families(synthetic_families).relations
-    trapped = {f"F{number:04d}" for number in synthetic.TRAPS}
+    trapped = {f"F{number:04d}" for number in TRAPS}
     ours, read = (
         table[~table["family"].isin(trapped) & (table["relation"] != "spouse")].sort_values(columns[:2])[columns]
         for table in (ours, read)
@@ -110,14 +111,12 @@ def test_the_same_seed_is_the_same_world_and_appearance_changes_nothing_but_feat
 
 
 @pytest.mark.parametrize(("appearance", "shows"), [(0.0, False), (0.25, True)])
-def test_races_and_genders_leave_a_trace_only_where_they_are_to_show(tmp_path, monkeypatch, appearance, shows):
+def test_races_and_genders_leave_a_trace_only_where_they_are_to_show(tmp_path, appearance, shows):
     """Exchange all races and genders, with their looks: without appearance the features do not move at all."""
     options = {"families": 48, "photos": 1.0, "appearance": appearance}
     plant(tmp_path / "world", **options)
-    looks = dict(zip(synthetic.RACE_LOOKS, list(synthetic.RACE_LOOKS.values())[::-1], strict=True))
-    monkeypatch.setattr(synthetic, "RACE_LOOKS", looks)
-    monkeypatch.setattr(synthetic, "GENDER_LOOKS", {"m": synthetic.GENDER_LOOKS["f"], "f": synthetic.GENDER_LOOKS["m"]})
-    plant(tmp_path / "exchanged", **options)
+    races = dict(zip(RACES, [LOOKS[race] for race in reversed(RACES)], strict=True))
+    plant(tmp_path / "exchanged", **options, looks={**races, "m": LOOKS["f"], "f": LOOKS["m"]})
     before, after = (read_world(tmp_path / name)[2] for name in ("world", "exchanged"))
     assert (np.abs(before - after).max() > 0.1) == shows
     assert np.array_equal(before, after) != shows
