@@ -42,7 +42,7 @@ UNKNOWN = ("", "nan", "none", "unk", "unknown")
 
 
 # Columns of the tables that are no attributes of a face.
-TAKEN = ("face", "faces", "family", "kin", "list", "mid", "name", "person", "score", "split", "type")
+TAKEN = ("face", "faces", "family", "kin", "list", "mid", "name", "person", "race_agreement", "score", "split", "type")
 
 
 def read_annotations(paths: Iterable[Path], faces: pd.Series) -> tuple[pd.DataFrame, pd.DataFrame, list[Problem]]:
@@ -70,7 +70,8 @@ def read_annotations(paths: Iterable[Path], faces: pd.Series) -> tuple[pd.DataFr
     Raises
     ------
     InputError
-        A file is unreadable or has no column ``face``, or an attribute has the name of another column of the tables.
+        A file is unreadable or has no column ``face``, or an attribute has the name of another column of the tables,
+        or one that ends in ``_source``.
     """
     problems: list[Problem] = []
     found, stated = [], []
@@ -83,6 +84,8 @@ def read_annotations(paths: Iterable[Path], faces: pd.Series) -> tuple[pd.DataFr
             attribute, name = match.groups() if match else (None, None)
             if attribute in TAKEN:
                 raise InputError(f"{path}: column {column!r}: {attribute!r} is a column of the tables; rename it.")
+            if attribute and attribute.endswith("_source"):
+                raise InputError(f"{path}: column {column!r}: {attribute!r} would be the source of another; rename it.")
             source = SOURCES.get(name, f"{PREDICTED}{name}") if name else None
             values = _read_values(table[column], attribute, path.name, problems) if attribute else table[column]
             found.append((path.name, column, attribute, source, int(values.notna().sum())))

@@ -134,3 +134,9 @@ def test_of_an_attribute_of_ones_own_the_most_trusted_source_counts(tmp_path: Pa
 def test_an_attribute_cannot_have_the_name_of_a_column_of_the_tables(tmp_path: Path):
     with pytest.raises(InputError, match=r"a\.csv: column 'split_human': 'split' is a column of the tables; rename it"):
         read(tmp_path, a=f"face,split_human\n{A},x\n")
+
+
+@pytest.mark.parametrize("attribute", ["race_source", "light_source", "race_agreement"])
+def test_an_attribute_does_not_overwrite_a_source_or_an_agreement(tmp_path: Path, attribute: str):
+    with pytest.raises(InputError, match=rf"a\.csv: column '{attribute}_human': '{attribute}' .*; rename it"):
+        read(tmp_path, a=f"face,race_net,{attribute}_human\n{A},white,x\n")
