@@ -10,7 +10,7 @@ import pandas as pd
 
 from kinface.data.annotations import list_own_attributes
 from kinface.data.pairs import read_pairs
-from kinface.data.tables import read_csv, read_parquet
+from kinface.data.tables import one_line, read_csv, read_parquet
 from swinface.files import InputError
 
 DATASET = "dataset.json"  # marks a folder written by `kinface prepare`
@@ -115,10 +115,12 @@ def read_tables(folder: Path) -> Families:
         tables = {name: conform(table, name) for name, table in tables.items()}
         there = root.is_dir()
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise InputError(f"{folder}: not a whole folder of `kinface prepare` ({reason}); prepare it again.") from error
     if not there:
-        raise InputError(f"{folder} was prepared from {root}, which is not there; restore it or prepare again.")
+        raise InputError(
+            f"{folder} was prepared from {one_line(root)}, which is not there; restore it or prepare again."
+        )
     return Families(root, **tables)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kinface.data.tables import read_table
+from kinface.data.tables import one_line, read_table
 from kinface.data.vocabulary import TYPES
 from swinface.files import InputError, check_ending, replacing
 
@@ -98,7 +98,7 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
     for rule, broken in rules.items():
         if broken.any():
             row = int(broken.to_numpy().argmax())
-            faces = f"{pairs['face_a'][row]}, {pairs['face_b'][row]}"
+            faces = one_line(f"{pairs['face_a'][row]}, {pairs['face_b'][row]}")
             more = f"; {int(broken.sum()) - 1} more rows like it" if broken.sum() > 1 else ""
             raise InputError(f"{source}: row {row + 1}: {rule} ({faces}{more}).")
     pairs["kin"], pairs["score"] = kin.astype(bool), score

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from kinface.data.fiw import read_families
-from kinface.data.tables import read_table
+from kinface.data.tables import one_line, read_table
 from swinface.files import InputError
 
 
@@ -40,5 +40,7 @@ def read_people(path: Path) -> pd.DataFrame:
             raise InputError(f"{path}: row {int(table[column].isna().argmax()) + 1}: {column} is missing.")
     twice = table["face"].duplicated()
     if twice.any():
-        raise InputError(f"{path}: row {int(twice.argmax()) + 1}: {table['face'][twice].iloc[0]} is named twice.")
+        raise InputError(
+            f"{path}: row {int(twice.argmax()) + 1}: {one_line(table['face'][twice].iloc[0])} is named twice."
+        )
     return table

@@ -69,10 +69,15 @@ def read_parquet(path: Path, what: str) -> pd.DataFrame:
         plain = table[column].map(pd.api.types.is_hashable)
         if not plain.all():
             row = int((~plain).to_numpy().argmax()) + 1
-            raise InputError(f"{path}: row {row}: {column} must be one value, and holds several.")
+            raise InputError(f"{path}: row {row}: {one_line(column)} must be one value, and holds several.")
     return table
 
 
+def one_line(text: object) -> str:
+    """A text on one line, as a message needs it: a value may hold line breaks of many kinds."""
+    return " ".join(str(text).split())
+
+
 def _unreadable(path: Path, what: str, error: Exception) -> InputError:
-    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = one_line(error) or type(error).__name__
     return InputError(f"{path}: not a readable {what} ({reason}).")
