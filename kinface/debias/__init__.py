@@ -1,1 +1,1 @@
-"""What keeps an attribute out of the embedding: attribute heads, adversaries, gradient reversal, erasure."""
+"""Methods that remove an attribute from the embedding: attribute heads, adversaries, gradient reversal, erasure."""

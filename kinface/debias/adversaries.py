@@ -1,4 +1,4 @@
-"""Adversaries: heads that learn to read what the rest of the model learns to hide."""
+"""Adversaries: heads that learn to predict an attribute while the rest of the model learns to hide it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Adversary(nn.Module):
             for _ in range(head.members)
         )
         self.optimiser = torch.optim.AdamW(self.members.parameters(), head.learning_rate or learning_rate)
-        self.seed = int(torch.randint(2**31, ()))  # of new weights; the same in every process of a run
+        self.seed = int(torch.randint(2**31, ()))  # for new weights; the same in every process of a run
         self.requires_grad_(False)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ class Adversary(nn.Module):
         """Move the optimiser's state to the device of the weights: a run is restored before the model is moved."""
         for parameter, state in self.optimiser.state.items():
             for name, value in state.items():
-                if name != "step":  # which stays on the CPU
+                if name != "step":  # the step count stays on the CPU
                     state[name] = value.to(parameter.device)
 
     def _restart(self, step: int) -> None:
@@ -142,14 +142,14 @@ class KernelAdversary(nn.Module):
     Parameters
     ----------
     head
-        What it is; it reads the embedding or the features.
+        Its options; it reads the embedding or the features.
     size
         D, numbers per face that it reads.
     """
 
     MEMORY, BASIS, RIDGE = 2048, 512, 1e-3  # faces, random features, r
-    BANDWIDTH = 0.5  # of the kernel, of the median distance between faces
-    SCALE = 10.0  # of |p|^2, which brings useful strengths near 1
+    BANDWIDTH = 0.5  # of the kernel, as a share of the median distance between faces
+    SCALE = 10.0  # factor of |p|^2 that brings useful strengths near 1
 
     def __init__(self, head: Head, size: int) -> None:
         super().__init__()
@@ -158,13 +158,13 @@ class KernelAdversary(nn.Module):
         self.register_buffer("labels", torch.full((self.MEMORY,), -1))
 
     def learn(self, inputs: Tensor, labels: Tensor, class_weights: Tensor | None, step: int) -> None:
-        """Remember the faces of a batch in the place of the oldest; parameters as of ``Adversary``."""
+        """Store the faces of a batch in place of the oldest ones; parameters as of ``Adversary.learn``."""
         inputs, labels = _gather(inputs.detach()), _gather(labels)
         self.faces.copy_(torch.cat([self.faces, inputs])[-self.MEMORY :])
         self.labels.copy_(torch.cat([self.labels, labels])[-self.MEMORY :])
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(1, B, classes) p of (B, D) embeddings or features, with a basis drawn now."""
+        """(1, B, classes) predictions p for (B, D) embeddings or features, with a newly drawn basis."""
         known = self.labels >= 0
         faces, classes = self.faces[known], F.one_hot(self.labels[known], len(self.head.classes)).to(inputs)
         some = faces[torch.linspace(0, len(faces) - 1, 256, device=faces.device).long()]
@@ -185,7 +185,7 @@ class KernelAdversary(nn.Module):
         return ((basis(inputs) - mean) @ solution)[None]
 
     def hide(self, inputs: Tensor, labels: Tensor, class_weights: Tensor | None, strength: float) -> Tensor:
-        """What the rest of the model minimises; parameters as of ``Adversary``."""
+        """The loss that the rest of the model minimises; parameters as of ``Adversary.hide``."""
         if not (self.labels >= 0).any():
             return inputs.sum() * 0.0
         certainty = self(inputs).square().sum(dim=2)[0]
@@ -193,7 +193,7 @@ class KernelAdversary(nn.Module):
 
 
 def _weighted_mean(values: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
-    """Mean of (N,) values over faces of known class, weighted by class; 0 where none is known."""
+    """Mean of (N,) values over faces of known class, weighted by class; 0 if no class is known."""
     weight = torch.ones_like(values) if class_weights is None else class_weights[labels.clamp(min=0)]
     weight = weight * (labels >= 0)
     return (values * weight).sum() / weight.sum().clamp(min=1e-12)

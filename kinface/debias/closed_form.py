@@ -1,8 +1,8 @@
 """Closed-form erasure as scikit-learn transformers: ``Leace``, ``Inlp`` and ``Transport``.
 
-Each is fitted on embeddings X and the labels z of one or more attributes, and then maps any embeddings. No label is
-needed to transform. A map is exact for the people it was fitted on; ``kinface.probe_leakage`` measures what is left for
-others. No torch is needed.
+Each is fitted on embeddings X and the labels z of one or more attributes, and can then transform other embeddings, for
+which no labels are needed. A map is exact only for the people it was fitted on; ``kinface.probe_leakage`` measures how
+much other people still show. This module does not import torch.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
 
-SMALLEST_SPREAD = 1e-10  # share of the largest variance below which a direction is rounding error, and left alone
-PLAIN_GAIN = 0.05  # balanced accuracy above chance that makes another round of INLP worthwhile
-PRIOR = 0.01  # prior variance of the weights of Transport's gate, as of the linear probe
-SHRINKAGE = 0.1  # of a class's covariance towards the mean of all classes' (Friedman, JASA 84, 1989)
+SMALLEST_SPREAD = 1e-10  # share of the largest variance; directions below it are rounding error and stay as they are
+PLAIN_GAIN = 0.05  # balanced accuracy above chance below which INLP stops
+PRIOR = 0.01  # prior variance of the weights of Transport's gate, as in the linear probe
+SHRINKAGE = 0.1  # of the covariance of a class towards the mean over classes (Friedman, JASA 84, 1989)
 ROUNDS = 10  # of the barycentre's fixed-point iteration, which converges to 1e-6 in fewer
 
 
 class _Eraser(TransformerMixin, BaseEstimator):
-    """What the three have in common: input is checked, labels become codes."""
+    """Common part of the three transformers: checks the input and encodes the labels."""
 
     def _read(
         self, X: np.ndarray, z: Sequence | np.ndarray, sample_weight: np.ndarray | None
@@ -61,9 +61,9 @@ class _Projection(_Eraser):
 
 
 class Leace(_Projection):
-    """Least-squares concept erasure (LEACE; Belrose et al., NeurIPS 2023): classes get the same mean, at least change.
+    """Least-squares concept erasure (LEACE; Belrose et al., NeurIPS 2023): equal class means with the least change.
 
-    With the covariance S of the embeddings, its whitening W = S^(-1/2), and C what the means of the classes differ by,
+    With the covariance S of the embeddings, the whitening W = S^(-1/2), and C the differences of the class means,
 
         P = W^+ (W C)(W C)^+ W
 
@@ -75,7 +75,7 @@ class Leace(_Projection):
     mean_
         (D,), weighted mean of the embeddings.
     projection_
-        P, (D, D), of rank at most the number of classes less one for each attribute.
+        P, (D, D), of rank at most the sum over attributes of (number of classes - 1).
 
     Examples
     --------
@@ -115,22 +115,33 @@ class Leace(_Projection):
 class Inlp(_Projection):
     """Iterative null-space projection (INLP; Ravfogel et al., ACL 2020).
 
-    In each round a linear classifier is trained, and the directions that it uses are removed, until another one finds
-    next to nothing on its training samples. The classifiers are logistic regressions with a ridge as large as the mean
-    loss, so that their directions are close to the difference of the class means; with a smaller one they follow single
-    families.
+    In each round a linear classifier is trained, and the directions that it uses are removed. The rounds end when the
+    classifier is hardly better than chance on its training samples. The classifiers are logistic regressions whose
+    ridge penalty counts as much as the mean loss, so that their directions are close to the difference of the class
+    means; with a weaker penalty they fit single families.
 
     Parameters
     ----------
     rounds
-        Most rounds for each attribute.
+        Maximum number of rounds for each attribute.
 
     Attributes
     ----------
     mean_
         (D,), weighted mean of the embeddings.
     projection_
-        P, (D, D), orthogonal.
+        P, (D, D), an orthogonal projection.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kinface import Inlp
+    >>> rng, z = np.random.default_rng(0), np.repeat(["f", "m"], 50)
+    >>> X = rng.normal(size=(100, 3)) + 3 * np.outer(z == "m", [1, 0, 0])
+    >>> erased = Inlp().fit(X, z).transform(X)
+    >>> apart = erased[z == "m"].mean(axis=0) - erased[z == "f"].mean(axis=0)
+    >>> bool(np.linalg.norm(apart) < 0.3)
+    True
     """
 
     def __init__(self, rounds: int = 16) -> None:
@@ -145,25 +156,25 @@ class Inlp(_Projection):
 
 
 class Transport(_Eraser):
-    """Optimal transport of each class to the barycentre of all: classes get the same mean and nearly the same spread.
+    """Optimal transport of each class to their barycentre: classes get the same mean and nearly the same covariance.
 
-    A linear classifier, the gate, says which class an embedding x looks like, and the map of that class is applied.
-    For class k of mean m_k and covariance C_k, shrunk by ``SHRINKAGE``, it is the optimal transport between normal
-    distributions,
+    A linear classifier, the gate, predicts the class of an embedding x, and the map of that class is applied.
+    For class k of mean m_k and covariance C_k, shrunk by ``SHRINKAGE``, this map is the optimal transport between
+    normal distributions,
 
         x -> m + T_k (x - m_k),   T_k = C_k^(-1/2) (C_k^(1/2) S C_k^(1/2))^(1/2) C_k^(-1/2)
 
     (Peyre & Cuturi, Computational Optimal Transport, 2019, remark 2.31), with m the mean of all m_k, and S the
     covariance of the barycentre, the fixed point of S <- S^(-1/2) (mean_k (S^(1/2) C_k S^(1/2))^(1/2))^2 S^(-1/2)
     (Alvarez-Esteban et al., J. Math. Anal. Appl. 441, 2016, theorem 4.2). Moving groups to their barycentre is the
-    total repair of Gordaliza et al. (ICML 2019), who know the group of each sample; the same maps with known groups are
-    quadratic LEACE (arXiv 2502.02820). Here the groups are the gate's, because these are the ones the maps will meet.
+    total repair of Gordaliza et al. (ICML 2019), where the group of each sample is known; the same maps with known
+    groups are quadratic LEACE (arXiv 2502.02820). Here the gate predicts the groups, both to fit and to transform.
 
     Parameters
     ----------
     classes
-        Values of the labels in the order of the maps; by default those that occur, sorted. A class without samples gets
-        the identity.
+        Values of the labels in the order of the maps; by default the values that occur, sorted. The map of a class
+        without samples is the identity.
 
     Attributes
     ----------
@@ -171,6 +182,18 @@ class Transport(_Eraser):
         (K, D) and (K,), logits of the classes.
     maps_, shifts_
         (K, D, D) T_k and (K, D) m - T_k m_k.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kinface import Transport
+    >>> rng, z = np.random.default_rng(0), np.repeat(["f", "m"], 200)
+    >>> X = np.where(z == "m", 2.0, 1.0)[:, None] * rng.normal(size=(400, 3)) + 9 * (z == "m")[:, None]
+    >>> erased = Transport().fit(X, z).transform(X)
+    >>> bool(X[z == "m"].std() / X[z == "f"].std() > 1.5)
+    True
+    >>> bool(erased[z == "m"].std() / erased[z == "f"].std() < 1.2)
+    True
     """
 
     def __init__(self, classes: Sequence | None = None) -> None:
@@ -239,7 +262,7 @@ def project_inlp(centred: np.ndarray, codes: Sequence[np.ndarray], weight: np.nd
         for _ in range(rounds):
             left = (centred - centred @ removed.T @ removed)[known]
             scale = left.std()
-            if not scale > 0:  # nothing is left
+            if not scale > 0:  # all directions are removed
                 break
             classifier = LogisticRegression(C=1.0, class_weight="balanced", max_iter=200)
             classifier.fit(left / scale, target, counts / counts.sum())
@@ -262,7 +285,7 @@ def fit_gate(X: np.ndarray, codes: np.ndarray, weight: np.ndarray, classes: int)
     classifier = LogisticRegression(C=PRIOR, class_weight="balanced", max_iter=2000)
     classifier.fit((x - mean) / spread, codes[known], counts)
     coefficients, intercept = classifier.coef_, classifier.intercept_
-    if len(intercept) == 1:  # of two classes scikit-learn gives the logit of the second; that of the first is 0
+    if len(intercept) == 1:  # for two classes scikit-learn gives the logit of the second; that of the first is 0
         coefficients, intercept = (np.concatenate([np.zeros_like(part), part]) for part in (coefficients, intercept))
     gate, bias = np.zeros((classes, X.shape[1])), np.full(classes, -np.inf)
     gate[classifier.classes_] = coefficients / spread
@@ -275,7 +298,7 @@ def find_transport(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(classes, D, D) maps and (classes, D) shifts that move groups to their barycentre.
 
-    A group without weight keeps the identity.
+    The map of a group without weight is the identity.
     """
     everyone = _find_moments(X, weight)
     found = [_find_moments(X[groups == k], weight[groups == k]) for k in range(classes)]
@@ -301,7 +324,7 @@ def find_transport(
 
 
 def _find_moments(X: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Weighted mean and covariance; None where nothing has weight."""
+    """Weighted mean and covariance; None if no sample has weight."""
     if not weight.sum() > 0:
         return None
     weight = weight / weight.sum()

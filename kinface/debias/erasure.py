@@ -1,4 +1,4 @@
-"""Erasure as a part of the model: an affine map of the embedding that removes an attribute.
+"""Erasure as part of the model: an affine map of the embedding that removes an attribute.
 
 The maps are fitted by ``kinface.debias.closed_form`` on training people only. They are part of the model from then on,
 so everything that scores, embeds or exports the model erases too. A map acts on embeddings of unit length, and its
@@ -22,18 +22,18 @@ from swinface.files import InputError
 
 @dataclass
 class Erase:
-    """What is removed from the embedding by a map in closed form.
+    """Options of one step of erasure: attributes that a closed-form map removes from the embedding.
 
     Parameters
     ----------
     classes
-        By attribute, a column of the people table: its values. All attributes are erased at once; ``transport`` takes
-        one.
+        Values of each attribute, by its column of the people table. All attributes are erased at once; ``transport``
+        takes one.
     method
         ``leace``, ``inlp`` or ``transport``.
     inside
-        Whether the map is applied in training too, so that adversaries on the embedding see the erased embedding. It
-        is then the map that was fitted at the end of the epoch before. It is always fitted on training families alone.
+        Whether the map is applied in training too, so that adversaries on the embedding see the erased embedding. The
+        map is then the one from the end of the previous epoch. It is always fitted on training families only.
     """
 
     classes: dict[str, list[str]]
@@ -48,7 +48,7 @@ class Erase:
 
     @property
     def pieces(self) -> int:
-        """Affine maps that the method chooses from."""
+        """Number of affine maps that the method chooses from."""
         return len(next(iter(self.classes.values()))) if self.method == "transport" else 1
 
 
@@ -94,13 +94,13 @@ class Erasure(nn.Module):
         Parameters
         ----------
         embedding
-            (N, D), as the maps will read them.
+            (N, D), in the form that the maps will be applied to.
         labels
             Attribute to (N,) class indices, below 0 where unknown; all of them are erased at once.
         weight
             (N,), how much a face counts. A face of weight 0, such as that of a person without relatives, is ignored.
         method
-            Of ``Erase``.
+            Method, as in ``Erase``.
 
         Raises
         ------
@@ -111,7 +111,7 @@ class Erasure(nn.Module):
         z = np.stack([given.cpu().numpy() for given in labels.values()], axis=1)
         for name, given in zip(labels, z.T, strict=True):
             if len(np.unique(given[(given >= 0) & (counts > 0)])) < 2:
-                raise InputError(f"model.erase: {name}: fewer than two of its classes are among the training people.")
+                raise InputError(f"model.erase: {name}: fewer than two of its classes occur among the training people.")
         if method == "transport":
             fitted = Transport(range(len(self.maps))).fit(x, z, counts)
             self.gate[:], self.gate_bias[:] = torch.from_numpy(fitted.gate_), torch.from_numpy(fitted.gate_bias_)

@@ -1,4 +1,4 @@
-"""Attribute heads as data."""
+"""Attribute heads: their options and their loss."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 @dataclass
 class Head:
-    """An attribute head, as data.
+    """Options of an attribute head.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ class Head:
     balanced
         Weigh classes by the inverse of their frequency among the faces that training draws.
     learning_rate
-        Its own; that of the model if left out.
+        Learning rate of the head; that of the model if left out.
     adversarial
         Whether the rest of the model learns to hide the attribute from it. All options below are for such a head only.
     strength
@@ -32,14 +32,14 @@ class Head:
     schedule
         How lambda grows over training: ``warmup`` as 2 / (1 + exp(-10 p)) - 1, or ``constant``.
     reads
-        What it reads: the ``embedding``, the ``features`` of the neck (with a trunk, the kinship MLCA's), or through
-        an MLCA of its own the trunk's ``levels``.
+        Input of the head: the ``embedding``, the ``features`` of the neck (with a trunk, of the kinship MLCA), or the
+        ``levels`` of the trunk through an MLCA of its own.
     kind
         ``mlp``, which learns step by step together with the model (``Adversary``), or ``kernel``, which is solved at
         each step and so never lags (``KernelAdversary``). All options below are for an MLP only.
     objective
         How the model hides: ``reversal`` makes the adversary's loss grow, by a reversed gradient (Ganin & Lempitsky,
-        ICML 2015); ``confusion`` draws its answers to the uniform distribution (Tzeng et al., ICCV 2015, eq. 3).
+        ICML 2015); ``confusion`` pulls its predictions to the uniform distribution (Tzeng et al., ICCV 2015, eq. 3).
     updates
         Steps of its own optimiser for each step of the model.
     members
@@ -64,25 +64,25 @@ class Head:
 
 
 def build_mlp(size: int, classes: int) -> nn.Sequential:
-    """Two hidden layers as wide as what they read: (B, size) to (B, classes) logits."""
+    """An MLP with two hidden layers as wide as its input: (B, size) to (B, classes) logits."""
     return nn.Sequential(nn.Linear(size, size), nn.ReLU(), nn.Linear(size, size), nn.ReLU(), nn.Linear(size, classes))
 
 
 def attribute_loss(logits: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
-    """Cross entropy of (N, K) logits over the labels that are known (not below 0); 0 where none is.
+    """Cross entropy of (N, K) logits over the known labels (not below 0); 0 if no label is known.
 
-    With class weights the mean is over the weights, as in ``torch.nn.functional.cross_entropy``.
+    With class weights it is the weighted mean, as in ``torch.nn.functional.cross_entropy``.
     """
     known = labels >= 0
     if not known.any():
-        return logits.sum() * 0.0  # every process must reach every parameter
+        return logits.sum() * 0.0  # in every process each parameter must get a gradient
     return F.cross_entropy(logits[known], labels[known], class_weights)
 
 
 def class_weights(labels: Tensor, shares: Tensor, classes: int) -> Tensor:
-    """(classes,) weights in inverse proportion to how often a class is drawn; 0 for one that is not.
+    """(classes,) weights in inverse proportion to how often a class is drawn; 0 for a class that is never drawn.
 
-    They are scaled so that the faces of known class that are drawn weigh 1 on average.
+    They are scaled so that the drawn faces of known class have a mean weight of 1.
 
     Parameters
     ----------

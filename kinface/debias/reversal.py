@@ -20,9 +20,9 @@ class _Reversal(torch.autograd.Function):
 
 
 def reverse_gradient(inputs: Tensor, strength: float) -> Tensor:
-    """Identity forwards; backwards the gradient is multiplied by ``-strength``.
+    """Identity in the forward pass; in the backward pass the gradient is multiplied by ``-strength``.
 
-    The head behind it learns its task while whatever lies before it unlearns what the head needs
+    The head after it learns its task, while the layers before it learn to remove what the head needs
     (Ganin & Lempitsky, "Unsupervised Domain Adaptation by Backpropagation", ICML 2015, eq. 4 to 9).
     """
     return _Reversal.apply(inputs, strength)
@@ -31,6 +31,6 @@ def reverse_gradient(inputs: Tensor, strength: float) -> Tensor:
 def reversal_warmup(progress: float) -> float:
     """Share of the full strength at ``progress`` in [0, 1] of training: 2 / (1 + exp(-10 p)) - 1 (ibid., eq. 14).
 
-    The adversary first learns from features that are not yet pushed away from it.
+    So the adversary learns first, from features that do not change because of it yet.
     """
     return 2.0 / (1.0 + math.exp(-10.0 * progress)) - 1.0

@@ -1,4 +1,4 @@
-"""The attributes that a configuration needs labels of, and the classes of pairs."""
+"""The attributes for which a configuration needs labels, and the classes of pairs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def collect_classes(
     domains: Mapping[str, list[str]],
     erase: Sequence[Erase],
 ) -> dict[str, list[str]]:
-    """Attribute to its classes, of everything in a configuration that needs labels.
+    """Collect the classes of every attribute for which a configuration needs labels.
 
     Raises
     ------

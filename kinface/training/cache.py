@@ -1,4 +1,4 @@
-"""The levels that a frozen trunk makes of faces, computed once."""
+"""A cache of the levels of a frozen trunk: they are computed once per face."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from swinface.model import GRID, Trunk
 
 
 def cache_levels(trunk: Trunk, images: Tensor, folder: Path) -> Tensor:
-    """The levels a frozen trunk makes of images: computed once per folder, and read from it as they are needed.
+    """Compute the levels of a frozen trunk once per folder; later calls read them from there.
 
     Parameters
     ----------
@@ -25,8 +25,8 @@ def cache_levels(trunk: Trunk, images: Tensor, folder: Path) -> Tensor:
     images
         (N, 3, 112, 112), uint8.
     folder
-        Where the levels are kept. The file's name is a digest of weights and images, so other weights or other
-        faces are never mixed up with these.
+        Where the levels are stored. The name of the file is a digest of weights and images, so other weights or other
+        faces get a file of their own.
 
     Returns
     -------
@@ -44,5 +44,5 @@ def cache_levels(trunk: Trunk, images: Tensor, folder: Path) -> Tensor:
     def compute(part: slice) -> np.ndarray:
         return trunk(scale_pixels(images[part].to(device)))[0].half().cpu().numpy()
 
-    # Torch wants memory that it may write to.
+    # Torch warns about memory that it may not write to.
     return torch.from_numpy(map_computed(path, shape, np.float16, compute, BATCH, "levels", writable=True))

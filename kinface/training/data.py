@@ -38,7 +38,7 @@ class KinBatches(Dataset):
     Parameters
     ----------
     inputs
-        (N, ...) what the model reads, a row per row of ``faces``.
+        (N, ...), input of the model for each row of ``faces``.
     faces, relations
         Tables of one split, see ``kinface.data.fiw``. Relations without one of the 11 types, or with a person without
         faces, are left out.
@@ -47,7 +47,7 @@ class KinBatches(Dataset):
     batch_size
         Families per batch and process.
     seed, rank, processes
-        Of the run. Processes share out one draw of ``batch_size * processes`` families.
+        Of the run. The processes share one draw of ``batch_size * processes`` families.
     augment
         Whether to change images at random, see ``swinface.data.augment.augment``: ``light``.
     teacher
@@ -81,14 +81,16 @@ class KinBatches(Dataset):
         self.batch_size = min(batch_size, len(self.families) // processes)
         self.face_count = len(faces)
         if self.batch_size < 2:
-            raise InputError(f"{len(self.families)} families with kin pairs are too few to train on; 2 is the least.")
+            raise InputError(
+                f"{len(self.families)} families with kin pairs are too few to train on; a process needs 2."
+            )
 
     def __len__(self) -> int:
         return max(1, sum(map(len, self.families)) // (self.batch_size * self.processes))
 
     def __getitem__(self, step: int) -> dict[str, Tensor]:
-        """``faces`` (2B, ...), one side of the pairs after the other; ``type`` (B,); each label as (2B,); ``step``;
-        ``teacher`` (2B, D) where there is one."""
+        """Batch ``step``: ``faces`` (2B, ...), all first faces and then all second ones; ``type`` (B,); each label as
+        (2B,); ``step``; ``teacher`` (2B, D) if there is a teacher."""
         random = np.random.default_rng([self.seed, step])
         drawn = random.choice(len(self.families), self.batch_size * self.processes, replace=False)
         pairs = [self._draw_pair(self.families[family], random) for family in drawn]
@@ -100,8 +102,8 @@ class KinBatches(Dataset):
                 torch.manual_seed(int(random.integers(2**63)) + self.rank)
                 faces = augment(faces, "light")
         labels = {name: values[rows] for name, values in self.labels.items()}
-        taught = {} if self.teacher is None else {"teacher": self.teacher[rows]}
-        return {"faces": faces, "type": torch.from_numpy(kind), "step": step, **labels, **taught}
+        teacher = {} if self.teacher is None else {"teacher": self.teacher[rows]}
+        return {"faces": faces, "type": torch.from_numpy(kind), "step": step, **labels, **teacher}
 
     def expect_faces(self) -> Tensor:
         """(N,) how often each face is drawn, as a share of all draws."""
@@ -119,41 +121,41 @@ class KinBatches(Dataset):
 
 
 def read_tune_pairs(root: Path, families: Families) -> dict[str, pd.DataFrame]:
-    """The pairs to select by: ``standard``, and ``matched`` where enough people are alike (``kinface.data.matching``).
+    """Read the pairs that select the best epoch: ``standard``, and ``matched`` if pairs can be matched.
 
-    They are those of the prepared folder; a FIW folder's are drawn in the same way.
+    A prepared folder has both lists. For a FIW folder they are drawn in the same way, see ``kinface.data.matching``.
     """
     standard, matched = (read_prepared_list(root, name) for name in SAMPLED)
     lists = {"standard": sample_pairs(families, "tune") if standard is None else standard, "matched": matched}
     if matched is None:
         try:
             lists["matched"], _ = match_pairs(lists["standard"], families, TUNE_MATCHES)
-        except InputError:  # too few people are alike, or nobody said what they are
+        except InputError:  # too few people share attributes, or the attributes are unknown
             del lists["matched"]
     return lists
 
 
 class KinshipData(lightning.LightningDataModule):
-    """FIW for training: kin pairs of the train families, and the pairs of the tune families to select by.
+    """FIW for training: kin pairs of the train families, and the pairs of the tune families that select the best epoch.
 
     Parameters
     ----------
     root
-        A FIW folder, or the folder ``kinface prepare`` made of it.
+        A FIW folder, or a folder that ``kinface prepare`` made of it.
     embeddings
         Train on this table of embeddings (.npz with ``face`` and ``embedding``) in place of images.
     batch_size
         Families per batch and process.
     steps
-        Batches per epoch; by default as many as show each relation once on average.
+        Batches per epoch; by default each relation is drawn once per epoch on average.
     augment
-        Flip, move and recolour the training images; embeddings are left as they are.
+        Flip, move and recolour the training images; embeddings do not change.
     workers
-        Processes that augment; the decoded faces stay in memory, so 0 is best without augmentation.
+        Processes that augment. The decoded faces are in memory, so 0 is best without augmentation.
     teacher
-        Table of a teacher's embeddings (.npz) of the training faces, for ``model.distillation``.
+        Table (.npz) of the embeddings of the training faces by a teacher, for ``model.distillation``.
     cache
-        Folder that keeps the levels of a frozen trunk, so that each face goes through it once, not once per epoch.
+        Folder for the levels of a frozen trunk, so that they are computed once and not in each epoch.
     seed
         Draws the batches; set from ``seed_everything``. The split and the tune pairs do not depend on it, so that runs
         that differ by their seed are measured on the same pairs.
@@ -179,11 +181,11 @@ class KinshipData(lightning.LightningDataModule):
         self.teacher = None if teacher is None else Embeddings(teacher)
         if cache is not None and (augment or embeddings is not None):
             other = "data.augment" if augment else "data.embeddings"
-            raise InputError(f"data.cache keeps the levels of unchanged images; it does not go with {other}.")
+            raise InputError(f"data.cache keeps the levels of unchanged images; leave out {other} or data.cache.")
 
     @property
     def embedding_size(self) -> int | None:
-        """Numbers per embedding, or None where the model sees images."""
+        """Numbers per embedding, or None if the model reads images."""
         return None if self.table is None else self.table.size
 
     @property
@@ -221,7 +223,7 @@ class KinshipData(lightning.LightningDataModule):
         return read_faces(self.families.root, paths) if self.table is None else torch.from_numpy(self.table[paths])
 
     def _read_teacher(self) -> Tensor | None:
-        """The teacher's embeddings of the training faces, less their mean: what all faces share teaches nothing."""
+        """Embeddings of the training faces by the teacher, less their mean, which all faces share."""
         if self.teacher is None:
             return None
         taught = torch.from_numpy(self.teacher[list(self.train_faces["face"])])
@@ -233,7 +235,7 @@ class KinshipData(lightning.LightningDataModule):
         self.batches.inputs = cache_levels(trunk, self.batches.inputs, self.cache)
 
     def labels(self, faces: pd.DataFrame) -> dict[str, Tensor]:
-        """Attributes that the model needs to (N,) class indices of faces, by person; -1 where unknown."""
+        """(N,) class indices of faces, for each attribute that the model needs; -1 if unknown."""
         people = self.families.people.set_index("person")
         labels = {}
         for name, classes in self.trainer.lightning_module.attributes.items():
@@ -243,11 +245,11 @@ class KinshipData(lightning.LightningDataModule):
         return labels
 
     def score_tune_pairs(self, embedding: Tensor, name: str = "standard") -> pd.DataFrame:
-        """Tune pairs with the cosines of (N, D) unit embeddings of ``tune_faces``."""
+        """Score the tune pairs by the cosines of (N, D) unit embeddings of ``tune_faces``."""
         return score_pairs(self.tune_pairs[name], self.tune_faces["face"], embedding.numpy())
 
     def train_inputs(self) -> Iterator[Tensor]:
-        """What the model reads of every training face, in the order of ``train_faces``."""
+        """Inputs of the model for all training faces, in the order of ``train_faces``."""
         return iter(self.batches.inputs.split(BATCH))
 
     def train_dataloader(self) -> DataLoader:
@@ -256,5 +258,5 @@ class KinshipData(lightning.LightningDataModule):
         return DataLoader(self.batches, batch_size=None, sampler=steps, num_workers=self.workers)
 
     def val_dataloader(self) -> DataLoader:
-        """The faces of the tune pairs, each once; every process sees them all, so none has to be asked."""
+        """The faces of the tune pairs, each once; every process reads all of them, so nothing is exchanged."""
         return DataLoader(self.tune_inputs, batch_size=BATCH)

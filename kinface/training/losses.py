@@ -14,15 +14,15 @@ class VerificationLoss(nn.Module, ABC):
     """A loss over B kin pairs of B different families."""
 
     def fit_to(self, width: int) -> None:
-        """Make what depends on the model's width W; called once, before the first batch."""
+        """Build the layers that depend on the width W of the model; called once, before the first batch."""
 
     @abstractmethod
     def forward(self, a: dict[str, Tensor], b: dict[str, Tensor]) -> Tensor:
-        """Scalar loss of the two sides' outputs: ``features`` (B, W) and ``embedding`` (B, D) of unit length."""
+        """Scalar loss of the outputs for first and second faces: ``features`` (B, W) and unit ``embedding`` (B, D)."""
 
 
 class SupervisedContrastive(VerificationLoss):
-    """Supervised contrastive loss (Khosla et al., NeurIPS 2020, eq. 2) with one positive for every face.
+    """Supervised contrastive loss (Khosla et al., NeurIPS 2020, eq. 2) with one positive per face.
 
     Parameters
     ----------
@@ -40,8 +40,10 @@ class SupervisedContrastive(VerificationLoss):
 
 
 class FairContrastive(VerificationLoss):
-    """KFC's fair contrastive loss (Peng, Chang & Lai, BMVC 2023): a margin on a positive pair that is larger where
-    the features stick out of the batch, so that no group is pulled together more easily than another.
+    """KFC's fair contrastive loss (Peng, Chang & Lai, BMVC 2023): positive pairs have a margin.
+
+    The margin is larger if D f_i (below) is longer than in the rest of the batch, so that no group is pulled together
+    more easily than another.
 
     With f the features of the 2B faces and D a learned linear layer, face i's margin is
 
@@ -51,7 +53,7 @@ class FairContrastive(VerificationLoss):
 
         -log exp((c_ip - m_i) / t) / (exp((c_ip - m_i) / t) + sum_{j != i, p} exp(c_ij / t)).
 
-    The margins of a batch sum to zero: some faces are asked for more, others for less.
+    The margins of a batch sum to zero: some are above 0 and others below.
 
     Parameters
     ----------

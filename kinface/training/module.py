@@ -1,7 +1,7 @@
-"""Training of a kinship model as the engine runs it: batch -> losses -> log.
+"""The Lightning module of kinship training: batch -> losses -> log.
 
-The parts are elsewhere: what a configuration builds (``network``), which labels it needs (``attributes``), the losses
-(``losses``, ``kinface.debias``), and the figures of an epoch (``validation``).
+Its parts have modules of their own: the network (``network``), the labels that it needs (``attributes``), the losses
+(``losses``, ``kinface.debias``) and the metrics of an epoch (``validation``).
 """
 
 from __future__ import annotations
@@ -53,17 +53,17 @@ class KinshipTraining(lightning.LightningModule):
     select
         Which tune pairs select the best epoch, by AUC: ``standard`` or ``matched``.
     swinface
-        Folder of a SwinFace (see ``swinface convert``) whose trunk to start from; ``shipped`` is what comes
+        Folder of a SwinFace (see ``swinface convert``) whose trunk to start from; ``shipped`` is the one that comes
         with the package.
     trunk
-        Constructor arguments of ``swinface.model.Trunk``, to start from random weights. Not used where ``swinface``
+        Constructor arguments of ``swinface.model.Trunk``, to start from random weights. Not used if ``swinface``
         or ``data.embeddings`` is given.
     trained_stages
         How many of the trunk's stages learn, counted from the last: 0 freezes it, null trains all of it.
     width, size
-        Of the features and of the embedding.
+        Numbers per face of the features and of the embedding.
     learning_rate, trunk_learning_rate
-        At their peak, for AdamW.
+        Peak learning rates, for AdamW.
     weight_decay
         Of AdamW.
     warmup
@@ -107,15 +107,15 @@ class KinshipTraining(lightning.LightningModule):
         self.weight_decay, self.warmup = weight_decay, warmup
         self.attributes = collect_classes(self.heads, self.matched, self.domains, self.erase)
         classes = {name: head.classes for name, head in self.heads.items() if not head.adversarial}
-        domains_count = max(map(len, self.domains.values()), default=1)
-        inputs = {"swinface": swinface, "trunk": trunk, "embedding_size": embedding_size}
         self.network = build_network(
-            **inputs,
+            swinface=swinface,
+            trunk=trunk,
+            embedding_size=embedding_size,
             width=width,
             size=size,
             heads=classes,
             types=type_weight > 0,
-            domains=domains_count,
+            domains=max(map(len, self.domains.values()), default=1),
             erase=self.erase,
         )
         self.adversaries = build_adversaries(self.heads, self.network, learning_rate)
@@ -124,7 +124,7 @@ class KinshipTraining(lightning.LightningModule):
         self.frozen_trunk = freeze_trunk(self.network.trunk, trained_stages)
 
     def on_fit_start(self) -> None:
-        """Weigh classes as training will meet them, and read a frozen trunk's levels from the cache if there is one."""
+        """Compute class weights, and load the levels of a frozen trunk if there is a cache."""
         data = self.trainer.datamodule
         shares = data.batches.expect_faces()
         self.class_weights = {}
@@ -152,7 +152,7 @@ class KinshipTraining(lightning.LightningModule):
 
     @property
     def settled(self) -> bool:
-        """Whether half of training is over; before, lambda is not at its full: such an epoch is not the experiment."""
+        """Whether half of training is done; earlier epochs are not selected, as lambda is not at its full value."""
         return self.progress > 0.5
 
     def reversal(self) -> dict[str, float]:
@@ -161,14 +161,14 @@ class KinshipTraining(lightning.LightningModule):
         return {name: head.strength * ramp[head.schedule] for name, head in self.heads.items() if head.adversarial}
 
     def settings(self) -> dict[str, float]:
-        """What a row of the run's table says besides metrics."""
+        """Columns of the run's table besides metrics."""
         return {f"lambda_{name}": value for name, value in self.reversal().items()}
 
     def training_step(self, batch: dict[str, Tensor], number: int) -> Tensor:
         """Sum the weighted losses of a batch, see ``KinBatches``.
 
-        What is dropped at random depends on the batch's number, so that a resumed run drops the same. Losses are
-        computed in single precision whatever the model is.
+        Dropout depends on the number of the batch, so a resumed run drops the same. Losses are computed in single
+        precision, whatever the precision of the model.
         """
         entropy = [self.trainer.datamodule.seed, batch["step"], self.global_rank]
         torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]))
@@ -190,7 +190,7 @@ class KinshipTraining(lightning.LightningModule):
         return torch.stack(list(losses.values())).sum()
 
     def _verification_loss(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
-        """Mean over pairs; where pairs are matched, each group of them is by itself, as if it were the batch."""
+        """Mean loss over pairs; if pairs are matched, each group of pairs is treated as a batch of its own."""
         embedding = outputs["embedding"]
         for name in self.domains:
             embedding = self._keep_domain(embedding, shared_class(batch[name]))
@@ -208,14 +208,14 @@ class KinshipTraining(lightning.LightningModule):
         return total / max(1, pairs)
 
     def _keep_domain(self, embedding: Tensor, domain: Tensor) -> Tensor:
-        """(2B, D) embeddings of which, where both of a pair's people are of one domain, only its projection is left."""
+        """Keep only the projection of a pair's domain; all projections if its people are of two domains: (2B, D)."""
         domains = self.network.domains
         kept = F.one_hot(domain.clamp(min=0), domains).bool() | (domain < 0)[:, None]
         parts = embedding.unflatten(1, (domains, -1)) * kept.repeat(2, 1)[:, :, None]
         return F.normalize(parts.flatten(1), dim=1)
 
     def _attribute_loss(self, name: str, head: Head, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
-        """The loss of a head; of an adversary, once it has learned from the batch, what hides the attribute from it."""
+        """The loss of a head; an adversary first learns from the batch, and its loss is then that of hiding."""
         weights = self.class_weights.get(name)
         if not head.adversarial:
             return head.weight * attribute_loss(outputs[name], batch[name], weights)
@@ -224,19 +224,19 @@ class KinshipTraining(lightning.LightningModule):
         return adversary.hide(read, batch[name], weights, self.reversal()[name])
 
     def _type_loss(self, a: Tensor, b: Tensor, kind: Tensor) -> Tensor:
-        """Cross entropy over the kin pairs and as many unrelated ones: each face with the next family's."""
+        """Cross entropy over the kin pairs and as many unrelated ones: first faces with second ones of other families."""
         unrelated = torch.full_like(kind, len(TYPES))
         log_probabilities = self.network.types(torch.cat([a, a]), torch.cat([b, b.roll(1, dims=0)]))
         return F.nll_loss(log_probabilities, torch.cat([kind, unrelated]))
 
     def on_validation_epoch_start(self) -> None:
-        """Fit what is erased to the model as it is now, if that is asked for, and start an empty list of outputs."""
+        """Fit the erasures that are due to the current model, and start an empty list of outputs."""
         self._outputs: list[dict[str, Tensor]] = []
         if any(step.inside or self.settled for step in self.erase):
             self._fit_erasures()
 
     def _fit_erasures(self) -> None:
-        """Fit each map, on the training families, to what those before it leave."""
+        """Fit each erasure on the training families, to the output of the erasures before it."""
         data = self.trainer.datamodule
         embedding = torch.cat([self.network.project(faces.to(self.device))[2] for faces in data.train_inputs()])
         labels, weight = data.labels(data.train_faces), data.batches.expect_faces()
@@ -246,16 +246,16 @@ class KinshipTraining(lightning.LightningModule):
                 embedding = self.network.to_unit_length(erasure(embedding))
 
     def validation_step(self, faces: Tensor, step: int) -> None:
-        """Keep the embedding of each face of the tune pairs, and what each head says of it."""
+        """Store the embedding of each face of the tune pairs, and the output of each head."""
         outputs = self.network(faces)
-        said = {name: outputs[name] for name in ("embedding", *self.network.heads)}
+        kept = {name: outputs[name] for name in ("embedding", *self.network.heads)}
         for name, adversary in self.adversaries.items():
             reads = self.heads[name].reads
-            said[name] = adversary(outputs["inputs" if reads == "levels" else reads].float()).mean(dim=0)
-        self._outputs.append({name: value.float().cpu() for name, value in said.items()})
+            kept[name] = adversary(outputs["inputs" if reads == "levels" else reads].float()).mean(dim=0)
+        self._outputs.append({name: value.float().cpu() for name, value in kept.items()})
 
     def on_validation_epoch_end(self) -> None:
-        """Log the AUC of the tune pairs, overall and per race, each head's accuracy, and what selects a checkpoint."""
+        """Log the AUC of the tune pairs, overall and per race, the accuracy of each head, and the selection value."""
         outputs = {name: torch.cat([part[name] for part in self._outputs]) for name in self._outputs[0]}
         metrics = measure_tune_pairs(self.network, self.trainer.datamodule, outputs, self.heads)
         selected = metrics["val_auc_matched" if self.select == "matched" else "val_auc"]
@@ -264,7 +264,7 @@ class KinshipTraining(lightning.LightningModule):
         self.log_dict(metrics, sync_dist=True)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW with a rate of its own for the trunk and for each head; warm-up, then a cosine to zero, per step."""
+        """AdamW with separate rates for the trunk and each head; per step a linear warm-up, then a cosine to zero."""
         groups: dict[float, list[nn.Parameter]] = {}
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:

@@ -1,4 +1,4 @@
-"""What a configuration of training builds: the kinship network, its adversaries, and which parts are frozen."""
+"""Builds the kinship network of a configuration and its adversaries, and freezes the parts that do not learn."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kinface.models.kinface import KinFace
 from swinface.files import InputError
 from swinface.model import SwinFace, Trunk
 
-MLP_OPTIONS = ("objective", "learning_rate", "updates", "members", "restart", "balanced")  # a kernel has none of these
+MLP_OPTIONS = ("objective", "learning_rate", "updates", "members", "restart", "balanced")  # not used by a kernel
 
 
 def build_network(
@@ -35,11 +35,11 @@ def build_network(
     Parameters
     ----------
     swinface
-        Folder of the SwinFace whose trunk, with its weights, is taken over.
+        Folder of a SwinFace whose trunk is used, with its weights.
     trunk
-        Arguments of a new trunk, where there is neither ``swinface`` nor ``embedding_size``.
+        Arguments of a new trunk, if there is neither ``swinface`` nor ``embedding_size``.
     embedding_size
-        Numbers per embedding, where the network reads embeddings.
+        Numbers per embedding, if the network reads embeddings.
     width, size, heads, types, domains
         Of ``KinFace``.
     erase
@@ -87,19 +87,19 @@ def _build_adversary(name: str, head: Head, network: KinFace, learning_rate: flo
     trunk, projection = network.trunk, network.projection
     if head.reads == "levels" and (trunk is None or head.kind == "kernel"):
         reason = "this model reads embeddings" if trunk is None else "a kernel reads the embedding or the features"
-        raise InputError(f"model.heads.{name}.reads: levels are a trunk's, for an mlp to read; {reason}.")
+        raise InputError(f"model.heads.{name}.reads: levels need a trunk and an mlp; {reason}.")
     read = projection.out_features if head.reads == "embedding" else projection.in_features
     if head.kind == "kernel":
         plain = Head(head.classes)
         for option in MLP_OPTIONS:
             if getattr(head, option) != getattr(plain, option):
-                raise InputError(f"model.heads.{name}.{option}: is of kind mlp; a kernel has none, leave it out.")
+                raise InputError(f"model.heads.{name}.{option}: only kind mlp has this option; leave it out.")
         return KernelAdversary(head, read)
     return Adversary(head, read, trunk.channels if head.reads == "levels" else None, learning_rate)
 
 
 def freeze_trunk(trunk: Trunk | None, trained_stages: int | None) -> bool:
-    """Freeze what does not learn, in evaluation mode, and return whether the whole trunk is frozen.
+    """Freeze the stages that do not learn, in evaluation mode; return whether the whole trunk is frozen.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def freeze_trunk(trunk: Trunk | None, trained_stages: int | None) -> bool:
     """
     if trunk is None:
         return False
-    trunk.swin.norm.requires_grad_(False)  # only the summary of a face reads it, which is not used here
+    trunk.swin.norm.requires_grad_(False)  # only the summary of a face needs it, and KinFace does not use that
     if trained_stages is None:
         return False
     stages = list(trunk.swin.layers)

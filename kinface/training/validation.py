@@ -1,4 +1,4 @@
-"""The figures of an epoch, on the tune pairs."""
+"""Validation metrics of an epoch, on the tune pairs."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def measure_tune_pairs(
     Parameters
     ----------
     outputs
-        Of the tune faces, in the order of ``data.tune_faces``: ``embedding`` (N, D), and for each of ``heads`` its
-        (N, K) logits.
+        Outputs for the tune faces, in the order of ``data.tune_faces``: ``embedding`` (N, D), and the (N, K) logits of
+        each of ``heads``.
     heads
         Attributes that have a head or an adversary.
 

@@ -166,7 +166,10 @@ def test_a_pair_trains_the_projection_of_its_domain():
         ({"matched": {"race": RACES}, "erase": [Erase({"race": RACES[:2]})]}, r"erase.race: .* elsewhere"),
         ({"erase": [Erase({"race": RACES}), Erase({"race": RACES}, inside=True)]}, "steps inside training come first"),
         ({"heads": {"race": Head(RACES, adversarial=True, reads="levels", kind="kernel")}}, "a kernel reads"),
-        ({"heads": {"race": Head(RACES, adversarial=True, kind="kernel", updates=3)}}, r"race.updates: is of kind mlp"),
+        (
+            {"heads": {"race": Head(RACES, adversarial=True, kind="kernel", updates=3)}},
+            r"race.updates: only kind mlp has this option",
+        ),
         (
             {"heads": {"race": Head(RACES, adversarial=True, reads="levels")}, "trunk": None, "embedding_size": 4},
             "reads embeddings",
