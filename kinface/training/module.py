@@ -224,7 +224,7 @@ class KinshipTraining(lightning.LightningModule):
         return adversary.hide(read, batch[name], weights, self.reversal()[name])
 
     def _type_loss(self, a: Tensor, b: Tensor, kind: Tensor) -> Tensor:
-        """Cross entropy over the kin pairs and as many unrelated ones: first faces with second ones of other families."""
+        """Cross entropy over kin pairs and as many unrelated ones: first faces with second faces of other families."""
         unrelated = torch.full_like(kind, len(TYPES))
         log_probabilities = self.network.types(torch.cat([a, a]), torch.cat([b, b.roll(1, dims=0)]))
         return F.nll_loss(log_probabilities, torch.cat([kind, unrelated]))
