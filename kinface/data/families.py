@@ -113,6 +113,7 @@ def read_tables(folder: Path) -> Families:
         tables = {name: read_parquet(folder / f"{name}.parquet", "table") for name in TABLES if name not in LISTED}
         tables |= {name: read_csv(folder / f"{name}.csv", "table") for name in LISTED}
         tables = {name: conform(table, name) for name, table in tables.items()}
+        _check_tables(tables)
         there = root.is_dir()
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         reason = one_line(error)
@@ -122,6 +123,18 @@ def read_tables(folder: Path) -> Families:
             f"{folder} was prepared from {one_line(root)}, which is not there; restore it or prepare again."
         )
     return Families(root, **tables)
+
+
+def _check_tables(tables: dict[str, pd.DataFrame]) -> None:
+    """Raise ``ValueError`` if a face or a person is missing or has two rows, or if a text column holds other values."""
+    for name, key in (("faces", "face"), ("people", "person")):
+        broken = tables[name][key].isna() | tables[name][key].duplicated()
+        if broken.any():
+            raise ValueError(f"{name}: row {int(broken.to_numpy().argmax()) + 1}: {key} is missing or has two rows")
+    for name in ("faces", "people", "relations"):
+        for column in tables[name].select_dtypes(object):
+            if not tables[name][column].map(lambda value: value is None or isinstance(value, str)).all():
+                raise ValueError(f"{name}: {column} must be text")
 
 
 def read_prepared_list(folder: Path, name: str) -> pd.DataFrame | None:

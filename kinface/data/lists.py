@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 
@@ -126,7 +127,7 @@ def _check_face(face: str, where: str, root: Path, persons: dict[str, str | None
     if face in persons:
         return
     path = inside(root, face, where)
-    if FAMILY_FOLDER.match(path.relative_to(root).as_posix()) or not path.is_file():
+    if FAMILY_FOLDER.match(path.relative_to(root).as_posix()) or not os.path.isfile(path):  # false if too long a name
         example = f", as in {next(iter(persons))}" if persons else ""
         raise InputError(f"{where}: no face {face} below {root}. Paths start there{example}.")
     persons[face] = None

@@ -61,6 +61,9 @@ def read_parquet(path: Path, what: str) -> pd.DataFrame:
     """
     try:
         table = pd.read_parquet(path)
+        for column in table.select_dtypes("string"):  # decoded only here, and its bytes may be broken
+            text = table[column].astype(object)
+            table[column] = text.where(text.notna(), None)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file.") from None
     except Exception as error:  # on broken bytes pyarrow and pandas raise exceptions of many kinds

@@ -73,6 +73,22 @@ def test_a_prepared_folder_reads_as_the_folder_itself(
         read_families(tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("table", "column", "value", "message"),
+    [
+        ("faces", "face", face("F0001", 1), "faces: row 2: face is missing or has two rows"),
+        ("people", "person", None, "people: row 1: person is missing or has two rows"),
+        ("people", "race_source", b"net", "people: race_source must be text"),
+    ],
+)
+def test_a_prepared_folder_whose_tables_were_changed_is_refused(root, tmp_path, table, column, value, message):
+    prepare(root, out=tmp_path / "out")
+    path = tmp_path / "out" / f"{table}.parquet"
+    pd.read_parquet(path).assign(**{column: value}).to_parquet(path)
+    with pytest.raises(InputError, match=f"not a whole folder of `kinface prepare` .{message}"):
+        read_families(tmp_path / "out")
+
+
 def break_images(root: Path):
     whole = (root / face("F0001", 1)).read_bytes()
     (root / face("F0001", 1)).write_bytes(whole[: len(whole) // 2])

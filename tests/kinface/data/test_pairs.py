@@ -143,10 +143,14 @@ def test_missing_columns_and_empty_tables_are_named():
 def test_unreadable_files_are_refused(tmp_path: Path):
     (tmp_path / "broken.parquet").write_bytes(b"not parquet")
     (tmp_path / "empty.csv").write_bytes(b"")
+    make_pairs().astype({"race_a": "string"}).to_parquet(tmp_path / "text.parquet", compression=None)
+    content = (tmp_path / "text.parquet").read_bytes()
+    (tmp_path / "text.parquet").write_bytes(content.replace(b"Asian", b"A\xffian"))
     for name, message in [
         ("absent.parquet", "no such file"),
         ("broken.parquet", "not a readable pairs table"),
         ("empty.csv", "not a readable pairs table"),
+        ("text.parquet", "not a readable pairs table"),
         ("pairs.xlsx", "a .parquet or .csv file"),
     ]:
         with pytest.raises(InputError, match=f"{name}: .*{message}"):
