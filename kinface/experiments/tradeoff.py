@@ -179,13 +179,24 @@ def read_result(folder: Path) -> Result | None:
         return None
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        points = {name: np.nan if record["figures"][name] is None else record["figures"][name] for name in FIGURES}
-        with np.load(folder / DRAWS, allow_pickle=False) as table:
-            draws = {name: table[name] for name in FIGURES}
+        points = {name: _to_number(record["figures"][name]) for name in FIGURES}
         protocol = Protocol(**record.get("protocol", {}))  # early results have none, and were measured by the defaults
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-        raise InputError(f"{folder / RECORD}: not a whole result ({error}); delete it to measure again.") from error
-    return Result(points, draws, record["about"], protocol)
+        with open(folder / DRAWS, "rb") as file, np.load(file, allow_pickle=False) as table:
+            draws = {name: np.asarray(table[name], dtype=float) for name in FIGURES}
+        if any(drawn.shape != (protocol.resamples,) for drawn in draws.values()):
+            raise ValueError(f"{DRAWS} needs {protocol.resamples} numbers per figure")
+        about = record["about"] | {name: dict(record["about"][name]) for name in (*LISTS, *ATTRIBUTES)}
+    except Exception as error:  # on damaged bytes numpy and what unpacks for it raise exceptions of many kinds
+        reason = " ".join(str(error).split())
+        raise InputError(f"{folder / RECORD}: not a whole result ({reason}); delete it to measure again.") from error
+    return Result(points, draws, about, protocol)
+
+
+def _to_number(value: object) -> float:
+    """A number of a record, in which None stands for not a number."""
+    if value is not None and type(value) not in (int, float):
+        raise ValueError(f"{value!r} is not a number")
+    return np.nan if value is None else float(value)
 
 
 def tabulate(results: Sequence[tuple[str, float | None, Result]], references: Sequence[str] = ()) -> pd.DataFrame:

@@ -21,6 +21,8 @@ from kinface.data.pairs import read_pairs
 from kinface.data.people import read_people
 from kinface.data.prepare import prepare_families, write_prepared
 from kinface.experiments.ablation import read_ablation
+from kinface.experiments.tradeoff import FIGURES, Protocol, Result, read_result, write_result
+from kinface.models.kinface import KinFace
 from swinface.cli.main import run
 from swinface.files import InputError
 from tests.kinface.conftest import FAMILY
@@ -226,21 +228,62 @@ def test_kinfacew(tries, tmp_path):
     refuse_all(mutated(valid), read, tries, str(tmp_path))
 
 
+@TRIES
+@pytest.mark.parametrize("file", ["result.json", "result.npz"])
+def test_results_of_a_sweep(file, tries, tmp_path):
+    about = {name: {"pairs": 4} for name in ("standard", "matched", "race", "gender")}
+    drawn = {name: np.linspace(0, 1, 5) for name in FIGURES}
+    write_result(tmp_path, Result(dict.fromkeys(FIGURES, 0.5), drawn, about, Protocol(resamples=5)))
+    path = tmp_path / file
+    valid = path.read_bytes()
+
+    def read(mutant: bytes) -> None:
+        path.write_bytes(mutant)
+        read_result(tmp_path)
+
+    inputs = mutated_text(valid.decode(), ' ,:{}[]"\n') if file == "result.json" else mutated(valid)
+    refuse_all(inputs, read, tries, "result.json")
+
+
+@TRIES
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
+def test_models(file, tries, tmp_path):
+    KinFace(embedding_size=3, width=4, size=4, heads={"race": ["a", "b"]}, erasures=[1]).save_pretrained(tmp_path)
+    path = tmp_path / file
+    valid = path.read_bytes()
+
+    def read(mutant: bytes) -> None:
+        path.write_bytes(mutant)
+        KinFace.from_pretrained(tmp_path)
+
+    inputs = mutated_text(valid.decode(), ' ,:{}[]"\n') if file == "config.json" else mutated(valid)
+    refuse_all(inputs, read, tries, str(tmp_path))
+
+
 # Commands: one message, exit code 2, nothing left behind
 
 
 @TRIES
-@pytest.mark.parametrize("command", ["prepare", "pairs of a list", "pairs of a table"])
+@pytest.mark.parametrize("command", ["prepare", "pairs", "pairs of a table", "score", "report", "sweep"])
 def test_commands_refuse_broken_files(command, tries, root, tmp_path):
-    """Whatever a mutation leaves of the list, its last line is broken."""
-    out, path = tmp_path / "out.parquet", tmp_path / ("own.csv" if "table" in command else "own.txt")
-    valid = PAIRS.to_csv(index=False) if "table" in command else RFIW
-    words = {"prepare": ["prepare", str(root), "--lists", str(path)]}
-    words = words.get(command, ["pairs", "--root", str(root), "--list", str(path)])
+    """Whatever a mutation leaves of the file, its last line is broken."""
+    out, path, valid = tmp_path / "out.parquet", tmp_path / "own.txt", RFIW
+    if command in ("pairs of a table", "report"):
+        path, valid = tmp_path / "own.csv", PAIRS.to_csv(index=False)
+    if command == "sweep":
+        path, valid = tmp_path / "own.yaml", ABLATION
+    words = {
+        "prepare": ["prepare", root, "--lists", path],
+        "report": ["report", path, "--threshold", 0.2],
+        "score": ["score", "--root", root, "--list", path, "--embeddings", tmp_path / "none.npz"],
+        "sweep": ["sweep", path, "--root", root, "--list", "none"],
+    }
+    words = words.get(command, ["pairs", "--root", root, "--list", path])
 
     def read(mutant: bytes) -> None:
         path.write_bytes(mutant + b"\nx")
-        raise InputError(refuse_command(lambda: run("kinface", "", COMMANDS, [*words, "--out", str(out)]), out))
+        line = [*map(str, words), "--out", str(out)]
+        raise InputError(refuse_command(lambda: run("kinface", "", COMMANDS, line), out))
 
     refuse_all(mutated_text(valid, " ,\n"), read, tries, "own.")
 
