@@ -41,7 +41,8 @@ def pairs(
         Instead of a list: draw the kin pairs from this split, as ``kinface prepare`` does from tune.
     match
         What the second face of a non-kin pair has in common with that of the kin pair, one or more of: race; type, the
-        same role in a relation of the same type; gender; age-gap, the years between the two faces to within 5.
+        same role in a relation of the same type; gender; age-gap, the years between the two faces to within 5; an
+        attribute of your annotations, such as age_band.
     seed
         The same seed draws the same pairs.
     swap_grandparents

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from kinface.data.annotations import list_own_attributes
@@ -112,10 +113,11 @@ def read_tables(folder: Path) -> Families:
         root = Path(json.loads((folder / DATASET).read_text(encoding="utf-8"))["root"])
         tables = {name: read_parquet(folder / f"{name}.parquet", "table") for name in TABLES if name not in LISTED}
         tables |= {name: read_csv(folder / f"{name}.csv", "table") for name in LISTED}
-        tables = {name: conform(table, name) for name, table in tables.items()}
+        with np.errstate(invalid="raise"):  # a number beyond int64
+            tables = {name: conform(table, name) for name, table in tables.items()}
         _check_tables(tables)
         there = root.is_dir()
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ArithmeticError, ValueError, KeyError, TypeError, RecursionError) as error:
         reason = one_line(error)
         raise InputError(f"{folder}: not a whole folder of `kinface prepare` ({reason}); prepare it again.") from error
     if not there:

@@ -1,4 +1,4 @@
-"""KinFaceW-I and -II as their authors hand them out -> a pairs table."""
+"""KinFaceW-I and -II as their authors publish them -> a pairs table."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def read_kinfacew(root: Path) -> tuple[pd.DataFrame, list[str]]:
     Returns
     -------
     tuple
-        A pairs table with a further column ``fold``, and the types whose lists are not there. A person is one of an
-        image's name, such as ``fd_001_1``, his family ``fd_001``: who is in two types counts as two.
+        A pairs table with a further column ``fold``, and the types whose lists are not there. A person is the
+        name of an image, such as ``fd_001_1``, and the family is ``fd_001``: a person in two types counts as two.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def read_kinfacew(root: Path) -> tuple[pd.DataFrame, list[str]]:
     paths = {kind: root / "meta_data" / f"{kind}_pairs.mat" for kind in KINDS}
     missing = [kind for kind, path in paths.items() if not path.is_file()]
     if len(missing) == len(KINDS):
-        raise InputError(f"{root}: no lists meta_data/*_pairs.mat; name KinFaceW's folder as its authors hand it out.")
+        raise InputError(f"{root}: no lists meta_data/*_pairs.mat; give KinFaceW's folder as its authors publish it.")
     name = root.resolve().name
     tables = [_read_list(path, kind).assign(list=name) for kind, path in paths.items() if kind not in missing]
     pairs = pd.concat(tables, ignore_index=True).reindex(columns=[*COLUMNS, "fold"])

@@ -79,6 +79,7 @@ def test_a_prepared_folder_reads_as_the_folder_itself(
         ("faces", "face", face("F0001", 1), "faces: row 2: face is missing or has two rows"),
         ("people", "person", None, "people: row 1: person is missing or has two rows"),
         ("people", "race_source", b"net", "people: race_source must be text"),
+        ("relations", "generation_gap", 1e300, "invalid value encountered in cast"),
     ],
 )
 def test_a_prepared_folder_whose_tables_were_changed_is_refused(root, tmp_path, table, column, value, message):
