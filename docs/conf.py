@@ -29,6 +29,7 @@ autodoc_default_options = {"exclude-members": "set_fit_request"}
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
+strip_signature_backslash = True  # napoleon then keeps the last character of names such as mean_
 
 html_theme = "furo"
 html_title = "kinface"
