@@ -65,7 +65,8 @@ class Pretrained(PyTorchModelHubMixin):
         except OSError as error:
             raise InputError(f"{folder}: not the folder of a {cls.__name__} ({error}).") from error
         except Exception as error:  # a constructor may fail in any way on arguments that it does not expect
-            raise InputError(f"{config}: not the configuration of a {cls.__name__} ({error}).") from error
+            reason = " ".join(str(error).split())  # names of arguments may break lines
+            raise InputError(f"{config}: not the configuration of a {cls.__name__} ({reason}).") from error
         tensors = read_weights(weights)
         check_entries(tensors, model.state_dict(), weights)
         model.load_state_dict(tensors)
