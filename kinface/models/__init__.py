@@ -1,1 +1,1 @@
-"""The kinship network, and what it says of faces and pairs."""
+"""The kinship network, and functions that apply it to faces and pairs."""

@@ -20,7 +20,7 @@ from swinface.pretrained import best_device
 
 
 def predict_types(model: KinFace, pairs: pd.DataFrame, faces: Sequence[str], embedding: Tensor) -> Tensor:
-    """The likeliest type of each pair.
+    """Predict the most likely type of each pair.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def predict_types(model: KinFace, pairs: pd.DataFrame, faces: Sequence[str], emb
     Returns
     -------
     Tensor
-        (pairs,) places in ``TYPES``; ``len(TYPES)`` stands for unrelated.
+        (pairs,) places in ``TYPES``; ``len(TYPES)`` means unrelated.
     """
     a, b = (embedding[torch.from_numpy(rows)].to(model.threshold.device) for rows in find_rows(pairs, faces))
     with torch.inference_mode():
@@ -129,7 +129,7 @@ def _check_faces(model: KinFace, faces: Sequence[str | Path] | np.ndarray | Tens
 
 
 def _read_batch(faces: Sequence[str | Path] | np.ndarray | Tensor, root: Path) -> Tensor:
-    """What the model reads of some faces."""
+    """The input of the model for some faces."""
     if isinstance(faces, Tensor):
         return faces
     if not isinstance(faces, np.ndarray):

@@ -4,8 +4,8 @@
                                           |                                    \\--pair--> kinship type
                                           \\--> attributes
 
-Verification is the cosine of two embeddings. Adversaries (``kinface.debias.adversaries``) belong to training, not to
-the model: what they read is here, and so is what they leave of it.
+Verification is the cosine of two embeddings. Adversaries (``kinface.debias.adversaries``) belong to training and are
+not part of the model.
 """
 
 from __future__ import annotations
@@ -144,8 +144,7 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
         return outputs | {name: head(features) for name, head in self.heads.items()}
 
     def project(self, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What the neck reads, its features (B, W), and their projection (B, D), of which nothing is erased yet; it is
-        of unit length."""
+        """The input of the neck, its features (B, W), and the embedding (B, D) of unit length before any erasure."""
         if faces.dtype == torch.uint8:
             faces, _ = self.trunk(scale_pixels(faces))
         inputs = faces.float()

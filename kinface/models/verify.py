@@ -14,7 +14,7 @@ from kinface.models.kinface import KinFace
 from swinface.files import InputError, read_image
 from swinface.photos.predict import cut_faces
 
-CAUTION = "A likeness of two faces, wrong for many pairs and more often for some groups; it proves nothing of kinship."
+CAUTION = "The score measures how alike two faces are. It is often wrong, for some groups more than for others."
 
 
 def check_verifier(model: KinFace) -> None:
@@ -78,8 +78,8 @@ def compare(network: KinFace, crops: np.ndarray) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``score``, the cosine of their embeddings, ``threshold``, ``kin``; where the model tells types also ``type``,
-        one of kinship, its likeliest given that they are kin, and ``type_probability`` of it.
+        ``score``, the cosine of their embeddings, ``threshold``, ``kin``; for a model with a type head also ``type``,
+        the most likely type of kinship if they are kin, and ``type_probability``, its probability.
     """
     with torch.inference_mode():
         faces = torch.from_numpy(crops).permute(0, 3, 1, 2).to(network.threshold.device)
