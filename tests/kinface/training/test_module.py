@@ -1,18 +1,27 @@
 from __future__ import annotations
 
 import math
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
+import yaml
 
+from kinface.cli.main import COMMANDS
 from kinface.debias.erasure import Erase
 from kinface.debias.heads import Head
+from kinface.models.kinface import KinFace
 from kinface.training.losses import SupervisedContrastive
 from kinface.training.module import KinshipTraining
+from swinface.cli.main import run as run_command
 from swinface.files import InputError
 from swinface.model import SwinFace
 
+CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 TINY = {"embed_dim": 8, "depths": [1, 1, 1], "num_heads": [1, 1, 1], "patch_size": 4}
 
 
@@ -187,3 +196,33 @@ def test_adversaries_are_no_part_of_the_model():
     assert set(module.network.heads) == {"gender"}
     assert set(module.adversaries) == {"race"}
     assert not any(parameter.requires_grad for parameter in module.adversaries.parameters())
+
+
+def test_an_attribute_of_ones_own_is_matched_hidden_erased_and_has_a_domain(synthetic, tmp_path):
+    """Training takes any attribute of the people table."""
+    root, bands = tmp_path / "tables", ["younger", "older"]
+    shutil.copytree(synthetic, root)
+    people = pd.read_parquet(root / "people.parquet")
+    people["age_band"] = [None, *np.resize(bands, len(people) - 1)]
+    people["age_band_source"] = "human annotated"
+    people.to_parquet(root / "people.parquet")
+    faces = pd.read_parquet(root / "faces.parquet")["face"].to_numpy(str)
+    embedding = np.random.default_rng(0).normal(size=(len(faces), 12))
+    np.savez(tmp_path / "table.npz", face=faces, embedding=embedding)
+    model = {
+        "heads": {"age_band": {"classes": bands, "adversarial": True}},
+        "matched": {"age_band": bands},
+        "domains": {"age_band": bands},
+        "erase": [{"classes": {"age_band": bands}}],
+    }
+    (tmp_path / "overlay.yaml").write_text(yaml.safe_dump({"model": model}))
+    configs = [CONFIGS / "kinface" / "base.yaml", CONFIGS / "smoke.yaml", tmp_path / "overlay.yaml"]
+    options = {"data.root": root, "data.embeddings": tmp_path / "table.npz", "run": tmp_path / "run"}
+    options |= {"trainer.accelerator": "cpu", "trainer.devices": 1, "trainer.enable_progress_bar": "false"}
+    arguments = [f"--config={path}" for path in configs] + [f"--{name}={value}" for name, value in options.items()]
+    assert run_command("kinface", "", COMMANDS, ["fit", *arguments]) == 0
+    metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
+    assert metrics["train_age_band"].gt(0).all() and metrics["val_age_band_balanced_accuracy"].between(0, 1).all()
+    network = KinFace.from_pretrained(tmp_path / "run")
+    assert network.domains == 2
+    assert not torch.equal(network.erasures[0].maps[0], torch.eye(network.projection.out_features))
