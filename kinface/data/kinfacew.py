@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
-from scipy.io import loadmat
 
 from kinface.data.pairs import COLUMNS, check_pairs
+from kinface.data.tables import one_line
 from kinface.data.vocabulary import ROLE_GENDER
 from swinface.files import InputError
 
@@ -15,6 +18,13 @@ KINDS = {"fd": "father-dau", "fs": "father-son", "md": "mother-dau", "ms": "moth
 
 
 FOLDS = (1, 2, 3, 4, 5)
+
+
+LOAD = """
+import json, sys
+from scipy.io import loadmat
+json.dump([[cell.item() for cell in row] for row in loadmat(sys.argv[1])["pairs"]], sys.stdout)
+"""
 
 
 def read_kinfacew(root: Path) -> tuple[pd.DataFrame, list[str]]:
@@ -45,13 +55,11 @@ def read_kinfacew(root: Path) -> tuple[pd.DataFrame, list[str]]:
 def _read_list(path: Path, kind: str) -> pd.DataFrame:
     """One type's pairs: a cell array ``pairs`` of fold, kin, image of the parent, image of the child."""
     try:
-        cells = loadmat(path)["pairs"]
-        rows = [tuple(cell.item() for cell in row) for row in cells]
-        table = pd.DataFrame(rows, columns=["fold", "kin", "image_a", "image_b"])
-    except Exception as error:  # scipy fails in any way on bytes that are no .mat file, and we on something else in it
+        table = pd.DataFrame(_load_cells(path), columns=["fold", "kin", "image_a", "image_b"])
+    except (OSError, ValueError, TypeError) as error:
         raise InputError(
-            f"{path}: not a list of KinFaceW, a cell array `pairs` of fold, kin, image1 and image2 ({error}); "
-            "take the authors' file."
+            f"{path}: not a list of KinFaceW, a cell array `pairs` of fold, kin, image1 and image2 "
+            f"({one_line(error)}); take the authors' file."
         ) from error
     rules = {
         f"fold must be one of {FOLDS}": ~table["fold"].isin(FOLDS),
@@ -80,3 +88,13 @@ def _read_list(path: Path, kind: str) -> pd.DataFrame:
             "fold": table["fold"].astype(int),
         }
     )
+
+
+def _load_cells(path: Path) -> list[list]:
+    """The rows of a cell array, read in a process of its own: broken bytes make scipy crash, beyond any exception."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, str(path)], capture_output=True, encoding="utf-8", errors="replace"
+    )
+    if done.returncode:
+        raise ValueError((done.stderr.strip().splitlines() or [f"its reader crashed: exit code {done.returncode}"])[-1])
+    return json.loads(done.stdout)

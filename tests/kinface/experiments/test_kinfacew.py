@@ -255,6 +255,13 @@ def truncate(root: Path) -> None:
     path.write_bytes(path.read_bytes()[:900])
 
 
+def misplace(root: Path) -> None:
+    """Eight bytes are lost: scipy takes the next for a type, and reads beyond its table of types."""
+    path = root / "meta_data" / "fs_pairs.mat"
+    content = path.read_bytes()
+    path.write_bytes(content[:225] + content[233:])
+
+
 def rename_meta_data(root: Path) -> None:
     (root / "meta_data").rename(root / "lists")
 
@@ -264,6 +271,7 @@ def rename_meta_data(root: Path) -> None:
     [
         (rename_meta_data, ["KinFaceW-T", "meta_data"]),
         (truncate, ["fs_pairs.mat", "not a list of KinFaceW"]),
+        (misplace, ["fs_pairs.mat", "not a list of KinFaceW"]),
         (lambda root: (root / "meta_data/fs_pairs.mat").write_text("no such file"), ["fs_pairs.mat"]),
         (lambda root: savemat(root / "meta_data/fs_pairs.mat", {"other": 1}), ["fs_pairs.mat", "pairs"]),
         (lambda root: savemat(root / "meta_data/fs_pairs.mat", {"pairs": np.ones((4, 3))}), ["fs_pairs.mat"]),
