@@ -23,7 +23,8 @@ FOLDS = (1, 2, 3, 4, 5)
 LOAD = """
 import json, sys
 from scipy.io import loadmat
-json.dump([[cell.item() for cell in row] for row in loadmat(sys.argv[1])["pairs"]], sys.stdout)
+for path in sys.argv[1:]:
+    print(json.dumps([[cell.item() for cell in row] for row in loadmat(path)["pairs"]]), flush=True)
 """
 
 
@@ -47,20 +48,19 @@ def read_kinfacew(root: Path) -> tuple[pd.DataFrame, list[str]]:
     if len(missing) == len(KINDS):
         raise InputError(f"{root}: no lists meta_data/*_pairs.mat; give KinFaceW's folder as its authors publish it.")
     name = root.resolve().name
-    tables = [_read_list(path, kind).assign(list=name) for kind, path in paths.items() if kind not in missing]
+    paths = {kind: path for kind, path in paths.items() if kind not in missing}
+    lists = zip(paths.items(), _load_lists([*paths.values()]), strict=True)
+    tables = [_check_list(rows, path, kind).assign(list=name) for (kind, path), rows in lists]
     pairs = pd.concat(tables, ignore_index=True).reindex(columns=[*COLUMNS, "fold"])
     return check_pairs(pairs, str(root)), missing
 
 
-def _read_list(path: Path, kind: str) -> pd.DataFrame:
-    """One type's pairs: a cell array ``pairs`` of fold, kin, image of the parent, image of the child."""
+def _check_list(rows: list, path: Path, kind: str) -> pd.DataFrame:
+    """One type's pairs: rows of fold, kin, image of the parent, image of the child."""
     try:
-        table = pd.DataFrame(_load_cells(path), columns=["fold", "kin", "image_a", "image_b"])
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(
-            f"{path}: not a list of KinFaceW, a cell array `pairs` of fold, kin, image1 and image2 "
-            f"({one_line(error)}); take the authors' file."
-        ) from error
+        table = pd.DataFrame(rows, columns=["fold", "kin", "image_a", "image_b"])
+    except (ValueError, TypeError) as error:
+        raise _refuse(path, error) from error
     rules = {
         f"fold must be one of {FOLDS}": ~table["fold"].isin(FOLDS),
         "kin must be 0 or 1": ~table["kin"].isin((0, 1)),
@@ -90,11 +90,20 @@ def _read_list(path: Path, kind: str) -> pd.DataFrame:
     )
 
 
-def _load_cells(path: Path) -> list[list]:
-    """The rows of a cell array, read in a process of its own: broken bytes make scipy crash, beyond any exception."""
+def _load_lists(paths: list[Path]) -> list[list]:
+    """The rows of each file, read in a process of its own: broken bytes make scipy crash, beyond any exception."""
     done = subprocess.run(
-        [sys.executable, "-c", LOAD, str(path)], capture_output=True, encoding="utf-8", errors="replace"
+        [sys.executable, "-c", LOAD, *map(str, paths)], capture_output=True, encoding="utf-8", errors="replace"
     )
-    if done.returncode:
-        raise ValueError((done.stderr.strip().splitlines() or [f"its reader crashed: exit code {done.returncode}"])[-1])
-    return json.loads(done.stdout)
+    lists = done.stdout.splitlines()
+    if len(lists) < len(paths):
+        reason = done.stderr.strip().splitlines() or [f"its reader crashed: exit code {done.returncode}"]
+        raise _refuse(paths[len(lists)], reason[-1])
+    return [json.loads(rows) for rows in lists]
+
+
+def _refuse(path: Path, reason: object) -> InputError:
+    return InputError(
+        f"{path}: not a list of KinFaceW, a cell array `pairs` of fold, kin, image1 and image2 "
+        f"({one_line(reason)}); take the authors' file."
+    )
