@@ -42,5 +42,5 @@ def verify(a: Path, b: Path, *, model: Path = SHIPPED, aligned: bool = False, js
             print(f"{photo}: {count} faces; the largest is taken.")
     print(f"{'kin' if answer['kin'] else 'not kin'}: score {answer['score']:.3f}, threshold {answer['threshold']:.3f}")
     if "type" in answer:
-        print(f"likeliest type, if they are kin: {answer['type']}, {answer['type_probability']:.2f}")
+        print(f"most likely type, if they are kin: {answer['type']}, {answer['type_probability']:.2f}")
     print(answer["caution"])

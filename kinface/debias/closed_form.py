@@ -148,7 +148,11 @@ class Inlp(_Projection):
         self.rounds = rounds
 
     def fit(self, X: np.ndarray, z: Sequence | np.ndarray, sample_weight: np.ndarray | None = None) -> Inlp:
-        """Fit to embeddings and labels; parameters and errors as of :meth:`Leace.fit`."""
+        """Fit to embeddings and labels; parameters and errors as of :meth:`Leace.fit`.
+
+        A weight of 2 is nearly, not exactly, the same as a sample that is there twice, because the scale of the
+        embeddings and the rule to stop do not use weights.
+        """
         X, codes, weight = self._read(X, z, sample_weight)
         self.mean_ = weight @ X
         self.projection_ = project_inlp(X - self.mean_, codes, weight, self.rounds)
@@ -200,7 +204,11 @@ class Transport(_Eraser):
         self.classes = classes
 
     def fit(self, X: np.ndarray, z: Sequence | np.ndarray, sample_weight: np.ndarray | None = None) -> Transport:
-        """Fit to embeddings and labels of one attribute; parameters and errors as of :meth:`Leace.fit`."""
+        """Fit to embeddings and labels of one attribute; parameters and errors as of :meth:`Leace.fit`.
+
+        The penalty of the gate depends on the number of samples, and samples of weight 0 count in this number. The
+        result therefore changes a little if they are left out.
+        """
         X, codes, weight = self._read(X, z, sample_weight)
         if len(codes) != 1:
             raise ValueError(f"Transport takes one attribute, not {len(codes)}; fit one after the other.")

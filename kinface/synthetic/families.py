@@ -130,8 +130,9 @@ class Family:
 
 @dataclass(frozen=True)
 class Drawn:
-    """How much ``synthesize`` wrote: people, faces, validation pairs, and traps of real FIW."""
+    """How much ``synthesize`` wrote: families, people, faces, validation pairs, and traps of real FIW."""
 
+    families: int
     people: int
     faces: int
     pairs: int
@@ -192,7 +193,7 @@ def synthesize(
         _write_truth(drawn, bias, root / "truth")
         pd.DataFrame(traps, columns=["kind", "where"]).to_csv(root / "truth" / "traps.csv", index=False)
     people, faces = sum(len(family.people) for family in drawn), sum(len(family.faces) for family in drawn)
-    return Drawn(people, faces, len(pairs), len(traps))
+    return Drawn(families, people, faces, len(pairs), len(traps))
 
 
 def check_options(families: int, photos: float, appearance: float, bias: float, seed: int) -> None:

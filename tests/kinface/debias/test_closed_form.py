@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
+from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from kinface.debias.closed_form import Inlp, Leace, Transport
@@ -22,6 +23,16 @@ NOT_APPLICABLE = {"check_fit_score_takes_y": NAMED_Z, "check_sample_weight_equiv
 @parametrize_with_checks([Leace(), Inlp(), Transport()], expected_failed_checks=lambda _: NOT_APPLICABLE)
 def test_estimator_checks(estimator, check):
     check(estimator)
+
+
+@pytest.mark.parametrize("eraser", [Leace, Inlp, Transport])
+@pytest.mark.parametrize("check", NOT_APPLICABLE)
+def test_these_checks_pass_where_labels_are_called_y(eraser, check):
+    class Renamed(eraser):
+        def fit(self, X, y, sample_weight=None):
+            return super().fit(X, y, sample_weight)
+
+    getattr(estimator_checks, check)(eraser.__name__, Renamed())
 
 
 def draw(count: int = 600, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
