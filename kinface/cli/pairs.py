@@ -25,7 +25,7 @@ def pairs(
     """Draw a list whose non-kin pairs are matched to its kin pairs.
 
     Each kin pair gets a non-kin pair of the same first face and a second face of another family of the same split.
-    Kin pairs for which there is none are left out, counted and told by race and type. The name of the list says by
+    Kin pairs without such a pair are left out and counted by race and type. The name of the list says by
     what it is matched.
 
     Parameters

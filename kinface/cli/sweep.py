@@ -95,7 +95,7 @@ def sweep(
         write_lists(lists, out)
         print(
             f"{len(lists['standard']):,} pairs, and {len(lists['matched']):,} matched by {', '.join(MATCHED_BY)}: "
-            f"{counts['matched'].sum():,} of {counts['kin'].sum():,} kin pairs found a partner"
+            f"{counts['matched'].sum():,} of {counts['kin'].sum():,} kin pairs have a matched non-kin pair"
         )
         failed = _carry_out(wanted, assign_devices(workers, find_devices(), joblib.cpu_count()))
         _write_frontier(jobs, matrix, protocol, out)

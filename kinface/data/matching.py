@@ -41,7 +41,7 @@ def match_pairs(
     """Draw a non-kin pair for every kin pair: its second face is replaced by a similar one of another family.
 
     Among the faces that fit, those of the persons used least so far are considered, and of these the faces used least:
-    nobody recurs more often than necessary. No pair is drawn twice.
+    no face is used more often than necessary. No pair is drawn twice.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def match_pairs(
         the n-th kin pair. ``list`` says by what they are matched; ``score`` is missing.
     counts
         One row per ``type`` and ``race`` (``race_group`` of the kin pair): the numbers ``kin``, ``matched``,
-        ``unknown`` (a label to match by, or the family, is missing) and ``no_partner`` (nobody fits).
+        ``unknown`` (a label to match by, or the family, is missing) and ``no_partner`` (no person fits).
 
     Raises
     ------
@@ -110,7 +110,7 @@ def describe_matching(matched: pd.DataFrame, counts: pd.DataFrame) -> str:
     total = counts[[*COUNTED]].sum()
     lines = [
         f"{matched['list'].iloc[0]}: {total['matched']:,} of {total['kin']:,} kin pairs; "
-        f"{total['unknown']:,} have an unknown label, for {total['no_partner']:,} nobody of another family fits"
+        f"{total['unknown']:,} have an unknown label, {total['no_partner']:,} have no fitting person in another family"
     ]
     failed = counts.assign(failed=counts["unknown"] + counts["no_partner"])
     failed = failed.pivot_table(index="type", columns="race", values="failed", aggfunc="sum", margins=True)

@@ -58,7 +58,7 @@ def sample_pairs(families: Families, split: str, *, seed: int = 0, per_relation:
     Each relation of the 11 types gives at most ``per_relation`` pairs of faces, so that persons and families with
     many faces do not dominate. Each kin pair is then copied with its second face replaced by one that plays the same
     role in another family: types, roles and genders are as frequent among non-kin as among kin. A kin pair whose
-    role nobody else plays is left out, so that both kinds are equally many.
+    role occurs in no other family is left out, so that both kinds are equally many.
 
     Parameters
     ----------

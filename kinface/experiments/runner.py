@@ -37,7 +37,7 @@ from kinface.training.fit import fit
 from swinface.data.embeddings import Embeddings
 from swinface.files import InputError, replacing
 
-EXPERIMENT, LOG = "experiment.yaml", "log.txt"  # of each run, beside what `kinface fit` writes
+EXPERIMENT, LOG = "experiment.yaml", "log.txt"  # files of each run, in addition to those of `kinface fit`
 
 
 MODEL = "model.safetensors"

@@ -64,7 +64,7 @@ class Trial:
 
 
 def cross_validate(labels: np.ndarray, families: np.ndarray, folds: int, seed: int) -> Trial:
-    """Folds of families: every face is tested once, by probes that saw nobody of its family.
+    """Folds of families: every face is tested once, by probes that saw no face of its family.
 
     Parameters
     ----------

@@ -159,7 +159,7 @@ def test_what_cannot_be_matched_is_counted_by_type_and_race():
         for race, cells in {"Asian": (2, 0, 0), "African": (0, 0, 1), "unknown": (0, 1, 0)}.items()
     }
     text = describe_matching(matched, counts)
-    assert "4 of 8 kin pairs; 2 have an unknown label, for 2 nobody" in text
+    assert "4 of 8 kin pairs; 2 have an unknown label, 2 have no fitting person in another family" in text
     assert "families of face b" in text
 
 
