@@ -45,9 +45,8 @@ BASE = {
             "init_args": {"temperature": 0.2},
         },
         "select": "matched",
-        "width": 512,
-        "size": 32,
-        "learning_rate": 2e-3,
+        "network": {"width": 512, "size": 32},
+        "optimizer": {"learning_rate": 2e-3},
     },
     "data": {"batch_size": 64},
 }

@@ -36,7 +36,7 @@ COUNTED = ("kin", "matched", "unknown", "no_partner")
 
 
 def match_pairs(
-    pairs: pd.DataFrame, families: Families, by: Sequence[str] = MATCHES, *, seed: int = 0
+    pairs: pd.DataFrame, families: Families, by: str | Sequence[str] = MATCHES, *, seed: int = 0
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Draw a non-kin pair for every kin pair: its second face is replaced by a similar one of another family.
 
@@ -48,11 +48,11 @@ def match_pairs(
     pairs
         A pairs table; only its kin pairs are read. Their faces are in ``families``.
     by
-        Some of ``MATCHES``: ``race`` and ``gender`` of the second person, so that the pair's two races stay as they
-        are; ``type``, the second person plays the same role in a relation of the same type, of the tables or of the
-        list (any sibling of that gender among siblings, whose order means nothing); ``age-gap``, the age of the first
-        face minus that of the second, to within ``AGE_TOLERANCE``; or an attribute of one's own, a column of the people
-        table.
+        One or some of ``MATCHES``: ``race`` and ``gender`` of the second person, so that the pair's two races stay as
+        they are; ``type``, the second person plays the same role in a relation of the same type, of the tables or of
+        the list (any sibling of that gender among siblings, whose order means nothing); ``age-gap``, the age of the
+        first face minus that of the second, to within ``AGE_TOLERANCE``; or an attribute of one's own, a column of the
+        people table.
     seed
         The same seed draws the same pairs, in whatever order the rows of all tables are.
 
@@ -70,6 +70,7 @@ def match_pairs(
     InputError
         ``by`` names something else, no family is known, or no kin pair can be matched.
     """
+    by = (by,) if isinstance(by, str) else by
     own = list_own_attributes(families.people)
     if not by or not set(by) <= {*MATCHES, *own}:
         choice = ", ".join((*MATCHES, *own))

@@ -45,7 +45,7 @@ def describe_inputs(root: Path, embeddings: Path | None, swinface: Path | None, 
         inputs["data"] |= {"embeddings": str(embeddings)}
     if swinface is not None:
         inputs["data"] |= {"cache": str(cache), "augment": False}
-        inputs["model"] = {"swinface": str(swinface), "trained_stages": 0}
+        inputs["model"] = {"network": {"swinface": str(swinface), "trained_stages": 0}}
     return inputs
 
 

@@ -78,6 +78,8 @@ class KinBatches(Dataset):
             [(rows[row.person_a], rows[row.person_b], codes.index(row.type)) for row in family.itertuples()]
             for _, family in usable.groupby("family", sort=True)
         ]
+        if batch_size < 2:
+            raise InputError(f"data.batch_size {batch_size}: a batch needs 2 families or more.")
         self.batch_size = min(batch_size, len(self.families) // processes)
         self.face_count = len(faces)
         if self.batch_size < 2:

@@ -6,7 +6,7 @@ Its parts have modules of their own: the network (``network``), the labels that 
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import lightning
@@ -21,13 +21,33 @@ from kinface.debias.heads import Head, attribute_loss, class_weights
 from kinface.debias.reversal import reversal_warmup
 from kinface.training.attributes import collect_classes, pair_class, shared_class
 from kinface.training.losses import VerificationLoss
-from kinface.training.network import build_adversaries, build_network, freeze_trunk
+from kinface.training.network import Network, build_adversaries, build_network, freeze_trunk
 from kinface.training.validation import measure_tune_pairs
 from swinface.files import InputError
 from swinface.training.losses import distillation_loss
 from swinface.training.schedule import rate_at
 
 NOT_SETTLED = 0.0  # selection value of epochs in the first half of training, below the AUC of any useful model
+
+
+@dataclass
+class Optimizer:
+    """AdamW with a linear warm-up, then a cosine to zero.
+
+    Parameters
+    ----------
+    learning_rate, trunk_learning_rate
+        Peak learning rates: of all parts but the trunk, and of the trunk.
+    weight_decay
+        Of AdamW.
+    warmup
+        Share of training in which the learning rate rises.
+    """
+
+    learning_rate: float = 1e-3
+    trunk_learning_rate: float = 1e-4
+    weight_decay: float = 0.05
+    warmup: float = 0.1
 
 
 class KinshipTraining(lightning.LightningModule):
@@ -51,23 +71,11 @@ class KinshipTraining(lightning.LightningModule):
     erase
         Steps of closed-form erasure of the embedding; each is fitted to the output of the step before.
     select
-        Which tune pairs select the best epoch, by AUC: ``standard`` or ``matched``.
-    swinface
-        Folder of a SwinFace (see ``swinface convert``) whose trunk to start from; ``shipped`` is the one that comes
-        with the package.
-    trunk
-        Constructor arguments of ``swinface.model.Trunk``, to start from random weights. Not used if ``swinface``
-        or ``data.embeddings`` is given.
-    trained_stages
-        How many of the trunk's stages learn, counted from the last: 0 freezes it, null trains all of it.
-    width, size
-        Numbers per face of the features and of the embedding.
-    learning_rate, trunk_learning_rate
-        Peak learning rates, for AdamW.
-    weight_decay
-        Of AdamW.
-    warmup
-        Share of training in which the learning rate rises linearly; then it falls as a cosine to zero.
+        Which tune pairs select the best epoch, by AUC: ``standard``, or ``matched`` by race, type and gender.
+    network
+        What the model reads and how large it is.
+    optimizer
+        Learning rates and weight decay.
     embedding_size, teacher_size
         Set from the data: numbers per embedding if the model reads embeddings, and per embedding of the teacher.
     """
@@ -82,46 +90,35 @@ class KinshipTraining(lightning.LightningModule):
         domains: dict[str, list[str]] | None = None,
         erase: list[Erase] | None = None,
         select: Literal["standard", "matched"] = "standard",
-        swinface: Path | None = None,
-        trunk: dict[str, Any] | None = None,
-        trained_stages: int | None = 0,
-        width: int = 512,
-        size: int = 256,
-        learning_rate: float = 1e-3,
-        trunk_learning_rate: float = 1e-4,
-        weight_decay: float = 0.05,
-        warmup: float = 0.1,
+        network: Network | None = None,
+        optimizer: Optimizer | None = None,
         embedding_size: int | None = None,
         teacher_size: int | None = None,
     ) -> None:
         super().__init__()
+        network, self.optimizer = network or Network(), optimizer or Optimizer()
         if (distillation > 0) != (teacher_size is not None):
             raise InputError("model.distillation needs data.teacher, and data.teacher a model.distillation above 0.")
         if verification is None and not type_weight:
             raise InputError("nothing to train: give model.verification a loss, or model.type_weight a weight.")
         self.verification, self.type_weight, self.distillation = verification, type_weight, distillation
-        self.map = nn.Linear(size, teacher_size, bias=False) if teacher_size is not None else None
+        self.map = nn.Linear(network.size, teacher_size, bias=False) if teacher_size is not None else None
         self.heads, self.matched, self.domains, self.erase = heads or {}, matched or {}, domains or {}, erase or []
         self.select = select
-        self.learning_rate, self.trunk_learning_rate = learning_rate, trunk_learning_rate
-        self.weight_decay, self.warmup = weight_decay, warmup
         self.attributes = collect_classes(self.heads, self.matched, self.domains, self.erase)
         classes = {name: head.classes for name, head in self.heads.items() if not head.adversarial}
         self.network = build_network(
-            swinface=swinface,
-            trunk=trunk,
+            network,
             embedding_size=embedding_size,
-            width=width,
-            size=size,
             heads=classes,
             types=type_weight > 0,
             domains=max(map(len, self.domains.values()), default=1),
             erase=self.erase,
         )
-        self.adversaries = build_adversaries(self.heads, self.network, learning_rate)
+        self.adversaries = build_adversaries(self.heads, self.network, self.optimizer.learning_rate)
         if verification is not None:
-            verification.fit_to(width)
-        self.frozen_trunk = freeze_trunk(self.network.trunk, trained_stages)
+            verification.fit_to(network.width)
+        self.frozen_trunk = freeze_trunk(self.network.trunk, network.trained_stages)
 
     def on_fit_start(self) -> None:
         """Compute class weights, and load the levels of a frozen trunk if there is a cache."""
@@ -138,7 +135,7 @@ class KinshipTraining(lightning.LightningModule):
             raise InputError("model.select: no tune pairs could be matched in this data; select by the standard ones.")
         if data.cache is not None:
             if not self.frozen_trunk:
-                raise InputError("data.cache keeps the levels of a frozen trunk; it needs model.trained_stages: 0.")
+                raise InputError("data.cache needs a frozen trunk: set model.network.trained_stages to 0.")
             if self.trainer.is_global_zero:
                 data.cache_inputs(self.network.trunk)
             self.trainer.strategy.barrier()
@@ -269,19 +266,19 @@ class KinshipTraining(lightning.LightningModule):
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:
                 groups.setdefault(self._rate_of(name), []).append(parameter)
-        optimizer = torch.optim.AdamW(
-            [{"params": parameters, "lr": rate} for rate, parameters in groups.items()], weight_decay=self.weight_decay
-        )
+        parameters = [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
+        optimizer = torch.optim.AdamW(parameters, weight_decay=self.optimizer.weight_decay)
 
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: rate_at(step, lambda: self.trainer.estimated_stepping_batches, self.warmup)
-        )
+        def rate(step: int) -> float:
+            return rate_at(step, lambda: self.trainer.estimated_stepping_batches, self.optimizer.warmup)
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _rate_of(self, parameter: str) -> float:
         match parameter.split("."):
             case ["network", "trunk", *_]:
-                return self.trunk_learning_rate
+                return self.optimizer.trunk_learning_rate
             case ["network", "heads", name, *_] if self.heads[name].learning_rate is not None:
                 return self.heads[name].learning_rate
-        return self.learning_rate
+        return self.optimizer.learning_rate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,35 @@ from swinface.model import SwinFace, Trunk
 MLP_OPTIONS = ("objective", "learning_rate", "updates", "members", "restart", "balanced")  # not used by a kernel
 
 
+@dataclass
+class Network:
+    """What a kinship network reads and how large it is.
+
+    Parameters
+    ----------
+    swinface
+        Folder of a SwinFace (see ``swinface convert``) whose trunk to start from; ``shipped`` is the one that comes
+        with the package.
+    trunk
+        Constructor arguments of ``swinface.model.Trunk``, to start from random weights. Not used if ``swinface``
+        or ``data.embeddings`` is given.
+    trained_stages
+        How many of the trunk's stages learn, counted from the last: 0 freezes it, null trains all of it.
+    width, size
+        Numbers per face of the features and of the embedding.
+    """
+
+    swinface: Path | None = None
+    trunk: dict[str, Any] | None = None
+    trained_stages: int | None = 0
+    width: int = 512
+    size: int = 256
+
+
 def build_network(
+    options: Network,
     *,
-    swinface: Path | None,
-    trunk: dict[str, Any] | None,
     embedding_size: int | None,
-    width: int,
-    size: int,
     heads: dict[str, list[str]],
     types: bool,
     domains: int,
@@ -34,13 +57,11 @@ def build_network(
 
     Parameters
     ----------
-    swinface
-        Folder of a SwinFace whose trunk is used, with its weights.
-    trunk
-        Arguments of a new trunk, if there is neither ``swinface`` nor ``embedding_size``.
+    options
+        The trunk and the sizes.
     embedding_size
         Numbers per embedding, if the network reads embeddings.
-    width, size, heads, types, domains
+    heads, types, domains
         Of ``KinFace``.
     erase
         The erasure steps of its embedding.
@@ -50,20 +71,17 @@ def build_network(
     InputError
         There is no input, or two.
     """
-    if embedding_size is not None and swinface is not None:
-        raise InputError("data.embeddings takes the place of a trunk: give it or model.swinface, not both.")
-    if embedding_size is None and swinface is None and trunk is None:
-        raise InputError("the model needs an input: give model.trunk, model.swinface or data.embeddings.")
-    start = None if swinface is None else SwinFace.from_pretrained(swinface).trunk
-    if embedding_size is not None:
-        trunk = None
-    elif start is not None:
-        trunk = start.arguments
+    if embedding_size is not None and options.swinface is not None:
+        raise InputError("data.embeddings takes the place of a trunk: give it or model.network.swinface, not both.")
+    if embedding_size is None and options.swinface is None and options.trunk is None:
+        raise InputError("the model needs an input: model.network.trunk, model.network.swinface or data.embeddings.")
+    start = None if options.swinface is None else SwinFace.from_pretrained(options.swinface).trunk
+    trunk = options.trunk if start is None else start.arguments
     network = KinFace(
-        trunk,
+        None if embedding_size is not None else trunk,
         embedding_size,
-        width,
-        size,
+        options.width,
+        options.size,
         heads,
         types=types,
         domains=domains,
@@ -118,7 +136,7 @@ def freeze_trunk(trunk: Trunk | None, trained_stages: int | None) -> bool:
         return False
     stages = list(trunk.swin.layers)
     if not 0 <= trained_stages <= len(stages):
-        raise InputError(f"model.trained_stages {trained_stages}: the trunk has {len(stages)} stages; null is all.")
+        raise InputError(f"model.network.trained_stages {trained_stages}: the trunk has {len(stages)} stages.")
     for frozen in (trunk.swin.patch_embed, *stages[: len(stages) - trained_stages]):
         frozen.requires_grad_(False).eval()
     return trained_stages == 0

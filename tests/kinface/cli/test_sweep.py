@@ -44,9 +44,8 @@ base:
   model:
     verification: {class_path: kinface.training.losses.SupervisedContrastive, init_args: {temperature: 0.1}}
     heads: {}
-    width: 16
-    size: 8
-    learning_rate: 1.0e-2
+    network: {width: 16, size: 8}
+    optimizer: {learning_rate: 1.0e-2}
   data: {batch_size: 8, steps: 2}
 methods:
   none: {}

@@ -83,7 +83,7 @@ def test_a_matched_pair_is_like_its_kin_pair_and_of_two_families():
 @pytest.mark.parametrize("key", MATCHES)
 def test_each_key_matches_what_it_says_and_no_more(key: str):
     families = make_families({f"F{i}": "Asian" if i < 5 else "African" for i in range(10)}, F1="African", F7="Asian")
-    kin, other = split_halves(match_pairs(sample_pairs(families, "val"), families, [key])[0])
+    kin, other = split_halves(match_pairs(sample_pairs(families, "val"), families, key)[0])
     faces = families.faces.set_index("face")
     mid, age = faces["mid"], faces["age"]
     role = {"fs": {3}, "ms": {3}, "fd": {4}, "md": {4}, "sibs": {4}}

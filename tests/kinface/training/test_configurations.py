@@ -88,11 +88,13 @@ def test_a_configuration_trains_for_hundreds_of_steps(name, synthetic, inputs, t
     for overlay in ["adversarial", "demo"] if name == "demo" else [name]:
         config = merge(config, read_config(overlay))
     config = merge(config, {"trainer": {"max_epochs": EPOCHS, "enable_progress_bar": False}})
-    config = merge(config, {"model": {"width": 32, "size": 32}, "data": {"root": str(synthetic), "steps": STEPS}})
-    if config["model"].get("swinface"):
-        config["model"]["swinface"] = str(inputs / "swinface")
+    config = merge(config, {"model": {"network": {"width": 32, "size": 32}}})
+    config = merge(config, {"data": {"root": str(synthetic), "steps": STEPS}})
+    network = config["model"]["network"]
+    if network.get("swinface"):
+        network["swinface"] = str(inputs / "swinface")
     else:
-        config["model"]["trunk"] = TRUNK
+        network["trunk"] = TRUNK
     if name == "small":
         config["data"]["teacher"] = str(inputs / INPUTS["teacher"])
     if name == "demo":
@@ -110,7 +112,7 @@ def test_a_method_of_the_ablation_trains_for_hundreds_of_steps(method, synthetic
     size = 33 if "domains" in config["model"] else 32  # three projections share it
     data = {"root": str(synthetic), "steps": STEPS, "embeddings": str(inputs / INPUTS["embeddings"])}
     changes = {"trainer": {"max_epochs": EPOCHS, "enable_progress_bar": False}, "data": data}
-    config = merge(config, changes | {"model": {"width": 64, "size": size}})
+    config = merge(config, changes | {"model": {"network": {"width": 64, "size": size}}})
     file, run = tmp_path / "config.yaml", tmp_path / "run"
     file.write_text(yaml.safe_dump(config))
     fit([f"--config={file}", f"--run={run}"])

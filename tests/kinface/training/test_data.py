@@ -104,6 +104,8 @@ def test_too_few_families_are_refused(families):
     faces = families.faces[families.faces["family"] == "F0001"]
     with pytest.raises(InputError, match="too few to train on"):
         KinBatches(torch.arange(len(faces)), faces, families.relations, {}, 4, 0)
+    with pytest.raises(InputError, match="batch_size 1: a batch needs 2 families"):
+        batches(families, batch_size=1)
 
 
 def test_steps_go_on_where_the_run_was():

@@ -166,7 +166,7 @@ def test_another_seed_is_another_run(unbroken, synthetic, tmp_path):
 
 
 def test_a_frozen_trunk_reads_the_cache_and_learns_the_same(synthetic, tmp_path):
-    frozen = ["--model.trained_stages", 0, "--data.augment", "false"]
+    frozen = ["--model.network.trained_stages", 0, "--data.augment", "false"]
     assert fit(synthetic, tmp_path / "a", *frozen) == 0
     assert fit(synthetic, tmp_path / "b", *frozen, "--data.cache", tmp_path / "cache") == 0
     made = sorted((tmp_path / "cache").iterdir())
@@ -202,8 +202,8 @@ def test_the_model_that_ships_is_distilled_from_a_swinface_and_a_teacher(synthet
     torch.manual_seed(0)
     start = SwinFace(embed_dim=8, depths=(1, 1, 1), num_heads=(1, 1, 1), patch_size=4, width=16)
     start.save_pretrained(tmp_path / "start")
-    options = ["--data.teacher", teacher, "--model.swinface", tmp_path / "start", "--trainer.max_epochs", 4]
-    quick = ["--data.steps", 8, "--data.augment", "false", "--model.learning_rate", 0.01]
+    options = ["--data.teacher", teacher, "--model.network.swinface", tmp_path / "start", "--trainer.max_epochs", 4]
+    quick = ["--data.steps", 8, "--data.augment", "false", "--model.optimizer.learning_rate", 0.01]
     assert fit(synthetic, tmp_path / "run", *options, *quick, config="small") == 0
     losses = pd.read_csv(tmp_path / "run" / "metrics.csv")["train_distillation"]
     assert losses.iloc[-1] < 0.97 * losses.iloc[0]
@@ -228,13 +228,13 @@ def test_a_teacher_is_centred(synthetic, teacher):
         (["--model.heads", "{shoe: {classes: [a, b]}}"], "shoe"),
         (["--model.heads", "{race: {classes: [Martian, Venusian]}}"], "Martian"),
         (["--data.embeddings", "nowhere.npz"], "nowhere.npz"),
-        (["--model.swinface", "nowhere"], "nowhere"),
+        (["--model.network.swinface", "nowhere"], "nowhere"),
         (["--data.cache", "cache", "--data.augment", "false"], "trained_stages"),
         (["--trainer.max_epochs", "many"], "max_epochs"),
         (["--trainer.max_epochs", "-1"], "max_epochs"),
         (["--trainer.max_steps", "6"], "max_steps"),
         (["--trainer.fast_dev_run", "true"], "fast_dev_run"),
-        (["--model.trained_stages", "7"], "trained_stages"),
+        (["--model.network.trained_stages", "7"], "trained_stages"),
         (["--model.heads", "{race: {classes: [African, African]}}"], "two classes or more"),
     ],
 )

@@ -16,7 +16,8 @@ from kinface.debias.erasure import Erase
 from kinface.debias.heads import Head
 from kinface.models.kinface import KinFace
 from kinface.training.losses import SupervisedContrastive
-from kinface.training.module import KinshipTraining
+from kinface.training.module import KinshipTraining, Optimizer
+from kinface.training.network import Network
 from swinface.cli.main import run as run_command
 from swinface.files import InputError
 from swinface.model import SwinFace
@@ -25,8 +26,9 @@ CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 TINY = {"embed_dim": 8, "depths": [1, 1, 1], "num_heads": [1, 1, 1], "patch_size": 4}
 
 
-def training(**options) -> KinshipTraining:
-    return KinshipTraining(SupervisedContrastive(), **{"trunk": TINY, "width": 16, "size": 8, **options})
+def training(network: dict | None = None, **options) -> KinshipTraining:
+    network = Network(**{"trunk": TINY, "width": 16, "size": 8, **(network or {})})
+    return KinshipTraining(SupervisedContrastive(), network=network, **options)
 
 
 def trained_parts(module: KinshipTraining) -> set[str]:
@@ -37,15 +39,15 @@ def trained_parts(module: KinshipTraining) -> set[str]:
 
 
 def test_a_trunk_is_frozen_partly_or_not_at_all():
-    assert trained_parts(training(trained_stages=0)) == {"neck", "projection"}
-    last = trained_parts(training(trained_stages=1))
+    assert trained_parts(training({"trained_stages": 0})) == {"neck", "projection"}
+    last = trained_parts(training({"trained_stages": 1}))
     assert last == {"neck", "projection", "trunk.swin.layers.2"}
-    every = trained_parts(training(trained_stages=None))
+    every = trained_parts(training({"trained_stages": None}))
     assert every == {"neck", "projection", "trunk"} | {f"trunk.swin.layers.{stage}" for stage in range(3)}
 
 
 def test_frozen_stages_drop_nothing_at_random():
-    trunk = training(trained_stages=1).network.trunk
+    trunk = training({"trained_stages": 1}).network.trunk
     assert [stage.training for stage in trunk.swin.layers] == [False, False, True]
     assert not trunk.swin.patch_embed.training
 
@@ -53,7 +55,7 @@ def test_frozen_stages_drop_nothing_at_random():
 def test_the_trunk_has_as_many_stages_as_it_has():
     for stages in (-1, 4):
         with pytest.raises(InputError, match="has 3 stages"):
-            training(trained_stages=stages)
+            training({"trained_stages": stages})
 
 
 def test_types_have_a_head_where_they_are_trained():
@@ -70,26 +72,26 @@ def test_a_head_needs_two_different_classes(classes):
 def test_a_swinface_gives_its_trunk(tmp_path):
     start = SwinFace(**{**TINY, "width": 12})
     start.save_pretrained(tmp_path)
-    trunk = training(swinface=tmp_path, trunk=None).network.trunk
+    trunk = training({"swinface": tmp_path, "trunk": None}).network.trunk
     for name, tensor in start.trunk.state_dict().items():
         assert torch.equal(trunk.state_dict()[name], tensor), name
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("network", "embedding_size", "message"),
     [
-        ({"trunk": None}, "needs an input"),
-        ({"embedding_size": 4, "swinface": "x"}, "not both"),
+        ({"trunk": None}, None, "needs an input"),
+        ({"swinface": "x"}, 4, "not both"),
     ],
 )
-def test_inputs_that_cannot_be(options, message):
+def test_inputs_that_cannot_be(network, embedding_size, message):
     with pytest.raises(InputError, match=message):
-        training(**options)
+        training(network, embedding_size=embedding_size)
 
 
 def test_nothing_to_train_is_refused():
     with pytest.raises(InputError, match="nothing to train"):
-        KinshipTraining(None, trunk=TINY)
+        KinshipTraining(None, network=Network(trunk=TINY))
 
 
 def test_the_strength_of_each_head_follows_its_schedule(monkeypatch):
@@ -106,7 +108,7 @@ def test_the_strength_of_each_head_follows_its_schedule(monkeypatch):
 
 def test_each_part_has_its_rate_and_all_follow_one_schedule(monkeypatch):
     heads = {"race": Head(["African", "Asian"], learning_rate=0.3), "gender": Head(["f", "m"])}
-    module = training(heads=heads, trained_stages=None, learning_rate=0.2, trunk_learning_rate=0.1, warmup=0.1)
+    module = training({"trained_stages": None}, heads=heads, optimizer=Optimizer(0.2, 0.1, warmup=0.1))
     monkeypatch.setattr(KinshipTraining, "trainer", SimpleNamespace(estimated_stepping_batches=100))
     configured = module.configure_optimizers()
     optimizer, schedule = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
@@ -137,7 +139,7 @@ def outputs_of(count: int, size: int = 6) -> dict[str, torch.Tensor]:
 
 
 def test_matched_pairs_are_negatives_within_their_group_alone():
-    module = training(matched={"race": RACES}, size=6)
+    module = training({"size": 6}, matched={"race": RACES})
     outputs = outputs_of(9)
     #        two Asian pairs, three African-Caucasian ones either way round, one alone, one unknown, two Caucasian
     side_a = torch.tensor([1, 1, 0, 2, 0, 0, -1, 2, 2])
@@ -151,12 +153,12 @@ def test_matched_pairs_are_negatives_within_their_group_alone():
 
 
 def test_nothing_that_matches_is_a_loss_of_zero():
-    module = training(matched={"race": RACES}, size=6)
+    module = training({"size": 6}, matched={"race": RACES})
     assert float(module._verification_loss(outputs_of(3), {"race": torch.tensor([0, 1, 2, 0, 1, 2])})) == 0
 
 
 def test_a_pair_trains_the_projection_of_its_domain():
-    module = training(domains={"race": RACES}, size=6)
+    module = training({"size": 6}, domains={"race": RACES})
     assert module.network.domains == 3
     embedding = outputs_of(3)["embedding"].requires_grad_(True)
     shared = torch.tensor([0, 2, -1])  # both African, both Caucasian, of two races
@@ -180,7 +182,7 @@ def test_a_pair_trains_the_projection_of_its_domain():
             r"race.updates: only kind mlp has this option",
         ),
         (
-            {"heads": {"race": Head(RACES, adversarial=True, reads="levels")}, "trunk": None, "embedding_size": 4},
+            {"heads": {"race": Head(RACES, adversarial=True, reads="levels")}, "embedding_size": 4},
             "reads embeddings",
         ),
     ],
