@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import swinface.data.datasets  # noqa: F401  # its classes can then be named without their module
 from swinface.data.embeddings import write_embeddings
 from swinface.data.source import Source
 from swinface.files import check_ending

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -20,6 +23,14 @@ def test_a_table_has_every_face_of_the_source(face_sets, tmp_path, capsys):
     assert command("--source", "UTKFace", "--source.root", face_sets / "UTKFace", "--out", out) == 0
     assert "10 faces, 128 numbers each" in capsys.readouterr().out
     assert len(Embeddings(out).rows) == 10
+
+
+def test_a_data_set_is_named_without_its_module(tmp_path):
+    """In a process of its own: here its module is imported already."""
+    command = [sys.executable, "-c", "from swinface.cli.main import main; main()", "teach"]
+    options = ["--source", "UTKFace", "--source.root", "nowhere", "--out", tmp_path / "table.npz"]
+    ended = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    assert "nowhere: no such folder of images" in ended.stderr
 
 
 def test_it_is_the_teacher_whose_embeddings_of_fiw_are_known(shared_data, tmp_path):
