@@ -319,5 +319,11 @@ class SwinFace(
         levels, summary = self.trunk(images)
         used = {task.subnet for task in self.trained.values()}
         features = {name: subnet(levels) for name, subnet in self.subnets.items() if name in used}
-        outputs = {name: self.heads[name](features[task.subnet]) for name, task in self.trained.items()}
-        return {"embedding": self.embedding(summary), **outputs}
+        embedding, outputs = self.embedding(summary), {}
+        with torch.autocast(
+            images.device.type, enabled=False
+        ):  # half precision would round ages to a quarter of a year
+            for name, task in self.trained.items():
+                head = self.heads[name]
+                outputs[name] = head(features[task.subnet].to(head.weight.dtype))
+        return {"embedding": embedding, **outputs}

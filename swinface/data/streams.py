@@ -58,11 +58,16 @@ class Batches(Dataset):
     streams
         By name; those that a task names (``swinface.tasks``) give its labels.
     tasks
-        Tasks whose labels are given.
+        Tasks whose labels are given, if a source has some.
     seed, rank, processes
         Of the run. The processes share one draw of ``batch_size * processes`` faces per stream.
     cache
         Folder for every source's decoded faces, mapped into memory: each face is decoded only once.
+
+    Attributes
+    ----------
+    tasks
+        The tasks with labels, in the order of the labels' columns.
     """
 
     def __init__(
@@ -81,16 +86,37 @@ class Batches(Dataset):
         }
         self.tables = {place: source.table for place, source in self.sources.items()}
         self.faces = {place: _keep_decoded(source, cache) for place, source in self.sources.items()} if cache else {}
-        self.tasks = tasks
-        self.labels = {
-            (*place, task): table[task].to_numpy(np.float32)
-            for place, table in self.tables.items()
-            for task in tasks
-            if place[0] in TASKS[task].streams and task in table
-        }
+        self.tasks, self.labels = self._read_labels(tasks)
         self.identity, self.identities = self._number_identities()
         self.teacher, self.teacher_size = self._read_teachers()
         self._orders: dict[tuple[str, int], tuple[int, np.ndarray]] = {}
+
+    def _read_labels(self, tasks: list[str]) -> tuple[list[str], dict[tuple[str, int], np.ndarray]]:
+        """The tasks that have a label somewhere, and the (N, tasks) labels of each source that has some."""
+        columns = {
+            place: {
+                task: table[task].to_numpy(np.float32)
+                for task in tasks
+                if place[0] in TASKS[task].streams and task in table and table[task].notna().any()
+            }
+            for place, table in self.tables.items()
+        }
+        found = [task for task in tasks if any(task in known for known in columns.values())]
+        labels = {}
+        for place, known in columns.items():
+            if known:
+                unknown = np.full(len(self.tables[place]), np.nan, np.float32)
+                labels[place] = np.stack([known.get(task, unknown) for task in found], axis=1)
+        return found, labels
+
+    def class_shares(self, task: str) -> list[float]:
+        """How often each class of a task occurs among the faces with a label, sources counted by their shares."""
+        column, counts = self.tasks.index(task), np.zeros(TASKS[task].classes)
+        for place, labels in self.labels.items():
+            known = labels[:, column][~np.isnan(labels[:, column])].astype(int)
+            if len(known):
+                counts += self.sources[place].share * np.bincount(known, minlength=len(counts)) / len(known)
+        return (counts / counts.sum()).tolist()
 
     def _number_identities(self) -> tuple[dict[tuple[str, int], np.ndarray], int]:
         """Every source's (N,) identity numbers, and how many there are; -1 where a face has none.
@@ -141,8 +167,8 @@ class Batches(Dataset):
         -------
         dict
             ``images`` (B, 3, 112, 112) float32, scaled, the streams one after the other; ``identity`` (B,) int64,
-            -1 where unknown; ``teacher`` (B, D); ``labels``, task to (B,) float, NaN where unknown or where the row's
-            stream does not teach the task; ``step``.
+            -1 where unknown; ``teacher`` (B, D); ``labels`` (B, T) float32 of the T ``tasks``, NaN where unknown or
+            where the row's stream does not teach the task; ``step``.
         """
         generator = np.random.SeedSequence([self.seed, step, self.rank])
         images, rows = [], []
@@ -161,18 +187,16 @@ class Batches(Dataset):
             "images": torch.cat(images),
             "identity": torch.tensor([self.identity[place][row] for place, row in rows]),
             "teacher": torch.from_numpy(np.stack([self.teacher[place][row] for place, row in rows])),
-            "labels": {
-                task: torch.tensor(
-                    [
-                        self.labels[*place, task][row] if (*place, task) in self.labels else np.nan
-                        for place, row in rows
-                    ],
-                    dtype=torch.float32,
-                )
-                for task in self.tasks
-            },
+            "labels": self._look_up_labels(rows),
             "step": step,
         }
+
+    def _look_up_labels(self, rows: list[tuple[tuple[str, int], int]]) -> Tensor:
+        labels = np.full((len(rows), len(self.tasks)), np.nan, np.float32)
+        for number, (place, row) in enumerate(rows):
+            if place in self.labels:
+                labels[number] = self.labels[place][row]
+        return torch.from_numpy(labels)
 
     def _draw(self, name: str, step: int) -> list[tuple[tuple[str, int], int]]:
         """(place, row) of this process's faces of a stream's part of a batch.

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from swinface.tasks import Task
+from swinface.tasks import TASKS
 
 AGE_DEVIATION = 3.0  # years; sigma of the paper's age loss
 
 
 def age_loss(predicted: Tensor, age: Tensor, progress: float) -> Tensor:
-    """SwinFace's age loss: at first the squared error, later a bounded one, on which outliers have little effect.
+    """SwinFace's age loss of each face: at first the squared error, later a bounded one that outliers hardly affect.
 
     (1 - l) / 2 * d^2 + l * (1 - exp(-d^2 / (2 sigma^2))) with d = predicted - age, sigma 3 years and l = progress
     (SwinFace, section III-D).
@@ -20,33 +22,80 @@ def age_loss(predicted: Tensor, age: Tensor, progress: float) -> Tensor:
     Parameters
     ----------
     predicted, age
-        (N,), years.
+        Years, of the same shape.
     progress
         Share of training that is done, in [0, 1].
     """
     square = (predicted - age).square()
     bounded = 1 - torch.exp(-square / (2 * AGE_DEVIATION**2))
-    return ((1 - progress) / 2 * square + progress * bounded).mean()
+    return (1 - progress) / 2 * square + progress * bounded
 
 
-def task_loss(task: Task, output: Tensor, label: Tensor, progress: float) -> Tensor:
-    """The loss of one task over the faces with a known label; without any it is 0, with a gradient of 0.
+def task_losses(
+    tasks: Sequence[str],
+    outputs: Mapping[str, Tensor],
+    labels: Tensor,
+    progress: float,
+    log_priors: Mapping[str, Tensor] | None = None,
+) -> Tensor:
+    """The mean loss of each task over the faces with a known label; without any it is 0, with a gradient of 0.
+
+    No shape depends on the labels, so a GPU never waits for the CPU here, and the function can be compiled.
 
     Parameters
     ----------
-    output
-        (N, task.classes) logits, or (N, 1) years.
-    label
-        (N,) float: class index or years, NaN where unknown.
+    tasks
+        Names in ``TASKS``.
+    outputs
+        By task: (N, classes) logits, or (N, 1) years.
+    labels
+        (N, len(tasks)) float: class index or years, NaN where unknown.
     progress
         Share of training that is done, for the age loss.
+    log_priors
+        By task: (classes,), added to its logits: logit adjustment, see ``log_prior``.
+
+    Returns
+    -------
+    Tensor
+        (len(tasks),).
     """
-    known = ~label.isnan()
-    if not known.any():
-        return output.sum() * 0.0  # every process must reach every parameter
-    if task.loss == "age":
-        return age_loss(output[known, 0], label[known], progress)
-    return functional.cross_entropy(output[known], label[known].long())
+    known = ~labels.isnan()
+    targets = labels.nan_to_num(0.0)
+    losses: dict[str, Tensor] = {}
+    for group in _group_alike(tasks):
+        columns = [tasks.index(name) for name in group]
+        target = torch.stack([targets[:, column] for column in columns], dim=1)
+        output = torch.stack([outputs[name] + (log_priors or {}).get(name, 0.0) for name in group], dim=1)
+        if TASKS[group[0]].loss == "age":
+            each = age_loss(output[:, :, 0], target, progress)
+        else:
+            each = functional.cross_entropy(output.transpose(1, 2), target.long(), reduction="none")
+        losses |= dict(zip(group, each.unbind(dim=1), strict=True))
+    each = torch.stack([losses[name] for name in tasks], dim=1)
+    return torch.where(known, each, 0.0).sum(dim=0) / known.sum(dim=0).clamp(min=1)
+
+
+def _group_alike(tasks: Sequence[str]) -> list[list[str]]:
+    """Tasks of the same loss and number of classes, which are computed at once."""
+    groups: dict[tuple[str, int], list[str]] = {}
+    for name in tasks:
+        groups.setdefault((TASKS[name].loss, TASKS[name].classes), []).append(name)
+    return list(groups.values())
+
+
+def log_prior(shares: Sequence[float], strength: float) -> Tensor:
+    """What logit adjustment adds to the logits in training: strength * log(share), for each class: (classes,).
+
+    At strength 1 the plain logits then minimise the balanced error, at 0 the error (Menon et al., "Long-tail learning
+    via logit adjustment", ICLR 2021, equation 10).
+
+    Parameters
+    ----------
+    shares
+        How often each class occurs in training; those of a class that never does count as one in a million.
+    """
+    return strength * torch.tensor(shares, dtype=torch.float32).clamp(min=1e-6).log()
 
 
 def distillation_loss(mapped: Tensor, teacher: Tensor) -> Tensor:
@@ -60,6 +109,5 @@ def distillation_loss(mapped: Tensor, teacher: Tensor) -> Tensor:
         (N, D), rows of NaN where the teacher has no embedding.
     """
     known = ~teacher.isnan().any(dim=1)
-    if not known.any():
-        return mapped.sum() * 0.0
-    return (1 - functional.cosine_similarity(mapped[known], teacher[known])).mean()
+    each = 1 - functional.cosine_similarity(mapped, teacher.nan_to_num(0.0))
+    return torch.where(known, each, 0.0).sum() / known.sum().clamp(min=1)

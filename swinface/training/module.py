@@ -18,7 +18,7 @@ from swinface.model import SwinFace
 from swinface.recognition.margin import MarginSoftmax, gather_shares, ignored_by_ddp, take_shares
 from swinface.recognition.optimiser import SampledAdamW
 from swinface.tasks import TASKS
-from swinface.training.losses import distillation_loss, task_loss
+from swinface.training.losses import distillation_loss, log_prior, task_losses
 from swinface.training.schedule import rate_at
 
 REFERENCE_BATCH = 512  # learning rates are given for this many faces per step, as in the authors' code
@@ -62,6 +62,9 @@ class FaceTraining(lightning.LightningModule):
         Weight of the cosine distance to teachers' embeddings through a linear map.
     loss_weights
         Weights of tasks; 1 for every task that is not named.
+    balance
+        Strength of logit adjustment by task: at 1 rare classes count as much as frequent ones, at 0, as for every task
+        that is not named, each face counts the same. See ``swinface.training.losses.log_prior``.
     learning_rate, warmup_rate, final_rate
         At the peak, at the start and at the end, for 512 faces per step; all are scaled by the number there are.
     trunk_rate
@@ -83,6 +86,7 @@ class FaceTraining(lightning.LightningModule):
         recognition: Recognition | None = None,
         distillation: float = 0.0,
         loss_weights: dict[str, float] | None = None,
+        balance: dict[str, float] | None = None,
         learning_rate: float = 5e-4,
         warmup_rate: float = 5e-7,
         final_rate: float = 5e-6,
@@ -92,13 +96,16 @@ class FaceTraining(lightning.LightningModule):
         warmup: float = 0.1,
     ) -> None:
         super().__init__()
-        for option, names in (("tasks", tasks or []), ("loss_weights", loss_weights or {})):
-            unknown = [name for name in names if name not in TASKS]
+        for option, names in (("tasks", tasks), ("loss_weights", loss_weights), ("balance", balance)):
+            unknown = [name for name in names or [] if name not in TASKS]
             if unknown:
                 raise InputError(f"model.{option}: no task {unknown[0]!r}; choose from {', '.join(TASKS)}.")
+        for name in balance or {}:
+            if TASKS[name].loss != "cross_entropy":
+                raise InputError(f"model.balance: {name} has no classes to balance.")
         self.tasks = list(TASKS) if tasks is None else tasks
         self.recognition, self.distillation = recognition, distillation
-        self.loss_weights = loss_weights or {}
+        self.loss_weights, self.balance = loss_weights or {}, balance or {}
         self.learning_rate, self.warmup_rate, self.final_rate = learning_rate, warmup_rate, final_rate
         self.trunk_rate, self.trunk_clip = trunk_rate, trunk_clip
         self.weight_decay, self.warmup = weight_decay, warmup
@@ -109,15 +116,10 @@ class FaceTraining(lightning.LightningModule):
     def setup(self, stage: str) -> None:
         """Make the parts that depend on the data: the network, identity centres, and the map to teachers."""
         batches = self.trainer.datamodule.batches
-        labelled = {
-            task
-            for (stream, _, task), column in batches.labels.items()
-            if stream in TASKS[task].streams and not np.isnan(column).all()
-        }
-        missing = [] if self.tasks == list(TASKS) else [task for task in self.tasks if task not in labelled]
+        self.learned = batches.tasks
+        missing = [] if self.tasks == list(TASKS) else [task for task in self.tasks if task not in self.learned]
         if missing:
             raise InputError(f"model.tasks: no stream has labels of {', '.join(missing)}.")
-        self.learned = [task for task in self.tasks if task in labelled]
         self.network = SwinFace(**self.swinface, untrained=[task for task in TASKS if task not in self.learned])
         if self.start is not None:
             self._take_over(SwinFace.from_pretrained(self.start))
@@ -144,6 +146,15 @@ class FaceTraining(lightning.LightningModule):
             if not self.learned:
                 raise InputError("nothing to train: no task has labels; recognition and distillation are off.")
             self._freeze_unread()
+
+    def on_fit_start(self) -> None:
+        """Compute how much rare classes are favoured."""
+        batches = self.trainer.datamodule.batches
+        self.log_priors = {
+            name: log_prior(batches.class_shares(name), strength).to(self.device)
+            for name, strength in self.balance.items()
+            if name in self.learned
+        }
 
     def _freeze_unread(self) -> None:
         """If no embedding is trained, freeze the parts that no output needs: DDP would wait for their gradient."""
@@ -198,9 +209,11 @@ class FaceTraining(lightning.LightningModule):
                 losses["distillation"] = self.distillation * distillation_loss(
                     self.map(outputs["embedding"]), batch["teacher"]
                 )
-            for name in self.learned:
-                loss = task_loss(TASKS[name], outputs[name], batch["labels"][name], self.progress)
-                losses[name] = self.loss_weights.get(name, 1.0) * loss
+            if self.learned:
+                each = task_losses(self.learned, outputs, batch["labels"], self.progress, self.log_priors)
+                losses |= {
+                    name: self.loss_weights.get(name, 1.0) * loss for name, loss in zip(self.learned, each, strict=True)
+                }
         logged = {f"train_{name}": loss.detach() for name, loss in losses.items()}
         self.log_dict(logged, on_step=False, on_epoch=True, batch_size=len(batch["images"]), sync_dist=True)
         return torch.stack(list(losses.values())).sum()
