@@ -66,40 +66,42 @@ class _CrossEntropy(torch.autograd.Function):
     ----------
     cosine
         (N, K_r) with the classes of this process.
-    row, column
-        (M,) int64 each: the M rows whose true class is on this process, and the class's column.
     true
-        (M,) the cosine with the true class minus its margin; it replaces ``cosine[row, column]``.
+        (N,) the cosine with the true class minus its margin; it replaces the cosine in ``column`` where ``here``.
+    column
+        (N,) int64, the true class's column, any where the class is on another process.
+    here, known
+        (N,) bool: whether the true class is on this process, and whether there is one.
     scale
-        Multiplies all of them.
+        Multiplies all cosines.
     """
 
     @staticmethod
-    def forward(ctx, cosine: Tensor, true: Tensor, row: Tensor, column: Tensor, scale: float) -> Tensor:
-        logits = cosine * scale
-        logits[row, column] = true * scale
+    def forward(ctx, cosine: Tensor, true: Tensor, column: Tensor, here: Tensor, known: Tensor, scale: float) -> Tensor:
+        column = column[:, None]
+        logits = cosine.scatter(1, column, torch.where(here, true, cosine.gather(1, column)[:, 0])[:, None]) * scale
         top = logits.amax(dim=1)
         _all_reduce(top, distributed.ReduceOp.MAX)
         logits -= top[:, None]
-        own = logits.new_zeros(len(logits))
-        own[row] = logits[row, column]
+        own = torch.where(here, logits.gather(1, column)[:, 0], 0.0)
         probability = logits.exp_()
         sums = torch.stack([probability.sum(dim=1), own])
         _all_reduce(sums, distributed.ReduceOp.SUM)
         total, own = sums
         probability /= total[:, None]
-        ctx.save_for_backward(probability, row, column)
+        share = known / known.sum().clamp(min=1)
+        ctx.save_for_backward(probability, column, here, share)
         ctx.scale = scale
-        return (total.log() - own).sum() / max(1, len(logits))
+        return ((total.log() - own) * share).sum()
 
     @staticmethod
     def backward(ctx, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        probability, row, column = ctx.saved_tensors
-        factor = upstream * ctx.scale / max(1, len(probability))
-        cosine = probability * factor
-        true = cosine[row, column] - factor
-        cosine[row, column] = 0.0
-        return cosine, true, None, None, None
+        probability, column, here, share = ctx.saved_tensors
+        factor = upstream * ctx.scale * share
+        cosine = probability * factor[:, None]
+        there = cosine.gather(1, column)[:, 0]
+        cosine.scatter_(1, column, torch.where(here, 0.0, there)[:, None])
+        return cosine, torch.where(here, there - factor, 0.0), None, None, None, None
 
 
 class MarginSoftmax(nn.Module):
@@ -200,50 +202,49 @@ class MarginSoftmax(nn.Module):
 
         Raises
         ------
-        ValueError
-            For a label that is not below ``classes``.
+        RuntimeError
+            For a label that is not below ``classes``; on a GPU it is raised later, so that the CPU need not wait.
         """
-        if (label >= self.classes).any():
-            raise ValueError(f"label {int(label.max())}, but there are {self.classes} classes.")
+        torch._assert_async((label < self.classes).all(), f"a label is not below the {self.classes} classes.")
         with torch.autocast(embedding.device.type, enabled=False):
             embedding = F.normalize(embedding.float())
             if self.grouped:
                 embedding, label = _Gather.apply(embedding), _Gather.apply(label)
-            known = label >= 0
-            embedding, label = embedding[known], label[known]
-            row = ((label >= self.start) & (label < self.stop)).nonzero().squeeze(1)
-            column = label[row] - self.start
+            here = (label >= self.start) & (label < self.stop)
+            column = torch.where(here, label - self.start, 0)
             centres = self.centres
             if self.rate < 1:
-                drawn = self.draw(column, step)
+                drawn = self.draw(column, here, step)
                 column = torch.searchsorted(drawn, column)
                 centres = F.embedding(drawn, centres, sparse=True)
             cosine = F.linear(embedding, F.normalize(centres.float()))
-            true = self._handicap(cosine[row, column])
-            return _CrossEntropy.apply(cosine, true, row, column, self.scale)
+            true = self._handicap(cosine.gather(1, column[:, None])[:, 0])
+            return _CrossEntropy.apply(cosine, true, column, here, label >= 0, self.scale)
 
-    def draw(self, positive: Tensor, step: int) -> Tensor:
+    def draw(self, column: Tensor, here: Tensor, step: int) -> Tensor:
         """The classes of the share that a step uses: those of the batch, and others at random up to ``rate``.
 
         Parameters
         ----------
-        positive
-            (M,) int64 classes of the batch, counted within the share.
+        column
+            (N,) int64 classes of the batch, counted within the share.
+        here
+            (N,) bool, which of them belong to the share.
         step
-            Number of the batch. The same seed, step and rank draw the same.
+            Number of the batch. The same seed, step and rank draw the same on the same kind of device.
 
         Returns
         -------
         Tensor
-            int64, ascending and each once, counted within the share; more than ``rate`` of it only if the batch has
-            more.
+            int64, ascending and each once, counted within the share. Their number does not depend on the labels: it is
+            more than ``rate`` of the share only if the batch has more faces than that.
         """
-        count = self.stop - self.start
-        order = torch.rand(count, dtype=torch.float64, generator=_generator(self.seed, step, self.rank))
-        order = order.to(positive.device)
-        positive = positive.unique()
-        order[positive] = -1.0
-        drawn = max(1, round(self.rate * count), len(positive))
+        count, device = self.stop - self.start, column.device
+        generator = _generator(self.seed, step, self.rank, device=device)
+        order = torch.rand(count, dtype=torch.float64, device=device, generator=generator)
+        first = torch.where(here, -1.0, 2.0).to(order.dtype)  # before and behind all others
+        order.scatter_reduce_(0, column, first, "amin")
+        drawn = min(count, max(1, round(self.rate * count), len(column)))
         return order.topk(drawn, largest=False).indices.sort().values
 
     def _handicap(self, cosine: Tensor) -> Tensor:
@@ -281,8 +282,8 @@ class MarginSoftmax(nn.Module):
         return everything[self.start : self.stop].clone()
 
 
-def _generator(*entropy: int) -> torch.Generator:
-    return torch.Generator().manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]))
+def _generator(*entropy: int, device: torch.device | str = "cpu") -> torch.Generator:
+    return torch.Generator(device).manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]))
 
 
 def _softmaxes(module: nn.Module) -> Iterator[tuple[str, MarginSoftmax]]:

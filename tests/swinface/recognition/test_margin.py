@@ -205,7 +205,7 @@ def test_loss_is_that_of_a_loop_over_faces_and_drawn_classes(rate):
     softmax = MarginSoftmax(16, 40, scale=20.0, rate=rate)
     embedding, label = batch()
     label[[2, 5]] = -1
-    drawn = softmax.draw(label[label >= 0], 7).numpy() if rate < 1 else np.arange(40)
+    drawn = softmax.draw(label.clamp(min=0), label >= 0, 7).numpy() if rate < 1 else np.arange(40)
     expected = naive(softmax, embedding.detach().double().numpy(), label.numpy(), drawn)
     loss = softmax(embedding, label, 7)
     assert loss.item() == pytest.approx(expected, rel=1e-5)
@@ -228,19 +228,25 @@ def test_a_batch_without_identities_costs_nothing():
 def test_a_draw_holds_every_positive_and_the_stated_number():
     softmax = MarginSoftmax(4, 1000, rate=0.3)
     positive = torch.tensor([999, 5, 5, 400])
-    drawn = softmax.draw(positive, 1)
+    here = torch.ones(4, dtype=torch.bool)
+    drawn = softmax.draw(positive, here, 1)
     assert len(drawn) == 300
     assert (drawn.diff() > 0).all()
     assert set(positive.tolist()) <= set(drawn.tolist())
-    assert softmax.draw(torch.arange(450), 1).tolist() == list(range(450))
-    assert len(MarginSoftmax(4, 1000, rate=1e-6).draw(positive[:0], 1)) == 1
+    assert softmax.draw(torch.arange(450), torch.ones(450, dtype=torch.bool), 1).tolist() == list(range(450))
+    few = MarginSoftmax(4, 1000, rate=1e-6)
+    assert len(few.draw(positive[:1], here[:1], 1)) == 1
+    assert set(few.draw(positive, here, 1).tolist()) >= set(positive.tolist())
+    elsewhere = torch.tensor([True, False, False, False])  # their column, 0, is not drawn for them
+    often = [0 in softmax.draw(torch.tensor([999, 0, 0, 0]), elsewhere, step).tolist() for step in range(200)]
+    assert 0.2 < np.mean(often) < 0.4
 
 
 def test_a_draw_is_decided_by_seed_step_and_rank():
     def draw(seed=0, step=0, rank=0):
         softmax = MarginSoftmax(4, 1000, rate=0.3, seed=seed)
         softmax.rank = rank
-        return softmax.draw(torch.tensor([1]), step).tolist()
+        return softmax.draw(torch.tensor([1]), torch.tensor([True]), step).tolist()
 
     assert draw() == draw()
     assert len({tuple(drawn) for drawn in (draw(), draw(seed=1), draw(step=1), draw(rank=1))}) == 4
@@ -248,7 +254,8 @@ def test_a_draw_is_decided_by_seed_step_and_rank():
 
 def test_every_class_is_drawn_as_often():
     softmax = MarginSoftmax(4, 50, rate=0.2)
-    counts = sum(torch.bincount(softmax.draw(torch.tensor([0]), step), minlength=50) for step in range(2000))
+    first = torch.tensor([0]), torch.tensor([True])
+    counts = sum(torch.bincount(softmax.draw(*first, step), minlength=50) for step in range(2000))
     assert counts[0] == 2000
     assert np.asarray(counts[1:]) == pytest.approx(2000 * 9 / 49, rel=0.25)
 
@@ -353,7 +360,7 @@ def test_bad_options_are_named(options, named):
 def test_a_label_beyond_the_classes_is_named():
     embedding, label = batch()
     label[3] = 40
-    with pytest.raises(ValueError, match="label 40, but there are 40 classes"):
+    with pytest.raises(RuntimeError, match="a label is not below the 40 classes"):
         MarginSoftmax(16, 40)(embedding, label, 0)
 
 
