@@ -122,7 +122,7 @@ def _carry_out(jobs: list[Job], devices: list[str | None]) -> int:
     try:
         carry_out_all(left, devices, tell)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("the same command goes on from the last finished epoch of each run") from None
+        raise KeyboardInterrupt("the same command goes on from the last checkpoint of each run") from None
     return failed
 
 

@@ -23,9 +23,9 @@ from kinface.models.faces import BATCH, read_faces
 from kinface.training.cache import cache_levels
 from swinface.data.augment import augment
 from swinface.data.embeddings import Embeddings
-from swinface.data.streams import Steps
 from swinface.files import InputError
 from swinface.model import Trunk
+from swinface.training.data import Steps
 
 
 class KinBatches(Dataset):

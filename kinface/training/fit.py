@@ -69,7 +69,7 @@ class _ReadingCLI(KinshipCLI):
 
 
 def fit(arguments: list[str]) -> Fitted | None:
-    """Train a kinship model, from the last finished epoch if the run's folder holds one.
+    """Train a kinship model, from the last checkpoint if the run's folder holds one.
 
     Parameters
     ----------

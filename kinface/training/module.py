@@ -157,7 +157,7 @@ class KinshipTraining(lightning.LightningModule):
         ramp = {"warmup": reversal_warmup(self.progress), "constant": 1.0}
         return {name: head.strength * ramp[head.schedule] for name, head in self.heads.items() if head.adversarial}
 
-    def settings(self) -> dict[str, float]:
+    def describe_epoch(self) -> dict[str, float]:
         """Columns of the run's table besides metrics."""
         return {f"lambda_{name}": value for name, value in self.reversal().items()}
 

@@ -8,17 +8,16 @@ from __future__ import annotations
 import hashlib
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import lightning
 import numpy as np
 import pandas as pd
 import torch
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset
 
 from swinface.data.augment import Augmentation, make_input
 from swinface.data.cache import map_computed
@@ -85,7 +84,7 @@ class Batches(Dataset):
             (name, number): source for name, stream in streams.items() for number, source in enumerate(stream.sources)
         }
         self.tables = {place: source.table for place, source in self.sources.items()}
-        self.faces = {place: _keep_decoded(source, cache) for place, source in self.sources.items()} if cache else {}
+        self.faces = {place: keep_decoded(source, cache) for place, source in self.sources.items()} if cache else {}
         self.tasks, self.labels = self._read_labels(tasks)
         self.identity, self.identities = self._number_identities()
         self.teacher, self.teacher_size = self._read_teachers()
@@ -241,7 +240,7 @@ def count_faces(total: int, shares: Sequence[float]) -> list[int]:
     return [*counts, left]
 
 
-def _keep_decoded(source: Source, folder: Path) -> np.ndarray:
+def keep_decoded(source: Source, folder: Path) -> np.ndarray:
     """A source's faces, (N, 3, 112, 112) uint8, decoded once and mapped from a file; its name is a digest of them."""
     digest = hashlib.sha256(f"{source.root.resolve()}{source.crop}".encode())
     for image in source.table["image"]:
@@ -254,88 +253,3 @@ def _keep_decoded(source: Source, folder: Path) -> np.ndarray:
 
 def _decode(source: Source, part: slice) -> np.ndarray:
     return stack_faces(source.read, range(part.start, part.stop)).numpy()
-
-
-class Steps(Sampler):
-    """The numbers of one epoch's batches, counted from the start of the run.
-
-    Parameters
-    ----------
-    per_epoch
-        Batches of an epoch.
-    count_done
-        Gives the number of batches that the run has had, also before it was interrupted.
-    """
-
-    def __init__(self, per_epoch: int, count_done: Callable[[], int]) -> None:
-        self.per_epoch, self.count_done = per_epoch, count_done
-
-    def __len__(self) -> int:
-        return self.per_epoch
-
-    def __iter__(self) -> Iterator[int]:
-        done = self.count_done()
-        return iter(range(done, done + self.per_epoch))
-
-
-class FaceData(lightning.LightningDataModule):
-    """The streams that SwinFace trains on.
-
-    Parameters
-    ----------
-    streams
-        By name: ``recognition`` teaches identities, ``age_gender``, ``celeba`` and ``expression`` the tasks that name
-        them. Any stream whose sources have a teacher is distilled from.
-    steps
-        Batches between two checkpoints; this is the engine's epoch. Streams have cycles of their own.
-    workers
-        Processes that decode and augment.
-    cache
-        Folder for decoded faces, 38 kB each; useful for sets that are seen many times.
-    seed
-        Of the run; set from ``seed_everything``.
-    """
-
-    def __init__(
-        self,
-        streams: dict[str, Stream],
-        steps: int = 1000,
-        workers: int = 0,
-        cache: Path | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__()
-        if not streams:
-            raise InputError("data.streams: name at least one stream to train on.")
-        self.streams, self.steps, self.workers, self.cache, self.seed = streams, steps, workers, cache, seed
-
-    @property
-    def batch_size(self) -> int:
-        """Faces of a batch and process."""
-        return sum(stream.batch_size for stream in self.streams.values())
-
-    def setup(self, stage: str) -> None:
-        """Read labels, and decode faces if they are kept; one process does it for the others."""
-        tasks = self.trainer.lightning_module.tasks
-        problem = self._fill_cache() if self.cache is not None and self.trainer.is_global_zero else None
-        problem = self.trainer.strategy.broadcast(problem)  # or the other processes would wait for one that has ended
-        if problem is not None:
-            raise InputError(problem)
-        self.batches = Batches(
-            self.streams, tasks, self.seed, self.trainer.global_rank, self.trainer.world_size, self.cache
-        )
-
-    def _fill_cache(self) -> str | None:
-        """Decode every source's faces; give the error message if that fails."""
-        try:
-            for stream in self.streams.values():
-                for source in stream.sources:
-                    _keep_decoded(source, self.cache)
-        except InputError as error:
-            return str(error)
-        return None
-
-    def train_dataloader(self) -> DataLoader:
-        """One item is one batch, see ``Batches``."""
-        steps = Steps(self.steps, lambda: self.trainer.fit_loop.total_batch_idx + 1)
-        return DataLoader(self.batches, batch_size=None, sampler=steps, num_workers=self.workers)

@@ -131,6 +131,9 @@ class MarginSoftmax(nn.Module):
         :class:`swinface.recognition.optimiser.SampledAdamW`.
     seed
         Of the first centres, which are the same for any number of processes, and of the samples.
+    half
+        Whether cosines are computed in the half precision of autocast, as in the authors' code. The rest of the loss is
+        always in single precision.
 
     Attributes
     ----------
@@ -152,6 +155,7 @@ class MarginSoftmax(nn.Module):
         kind: Literal["cosface", "arcface"] = "cosface",
         rate: float = 1.0,
         seed: int = 0,
+        half: bool = False,
     ) -> None:
         super().__init__()
         if not 0 < rate <= 1:
@@ -163,7 +167,7 @@ class MarginSoftmax(nn.Module):
         if classes < self.processes:
             raise InputError(f"{classes} classes cannot be divided among {self.processes} processes; use fewer.")
         self.size, self.classes, self.margin, self.scale = size, classes, margin, scale
-        self.kind, self.rate, self.seed = kind, rate, seed
+        self.kind, self.rate, self.seed, self.half = kind, rate, seed, half
         self.start, self.stop = self.share(self.rank)
         self.centres = nn.Parameter(self._first_centres())
 
@@ -217,7 +221,8 @@ class MarginSoftmax(nn.Module):
                 drawn = self.draw(column, here, step)
                 column = torch.searchsorted(drawn, column)
                 centres = F.embedding(drawn, centres, sparse=True)
-            cosine = F.linear(embedding, F.normalize(centres.float()))
+            with torch.autocast(embedding.device.type, enabled=self.half):
+                cosine = F.linear(embedding, F.normalize(centres.float())).float()
             true = self._handicap(cosine.gather(1, column[:, None])[:, 0])
             return _CrossEntropy.apply(cosine, true, column, here, label >= 0, self.scale)
 

@@ -4,6 +4,7 @@ recognition pretraining has one stream and no tasks, multi-task training has all
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,7 @@ from typing import Any, Literal
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 
 from swinface.files import InputError
@@ -19,9 +21,12 @@ from swinface.recognition.margin import MarginSoftmax, gather_shares, ignored_by
 from swinface.recognition.optimiser import SampledAdamW
 from swinface.tasks import TASKS
 from swinface.training.losses import distillation_loss, log_prior, task_losses
+from swinface.training.precision import keep_half_to_linear
 from swinface.training.schedule import rate_at
+from swinface.training.validation import COLLAPSED, gather_dicts, validate
 
 REFERENCE_BATCH = 512  # learning rates are given for this many faces per step, as in the authors' code
+MOST_SKIPPED = 20  # steps in a row that may be skipped before training has failed
 
 
 @dataclass
@@ -45,8 +50,37 @@ class Recognition:
     weight: float = 1.0
 
 
+@dataclass
+class Optimizer:
+    """AdamW; rates rise linearly, then follow a cosine over all steps, as in the authors' code.
+
+    Parameters
+    ----------
+    learning_rate, warmup_rate, final_rate
+        At the peak, at the start and at the end, for 512 faces per step; all are scaled by the number there are.
+    trunk_rate
+        The peak rate of trunk and embedding, as a share of the learning rate.
+    trunk_clip
+        Largest norm of the gradient of trunk and embedding; null does not clip.
+    weight_decay
+        Of AdamW.
+    warmup
+        Share of training in which rates rise.
+    """
+
+    learning_rate: float = 5e-4
+    warmup_rate: float = 5e-7
+    final_rate: float = 5e-6
+    trunk_rate: float = 1.0
+    trunk_clip: float | None = 5.0
+    weight_decay: float = 0.05
+    warmup: float = 0.1
+
+
 class FaceTraining(lightning.LightningModule):
-    """Batch -> loss -> log; the model is :class:`swinface.model.SwinFace`.
+    """Batch -> loss; the model is :class:`swinface.model.SwinFace`.
+
+    A step whose gradient is not finite is skipped: the model stays as it was before.
 
     Parameters
     ----------
@@ -54,6 +88,8 @@ class FaceTraining(lightning.LightningModule):
         Constructor arguments of ``SwinFace``; empty is the published size.
     start
         Folder of a SwinFace whose trunk and embedding to start from, such as a run of recognition pretraining.
+    start_whole
+        Whether to take over its subnets and heads too, to fine-tune a model on one of its tasks.
     tasks
         The tasks of ``swinface.tasks.TASKS`` to train; by default all with labels in a stream.
     recognition
@@ -65,35 +101,29 @@ class FaceTraining(lightning.LightningModule):
     balance
         Strength of logit adjustment by task: at 1 rare classes count as much as frequent ones, at 0, as for every task
         that is not named, each face counts the same. See ``swinface.training.losses.log_prior``.
-    learning_rate, warmup_rate, final_rate
-        At the peak, at the start and at the end, for 512 faces per step; all are scaled by the number there are.
-    trunk_rate
-        The peak rate of trunk and embedding, as a share of the learning rate.
-    trunk_clip
-        Largest norm of the gradient of trunk and embedding; null does not clip.
-    weight_decay
-        Of AdamW.
-    warmup
-        Share of training in which rates rise linearly. Then they follow a cosine over all steps, as in the authors'
-        code.
+    optimizer
+        Rates, clipping and weight decay.
+    half
+        What is computed in the half precision of ``trainer.precision``, if it is mixed: ``all`` that the engine
+        chooses, or ``linear`` layers of the trunk's blocks and the margin softmax alone, as in the authors' code. See
+        ``swinface.training.precision``.
+    compile
+        Whether to compile the network (``torch.compile``), which needs a compiler: slow to start, then faster.
     """
 
     def __init__(
         self,
         swinface: dict[str, Any] | None = None,
         start: Path | None = None,
+        start_whole: bool = False,
         tasks: list[str] | None = None,
         recognition: Recognition | None = None,
         distillation: float = 0.0,
         loss_weights: dict[str, float] | None = None,
         balance: dict[str, float] | None = None,
-        learning_rate: float = 5e-4,
-        warmup_rate: float = 5e-7,
-        final_rate: float = 5e-6,
-        trunk_rate: float = 1.0,
-        trunk_clip: float | None = None,
-        weight_decay: float = 0.05,
-        warmup: float = 0.1,
+        optimizer: Optimizer | None = None,
+        half: Literal["all", "linear"] = "all",
+        compile: bool = False,
     ) -> None:
         super().__init__()
         for option, names in (("tasks", tasks), ("loss_weights", loss_weights), ("balance", balance)):
@@ -106,10 +136,9 @@ class FaceTraining(lightning.LightningModule):
         self.tasks = list(TASKS) if tasks is None else tasks
         self.recognition, self.distillation = recognition, distillation
         self.loss_weights, self.balance = loss_weights or {}, balance or {}
-        self.learning_rate, self.warmup_rate, self.final_rate = learning_rate, warmup_rate, final_rate
-        self.trunk_rate, self.trunk_clip = trunk_rate, trunk_clip
-        self.weight_decay, self.warmup = weight_decay, warmup
-        self.swinface, self.start = swinface or {}, start
+        self.optimizer, self.half, self.compiled = optimizer or Optimizer(), half, compile
+        self.swinface, self.start, self.start_whole = swinface or {}, start, start_whole
+        self.skipped, self.skipped_in_a_row = 0, 0
         self.margin: MarginSoftmax | None = None
         self.map: nn.Linear | None = None
 
@@ -123,6 +152,10 @@ class FaceTraining(lightning.LightningModule):
         self.network = SwinFace(**self.swinface, untrained=[task for task in TASKS if task not in self.learned])
         if self.start is not None:
             self._take_over(SwinFace.from_pretrained(self.start))
+        if self.half == "linear":
+            keep_half_to_linear(self.network)
+        if self.compiled:
+            self.network.compile()
         size = self.network.embedding[-1].num_features
         if self.recognition is not None:
             if not batches.identities:
@@ -136,6 +169,7 @@ class FaceTraining(lightning.LightningModule):
                 settings.kind,
                 settings.rate,
                 self.trainer.datamodule.seed,
+                half=self.half == "linear",
             )
             self._ddp_params_and_buffers_to_ignore = ignored_by_ddp(self)
         if self.distillation:
@@ -146,6 +180,10 @@ class FaceTraining(lightning.LightningModule):
             if not self.learned:
                 raise InputError("nothing to train: no task has labels; recognition and distillation are off.")
             self._freeze_unread()
+        on = {"recognition": self.margin, "distillation": self.map}
+        self.losses = [*(name for name, part in on.items() if part is not None), *self.learned]
+        # In the checkpoint, so that the means of an epoch that was resumed are those of all its steps.
+        self.register_buffer("loss_sums", torch.zeros(len(self.losses) + 1))
 
     def on_fit_start(self) -> None:
         """Compute how much rare classes are favoured."""
@@ -167,7 +205,7 @@ class FaceTraining(lightning.LightningModule):
             swin.layers[last + 1 :].requires_grad_(False)
 
     def _take_over(self, other: SwinFace) -> None:
-        for part in ("trunk", "embedding"):
+        for part in ("trunk", "embedding", "subnets", "heads") if self.start_whole else ("trunk", "embedding"):
             try:
                 getattr(self.network, part).load_state_dict(getattr(other, part).state_dict())
             except RuntimeError as error:
@@ -176,19 +214,29 @@ class FaceTraining(lightning.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put all processes' identity centres into the checkpoint."""
         gather_shares(self, checkpoint, self.trainer.optimizers)
+        checkpoint["skipped"] = [self.skipped, self.skipped_in_a_row]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take this process's identity centres from it."""
         take_shares(self, checkpoint)
+        self.skipped, self.skipped_in_a_row = checkpoint["skipped"]
 
     @property
     def progress(self) -> float:
         """Share of training that is done, in [0, 1]."""
         return min(1.0, self.global_step / self.trainer.estimated_stepping_batches)
 
-    def settings(self) -> dict[str, float]:
-        """Further columns of the run's table of metrics."""
-        return {"learning_rate": self.trainer.optimizers[0].param_groups[-1]["lr"]}
+    def describe_epoch(self) -> dict[str, float]:
+        """Further columns of the run's table: mean losses, the learning rate, the number of steps skipped so far."""
+        sums = self.trainer.strategy.reduce(self.loss_sums.clone(), reduce_op="sum").tolist()
+        self.loss_sums.zero_()
+        means = {f"train_{name}": total / max(1.0, sums[-1]) for name, total in zip(self.losses, sums, strict=False)}
+        rate = self.trainer.optimizers[0].param_groups[-1]["lr"]
+        return {**means, "learning_rate": rate, "skipped_steps": self.skipped}
+
+    def on_train_batch_start(self, batch: dict, number: int) -> None:
+        """Note the batch norms' statistics, to restore them if the step is skipped."""
+        self._statistics = [(buffer, buffer.clone()) for buffer in self.network.buffers() if buffer.is_floating_point()]
 
     def training_step(self, batch: dict, number: int) -> Tensor:
         """Sum the weighted losses of a batch, see ``swinface.data.streams.Batches``.
@@ -198,12 +246,15 @@ class FaceTraining(lightning.LightningModule):
         """
         entropy = np.random.SeedSequence([self.trainer.datamodule.seed, batch["step"], self.global_rank])
         torch.manual_seed(int(entropy.generate_state(1, np.uint64)[0]))
-        outputs = {name: value.float() for name, value in self.network(batch["images"]).items()}
+        with torch.autocast(self.device.type, enabled=False) if self.half == "linear" else nullcontext():
+            outputs = self.network(batch["images"])
         losses = {}
         with torch.autocast(self.device.type, enabled=False):
+            outputs = {name: value.float() for name, value in outputs.items()}
             if self.margin is not None:
+                people = self.trainer.datamodule.rows("recognition")
                 losses["recognition"] = self.recognition.weight * self.margin(
-                    outputs["embedding"], batch["identity"], batch["step"]
+                    outputs["embedding"][people], batch["identity"][people], batch["step"]
                 )
             if self.map is not None:
                 losses["distillation"] = self.distillation * distillation_loss(
@@ -214,14 +265,49 @@ class FaceTraining(lightning.LightningModule):
                 losses |= {
                     name: self.loss_weights.get(name, 1.0) * loss for name, loss in zip(self.learned, each, strict=True)
                 }
-        logged = {f"train_{name}": loss.detach() for name, loss in losses.items()}
-        self.log_dict(logged, on_step=False, on_epoch=True, batch_size=len(batch["images"]), sync_dist=True)
-        return torch.stack(list(losses.values())).sum()
+        each = torch.stack([losses[name] for name in self.losses])
+        self.loss_sums += torch.cat([each.detach(), each.new_ones(1)])
+        return each.sum()
+
+    def validation_step(self, batch: int, number: int) -> None:
+        """Run the benchmarks on data set aside, shared out among the processes; log their figures and mean error."""
+        benchmarks = self.trainer.datamodule.validation
+        own = {name: benchmarks[name] for name in list(benchmarks)[self.global_rank :: self.trainer.world_size]}
+        with torch.autocast(self.device.type, enabled=False):
+            parts = gather_dicts(validate(own, self.network))
+        figures = {name: value for part in parts for name, value in part.items()}
+        errors = [value for name, value in figures.items() if name.startswith("error_")]
+        self.log_dict(figures, batch_size=1)
+        self.log("error", sum(errors) / len(errors), prog_bar=True, batch_size=1)
+        for name, value in figures.items():
+            if name.endswith("_AUC") and value < COLLAPSED:
+                rank_zero_warn(f"{name} is {value:.3f}: embeddings hardly tell people apart. Has training collapsed?")
 
     def configure_gradient_clipping(self, optimizer: torch.optim.Optimizer, *_: Any, **__: Any) -> None:
-        """Clip the gradient of trunk and embedding alone, as the paper does."""
-        if self.trunk_clip is not None:
-            nn.utils.clip_grad_norm_(self._backbone(), self.trunk_clip)
+        """Clip the gradient of trunk and embedding alone, as the paper does; skip the step if any is not finite.
+
+        All processes decide alike: their gradients are the same, but for those of identity centres, which are not
+        finite only if the trunk's are not.
+        """
+        gradients = [parameter.grad for parameter in self.network.parameters() if parameter.grad is not None]
+        if not bool(nn.utils.get_total_norm(gradients).isfinite()):
+            self._skip(optimizer)
+            return
+        self.skipped_in_a_row = 0
+        if self.optimizer.trunk_clip is not None:
+            nn.utils.clip_grad_norm_(self._backbone(), self.optimizer.trunk_clip)
+
+    def _skip(self, optimizer: torch.optim.Optimizer) -> None:
+        """Leave the model as it was before the step: a parameter without a gradient is not changed."""
+        optimizer.zero_grad(set_to_none=True)
+        for buffer, before in self._statistics:
+            buffer.copy_(before)
+        self.skipped, self.skipped_in_a_row = self.skipped + 1, self.skipped_in_a_row + 1
+        if self.skipped_in_a_row == MOST_SKIPPED:
+            raise InputError(
+                f"training has failed: from step {self.global_step - MOST_SKIPPED + 1} on, no gradient was finite. "
+                "Give model.optimizer a lower learning_rate or a trunk_clip, or set trainer.precision to 32-true."
+            )
 
     def _backbone(self) -> list[nn.Parameter]:
         parameters = [*self.network.trunk.parameters(), *self.network.embedding.parameters()]
@@ -239,17 +325,19 @@ class FaceTraining(lightning.LightningModule):
         backbone = {id(parameter) for parameter in self._backbone()}
         learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
         rest = [parameter for parameter in learning if id(parameter) not in backbone]
-        data, trainer = self.trainer.datamodule, self.trainer
+        data, trainer, options = self.trainer.datamodule, self.trainer, self.optimizer
         scale = data.batch_size * trainer.world_size * trainer.accumulate_grad_batches / REFERENCE_BATCH
-        groups = [(self.learning_rate * self.trunk_rate, self._backbone()), (self.learning_rate, rest)]
+        groups = [(options.learning_rate * options.trunk_rate, self._backbone()), (options.learning_rate, rest)]
         peaks = [peak for peak, parameters in groups if parameters]
         optimizer = SampledAdamW(
-            [{"params": parameters} for _, parameters in groups if parameters], lr=scale, weight_decay=self.weight_decay
+            [{"params": parameters} for _, parameters in groups if parameters],
+            lr=scale,
+            weight_decay=options.weight_decay,
         )
 
         def rate(step: int, peak: float) -> float:
-            rates = {"start": self.warmup_rate, "peak": peak, "final": self.final_rate}
-            return rate_at(step - 1, self._count_steps, self.warmup, **rates, cosine_from_start=True)
+            rates = {"start": options.warmup_rate, "peak": peak, "final": options.final_rate}
+            return rate_at(step - 1, self._count_steps, options.warmup, **rates, cosine_from_start=True)
 
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, [lambda step, peak=peak: rate(step, peak) for peak in peaks]

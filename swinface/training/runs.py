@@ -16,6 +16,7 @@ import lightning
 import pandas as pd
 import torch
 import yaml
+from jsonargparse.typing import PositiveInt
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -34,7 +35,22 @@ IGNORED_WARNINGS = [
     ".*args parameter is intended to run from within Python.*",  # we do so
     ".*Checkpoint directory .* exists and is not empty.*",  # as it should be when a run is resumed
     ".*isinstance.treespec, LeafSpec.. is deprecated.*",  # raised by the engine's own code
+    ".*resuming from a checkpoint that ended before the epoch ended.*",  # our sampler goes on at the run's next batch
+    ".*Total length of `list` across ranks is zero.*",  # without validation data
 ]
+
+
+# What a run that is resumed may change: its result does not depend on it.
+FREE = (
+    "checkpoint_steps",
+    "data.workers",
+    "data.cache",
+    "trainer.enable_progress_bar",
+    "trainer.enable_model_summary",
+    "trainer.log_every_n_steps",
+    "trainer.logger",
+    "trainer.profiler",
+)
 
 
 TRAINER = {
@@ -62,7 +78,7 @@ class RunFolder(Callback):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self.rows.append({"epoch": trainer.current_epoch, **metrics, **module.settings()})
+        self.rows.append({"epoch": trainer.current_epoch, **metrics, **module.describe_epoch()})
         if trainer.is_global_zero:
             with replacing(self.run / "metrics.csv") as partial:
                 pd.DataFrame(self.rows).to_csv(partial, index=False)
@@ -72,6 +88,21 @@ class RunFolder(Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.rows = state["rows"]
+
+
+class StepCheckpoints(Callback):
+    """Writes the checkpoint to resume from every ``steps`` steps.
+
+    Unlike the engine's ``ModelCheckpoint`` it has no state, so that a resumed run may have another interval or none.
+    """
+
+    def __init__(self, path: Path, steps: int) -> None:
+        self.path, self.steps, self.written = path, steps, 0
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        if trainer.global_step % self.steps == 0 and trainer.global_step != self.written:
+            trainer.save_checkpoint(self.path, weights_only=False)  # with all that is needed to go on
+            self.written = trainer.global_step
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -92,6 +123,11 @@ class RunCLI(LightningCLI):
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the project's options first, so that the help lists them before the many options of the engine."""
         parser.add_argument("--run", type=Path, required=True, help="Folder to train in, resumed if it is there.")
+        parser.add_argument(
+            "--checkpoint_steps",
+            type=PositiveInt | None,
+            help="Steps between checkpoints within an epoch.",
+        )
         parser.add_lightning_class_args(self.model_class, "model")
         parser.add_lightning_class_args(self.datamodule_class, "data")
         parser.add_lightning_class_args(self.trainer_class, "trainer")
@@ -108,7 +144,7 @@ class RunCLI(LightningCLI):
         if self.config["trainer"]["max_epochs"] in (None, -1) or self.config["trainer"]["max_steps"] != -1:
             # The engine resumes a run that ended at max_steps as if it had stopped in the middle of an epoch.
             raise InputError(
-                "give the length of a run as trainer.max_epochs, of data.steps batches each, not as max_steps."
+                "give the length of a run as trainer.max_epochs, not as max_steps; the data state how long an epoch is."
             )
         run = Path(self.config["run"])
         callbacks = [
@@ -117,6 +153,8 @@ class RunCLI(LightningCLI):
             *self.checkpoints(run),
             ModelCheckpoint(run, LAST, enable_version_counter=False),
         ]
+        if self.config["checkpoint_steps"] is not None:
+            callbacks.append(StepCheckpoints(run / f"{LAST}.ckpt", self.config["checkpoint_steps"]))
         trainer = super().instantiate_trainer(callbacks=callbacks, **options)
         trainer.strategy.checkpoint_io = WholeCheckpoints()
         return trainer
@@ -178,7 +216,7 @@ def configure(
 
 
 def run_training(cli: RunCLI, finish: Callable[[Path, RunCLI], Finished]) -> Finished | None:
-    """Train, from the last finished epoch if the run's folder holds one.
+    """Train, from the last checkpoint if the run's folder holds one.
 
     Parameters
     ----------
@@ -201,7 +239,7 @@ def run_training(cli: RunCLI, finish: Callable[[Path, RunCLI], Finished]) -> Fin
         try:
             cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=last, weights_only=True)
         except SystemExit:  # the engine raises it when interrupted
-            raise KeyboardInterrupt("the same command goes on from the last finished epoch") from None
+            raise KeyboardInterrupt("the same command goes on from the last checkpoint") from None
         return finish(run, cli) if cli.trainer.is_global_zero else None
 
 
@@ -212,6 +250,22 @@ def _find_last(run: Path, config: str) -> Path | None:
         raise InputError(f"{run}: this run is complete; choose another folder, or delete this one.")
     if not last.exists():
         return None
-    if not recorded.exists() or yaml.safe_load(recorded.read_text()) != yaml.safe_load(config):
-        raise InputError(f"{run}: holds an unfinished run of another configuration, see {recorded}.")
+    if not recorded.exists():
+        raise InputError(f"{run}: holds a checkpoint without {CONFIG}; choose another folder, or delete this one.")
+    before, now = (_flatten(yaml.safe_load(text)) for text in (recorded.read_text(), config))
+    changed = [key for key in {**before, **now} if key not in FREE and before.get(key) != now.get(key)]
+    if changed:
+        raise InputError(
+            f"{run}: holds an unfinished run of another configuration: {changed[0]} was {before.get(changed[0])}, not "
+            f"{now.get(changed[0])}. A run that goes on may change only {', '.join(FREE)}."
+        )
     return last
+
+
+def _flatten(config: dict[str, Any], above: str = "") -> dict[str, Any]:
+    """Every value by the path of its key."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        inner = _flatten(value, f"{above}{key}.") if isinstance(value, dict) and value else {f"{above}{key}": value}
+        flat |= inner
+    return flat

@@ -305,11 +305,11 @@ def test_evaluate_refuses_a_configuration(tries, tmp_path):
 TRAINING = """
 trainer: {max_epochs: 1, fast_dev_run: true, accelerator: cpu}
 model:
-  learning_rate: 0.001
+  optimizer: {learning_rate: 0.001}
   loss_weights: {age: 0.5}
   recognition: {kind: arcface, margin: 0.5}
 data:
-  steps: 2
+  epoch_size: 8
   streams:
     age_gender:
       batch_size: 4

@@ -8,8 +8,8 @@ from kinface.data.families import Families
 from kinface.data.fiw import read_families
 from kinface.data.vocabulary import TYPES
 from kinface.training.data import KinBatches
-from swinface.data.streams import Steps
 from swinface.files import InputError
+from swinface.training.data import Steps
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ def test_a_resumed_run_equals_an_unbroken_one(config, unbroken, synthetic, tmp_p
 
     monkeypatch.setattr(KinshipTraining, "training_step", interrupt)
     assert fit(synthetic, run, "--trainer.max_epochs", 3, config=config) == 130
-    assert "goes on from the last finished epoch" in capsys.readouterr().err
+    assert "goes on from the last checkpoint" in capsys.readouterr().err
     assert not (run / "model.safetensors").exists()
     monkeypatch.setattr(KinshipTraining, "training_step", step)
     assert fit(synthetic, run, "--trainer.max_epochs", 3, config=config) == 0

@@ -61,7 +61,7 @@ def config(face_sets, tmp_path_factory) -> Path:
     settings = yaml.safe_load((CONFIGS / "swinface" / "small.yaml").read_text())
     settings["trainer"] |= {**CPU, "max_epochs": 3}
     settings["model"]["swinface"] = {**TINY, "dropout": 0.2}
-    settings["data"] |= {"steps": 3, "cache": None}
+    settings["data"] |= {"epoch_size": 36, "cache": None}  # 3 steps of 12 faces
     for stream in settings["data"]["streams"].values():
         stream["batch_size"] = 3
         for source in stream["sources"]:
@@ -117,6 +117,93 @@ def test_a_resumed_run_equals_an_unbroken_one(config, unbroken, tmp_path, monkey
         assert torch.equal(resumed[name], tensor), name
 
 
+def test_a_run_goes_on_from_within_an_epoch_with_other_workers(config, unbroken, tmp_path, monkeypatch):
+    run, step = tmp_path / "run", FaceTraining.training_step
+    options = ["--config", config, "--run", run, "--checkpoint_steps", 2]
+
+    def interrupt(module, batch, number):
+        if module.global_step == 5:
+            raise KeyboardInterrupt
+        return step(module, batch, number)
+
+    monkeypatch.setattr(FaceTraining, "training_step", interrupt)
+    assert fit(*options) == 130
+    assert torch.load(run / "last.ckpt", weights_only=True)["global_step"] == 4  # the second epoch has 3 to 6
+    monkeypatch.setattr(FaceTraining, "training_step", step)
+    assert fit(*options[:-1], 3, "--data.workers", 1) == 0
+    pd.testing.assert_frame_equal(pd.read_csv(run / "metrics.csv"), pd.read_csv(unbroken / "metrics.csv"))
+    resumed, whole = SwinFace.from_pretrained(run).state_dict(), SwinFace.from_pretrained(unbroken).state_dict()
+    for name, tensor in whole.items():
+        assert torch.equal(resumed[name], tensor), name
+
+
+def test_a_run_that_goes_on_has_the_same_configuration(config, tmp_path, monkeypatch, capsys):
+    def interrupt(module, batch, number):
+        if module.global_step == 4:
+            raise KeyboardInterrupt
+        return step(module, batch, number)
+
+    step = FaceTraining.training_step
+    monkeypatch.setattr(FaceTraining, "training_step", interrupt)
+    assert fit("--config", config, "--run", tmp_path / "run") == 130
+    assert fit("--config", config, "--run", tmp_path / "run", "--model.optimizer.weight_decay", 0.1) == 2
+    said = capsys.readouterr().err
+    assert "model.optimizer.weight_decay was 0.05, not 0.1" in said
+    assert "may change only" in said
+
+
+def test_a_step_without_a_finite_gradient_leaves_the_model_as_it_was(config, tmp_path, monkeypatch):
+    states, step = [], FaceTraining.training_step
+
+    def overflow(module, batch, number):
+        states.append({name: tensor.clone() for name, tensor in module.network.state_dict().items()})
+        loss = step(module, batch, number)
+        return loss * float("inf") if number == 1 else loss
+
+    monkeypatch.setattr(FaceTraining, "training_step", overflow)
+    assert fit("--config", config, "--trainer.max_epochs", 1, "--run", tmp_path / "run") == 0
+    before, at, after = states
+    changed = [name for name in before if not torch.equal(before[name], at[name])]
+    assert len(changed) > 100
+    floating = [name for name, tensor in at.items() if tensor.is_floating_point()]
+    assert all(torch.equal(at[name], after[name]) for name in floating)
+    metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
+    assert list(metrics["skipped_steps"]) == [1]
+
+
+def test_many_steps_without_a_finite_gradient_end_the_run(config, tmp_path, monkeypatch, capsys):
+    step = FaceTraining.training_step
+    monkeypatch.setattr(FaceTraining, "training_step", lambda *given: step(*given) * float("nan"))
+    options = ["--data.epoch_size", 360, "--run", tmp_path / "run"]
+    assert fit("--config", config, *options) == 2
+    assert "no gradient was finite" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_the_epoch_with_the_lowest_error_on_validation_data_is_kept(config, face_sets, tmp_path, monkeypatch, capsys):
+    """In the second epoch the model is best; a class of its own says so."""
+    errors, networks = iter([0.5, 0.25, 0.375]), []
+
+    def judge(benchmarks, network):
+        networks.append({name: tensor.clone() for name, tensor in network.state_dict().items()})
+        assert not network.training
+        assert list(benchmarks) == ["ages"]
+        return {"val_ages_MAE_years": 5.0, "error_ages": next(errors)}
+
+    monkeypatch.setattr("swinface.training.module.validate", judge)
+    settings = yaml.safe_load(config.read_text())
+    source = {"class_path": "swinface.data.datasets.UTKFace", "init_args": {"root": str(face_sets / "UTKFace")}}
+    ages = {"class_path": "swinface.benchmarks.protocols.Age", "init_args": {"source": source}}
+    settings["data"]["validation"] = {"ages": ages}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
+    assert fit("--config", tmp_path / "config.yaml", "--run", tmp_path / "run") == 0
+    assert "mean error on the validation data 0.2500" in capsys.readouterr().out
+    assert pd.read_csv(tmp_path / "run" / "metrics.csv")["error"].tolist() == [0.5, 0.25, 0.375]
+    kept = SwinFace.from_pretrained(tmp_path / "run").state_dict()
+    assert all(torch.equal(kept[name], tensor) for name, tensor in networks[1].items())
+    assert not torch.equal(kept["heads.age.weight"], networks[2]["heads.age.weight"])
+
+
 def test_a_run_is_trained_by_one_process_at_a_time(config, tmp_path, capsys):
     run, options = tmp_path / "run", ["--config", config, "--trainer.max_epochs", 1]
     with working_alone(run):
@@ -150,13 +237,13 @@ def test_training_learns_what_it_is_shown(config, tmp_path):
     longer = [
         "--model.swinface.dropout",
         0,
-        "--model.warmup",
+        "--model.optimizer.warmup",
         0.1,
         "--trainer.max_epochs",
         12,
-        "--data.steps",
-        10,
-        "--model.learning_rate",
+        "--data.epoch_size",
+        120,  # 10 steps
+        "--model.optimizer.learning_rate",
         0.1,
     ]
     plain = [f"--data.streams.{name}.augment=none" for name in ("recognition", "age_gender", "celeba", "expression")]
@@ -179,8 +266,8 @@ def test_recognition_alone_comes_first_and_is_taken_over(config, tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     assert fit("--config", config, "--model.tasks", "[]", "--run", first) == 0
     assert SwinFace.from_pretrained(first).untrained == list(TASKS)
-    still = ["--model.start", first, "--model.trunk_rate", 0, "--model.warmup_rate", 0, "--model.final_rate", 0]
-    still += ["--trainer.max_epochs", 1]
+    still = [f"--model.optimizer.{rate}=0" for rate in ("trunk_rate", "warmup_rate", "final_rate")]
+    still += ["--model.start", first, "--trainer.max_epochs", 1]
     assert fit("--config", config, *still, "--run", second) == 0
     before, after = (SwinFace.from_pretrained(run) for run in (first, second))
     for (name, a), b in zip(before.trunk.named_parameters(), after.trunk.parameters(), strict=True):
@@ -206,10 +293,9 @@ def test_rates_follow_the_papers_schedule(config, tmp_path, monkeypatch):
 
     monkeypatch.setattr(FaceTraining, "training_step", watch)
     rates = {"learning_rate": 0.1, "warmup_rate": 0.02, "final_rate": 0.01, "trunk_rate": 0.1, "warmup": 0.25}
-    options = [f"--model.{name}={value}" for name, value in rates.items()]
-    assert (
-        fit("--config", config, *options, "--trainer.max_epochs", 4, "--data.steps", 2, "--run", tmp_path / "run") == 0
-    )
+    options = [f"--model.optimizer.{name}={value}" for name, value in rates.items()]
+    options += ["--trainer.max_epochs", 4, "--data.epoch_size", 24]
+    assert fit("--config", config, *options, "--run", tmp_path / "run") == 0
     scale = 12 / 512  # four streams of three faces
     for group, peak in enumerate((0.01, 0.1)):
         optimizer = torch.optim.SGD([torch.zeros(1)], lr=scale * peak)
@@ -239,7 +325,7 @@ def test_only_the_trunk_is_clipped(config, tmp_path, monkeypatch):
         return step(optimizer)
 
     monkeypatch.setattr("swinface.recognition.optimiser.SampledAdamW.step", watch)
-    options = ["--model.trunk_clip", 0.01, "--trainer.max_epochs", 1]
+    options = ["--model.optimizer.trunk_clip", 0.01, "--trainer.max_epochs", 1]
     assert fit("--config", config, *options, "--run", tmp_path / "run") == 0
     assert all(trunk == pytest.approx(0.01, rel=1e-3) and rest > 0.1 for trunk, rest in norms)
 
@@ -249,7 +335,7 @@ def test_two_processes_train_one_model_and_resume_to_it(config, tmp_path):
     script = tmp_path / "crashing.py"  # the engine starts the second process by the same command
     script.write_text(CRASHING)
     program = [sys.executable, script, "fit", f"--config={config}", "--trainer.devices=2"]
-    program += ["--trainer.strategy=ddp", "--model.recognition.rate=0.6"]
+    program += ["--trainer.strategy=ddp", "--model.recognition.rate=0.6", "--data.epoch_size=72"]  # 3 steps
 
     def train(run: Path, crash: str) -> subprocess.CompletedProcess:
         environment = os.environ | {"CRASH_AT": crash}
@@ -314,22 +400,23 @@ def test_the_papers_configurations_are_its_protocol():
     pretrain, multitask = (
         yaml.safe_load((CONFIGS / "swinface" / f"{name}.yaml").read_text()) for name in ("pretrain", "multitask")
     )
-    epoch = 5_822_653 / (128 * pretrain["trainer"]["devices"])
     assert pretrain["trainer"]["max_epochs"] == 40
-    assert pretrain["data"]["steps"] == round(epoch)
-    assert pretrain["model"]["warmup"] == 5 / 40
-    assert multitask["trainer"]["max_epochs"] * multitask["data"]["steps"] == 80_000
-    assert multitask["model"]["warmup"] * 80_000 == 8_000
+    assert 128 * pretrain["trainer"]["devices"] == 512
+    assert round(pretrain["data"]["epoch_size"] / 512) == 11_372
+    assert pretrain["model"]["optimizer"]["warmup"] == 5 / 40
+    assert 4 * 32 * multitask["trainer"]["devices"] == 512
+    assert multitask["trainer"]["max_epochs"] * multitask["data"]["epoch_size"] == 80_000 * 512
+    assert multitask["model"]["optimizer"]["warmup"] * 80_000 == 8_000
     assert {name: stream["batch_size"] for name, stream in multitask["data"]["streams"].items()} == {
         "recognition": 32,
         "age_gender": 32,
         "celeba": 32,
         "expression": 32,
     }
-    for settings in (pretrain["model"], multitask["model"]):
+    for settings in (pretrain["model"]["optimizer"], multitask["model"]["optimizer"]):
         assert (settings["learning_rate"], settings["warmup_rate"], settings["final_rate"]) == (5e-4, 5e-7, 5e-6)
-        assert settings["weight_decay"] == 0.05
-    assert (multitask["model"]["trunk_rate"], multitask["model"]["trunk_clip"]) == (0.1, 5.0)
+        assert (settings["weight_decay"], settings["trunk_clip"]) == (0.05, 5.0)
+    assert (pretrain["model"]["optimizer"]["trunk_rate"], multitask["model"]["optimizer"]["trunk_rate"]) == (1.0, 0.1)
 
 
 @pytest.mark.parametrize("name", ["pretrain", "multitask", "small"])
@@ -349,7 +436,7 @@ def test_every_configuration_is_read_in_full(name, capsys, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        (["--model.learning_rat", "1"], "learning_rat"),
+        (["--model.optimizer.learning_rat", "1"], "learning_rat"),
         (["--trainer.max_steps", "5"], "max_steps"),
         (["--model.tasks", "[beauty]"], "beauty"),
         (["--model.loss_weights", "{beauty: 1}"], "beauty"),

@@ -30,13 +30,14 @@ SMALLER = {"embed_dim": 8, "num_heads": "[1,1,1,1]", "width": 16, "embedding_siz
 PAPER = {**SMALLER, "depths": "[1,1,1,1]"}
 
 
-def fit(name: str, run: Path, streams: tuple[str, ...], model: dict, *options: str) -> pd.DataFrame:
+def fit(name: str, run: Path, streams: tuple[str, ...], model: dict, *options: str, processes: int = 1) -> pd.DataFrame:
     """Train as a configuration says, from the folder of the data sets, in a process of its own; its table of losses."""
     command = [Path(sys.executable).parent / "swinface", "fit", f"--config={CONFIGS / name}.yaml", *options]
-    command += [f"--trainer.max_epochs={EPOCHS}", f"--data.steps={STEPS}", "--trainer.accelerator=cpu"]
+    faces = STEPS * FACES * len(streams) * processes
+    command += [f"--trainer.max_epochs={EPOCHS}", f"--data.epoch_size={faces}", "--trainer.accelerator=cpu"]
     command += [f"--data.streams.{stream}.batch_size={FACES}" for stream in streams]
     command += [f"--model.swinface.{option}={value}" for option, value in model.items()]
-    command += ["--model.learning_rate=0.1", f"--run={run}"]
+    command += ["--model.optimizer.learning_rate=0.1", f"--run={run}"]
     done = subprocess.run(command, cwd=run.parent, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert torch.load(run / "last.ckpt", weights_only=True)["global_step"] == EPOCHS * STEPS
@@ -106,7 +107,7 @@ def test_one_task_alone_learns(folder, pretrained):
 
 
 def test_the_model_that_ships_learns_in_two_processes(folder):
-    losses = fit("small", folder / "small", STREAMS, SMALLER)
+    losses = fit("small", folder / "small", STREAMS, SMALLER, processes=2)
     assert len(losses.columns) == 2 + 42
     for name in ("recognition", "distillation"):
         assert losses[name].iloc[-1] < losses[name].iloc[0], name

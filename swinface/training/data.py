@@ -1,0 +1,126 @@
+"""The data of a training run: streams of batches, and benchmarks on data set aside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import lightning
+from torch.utils.data import DataLoader, Sampler
+
+from swinface.benchmarks.benchmark import Benchmark
+from swinface.data.streams import Batches, Stream, keep_decoded
+from swinface.files import InputError
+
+
+class Steps(Sampler):
+    """The numbers of one epoch's batches, counted from the start of the run.
+
+    Parameters
+    ----------
+    per_epoch
+        Batches of an epoch.
+    count_done
+        Gives the number of batches that the run has had, also before it was interrupted.
+    """
+
+    def __init__(self, per_epoch: int, count_done: Callable[[], int]) -> None:
+        self.per_epoch, self.count_done = per_epoch, count_done
+
+    def __len__(self) -> int:
+        return self.per_epoch
+
+    def __iter__(self) -> Iterator[int]:
+        done = self.count_done()
+        return iter(range(done, done + self.per_epoch))
+
+
+class FaceData(lightning.LightningDataModule):
+    """The streams that SwinFace trains on.
+
+    Parameters
+    ----------
+    streams
+        By name: ``recognition`` teaches identities, ``age_gender``, ``celeba`` and ``expression`` the tasks that name
+        them. Any stream whose sources have a teacher is distilled from.
+    epoch_size
+        Faces of an epoch, of all streams and processes together, so that its length does not depend on the number of
+        devices. Streams have cycles of their own.
+    workers
+        Processes that decode and augment.
+    cache
+        Folder for decoded faces, 38 kB each; useful for sets that are seen many times.
+    validation
+        Benchmarks to run after each epoch, by name, on people or images that the streams do not have. The epoch with
+        the lowest mean error is kept, see ``swinface.training.validation``. Without a benchmark the last epoch is kept.
+    seed
+        Of the run; set from ``seed_everything``.
+    """
+
+    def __init__(
+        self,
+        streams: dict[str, Stream],
+        epoch_size: int = 100_000,
+        workers: int = 0,
+        cache: Path | None = None,
+        validation: dict[str, Benchmark] | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if not streams:
+            raise InputError("data.streams: name at least one stream to train on.")
+        self.streams, self.epoch_size, self.workers, self.cache, self.seed = streams, epoch_size, workers, cache, seed
+        self.validation = validation or {}
+
+    @property
+    def batch_size(self) -> int:
+        """Faces of a batch and process."""
+        return sum(stream.batch_size for stream in self.streams.values())
+
+    def rows(self, stream: str) -> slice:
+        """The rows of a batch that are a stream's."""
+        names = list(self.streams)
+        start = sum(self.streams[name].batch_size for name in names[: names.index(stream)])
+        return slice(start, start + self.streams[stream].batch_size)
+
+    @property
+    def steps(self) -> int:
+        """Batches of an epoch, for each process."""
+        return max(1, round(self.epoch_size / (self.batch_size * self.trainer.world_size)))
+
+    def setup(self, stage: str) -> None:
+        """Read labels, and decode faces if they are kept; one process does it for the others."""
+        tasks = self.trainer.lightning_module.tasks
+        problem = self._fill_cache() if self.cache is not None and self.trainer.is_global_zero else None
+        problem = self.trainer.strategy.broadcast(problem)  # or the other processes would wait for one that has ended
+        if problem is not None:
+            raise InputError(problem)
+        self.batches = Batches(
+            self.streams, tasks, self.seed, self.trainer.global_rank, self.trainer.world_size, self.cache
+        )
+
+    def _fill_cache(self) -> str | None:
+        """Decode every source's faces; give the error message if that fails."""
+        try:
+            for stream in self.streams.values():
+                for source in stream.sources:
+                    keep_decoded(source, self.cache)
+        except InputError as error:
+            return str(error)
+        return None
+
+    def train_dataloader(self) -> DataLoader:
+        """One item is one batch, see ``Batches``."""
+        steps = Steps(self.steps, lambda: self.trainer.fit_loop.total_batch_idx + 1)
+        return DataLoader(
+            self.batches,
+            batch_size=None,
+            sampler=steps,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            pin_memory=self.trainer.strategy.root_device.type == "cuda",
+        )
+
+    def val_dataloader(self) -> DataLoader | list:
+        """One item, for which all benchmarks are run; none without benchmarks."""
+        return DataLoader([0], batch_size=None) if self.validation else []

@@ -1,0 +1,83 @@
+"""Train a SwinFace. One configuration is one experiment; ``swinface.training.runs`` describes a run's folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from swinface.files import replacing_folder
+from swinface.training.data import FaceData
+from swinface.training.module import FaceTraining
+from swinface.training.runs import RunCLI, configure, run_training
+
+BEST, ERROR = "best", "error"  # a checkpoint, and the figure by which it is chosen
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A run that is done.
+
+    Attributes
+    ----------
+    folder
+        The run's folder, which holds the model.
+    steps
+        Number of steps.
+    error
+        Mean error on the validation data of the epoch that was kept; None without validation, where it is the last.
+    """
+
+    folder: Path
+    steps: int
+    error: float | None
+
+
+class FaceCLI(RunCLI):
+    """The options of ``swinface fit``."""
+
+    def checkpoints(self, run: Path) -> list[ModelCheckpoint]:
+        """The epoch with the lowest error, if there are validation data."""
+        if not self.config["data"]["validation"]:
+            return []
+        return [ModelCheckpoint(run, BEST, monitor=ERROR, mode="min", enable_version_counter=False)]
+
+
+def fit(arguments: list[str]) -> Fitted | None:
+    """Train a SwinFace, from the last checkpoint if the run's folder holds one.
+
+    Parameters
+    ----------
+    arguments
+        Options of ``swinface fit``, such as ``["--config=FILE", "--run=FOLDER"]``.
+
+    Returns
+    -------
+    Fitted or None
+        None in every process but the first of a run on several devices.
+
+    Raises
+    ------
+    InputError
+        Another process trains in the folder, it holds another experiment or one that is complete, or an input is bad.
+    ArgumentError
+        An option is unknown, or its value is not of its type.
+    """
+    cli = configure(FaceCLI, FaceTraining, FaceData, arguments, "swinface fit", "Train a SwinFace.", {})
+    return run_training(cli, _finish)
+
+
+def _finish(run: Path, cli: FaceCLI) -> Fitted:
+    """Write the model of the best epoch, or of the last."""
+    module, error = cli.model, None
+    if cli.datamodule.validation:
+        checkpoint = torch.load(run / f"{BEST}.ckpt", map_location="cpu", weights_only=True)
+        states = checkpoint["callbacks"].values()
+        (error,) = (state["best_model_score"] for state in states if state.get("monitor") == ERROR)
+        weights = {name.partition(".")[::2]: tensor for name, tensor in checkpoint["state_dict"].items()}
+        module.network.load_state_dict({name: tensor for (part, name), tensor in weights.items() if part == "network"})
+    with replacing_folder(run) as partial:
+        module.network.eval().save_pretrained(partial)
+    return Fitted(run, cli.trainer.global_step, None if error is None else float(error))

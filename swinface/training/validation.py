@@ -1,0 +1,60 @@
+"""Validation in training: benchmarks on data set aside, and one error by which the best epoch is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import distributed
+
+from swinface.benchmarks.benchmark import Benchmark, Predictor, run_benchmarks
+from swinface.files import InputError
+from swinface.model import SwinFace
+
+YEARS = 10.0  # an age that is wrong by as much counts as a wrong answer
+COLLAPSED = 0.55  # AUC of a verification below which embeddings hardly differ from random ones, which have 0.5
+
+
+def validate(benchmarks: Mapping[str, Benchmark], model: SwinFace) -> dict[str, float]:
+    """Run benchmarks on a model, in evaluation mode.
+
+    Returns
+    -------
+    dict of str to float
+        Each figure by its benchmark and name, such as ``val_fiw_AUC``, and each benchmark's error by its name, such as
+        ``error_fiw``; see ``find_error``.
+
+    Raises
+    ------
+    InputError
+        The data of a benchmark are missing or cannot be used, or the model is not trained on its task.
+    """
+    found = run_benchmarks(dict(benchmarks), Predictor(model), model.untrained)
+    for problems in (found.skipped, found.failed):
+        for name, problem in problems.items():
+            raise InputError(f"data.validation.{name}: {problem}.")
+    figures: dict[str, float] = {}
+    for row in found.rows:
+        figures[f"val_{row['benchmark']}_{row['metric']}".replace(" ", "_")] = float(row["ours"])
+        figures.setdefault(f"error_{row['benchmark']}", find_error(row["metric"], row["ours"]))
+    return figures
+
+
+def gather_dicts(own: dict[str, float]) -> list[dict[str, float]]:
+    """Every process's dict, on every process."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return [own]
+    parts: list[dict[str, float]] = [{}] * distributed.get_world_size()
+    distributed.all_gather_object(parts, own)
+    return parts
+
+
+def find_error(metric: str, value: float) -> float:
+    """The error that a figure stands for, 0 if all is right.
+
+    It is 1 - AUC, the share of wrong answers for figures in per cent, or the mean error of ages in tens of years.
+    """
+    if metric == "AUC":
+        return 1 - value
+    if "%" in metric:
+        return 1 - value / 100
+    return value / YEARS
