@@ -7,6 +7,7 @@ the set. Faces in ``RecordIO`` and in the paper's authors' lists are aligned alr
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import warnings
@@ -20,6 +21,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from swinface.data.cache import map_computed
 from swinface.data.faces import Crop
 from swinface.data.labels import AFFECTNET_CLASSES, GENDER_CLASSES, RAF_DB_CLASSES, decode, read_attributes, read_labels
 from swinface.data.recordio import RecordFile
@@ -75,12 +77,28 @@ class RecordIO(Source):
 
     def _read_table(self) -> pd.DataFrame:
         keys = self._records.image_keys()
-        labels = self._records.read_labels(keys)
+        labels = self._read_identities(keys)
         if not np.isfinite(labels).all():
             raise InputError(
                 f"{self._records.path}: record {keys[~np.isfinite(labels)][0]} has no number as its label."
             )
         return pd.DataFrame({"image": keys, "identity": labels.astype(np.int64)}).astype(str)
+
+    def _read_identities(self, keys: np.ndarray) -> np.ndarray:
+        """The labels of the records, from a file beside them: to read labels is to read nearly all of ``train.rec``.
+
+        The file is made at the first start. Where the folder cannot be written to, labels are read at each start.
+        """
+        path, about = self._records.path, hashlib.sha256()
+        for file in (path, path.with_suffix(".idx")):
+            about.update(f"{file.stat().st_size} {file.stat().st_mtime_ns} ".encode())
+        kept = path.with_suffix(f".labels-{about.hexdigest()[:16]}.npy")
+        try:
+            return map_computed(
+                kept, (len(keys),), np.float32, lambda part: self._records.read_labels(keys[part]), 1 << 16, "labels"
+            )
+        except InputError:  # if not because of the folder, it is raised again here
+            return self._records.read_labels(keys)
 
     def _decode(self, image: str) -> np.ndarray:
         _, content = self._records.read(int(image))

@@ -55,8 +55,8 @@ class RecordFile:
         return {"path": self.path}  # without the mapped file, which would be copied in full
 
     @cached_property
-    def offsets(self) -> pd.Series:
-        """Where each record starts, in bytes, by key, in the order of the ``.idx``.
+    def _index(self) -> tuple[np.ndarray, np.ndarray]:
+        """The keys in the order of the ``.idx``, and where each record starts, in bytes: (N,) int64 each.
 
         Raises
         ------
@@ -71,10 +71,25 @@ class RecordFile:
             raise InputError(f"{path}: no such file; it must lie next to {self.path.name}.") from None
         except (OSError, ValueError, TypeError, ArithmeticError) as error:
             raise InputError(f"{path}: not the index of a RecordIO file; lines must be `key<tab>offset`.") from error
-        offsets = pd.Series(offsets, index=keys)
-        if not offsets.index.is_unique:
-            raise InputError(f"{path}: record {offsets.index[offsets.index.duplicated()][0]} is listed twice.")
-        return offsets
+        return keys, offsets
+
+    @cached_property
+    def _by_key(self) -> tuple[np.ndarray, np.ndarray]:
+        """The keys in ascending order, and their offsets, for binary search: a hash table takes far more memory."""
+        keys, offsets = self._index
+        if (keys[1:] < keys[:-1]).any():
+            order = np.argsort(keys, kind="stable")
+            keys, offsets = keys[order], offsets[order]
+        twice = np.flatnonzero(keys[1:] == keys[:-1])
+        if len(twice):
+            raise InputError(f"{self.path.with_suffix('.idx')}: record {keys[twice[0]]} is listed twice.")
+        return keys, offsets
+
+    def _locate(self, wanted: np.ndarray) -> np.ndarray:
+        """Where the records of some keys start, in bytes; -1 for a key that is not there."""
+        keys, offsets = self._by_key
+        place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        return np.where(keys[place] == wanted, offsets[place], -1)
 
     @cached_property
     def _bytes(self) -> np.ndarray:
@@ -93,9 +108,11 @@ class RecordFile:
         InputError
             There is no such record, or the file is cut off or damaged there.
         """
-        if key not in self.offsets.index:
+        keys, offsets = self._by_key
+        place = int(np.searchsorted(keys, key))
+        if place == len(keys) or keys[place] != key:
             raise InputError(f"{self.path.with_suffix('.idx')}: has no record {key}.")
-        content = self._join_parts(key)
+        content = self._join_parts(key, int(offsets[place]))
         if len(content) < HEADER.size:
             raise self._damaged(key, "its header is cut off")
         count, label, _, _ = HEADER.unpack_from(content)
@@ -106,8 +123,8 @@ class RecordFile:
             return np.array([label], np.float32), content[start:]
         return np.frombuffer(content, "<f4", count, HEADER.size), content[start:]
 
-    def _join_parts(self, key: int) -> bytes:
-        start, parts = int(self.offsets[key]), []
+    def _join_parts(self, key: int, start: int) -> bytes:
+        parts: list[bytes] = []
         while True:
             header = self._bytes[start : start + PART_HEADER.size].tobytes() if start >= 0 else b""
             if len(header) < PART_HEADER.size:
@@ -125,9 +142,8 @@ class RecordFile:
             start += -(-length // WORD) * WORD
 
     def _damaged(self, key: int, what: str) -> InputError:
-        return InputError(
-            f"{self.path}: record {key}, at byte {self.offsets[key]}: {what}; copy the .rec and its .idx again."
-        )
+        start = self._locate(np.array([key]))[0]
+        return InputError(f"{self.path}: record {key}, at byte {start}: {what}; copy the .rec and its .idx again.")
 
     def image_keys(self) -> np.ndarray:
         """Keys of the image records, (N,) int64, in the order of the ``.idx``.
@@ -136,8 +152,8 @@ class RecordFile:
         the labels of record 0 are the first key of these and the key after the last. So images are the records from 1
         to before its first label.
         """
-        keys = self.offsets.index.to_numpy()
-        if 0 not in self.offsets.index:
+        keys, _ = self._index
+        if self._by_key[0][0] != 0:
             return keys
         labels, content = self.read(0)
         if content:  # an image, as in files that mxnet's im2rec makes
@@ -164,7 +180,7 @@ class RecordFile:
         labels = np.empty(len(keys), np.float32)
         for first in range(0, len(keys), records):
             chunk = slice(first, first + records)
-            labels[chunk], plain = _peek(words, self.offsets.reindex(keys[chunk]).fillna(-1).to_numpy(np.int64))
+            labels[chunk], plain = _peek(words, self._locate(keys[chunk]))
             for row in first + np.flatnonzero(~plain):
                 labels[row] = self.read(int(keys[row]))[0][0]
         return labels

@@ -131,7 +131,7 @@ class Batches(Dataset):
             root = str(self.sources[stream, number].root)
             codes, people = pd.factorize(table["identity"])
             known = [numbers.setdefault((root, person), len(numbers)) for person in people]
-            columns[stream, number] = np.where(codes < 0, -1, np.array([*known, -1])[codes])
+            columns[stream, number] = np.where(codes < 0, -1, np.array([*known, -1])[codes]).astype(np.int32)
         return columns, len(numbers)
 
     def _read_teachers(self) -> tuple[dict[tuple[str, int], np.ndarray], int]:
@@ -184,7 +184,7 @@ class Batches(Dataset):
                 rows += drawn
         return {
             "images": torch.cat(images),
-            "identity": torch.tensor([self.identity[place][row] for place, row in rows]),
+            "identity": torch.tensor([int(self.identity[place][row]) for place, row in rows]),
             "teacher": torch.from_numpy(np.stack([self.teacher[place][row] for place, row in rows])),
             "labels": self._look_up_labels(rows),
             "step": step,
@@ -218,7 +218,8 @@ class Batches(Dataset):
         kept = self._orders.get((name, number))
         if kept is None or kept[0] != cycle:
             entropy = [self.seed, list(self.streams).index(name), number, cycle]
-            kept = self._orders[name, number] = cycle, np.random.default_rng(entropy).permutation(faces)
+            order = np.random.default_rng(entropy).permutation(faces).astype(np.int32)
+            kept = self._orders[name, number] = cycle, order
         return kept[1]
 
     def _read(self, drawn: list[tuple[tuple[str, int], int]]) -> Tensor:

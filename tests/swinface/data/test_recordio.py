@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from swinface.data.datasets import RecordIO
 from swinface.data.recordio import MAGIC, RecordFile
 from swinface.files import InputError
 
@@ -74,6 +75,25 @@ def test_what_mxnet_wrote_is_read(tmp_path):
         assert (found[0].tolist(), found[1]) == (labels, content)
     np.testing.assert_array_equal(records.read_labels(np.array([7, 1, 0])), [2, 3, 5])
     assert records.image_keys().tolist() == [0, 1, 7]  # record 0 has content: no set of faces
+
+
+def test_identities_are_kept_beside_the_records_and_read_from_them_once(tmp_path, monkeypatch):
+    labels, read = [3, 3, 0, 5, 5], []
+    face_set(tmp_path / "train.rec", labels)
+    read_labels = RecordFile.read_labels
+    monkeypatch.setattr(RecordFile, "read_labels", lambda *given: read.append(1) or read_labels(*given))
+    for _ in range(2):
+        assert RecordIO(tmp_path).table["identity"].tolist() == [str(label) for label in labels]
+    assert len(read) == 1
+    face_set(tmp_path / "train.rec", [1, *labels])  # another set in the same place
+    assert RecordIO(tmp_path).table["identity"].tolist() == ["1", *map(str, labels)]
+    assert len(read) == 2
+
+    def refuse(path, *given):
+        raise InputError(f"cannot write {path}")
+
+    monkeypatch.setattr("swinface.data.datasets.map_computed", refuse)  # as in a folder that is read only
+    assert RecordIO(tmp_path).table["identity"].tolist() == ["1", *map(str, labels)]
 
 
 def test_the_writer_of_these_tests_writes_as_mxnet_does(tmp_path):
