@@ -180,10 +180,22 @@ class FaceTraining(lightning.LightningModule):
             if not self.learned:
                 raise InputError("nothing to train: no task has labels; recognition and distillation are off.")
             self._freeze_unread()
+        self._check_validation()
         on = {"recognition": self.margin, "distillation": self.map}
         self.losses = [*(name for name, part in on.items() if part is not None), *self.learned]
         # In the checkpoint, so that the means of an epoch that was resumed are those of all its steps.
         self.register_buffer("loss_sums", torch.zeros(len(self.losses) + 1))
+
+    def _check_validation(self) -> None:
+        """Choose the benchmarks of what is trained."""
+        benchmarks, embeds = self.trainer.datamodule.validation, self.margin is not None or self.map is not None
+        self.validation = {
+            name: benchmark
+            for name, benchmark in benchmarks.items()
+            if (set(benchmark.tasks) & set(self.learned) if benchmark.tasks else embeds)
+        }
+        if benchmarks and not self.validation:
+            raise InputError(f"data.validation: none of {', '.join(benchmarks)} tests what is trained; set it to null.")
 
     def on_fit_start(self) -> None:
         """Compute how much rare classes are favoured."""
@@ -271,8 +283,8 @@ class FaceTraining(lightning.LightningModule):
 
     def validation_step(self, batch: int, number: int) -> None:
         """Run the benchmarks on data set aside, shared out among the processes; log their figures and mean error."""
-        benchmarks = self.trainer.datamodule.validation
-        own = {name: benchmarks[name] for name in list(benchmarks)[self.global_rank :: self.trainer.world_size]}
+        names = list(self.validation)[self.global_rank :: self.trainer.world_size]
+        own = {name: self.validation[name] for name in names}
         with torch.autocast(self.device.type, enabled=False):
             parts = gather_dicts(validate(own, self.network))
         figures = {name: value for part in parts for name, value in part.items()}

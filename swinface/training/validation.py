@@ -31,7 +31,7 @@ def validate(benchmarks: Mapping[str, Benchmark], model: SwinFace) -> dict[str, 
     found = run_benchmarks(dict(benchmarks), Predictor(model), model.untrained)
     for problems in (found.skipped, found.failed):
         for name, problem in problems.items():
-            raise InputError(f"data.validation.{name}: {problem}.")
+            raise InputError(f"data.validation.{name}: {problem.removesuffix('.')}.")
     figures: dict[str, float] = {}
     for row in found.rows:
         figures[f"val_{row['benchmark']}_{row['metric']}".replace(" ", "_")] = float(row["ours"])

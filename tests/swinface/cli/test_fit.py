@@ -382,12 +382,12 @@ def test_two_processes_wait_for_nothing_that_no_level_reads(config, tmp_path, le
     assert done.returncode == 0, done.stderr
 
 
-def test_the_papers_two_stages_run_on_its_formats(paper_sets, tmp_path, monkeypatch):
+def test_the_papers_two_stages_run_on_its_formats(paper_sets, paper_configurations, tmp_path, monkeypatch):
     monkeypatch.chdir(paper_sets)
     smoke = ["--config", CONFIGS / "swinface" / "smoke.yaml", "--trainer.accelerator", "cpu"]
     first, second = tmp_path / "pretrain", tmp_path / "multitask"
-    assert fit("--config", CONFIGS / "swinface" / "pretrain.yaml", *smoke, "--run", first) == 0
-    multitask = ["--config", CONFIGS / "swinface" / "multitask.yaml", *smoke]
+    assert fit("--config", paper_configurations / "pretrain.yaml", *smoke, "--run", first) == 0
+    multitask = ["--config", paper_configurations / "multitask.yaml", *smoke]
     assert fit(*multitask, "--run", tmp_path / "alone") == 0  # as the overlay's header says
     assert fit(*multitask, "--model.start", first, "--run", second) == 0
     assert SwinFace.from_pretrained(second).untrained == []

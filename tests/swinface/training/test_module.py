@@ -59,7 +59,7 @@ def training(monkeypatch) -> FaceTraining:
     batches = SimpleNamespace(
         tasks=list(TASKS), identities=40, teacher_size=5, class_shares=lambda task: [1 / 7] * TASKS[task].classes
     )
-    data = SimpleNamespace(batches=batches, seed=0, batch_size=12, rows=lambda stream: slice(0, 6))
+    data = SimpleNamespace(batches=batches, seed=0, batch_size=12, rows=lambda stream: slice(0, 6), validation={})
     trainer = SimpleNamespace(
         datamodule=data, world_size=1, accumulate_grad_batches=1, estimated_stepping_batches=100, global_step=0
     )
