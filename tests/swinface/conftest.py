@@ -65,6 +65,8 @@ def paper_sets(face_sets, tmp_path_factory) -> Path:
     _write_list(data / "AffectNet", "name valence expression", [f"0.1 {i}" for i in range(7)], random)
     answers = [" ".join(random.choice(["-1", "1"], len(ATTRIBUTES))) for _ in range(6)]
     _write_list(data / "CelebA_aligned", "name " + " ".join(CELEBA_HEADER), answers, random)
+    for name in ("train", "validation"):
+        _write_list(data / "CLAP2015" / name, None, [f"{20.5 + i};{1 + i % 3}" for i in range(6)], random)
     _write_records(data / "faces_emore", 4, 3, random)
     return root
 
@@ -78,10 +80,13 @@ def paper_configurations(tmp_path_factory) -> Path:
     return folder
 
 
-def _write_list(root: Path, header: str, rows: list[str], random: np.random.Generator) -> None:
-    """A set as the authors list theirs: ``label.txt``, and the images in ``data``."""
+def _write_list(root: Path, header: str | None, rows: list[str], random: np.random.Generator) -> None:
+    """A set as the authors list theirs: ``label.txt``, without a header ``label.csv``, and the images in ``data``."""
     for number in range(len(rows)):
         _write(root / "data" / f"{number}.jpg", (112, 112), random)
+    if header is None:
+        (root / "label.csv").write_text("".join(f"{i}.jpg;{row}\n" for i, row in enumerate(rows)))
+        return
     (root / "label.txt").write_text("\n".join([header, *(f"{i}.jpg {row}" for i, row in enumerate(rows))]) + "\n")
 
 

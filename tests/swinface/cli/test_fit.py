@@ -275,6 +275,24 @@ def test_recognition_alone_comes_first_and_is_taken_over(config, tmp_path):
     assert not torch.equal(before.heads["age"].weight, after.heads["age"].weight)
 
 
+def test_the_whole_model_is_a_start_for_fine_tuning(config, unbroken, tmp_path):
+    still = [f"--model.optimizer.{rate}=0" for rate in ("learning_rate", "warmup_rate", "final_rate")]
+    options = [
+        "--model.start",
+        unbroken,
+        "--model.start_whole",
+        "true",
+        "--model.tasks",
+        "[age]",
+        "--trainer.max_epochs",
+        1,
+    ]
+    assert fit("--config", config, *still, *options, "--model.recognition", "null", "--run", tmp_path / "run") == 0
+    before, after = (SwinFace.from_pretrained(run) for run in (unbroken, tmp_path / "run"))
+    for (name, a), b in zip(before.named_parameters(), after.parameters(), strict=True):
+        assert torch.equal(a, b), name
+
+
 def test_the_ablation_of_attention_is_an_option(config, tmp_path):
     options = ["--model.swinface.levels", "[4]", "--model.swinface.channel_attention", "false"]
     assert fit("--config", config, *options, "--trainer.max_epochs", 1, "--run", tmp_path / "run") == 0

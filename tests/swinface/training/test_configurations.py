@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 
 from swinface.data.datasets import CelebA, ImageFolder, RafDb, UTKFace
 from swinface.data.embeddings import write_embeddings
@@ -106,6 +107,24 @@ def test_one_task_alone_learns(folder, pretrained, paper_configurations):
     losses = fit(paper_configurations / "multitask.yaml", folder / "single", STREAMS, PAPER, *options)
     assert list(losses) == ["expression"]
     assert losses["expression"].iloc[-1] < losses["expression"].iloc[0]
+
+
+def test_a_model_is_fine_tuned_on_clap2015(folder, pretrained, paper_configurations):
+    start = folder / "whole"
+    SwinFace(**{option: yaml.safe_load(str(value)) for option, value in PAPER.items()}).save_pretrained(start)
+    overlay = f"--config={CONFIGS / 'clap2015.yaml'}"
+    losses = fit(
+        paper_configurations / "multitask.yaml",
+        folder / "clap",
+        ("age_gender",),
+        PAPER,
+        overlay,
+        f"--model.start={start}",
+    )
+    assert list(losses) == ["age"]
+    metrics = pd.read_csv(folder / "clap" / "metrics.csv")
+    assert metrics["error"].tolist() == pytest.approx((metrics["val_age_MAE_years"] / 10).tolist())
+    assert metrics["val_age_MAE_years"].iloc[-1] < metrics["val_age_MAE_years"].iloc[0]
 
 
 def test_the_model_that_ships_learns_in_two_processes(folder):
