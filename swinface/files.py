@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import yaml
@@ -181,6 +182,40 @@ def _check_configuration(path: str) -> None:
         raise InputError(f"{path}: not a configuration in YAML ({reason}).") from error
     if not isinstance(options, dict) or not all(isinstance(option, str) for option in options):
         raise InputError(f"{path}: not a configuration; it must be a mapping of options to their values.")
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file; no two places of the result share an object, as aliases do, so that dumps of it have none.
+
+    Raises
+    ------
+    InputError
+        The file is missing or broken.
+    """
+    try:
+        return _unshare(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise InputError(f"{path}: not a readable YAML file ({reason}).") from error
+
+
+def _unshare(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _unshare(item) for key, item in value.items()}
+    return [_unshare(item) for item in value] if isinstance(value, list) else value
+
+
+def merge_settings(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """A copy of ``base`` with ``changes``: mappings are merged in depth, anything else is replaced.
+
+    >>> merge_settings({"a": {"b": 1, "c": 2}, "d": [1]}, {"a": {"b": 3}, "d": [2]})
+    {'a': {'b': 3, 'c': 2}, 'd': [2]}
+    """
+    merged = dict(base)
+    for key, value in changes.items():
+        nested = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = merge_settings(base[key], value) if nested else value
+    return merged
 
 
 def check_ending(path: str | os.PathLike, endings: Sequence[str], what: str) -> None:

@@ -22,9 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from swinface.files import InputError
+from swinface.files import InputError, merge_settings, read_yaml
 
 SECTIONS = ("trainer", "model", "data")  # of a configuration of `kinface fit`
 
@@ -89,20 +87,11 @@ class Ablation:
         ]
 
     def _configure(self, method: dict[str, Any], strength: float | None, seed: int) -> dict[str, Any]:
-        config = merge(self.base, {section: method[section] for section in SECTIONS if section in method})
+        config = merge_settings(self.base, {section: method[section] for section in SECTIONS if section in method})
         if strength is not None:
             adversaries = {name: {"strength": strength} for name in _find_adversaries(config)}
-            config = merge(config, {"model": {"heads": adversaries}})
-        return merge(config, self.inputs | {"seed_everything": seed})
-
-
-def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """A copy of ``base`` with ``changes``: mappings are merged in depth, anything else is replaced."""
-    merged = dict(base)
-    for key, value in changes.items():
-        nested = isinstance(value, dict) and isinstance(base.get(key), dict)
-        merged[key] = merge(base[key], value) if nested else value
-    return merged
+            config = merge_settings(config, {"model": {"heads": adversaries}})
+        return merge_settings(config, self.inputs | {"seed_everything": seed})
 
 
 def read_ablation(path: Path, inputs: dict[str, Any]) -> Ablation:
@@ -113,7 +102,7 @@ def read_ablation(path: Path, inputs: dict[str, Any]) -> Ablation:
     InputError
         A file is missing or not of this form; names the key. The sections of ``kinface fit`` are not checked within.
     """
-    content = _check_keys(_read_yaml(path), f"{path}", (*NEEDED, "references"), NEEDED)
+    content = _check_keys(read_yaml(path), f"{path}", (*NEEDED, "references"), NEEDED)
     base = _check_sections(content["base"], f"{path}: base", ("seed_everything",))
     methods = content["methods"]
     if not isinstance(methods, dict) or not methods:
@@ -138,23 +127,8 @@ def _read_method(name: object, method: object, base: dict[str, Any], path: Path)
         raise InputError(f"{path}: methods: {name!r} names folders too; use small letters, digits and _ only.")
     where = f"{path}: methods.{name}"
     method = _apply_overlays(_check_sections(method, where, ("strengths", "overlays")), path.parent, where)
-    _check_strengths(method, merge(base, method), f"{where}.strengths")
+    _check_strengths(method, merge_settings(base, method), f"{where}.strengths")
     return method
-
-
-def _read_yaml(path: Path) -> Any:
-    try:
-        return _unshare(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise InputError(f"{path}: not a readable YAML file ({reason}).") from error
-
-
-def _unshare(value: Any) -> Any:
-    """A copy in which no two places share an object, as aliases do in YAML; dumps of it have no aliases either."""
-    if isinstance(value, dict):
-        return {key: _unshare(item) for key, item in value.items()}
-    return [_unshare(item) for item in value] if isinstance(value, list) else value
 
 
 def _apply_overlays(method: dict[str, Any], folder: Path, where: str) -> dict[str, Any]:
@@ -164,8 +138,8 @@ def _apply_overlays(method: dict[str, Any], folder: Path, where: str) -> dict[st
         raise InputError(f"{where}.overlays: a list of files, such as [debiased.yaml]; got {overlays!r}.")
     merged: dict[str, Any] = {}
     for name in overlays:
-        merged = merge(merged, _check_sections(_read_yaml(folder / name), f"{folder / name} (of {where})"))
-    return merge(merged, method)
+        merged = merge_settings(merged, _check_sections(read_yaml(folder / name), f"{folder / name} (of {where})"))
+    return merge_settings(merged, method)
 
 
 def _check_sections(content: object, where: str, others: tuple[str, ...] = ()) -> dict[str, Any]:

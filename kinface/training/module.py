@@ -30,7 +30,7 @@ from swinface.training.schedule import rate_at
 NOT_SETTLED = 0.0  # selection value of epochs in the first half of training, below the AUC of any useful model
 
 
-@dataclass
+@dataclass(frozen=True)
 class Optimizer:
     """AdamW with a linear warm-up, then a cosine to zero.
 
@@ -90,13 +90,13 @@ class KinshipTraining(lightning.LightningModule):
         domains: dict[str, list[str]] | None = None,
         erase: list[Erase] | None = None,
         select: Literal["standard", "matched"] = "standard",
-        network: Network | None = None,
-        optimizer: Optimizer | None = None,
+        network: Network = Network(),  # noqa: B008  (it cannot be changed)
+        optimizer: Optimizer = Optimizer(),
         embedding_size: int | None = None,
         teacher_size: int | None = None,
     ) -> None:
         super().__init__()
-        network, self.optimizer = network or Network(), optimizer or Optimizer()
+        self.optimizer = optimizer
         if (distillation > 0) != (teacher_size is not None):
             raise InputError("model.distillation needs data.teacher, and data.teacher a model.distillation above 0.")
         if verification is None and not type_weight:

@@ -19,7 +19,7 @@ from swinface.model import SwinFace, Trunk
 MLP_OPTIONS = ("objective", "learning_rate", "updates", "members", "restart", "balanced")  # not used by a kernel
 
 
-@dataclass
+@dataclass(frozen=True)
 class Network:
     """What a kinship network reads and how large it is.
 

@@ -47,6 +47,9 @@ class Result:
         95% interval; None where the protocol has none.
     tables
         Tables behind the figure, by name; the index names the rows.
+    draws
+        (resamples,), the figure of each resample of people or faces, in the same resamples for every model: the
+        difference of two models' draws is that of the same people. None where the protocol has none.
     """
 
     metric: str
@@ -55,6 +58,15 @@ class Result:
     low: float | None = None
     high: float | None = None
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    draws: np.ndarray | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def drawn(
+        cls, metric: str, ours: float, draws: np.ndarray, n: int, tables: dict[str, pd.DataFrame] | None = None
+    ) -> Result:
+        """A figure with the 95% interval of its draws."""
+        low, high = percentile_interval(draws, interpolate=True)
+        return cls(metric, float(ours), n, float(low), float(high), tables or {}, draws)
 
 
 class Benchmark(ABC):
@@ -148,8 +160,8 @@ class Predictor:
 
 def estimate(
     values: np.ndarray, groups: Sequence, statistic: Callable[[np.ndarray], np.ndarray], draws: int = 1000
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Figures that are computed from totals over faces, and their 95% percentile intervals from resampled groups.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Figures that are computed from totals over faces, and the same of resampled groups.
 
     Parameters
     ----------
@@ -163,14 +175,14 @@ def estimate(
     Returns
     -------
     tuple
-        Figures, their lower and upper ends, each (figures,).
+        Figures, (figures,), and those of each draw, (draws, figures).
     """
     _, group = np.unique(np.asarray(groups), return_inverse=True)
     totals = np.zeros((group.max() + 1, values.shape[1]))
     np.add.at(totals, group, values)
     resampled = np.stack([drawn @ totals for drawn in draw_clusters(len(totals), draws, seed=0)])
     with np.errstate(invalid="ignore"):
-        return statistic(totals.sum(axis=0)), *percentile_interval(statistic(resampled), interpolate=True)
+        return statistic(totals.sum(axis=0)), statistic(resampled)
 
 
 def drawn_together(table: pd.DataFrame) -> Sequence:
@@ -208,7 +220,8 @@ def by_group(table: pd.DataFrame, metric: str, values: np.ndarray) -> dict[str, 
         for code, group in enumerate(groups.categories):
             chosen = (groups.codes == code) & (values[:, 1] > 0)
             if chosen.any():
-                (ours,), (low,), (high,) = estimate(values[chosen], drawn_together(table[chosen]), ratio)
+                (ours,), draws = estimate(values[chosen], drawn_together(table[chosen]), ratio)
+                low, high = percentile_interval(draws[:, 0], interpolate=True)
                 rows.append((grouping, group, ours, low, high, chosen.sum()))
     columns = ["grouping", "group", metric, "low", "high", "n"]
     return {"groups": pd.DataFrame(rows, columns=columns).set_index(columns[:2])} if rows else {}
@@ -234,6 +247,8 @@ class Evaluation:
     ----------
     rows
         A dict with ``COLUMNS`` for each figure.
+    results
+        The figures by benchmark and metric.
     tables
         The tables behind the figures, by name.
     skipped, failed
@@ -241,6 +256,7 @@ class Evaluation:
     """
 
     rows: list[dict] = field(default_factory=list)
+    results: dict[tuple[str, str], Result] = field(default_factory=dict)
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
@@ -270,5 +286,6 @@ def run_benchmarks(benchmarks: dict[str, Benchmark], model: Predictor, untrained
             difference = None if paper is None else result.ours - paper
             row = (name, result.metric, result.ours, result.low, result.high, paper, difference, result.n)
             found.rows.append(dict(zip(COLUMNS, row, strict=True)))
+            found.results[name, result.metric] = result
             found.tables.update({f"{name}_{kind}": table for kind, table in result.tables.items()})
     return found

@@ -133,7 +133,7 @@ class SamePerson(LabelledFaces):
         people = self.source.table["identity"]
         embeddings = embed_with_mirror(model.embed, self.source.read_all())
         found = auc_of_same_person(embeddings, people, people.str.partition("/")[0])
-        return [Result("AUC", found.auc, found.same + found.different, found.low, found.high)]
+        return [Result.drawn("AUC", found.auc, found.draws, found.same + found.different)]
 
 
 class Expression(LabelledFaces):
@@ -171,15 +171,15 @@ class Expression(LabelledFaces):
             balanced = np.nanmean(right / all_faces, axis=-1)
             return 100 * np.stack([right.sum(axis=-1) / all_faces.sum(axis=-1), balanced], axis=-1)
 
-        ours, low, high = estimate(values, drawn_together(table), accuracies)
+        ours, draws = estimate(values, drawn_together(table), accuracies)
         confusion = pd.DataFrame(
             confusion_matrix(truth, predicted, labels=among),
             index=pd.Index(self.labels, name="true expression"),
             columns=self.labels,
         )
         return [
-            Result("accuracy %", ours[0], len(truth), low[0], high[0], {"confusion": confusion}),
-            Result("balanced accuracy %", ours[1], len(truth), low[1], high[1]),
+            Result.drawn("accuracy %", ours[0], draws[:, 0], len(truth), {"confusion": confusion}),
+            Result.drawn("balanced accuracy %", ours[1], draws[:, 1], len(truth)),
         ]
 
 
@@ -205,9 +205,9 @@ class Age(LabelledFaces):
         results = []
         for metric, value in values.items():
             summed = np.stack([value, faces], axis=1)
-            (ours,), (low,), (high,) = estimate(summed, drawn_together(table), ratio)
+            (ours,), draws = estimate(summed, drawn_together(table), ratio)
             tables = by_group(table, metric, summed) if metric == "MAE years" else {}
-            results.append(Result(metric, ours, len(error), low, high, tables))
+            results.append(Result.drawn(metric, ours, draws[:, 0], len(error), tables))
         return results
 
 
@@ -226,8 +226,8 @@ class Gender(LabelledFaces):
         results = []
         for metric, chosen, behind in zip(self.metrics, (everyone, grown), (tables, {}), strict=True):
             if chosen.any():
-                (ours,), (low,), (high,) = estimate(values[chosen], drawn_together(table[chosen]), ratio)
-                results.append(Result(metric, ours, int(chosen.sum()), low, high, behind))
+                (ours,), draws = estimate(values[chosen], drawn_together(table[chosen]), ratio)
+                results.append(Result.drawn(metric, ours, draws[:, 0], int(chosen.sum()), behind))
         return results
 
 
@@ -269,19 +269,20 @@ class Attributes(LabelledFaces):
             each = 100 * ratio(totals)
             return np.concatenate([each, each.mean(axis=-1, keepdims=True)], axis=-1)
 
-        found = estimate(np.concatenate([right, known], axis=1), drawn_together(table), accuracies)
-        *each, mean = np.stack(found, axis=1)
+        ours, draws = estimate(np.concatenate([right, known], axis=1), drawn_together(table), accuracies)
+        each = [
+            Result.drawn(f"accuracy %, {name}", *of_one, int(faces))
+            for name, *of_one, faces in zip(names, ours[:-1], draws.T[:-1], known.sum(axis=0), strict=True)
+        ]
         attributes = pd.DataFrame(
-            each, columns=["accuracy %", "low", "high"], index=pd.Index(names, name="attribute")
+            [(result.ours, result.low, result.high) for result in each],
+            columns=["accuracy %", "low", "high"],
+            index=pd.Index(names, name="attribute"),
         ).assign(**{"commoner answer %": commoner, "n": known.sum(axis=0)})
         label = "mean accuracy %" if len(names) == len(ATTRIBUTES) else f"mean accuracy % of {len(names)} attributes"
         groups = by_group(table, label, np.stack([100 * right.sum(axis=1), known.sum(axis=1)], axis=1))
         return [
-            Result(label, mean[0], len(table), mean[1], mean[2], {"attributes": attributes} | groups),
+            Result.drawn(label, ours[-1], draws[:, -1], len(table), {"attributes": attributes} | groups),
             Result(f"{label}, commoner answer", commoner.mean(), len(table)),
-            *(
-                Result(f"accuracy %, {name}", ours, int(faces), low, high)
-                for name, (ours, low, high), faces in zip(names, each, known.sum(axis=0), strict=True)
-                if f"accuracy %, {name}" in self.paper
-            ),
+            *(result for result in each if result.metric in self.paper),
         ]

@@ -20,7 +20,7 @@ from sklearn.preprocessing import normalize
 from torch import Tensor
 from tqdm import tqdm
 
-from swinface.bootstrap import draw_clusters, percentile_interval, weigh_pairs
+from swinface.bootstrap import draw_clusters, weigh_pairs
 from swinface.data.faces import fit_face, stack_faces
 from swinface.data.pickles import read_pickled_pairs
 from swinface.files import InputError, inside, read_image
@@ -232,15 +232,14 @@ class SamePersonAuc:
 
     Attributes
     ----------
-    low, high
-        95% percentile interval.
+    draws
+        (resamples,), the AUC of each resample of the groups.
     same, different
         Number of pairs of each kind it was computed from.
     """
 
     auc: float
-    low: float
-    high: float
+    draws: np.ndarray
     same: int
     different: int
 
@@ -255,7 +254,7 @@ def auc_of_same_person(
 ) -> SamePersonAuc:
     """How well cosines separate the pairs of faces that show one person from those that show two.
 
-    Every pair has the same weight, so a person with many faces has more weight. The interval draws groups again, with
+    Every pair has the same weight, so a person with many faces has more weight. Groups are drawn again, with
     replacement (``swinface.bootstrap.weigh_pairs``).
 
     Parameters
@@ -289,8 +288,7 @@ def auc_of_same_person(
     same = np.arange(len(first)) < one.shape[1]
     scores = score_pairs(normalize(embeddings[order]), first, second)
     draws = _resample_auc(scores, same, group[first], group[second], resamples, rng)
-    low, high = percentile_interval(draws, interpolate=True)
-    return SamePersonAuc(float(roc_auc_score(same, scores)), float(low), float(high), one.shape[1], two.shape[1])
+    return SamePersonAuc(float(roc_auc_score(same, scores)), draws, one.shape[1], two.shape[1])
 
 
 def _draw_pairs(starts: np.ndarray, stops: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

@@ -69,6 +69,12 @@ COMMANDS = {
         "Reproduce the paper",
         Options.CLASSES,
     ),
+    "compare": Command(
+        "swinface.cli.compare:compare",
+        "train models that differ in a few settings, and compare them",
+        "Reproduce the paper",
+        Options.CLASSES,
+    ),
     "convert": Command(
         "swinface.cli.convert:convert", "convert the published checkpoint to safetensors", "Reproduce the paper"
     ),

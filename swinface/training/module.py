@@ -50,7 +50,7 @@ class Recognition:
     weight: float = 1.0
 
 
-@dataclass
+@dataclass(frozen=True)
 class Optimizer:
     """AdamW; rates rise linearly, then follow a cosine over all steps, as in the authors' code.
 
@@ -121,7 +121,7 @@ class FaceTraining(lightning.LightningModule):
         distillation: float = 0.0,
         loss_weights: dict[str, float] | None = None,
         balance: dict[str, float] | None = None,
-        optimizer: Optimizer | None = None,
+        optimizer: Optimizer = Optimizer(),
         half: Literal["all", "linear"] = "all",
         compile: bool = False,
     ) -> None:
@@ -136,7 +136,7 @@ class FaceTraining(lightning.LightningModule):
         self.tasks = list(TASKS) if tasks is None else tasks
         self.recognition, self.distillation = recognition, distillation
         self.loss_weights, self.balance = loss_weights or {}, balance or {}
-        self.optimizer, self.half, self.compiled = optimizer or Optimizer(), half, compile
+        self.optimizer, self.half, self.compiled = optimizer, half, compile
         self.swinface, self.start, self.start_whole = swinface or {}, start, start_whole
         self.skipped, self.skipped_in_a_row = 0, 0
         self.margin: MarginSoftmax | None = None

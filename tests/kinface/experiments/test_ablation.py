@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kinface.experiments.ablation import merge, read_ablation
-from swinface.files import InputError
+from kinface.experiments.ablation import read_ablation
+from swinface.files import InputError, merge_settings
 
 
 def test_merging_goes_into_mappings_and_replaces_the_rest():
     base = {"a": {"b": 1, "c": [1, 2]}, "d": {"e": 1}, "f": 1}
     changes = {"a": {"b": 2, "g": 3}, "d": None, "f": {"h": 1}, "c": [3]}
-    assert merge(base, changes) == {"a": {"b": 2, "c": [1, 2], "g": 3}, "d": None, "f": {"h": 1}, "c": [3]}
+    assert merge_settings(base, changes) == {"a": {"b": 2, "c": [1, 2], "g": 3}, "d": None, "f": {"h": 1}, "c": [3]}
     assert base == {"a": {"b": 1, "c": [1, 2]}, "d": {"e": 1}, "f": 1}
 
 

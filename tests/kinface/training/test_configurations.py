@@ -17,10 +17,11 @@ import torch
 import yaml
 
 from kinface.data.fiw import read_families
-from kinface.experiments.ablation import merge, read_ablation
+from kinface.experiments.ablation import read_ablation
 from kinface.models.inference import embed, load_model
 from kinface.training.fit import fit
 from swinface.data.embeddings import Embeddings, write_embeddings
+from swinface.files import merge_settings
 from swinface.model import SwinFace
 
 pytestmark = pytest.mark.slow
@@ -86,10 +87,10 @@ def read_config(name: str) -> dict:
 def test_a_configuration_trains_for_hundreds_of_steps(name, synthetic, inputs, tmp_path):
     config = read_config("base")
     for overlay in ["adversarial", "demo"] if name == "demo" else [name]:
-        config = merge(config, read_config(overlay))
-    config = merge(config, {"trainer": {"max_epochs": EPOCHS, "enable_progress_bar": False}})
-    config = merge(config, {"model": {"network": {"width": 32, "size": 32}}})
-    config = merge(config, {"data": {"root": str(synthetic), "steps": STEPS}})
+        config = merge_settings(config, read_config(overlay))
+    config = merge_settings(config, {"trainer": {"max_epochs": EPOCHS, "enable_progress_bar": False}})
+    config = merge_settings(config, {"model": {"network": {"width": 32, "size": 32}}})
+    config = merge_settings(config, {"data": {"root": str(synthetic), "steps": STEPS}})
     network = config["model"]["network"]
     if network.get("swinface"):
         network["swinface"] = str(inputs / "swinface")
@@ -112,7 +113,7 @@ def test_a_method_of_the_ablation_trains_for_hundreds_of_steps(method, synthetic
     size = 33 if "domains" in config["model"] else 32  # three projections share it
     data = {"root": str(synthetic), "steps": STEPS, "embeddings": str(inputs / INPUTS["embeddings"])}
     changes = {"trainer": {"max_epochs": EPOCHS, "enable_progress_bar": False}, "data": data}
-    config = merge(config, changes | {"model": {"network": {"width": 64, "size": size}}})
+    config = merge_settings(config, changes | {"model": {"network": {"width": 64, "size": size}}})
     file, run = tmp_path / "config.yaml", tmp_path / "run"
     file.write_text(yaml.safe_dump(config))
     fit([f"--config={file}", f"--run={run}"])

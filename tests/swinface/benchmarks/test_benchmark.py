@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 
 from swinface.benchmarks import protocols as benchmarks
-from swinface.benchmarks.benchmark import COLUMNS, Predictor, estimate
+from swinface.benchmarks.benchmark import COLUMNS, Predictor, Result, estimate
 from swinface.cli.evaluate import evaluate
 from swinface.cli.main import COMMANDS, run
 from swinface.data.datasets import CelebA, ImageFolder, UTKFace
@@ -50,7 +50,7 @@ def model(tmp_path_factory, untaught) -> Path:
 def test_estimate_draws_groups_together():
     values = np.array([[1.0, 1], [0, 1], [5, 1], [2, 1], [4, 1]])
     groups = ["b", "a", "b", "c", "a"]
-    ours, low, high = estimate(values, groups, lambda totals: totals[..., :1] / totals[..., 1:], draws=200)
+    ours, draws = estimate(values, groups, lambda totals: totals[..., :1] / totals[..., 1:], draws=200)
     rng = np.random.default_rng(0)
     means = []
     for _ in range(200):
@@ -58,16 +58,19 @@ def test_estimate_draws_groups_together():
         drawn = [value for (value, _), group in zip(values, groups, strict=True) for _ in range(times[group])]
         means.append(np.mean(drawn))
     assert ours == [2.4]
-    np.testing.assert_allclose([low[0], high[0]], np.percentile(means, [2.5, 97.5]))
+    np.testing.assert_allclose(draws[:, 0], means)
+    result = Result.drawn("mean", ours[0], draws[:, 0], 5)
+    np.testing.assert_allclose([result.low, result.high], np.percentile(means, [2.5, 97.5]))
 
 
 def test_estimate_of_a_mean_has_the_width_of_its_standard_error():
     values = np.random.default_rng(3).normal(10, 2, (400, 1))
-    ours, low, high = estimate(
+    ours, draws = estimate(
         np.hstack([values, np.ones((400, 1))]), range(400), lambda totals: totals[..., :1] / totals[..., 1:]
     )
     assert ours[0] == pytest.approx(values.mean())
-    assert high[0] - low[0] == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.1)
+    low, high = np.percentile(draws[:, 0], [2.5, 97.5])
+    assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.1)
 
 
 # Answers

@@ -169,7 +169,7 @@ def test_the_help_of_fit_has_the_projects_options_before_the_engines(commands, c
     assert stop.value.code == 0
     text = capsys.readouterr().out
     places = [
-        text.index(f"\n  --{name} ") for name in ("run", "model", "model.swinface", "data", "data.cache", "trainer")
+        text.index(f"\n  --{name} ") for name in ("run", "model", "model.distillation", "data", "data.cache", "trainer")
     ]
     assert places == sorted(places)
 

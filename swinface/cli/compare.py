@@ -1,0 +1,64 @@
+"""``swinface compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from swinface.benchmarks.benchmark import Benchmark
+from swinface.files import replacing, working_alone
+from swinface.training.comparison import Comparison, measure_runs, tabulate, train_runs
+
+
+def compare(
+    *,
+    configs: list[Path],
+    runs: dict[str, dict[str, Any]],
+    reference: str,
+    benchmarks: dict[str, Benchmark],
+    out: Path,
+) -> None:
+    """Train models that differ in a few settings, and compare them on the same benchmarks.
+
+    ``out`` then holds the runs and ``comparison.csv``: figures with 95% intervals and their paired differences to the
+    reference. Interrupted, the same command goes on where it was.
+
+    Parameters
+    ----------
+    configs
+        Configurations of ``swinface fit`` that every run has.
+    runs
+        By name: what the run changes in them.
+    reference
+        The run that the others are compared with.
+    benchmarks
+        By name, as for ``swinface evaluate``; each run has those of what it is trained on.
+    out
+        Folder to write to.
+    """
+    comparison = Comparison(configs, runs, reference)
+    with working_alone(out):
+        table = tabulate(measure_runs(train_runs(comparison, out), benchmarks), reference)
+        with replacing(out / "comparison.csv") as partial:
+            table.to_csv(partial, index=False)
+    print(_describe(table, reference))
+    print(f"wrote {out / 'comparison.csv'}")
+
+
+def _describe(table: pd.DataFrame, reference: str) -> str:
+    """A block for each figure, with a line for each run."""
+    lines = []
+    for (benchmark, metric), rows in table.groupby(["benchmark", "metric"], sort=False):
+        lines.append(f"{benchmark}, {metric}, n = {rows['n'].iloc[0]:,}")
+        digits = 2 if "%" in metric or "years" in metric else 3
+        for row in rows.itertuples():
+            interval = f" [{row.low:.{digits}f}, {row.high:.{digits}f}]" if pd.notna(row.low) else ""
+            text = f"  {row.run:24} {row.ours:.{digits}f}{interval}"
+            if pd.notna(row.difference):
+                text += f"   to {reference}: {row.difference:+.{digits}f}"
+                if pd.notna(row.difference_low):
+                    text += f" [{row.difference_low:+.{digits}f}, {row.difference_high:+.{digits}f}]"
+            lines.append(text)
+    return "\n".join(lines)

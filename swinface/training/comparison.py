@@ -1,0 +1,149 @@
+"""Several trainings that differ in a few settings, compared on the same benchmarks."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from swinface.benchmarks.benchmark import Benchmark, Predictor, Result, run_benchmarks
+from swinface.bootstrap import percentile_interval
+from swinface.files import InputError, merge_settings, read_yaml, replacing
+from swinface.model import SwinFace
+from swinface.pretrained import best_device
+
+COLUMNS = ("benchmark", "metric", "run", "ours", "low", "high", "difference", "difference_low", "difference_high", "n")
+
+Figures = dict[tuple[str, str], Result]  # by benchmark and metric
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is trained.
+
+    Parameters
+    ----------
+    configs
+        Configurations of ``swinface fit`` that every run has.
+    runs
+        By name: what the run changes in them, such as ``{"model": {"tasks": ["age"]}}``.
+    reference
+        Name of the run that the others are compared with.
+
+    Raises
+    ------
+    InputError
+        There are fewer than two runs, a name is no name of a folder, or the reference is no run.
+    """
+
+    configs: list[Path]
+    runs: dict[str, dict[str, Any]]
+    reference: str
+
+    def __post_init__(self) -> None:
+        if len(self.runs) < 2:
+            raise InputError("runs: a comparison needs two or more, each with what it changes, such as `all: {}`.")
+        for name in self.runs:
+            if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+                raise InputError(f"runs: {name!r} names a folder too; use letters, digits, _ and - only.")
+        if self.reference not in self.runs:
+            raise InputError(f"reference: {self.reference!r} is none of the runs, {', '.join(self.runs)}.")
+
+    def configure(self, run: str) -> dict[str, Any]:
+        """The whole configuration of a run: mappings are merged in depth."""
+        parts = [read_yaml(path) for path in self.configs]
+        for path, part in zip(self.configs, parts, strict=True):
+            if not isinstance(part, dict):
+                raise InputError(f"{path}: not a configuration; it must be a mapping of options to their values.")
+        return reduce(merge_settings, [*parts, self.runs[run]])
+
+
+def train_runs(comparison: Comparison, out: Path) -> dict[str, Path]:
+    """Train every run that is not done yet, one after the other; each goes on where it was interrupted.
+
+    Returns
+    -------
+    dict of str to Path
+        The folder of each run's model, by its name.
+
+    Raises
+    ------
+    InputError
+        A run failed, or its folder holds a run of other settings; what it said stands on standard error.
+    """
+    folders = {name: out / "runs" / name for name in comparison.runs}
+    for name, folder in folders.items():
+        config = out / "runs" / f"{name}.yaml"
+        text = yaml.safe_dump(comparison.configure(name), sort_keys=False)
+        if (folder / "model.safetensors").exists():
+            if config.read_text(encoding="utf-8") != text:
+                raise InputError(f"{folder}: was run with other settings, see {config}; choose another folder.")
+            continue
+        with replacing(config) as partial:
+            partial.write_text(text, encoding="utf-8")
+        command = [sys.executable, "-m", "swinface.training", f"--config={config}", f"--run={folder}"]
+        done = subprocess.run(command, check=False)
+        if done.returncode:
+            raise InputError(f"{folder}: the run failed, see above; the same command goes on from its last checkpoint.")
+    return folders
+
+
+def measure_runs(folders: Mapping[str, Path], benchmarks: Mapping[str, Benchmark]) -> dict[str, Figures]:
+    """The figures of each run on the benchmarks of what it is trained on.
+
+    Raises
+    ------
+    InputError
+        Data are missing or cannot be used.
+    """
+    figures = {}
+    for name, folder in folders.items():
+        model = SwinFace.from_pretrained(folder).to(best_device())
+        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["model"]
+        embeds = config.get("recognition") is not None or config.get("distillation", 0.0) > 0
+        chosen = {
+            key: benchmark
+            for key, benchmark in benchmarks.items()
+            if (set(benchmark.tasks) - set(model.untrained) if benchmark.tasks else embeds)
+        }
+        found = run_benchmarks(chosen, Predictor(model), model.untrained)
+        for problems in (found.skipped, found.failed):
+            for key, problem in problems.items():
+                raise InputError(f"benchmark {key}: {problem.removesuffix('.')}.")
+        figures[name] = found.results
+    return figures
+
+
+def tabulate(figures: Mapping[str, Figures], reference: str) -> pd.DataFrame:
+    """Each run's figures, and their differences to those of the reference where both have one.
+
+    Intervals are 95%. Those of differences are paired: both models are tested on the same resamples of people or faces.
+
+    Returns
+    -------
+    pd.DataFrame
+        With ``COLUMNS``; the difference is missing for the reference and where it has no such figure.
+    """
+    rows = []
+    for benchmark, metric in dict.fromkeys(key for results in figures.values() for key in results):
+        theirs = figures[reference].get((benchmark, metric))
+        for run, results in figures.items():
+            ours = results.get((benchmark, metric))
+            if ours is None:
+                continue
+            row = dict(zip(COLUMNS, (benchmark, metric, run, ours.ours, ours.low, ours.high), strict=False))
+            if theirs is not None and run != reference:
+                row["difference"] = ours.ours - theirs.ours
+                if ours.draws is not None and theirs.draws is not None:
+                    ends = percentile_interval(ours.draws - theirs.draws, interpolate=True)
+                    row["difference_low"], row["difference_high"] = map(float, ends)
+            rows.append(row | {"n": ours.n})
+    return pd.DataFrame(rows, columns=list(COLUMNS))

@@ -1,0 +1,136 @@
+"""Comparisons of trainings: each run is made once, goes on where it was, and is compared on the same resamples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from swinface.benchmarks.benchmark import Result
+from swinface.cli.main import COMMANDS
+from swinface.cli.main import run as run_command
+from swinface.training.comparison import Comparison, tabulate
+
+CONFIGS = Path(__file__).resolve().parents[3] / "configs" / "swinface"
+TINY = {"embed_dim": 8, "depths": [0, 0, 1, 1], "num_heads": [1, 1, 1, 1], "convolutions": [0, 0, 0, 0], "width": 8}
+
+
+@pytest.fixture(scope="module")
+def settings(face_sets, tmp_path_factory) -> dict:
+    """Options of a comparison of two short trainings on faces with ages and expressions."""
+
+    def source(name: str, root: str) -> dict:
+        return {"class_path": f"swinface.data.datasets.{name}", "init_args": {"root": str(face_sets / root)}}
+
+    config = {
+        "trainer": {"max_epochs": 1, "accelerator": "cpu", "devices": 1, "enable_progress_bar": False},
+        "model": {"swinface": TINY},
+        "data": {
+            "epoch_size": 16,
+            "streams": {
+                "age_gender": {"batch_size": 4, "sources": [source("UTKFace", "UTKFace")]},
+                "expression": {"batch_size": 4, "sources": [source("RafDb", "RAF-DB")]},
+            },
+        },
+    }
+    path = tmp_path_factory.mktemp("configs") / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    age = {"class_path": "swinface.benchmarks.protocols.Age", "init_args": {"source": source("UTKFace", "UTKFace")}}
+    expression = {"init_args": {"source": source("RafDb", "RAF-DB")}}
+    expression["class_path"] = "swinface.benchmarks.protocols.Expression"
+    return {
+        "configs": [str(path)],
+        "reference": "together",
+        "runs": {"together": {}, "age": {"model": {"tasks": ["age"]}}},
+        "benchmarks": {"ages": age, "expressions": expression},
+    }
+
+
+def compare(settings: dict, folder: Path, out: Path) -> int:
+    (folder / "comparison.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+    options = ["--config", str(folder / "comparison.yaml"), "--out", str(out)]
+    return run_command("swinface", "", COMMANDS, ["compare", *options])
+
+
+def test_runs_are_trained_once_and_compared_where_they_have_the_same_figure(settings, tmp_path, capfd):
+    out = tmp_path / "out"
+    assert compare(settings, tmp_path, out) == 0
+    said = capfd.readouterr().out
+    assert "to together: " in said
+    table = pd.read_csv(out / "comparison.csv").set_index(["metric", "run"])
+    assert set(table.index) == {
+        ("MAE years", "together"),
+        ("MAE years", "age"),
+        ("accuracy %", "together"),
+        ("balanced accuracy %", "together"),
+    }
+    ages = table.loc["MAE years"]
+    assert ages["difference"]["age"] == pytest.approx(ages["ours"]["age"] - ages["ours"]["together"])
+    assert ages["difference_low"]["age"] <= ages["difference"]["age"] <= ages["difference_high"]["age"]
+    written = {name: (out / "runs" / name / "model.safetensors").stat().st_mtime_ns for name in settings["runs"]}
+    (out / "comparison.csv").unlink()
+    assert compare(settings, tmp_path, out) == 0
+    assert {name: (out / "runs" / name / "model.safetensors").stat().st_mtime_ns for name in written} == written
+    pd.testing.assert_frame_equal(pd.read_csv(out / "comparison.csv").set_index(["metric", "run"]), table)
+    changed = settings | {"runs": {"together": {}, "age": {"model": {"tasks": ["gender"]}}}}
+    assert compare(changed, tmp_path, out) == 2
+    assert "was run with other settings" in capfd.readouterr().err
+
+
+def test_a_run_that_fails_is_named(settings, tmp_path, capfd):
+    changed = settings | {"runs": {"together": {}, "broken": {"model": {"tasks": ["beauty"]}}}}
+    assert compare(changed, tmp_path, tmp_path / "out") == 2
+    said = capfd.readouterr().err
+    assert "no task 'beauty'" in said
+    assert "broken: the run failed" in said
+    assert (tmp_path / "out" / "runs" / "together" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"reference": "nothing"}, "'nothing' is none of the runs"),
+        ({"runs": {"together": {}}}, "two or more"),
+        ({"runs": {"together": {}, "../out": {}}}, "names a folder"),
+        ({"configs": ["nowhere.yaml"]}, "nowhere.yaml"),
+        ({"benchmarks": {"ages": {"class_path": "Nothing"}}}, "Nothing"),
+    ],
+)
+def test_bad_input_is_named(settings, changes, named, tmp_path, capfd):
+    assert compare(settings | changes, tmp_path, tmp_path / "out") == 2
+    assert named in capfd.readouterr().err
+
+
+def test_differences_are_those_of_the_same_resamples():
+    """Two models whose figures vary with the people, but hardly their difference."""
+    random = np.random.default_rng(0)
+    people = random.normal(80, 5, 1000)
+    draws = {"a": people, "b": people + 1 + random.normal(0, 0.1, 1000)}
+    figures = {
+        name: {("set", "accuracy %"): Result.drawn("accuracy %", 80 + (name == "b"), values, 50)}
+        for name, values in draws.items()
+    }
+    table = tabulate(figures, "a").set_index("run")
+    assert table["high"]["b"] - table["low"]["b"] > 15
+    assert table["difference"]["b"] == pytest.approx(1)
+    assert 0.7 < table["difference_low"]["b"] < 1 < table["difference_high"]["b"] < 1.3
+    assert np.isnan(table["difference"]["a"])
+
+
+def test_the_comparisons_that_ship_train_what_they_say():
+    for name, reference in (("single_vs_multi", "together"), ("mlca_ablation", "mlca")):
+        content = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
+        assert content["reference"] == reference
+        files = [CONFIGS.parents[1] / file for file in content["configs"]]
+        comparison = Comparison(files, content["runs"], reference)
+        for run in content["runs"]:
+            model = comparison.configure(run)["model"]
+            if name == "mlca_ablation":
+                assert model["swinface"].get("levels") == ([4] if run in ("without_fusion", "without_both") else None)
+                assert model["swinface"].get("channel_attention", True) == (run in ("mlca", "without_fusion"))
+            elif run not in ("together", "recognition"):
+                assert (model["tasks"], model["recognition"], model["distillation"]) == ([run], None, 0.0)
+            assert model["swinface"]["embed_dim"] == 32
