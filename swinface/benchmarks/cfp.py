@@ -1,0 +1,115 @@
+"""Celebrities in Frontal-Profile, as its authors hand it out (Sengupta et al., WACV 2016).
+
+500 people have ten frontal and four profile images each. ``Protocol/Pair_list_F.txt`` and ``Pair_list_P.txt`` number
+the images; ``Protocol/Split/FP/01/same.txt`` holds the pairs of the first fold that show one person, a line
+``frontal,profile`` each, and ``diff.txt`` those that do not. In ``FF`` both numbers are of frontal images.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from swinface.benchmarks.benchmark import Benchmark, Predictor, Result
+from swinface.benchmarks.verification import embed_with_mirror, score_pairs, ten_fold_accuracy
+from swinface.data.faces import fit_face, stack_faces
+from swinface.files import InputError, inside, read_image
+
+FOLDS = 10
+
+
+class FrontalProfile(Benchmark):
+    """LFW's protocol on CFP's own files: ten folds, the threshold of each from the nine others.
+
+    The images must be aligned and square, see ``swinface align``. Insightface's ``cfp_fp.bin`` has the same pairs; its
+    faces are aligned in their own way. The interval is that of the mean over folds.
+
+    Parameters
+    ----------
+    root
+        The folder with ``Data`` and ``Protocol``.
+    protocol
+        ``FP``, frontal against profile, or ``FF``, frontal against frontal.
+    """
+
+    metrics = ("accuracy %",)
+
+    def __init__(self, root: Path, protocol: Literal["FP", "FF"] = "FP", **options) -> None:
+        super().__init__(**options)
+        self.root, self.protocol = root, protocol
+
+    @property
+    def location(self) -> Path:
+        return self.root / "Protocol"
+
+    def run(self, model: Predictor) -> list[Result]:
+        paths, first, second, same = read_protocol(self.root, self.protocol)
+        used, place = np.unique([first, second], return_inverse=True)  # each face goes through the model once
+        faces = stack_faces(lambda number: fit_face(read_image(paths[number]), str(paths[number])), list(used))
+        scores = score_pairs(embed_with_mirror(model.embed, faces), *place.reshape(2, -1))
+        found = ten_fold_accuracy(scores, same, FOLDS)
+        return [Result("accuracy %", 100 * found.mean, len(same), 100 * found.low, 100 * found.high)]
+
+
+def read_protocol(root: Path, protocol: str) -> tuple[list[Path], np.ndarray, np.ndarray, np.ndarray]:
+    """Read the pairs of a protocol.
+
+    Returns
+    -------
+    paths
+        The images, frontal ones first.
+    first, second
+        (N,) int64, places in ``paths`` of each pair's images; folds of N / 10 pairs follow one another.
+    same
+        (N,) bool: whether the pair shows one person.
+
+    Raises
+    ------
+    InputError
+        A file is missing or not of the official form; names it and the line.
+    """
+    frontal, profile = (_read_images(root, f"Pair_list_{kind}.txt") for kind in "FP")
+    starts = (0, 0 if protocol == "FF" else len(frontal))  # where the images of each side begin
+    sizes = (len(frontal), len(frontal) if protocol == "FF" else len(profile))
+    pairs, same, ends = [], [], [0]
+    for fold in range(1, FOLDS + 1):
+        for name, one_person in (("same.txt", True), ("diff.txt", False)):
+            path = root / "Protocol" / "Split" / protocol / f"{fold:02}" / name
+            for line, text in enumerate(_read_lines(path), start=1):
+                numbers = text.split(",")
+                if len(numbers) != 2 or not all(number.strip().isdecimal() for number in numbers):
+                    raise InputError(f"{path} line {line}: {text!r} must be two numbers of images, such as 5,97.")
+                places = [int(number) - 1 for number in numbers]
+                if not all(0 <= place < size for place, size in zip(places, sizes, strict=True)):
+                    raise InputError(f"{path} line {line}: {text!r} names an image that is in no list of images.")
+                pairs.append([start + place for start, place in zip(starts, places, strict=True)])
+                same.append(one_person)
+        ends.append(len(pairs))
+    if len(set(np.diff(ends))) > 1:
+        raise InputError(
+            f"{root / 'Protocol' / 'Split' / protocol}: folds must have as many pairs each; copy it again."
+        )
+    first, second = np.array(pairs, dtype=np.int64).T
+    return [*frontal, *profile], first, second, np.array(same)
+
+
+def _read_images(root: Path, name: str) -> list[Path]:
+    """The images of a list, whose lines are ``number ../Data/Images/001/frontal/01.jpg``, numbered from 1."""
+    path = root / "Protocol" / name
+    images = []
+    for line, text in enumerate(_read_lines(path), start=1):
+        number, _, image = text.partition(" ")
+        if number != str(line) or not image.startswith("../"):
+            raise InputError(f"{path} line {line}: {text!r} must be `{line} ../Data/Images/...`.")
+        images.append(inside(root, image.removeprefix("../").strip(), f"{path} line {line}"))
+    return images
+
+
+def _read_lines(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a readable list of CFP's protocol ({error}).") from error
+    return [line for line in lines if line.strip()]
