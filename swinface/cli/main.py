@@ -51,6 +51,7 @@ COMMANDS = {
     "predict": Command(
         "swinface.cli.predict:predict", "predict age, gender, expression and attributes of faces in photos", "Use"
     ),
+    "align": Command("swinface.cli.align:align", "cut aligned faces out of a folder of photos", "Use"),
     "attention": Command(
         "swinface.cli.attention:attention", "show which levels and places of a face each task attends to", "Use"
     ),

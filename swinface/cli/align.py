@@ -1,0 +1,34 @@
+"""``swinface align``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from swinface.photos.folder import LOG, Choice, align_folder
+
+
+def align(photos: Path, *, out: Path, choose: Choice = "largest") -> None:
+    """Find, cut out and align a face of every photo below a folder: 112x112 pixels, as the models read them.
+
+    ``out`` then holds the faces under the names of their photos, and ``aligned.csv`` with a row for every photo: the
+    face's place, or why there is none. Interrupted, the same command goes on where it was.
+
+    Parameters
+    ----------
+    photos
+        Folder of photos, however deep.
+    out
+        Folder to write to, outside that of the photos.
+    choose
+        Which face, where there are several: the largest, or the most central.
+    """
+    log = align_folder(photos, out, choose)
+    problems = log["problem"].dropna()
+    missing = int((problems == "no face found").sum())
+    written, broken = len(log) - len(problems), len(problems) - missing
+    print(f"{len(log):,} photos: {written:,} faces written, {missing:,} without a face, {broken:,} not readable")
+    several = int((log["faces"] > 1).sum())
+    if several:
+        taken = "largest" if choose == "largest" else "most central"
+        print(f"{several:,} photos have several faces; the {taken} was taken")
+    print(f"wrote {out / LOG}")

@@ -1,0 +1,123 @@
+"""A data set as it is handed out becomes aligned faces: one face of every photo below a folder, and a log of all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from tqdm import tqdm
+
+from swinface.data.datasets import list_images
+from swinface.files import InputError, read_image, replacing_folder, working_alone
+from swinface.photos.align import align
+from swinface.photos.detect import Face, detect
+
+LOG = "aligned.csv"
+PLACES = ("left", "top", "right", "bottom", *(f"{axis}{number}" for number in range(1, 6) for axis in "xy"))
+COLUMNS = ("photo", "face", "faces", "chosen", "score", *PLACES, "problem")
+KEPT_ENDINGS = (".jpg", ".jpeg", ".png")  # of photos whose face has the same name; to others .png is appended
+
+Choice = Literal["largest", "central"]
+
+
+def align_folder(photos: Path, out: Path, choose: Choice = "largest", chunk: int = 256) -> pd.DataFrame:
+    """Find, cut out and align a face of every photo below a folder.
+
+    Faces are written below ``out`` under the names of their photos, JPEG at quality 95 or PNG. ``aligned.csv`` there
+    has a row for every photo. A photo without a face, or that cannot be read, has only its row. An interrupted call can
+    be repeated: photos that have a row are left out, and the result is that of an unbroken call.
+
+    Parameters
+    ----------
+    photos
+        Folder of photos, however deep.
+    out
+        Folder to write to, outside ``photos``.
+    choose
+        Which face, where there are several: the one with the ``largest`` box, or the most ``central``, whose box's
+        centre is nearest to that of the photo.
+    chunk
+        Photos after which their faces and the log are written.
+
+    Returns
+    -------
+    pd.DataFrame
+        With ``COLUMNS``, in the order of the photos' names: ``face`` is the face's path below ``out``, ``faces`` how
+        many there are, ``score`` the detector's confidence, 0 to 1, then box and landmarks in pixels of the photo, and
+        ``problem`` what is wrong, empty where a face was written.
+
+    Raises
+    ------
+    InputError
+        There are no photos, ``out`` lies within ``photos``, it holds faces that were chosen otherwise, another process
+        works there, or the detector is not installed.
+    """
+    names = list(list_images(photos))
+    if not names:
+        raise InputError(f"{photos}: no photos below this folder.")
+    if photos.resolve() in (out.resolve(), *out.resolve().parents):
+        raise InputError(f"{out}: lies within {photos}; name a folder elsewhere.")
+    detect(np.zeros((64, 64, 3), dtype=np.uint8))  # the detector is loaded once, or is not installed
+    with working_alone(out):
+        log = _read_log(out / LOG, choose)
+        left = [name for name in names if name not in set(log["photo"])]
+        with ThreadPoolExecutor(os.cpu_count()) as pool, tqdm(total=len(left), desc="align", unit="photo") as bar:
+            for start in range(0, len(left), chunk):
+                part = left[start : start + chunk]
+                with replacing_folder(out) as folder:
+                    rows = list(pool.map(partial(_align_photo, photos, folder, choose), part))
+                    log = pd.concat([log, pd.DataFrame(rows, columns=list(COLUMNS))], ignore_index=True)
+                    log.to_csv(folder / LOG, index=False)
+                bar.update(len(part))
+        log = log.set_index("photo").reindex(names).reset_index()
+        with replacing_folder(out) as folder:
+            log.to_csv(folder / LOG, index=False)
+    return log
+
+
+def _read_log(path: Path, choose: Choice) -> pd.DataFrame:
+    if not path.exists():
+        return pd.DataFrame(columns=list(COLUMNS))
+    try:
+        log = pd.read_csv(path, dtype={"photo": str, "face": str, "chosen": str, "problem": str})
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a readable log ({error}); delete it to start again.") from error
+    if list(log.columns) != list(COLUMNS):
+        raise InputError(f"{path}: not a log of this program; choose another folder.")
+    other = set(log["chosen"]) - {choose}
+    if other:
+        raise InputError(f"{path}: its faces were chosen by {min(other)!r}, not {choose!r}; choose another folder.")
+    return log
+
+
+def _align_photo(photos: Path, folder: Path, choose: Choice, name: str) -> dict[str, Any]:
+    """Write a photo's face below ``folder``, and give its row of the log."""
+    row: dict[str, Any] = {"photo": name, "faces": 0, "chosen": choose}
+    try:
+        image = read_image(photos / name)
+        found = detect(image)
+        if not found:
+            return row | {"problem": "no face found"}
+        face = found[0] if choose == "largest" else _find_central(found, image.shape)
+        aligned = Image.fromarray(align(image, face.landmarks))
+    except InputError as error:
+        return row | {"problem": str(error)}
+    target = name if name.lower().endswith(KEPT_ENDINGS) else f"{name}.png"
+    (folder / target).parent.mkdir(parents=True, exist_ok=True)
+    options = {} if target.lower().endswith(".png") else {"quality": 95, "subsampling": 0}
+    aligned.save(folder / target, **options)
+    places = np.round([*face.box, *np.ravel(face.landmarks)], 2).tolist()
+    found_here = {"face": target, "faces": len(found), "score": round(face.score, 4)}
+    return row | found_here | dict(zip(PLACES, places, strict=True))
+
+
+def _find_central(faces: Sequence[Face], shape: tuple[int, ...]) -> Face:
+    centre = np.array([shape[1], shape[0]]) / 2
+    return min(faces, key=lambda face: float(np.linalg.norm((face.box[:2] + face.box[2:]) / 2 - centre)))

@@ -1,0 +1,128 @@
+"""A folder of photos becomes a folder of aligned faces, whatever is in it and however often it is interrupted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import swinface.photos.folder
+from swinface.cli.main import COMMANDS, run
+from swinface.files import InputError, read_image, working_alone
+from swinface.photos.align import align
+from swinface.photos.detect import detect
+from swinface.photos.folder import COLUMNS, align_folder
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnx")
+
+HOPPER = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> Path:
+    """One face, two faces of which the smaller is in the middle, none, a broken file, one in a folder, a bitmap."""
+    root = tmp_path_factory.mktemp("photos")
+    face = Image.open(HOPPER).convert("RGB")
+    (root / "a").mkdir()
+    face.save(root / "a" / "hopper.jpg", quality=95)
+    face.resize((256, 300)).save(root / "bitmap.bmp")
+    two = Image.new("RGB", (1400, 700), "grey")
+    two.paste(face, (0, 50))
+    two.paste(face.resize((256, 300)), (620, 200))
+    two.save(root / "two.png")
+    Image.new("RGB", (200, 200), "green").save(root / "none.jpg")
+    (root / "broken.jpg").write_text("no image")
+    (root / "notes.txt").write_text("not a photo")
+    return root
+
+
+@pytest.fixture(scope="module")
+def unbroken(photos, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("out") / "faces"
+    align_folder(photos, out, chunk=2)
+    return out
+
+
+def read_tree(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_every_photo_has_a_row_and_every_face_a_file(photos, unbroken):
+    log = pd.read_csv(unbroken / "aligned.csv")
+    assert list(log.columns) == list(COLUMNS)
+    assert list(log["photo"]) == ["bitmap.bmp", "broken.jpg", "none.jpg", "two.png", "a/hopper.jpg"]
+    rows = log.set_index("photo")
+    assert rows["face"].dropna().to_dict() == {
+        "bitmap.bmp": "bitmap.bmp.png",
+        "two.png": "two.png",
+        "a/hopper.jpg": "a/hopper.jpg",
+    }
+    assert set(read_tree(unbroken)) == {"aligned.csv", *rows["face"].dropna()}
+    assert rows["faces"].to_dict() == {"bitmap.bmp": 1, "broken.jpg": 0, "none.jpg": 0, "two.png": 2, "a/hopper.jpg": 1}
+    assert rows["problem"]["none.jpg"] == "no face found"
+    assert "broken.jpg: not a readable image" in rows["problem"]["broken.jpg"]
+    image = read_image(photos / "a" / "hopper.jpg")
+    (found,) = detect(image)
+    assert rows.loc["a/hopper.jpg", ["left", "top", "right", "bottom"]].tolist() == pytest.approx(found.box, abs=0.01)
+    assert rows.loc["a/hopper.jpg", ["x1", "y1"]].tolist() == pytest.approx(found.landmarks[0], abs=0.01)
+    written = read_image(unbroken / "a" / "hopper.jpg").astype(int)
+    assert written.shape == (112, 112, 3)
+    assert np.abs(written - align(image, found.landmarks)).mean() < 2, "JPEG changes little"
+
+
+def test_of_several_faces_the_largest_or_the_most_central_is_taken(photos, unbroken, tmp_path):
+    largest = pd.read_csv(unbroken / "aligned.csv").set_index("photo").loc["two.png"]
+    central = align_folder(photos, tmp_path / "faces", "central").set_index("photo").loc["two.png"]
+    assert largest["right"] < 620 < central["left"]
+    assert largest["right"] - largest["left"] > central["right"] - central["left"]
+
+
+def test_an_interrupted_call_goes_on_to_the_same_result(photos, unbroken, tmp_path, monkeypatch):
+    out, names = tmp_path / "faces", []
+
+    def interrupt(path):
+        names.append(path)
+        if len(names) == 4:
+            raise KeyboardInterrupt
+        return read_image(path)
+
+    monkeypatch.setattr(swinface.photos.folder, "read_image", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        align_folder(photos, out, chunk=2)
+    assert len(pd.read_csv(out / "aligned.csv")) == 2
+    assert not list(tmp_path.glob(".*"))
+    names.clear()
+    monkeypatch.setattr(swinface.photos.folder, "read_image", lambda path: names.append(path) or read_image(path))
+    align_folder(photos, out, chunk=2)
+    assert len(names) == 3, "photos that are done are not read again"
+    assert read_tree(out) == read_tree(unbroken)
+
+
+def test_the_command_says_what_it_did(photos, tmp_path, capsys):
+    assert run("swinface", "", COMMANDS, ["align", str(photos), "--out", str(tmp_path / "faces")]) == 0
+    said = capsys.readouterr().out
+    assert "5 photos: 3 faces written, 1 without a face, 1 not readable" in said
+    assert "1 photos have several faces; the largest was taken" in said
+
+
+def test_what_cannot_be_is_refused(photos, unbroken, tmp_path):
+    with pytest.raises(InputError, match="no photos below"):
+        (tmp_path / "empty").mkdir()
+        align_folder(tmp_path / "empty", tmp_path / "out")
+    with pytest.raises(InputError, match="nowhere: no such folder"):
+        align_folder(tmp_path / "nowhere", tmp_path / "out")
+    with pytest.raises(InputError, match="lies within"):
+        align_folder(photos, photos / "a" / "faces")
+    with pytest.raises(InputError, match="chosen by 'largest', not 'central'"):
+        align_folder(photos, unbroken, "central")
+    with working_alone(unbroken), pytest.raises(InputError, match="another process"):
+        align_folder(photos, unbroken)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "aligned.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match="not a log of this program"):
+        align_folder(photos, tmp_path / "other")
