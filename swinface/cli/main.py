@@ -63,6 +63,7 @@ COMMANDS = {
         "Train",
         Options.CLASSES,
     ),
+    "labels": Command("swinface.cli.labels:labels", "make the list of labels of a set from its own files", "Train"),
     "pack": Command("swinface.cli.pack:pack", "halve the size of a trained model", "Train"),
     "evaluate": Command(
         "swinface.cli.evaluate:evaluate",

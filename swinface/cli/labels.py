@@ -1,0 +1,50 @@
+"""``swinface labels``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from swinface.data.originals import SETS, list_faces
+from swinface.files import InputError, replacing
+from swinface.photos.folder import LOG
+
+
+def labels(
+    set: Literal["adience", "morph", "imdb_wiki", "affectnet"],
+    annotations: Path,
+    *,
+    faces: Path,
+    out: Path,
+) -> None:
+    """Make the list of labels that training reads, from a set's own files and its aligned faces.
+
+    With ``swinface align PHOTOS --out ROOT/data`` and then ``--faces ROOT/data --out ROOT/label.txt``, ROOT is a data
+    set for the configurations.
+
+    Parameters
+    ----------
+    set
+        The data set.
+    annotations
+        The set's own labels: Adience's folder of fold_*_data.txt, MORPH's csv, imdb.mat or wiki.mat, AffectNet's csv.
+    faces
+        Folder of ``swinface align``. Photos without a face there are left out.
+    out
+        File to write, .txt: a header, then a face per line.
+    """
+    if out.suffix != ".txt":
+        raise InputError(f"{out}: a list of labels is written to a file that ends in .txt.")
+    log = faces / LOG
+    if not log.is_file():
+        raise InputError(f"{faces}: no {LOG}; make the faces with `swinface align`.")
+    found = SETS[set](annotations)
+    table = list_faces(found, pd.read_csv(log, dtype={"photo": str, "face": str}))
+    spaced = table["name"].str.contains(r"\s")
+    if spaced.any():
+        raise InputError(f"{faces}: {table['name'][spaced].iloc[0]!r} has white space in its name; rename the photo.")
+    with replacing(out) as partial:
+        table.to_csv(partial, sep=" ", index=False)
+    print(f"{len(found):,} photos have labels, {len(table):,} of them a face: {out}")

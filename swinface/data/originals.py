@@ -1,0 +1,187 @@
+"""Labels of Adience, MORPH, IMDB-WIKI and AffectNet from the files that these sets are handed out with.
+
+``swinface.data.datasets`` reads the lists that SwinFace's authors made of these sets: one line per aligned face. This
+module makes such lists: for the photos in the set's own files, and for the faces that ``swinface align`` cut from them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import MAXYEAR, date
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from swinface.data.labels import AFFECTNET_CLASSES
+from swinface.files import InputError
+
+AGES = (0.0, 100.0)  # years; IMDB-WIKI has faces of 2,000 years
+MATLAB_EPOCH = 366  # days that Matlab's day numbers are ahead of Python's
+
+# Prints the columns of IMDB-WIKI's structure. It is run in a process of its own: broken bytes make scipy crash.
+LOAD = """
+import json, sys
+import numpy as np
+from scipy.io import loadmat
+(content,) = [value for name, value in loadmat(sys.argv[1]).items() if name in ("imdb", "wiki")]
+numbers = ("dob", "photo_taken", "gender", "face_score", "second_face_score")
+columns = {name: content[name][0, 0].ravel().astype(float).tolist() for name in numbers}
+columns["photo"] = [str(cell.item()) for cell in content["full_path"][0, 0].ravel()]
+print(json.dumps(columns))
+"""
+
+
+def read_adience(path: Path) -> pd.DataFrame:
+    """Read Adience's ``fold_*_data.txt`` (Eidinger, Enbar & Hassner, TIFS 2014). An age is the middle of its range.
+
+    Parameters
+    ----------
+    path
+        The folder of the lists. Photos are named as in the folder ``faces`` of the set.
+
+    Returns
+    -------
+    pd.DataFrame
+        ``photo``, ``age`` in years and ``gender``, 0 female and 1 male; rows in which one is unknown are left out.
+
+    Raises
+    ------
+    InputError
+        There are no lists, or one has another form; names it.
+    """
+    files = sorted(path.glob("fold_*_data.txt"))
+    if not files:
+        raise InputError(f"{path}: no lists fold_*_data.txt of Adience.")
+    columns = ["user_id", "original_image", "face_id", "age", "gender"]
+    table = pd.concat([_read(file, "\t", columns) for file in files], ignore_index=True)
+    photo = table["user_id"] + "/coarse_tilt_aligned_face." + table["face_id"] + "." + table["original_image"]
+    ends = table["age"].str.extractall(r"(\d+)")[0].astype(float).groupby(level=0)
+    age = ends.mean().reindex(table.index)
+    return _keep_known(photo, age, table["gender"].map({"f": 0.0, "m": 1.0}))
+
+
+def read_morph(path: Path) -> pd.DataFrame:
+    """Read MORPH's csv (Ricanek & Tesafaye, FG 2006): its columns ``photo``, ``age`` and ``gender``.
+
+    Returns and raises as ``read_adience``.
+    """
+    table = _read(path, ",", ["photo", "age", "gender"])
+    gender = table["gender"].str.strip().str.upper().map({"F": 0.0, "M": 1.0})
+    return _keep_known(table["photo"], pd.to_numeric(table["age"], errors="coerce"), gender)
+
+
+def read_imdb_wiki(path: Path) -> pd.DataFrame:
+    """Read ``imdb.mat`` or ``wiki.mat`` (Rothe, Timofte & Van Gool, IJCV 2018).
+
+    The age is that on the first of July of the year in which the photo was taken, as its authors advise. Photos without
+    a face or with a second one, by the set's own detector, and ages outside 0 to 100 are left out.
+
+    Returns and raises as ``read_adience``.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, str(path)], capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
+    if done.returncode or not done.stdout:
+        reason = (done.stderr.strip().splitlines() or [f"its reader crashed: exit code {done.returncode}"])[-1]
+        raise InputError(f"{path}: not imdb.mat or wiki.mat of IMDB-WIKI ({reason}); take the authors' file.")
+    table = pd.DataFrame(json.loads(done.stdout))
+    days = [_count_days(year) for year in table["photo_taken"]]
+    age = (np.array(days) - (table["dob"] - MATLAB_EPOCH)) / 365.25
+    single = np.isfinite(table["face_score"]) & table["second_face_score"].isna()
+    return _keep_known(table["photo"], age.where(single), table["gender"])
+
+
+def read_affectnet(path: Path) -> pd.DataFrame:
+    """Read AffectNet's ``training.csv`` or ``validation.csv`` (Mollahosseini et al., TAC 2019).
+
+    Returns
+    -------
+    pd.DataFrame
+        ``photo`` and ``expression``, AffectNet's own number, 0 neutral to 6 anger; contempt and faces of no expression
+        are left out.
+
+    Raises
+    ------
+    InputError
+        The file has another form.
+    """
+    table = _read(path, ",", ["subDirectory_filePath", "expression"])
+    number = pd.to_numeric(table["expression"], errors="coerce")
+    known = number.map(lambda value: AFFECTNET_CLASSES.get(value) is not None)
+    found = pd.DataFrame({"photo": table["subDirectory_filePath"], "expression": number})[known]
+    return found.astype({"expression": int}).reset_index(drop=True)
+
+
+SETS: dict[str, Callable[[Path], pd.DataFrame]] = {
+    "adience": read_adience,
+    "morph": read_morph,
+    "imdb_wiki": read_imdb_wiki,
+    "affectnet": read_affectnet,
+}
+
+
+def list_faces(labels: pd.DataFrame, log: pd.DataFrame) -> pd.DataFrame:
+    """The labels of the faces that were cut out of their photos.
+
+    Parameters
+    ----------
+    labels
+        Of ``read_adience`` and the others.
+    log
+        Of ``swinface.photos.folder.align_folder``: ``photo`` and ``face``. Where its names lie deeper than those of the
+        labels, or less deep, the ends of the names are compared.
+
+    Returns
+    -------
+    pd.DataFrame
+        ``name``, the face, and the columns of the labels, in the order of the labels.
+
+    Raises
+    ------
+    InputError
+        No photo of the labels has a face.
+    """
+    faces = log.dropna(subset="face")
+    depth = min(labels["photo"].str.count("/").max(), faces["photo"].str.count("/").max() if len(faces) else 0)
+    ends = {_end(photo, depth): face for photo, face in zip(faces["photo"], faces["face"], strict=True)}
+    name = labels["photo"].map(lambda photo: ends.get(_end(photo, depth)))
+    if name.isna().all():
+        raise InputError(f"none of the {len(labels):,} labelled photos, such as {labels['photo'].iloc[0]}, has a face.")
+    table = labels.drop(columns="photo")
+    table.insert(0, "name", name)
+    return table.dropna(subset="name").reset_index(drop=True)
+
+
+def _end(path: str, depth: int) -> str:
+    """The last parts of a path: its name and ``depth`` folders."""
+    return "/".join(path.split("/")[-depth - 1 :])
+
+
+def _keep_known(photo: pd.Series, age: pd.Series, gender: pd.Series) -> pd.DataFrame:
+    table = pd.DataFrame({"photo": photo.str.strip(), "age": age.round(2), "gender": gender}).dropna()
+    return table[table["age"].between(*AGES)].reset_index(drop=True)
+
+
+def _count_days(year: float) -> float:
+    """The day number of the first of July, Python's way; not a number for an impossible year."""
+    return float(date(int(year), 7, 1).toordinal()) if 1 <= year <= MAXYEAR else np.nan
+
+
+def _read(path: Path, separator: str, columns: list[str]) -> pd.DataFrame:
+    """Some columns of a table, as text."""
+    try:
+        table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file.") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a readable table ({' '.join(str(error).split())}).") from error
+    table.columns = [re.sub(r"\s+", "", str(name)) for name in table.columns]
+    lacking = [name for name in columns if name not in table]
+    if lacking:
+        raise InputError(f"{path}: no column {lacking[0]!r}; take the file as the set's authors hand it out.")
+    return table[columns]
