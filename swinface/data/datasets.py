@@ -206,6 +206,10 @@ class RafDb(Source):
     ----------
     subset
         The official partition.
+    images
+        Folder of other faces, below the root, that are aligned to ArcFace's template and named as the photos, such as
+        ``train_00001.jpg``: for example those that ``swinface align`` cut from ``basic/Image/original``. By default the
+        official aligned faces, brought to the template by the crop.
     """
 
     def __init__(
@@ -213,11 +217,12 @@ class RafDb(Source):
         root: Path,
         *,
         subset: Literal["train", "test"] = "train",
+        images: str | None = None,
         crop: Crop | None = (-0.24, -0.211, 1.24, 0.969),
         **options,
     ) -> None:
-        super().__init__(root, crop=crop, **options)
-        self.subset = subset
+        super().__init__(root, crop=crop if images is None else None, **options)
+        self.subset, self.images = subset, images
 
     def _read_table(self) -> pd.DataFrame:
         path = self.root / "basic/EmoLabel/list_patition_label.txt"
@@ -225,7 +230,9 @@ class RafDb(Source):
         labels = labels[labels["name"].str.startswith(f"{self.subset}_")]
         stems = labels["name"].str.removesuffix(".jpg")
         expression = decode(path, labels["expression"], RAF_DB_CLASSES)
-        return pd.DataFrame({"image": "basic/Image/aligned/" + stems + "_aligned.jpg", "expression": expression})
+        official = "basic/Image/aligned/" + stems + "_aligned.jpg"
+        image = official if self.images is None else f"{self.images}/" + labels["name"]
+        return pd.DataFrame({"image": image, "expression": expression})
 
 
 class CelebA(Source):

@@ -33,6 +33,8 @@ class Source(ABC):
         height; parts outside the image are black. None is the whole image, which must then be square.
     share
         Share of this source in a training stream that mixes sources; shares are scaled to sum to 1.
+    group
+        Sources of a stream with the same group add up their shares and divide the sum by their numbers of faces.
     teacher
         A ``.npz`` of embeddings (``face``, ``embedding``) whose faces are the table's ``image``.
     """
@@ -45,6 +47,7 @@ class Source(ABC):
         held_out: float = 0.2,
         crop: Crop | None = None,
         share: float = 1.0,
+        group: str | None = None,
         teacher: Path | None = None,
     ) -> None:
         if not 0 <= held_out <= 1:
@@ -54,7 +57,7 @@ class Source(ABC):
         if crop is not None and not (crop[0] < crop[2] and crop[1] < crop[3]):
             raise InputError(f"crop {crop}: name left, top, right and bottom, with left < right and top < bottom.")
         self.root, self.part, self.held_out, self.crop = Path(root), part, held_out, crop
-        self.share, self.teacher = share, teacher
+        self.share, self.group, self.teacher = share, group, teacher
 
     @cached_property
     def table(self) -> pd.DataFrame:

@@ -84,11 +84,23 @@ class Batches(Dataset):
             (name, number): source for name, stream in streams.items() for number, source in enumerate(stream.sources)
         }
         self.tables = {place: source.table for place, source in self.sources.items()}
+        self.shares = {name: self._divide_shares(name) for name in streams}
         self.faces = {place: keep_decoded(source, cache) for place, source in self.sources.items()} if cache else {}
         self.tasks, self.labels = self._read_labels(tasks)
         self.identity, self.identities = self._number_identities()
         self.teacher, self.teacher_size = self._read_teachers()
         self._orders: dict[tuple[str, int], tuple[int, np.ndarray]] = {}
+
+    def _divide_shares(self, stream: str) -> list[float]:
+        """The share of each source of a stream; those of a group divide theirs by their numbers of faces."""
+        sources = self.streams[stream].sources
+        faces, shares = [len(source) for source in sources], [source.share for source in sources]
+        for group in {source.group for source in sources} - {None}:
+            members = [number for number, source in enumerate(sources) if source.group == group]
+            share, total = sum(shares[number] for number in members), sum(faces[number] for number in members)
+            for number in members:
+                shares[number] = share * faces[number] / total
+        return shares
 
     def _read_labels(self, tasks: list[str]) -> tuple[list[str], dict[tuple[str, int], np.ndarray]]:
         """The tasks that have a label somewhere, and the (N, tasks) labels of each source that has some."""
@@ -114,7 +126,7 @@ class Batches(Dataset):
         for place, labels in self.labels.items():
             known = labels[:, column][~np.isnan(labels[:, column])].astype(int)
             if len(known):
-                counts += self.sources[place].share * np.bincount(known, minlength=len(counts)) / len(known)
+                counts += self.shares[place[0]][place[1]] * np.bincount(known, minlength=len(counts)) / len(known)
         return (counts / counts.sum()).tolist()
 
     def _number_identities(self) -> tuple[dict[tuple[str, int], np.ndarray], int]:
@@ -204,7 +216,7 @@ class Batches(Dataset):
         """
         stream = self.streams[name]
         size = stream.batch_size * self.processes
-        counts = [count_faces(done * size, [source.share for source in stream.sources]) for done in (step, step + 1)]
+        counts = [count_faces(done * size, self.shares[name]) for done in (step, step + 1)]
         drawn = []
         for number in range(len(stream.sources)):
             faces = len(self.tables[name, number])

@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import pickle
+import shutil
 import struct
 from pathlib import Path
 
@@ -311,6 +312,21 @@ def test_raf_db_is_read_in_its_official_layout(tmp_path):
     path.write_text("train_00001.jpg 5\n")
     with pytest.raises(InputError, match="no faces of RafDb"):
         _ = RafDb(tmp_path, subset="test").table
+
+
+def test_raf_db_has_other_faces_of_its_photos(face_sets, tmp_path):
+    root = tmp_path / "RAF-DB"
+    shutil.copytree(face_sets / "RAF-DB", root)
+    (root / "arcface").mkdir()
+    for number in range(1, 11):
+        Image.new("RGB", (112, 112), (number, 0, 0)).save(root / "arcface" / f"train_{number:05}.jpg")
+    source = RafDb(root, images="arcface")
+    assert source.crop is None
+    assert source.table["image"][0] == "arcface/train_00001.jpg"
+    assert source.read(0).shape == (112, 112, 3)
+    assert source.table["expression"].tolist() == RafDb(root).table["expression"].tolist()
+    with pytest.raises(InputError, match="leaves the data root"):
+        RafDb(root, images="../arcface").read(0)
 
 
 def attribute_rows(faces: int) -> tuple[np.ndarray, list[str]]:

@@ -63,9 +63,10 @@ def test_sources_give_their_share_and_cycle_by_themselves(face_sets):
 
 
 def test_shares_that_do_not_divide_a_batch_are_met_over_time(face_sets):
-    data = batches(face_sets)
-    fiw, celeba = data.streams["recognition"].sources
+    parts = streams(face_sets)
+    fiw, celeba = parts["recognition"].sources
     fiw.share, celeba.share = 2, 1
+    data = Batches(parts, TASKS_HERE, 0)
     counts = [Counter(number for (_, number), _ in data._draw("recognition", step)) for step in range(30)]
     assert all(sum(count.values()) == 4 for count in counts)
     assert sum(counts, Counter()) == {0: 80, 1: 40}
@@ -80,6 +81,22 @@ def test_a_small_share_never_makes_a_batch_larger():
         assert (np.diff(counts, axis=0) >= 0).all()
         assert (counts.sum(axis=1) == size * np.arange(60)).all()
         assert np.abs(counts[-1] - 59 * size * shares / shares.sum()).max() < len(shares)
+
+
+def test_sources_of_a_group_divide_their_shares_by_size(face_sets):
+    def utkface(share, group=None, held_out=0.0, part="all"):
+        return UTKFace(face_sets / "UTKFace", part=part, held_out=held_out, share=share, group=group)
+
+    few = utkface(0.25, "joined", 0.5, "held_out")
+    made = Batches({"age_gender": Stream(8, [utkface(0.5), utkface(0.25, "joined"), few])}, ["age"], 0)
+    assert 0 < len(few) < 10
+    whole = 10 + len(few)
+    assert made.shares["age_gender"] == pytest.approx([0.5, 0.5 * 10 / whole, 0.5 * len(few) / whole])
+    counts = np.zeros(3)
+    for step in range(100):
+        for (_, number), _ in made._draw("age_gender", step):
+            counts[number] += 1
+    assert counts == pytest.approx(800 * np.array(made.shares["age_gender"]), abs=1)
 
 
 def test_processes_share_out_one_draw(face_sets):
