@@ -65,7 +65,9 @@ def fit(arguments: list[str]) -> Fitted | None:
     ArgumentError
         An option is unknown, or its value is not of its type.
     """
-    cli = configure(FaceCLI, FaceTraining, FaceData, arguments, "swinface fit", "Train a SwinFace.", {})
+    # Before training, the benchmarks are run once: what is wrong with their data is said at once, not after an epoch.
+    options = {"num_sanity_val_steps": 1}
+    cli = configure(FaceCLI, FaceTraining, FaceData, arguments, "swinface fit", "Train a SwinFace.", options)
     return run_training(cli, _finish)
 
 

@@ -287,6 +287,8 @@ class FaceTraining(lightning.LightningModule):
         own = {name: self.validation[name] for name in names}
         with torch.autocast(self.device.type, enabled=False):
             parts = gather_dicts(validate(own, self.network))
+        if self.trainer.sanity_checking:
+            return
         figures = {name: value for part in parts for name, value in part.items()}
         errors = [value for name, value in figures.items() if name.startswith("error_")]
         self.log_dict(figures, batch_size=1)

@@ -182,7 +182,7 @@ def test_many_steps_without_a_finite_gradient_end_the_run(config, tmp_path, monk
 
 def test_the_epoch_with_the_lowest_error_on_validation_data_is_kept(config, face_sets, tmp_path, monkeypatch, capsys):
     """In the second epoch the model is best; a class of its own says so."""
-    errors, networks = iter([0.5, 0.25, 0.375]), []
+    errors, networks = iter([0.1, 0.5, 0.25, 0.375]), []  # the first is before training
 
     def judge(benchmarks, network):
         networks.append({name: tensor.clone() for name, tensor in network.state_dict().items()})
@@ -200,8 +200,19 @@ def test_the_epoch_with_the_lowest_error_on_validation_data_is_kept(config, face
     assert "mean error on the validation data 0.2500" in capsys.readouterr().out
     assert pd.read_csv(tmp_path / "run" / "metrics.csv")["error"].tolist() == [0.5, 0.25, 0.375]
     kept = SwinFace.from_pretrained(tmp_path / "run").state_dict()
-    assert all(torch.equal(kept[name], tensor) for name, tensor in networks[1].items())
-    assert not torch.equal(kept["heads.age.weight"], networks[2]["heads.age.weight"])
+    assert all(torch.equal(kept[name], tensor) for name, tensor in networks[2].items())
+    assert not torch.equal(kept["heads.age.weight"], networks[3]["heads.age.weight"])
+
+
+def test_what_is_wrong_with_validation_data_is_said_before_training(config, face_sets, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(FaceTraining, "training_step", lambda *_: pytest.fail("it trains"))
+    settings = yaml.safe_load(config.read_text())
+    source = {"class_path": "swinface.data.datasets.CKPlus", "init_args": {"root": str(face_sets / "CK")}}
+    ages = {"class_path": "swinface.benchmarks.protocols.Expression", "init_args": {"source": source}}
+    settings["data"]["validation"] = {"faces": ages}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
+    assert fit("--config", tmp_path / "config.yaml", "--run", tmp_path / "run") == 2
+    assert "data.validation.faces: no " in capsys.readouterr().err
 
 
 def test_a_run_is_trained_by_one_process_at_a_time(config, tmp_path, capsys):
