@@ -23,7 +23,7 @@ from swinface.tasks import TASKS
 from swinface.training.losses import distillation_loss, log_prior, task_losses
 from swinface.training.precision import keep_half_to_linear
 from swinface.training.schedule import rate_at
-from swinface.training.validation import COLLAPSED, gather_dicts, validate
+from swinface.training.validation import COLLAPSED, validate_together
 
 REFERENCE_BATCH = 512  # learning rates are given for this many faces per step, as in the authors' code
 MOST_SKIPPED = 20  # steps in a row that may be skipped before training has failed
@@ -282,14 +282,11 @@ class FaceTraining(lightning.LightningModule):
         return each.sum()
 
     def validation_step(self, batch: int, number: int) -> None:
-        """Run the benchmarks on data set aside, shared out among the processes; log their figures and mean error."""
-        names = list(self.validation)[self.global_rank :: self.trainer.world_size]
-        own = {name: self.validation[name] for name in names}
+        """Run the benchmarks on data set aside, and log their figures and mean error."""
         with torch.autocast(self.device.type, enabled=False):
-            parts = gather_dicts(validate(own, self.network))
+            figures = validate_together(self.validation, self.network)
         if self.trainer.sanity_checking:
             return
-        figures = {name: value for part in parts for name, value in part.items()}
         errors = [value for name, value in figures.items() if name.startswith("error_")]
         self.log_dict(figures, batch_size=1)
         self.log("error", sum(errors) / len(errors), prog_bar=True, batch_size=1)

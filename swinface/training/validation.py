@@ -39,13 +39,22 @@ def validate(benchmarks: Mapping[str, Benchmark], model: SwinFace) -> dict[str, 
     return figures
 
 
-def gather_dicts(own: dict[str, float]) -> list[dict[str, float]]:
-    """Every process's dict, on every process."""
+def validate_together(benchmarks: Mapping[str, Benchmark], model: SwinFace) -> dict[str, float]:
+    """``validate``, shared out among the processes of a run. If one fails, all raise its error: none waits for ever."""
     if not (distributed.is_available() and distributed.is_initialized()):
-        return [own]
-    parts: list[dict[str, float]] = [{}] * distributed.get_world_size()
+        return validate(benchmarks, model)
+    rank, processes = distributed.get_rank(), distributed.get_world_size()
+    own: tuple[dict[str, float], str | None]
+    try:
+        own = validate({name: benchmarks[name] for name in list(benchmarks)[rank::processes]}, model), None
+    except InputError as error:
+        own = {}, str(error)
+    parts = [own] * processes
     distributed.all_gather_object(parts, own)
-    return parts
+    for _, problem in parts:
+        if problem is not None:
+            raise InputError(problem)
+    return {name: value for figures, _ in parts for name, value in figures.items()}
 
 
 def find_error(metric: str, value: float) -> float:

@@ -190,7 +190,7 @@ def test_the_epoch_with_the_lowest_error_on_validation_data_is_kept(config, face
         assert list(benchmarks) == ["ages"]
         return {"val_ages_MAE_years": 5.0, "error_ages": next(errors)}
 
-    monkeypatch.setattr("swinface.training.module.validate", judge)
+    monkeypatch.setattr("swinface.training.module.validate_together", judge)
     settings = yaml.safe_load(config.read_text())
     source = {"class_path": "swinface.data.datasets.UTKFace", "init_args": {"root": str(face_sets / "UTKFace")}}
     ages = {"class_path": "swinface.benchmarks.protocols.Age", "init_args": {"source": source}}
@@ -400,6 +400,41 @@ def crash(module, batch, number):
 FaceTraining.training_step = crash
 sys.exit(run("swinface", "", COMMANDS, sys.argv[1:]))
 """
+
+
+def test_two_processes_share_out_validation_and_end_together(config, face_sets, tmp_path):
+    """One has a benchmark that fails: the other must not wait for it."""
+    sources = {"UTKFace": "UTKFace", "RafDb": "RAF-DB"}
+    names = {"UTKFace": "Age", "RafDb": "Expression"}
+    settings = yaml.safe_load(config.read_text())
+    settings["trainer"] |= {"devices": 2, "strategy": "ddp", "max_epochs": 1}
+
+    def train(name: str, folders: dict[str, str]) -> subprocess.CompletedProcess:
+        settings["data"]["validation"] = {
+            kind.lower(): {
+                "class_path": f"swinface.benchmarks.protocols.{names[kind]}",
+                "init_args": {
+                    "source": {
+                        "class_path": f"swinface.data.datasets.{kind}",
+                        "init_args": {"root": str(face_sets / folder)},
+                    }
+                },
+            }
+            for kind, folder in folders.items()
+        }
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(settings))
+        command = [Path(sys.executable).parent / "swinface", "fit", f"--config={tmp_path / name}.yaml"]
+        return subprocess.run(
+            [*command, f"--run={tmp_path / name}"], capture_output=True, text=True, check=False, timeout=120
+        )
+
+    done = train("both", sources)
+    assert done.returncode == 0, done.stderr
+    metrics = pd.read_csv(tmp_path / "both" / "metrics.csv")
+    assert metrics["error"].item() == pytest.approx((metrics["error_utkface"] + metrics["error_rafdb"]).item() / 2)
+    failed = train("failed", sources | {"RafDb": "nowhere"})
+    assert failed.returncode == 2
+    assert "data.validation.rafdb: no " in failed.stderr
 
 
 @pytest.mark.parametrize("levels", ["[1]", "[2, 3]"])
