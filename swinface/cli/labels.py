@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import pandas as pd
-
 from swinface.data.originals import SETS, list_faces
 from swinface.files import InputError, replacing
-from swinface.photos.folder import LOG
+from swinface.photos.folder import LOG, read_log
 
 
 def labels(
@@ -37,11 +35,9 @@ def labels(
     """
     if out.suffix != ".txt":
         raise InputError(f"{out}: a list of labels is written to a file that ends in .txt.")
-    log = faces / LOG
-    if not log.is_file():
-        raise InputError(f"{faces}: no {LOG}; make the faces with `swinface align`.")
+    log = read_log(faces / LOG)
     found = SETS[set](annotations)
-    table = list_faces(found, pd.read_csv(log, dtype={"photo": str, "face": str}))
+    table = list_faces(found, log)
     spaced = table["name"].str.contains(r"\s")
     if spaced.any():
         raise InputError(f"{faces}: {table['name'][spaced].iloc[0]!r} has white space in its name; rename the photo.")

@@ -144,8 +144,10 @@ def list_faces(labels: pd.DataFrame, log: pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     InputError
-        No photo of the labels has a face.
+        No photo has labels, or none of those that have a face.
     """
+    if labels.empty:
+        raise InputError("no photo has all labels; take the files as the set's authors hand them out.")
     faces = log.dropna(subset="face")
     depth = min(labels["photo"].str.count("/").max(), faces["photo"].str.count("/").max() if len(faces) else 0)
     ends = {_end(photo, depth): face for photo, face in zip(faces["photo"], faces["face"], strict=True)}
@@ -163,8 +165,9 @@ def _end(path: str, depth: int) -> str:
 
 
 def _keep_known(photo: pd.Series, age: pd.Series, gender: pd.Series) -> pd.DataFrame:
+    """The rows in which all is known."""
     table = pd.DataFrame({"photo": photo.str.strip(), "age": age.round(2), "gender": gender}).dropna()
-    return table[table["age"].between(*AGES)].reset_index(drop=True)
+    return table[table["age"].between(*AGES) & (table["photo"] != "")].reset_index(drop=True)
 
 
 def _count_days(year: float) -> float:
@@ -182,6 +185,8 @@ def _read(path: Path, separator: str, columns: list[str]) -> pd.DataFrame:
         raise InputError(f"{path}: not a readable table ({' '.join(str(error).split())}).") from error
     table.columns = [re.sub(r"\s+", "", str(name)) for name in table.columns]
     lacking = [name for name in columns if name not in table]
+    if not isinstance(table.index, pd.RangeIndex) or not table.columns.is_unique:
+        raise InputError(f"{path}: rows have more fields than the header, or two columns have one name.")
     if lacking:
         raise InputError(f"{path}: no column {lacking[0]!r}; take the file as the set's authors hand it out.")
     return table[columns]

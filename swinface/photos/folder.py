@@ -66,7 +66,10 @@ def align_folder(photos: Path, out: Path, choose: Choice = "largest", chunk: int
         raise InputError(f"{out}: lies within {photos}; name a folder elsewhere.")
     detect(np.zeros((64, 64, 3), dtype=np.uint8))  # the detector is loaded once, or is not installed
     with working_alone(out):
-        log = _read_log(out / LOG, choose)
+        log = read_log(out / LOG) if (out / LOG).exists() else pd.DataFrame(columns=list(COLUMNS))
+        other = set(log["chosen"].astype(str)) - {choose}
+        if other:
+            raise InputError(f"{out}: its faces were chosen by {min(other)!r}, not {choose!r}; choose another folder.")
         left = [name for name in names if name not in set(log["photo"])]
         with ThreadPoolExecutor(os.cpu_count()) as pool, tqdm(total=len(left), desc="align", unit="photo") as bar:
             for start in range(0, len(left), chunk):
@@ -82,18 +85,29 @@ def align_folder(photos: Path, out: Path, choose: Choice = "largest", chunk: int
     return log
 
 
-def _read_log(path: Path, choose: Choice) -> pd.DataFrame:
-    if not path.exists():
-        return pd.DataFrame(columns=list(COLUMNS))
+def read_log(path: Path) -> pd.DataFrame:
+    """Read the log of ``align_folder``: a table with ``COLUMNS``.
+
+    Raises
+    ------
+    InputError
+        The file is missing, or is no such log.
+    """
     try:
-        log = pd.read_csv(path, dtype={"photo": str, "face": str, "chosen": str, "problem": str})
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable log ({error}); delete it to start again.") from error
-    if list(log.columns) != list(COLUMNS):
-        raise InputError(f"{path}: not a log of this program; choose another folder.")
-    other = set(log["chosen"]) - {choose}
-    if other:
-        raise InputError(f"{path}: its faces were chosen by {min(other)!r}, not {choose!r}; choose another folder.")
+        log = pd.read_csv(path, dtype=str)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; make the faces with `swinface align`.") from None
+    except (OSError, ValueError, OverflowError) as error:
+        raise InputError(f"{path}: not a readable log ({' '.join(str(error).split())}).") from error
+    if list(log.columns) != list(COLUMNS) or not isinstance(log.index, pd.RangeIndex):
+        raise InputError(f"{path}: not a log of `swinface align`; choose another folder.")
+    if not log["photo"].is_unique or log["photo"].isna().any():
+        raise InputError(f"{path}: a photo without a name or twice; delete the file to start again.")
+    for column in ("faces", "score", *PLACES):
+        numbers = pd.to_numeric(log[column], errors="coerce")
+        if (numbers.isna() & log[column].notna()).any() or (column == "faces" and (numbers % 1 != 0).any()):
+            raise InputError(f"{path}: column {column} must hold numbers; delete the file to start again.")
+        log[column] = numbers.astype(int) if column == "faces" else numbers
     return log
 
 

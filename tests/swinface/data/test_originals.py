@@ -15,6 +15,7 @@ from swinface.cli.main import COMMANDS, run
 from swinface.data.datasets import AffectNetList, AgeGenderList
 from swinface.data.originals import list_faces, read_adience, read_affectnet, read_imdb_wiki, read_morph
 from swinface.files import InputError
+from swinface.photos.folder import COLUMNS
 
 NAN = float("nan")
 ADIENCE = "user_id\toriginal_image\tface_id\tage\tgender\tx\ty\tdx\tdy\ttilt_ang\tfiducial_yaw_angle\tfiducial_score\n"
@@ -107,7 +108,8 @@ def make_faces(folder: Path, photos: list[str]) -> Path:
     for photo in photos:
         (folder / photo).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (112, 112)).save(folder / photo)
-    pd.DataFrame({"photo": [*photos, "none.jpg"], "face": [*photos, None]}).to_csv(folder / "aligned.csv", index=False)
+    log = pd.DataFrame({"photo": [*photos, "none.jpg"], "face": [*photos, None]}).assign(faces=1, chosen="largest")
+    log.reindex(columns=list(COLUMNS)).to_csv(folder / "aligned.csv", index=False)
     return folder
 
 
@@ -151,7 +153,7 @@ def test_files_of_another_form_are_named(read, content, named, tmp_path):
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        (["--faces", "nowhere", "--out", "label.txt"], "no aligned.csv"),
+        (["--faces", "nowhere", "--out", "label.txt"], "aligned.csv: no such file"),
         (["--faces", "faces", "--out", "label.csv"], "ends in .txt"),
     ],
 )

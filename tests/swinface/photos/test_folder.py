@@ -124,5 +124,5 @@ def test_what_cannot_be_is_refused(photos, unbroken, tmp_path):
         align_folder(photos, unbroken)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "aligned.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(InputError, match="not a log of this program"):
+    with pytest.raises(InputError, match=r"not a (readable )?log"):
         align_folder(photos, tmp_path / "other")
