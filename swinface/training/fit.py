@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from swinface.files import replacing_folder
 from swinface.training.data import FaceData
 from swinface.training.module import FaceTraining
-from swinface.training.runs import RunCLI, configure, run_training
+from swinface.training.runs import RunCLI, RunFolder, configure, run_training
 
 BEST, ERROR = "best", "error"  # a checkpoint, and the figure by which it is chosen
 
@@ -42,7 +42,8 @@ class FaceCLI(RunCLI):
         """The epoch with the lowest error, if there are validation data."""
         if not self.config["data"]["validation"]:
             return []
-        return [ModelCheckpoint(run, BEST, monitor=ERROR, mode="min", enable_version_counter=False)]
+        options = {"save_weights_only": True, "enable_version_counter": False}
+        return [ModelCheckpoint(run, BEST, monitor=ERROR, mode="min", **options)]
 
 
 def fit(arguments: list[str]) -> Fitted | None:
@@ -75,11 +76,11 @@ def _finish(run: Path, cli: FaceCLI) -> Fitted:
     """Write the model of the best epoch, or of the last."""
     module, error = cli.model, None
     if cli.datamodule.validation:
-        checkpoint = torch.load(run / f"{BEST}.ckpt", map_location="cpu", weights_only=True)
-        states = checkpoint["callbacks"].values()
-        (error,) = (state["best_model_score"] for state in states if state.get("monitor") == ERROR)
-        weights = {name.partition(".")[::2]: tensor for name, tensor in checkpoint["state_dict"].items()}
+        (table,) = (callback for callback in cli.trainer.callbacks if isinstance(callback, RunFolder))
+        error = min(row[ERROR] for row in table.rows)
+        best = torch.load(run / f"{BEST}.ckpt", map_location="cpu", weights_only=True)["state_dict"]
+        weights = {name.partition(".")[::2]: tensor for name, tensor in best.items()}
         module.network.load_state_dict({name: tensor for (part, name), tensor in weights.items() if part == "network"})
     with replacing_folder(run) as partial:
         module.network.eval().save_pretrained(partial)
-    return Fitted(run, cli.trainer.global_step, None if error is None else float(error))
+    return Fitted(run, cli.trainer.global_step, error)
