@@ -55,6 +55,7 @@ def compare(settings: dict, folder: Path, out: Path) -> int:
     return run_command("swinface", "", COMMANDS, ["compare", *options])
 
 
+@pytest.mark.slow
 def test_runs_are_trained_once_and_compared_where_they_have_the_same_figure(settings, tmp_path, capfd):
     out = tmp_path / "out"
     assert compare(settings, tmp_path, out) == 0
@@ -80,6 +81,7 @@ def test_runs_are_trained_once_and_compared_where_they_have_the_same_figure(sett
     assert "was run with other settings" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_is_named(settings, tmp_path, capfd):
     changed = settings | {"runs": {"together": {}, "broken": {"model": {"tasks": ["beauty"]}}}}
     assert compare(changed, tmp_path, tmp_path / "out") == 2

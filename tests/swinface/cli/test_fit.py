@@ -402,6 +402,7 @@ sys.exit(run("swinface", "", COMMANDS, sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 def test_two_processes_share_out_validation_and_end_together(config, face_sets, tmp_path):
     """One has a benchmark that fails: the other must not wait for it."""
     sources = {"UTKFace": "UTKFace", "RafDb": "RAF-DB"}
