@@ -30,8 +30,9 @@ def list_commands() -> list[list[str]]:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the exporter's own
-def test_the_commands_on_faces_work_as_they_are_written(paper_sets, tmp_path, monkeypatch):
-    for name, original in {"data": paper_sets / "data", "configs": ROOT / "configs"}.items():
+def test_the_commands_on_faces_work_as_they_are_written(paper_sets, paper_configurations, tmp_path, monkeypatch):
+    (tmp_path / "configs").mkdir()
+    for name, original in {"data": paper_sets / "data", "configs/swinface": paper_configurations}.items():
         (tmp_path / name).symlink_to(original)
     photo = Path(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))
     for name in ("photo", "mother", "daughter"):
@@ -50,7 +51,7 @@ def test_the_commands_on_faces_work_as_they_are_written(paper_sets, tmp_path, mo
         assert swinface.cli.main.run(program, "", PROGRAMS[program], command) == 0, command
     assert (tmp_path / "marked" / "photo.jpg").exists()
     results = json.loads((tmp_path / "results" / "results.json").read_text())
-    assert {"utkface_age", "utkface_gender"} == set(pd.read_csv(tmp_path / "results" / "results.csv")["benchmark"])
+    assert {"clap2015_validation", "utkface_age", "utkface_gender"} == set(pd.read_csv(tmp_path / "results" / "results.csv")["benchmark"])
     assert "lfw" in results["skipped"]
     code = [block.text for block in read_blocks(ROOT / "docs" / "tasks" / "swinface.md") if block.language == "python"]
     assert len(code) == 2
