@@ -51,7 +51,8 @@ def test_the_commands_on_faces_work_as_they_are_written(paper_sets, paper_config
         assert swinface.cli.main.run(program, "", PROGRAMS[program], command) == 0, command
     assert (tmp_path / "marked" / "photo.jpg").exists()
     results = json.loads((tmp_path / "results" / "results.json").read_text())
-    assert {"clap2015_validation", "utkface_age", "utkface_gender"} == set(pd.read_csv(tmp_path / "results" / "results.csv")["benchmark"])
+    run = set(pd.read_csv(tmp_path / "results" / "results.csv")["benchmark"])
+    assert run == {"clap2015_validation", "utkface_age", "utkface_gender"}
     assert "lfw" in results["skipped"]
     code = [block.text for block in read_blocks(ROOT / "docs" / "tasks" / "swinface.md") if block.language == "python"]
     assert len(code) == 2
