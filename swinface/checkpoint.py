@@ -15,7 +15,7 @@ import torch
 from swinface.files import InputError
 from swinface.model import SwinFace
 from swinface.pretrained import check_entries
-from swinface.tasks import SUBNETS, TASKS
+from swinface.tasks import PAPER_TASKS, SUBNETS
 
 PARTS = ("state_dict_backbone", "state_dict_fam", "state_dict_tss", "state_dict_om")
 
@@ -51,7 +51,7 @@ def official_name(name: str) -> str:
         if "downsample" in entry:
             entry[1] = str(int(entry[1]) - 1)
     else:
-        entry[1] = str((list(TASKS) if part == "state_dict_om" else SUBNETS).index(entry[1]))
+        entry[1] = str((list(PAPER_TASKS) if part == "state_dict_om" else SUBNETS).index(entry[1]))
     return ".".join([part, *entry])
 
 

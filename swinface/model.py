@@ -22,7 +22,7 @@ from swinface.data.faces import IMAGE_SIZE
 from swinface.files import InputError
 from swinface.mlca import BATCH_NORM_EPS, MultiLevelChannelAttention, set_first_weights
 from swinface.pretrained import Pretrained
-from swinface.tasks import SUBNETS, TASKS
+from swinface.tasks import PAPER_TASKS, TASKS
 
 GRID = 7  # every level is pooled to GRID x GRID positions
 
@@ -252,7 +252,9 @@ class SwinFace(
     levels, channel_attention
         Which levels each MLCA reads and whether it has a gate, see ``MultiLevelChannelAttention``.
     untrained
-        Tasks that the model was not trained on; they are frozen, and their outputs are left out.
+        Tasks of the paper that the model was not trained on; they are frozen, and their outputs are left out.
+    extra
+        Tasks beyond the paper's that it was trained on, such as ``("yaw", "pitch", "roll")``.
 
     Examples
     --------
@@ -276,9 +278,11 @@ class SwinFace(
         levels: Sequence[int] | None = None,
         channel_attention: bool = True,
         untrained: Sequence[str] = (),
+        extra: Sequence[str] = (),
     ) -> None:
         super().__init__()
-        self.untrained = list(untrained)
+        self.untrained, self.extra = list(untrained), list(extra)
+        tasks = PAPER_TASKS | {name: TASKS[name] for name in extra}
         self.trunk = Trunk(embed_dim, depths, num_heads, patch_size, drop_path, convolutions)
         last = self.trunk.channels[-1]
         self.embedding = nn.Sequential(
@@ -293,11 +297,11 @@ class SwinFace(
             attention = MultiLevelChannelAttention(self.trunk.channels, width, levels, channel_attention)
             return Subnet(attention, width, dropout)
 
-        self.subnets = nn.ModuleDict({name: subnet() for name in SUBNETS})
-        self.heads = nn.ModuleDict({name: nn.Linear(width, task.classes) for name, task in TASKS.items()})
+        self.subnets = nn.ModuleDict({name: subnet() for name in dict.fromkeys(task.subnet for task in tasks.values())})
+        self.heads = nn.ModuleDict({name: nn.Linear(width, task.classes) for name, task in tasks.items()})
         self.heads.apply(set_first_weights)
-        self.trained = {name: task for name, task in TASKS.items() if name not in self.untrained}
-        for subnet_name in set(SUBNETS) - {task.subnet for task in self.trained.values()}:
+        self.trained = {name: task for name, task in tasks.items() if name not in self.untrained}
+        for subnet_name in set(self.subnets) - {task.subnet for task in self.trained.values()}:
             self.subnets[subnet_name].requires_grad_(False)
         for name in self.untrained:
             self.heads[name].requires_grad_(False)
@@ -314,7 +318,7 @@ class SwinFace(
         -------
         dict of str to Tensor
             ``"embedding"``, (B, embedding_size), and for every name in ``TASKS`` that is trained its logits,
-            (B, classes); ``"age"`` is (B, 1), in years.
+            (B, classes); ``"age"`` is (B, 1), in years, and so are angles, in degrees.
         """
         levels, summary = self.trunk(images)
         used = {task.subnet for task in self.trained.values()}

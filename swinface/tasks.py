@@ -1,4 +1,4 @@
-"""The task table: one row per output of SwinFace, in the order of the published model.
+"""The task table: one row per output of SwinFace; those of the paper come first, in the order of the published model.
 
 All code that depends on a task (heads, losses, the data with its labels, the meaning of its logits) reads this table.
 Reference: Qin et al., "SwinFace: A Multi-Task Transformer for Face Recognition, Expression Recognition, Age
@@ -26,7 +26,12 @@ class Task:
     streams
         The training data streams with its labels.
     loss
-        ``"cross_entropy"`` over the logits, or ``"age"``, the paper's age loss on one number, in years.
+        ``"cross_entropy"`` over the logits; ``"age"``, the paper's age loss on one number, in years; or ``"absolute"``,
+        the absolute error of one number.
+    paper
+        Whether the published model has it. A model has another task only if it was trained on it.
+    geometric
+        Whether the label changes if the face is mirrored, turned or moved.
 
     Examples
     --------
@@ -38,7 +43,9 @@ class Task:
     subnet: str
     labels: tuple[str, ...] = ("no", "yes")
     streams: tuple[str, ...] = ("celeba",)
-    loss: Literal["cross_entropy", "age"] = "cross_entropy"
+    loss: Literal["cross_entropy", "age", "absolute"] = "cross_entropy"
+    paper: bool = True
+    geometric: bool = False
 
     @property
     def name(self) -> str:
@@ -110,8 +117,16 @@ TASKS: dict[str, Task] = {
         Task("Goatee", "chin"),
         Task("Wearing Necklace", "neck"),
         Task("Wearing Necktie", "neck"),
+        # Head pose in degrees, see ``swinface.photos.pose``; the paper names it as future work.
+        *(
+            Task(title, "pose", (), ("pose",), "absolute", paper=False, geometric=True)
+            for title in ("Yaw", "Pitch", "Roll")
+        ),
     )
 }
 
 
-SUBNETS: tuple[str, ...] = tuple(dict.fromkeys(task.subnet for task in TASKS.values()))
+PAPER_TASKS = {name: task for name, task in TASKS.items() if task.paper}
+
+
+SUBNETS: tuple[str, ...] = tuple(dict.fromkeys(task.subnet for task in PAPER_TASKS.values()))

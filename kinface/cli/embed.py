@@ -9,10 +9,21 @@ from kinface.data.fiw import read_families
 from kinface.models.inference import describe_faces, load_model
 from swinface.data.embeddings import write_embeddings
 from swinface.files import check_ending
+from swinface.inference import Precision, Shards
 from swinface.pretrained import SHIPPED
 
 
-def embed(*, root: Path, out: Path, model: Path = SHIPPED, inputs: Path | None = None, features: bool = False) -> None:
+def embed(
+    *,
+    root: Path,
+    out: Path,
+    model: Path = SHIPPED,
+    inputs: Path | None = None,
+    features: bool = False,
+    precision: Precision = "fast",
+    devices: int = 1,
+    num_nodes: int = 1,
+) -> None:
     """Embed every face of a copy of FIW.
 
     Parameters
@@ -28,12 +39,21 @@ def embed(*, root: Path, out: Path, model: Path = SHIPPED, inputs: Path | None =
     features
         Write the features of the neck as well, and of a model with a trunk what of them the kinship MLCA takes from
         each level: ``kinface probe`` then says where in the model an attribute can be read.
+    precision
+        ``fast``: the trunk in bfloat16 where the device multiplies in it natively; ``full``: float32.
+    devices, num_nodes
+        Devices of each machine, and machines that share the folder of ``out``. What is done is kept there in
+        ``OUT.parts``, and an interrupted command goes on from it.
     """
     check_ending(out, [".npz"], "a table of embeddings")
     families = read_families(root)
     faces = list(families.faces["face"])
-    network = load_model(model)
-    described = describe_faces(network, read_inputs(network, faces, inputs), root=families.root)
-    embedding = described.pop("embedding")
-    write_embeddings(out, faces, embedding, described if features else None)
-    print(f"{len(faces)} faces, {embedding.shape[1]} numbers each: {out}")
+    shards = Shards.start(out.with_name(f"{out.name}.parts"), devices, num_nodes)
+    network = load_model(model).to(shards.device)
+    read = read_inputs(network, faces, inputs)
+    described = describe_faces(network, read, root=families.root, precision=precision, shards=shards)
+    if shards.first:
+        embedding = described.pop("embedding")
+        write_embeddings(out, faces, embedding, described if features else None)
+        print(f"{len(faces)} faces, {embedding.shape[1]} numbers each: {out}")
+    shards.finish()

@@ -12,9 +12,10 @@ from kinface.data.fiw import read_known_families
 from kinface.data.lists import read_any_list
 from kinface.data.pairs import PAIRS_ENDINGS, score_pairs, write_pairs
 from kinface.data.vocabulary import TYPES
-from kinface.models.inference import embed, load_model, predict_types
+from kinface.models.inference import describe_faces, load_model, predict_types
 from swinface.data.embeddings import Embeddings
 from swinface.files import InputError, check_ending
+from swinface.inference import Precision, Shards
 from swinface.pretrained import SHIPPED
 
 
@@ -27,6 +28,9 @@ def score(
     inputs: Path | None = None,
     embeddings: Path | None = None,
     swap_grandparents: bool = False,
+    precision: Precision = "fast",
+    devices: int = 1,
+    num_nodes: int = 1,
 ) -> None:
     """Score a list of pairs by the cosine of their faces' embeddings.
 
@@ -49,6 +53,8 @@ def score(
         Score these embeddings, of any other model, in place of a model.
     swap_grandparents
         The list names grandparents as FIW's official lists do, which swap their genders.
+    precision, devices, num_nodes
+        As for ``kinface embed``.
     """
     if model is not None and embeddings is not None:
         raise InputError("score with one of --model and --embeddings.")
@@ -58,14 +64,22 @@ def score(
     families = read_known_families(root)
     pairs = read_any_list(list, root, families, swap_grandparents=swap_grandparents)
     faces = sorted({*pairs["face_a"], *pairs["face_b"]})
-    network = load_model(model or SHIPPED) if embeddings is None else None
-    if network is None:
-        embedding = Embeddings(embeddings)[faces]
+    shards, network = Shards(), None
+    if embeddings is None:
+        shards = Shards.start(out.with_name(f"{out.name}.parts"), devices, num_nodes)
+        network = load_model(model or SHIPPED).to(shards.device)
+        read = read_inputs(network, faces, inputs)
+        described = describe_faces(network, read, root=families.root, precision=precision, shards=shards)
+        embedding = described["embedding"]
     else:
-        embedding = embed(network, read_inputs(network, faces, inputs), root=families.root)
+        embedding = Embeddings(embeddings)[faces]
+    if not shards.first:
+        shards.finish()
+        return
     pairs = score_pairs(pairs, faces, embedding)
     if network is not None and network.types is not None:
         predicted = predict_types(network, pairs, faces, torch.from_numpy(embedding))
         pairs["type_predicted"] = np.array([*TYPES, "unrelated"])[predicted]
     write_pairs(pairs, out)
+    shards.finish()
     print(f"{len(pairs)} pairs, {len(faces)} faces: {out}")

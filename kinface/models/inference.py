@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from tqdm import tqdm
 from kinface.data.pairs import find_rows
 from kinface.models.faces import BATCH, read_faces
 from kinface.models.kinface import KinFace
-from swinface.data.faces import IMAGE_SIZE
+from swinface.data.faces import IMAGE_SIZE, scale_pixels
 from swinface.files import InputError
+from swinface.inference import Precision, Shards, digest_weights, inference
 from swinface.pretrained import best_device
 
 
@@ -45,6 +47,7 @@ def embed(
     *,
     root: Path | None = None,
     batch: int = BATCH,
+    precision: Precision = "fast",
 ) -> np.ndarray:
     """Embed faces in batches, each face once.
 
@@ -60,6 +63,9 @@ def embed(
         The folder that paths start from; by default the current one.
     batch
         Faces that go through the model at once.
+    precision
+        Of the trunk, see ``swinface.inference.inference``. All behind it is computed in float32: a rounded erasure
+        would let through a little of what it removes.
 
     Returns
     -------
@@ -78,7 +84,7 @@ def embed(
     >>> kinface.embed(model, np.zeros((2, 112, 112, 3), dtype=np.uint8)).shape
     (2, 128)
     """
-    return describe_faces(model, faces, root=root, batch=batch)["embedding"]
+    return describe_faces(model, faces, root=root, batch=batch, precision=precision)["embedding"]
 
 
 def describe_faces(
@@ -87,10 +93,13 @@ def describe_faces(
     *,
     root: Path | None = None,
     batch: int = BATCH,
+    precision: Precision = "fast",
+    shards: Shards | None = None,
 ) -> dict[str, np.ndarray]:
     """Embed faces, and return also what the embedding is computed from.
 
-    Parameters and errors are those of :func:`embed`.
+    Parameters and errors are those of :func:`embed`; ``shards`` says which processes compute, and where they keep what
+    they have.
 
     Returns
     -------
@@ -100,14 +109,24 @@ def describe_faces(
     """
     _check_faces(model, faces)
     device = next(model.parameters()).device
-    parts: dict[str, list[np.ndarray]] = {}
-    for start in tqdm(range(0, len(faces), batch), desc="embed", unit="batch", leave=False, disable=None):
-        read = _read_batch(faces[start : start + batch], root or Path())
-        with torch.inference_mode():
-            outputs = model(read.to(device))
-        for name in ("embedding", "features"):
-            parts.setdefault(name, []).append(outputs[name].float().cpu().numpy())
-    described = {name: np.concatenate(part) for name, part in parts.items()}
+
+    def describe(rows: slice) -> dict[str, np.ndarray]:
+        parts: dict[str, list[np.ndarray]] = {}
+        for start in tqdm(range(rows.start, rows.stop, batch), desc="embed", unit="batch", leave=False, disable=None):
+            read = _read_batch(faces[start : min(start + batch, rows.stop)], root or Path()).to(device)
+            if read.dtype == torch.uint8:
+                with inference(device, precision):
+                    read = model.trunk(scale_pixels(read))[0]
+            with inference(device, "full"):
+                outputs = model(read.float())
+            for name in ("embedding", "features"):
+                parts.setdefault(name, []).append(outputs[name].cpu().numpy())
+        return {name: np.concatenate(part) for name, part in parts.items()}
+
+    shards, about = shards or Shards(), None
+    if shards.folder is not None:
+        about = [digest_weights(model), precision, str(root), *_name_faces(faces)]
+    described = shards.compute("embed", about, len(faces), describe)
     if model.trunk is not None:
         ends = np.cumsum(model.neck.shares)[:-1]
         levels = np.split(described["features"], ends, axis=1)
@@ -126,6 +145,13 @@ def _check_faces(model: KinFace, faces: Sequence[str | Path] | np.ndarray | Tens
             raise InputError(f"this model reads embeddings, (N, {model.embedding_size}); got {given}.")
     elif isinstance(faces, np.ndarray) and (faces.dtype != np.uint8 or faces.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE, 3)):
         raise InputError(f"this model reads images, (N, {IMAGE_SIZE}, {IMAGE_SIZE}, 3) uint8, or paths; got {given}.")
+
+
+def _name_faces(faces: Sequence[str | Path] | np.ndarray | Tensor) -> list[str]:
+    """What tells these faces from others: their paths, or a digest of their numbers."""
+    if isinstance(faces, np.ndarray | Tensor):
+        return [hashlib.sha256(np.ascontiguousarray(faces)).hexdigest()]
+    return [str(face) for face in faces]
 
 
 def _read_batch(faces: Sequence[str | Path] | np.ndarray | Tensor, root: Path) -> Tensor:

@@ -6,15 +6,16 @@ This module defines a benchmark; the protocols are in ``swinface.benchmarks.prot
 
 from __future__ import annotations
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
 from tqdm import tqdm
 
@@ -22,6 +23,7 @@ from swinface.bootstrap import draw_clusters, percentile_interval
 from swinface.data.faces import scale_pixels, stack_faces
 from swinface.data.source import Source
 from swinface.files import InputError
+from swinface.inference import Precision, Shards, digest_weights, inference
 from swinface.model import SwinFace
 from swinface.tasks import TASKS
 
@@ -101,12 +103,12 @@ class Benchmark(ABC):
     def location(self) -> Path:
         """The file or folder that it reads."""
 
-    def find_obstacle(self, untrained: Sequence[str]) -> str | None:
-        """Why it cannot be run on a model in which some tasks are untrained; None when it can."""
+    def find_obstacle(self, trained: Collection[str]) -> str | None:
+        """Why it cannot be run on a model that is trained on these tasks; None when it can."""
         path = self.requires or self.location
         if not path.exists():
             return f"no {path}"
-        if self.tasks and set(self.tasks) <= set(untrained):
+        if self.tasks and not set(self.tasks) & set(trained):
             return f"the model is not trained on {self.tasks[0] if len(self.tasks) == 1 else 'any of its tasks'}"
         return None
 
@@ -130,31 +132,70 @@ class Predictor:
         In evaluation mode; faces are moved to its device.
     batch
         Faces that go through the model at once.
+    precision
+        See ``swinface.inference.inference``.
+    shards
+        Who computes what, and where it is kept until all is done.
     """
 
-    def __init__(self, model: SwinFace, batch: int = 128) -> None:
+    def __init__(
+        self, model: SwinFace, batch: int = 128, precision: Precision = "fast", shards: Shards | None = None
+    ) -> None:
         self.model, self.device, self.batch = model, next(model.parameters()).device, batch
+        self.trained, self.precision, self.shards = list(model.trained), precision, shards or Shards()
         self._answers: dict[tuple, dict[str, np.ndarray]] = {}
 
-    @torch.inference_mode()
     def embed(self, faces: Tensor) -> np.ndarray:
         """Embed faces, (N, 3, 112, 112) uint8, without the subnets: (N, D) float32."""
-        _, summary = self.model.trunk(scale_pixels(faces.to(self.device)))
-        return self.model.embedding(summary).float().cpu().numpy()
+        with inference(self.device, self.precision):
+            _, summary = self.model.trunk(scale_pixels(faces.to(self.device)))
+            return self.model.embedding(summary).float().cpu().numpy()
 
-    @torch.inference_mode()
+    def answer_faces(self, faces: Tensor) -> dict[str, np.ndarray]:
+        """All outputs, (N, numbers) float32, for faces, (N, 3, 112, 112) uint8."""
+        with inference(self.device, self.precision):
+            parts = [self.model(scale_pixels(part.to(self.device))) for part in faces.split(self.batch)]
+            return {name: np.concatenate([part[name].float().cpu().numpy() for part in parts]) for name in parts[0]}
+
+    def compute(
+        self, kind: str, about: Sequence[str], count: int, compute: Callable[[slice], dict[str, np.ndarray]]
+    ) -> dict[str, np.ndarray]:
+        """Arrays with a row for each of many faces, computed by all processes, see ``swinface.inference.Shards``.
+
+        Parameters
+        ----------
+        kind
+            Of the computation, in a word.
+        about
+            What the rows are computed from: files, for example.
+        count
+            Number of rows.
+        compute
+            From some rows to their values.
+        """
+        if self.shards.folder is None:
+            return self.shards.compute(kind, None, count, compute)
+        name = f"{kind}-{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:12]}"
+        return self.shards.compute(name, [digest_weights(self.model), self.precision], count, compute)
+
     def answer(self, source: Source) -> dict[str, np.ndarray]:
         """Logits, (N, classes) float32, of every trained task for the faces of a source's table."""
-        key = (type(source), source.root, source.crop, *source.table["image"])
+        key = (type(source).__name__, str(source.root), str(source.crop), *source.table["image"])
         if key not in self._answers:
-            batches = []
-            for start in tqdm(range(0, len(source), self.batch), desc=str(source.root), leave=False, disable=None):
-                faces = stack_faces(source.read, range(start, min(start + self.batch, len(source))))
-                outputs = self.model(scale_pixels(faces.to(self.device)))
-                batches.append({name: output.float().cpu().numpy() for name, output in outputs.items()})
-            self._answers[key] = {
-                name: np.concatenate([batch[name] for batch in batches]) for name in batches[0] if name != "embedding"
-            }
+
+            def answer(rows: slice) -> dict[str, np.ndarray]:
+                batches = []
+                starts = range(rows.start, rows.stop, self.batch)
+                for start in tqdm(starts, desc=str(source.root), leave=False, disable=None):
+                    faces = stack_faces(source.read, range(start, min(start + self.batch, rows.stop)))
+                    batches.append(self.answer_faces(faces))
+                return {
+                    name: np.concatenate([batch[name] for batch in batches])
+                    for name in batches[0]
+                    if name != "embedding"
+                }
+
+            self._answers[key] = self.compute(type(source).__name__, key, len(source), answer)
         return self._answers[key]
 
 
@@ -262,17 +303,11 @@ class Evaluation:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def run_benchmarks(benchmarks: dict[str, Benchmark], model: Predictor, untrained: Sequence[str]) -> Evaluation:
-    """Run all benchmarks whose data are there, by name.
-
-    Parameters
-    ----------
-    untrained
-        Tasks that the model is not trained on.
-    """
+def run_benchmarks(benchmarks: dict[str, Benchmark], model: Predictor) -> Evaluation:
+    """Run all benchmarks whose data are there and whose tasks the model is trained on, by name."""
     found = Evaluation()
     for name, benchmark in benchmarks.items():
-        obstacle = benchmark.find_obstacle(untrained)
+        obstacle = benchmark.find_obstacle(model.trained)
         if obstacle:
             found.skipped[name] = obstacle
             continue

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from sklearn.metrics import roc_auc_score
 
 from swinface.benchmarks.benchmark import Benchmark, Predictor, Result
 from swinface.benchmarks.verification import embed_with_mirror, score_pairs, ten_fold_accuracy
+from swinface.bootstrap import draw_clusters
 from swinface.data.faces import fit_face, stack_faces
 from swinface.files import InputError, inside, read_image
 
@@ -51,6 +53,41 @@ class FrontalProfile(Benchmark):
         scores = score_pairs(embed_with_mirror(model.embed, faces), *place.reshape(2, -1))
         found = ten_fold_accuracy(scores, same, FOLDS)
         return [Result("accuracy %", 100 * found.mean, len(same), 100 * found.low, 100 * found.high)]
+
+
+class Profile(Benchmark):
+    """AUC of a model's yaw, its sign left out: does it tell the profile images of the protocol from the frontal ones?
+
+    The interval resamples people.
+
+    Parameters
+    ----------
+    root
+        The folder with ``Data`` and ``Protocol``.
+    """
+
+    metrics = ("AUC",)
+    tasks = ("yaw",)
+
+    def __init__(self, root: Path, **options) -> None:
+        super().__init__(**options)
+        self.root = root
+
+    @property
+    def location(self) -> Path:
+        return self.root / "Protocol"
+
+    def run(self, model: Predictor) -> list[Result]:
+        frontal, profile = (_read_images(self.root, f"Pair_list_{kind}.txt") for kind in "FP")
+        faces = stack_faces(lambda path: fit_face(read_image(path), str(path)), [*frontal, *profile])
+        yaw = np.abs(model.answer_faces(faces)["yaw"][:, 0])
+        turned = np.arange(len(yaw)) >= len(frontal)
+        people = np.unique([path.parent.parent.name for path in (*frontal, *profile)], return_inverse=True)[1]
+        draws = [
+            roc_auc_score(turned, yaw, sample_weight=drawn[people])
+            for drawn in draw_clusters(people.max() + 1, 1000, seed=0)
+        ]
+        return [Result.drawn("AUC", roc_auc_score(turned, yaw), np.array(draws), len(yaw))]
 
 
 def read_protocol(root: Path, protocol: str) -> tuple[list[Path], np.ndarray, np.ndarray, np.ndarray]:

@@ -24,6 +24,7 @@ from swinface.benchmarks.verification import (
 from swinface.data.labels import ATTRIBUTES
 from swinface.data.source import Source
 from swinface.files import InputError
+from swinface.photos.pose import ANGLES
 from swinface.tasks import EXPRESSIONS
 
 CHILDHOOD = 12  # years up to which faces hardly show gender
@@ -86,7 +87,7 @@ class TemplateVerification(Benchmark):
 
     def run(self, model: Predictor) -> list[Result]:
         templates = read_ijb(self.root, self.name)
-        tars = verify_templates(model.embed, templates)
+        tars = verify_templates(model.embed, templates, compute=model.compute)
         return [
             Result(metric, 100 * tars[far], len(templates.same)) for metric, far in zip(self.metrics, FARS, strict=True)
         ]
@@ -209,6 +210,27 @@ class Age(LabelledFaces):
             tables = by_group(table, metric, summed) if metric == "MAE years" else {}
             results.append(Result.drawn(metric, ours, draws[:, 0], len(error), tables))
         return results
+
+
+class Pose(LabelledFaces):
+    """Mean absolute error of yaw, pitch and roll in degrees, and the mean of the three."""
+
+    metrics = (*(f"MAE {angle} degrees" for angle in ANGLES), "MAE degrees")
+    tasks = ANGLES
+
+    def run(self, model: Predictor) -> list[Result]:
+        errors = []
+        for angle in ANGLES:
+            table, degrees = self.answer_labelled(model, angle)
+            errors.append(np.abs(degrees[:, 0].astype(float) - table[angle].to_numpy()))
+        each = np.stack([*errors, np.ones(len(table))], axis=1)
+
+        def means(totals: np.ndarray) -> np.ndarray:
+            of_angles = totals[..., :3] / totals[..., 3:]
+            return np.concatenate([of_angles, of_angles.mean(axis=-1, keepdims=True)], axis=-1)
+
+        ours, draws = estimate(each, drawn_together(table), means)
+        return [Result.drawn(*row, len(table)) for row in zip(self.metrics, ours, draws.T, strict=True)]
 
 
 class Gender(LabelledFaces):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -150,18 +150,22 @@ def _refuse_rows(path: Path, wrong: np.ndarray, what: str) -> None:
         raise InputError(f"{path} row {int(np.argmax(wrong)) + 1}: {what} ({int(wrong.sum())} such rows).")
 
 
-def embed_templates(embed: Embed, templates: Templates, batch: int = 256) -> np.ndarray:
+def embed_templates(
+    embed: Embed, templates: Templates, batch: int = 256, compute: Callable | None = None
+) -> np.ndarray:
     """Embed templates as the published figures for IJB were made.
 
     An image's embedding, that of its mirror image added and its length kept, is weighted by the detector's score. Those
     of one medium (a photo, or the frames of a video) are averaged, the media of a template summed, the sum is scaled to
-    unit length. That is a weighted sum over images, ``Templates.weights`` being score / images of the medium, so only
-    one batch of images and the sums are in memory.
+    unit length. That is a weighted sum over images, ``Templates.weights`` being score / images of the medium. Each
+    image is read once.
 
     Parameters
     ----------
     batch
         Images that are embedded at once, and as many mirrored.
+    compute
+        ``Predictor.compute``, to embed on several devices and to go on after an interruption.
 
     Returns
     -------
@@ -181,17 +185,26 @@ def embed_templates(embed: Embed, templates: Templates, batch: int = 256) -> np.
         except InputError as error:
             raise InputError(f"row {row + 1} of the images, {path}: {error}") from error
 
-    sums = None
-    for start in tqdm(range(0, len(templates.images), batch), desc="embed", unit="batch", leave=False, disable=None):
-        rows = np.arange(start, min(start + batch, len(templates.images)))
-        weighted = templates.weights[rows, None] * add_mirror(embed, stack_faces(read, rows))
-        if sums is None:
-            sums = np.zeros((templates.template.max() + 1, weighted.shape[1]))
-        np.add.at(sums, templates.template[rows], weighted)
+    def embed_rows(rows: slice) -> dict[str, np.ndarray]:
+        parts = []
+        starts = range(rows.start, rows.stop, batch)
+        for start in tqdm(starts, desc="embed", unit="batch", leave=False, disable=None):
+            here = range(start, min(start + batch, rows.stop))
+            parts.append(add_mirror(embed, stack_faces(read, here)))
+        return {"embedding": np.concatenate(parts)}
+
+    count = len(templates.images)
+    about = [str(templates.folder), *map(str, templates.images)]
+    found = embed_rows(slice(0, count)) if compute is None else compute("templates", about, count, embed_rows)
+    sums = np.zeros((templates.template.max() + 1, found["embedding"].shape[1]))
+    np.add.at(sums, templates.template, templates.weights[:, None] * found["embedding"])
     return normalize(sums).astype(np.float32)
 
 
-def verify_templates(embed: Embed, templates: Templates, fars: Sequence[float] = FARS) -> dict[float, float]:
+def verify_templates(
+    embed: Embed, templates: Templates, fars: Sequence[float] = FARS, compute: Callable | None = None
+) -> dict[float, float]:
     """The 1:1 protocol of IJB-B and IJB-C for a model: false accept rate to true accept rate."""
-    scores = score_pairs(embed_templates(embed, templates), templates.first, templates.second)
+    embedded = embed_templates(embed, templates, compute=compute)
+    scores = score_pairs(embedded, templates.first, templates.second)
     return tar_at_far(scores, templates.same, fars)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -15,7 +14,7 @@ from swinface.training.comparison import Comparison, measure_runs, tabulate, tra
 def compare(
     *,
     configs: list[Path],
-    runs: dict[str, dict[str, Any]],
+    runs: dict[str, dict],  # not of Any: jsonargparse would make objects of what names a class
     reference: str,
     benchmarks: dict[str, Benchmark],
     out: Path,

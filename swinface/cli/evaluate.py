@@ -11,11 +11,21 @@ import pandas as pd
 
 from swinface.benchmarks.benchmark import COLUMNS, Benchmark, Evaluation, Predictor, run_benchmarks
 from swinface.files import InputError, replacing_folder
+from swinface.inference import Precision, Shards
 from swinface.model import SwinFace
-from swinface.pretrained import SHIPPED, best_device
+from swinface.pretrained import SHIPPED
 
 
-def evaluate(*, benchmarks: dict[str, Benchmark], model: Path = SHIPPED, out: Path | None = None) -> None:
+def evaluate(
+    *,
+    benchmarks: dict[str, Benchmark],
+    model: Path = SHIPPED,
+    out: Path | None = None,
+    precision: Precision = "fast",
+    shards: Path | None = None,
+    devices: int = 1,
+    num_nodes: int = 1,
+) -> None:
     """Run the benchmarks whose data are there, and compare the figures with the paper's.
 
     Intervals are 95% intervals; see each protocol in ``swinface.benchmarks.protocols``.
@@ -28,14 +38,27 @@ def evaluate(*, benchmarks: dict[str, Benchmark], model: Path = SHIPPED, out: Pa
         Folder of a trained model; by default the one that comes with the package.
     out
         Folder to write results.json, results.csv and the tables behind them to.
+    precision
+        ``fast``: bfloat16 where the device multiplies in it natively; ``full``: float32.
+    shards
+        Folder to keep what large sets have given so far: an interrupted evaluation goes on there. It is deleted at the
+        end.
+    devices, num_nodes
+        Devices of each machine, and machines that share the folder of shards.
     """
+    parts = Shards.start(shards, devices, num_nodes)
+    if not parts.first:
+        network = SwinFace.from_pretrained(model).to(parts.device)
+        run_benchmarks(benchmarks, Predictor(network, precision=precision, shards=parts))
+        parts.finish()
+        return
     with (
         nullcontext()
         if out is None
         else replacing_folder(out, ["results.json", "results.csv", "*_table.csv"]) as folder
     ):
-        network = SwinFace.from_pretrained(model).to(best_device())
-        found = run_benchmarks(benchmarks, Predictor(network), network.untrained)
+        network = SwinFace.from_pretrained(model).to(parts.device)
+        found = run_benchmarks(benchmarks, Predictor(network, precision=precision, shards=parts))
         _print(found)
         if folder is not None:
             about = {"model": str(model), "results": found.rows, "skipped": found.skipped, "failed": found.failed}
@@ -43,6 +66,7 @@ def evaluate(*, benchmarks: dict[str, Benchmark], model: Path = SHIPPED, out: Pa
             pd.DataFrame(found.rows, columns=COLUMNS).to_csv(folder / "results.csv", index=False)
             for name, table in found.tables.items():
                 table.to_csv(folder / f"{name}_table.csv")
+    parts.finish()
     if found.failed:
         listing = "\n  ".join(f"{name}: {reason}" for name, reason in found.failed.items())
         many = f"{len(found.failed)} of {len(benchmarks)} benchmarks have data that cannot be used"

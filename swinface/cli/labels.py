@@ -11,7 +11,7 @@ from swinface.photos.folder import LOG, read_log
 
 
 def labels(
-    set: Literal["adience", "morph", "imdb_wiki", "affectnet"],
+    set: Literal["adience", "morph", "imdb_wiki", "affectnet", "pose"],
     annotations: Path,
     *,
     faces: Path,
@@ -25,9 +25,10 @@ def labels(
     Parameters
     ----------
     set
-        The data set.
+        The data set; or pose, estimated from landmarks, for any set.
     annotations
-        The set's own labels: Adience's folder of fold_*_data.txt, MORPH's csv, imdb.mat or wiki.mat, AffectNet's csv.
+        The set's own labels: Adience's folder of fold_*_data.txt, MORPH's csv, imdb.mat or wiki.mat, AffectNet's csv;
+        for pose the aligned.csv in the folder of the faces.
     faces
         Folder of ``swinface align``. Photos without a face there are left out.
     out

@@ -17,7 +17,8 @@ from torchvision.transforms.v2 import functional as transforms
 
 from swinface.data.faces import IMAGE_SIZE, scale_pixels
 
-Augmentation = Literal["none", "flip", "light", "randaugment"]
+Augmentation = Literal["none", "photometric", "flip", "light", "randaugment"]
+STILL = ("none", "photometric")  # those that leave every point of a face where it is
 
 
 def _make_randaugment() -> Callable[[Image.Image], Tensor]:
@@ -70,8 +71,8 @@ def augment(images: Tensor, how: Augmentation) -> Tensor:
         (B, 3, 112, 112), uint8, RGB.
     how
         ``none``; ``flip``: half of the faces are mirrored; ``randaugment``, as for SwinFace's analysis streams: flip
-        and RandAugment, and in ``make_input`` random erasing; ``light``, for CPUs: flip, a small similarity transform,
-        changes of brightness and contrast, some faces grey or of low resolution.
+        and RandAugment, and in ``make_input`` random erasing; ``photometric``: changes of brightness and contrast, some
+        faces grey or of low resolution; ``light``, for CPUs: flip, a small similarity transform, and ``photometric``.
 
     Returns
     -------
@@ -82,8 +83,12 @@ def augment(images: Tensor, how: Augmentation) -> Tensor:
         return images
     if how == "randaugment":
         return torch.stack([RANDAUGMENT(transforms.to_pil_image(image)) for image in images])
-    flipped = torch.where(_chosen(images, 0.5), images.flip(-1), images)
-    return flipped if how == "flip" else _recolour(_blur(_move(flipped.float()))).round().clamp(0, 255).to(torch.uint8)
+    if how != "photometric":
+        images = torch.where(_chosen(images, 0.5), images.flip(-1), images)
+    if how == "flip":
+        return images
+    moved = _move(images.float()) if how == "light" else images.float()
+    return _recolour(_blur(moved)).round().clamp(0, 255).to(torch.uint8)
 
 
 def make_input(images: Tensor, how: Augmentation) -> Tensor:

@@ -111,7 +111,9 @@ def _read_header(where: str, fields: list[str], columns: Sequence[str], others: 
     return names
 
 
-def decode(path: Path, texts: pd.Series, classes: Mapping[int, int | None] | None = None) -> pd.Series:
+def decode(
+    path: Path, texts: pd.Series, classes: Mapping[int, int | None] | None = None, smallest: float = 0.0
+) -> pd.Series:
     """Turn a column that ``read_labels`` read into float64; nan stays nan.
 
     Parameters
@@ -120,7 +122,7 @@ def decode(path: Path, texts: pd.Series, classes: Mapping[int, int | None] | Non
         The file, for the message.
     classes
         From each number that may occur to the index of the class, or to None for no class (nan). Without it, any number
-        of at least 0 is kept.
+        of at least ``smallest`` is kept.
 
     Raises
     ------
@@ -129,10 +131,10 @@ def decode(path: Path, texts: pd.Series, classes: Mapping[int, int | None] | Non
     """
     numbers = pd.to_numeric(texts, errors="coerce").astype("float64")
     unknown = texts.str.lower() == "nan"
-    meant = numbers.isin(list(classes)) if classes else numbers.ge(0) & numbers.ne(float("inf"))
+    meant = numbers.isin(list(classes)) if classes else numbers.ge(smallest) & numbers.ne(float("inf"))
     if not (meant | unknown).all():
         line = (meant | unknown).idxmin()
-        expected = f"one of {', '.join(map(str, classes))}" if classes else "a number of at least 0"
+        expected = f"one of {', '.join(map(str, classes))}" if classes else f"a number of at least {smallest:g}"
         raise InputError(f"{path}: line {line}: {texts.name} is {texts[line]!r}; expected {expected}, or nan.")
     return numbers.map(dict(classes)).astype("float64") if classes else numbers
 

@@ -1,4 +1,4 @@
-"""Labels of Adience, MORPH, IMDB-WIKI and AffectNet from the files that these sets are handed out with.
+"""Labels of Adience, MORPH, IMDB-WIKI and AffectNet from the files that these sets are handed out with, and of pose.
 
 ``swinface.data.datasets`` reads the lists that SwinFace's authors made of these sets: one line per aligned face. This
 module makes such lists: for the photos in the set's own files, and for the faces that ``swinface align`` cut from them.
@@ -19,6 +19,9 @@ import pandas as pd
 
 from swinface.data.labels import AFFECTNET_CLASSES
 from swinface.files import InputError
+from swinface.photos.align import ARCFACE, fit_similarity
+from swinface.photos.folder import read_log
+from swinface.photos.pose import ANGLES, fit_pose, measure_turn, turn
 
 AGES = (0.0, 100.0)  # years; IMDB-WIKI has faces of 2,000 years
 MATLAB_EPOCH = 366  # days that Matlab's day numbers are ahead of Python's
@@ -117,11 +120,42 @@ def read_affectnet(path: Path) -> pd.DataFrame:
     return found.astype({"expression": int}).reset_index(drop=True)
 
 
+def read_pose(path: Path, largest_error: float = 0.15) -> pd.DataFrame:
+    """Estimate head pose from the landmarks in a log of ``swinface align``, for sets that have no labels of it.
+
+    Parameters
+    ----------
+    path
+        The log, ``aligned.csv``.
+    largest_error
+        Of ``swinface.photos.pose.fit_pose``; faces whose landmarks fit worse are left out.
+
+    Returns
+    -------
+    pd.DataFrame
+        ``photo``, and ``yaw``, ``pitch`` and ``roll`` in degrees, of the aligned face.
+
+    Raises
+    ------
+    InputError
+        The file is missing, or is no such log.
+    """
+    log = read_log(path).dropna(subset="face")
+    landmarks = log[[f"{axis}{number}" for number in range(1, 6) for axis in "xy"]].to_numpy().reshape(-1, 5, 2)
+    rows = []
+    for photo, points in zip(log["photo"], landmarks, strict=True):
+        pose, error = fit_pose(points)
+        if error <= largest_error:
+            rows.append((photo, *turn(pose, measure_turn(fit_similarity(points, ARCFACE))).round(1)))
+    return pd.DataFrame(rows, columns=["photo", *ANGLES])
+
+
 SETS: dict[str, Callable[[Path], pd.DataFrame]] = {
     "adience": read_adience,
     "morph": read_morph,
     "imdb_wiki": read_imdb_wiki,
     "affectnet": read_affectnet,
+    "pose": read_pose,
 }
 
 

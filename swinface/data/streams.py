@@ -19,7 +19,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from swinface.data.augment import Augmentation, make_input
+from swinface.data.augment import STILL, Augmentation, make_input
 from swinface.data.cache import map_computed
 from swinface.data.embeddings import Embeddings
 from swinface.data.faces import IMAGE_SIZE, stack_faces
@@ -28,6 +28,28 @@ from swinface.files import InputError
 from swinface.tasks import TASKS
 
 DECODED = 1024  # faces that are decoded at once for the cache
+
+
+@dataclass(frozen=True)
+class Unlabelled:
+    """Tasks that a teacher answers for faces of a stream that have no label, see ``swinface.training.pseudo``.
+
+    Parameters
+    ----------
+    tasks
+        Tasks with classes; another stream must have labels of them.
+    confidence
+        Lowest probability of an answer that counts.
+    weight
+        Of these answers' loss, as a share of that of labels.
+    after
+        Share of training after which the teacher answers.
+    """
+
+    tasks: list[str]
+    confidence: float = 0.9
+    weight: float = 0.5
+    after: float = 0.25
 
 
 @dataclass
@@ -42,11 +64,14 @@ class Stream:
         Data sets; each gives faces in proportion to its ``share``.
     augment
         How faces are changed, see ``swinface.data.augment``.
+    pseudo_labels
+        Tasks that a slow-moving teacher answers where the faces have no label.
     """
 
     batch_size: int
     sources: list[Source]
     augment: Augmentation = "flip"
+    pseudo_labels: Unlabelled | None = None
 
 
 class Batches(Dataset):
@@ -113,6 +138,13 @@ class Batches(Dataset):
             for place, table in self.tables.items()
         }
         found = [task for task in tasks if any(task in known for known in columns.values())]
+        for (stream, _), known in columns.items():
+            moved = [task for task in known if TASKS[task].geometric]
+            if moved and self.streams[stream].augment not in STILL:
+                raise InputError(
+                    f"data.streams.{stream}.augment: {self.streams[stream].augment!r} moves faces, which changes their "
+                    f"{moved[0]}; choose {' or '.join(STILL)}."
+                )
         labels = {}
         for place, known in columns.items():
             if known:

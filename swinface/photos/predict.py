@@ -13,9 +13,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from swinface.data.faces import fit_face, scale_pixels
 from swinface.files import check_pixels, read_image, replacing, upright_rgb
+from swinface.inference import inference
 from swinface.model import SwinFace
-from swinface.photos.align import align
+from swinface.photos.align import ARCFACE, align, fit_similarity
 from swinface.photos.detect import detect
+from swinface.photos.pose import ANGLES, measure_turn, turn
 from swinface.tasks import TASKS
 
 COLOUR = (255, 210, 0)
@@ -46,7 +48,8 @@ def predict(
         The largest face first, each with ``box`` [left, top, right, bottom], ``landmarks`` (five of [x, y]) and
         ``score`` (not for an aligned face; places are in pixels of the image); ``age`` in years; ``gender`` and
         ``expression``, each with ``label``, its ``probability``, and the ``probabilities`` of all labels;
-        ``attributes``, name to probability. Tasks that the model is not trained on are left out.
+        ``attributes``, name to probability; for a model with head pose ``yaw``, ``pitch`` and ``roll`` in degrees, of
+        the face in the image, see ``swinface.photos.pose``. Tasks that the model is not trained on are left out.
 
     Raises
     ------
@@ -59,7 +62,13 @@ def predict(
         image = upright_rgb(image)
     check_pixels(image, name)
     crops, found = cut_faces(image, aligned, name)
-    return [place | answer for place, answer in zip(found, describe(model, crops), strict=True)]
+    faces = [place | answer for place, answer in zip(found, describe(model, crops), strict=True)]
+    for face in faces:
+        if "landmarks" in face and set(ANGLES) <= set(face):  # the model has seen the face as it lies in the crop
+            lies = measure_turn(fit_similarity(ARCFACE, np.array(face["landmarks"])))
+            pose = turn(np.array([face[angle] for angle in ANGLES]), lies)
+            face |= dict(zip(ANGLES, pose.round(1).tolist(), strict=True))
+    return faces
 
 
 def cut_faces(image: np.ndarray, aligned: bool, name: str) -> tuple[list[np.ndarray], list[dict[str, Any]]]:
@@ -96,7 +105,7 @@ def describe(model: SwinFace, crops: Sequence[np.ndarray], batch: int = 64) -> l
     device, answers = next(model.parameters()).device, []
     for start in range(0, len(crops), batch):
         images = torch.from_numpy(np.stack(crops[start : start + batch])).permute(0, 3, 1, 2)
-        with torch.inference_mode():
+        with inference(device):
             outputs = {name: output.float().cpu() for name, output in model(scale_pixels(images.to(device))).items()}
         answers += [
             _read_outputs({name: output[row] for name, output in outputs.items()}) for row in range(len(images))

@@ -112,9 +112,9 @@ def measure_runs(folders: Mapping[str, Path], benchmarks: Mapping[str, Benchmark
         chosen = {
             key: benchmark
             for key, benchmark in benchmarks.items()
-            if (set(benchmark.tasks) - set(model.untrained) if benchmark.tasks else embeds)
+            if (set(benchmark.tasks) & set(model.trained) if benchmark.tasks else embeds)
         }
-        found = run_benchmarks(chosen, Predictor(model), model.untrained)
+        found = run_benchmarks(chosen, Predictor(model))
         for problems in (found.skipped, found.failed):
             for key, problem in problems.items():
                 raise InputError(f"benchmark {key}: {problem.removesuffix('.')}.")

@@ -47,9 +47,9 @@ def task_losses(
     tasks
         Names in ``TASKS``.
     outputs
-        By task: (N, classes) logits, or (N, 1) years.
+        By task: (N, classes) logits, or (N, 1) years or degrees.
     labels
-        (N, len(tasks)) float: class index or years, NaN where unknown.
+        (N, len(tasks)) float: class index, years or degrees, NaN where unknown.
     progress
         Share of training that is done, for the age loss.
     log_priors
@@ -69,6 +69,8 @@ def task_losses(
         output = torch.stack([outputs[name] + (log_priors or {}).get(name, 0.0) for name in group], dim=1)
         if TASKS[group[0]].loss == "age":
             each = age_loss(output[:, :, 0], target, progress)
+        elif TASKS[group[0]].loss == "absolute":
+            each = (output[:, :, 0] - target).abs()
         else:
             each = functional.cross_entropy(output.transpose(1, 2), target.long(), reduction="none")
         losses |= dict(zip(group, each.unbind(dim=1), strict=True))

@@ -19,9 +19,10 @@ from swinface.files import InputError
 from swinface.model import SwinFace
 from swinface.recognition.margin import MarginSoftmax, gather_shares, ignored_by_ddp, take_shares
 from swinface.recognition.optimiser import SampledAdamW
-from swinface.tasks import TASKS
+from swinface.tasks import PAPER_TASKS, TASKS
 from swinface.training.losses import distillation_loss, log_prior, task_losses
 from swinface.training.precision import keep_half_to_linear
+from swinface.training.pseudo import PseudoLabels, keep_confident
 from swinface.training.schedule import rate_at
 from swinface.training.validation import COLLAPSED, validate_together
 
@@ -141,6 +142,7 @@ class FaceTraining(lightning.LightningModule):
         self.skipped, self.skipped_in_a_row = 0, 0
         self.margin: MarginSoftmax | None = None
         self.map: nn.Linear | None = None
+        self.pseudo: PseudoLabels | None = None
 
     def setup(self, stage: str) -> None:
         """Make the parts that depend on the data: the network, identity centres, and the map to teachers."""
@@ -149,11 +151,16 @@ class FaceTraining(lightning.LightningModule):
         missing = [] if self.tasks == list(TASKS) else [task for task in self.tasks if task not in self.learned]
         if missing:
             raise InputError(f"model.tasks: no stream has labels of {', '.join(missing)}.")
-        self.network = SwinFace(**self.swinface, untrained=[task for task in TASKS if task not in self.learned])
+        self.network = SwinFace(
+            **self.swinface,
+            untrained=[task for task in PAPER_TASKS if task not in self.learned],
+            extra=[task for task in self.learned if task not in PAPER_TASKS],
+        )
         if self.start is not None:
             self._take_over(SwinFace.from_pretrained(self.start))
         if self.half == "linear":
             keep_half_to_linear(self.network)
+        self._make_teacher()
         if self.compiled:
             self.network.compile()
         size = self.network.embedding[-1].num_features
@@ -183,8 +190,24 @@ class FaceTraining(lightning.LightningModule):
         self._check_validation()
         on = {"recognition": self.margin, "distillation": self.map}
         self.losses = [*(name for name, part in on.items() if part is not None), *self.learned]
+        self.columns = [*self.losses, *(f"answered_{name}" for name in (self.pseudo.tasks if self.pseudo else ()))]
         # In the checkpoint, so that the means of an epoch that was resumed are those of all its steps.
-        self.register_buffer("loss_sums", torch.zeros(len(self.losses) + 1))
+        self.register_buffer("loss_sums", torch.zeros(len(self.columns) + 1))
+
+    def _make_teacher(self) -> None:
+        """Make the teacher of the streams that have tasks for it to answer."""
+        batches, wanted = self.trainer.datamodule.batches, {}
+        for name, stream in self.trainer.datamodule.streams.items():
+            if stream.pseudo_labels is not None:
+                for task in stream.pseudo_labels.tasks:
+                    where = f"data.streams.{name}.pseudo_labels.tasks: {task!r}"
+                    if task not in self.learned:
+                        raise InputError(f"{where} is not trained; choose from {', '.join(self.learned) or 'none'}.")
+                    if TASKS[task].loss != "cross_entropy":
+                        raise InputError(f"{where} has no classes, so an answer has no confidence; leave it out.")
+                    wanted[task] = torch.tensor(batches.class_shares(task), dtype=torch.float32)
+        if wanted:
+            self.pseudo = PseudoLabels(self.network, wanted)
 
     def _check_validation(self) -> None:
         """Choose the benchmarks of what is trained."""
@@ -218,8 +241,14 @@ class FaceTraining(lightning.LightningModule):
 
     def _take_over(self, other: SwinFace) -> None:
         for part in ("trunk", "embedding", "subnets", "heads") if self.start_whole else ("trunk", "embedding"):
+            ours = getattr(self.network, part)
+            theirs = getattr(other, part).state_dict()
+            if part in ("subnets", "heads"):  # tasks that are not the paper's may be new, or no longer wanted
+                kept = set(ours) & set(getattr(other, part))
+                theirs = {name: value for name, value in theirs.items() if name.partition(".")[0] in kept}
+                ours = nn.ModuleDict({name: ours[name] for name in ours if name in kept})
             try:
-                getattr(self.network, part).load_state_dict(getattr(other, part).state_dict())
+                ours.load_state_dict(theirs)
             except RuntimeError as error:
                 raise InputError(f"model.start {self.start}: its {part} is of another size; see its config.") from error
 
@@ -242,7 +271,7 @@ class FaceTraining(lightning.LightningModule):
         """Further columns of the run's table: mean losses, the learning rate, the number of steps skipped so far."""
         sums = self.trainer.strategy.reduce(self.loss_sums.clone(), reduce_op="sum").tolist()
         self.loss_sums.zero_()
-        means = {f"train_{name}": total / max(1.0, sums[-1]) for name, total in zip(self.losses, sums, strict=False)}
+        means = {f"train_{name}": total / max(1.0, sums[-1]) for name, total in zip(self.columns, sums, strict=False)}
         rate = self.trainer.optimizers[0].param_groups[-1]["lr"]
         return {**means, "learning_rate": rate, "skipped_steps": self.skipped}
 
@@ -274,12 +303,46 @@ class FaceTraining(lightning.LightningModule):
                 )
             if self.learned:
                 each = task_losses(self.learned, outputs, batch["labels"], self.progress, self.log_priors)
+                extra, answered = self._teach_unlabelled(outputs, batch)
                 losses |= {
-                    name: self.loss_weights.get(name, 1.0) * loss for name, loss in zip(self.learned, each, strict=True)
+                    name: self.loss_weights.get(name, 1.0) * loss
+                    for name, loss in zip(self.learned, each + extra, strict=True)
                 }
         each = torch.stack([losses[name] for name in self.losses])
-        self.loss_sums += torch.cat([each.detach(), each.new_ones(1)])
+        self.loss_sums += torch.cat([each.detach(), *([answered] if self.pseudo else []), each.new_ones(1)])
         return each.sum()
+
+    def _teach_unlabelled(self, outputs: dict[str, Tensor], batch: dict) -> tuple[Tensor | float, Tensor | None]:
+        """The loss of each task on the teacher's confident answers, and the share of faces that it answered.
+
+        The loss is a mean over all faces that the teacher was asked about: the fewer it answers, the less it counts.
+        """
+        if self.pseudo is None:
+            return 0.0, None
+        loss = torch.zeros_like(batch["labels"][0])
+        shares = {name: [] for name in self.pseudo.tasks}
+        for name, stream in self.trainer.datamodule.streams.items():
+            asked = stream.pseudo_labels
+            if asked is None:
+                continue
+            rows = self.trainer.datamodule.rows(name)
+            found, labels = self.pseudo.answer(batch["images"][rows]), batch["labels"][rows]
+            answers = torch.full_like(labels, torch.nan)
+            for task in asked.tasks:
+                column = self.learned.index(task)
+                answer = keep_confident(found[task], asked.confidence if self.progress >= asked.after else torch.inf)
+                answers[:, column] = torch.where(labels[:, column].isnan(), answer, torch.nan)
+                shares[task].append((~answers[:, column].isnan()).float().mean())
+            here = {task: output[rows] for task, output in outputs.items()}
+            each = task_losses(self.learned, here, answers, self.progress)
+            loss = loss + asked.weight * (~answers.isnan()).float().mean(dim=0) * each
+        answered = torch.stack([torch.stack(values).mean() for values in shares.values()])
+        return loss, answered
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Let the teacher follow."""
+        if self.pseudo is not None:
+            self.pseudo.update(self.network)
 
     def validation_step(self, batch: int, number: int) -> None:
         """Run the benchmarks on data set aside, and log their figures and mean error."""

@@ -28,7 +28,7 @@ def validate(benchmarks: Mapping[str, Benchmark], model: SwinFace) -> dict[str, 
     InputError
         The data of a benchmark are missing or cannot be used, or the model is not trained on its task.
     """
-    found = run_benchmarks(dict(benchmarks), Predictor(model), model.untrained)
+    found = run_benchmarks(dict(benchmarks), Predictor(model))
     for problems in (found.skipped, found.failed):
         for name, problem in problems.items():
             raise InputError(f"data.validation.{name}: {problem.removesuffix('.')}.")

@@ -17,7 +17,7 @@ from swinface.cli.main import COMMANDS, run
 from swinface.data.faces import scale_pixels
 from swinface.files import InputError
 from swinface.model import SMALL, SwinFace
-from swinface.tasks import SUBNETS, TASKS
+from swinface.tasks import PAPER_TASKS, SUBNETS
 
 PLACES = [f"row {row} column {column}" for row in range(1, 8) for column in range(1, 8)]
 
@@ -74,7 +74,7 @@ def test_levels_are_weighed_by_the_models_own_gate(faces):
 def test_places_are_gradient_times_feature_where_the_maximum_is(task, faces):
     model = make()
     _, places, _ = attend(model, faces, batch=2)
-    subnet = model.subnets[TASKS[task].subnet]
+    subnet = model.subnets[PAPER_TASKS[task].subnet]
     expected = np.zeros(49)
     for path in faces:
         seen = {}
@@ -102,7 +102,7 @@ def test_averages_over_faces_and_the_mean_face(faces):
     np.testing.assert_allclose(levels[["FM1", "FM4"]], sum(it[0][["FM1", "FM4"]] for it in each) / 5, atol=1e-6)
     np.testing.assert_allclose(places, sum(it[1] for it in each) / 5, atol=1e-6)
     np.testing.assert_allclose(face, read(faces).double().mean(dim=0).permute(1, 2, 0))
-    assert list(levels.index) == list(places.index) == list(TASKS)
+    assert list(levels.index) == list(places.index) == list(PAPER_TASKS)
     assert list(levels.columns) == ["subnet", "FM1", "FM2", "FM3", "FM4"]
     assert list(places.columns) == PLACES
     for _, rows in levels.groupby("subnet"):
@@ -111,17 +111,21 @@ def test_averages_over_faces_and_the_mean_face(faces):
 
 
 def test_only_levels_that_are_read_and_tasks_that_are_trained(faces):
-    untrained = [name for name, task in TASKS.items() if task.subnet == "neck"]
+    untrained = [name for name, task in PAPER_TASKS.items() if task.subnet == "neck"]
     levels, places, _ = attend(make(levels=[2, 4], untrained=[*untrained, "smiling"]), faces)
     assert list(levels.columns) == ["subnet", "FM2", "FM4"]
-    assert list(levels.index) == list(places.index) == [name for name in TASKS if name not in (*untrained, "smiling")]
+    assert (
+        list(levels.index)
+        == list(places.index)
+        == [name for name in PAPER_TASKS if name not in (*untrained, "smiling")]
+    )
 
 
 def test_models_without_attention_are_refused(faces):
     with pytest.raises(InputError, match="this model has no channel attention; name one trained with"):
         attend(make(channel_attention=False), faces)
     with pytest.raises(InputError, match="no task of this model is trained"):
-        attend(make(untrained=list(TASKS)), faces)
+        attend(make(untrained=list(PAPER_TASKS)), faces)
 
 
 # Images
@@ -167,7 +171,7 @@ def test_attention_writes_tables_and_figures(faces, tmp_path, capsys):
     levels = pd.read_csv(tmp_path / "out" / "levels.csv", index_col="task")
     assert printed[4].split()[:6] == ["age", *(f"{levels.loc['age', f'FM{n}']:.3f}" for n in (1, 2, 3, 4)), "Age,"]
     places = pd.read_csv(tmp_path / "out" / "places.csv", index_col="task")
-    assert list(levels.index) == list(places.index) == [name for name in TASKS if name != "bald"]
+    assert list(levels.index) == list(places.index) == [name for name in PAPER_TASKS if name != "bald"]
     assert list(places.columns) == PLACES
     for name in ("levels.png", "places.png"):
         with Image.open(tmp_path / "out" / name) as image:

@@ -17,7 +17,7 @@ from swinface.data.faces import scale_pixels
 from swinface.files import InputError
 from swinface.mlca import MultiLevelChannelAttention
 from swinface.model import SMALL, ConvolutionalMerging, SwinFace, Trunk
-from swinface.tasks import TASKS
+from swinface.tasks import PAPER_TASKS
 
 TINY_TRUNK = {"embed_dim": 8, "depths": (2, 2, 2), "num_heads": (1, 2, 4), "patch_size": 4}
 TINY = {**TINY_TRUNK, "width": 32, "embedding_size": 24}
@@ -89,7 +89,7 @@ def test_outputs_have_the_stated_shapes(size, channels):
     outputs = model(faces(2))
     assert {name: tuple(output.shape) for name, output in outputs.items()} == {
         "embedding": (2, 24),
-        **{name: (2, task.classes) for name, task in TASKS.items()},
+        **{name: (2, task.classes) for name, task in PAPER_TASKS.items()},
     }
 
 
@@ -229,7 +229,7 @@ def test_a_new_gate_weighs_all_channels_by_a_half():
 
 
 def test_untrained_tasks_are_left_out_and_frozen(tmp_path):
-    untrained = [name for name in TASKS if TASKS[name].subnet != "age"] + ["young"]
+    untrained = [name for name in PAPER_TASKS if PAPER_TASKS[name].subnet != "age"] + ["young"]
     model = tiny(untrained=untrained).eval()
     assert set(model(faces(1))) == {"embedding", "age"}
     learning = {

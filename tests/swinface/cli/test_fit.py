@@ -19,7 +19,7 @@ from swinface.cli.main import COMMANDS
 from swinface.cli.main import run as run_command
 from swinface.files import working_alone
 from swinface.model import SwinFace
-from swinface.tasks import TASKS
+from swinface.tasks import PAPER_TASKS
 from swinface.training.module import FaceTraining
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
@@ -91,7 +91,7 @@ def test_a_run_leaves_a_model_and_a_table_of_losses(unbroken):
     assert model.untrained == []
     metrics = pd.read_csv(unbroken / "metrics.csv")
     assert list(metrics["epoch"]) == [0, 1, 2]
-    losses = metrics[[f"train_{name}" for name in ("recognition", "distillation", *TASKS)]]
+    losses = metrics[[f"train_{name}" for name in ("recognition", "distillation", *PAPER_TASKS)]]
     assert np.isfinite(losses.to_numpy()).all()
     assert (losses > 0).any().all()
 
@@ -268,7 +268,7 @@ def test_one_task_alone_leaves_the_others_out(config, tmp_path):
     overlay = ["--config", CONFIGS / "swinface" / "single_task.yaml", "--model.distillation", 0]
     assert fit("--config", config, *overlay, "--model.tasks", "[age]", "--run", tmp_path / "run") == 0
     model = SwinFace.from_pretrained(tmp_path / "run")
-    assert model.untrained == [name for name in TASKS if name != "age"]
+    assert model.untrained == [name for name in PAPER_TASKS if name != "age"]
     metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
     assert [name for name in metrics if name.startswith("train_")] == ["train_age"]
 
@@ -276,7 +276,7 @@ def test_one_task_alone_leaves_the_others_out(config, tmp_path):
 def test_recognition_alone_comes_first_and_is_taken_over(config, tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     assert fit("--config", config, "--model.tasks", "[]", "--run", first) == 0
-    assert SwinFace.from_pretrained(first).untrained == list(TASKS)
+    assert SwinFace.from_pretrained(first).untrained == list(PAPER_TASKS)
     still = [f"--model.optimizer.{rate}=0" for rate in ("trunk_rate", "warmup_rate", "final_rate")]
     still += ["--model.start", first, "--trainer.max_epochs", 1]
     assert fit("--config", config, *still, "--run", second) == 0
@@ -457,7 +457,7 @@ def test_the_papers_two_stages_run_on_its_formats(paper_sets, paper_configuratio
     assert fit(*multitask, "--model.start", first, "--run", second) == 0
     assert SwinFace.from_pretrained(second).untrained == []
     metrics = pd.read_csv(second / "metrics.csv")
-    losses = metrics[[f"train_{name}" for name in ("recognition", *TASKS)]]
+    losses = metrics[[f"train_{name}" for name in ("recognition", *PAPER_TASKS)]]
     assert (losses.to_numpy() > 0).all()
 
 

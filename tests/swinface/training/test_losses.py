@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from swinface.tasks import TASKS
+from swinface.tasks import PAPER_TASKS
 from swinface.training.losses import age_loss, distillation_loss, log_prior, task_losses
 
 NAN = float("nan")
@@ -27,9 +27,11 @@ def test_age_loss_is_the_papers_equation(progress):
 def batch() -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """Outputs of all tasks for 8 faces, and labels of which about half are known."""
     random = np.random.default_rng(0)
-    outputs = {name: torch.randn(8, task.classes, dtype=torch.float64) for name, task in TASKS.items()}
+    outputs = {name: torch.randn(8, task.classes, dtype=torch.float64) for name, task in PAPER_TASKS.items()}
     outputs["age"] = 30 + 5 * outputs["age"]
-    labels = np.stack([random.integers(0, max(2, task.classes), 8) for task in TASKS.values()], axis=1).astype(float)
+    labels = np.stack([random.integers(0, max(2, task.classes), 8) for task in PAPER_TASKS.values()], axis=1).astype(
+        float
+    )
     labels[random.random(labels.shape) < 0.5] = NAN
     labels[:, 7] = NAN  # a task of which no label is in the batch
     return outputs, torch.from_numpy(labels)
@@ -38,8 +40,8 @@ def batch() -> tuple[dict[str, torch.Tensor], torch.Tensor]:
 def test_every_task_has_the_mean_loss_of_the_faces_whose_label_is_known(batch):
     outputs, labels = batch
     shift = {"expression": log_prior([0.3, 0.1, 0.1, 0.2, 0.1, 0.1, 0.1], 0.5)}
-    losses = task_losses(list(TASKS), outputs, labels, 0.25, shift)
-    for column, (name, task) in enumerate(TASKS.items()):
+    losses = task_losses(list(PAPER_TASKS), outputs, labels, 0.25, shift)
+    for column, (name, task) in enumerate(PAPER_TASKS.items()):
         known = ~labels[:, column].isnan()
         output, label = outputs[name][known] + shift.get(name, 0), labels[known, column]
         if not known.any():
@@ -54,8 +56,8 @@ def test_every_task_has_the_mean_loss_of_the_faces_whose_label_is_known(batch):
 def test_faces_without_a_label_have_no_gradient_and_every_output_is_reached(batch):
     outputs, labels = batch
     outputs = {name: output.requires_grad_() for name, output in outputs.items()}
-    task_losses(list(TASKS), outputs, labels, 0.5).sum().backward()
-    for column, name in enumerate(TASKS):
+    task_losses(list(PAPER_TASKS), outputs, labels, 0.5).sum().backward()
+    for column, name in enumerate(PAPER_TASKS):
         known = ~labels[:, column].isnan()
         assert (outputs[name].grad[~known] == 0).all(), name
         assert (outputs[name].grad[known] != 0).any(dim=1).all(), name
@@ -81,7 +83,7 @@ def test_the_losses_compute_without_looking_at_the_labels(batch):
     """Operations whose shapes depend on data make a GPU wait; ``meta`` tensors have no data, so these would fail."""
     outputs, labels = batch
     outputs = {name: output.to("meta") for name, output in outputs.items()}
-    assert task_losses(list(TASKS), outputs, labels.to("meta"), 0.5).shape == (len(TASKS),)
+    assert task_losses(list(PAPER_TASKS), outputs, labels.to("meta"), 0.5).shape == (len(PAPER_TASKS),)
     assert distillation_loss(torch.ones(3, 2, device="meta"), torch.ones(3, 2, device="meta")).shape == ()
 
 

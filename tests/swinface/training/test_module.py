@@ -9,7 +9,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from swinface.files import InputError
-from swinface.tasks import TASKS
+from swinface.tasks import PAPER_TASKS
 from swinface.training.module import FaceTraining, Optimizer, Recognition
 
 TINY = {
@@ -57,9 +57,14 @@ def training(monkeypatch) -> FaceTraining:
         TINY, recognition=Recognition(rate=0.5), distillation=1.0, balance={"expression": 0.5}, optimizer=Optimizer()
     )
     batches = SimpleNamespace(
-        tasks=list(TASKS), identities=40, teacher_size=5, class_shares=lambda task: [1 / 7] * TASKS[task].classes
+        tasks=list(PAPER_TASKS),
+        identities=40,
+        teacher_size=5,
+        class_shares=lambda task: [1 / 7] * PAPER_TASKS[task].classes,
     )
-    data = SimpleNamespace(batches=batches, seed=0, batch_size=12, rows=lambda stream: slice(0, 6), validation={})
+    data = SimpleNamespace(
+        batches=batches, streams={}, seed=0, batch_size=12, rows=lambda stream: slice(0, 6), validation={}
+    )
     trainer = SimpleNamespace(
         datamodule=data, world_size=1, accumulate_grad_batches=1, estimated_stepping_batches=100, global_step=0
     )
@@ -72,8 +77,8 @@ def training(monkeypatch) -> FaceTraining:
 
 @pytest.fixture
 def batch() -> dict:
-    labels = torch.full((12, len(TASKS)), float("nan"))
-    labels[6:] = torch.tensor([[30.0 if name == "age" else 1.0 for name in TASKS]])
+    labels = torch.full((12, len(PAPER_TASKS)), float("nan"))
+    labels[6:] = torch.tensor([[30.0 if name == "age" else 1.0 for name in PAPER_TASKS]])
     return {
         "images": torch.randn(12, 3, 112, 112),
         "identity": torch.tensor([0, 1, 2, 39, 4, 4, *[-1] * 6]),
@@ -110,7 +115,7 @@ def test_mean_losses_of_an_epoch_are_those_of_its_steps(training, batch):
     totals = [training.training_step(batch | {"step": step}, step).item() for step in range(3)]
     described = training.describe_epoch()
     losses = [value for name, value in described.items() if name.startswith("train_")]
-    assert len(losses) == 2 + len(TASKS)
+    assert len(losses) == 2 + len(PAPER_TASKS)
     assert sum(losses) == pytest.approx(sum(totals) / 3, rel=1e-5)
     assert training.loss_sums.sum() == 0
 

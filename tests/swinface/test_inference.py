@@ -1,0 +1,155 @@
+"""Precision, and computations in parts that survive an interruption."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from swinface.files import InputError
+from swinface.inference import Shards, digest_weights, inference, multiplies_bfloat16
+from swinface.model import SwinFace
+
+REGRESSIONS = ("age",)
+
+
+def faces(count: int) -> torch.Tensor:
+    """Smooth noise, (N, 3, 112, 112), scaled."""
+    torch.manual_seed(0)
+    return torch.nn.functional.interpolate(torch.randn(count, 3, 8, 8), size=112, mode="bicubic").clamp(-1, 1)
+
+
+def test_fast_outputs_are_within_the_stated_tolerance(monkeypatch):
+    monkeypatch.setattr("swinface.inference.multiplies_bfloat16", lambda device: True)  # slower elsewhere, but the same
+    model, images, outputs = SwinFace.from_pretrained("shipped"), faces(48), {}
+    for precision in ("fast", "full"):
+        with inference(torch.device("cpu"), precision):
+            outputs[precision] = {name: output.float() for name, output in model(images).items()}
+    fast, full = outputs["fast"], outputs["full"]
+    assert not torch.equal(fast["embedding"], full["embedding"])
+    cosines = [normalize(found["embedding"]) @ normalize(found["embedding"]).T for found in (fast, full)]
+    assert (cosines[0] - cosines[1]).abs().max() < 0.01
+    assert (fast["age"] - full["age"]).abs().max() < 0.5
+    for name in full:
+        if name not in ("embedding", *REGRESSIONS):
+            assert (fast[name].softmax(1) - full[name].softmax(1)).abs().max() < 0.03, name
+
+
+def test_nothing_is_halved_where_the_device_does_not_multiply_so(monkeypatch):
+    monkeypatch.setattr("swinface.inference.multiplies_bfloat16", lambda device: False)
+    matrix = torch.randn(4, 4)
+    with inference(torch.device("cpu")):
+        assert (matrix @ matrix).dtype == torch.float32
+    monkeypatch.undo()
+    assert isinstance(multiplies_bfloat16(torch.device("cpu")), bool)
+    assert not multiplies_bfloat16(torch.device("meta"))
+
+
+def test_weights_that_differ_have_another_digest():
+    first, second = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    assert digest_weights(first) != digest_weights(second)
+    second.load_state_dict(first.state_dict())
+    assert digest_weights(first) == digest_weights(second)
+
+
+def square(rows: slice) -> dict[str, np.ndarray]:
+    return {"square": np.arange(rows.start, rows.stop) ** 2}
+
+
+def test_an_interrupted_computation_goes_on_with_the_missing_parts(tmp_path):
+    done = []
+
+    def compute(rows: slice) -> dict[str, np.ndarray]:
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(rows.start)
+        return square(rows)
+
+    shards = Shards(tmp_path / "parts")
+    with pytest.raises(KeyboardInterrupt):
+        shards.compute("square", ["model"], 10, compute, size=3)
+    assert sorted(file.name for file in (tmp_path / "parts" / "square").glob("*.npz")) == ["00000.npz", "00001.npz"]
+    rest = []
+    found = shards.compute("square", ["model"], 10, lambda rows: rest.append(rows.start) or square(rows), size=3)
+    assert rest == [6, 9]
+    assert found["square"].tolist() == [number**2 for number in range(10)]
+    assert Shards().compute("square", None, 10, square, size=3)["square"].tolist() == found["square"].tolist()
+    with pytest.raises(InputError, match="of another model; delete it"):
+        shards.compute("square", ["other model"], 10, square, size=3)
+    (tmp_path / "parts" / "square" / "00001.npz").write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"00001\.npz: a damaged part"):
+        shards.compute("square", ["model"], 10, square, size=3)
+    shards.finish()
+    assert not (tmp_path / "parts").exists()
+
+
+def test_each_process_has_every_so_manyth_part(tmp_path, monkeypatch):
+    monkeypatch.setattr("swinface.inference.distributed.all_gather_object", lambda problems, problem: None)
+    seen: dict[int, list[int]] = {}
+    for rank in (1, 0):
+        shards = Shards(tmp_path, rank=rank, processes=2)
+
+        def compute(rows: slice, rank: int = rank) -> dict[str, np.ndarray]:
+            seen.setdefault(rank, []).append(rows.start)
+            return square(rows)
+
+        if rank == 1:  # the other one has not come yet
+            with pytest.raises(InputError, match="damaged part"):
+                shards.compute("square", None, 10, compute, size=2)
+        else:
+            assert len(shards.compute("square", None, 10, compute, size=2)["square"]) == 10
+    assert seen == {1: [2, 6], 0: [0, 4, 8]}
+    assert shards.first
+
+
+def test_several_devices_need_a_folder():
+    with pytest.raises(InputError, match="share a folder"):
+        Shards.start(None, devices=2)
+
+
+KILLED = """
+import os, signal, sys
+import numpy as np
+from kinface.cli.main import main
+save = np.savez
+def save_and_die(file, **arrays):
+    save(file, **arrays)
+    if "00001" in str(file):
+        os.kill(os.getpid(), signal.SIGKILL)
+np.savez = save_and_die
+import swinface.inference
+swinface.inference.Shards.compute.__defaults__ = (2,)
+main()
+"""
+
+
+def test_a_killed_command_goes_on_to_the_same_table(face_sets, tmp_path):
+    people = tmp_path / "fiw"
+    people.mkdir()
+    (people / "list.txt").write_text("")
+    table = tmp_path / "pairs.csv"
+    names = sorted(path.relative_to(face_sets / "fiw").as_posix() for path in (face_sets / "fiw").rglob("*.jpg"))
+    table.write_text("face_a,face_b,kin\n" + "".join(f"{a},{b},1\n" for a, b in zip(names, names[1:], strict=False)))
+    command = ["score", "--root", face_sets / "fiw", "--list", table, "--out"]
+
+    def score(out: Path, program: str) -> int:
+        arguments = [sys.executable, "-c", program, *map(str, command), str(out)]
+        return subprocess.run(arguments, check=False, capture_output=True, env=os.environ).returncode
+
+    plain = KILLED.replace("os.kill", "(lambda *_: None)")
+    assert score(tmp_path / "a.csv", plain) == 0
+    assert score(tmp_path / "b.csv", KILLED) == -signal.SIGKILL
+    assert (tmp_path / "b.csv.parts" / "embed" / "00000.npz").exists()
+    assert json.loads((tmp_path / "b.csv.parts" / "embed" / "about.json").read_text())
+    assert score(tmp_path / "b.csv", plain) == 0
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"fiw", "pairs.csv", "a.csv", "b.csv"}
