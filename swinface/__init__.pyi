@@ -1,6 +1,6 @@
+from .data.align import align
 from .files import InputError
 from .model import SwinFace
-from .photos.align import align
 from .photos.detect import detect
 from .photos.predict import predict
 from .tasks import TASKS

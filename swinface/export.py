@@ -12,10 +12,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from swinface.data.align import ARCFACE
 from swinface.data.faces import IMAGE_SIZE, scale_pixels
 from swinface.files import InputError, check_ending, replacing
 from swinface.model import SwinFace
-from swinface.photos.align import ARCFACE
 
 OPSET = 18  # the one that torch's exporter writes without translating, and the runtimes of 2023 on read
 

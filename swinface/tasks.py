@@ -117,7 +117,7 @@ TASKS: dict[str, Task] = {
         Task("Goatee", "chin"),
         Task("Wearing Necklace", "neck"),
         Task("Wearing Necktie", "neck"),
-        # Head pose in degrees, see ``swinface.photos.pose``; the paper names it as future work.
+        # Head pose in degrees, see ``swinface.data.pose``; the paper names it as future work.
         *(
             Task(title, "pose", (), ("pose",), "absolute", paper=False, geometric=True)
             for title in ("Yaw", "Pitch", "Roll")

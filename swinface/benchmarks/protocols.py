@@ -22,9 +22,9 @@ from swinface.benchmarks.verification import (
     verify_pairs,
 )
 from swinface.data.labels import ATTRIBUTES
+from swinface.data.pose import ANGLES
 from swinface.data.source import Source
 from swinface.files import InputError
-from swinface.photos.pose import ANGLES
 from swinface.tasks import EXPRESSIONS
 
 CHILDHOOD = 12  # years up to which faces hardly show gender

@@ -1,7 +1,7 @@
 """Do two templates (sets of photos and video frames) show one person? The 1:1 protocol of IJB-B and IJB-C.
 
 Maze et al., "IARPA Janus Benchmark - C", ICB 2018; files and pooling are those of insightface, as
-for the paper's figures. Faces are aligned by ``swinface.photos.align``, which averages where a photo is scaled down.
+for the paper's figures. Faces are aligned by ``swinface.data.align``, which averages where a photo is scaled down.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from sklearn.preprocessing import normalize
 from tqdm import tqdm
 
 from swinface.benchmarks.verification import Embed, add_mirror, score_pairs
+from swinface.data.align import align
 from swinface.data.faces import stack_faces
 from swinface.files import InputError, inside, read_image
 from swinface.metrics import tar_at_far
-from swinface.photos.align import align
 
 FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)  # false accept rates of the paper's table for IJB-C
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from swinface.data.originals import SETS, list_faces
 from swinface.files import InputError, replacing
 from swinface.photos.folder import LOG, read_log
+from swinface.photos.originals import SETS, list_faces
 
 
 def labels(

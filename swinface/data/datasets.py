@@ -21,15 +21,15 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from swinface.data.align import ARCFACE, align, fit_similarity
 from swinface.data.cache import map_computed
 from swinface.data.faces import Crop
 from swinface.data.labels import AFFECTNET_CLASSES, GENDER_CLASSES, RAF_DB_CLASSES, decode, read_attributes, read_labels
+from swinface.data.pose import ANGLES, measure_turn, turn
 from swinface.data.poses import read_poses
 from swinface.data.recordio import RecordFile
 from swinface.data.source import Source
 from swinface.files import InputError, inside, read_image
-from swinface.photos.align import ARCFACE, align, fit_similarity
-from swinface.photos.pose import ANGLES, measure_turn, turn
 from swinface.tasks import EXPRESSIONS
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")

@@ -33,9 +33,9 @@ def read_poses(files: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
     Returns
     -------
     poses
-        (N, 3): yaw, pitch and roll in degrees, see ``swinface.photos.pose``.
+        (N, 3): yaw, pitch and roll in degrees, see ``swinface.data.pose``.
     landmarks
-        (N, 5, 2), in the order of ``swinface.photos.align.ARCFACE``, in pixels of the image.
+        (N, 5, 2), in the order of ``swinface.data.align.ARCFACE``, in pixels of the image.
 
     Raises
     ------

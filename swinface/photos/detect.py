@@ -49,7 +49,7 @@ class Face:
     box
         (4,) left, top, right, bottom; within the photo.
     landmarks
-        (5, 2) x and y in the order of ``swinface.photos.align.ARCFACE``.
+        (5, 2) x and y in the order of ``swinface.data.align.ARCFACE``.
     score
         The detector's confidence, 0 to 1.
     """

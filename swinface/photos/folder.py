@@ -14,9 +14,9 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
+from swinface.data.align import align
 from swinface.data.datasets import list_images
 from swinface.files import InputError, read_image, replacing_folder, working_alone
-from swinface.photos.align import align
 from swinface.photos.detect import Face, detect
 
 LOG = "aligned.csv"

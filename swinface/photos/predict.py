@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from swinface.data.align import ARCFACE, align, fit_similarity
 from swinface.data.faces import fit_face, scale_pixels
+from swinface.data.pose import ANGLES, measure_turn, turn
 from swinface.files import check_pixels, read_image, replacing, upright_rgb
 from swinface.inference import inference
 from swinface.model import SwinFace
-from swinface.photos.align import ARCFACE, align, fit_similarity
 from swinface.photos.detect import detect
-from swinface.photos.pose import ANGLES, measure_turn, turn
 from swinface.tasks import TASKS
 
 COLOUR = (255, 210, 0)
@@ -49,7 +49,7 @@ def predict(
         ``score`` (not for an aligned face; places are in pixels of the image); ``age`` in years; ``gender`` and
         ``expression``, each with ``label``, its ``probability``, and the ``probabilities`` of all labels;
         ``attributes``, name to probability; for a model with head pose ``yaw``, ``pitch`` and ``roll`` in degrees, of
-        the face in the image, see ``swinface.photos.pose``. Tasks that the model is not trained on are left out.
+        the face in the image, see ``swinface.data.pose``. Tasks that the model is not trained on are left out.
 
     Raises
     ------

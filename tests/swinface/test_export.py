@@ -12,10 +12,10 @@ import torch
 
 import swinface.export
 from swinface.cli.export import export
+from swinface.data.align import ARCFACE
 from swinface.data.faces import scale_pixels
 from swinface.files import InputError
 from swinface.model import SMALL, SwinFace
-from swinface.photos.align import ARCFACE
 from swinface.tasks import PAPER_TASKS
 
 pytest.importorskip("onnxscript")

@@ -9,8 +9,8 @@ import pytest
 from scipy.io import savemat
 
 from swinface.benchmarks.cfp import read_protocol
-from swinface.data.originals import list_faces, read_adience, read_affectnet, read_imdb_wiki, read_morph
 from swinface.photos.folder import LOG, read_log
+from swinface.photos.originals import list_faces, read_adience, read_affectnet, read_imdb_wiki, read_morph
 from tests.malformed import TRIES, mutated, mutated_text, refuse_all
 
 FOLD = "user_id\toriginal_image\tface_id\tage\tgender\tx\n1@N0\ta.jpg\t1\t(25, 32)\tf\t0\n2@N0\tb.jpg\t2\t57\tm\t9\n"

@@ -17,8 +17,8 @@ from kinface.cli.export import export
 from kinface.models.kinface import KinFace
 from swinface.cli.main import run as run_command
 from swinface.cli.pack import pack
+from swinface.data.align import ARCFACE
 from swinface.files import InputError
-from swinface.photos.align import ARCFACE
 
 TINY = {"embed_dim": 8, "depths": [1, 1, 1], "num_heads": [1, 1, 1], "patch_size": 4}
 SIZE = 10  # numbers of an embedding that is read

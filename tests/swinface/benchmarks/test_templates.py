@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from swinface.benchmarks.templates import embed_templates, read_ijb, verify_templates
+from swinface.data.align import ARCFACE
 from swinface.files import InputError
-from swinface.photos.align import ARCFACE
 
 # image, template, medium, score: template 7 has a photo and a video of two frames, 7 and 9 share a photo.
 MEMBERS = [

@@ -13,9 +13,9 @@ from scipy.io import savemat
 
 from swinface.cli.main import COMMANDS, run
 from swinface.data.datasets import AffectNetList, AgeGenderList
-from swinface.data.originals import list_faces, read_adience, read_affectnet, read_imdb_wiki, read_morph
 from swinface.files import InputError
 from swinface.photos.folder import COLUMNS
+from swinface.photos.originals import list_faces, read_adience, read_affectnet, read_imdb_wiki, read_morph
 
 NAN = float("nan")
 ADIENCE = "user_id\toriginal_image\tface_id\tage\tgender\tx\ty\tdx\tdy\ttilt_ang\tfiducial_yaw_angle\tfiducial_score\n"

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from swinface.data.align import ARCFACE, align, fit_similarity
 from swinface.files import InputError
-from swinface.photos.align import ARCFACE, align, fit_similarity
 
 
 def similarity(scale: float, degrees: float, shift: tuple[float, float]) -> np.ndarray:

@@ -13,8 +13,8 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 import swinface.photos.detect
+from swinface.data.align import ARCFACE, align
 from swinface.files import InputError, read_image
-from swinface.photos.align import ARCFACE, align
 from swinface.photos.detect import _decode, _suppress, detect
 
 pytest.importorskip("onnxruntime")

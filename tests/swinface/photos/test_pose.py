@@ -10,13 +10,13 @@ from scipy.io import savemat
 from sklearn.metrics import roc_auc_score
 
 from swinface.cli.main import COMMANDS, run
+from swinface.data.align import ARCFACE, align, fit_similarity
 from swinface.data.datasets import PoseFolder, PoseList
+from swinface.data.pose import FACE, fit_pose, measure_turn, to_pose, to_rotation, turn
 from swinface.data.streams import Batches, Stream
 from swinface.files import InputError, read_image
-from swinface.photos.align import ARCFACE, align, fit_similarity
 from swinface.photos.detect import detect
 from swinface.photos.folder import COLUMNS, PLACES
-from swinface.photos.pose import FACE, fit_pose, measure_turn, to_pose, to_rotation, turn
 
 POSES = [(0, 0, 0), (35, 0, 0), (-60, 10, 5), (20, -15, 30), (-10, 25, -40), (75, 5, 0)]
 

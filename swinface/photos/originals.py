@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from swinface.data.align import ARCFACE, fit_similarity
 from swinface.data.labels import AFFECTNET_CLASSES
+from swinface.data.pose import ANGLES, fit_pose, measure_turn, turn
 from swinface.files import InputError
-from swinface.photos.align import ARCFACE, fit_similarity
 from swinface.photos.folder import read_log
-from swinface.photos.pose import ANGLES, fit_pose, measure_turn, turn
 
 AGES = (0.0, 100.0)  # years; IMDB-WIKI has faces of 2,000 years
 MATLAB_EPOCH = 366  # days that Matlab's day numbers are ahead of Python's
@@ -128,7 +128,7 @@ def read_pose(path: Path, largest_error: float = 0.15) -> pd.DataFrame:
     path
         The log, ``aligned.csv``.
     largest_error
-        Of ``swinface.photos.pose.fit_pose``; faces whose landmarks fit worse are left out.
+        Of ``swinface.data.pose.fit_pose``; faces whose landmarks fit worse are left out.
 
     Returns
     -------

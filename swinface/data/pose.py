@@ -12,8 +12,8 @@ import numpy as np
 from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
+from swinface.data.align import ARCFACE
 from swinface.files import InputError
-from swinface.photos.align import ARCFACE
 
 ANGLES = ("yaw", "pitch", "roll")
 
@@ -66,7 +66,7 @@ def fit_pose(landmarks: np.ndarray) -> tuple[np.ndarray, float]:
     Parameters
     ----------
     landmarks
-        (5, 2), x and y in pixels, in the order of ``swinface.photos.align.ARCFACE``.
+        (5, 2), x and y in pixels, in the order of ``swinface.data.align.ARCFACE``.
 
     Returns
     -------
