@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -165,8 +164,16 @@ class Shards:
         return _join([_read_part(file) for file in files])
 
     def finish(self) -> None:
-        """Delete the parts, when the results are written."""
-        self._together(lambda: shutil.rmtree(self.folder, ignore_errors=True) if self.first and self.folder else None)
+        """Delete the parts, when the results are written; other files in the folder stay."""
+        self._together(lambda: self._delete_parts() if self.first and self.folder is not None else None)
+
+    def _delete_parts(self) -> None:
+        for about in list(self.folder.glob(f"*/{ABOUT}")):
+            for file in (*about.parent.glob("[0-9]*.npz"), about):
+                file.unlink()
+        for folder in (*self.folder.glob("*/"), self.folder):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
 
     def _claim(self, folder: Path, about: object) -> None:
         digest = hashlib.sha256(json.dumps(about).encode()).hexdigest()

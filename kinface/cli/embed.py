@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kinface.cli.inputs import read_inputs
+from kinface.cli.inputs import describe_all
 from kinface.data.fiw import read_families
-from kinface.models.inference import describe_faces, load_model
 from swinface.data.embeddings import write_embeddings
 from swinface.files import check_ending
-from swinface.inference import Precision, Shards
+from swinface.inference import Precision
 from swinface.pretrained import SHIPPED
 
 
@@ -48,10 +47,8 @@ def embed(
     check_ending(out, [".npz"], "a table of embeddings")
     families = read_families(root)
     faces = list(families.faces["face"])
-    shards = Shards.start(out.with_name(f"{out.name}.parts"), devices, num_nodes)
-    network = load_model(model).to(shards.device)
-    read = read_inputs(network, faces, inputs)
-    described = describe_faces(network, read, root=families.root, precision=precision, shards=shards)
+    how = {"precision": precision, "devices": devices, "num_nodes": num_nodes}
+    _, described, shards = describe_all(model, faces, root=families.root, inputs=inputs, out=out, **how)
     if shards.first:
         embedding = described.pop("embedding")
         write_embeddings(out, faces, embedding, described if features else None)

@@ -7,9 +7,32 @@ from pathlib import Path
 
 import numpy as np
 
+from kinface.models.inference import describe_faces, load_model
 from kinface.models.kinface import KinFace
 from swinface.data.embeddings import Embeddings
 from swinface.files import InputError
+from swinface.inference import Precision, Shards
+
+
+def describe_all(
+    model: Path,
+    faces: Sequence[str],
+    *,
+    root: Path,
+    inputs: Path | None,
+    out: Path,
+    precision: Precision,
+    devices: int,
+    num_nodes: int,
+) -> tuple[KinFace, dict[str, np.ndarray], Shards]:
+    """A model, what ``kinface.models.inference.describe_faces`` gives of faces, and the processes that computed it.
+
+    Parts are kept beside ``out`` until ``Shards.finish``.
+    """
+    shards = Shards.start(out.with_name(f"{out.name}.parts"), devices, num_nodes)
+    network = load_model(model, shards.device)
+    read = read_inputs(network, faces, inputs)
+    return network, describe_faces(network, read, root=root, precision=precision, shards=shards), shards
 
 
 def read_inputs(model: KinFace, faces: Sequence[str], inputs: Path | None) -> Sequence[str] | np.ndarray:

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kinface.cli.inputs import read_inputs
+from kinface.cli.inputs import describe_all
 from kinface.data.fiw import read_known_families
 from kinface.data.lists import read_any_list
 from kinface.data.pairs import PAIRS_ENDINGS, score_pairs, write_pairs
 from kinface.data.vocabulary import TYPES
-from kinface.models.inference import describe_faces, load_model, predict_types
+from kinface.models.inference import predict_types
 from swinface.data.embeddings import Embeddings
 from swinface.files import InputError, check_ending
 from swinface.inference import Precision, Shards
@@ -66,10 +66,10 @@ def score(
     faces = sorted({*pairs["face_a"], *pairs["face_b"]})
     shards, network = Shards(), None
     if embeddings is None:
-        shards = Shards.start(out.with_name(f"{out.name}.parts"), devices, num_nodes)
-        network = load_model(model or SHIPPED).to(shards.device)
-        read = read_inputs(network, faces, inputs)
-        described = describe_faces(network, read, root=families.root, precision=precision, shards=shards)
+        how = {"precision": precision, "devices": devices, "num_nodes": num_nodes}
+        network, described, shards = describe_all(
+            model or SHIPPED, faces, root=families.root, inputs=inputs, out=out, **how
+        )
         embedding = described["embedding"]
     else:
         embedding = Embeddings(embeddings)[faces]

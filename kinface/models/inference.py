@@ -164,8 +164,8 @@ def _read_batch(faces: Sequence[str | Path] | np.ndarray | Tensor, root: Path) -
     return read.permute(0, 3, 1, 2) if read.ndim == 4 else read
 
 
-def load_model(folder: Path) -> KinFace:
-    """Read a trained kinship model, onto a GPU if there is one.
+def load_model(folder: Path, device: torch.device | None = None) -> KinFace:
+    """Read a trained kinship model onto a device, by default a GPU if there is one.
 
     Raises
     ------
@@ -174,4 +174,4 @@ def load_model(folder: Path) -> KinFace:
     """
     if (folder / "last.ckpt").exists() and not (folder / "model.safetensors").exists():
         raise InputError(f"{folder}: this run is not complete; the same `kinface fit` goes on with it.")
-    return KinFace.from_pretrained(folder).to(best_device())
+    return KinFace.from_pretrained(folder).to(device or best_device())

@@ -47,19 +47,12 @@ def evaluate(
         Devices of each machine, and machines that share the folder of shards.
     """
     parts = Shards.start(shards, devices, num_nodes)
-    if not parts.first:
-        network = SwinFace.from_pretrained(model).to(parts.device)
-        run_benchmarks(benchmarks, Predictor(network, precision=precision, shards=parts))
-        parts.finish()
-        return
-    with (
-        nullcontext()
-        if out is None
-        else replacing_folder(out, ["results.json", "results.csv", "*_table.csv"]) as folder
-    ):
+    owned = ["results.json", "results.csv", "*_table.csv"]
+    with replacing_folder(out, owned) if parts.first and out is not None else nullcontext() as folder:
         network = SwinFace.from_pretrained(model).to(parts.device)
         found = run_benchmarks(benchmarks, Predictor(network, precision=precision, shards=parts))
-        _print(found)
+        if parts.first:
+            _print(found)
         if folder is not None:
             about = {"model": str(model), "results": found.rows, "skipped": found.skipped, "failed": found.failed}
             (folder / "results.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")

@@ -21,12 +21,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from swinface.data.align import ARCFACE, align, fit_similarity
 from swinface.data.cache import map_computed
 from swinface.data.faces import Crop
 from swinface.data.labels import AFFECTNET_CLASSES, GENDER_CLASSES, RAF_DB_CLASSES, decode, read_attributes, read_labels
-from swinface.data.pose import ANGLES, measure_turn, turn
-from swinface.data.poses import read_poses
 from swinface.data.recordio import RecordFile
 from swinface.data.source import Source
 from swinface.files import InputError, inside, read_image
@@ -322,42 +319,6 @@ class CelebAList(LabelList):
 
     def _read_list(self, path: Path) -> pd.DataFrame:
         return read_attributes(path)
-
-
-class PoseFolder(Source):
-    """300W-LP and AFLW2000-3D (Zhu et al., CVPR 2016) as they are handed out: ``NAME.mat`` beside each ``NAME.jpg``.
-
-    Faces are aligned by five points of the 68 in the file, and the pose is that of the aligned face. Faces with an
-    angle above 99 degrees are left out, as in the field's protocol (Ruiz et al., "Fine-Grained Head Pose Estimation
-    Without Keypoints", CVPRW 2018).
-    """
-
-    LARGEST = 99.0  # degrees
-
-    def _read_table(self) -> pd.DataFrame:
-        images = list(list_images(self.root))
-        lacking = [image for image in images if not (self.root / image).with_suffix(".mat").is_file()]
-        if lacking:
-            raise InputError(f"{self.root}: no {Path(lacking[0]).with_suffix('.mat')} beside {lacking[0]}.")
-        poses, landmarks = read_poses([(self.root / image).with_suffix(".mat") for image in images])
-        kept = (np.abs(poses) <= self.LARGEST).all(axis=1)
-        turns = [measure_turn(fit_similarity(points, ARCFACE)) for points in landmarks[kept]]
-        table = pd.DataFrame(turn(poses[kept], np.array(turns)), columns=list(ANGLES))
-        table.insert(0, "image", np.array(images, dtype=object)[kept])
-        self._landmarks = dict(zip(table["image"], landmarks[kept], strict=True))
-        return table
-
-    def _decode(self, image: str) -> np.ndarray:
-        return align(super()._decode(image), self._landmarks[image])
-
-
-class PoseList(LabelList):
-    """A list of head poses as ``swinface labels pose`` makes it: a header ``name yaw pitch roll``, degrees."""
-
-    def _read_list(self, path: Path) -> pd.DataFrame:
-        labels = read_labels(path, ["name", *ANGLES])
-        angles = {angle: decode(path, labels[angle], smallest=-180.0) for angle in ANGLES}
-        return pd.DataFrame({"image": labels["name"], **angles}).dropna()
 
 
 class AffectNetList(LabelList):

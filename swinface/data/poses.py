@@ -1,4 +1,4 @@
-"""Head poses and landmarks from the Matlab files of 300W-LP and AFLW2000-3D."""
+"""Data sets with head poses: 300W-LP and AFLW2000-3D as they are handed out, and lists of poses."""
 
 from __future__ import annotations
 
@@ -9,8 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
+from swinface.data.align import ARCFACE, align, fit_similarity
+from swinface.data.datasets import LabelList, list_images
+from swinface.data.labels import decode, read_labels
+from swinface.data.pose import ANGLES, measure_turn, turn
+from swinface.data.source import Source
 from swinface.files import InputError
 
 # Prints a line for each file that is named on standard input, in a process of its own: broken bytes make scipy crash.
@@ -61,3 +67,39 @@ def read_poses(files: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
             poses.append(pose[[1, 0, 2]])
             landmarks.append([places[part].mean(axis=0) for part in FIVE])
     return np.array(poses).reshape(-1, 3), np.array(landmarks).reshape(-1, 5, 2)
+
+
+class PoseFolder(Source):
+    """300W-LP and AFLW2000-3D (Zhu et al., CVPR 2016) as they are handed out: ``NAME.mat`` beside each ``NAME.jpg``.
+
+    Faces are aligned by five points of the 68 in the file, and the pose is that of the aligned face. Faces with an
+    angle above 99 degrees are left out, as in the field's protocol (Ruiz et al., "Fine-Grained Head Pose Estimation
+    Without Keypoints", CVPRW 2018).
+    """
+
+    LARGEST = 99.0  # degrees
+
+    def _read_table(self) -> pd.DataFrame:
+        images = list(list_images(self.root))
+        lacking = [image for image in images if not (self.root / image).with_suffix(".mat").is_file()]
+        if lacking:
+            raise InputError(f"{self.root}: no {Path(lacking[0]).with_suffix('.mat')} beside {lacking[0]}.")
+        poses, landmarks = read_poses([(self.root / image).with_suffix(".mat") for image in images])
+        kept = (np.abs(poses) <= self.LARGEST).all(axis=1)
+        turns = [measure_turn(fit_similarity(points, ARCFACE)) for points in landmarks[kept]]
+        table = pd.DataFrame(turn(poses[kept], np.array(turns)), columns=list(ANGLES))
+        table.insert(0, "image", np.array(images, dtype=object)[kept])
+        self._landmarks = dict(zip(table["image"], landmarks[kept], strict=True))
+        return table
+
+    def _decode(self, image: str) -> np.ndarray:
+        return align(super()._decode(image), self._landmarks[image])
+
+
+class PoseList(LabelList):
+    """A list of head poses as ``swinface labels pose`` makes it: a header ``name yaw pitch roll``, degrees."""
+
+    def _read_list(self, path: Path) -> pd.DataFrame:
+        labels = read_labels(path, ["name", *ANGLES])
+        angles = {angle: decode(path, labels[angle], smallest=-180.0) for angle in ANGLES}
+        return pd.DataFrame({"image": labels["name"], **angles}).dropna()

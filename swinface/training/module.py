@@ -22,7 +22,7 @@ from swinface.recognition.optimiser import SampledAdamW
 from swinface.tasks import PAPER_TASKS, TASKS
 from swinface.training.losses import distillation_loss, log_prior, task_losses
 from swinface.training.precision import keep_half_to_linear
-from swinface.training.pseudo import PseudoLabels, keep_confident
+from swinface.training.pseudo import PseudoLabels
 from swinface.training.schedule import rate_at
 from swinface.training.validation import COLLAPSED, validate_together
 
@@ -196,18 +196,14 @@ class FaceTraining(lightning.LightningModule):
 
     def _make_teacher(self) -> None:
         """Make the teacher of the streams that have tasks for it to answer."""
-        batches, wanted = self.trainer.datamodule.batches, {}
-        for name, stream in self.trainer.datamodule.streams.items():
-            if stream.pseudo_labels is not None:
-                for task in stream.pseudo_labels.tasks:
-                    where = f"data.streams.{name}.pseudo_labels.tasks: {task!r}"
-                    if task not in self.learned:
-                        raise InputError(f"{where} is not trained; choose from {', '.join(self.learned) or 'none'}.")
-                    if TASKS[task].loss != "cross_entropy":
-                        raise InputError(f"{where} has no classes, so an answer has no confidence; leave it out.")
-                    wanted[task] = torch.tensor(batches.class_shares(task), dtype=torch.float32)
-        if wanted:
-            self.pseudo = PseudoLabels(self.network, wanted)
+        data = self.trainer.datamodule
+        streams = {
+            name: (data.rows(name), stream.pseudo_labels)
+            for name, stream in data.streams.items()
+            if stream.pseudo_labels is not None
+        }
+        if streams:
+            self.pseudo = PseudoLabels(self.network, self.learned, streams, data.batches.class_shares)
 
     def _check_validation(self) -> None:
         """Choose the benchmarks of what is trained."""
@@ -303,41 +299,16 @@ class FaceTraining(lightning.LightningModule):
                 )
             if self.learned:
                 each = task_losses(self.learned, outputs, batch["labels"], self.progress, self.log_priors)
-                extra, answered = self._teach_unlabelled(outputs, batch)
+                if self.pseudo is not None:
+                    extra, answered = self.pseudo.teach(outputs, batch["images"], batch["labels"], self.progress)
+                    each = each + extra
                 losses |= {
-                    name: self.loss_weights.get(name, 1.0) * loss
-                    for name, loss in zip(self.learned, each + extra, strict=True)
+                    name: self.loss_weights.get(name, 1.0) * loss for name, loss in zip(self.learned, each, strict=True)
                 }
         each = torch.stack([losses[name] for name in self.losses])
-        self.loss_sums += torch.cat([each.detach(), *([answered] if self.pseudo else []), each.new_ones(1)])
+        columns = [each.detach()] if self.pseudo is None else [each.detach(), answered]
+        self.loss_sums += torch.cat([*columns, each.new_ones(1)])
         return each.sum()
-
-    def _teach_unlabelled(self, outputs: dict[str, Tensor], batch: dict) -> tuple[Tensor | float, Tensor | None]:
-        """The loss of each task on the teacher's confident answers, and the share of faces that it answered.
-
-        The loss is a mean over all faces that the teacher was asked about: the fewer it answers, the less it counts.
-        """
-        if self.pseudo is None:
-            return 0.0, None
-        loss = torch.zeros_like(batch["labels"][0])
-        shares = {name: [] for name in self.pseudo.tasks}
-        for name, stream in self.trainer.datamodule.streams.items():
-            asked = stream.pseudo_labels
-            if asked is None:
-                continue
-            rows = self.trainer.datamodule.rows(name)
-            found, labels = self.pseudo.answer(batch["images"][rows]), batch["labels"][rows]
-            answers = torch.full_like(labels, torch.nan)
-            for task in asked.tasks:
-                column = self.learned.index(task)
-                answer = keep_confident(found[task], asked.confidence if self.progress >= asked.after else torch.inf)
-                answers[:, column] = torch.where(labels[:, column].isnan(), answer, torch.nan)
-                shares[task].append((~answers[:, column].isnan()).float().mean())
-            here = {task: output[rows] for task, output in outputs.items()}
-            each = task_losses(self.learned, here, answers, self.progress)
-            loss = loss + asked.weight * (~answers.isnan()).float().mean(dim=0) * each
-        answered = torch.stack([torch.stack(values).mean() for values in shares.values()])
-        return loss, answered
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Let the teacher follow."""

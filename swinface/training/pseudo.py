@@ -8,11 +8,18 @@ answers count (Sohn et al., "FixMatch", NeurIPS 2020).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
-DECAY = 0.999  # of the teacher's weights, per step
+from swinface.data.streams import Unlabelled
+from swinface.files import InputError
+from swinface.tasks import TASKS
+from swinface.training.losses import task_losses
+
+DECAY = 0.999  # of the teacher's weights, per step; lower at first, or a short run would not get away from its start
 MEAN_DECAY = 0.99  # of the mean of its answers, per step
 
 
@@ -22,22 +29,83 @@ class PseudoLabels(nn.Module):
     Parameters
     ----------
     network
-        The model in training; in ``forward`` it is only the shape that counts.
-    shares
-        By task: (classes,), how often each class occurs among labelled faces.
+        The model in training.
+    learned
+        The tasks that it is trained on, in the order of the columns of labels.
+    streams
+        By name: the rows of a batch that are the stream's, and what the teacher is asked about them.
+    count_shares
+        From a task to how often each class occurs among labelled faces.
+
+    Raises
+    ------
+    InputError
+        A task is not trained, or has no classes.
     """
 
-    def __init__(self, network: nn.Module, shares: dict[str, Tensor]) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        learned: list[str],
+        streams: dict[str, tuple[slice, Unlabelled]],
+        count_shares: Callable[[str], Sequence[float]],
+    ) -> None:
         super().__init__()
-        self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(DECAY)).requires_grad_(False)
-        self.tasks = list(shares)
-        for name, share in shares.items():
+        self.learned, self.streams = learned, streams
+        self.average = AveragedModel(network, avg_fn=_move).requires_grad_(False)
+        for stream, (_, asked) in streams.items():
+            for task in asked.tasks:
+                where = f"data.streams.{stream}.pseudo_labels.tasks: {task!r}"
+                if task not in learned:
+                    raise InputError(f"{where} is not trained; choose from {', '.join(learned) or 'none'}.")
+                if TASKS[task].loss != "cross_entropy":
+                    raise InputError(f"{where} has no classes, so an answer has no confidence; leave it out.")
+        self.tasks = list(dict.fromkeys(task for _, asked in streams.values() for task in asked.tasks))
+        for name in self.tasks:
+            share = torch.tensor(count_shares(name), dtype=torch.float32)
             self.register_buffer(f"share_{name}", share.clone(), persistent=False)
             self.register_buffer(f"mean_{name}", share.clone())
 
     def update(self, network: nn.Module) -> None:
         """Move the teacher a little towards the network; the first time it becomes the network."""
         self.average.update_parameters(network)
+
+    def teach(
+        self, outputs: Mapping[str, Tensor], images: Tensor, labels: Tensor, progress: float
+    ) -> tuple[Tensor, Tensor]:
+        """The losses of the network on the teacher's confident answers.
+
+        A loss is a mean over all faces that the teacher was asked about: the fewer it answers, the less it counts.
+
+        Parameters
+        ----------
+        outputs
+            Of the network for a whole batch of B faces, by task: (B, classes).
+        images
+            (B, 3, 112, 112), as the network sees them.
+        labels
+            (B, tasks), NaN where unknown; the teacher answers no others.
+        progress
+            Share of training that is done.
+
+        Returns
+        -------
+        tuple
+            The loss of each learned task, (tasks,), and the share of faces answered, (tasks of the teacher,).
+        """
+        loss, answered = torch.zeros_like(labels[0]), {name: [] for name in self.tasks}
+        for rows, asked in self.streams.values():
+            found = self.answer(images[rows])
+            answers = torch.full_like(labels[rows], torch.nan)
+            for task in asked.tasks:
+                column = self.learned.index(task)
+                answer = keep_confident(found[task], asked.confidence if progress >= asked.after else torch.inf)
+                answers[:, column] = torch.where(labels[rows, column].isnan(), answer, torch.nan)
+                answered[task].append((~answers[:, column].isnan()).float().mean())
+            here = {task: output[rows] for task, output in outputs.items()}
+            share = (~answers.isnan()).float().mean(dim=0)
+            loss = loss + asked.weight * share * task_losses(self.learned, here, answers, progress)
+        return loss, torch.stack([torch.stack(shares).mean() for shares in answered.values()])
 
     @torch.no_grad()
     def answer(self, images: Tensor) -> dict[str, Tensor]:
@@ -50,6 +118,12 @@ class PseudoLabels(nn.Module):
             mean.lerp_(probabilities.mean(dim=0), 1 - MEAN_DECAY)
             answers[name] = align_shares(probabilities, mean, share)
         return answers
+
+
+def _move(average: Tensor, current: Tensor, updates: Tensor) -> Tensor:
+    """The moving average after one more update; after n updates it reaches back about n / 10 steps, at most 1000."""
+    decay = ((1 + updates) / (10 + updates)).clamp(max=DECAY).to(average.dtype)
+    return current + decay * (average - current)
 
 
 def align_shares(probabilities: Tensor, mean: Tensor, share: Tensor) -> Tensor:

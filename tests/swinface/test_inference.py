@@ -88,8 +88,10 @@ def test_an_interrupted_computation_goes_on_with_the_missing_parts(tmp_path):
     (tmp_path / "parts" / "square" / "00001.npz").write_bytes(b"PK")
     with pytest.raises(InputError, match=r"00001\.npz: a damaged part"):
         shards.compute("square", ["model"], 10, square, size=3)
+    (tmp_path / "parts" / "mine").mkdir()
+    (tmp_path / "parts" / "mine" / "notes.txt").write_text("not a part")
     shards.finish()
-    assert not (tmp_path / "parts").exists()
+    assert [path.name for path in (tmp_path / "parts").rglob("*")] == ["mine", "notes.txt"]
 
 
 def test_each_process_has_every_so_manyth_part(tmp_path, monkeypatch):

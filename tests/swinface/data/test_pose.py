@@ -11,8 +11,8 @@ from sklearn.metrics import roc_auc_score
 
 from swinface.cli.main import COMMANDS, run
 from swinface.data.align import ARCFACE, align, fit_similarity
-from swinface.data.datasets import PoseFolder, PoseList
 from swinface.data.pose import FACE, fit_pose, measure_turn, to_pose, to_rotation, turn
+from swinface.data.poses import PoseFolder, PoseList
 from swinface.data.streams import Batches, Stream
 from swinface.files import InputError, read_image
 from swinface.photos.detect import detect
