@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,75 +9,11 @@ import torch
 import yaml
 from timm.scheduler import CosineLRScheduler
 
-from swinface.cli.main import COMMANDS
-from swinface.cli.main import run as run_command
 from swinface.files import working_alone
 from swinface.model import SwinFace
 from swinface.tasks import PAPER_TASKS
 from swinface.training.module import FaceTraining
-
-CONFIGS = Path(__file__).resolve().parents[3] / "configs"
-CPU = {"accelerator": "cpu", "devices": 1, "strategy": "auto", "precision": "32-true", "enable_progress_bar": False}
-TINY = {
-    "embed_dim": 8,
-    "depths": [0, 0, 1, 1],
-    "num_heads": [1, 1, 1, 1],
-    "convolutions": [0, 0, 0, 0],
-    "width": 16,
-    "embedding_size": 12,
-}
-
-
-KILLED = """
-import os, signal, sys
-import torch
-from swinface.cli.main import main
-
-save = torch.save
-
-def save_and_die(checkpoint, file):
-    save(checkpoint, file)
-    if checkpoint["epoch"] == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-torch.save = save_and_die
-main()
-"""
-
-
-def fit(*arguments) -> int:
-    return run_command("swinface", "", COMMANDS, ["fit", *map(str, arguments)])
-
-
-@pytest.fixture(scope="module")
-def config(face_sets, tmp_path_factory) -> Path:
-    """The configuration that ships, on small sets, small and short."""
-    settings = yaml.safe_load((CONFIGS / "swinface" / "small.yaml").read_text())
-    settings["trainer"] |= {**CPU, "max_epochs": 3}
-    settings["model"]["swinface"] = {**TINY, "dropout": 0.2}
-    settings["data"] |= {"epoch_size": 36, "cache": None}  # 3 steps of 12 faces
-    for stream in settings["data"]["streams"].values():
-        stream["batch_size"] = 3
-        for source in stream["sources"]:
-            options = source["init_args"]
-            options["root"] = str(face_sets / Path(options["root"]).name)
-            options["part"] = "all"
-            options.pop("without", None)
-            if "teacher" in options:
-                options.pop("teacher")
-                if "fiw" in options["root"]:
-                    options["teacher"] = str(face_sets / "teacher.npz")
-    path = tmp_path_factory.mktemp("configs") / "small.yaml"
-    path.write_text(yaml.safe_dump(settings))
-    return path
-
-
-@pytest.fixture(scope="module")
-def unbroken(config, tmp_path_factory) -> Path:
-    """A run without interruption."""
-    run = tmp_path_factory.mktemp("runs") / "unbroken"
-    assert fit("--config", config, "--run", run) == 0
-    return run
+from tests.training_runs import CONFIGS, fit
 
 
 def test_a_run_leaves_a_model_and_a_table_of_losses(unbroken):
@@ -225,25 +155,6 @@ def test_a_run_is_trained_by_one_process_at_a_time(config, tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
 
 
-def test_a_run_that_is_killed_as_it_writes_a_checkpoint_goes_on(config, unbroken, tmp_path):
-    command = tmp_path / "command.py"
-    command.write_text(KILLED)
-    run, temporary = tmp_path / "runs" / "run", tmp_path / "temporary"
-    temporary.mkdir()
-    killed = subprocess.run(
-        [sys.executable, command, "fit", f"--config={config}", f"--run={run}"],
-        env={**os.environ, "TMPDIR": str(temporary)}, check=False,
-    )  # fmt: skip
-    assert killed.returncode == -signal.SIGKILL
-    assert torch.load(run / "last.ckpt", weights_only=True)["epoch"] == 0
-    assert list(run.glob(".last.ckpt.*.partial"))
-    assert list(temporary.glob("tmp*")) == []
-    assert fit("--config", config, "--run", run) == 0
-    assert sorted(path.name for path in run.iterdir()) == sorted(path.name for path in unbroken.iterdir())
-    assert [path.name for path in run.parent.iterdir()] == ["run"]
-    pd.testing.assert_frame_equal(pd.read_csv(run / "metrics.csv"), pd.read_csv(unbroken / "metrics.csv"))
-
-
 def test_training_learns_what_it_is_shown(config, tmp_path):
     longer = [
         "--model.swinface.dropout",
@@ -359,160 +270,55 @@ def test_only_the_trunk_is_clipped(config, tmp_path, monkeypatch):
     assert all(trunk == pytest.approx(0.01, rel=1e-3) and rest > 0.1 for trunk, rest in norms)
 
 
-def test_two_processes_train_one_model_and_resume_to_it(config, tmp_path):
-    """Identity centres are shared out and sampled; a crash in the third epoch leaves the second's checkpoint."""
-    script = tmp_path / "crashing.py"  # the engine starts the second process by the same command
-    script.write_text(CRASHING)
-    program = [sys.executable, script, "fit", f"--config={config}", "--trainer.devices=2"]
-    program += ["--trainer.strategy=ddp", "--model.recognition.rate=0.6", "--data.epoch_size=72"]  # 3 steps
-
-    def train(run: Path, crash: str) -> subprocess.CompletedProcess:
-        environment = os.environ | {"CRASH_AT": crash}
-        return subprocess.run([*program, f"--run={run}"], capture_output=True, text=True, check=False, env=environment)
-
-    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
-    done = train(whole, "never")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("model written") == 1
-    checkpoint = torch.load(whole / "last.ckpt", weights_only=True)
-    assert checkpoint["state_dict"]["margin.centres"].shape == (8, 12)
-    assert train(resumed, "7").returncode != 0
-    assert not (resumed / "model.safetensors").exists()
-    assert train(resumed, "never").returncode == 0
-    pd.testing.assert_frame_equal(pd.read_csv(resumed / "metrics.csv"), pd.read_csv(whole / "metrics.csv"))
-    again = torch.load(resumed / "last.ckpt", weights_only=True)["state_dict"]
-    for name, tensor in checkpoint["state_dict"].items():
-        assert torch.equal(again[name], tensor), name
-
-
-CRASHING = """
-import os, sys
-from swinface.cli.main import COMMANDS, run
-from swinface.training.module import FaceTraining
-
-step = FaceTraining.training_step
-
-def crash(module, batch, number):
-    if str(module.global_step) == os.environ["CRASH_AT"]:
-        os._exit(1)
-    return step(module, batch, number)
-
-FaceTraining.training_step = crash
-sys.exit(run("swinface", "", COMMANDS, sys.argv[1:]))
-"""
-
-
-@pytest.mark.slow
-def test_two_processes_share_out_validation_and_end_together(config, face_sets, tmp_path):
-    """One has a benchmark that fails: the other must not wait for it."""
-    sources = {"UTKFace": "UTKFace", "RafDb": "RAF-DB"}
-    names = {"UTKFace": "Age", "RafDb": "Expression"}
+def test_tasks_beyond_the_papers_are_a_stream_more(config, face_sets, unbroken, tmp_path, capsys):
+    """A model without them is the start, and another comes after it."""
     settings = yaml.safe_load(config.read_text())
-    settings["trainer"] |= {"devices": 2, "strategy": "ddp", "max_epochs": 1}
-
-    def train(name: str, folders: dict[str, str]) -> subprocess.CompletedProcess:
-        settings["data"]["validation"] = {
-            kind.lower(): {
-                "class_path": f"swinface.benchmarks.protocols.{names[kind]}",
-                "init_args": {
-                    "source": {
-                        "class_path": f"swinface.data.datasets.{kind}",
-                        "init_args": {"root": str(face_sets / folder)},
-                    }
-                },
-            }
-            for kind, folder in folders.items()
-        }
-        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(settings))
-        command = [Path(sys.executable).parent / "swinface", "fit", f"--config={tmp_path / name}.yaml"]
-        return subprocess.run(
-            [*command, f"--run={tmp_path / name}"], capture_output=True, text=True, check=False, timeout=120
-        )
-
-    done = train("both", sources)
-    assert done.returncode == 0, done.stderr
-    metrics = pd.read_csv(tmp_path / "both" / "metrics.csv")
-    assert metrics["error"].item() == pytest.approx((metrics["error_utkface"] + metrics["error_rafdb"]).item() / 2)
-    failed = train("failed", sources | {"RafDb": "nowhere"})
-    assert failed.returncode == 2
-    assert "data.validation.rafdb: no " in failed.stderr
+    names = sorted(path.name for path in (face_sets / "fiw" / "Train" / "train-faces" / "F0001" / "MID1").iterdir())
+    rows = [f"{name} {10 * row - 10} 5 0" for row, name in enumerate(names)]
+    root = tmp_path / "pose"
+    root.mkdir()
+    (root / "data").symlink_to(face_sets / "fiw" / "Train" / "train-faces" / "F0001" / "MID1")
+    (root / "label.txt").write_text("\n".join(["name yaw pitch roll", *rows]) + "\n")
+    source = {"class_path": "swinface.data.poses.PoseList", "init_args": {"root": str(root)}}
+    settings["data"]["streams"]["pose"] = {"batch_size": 2, "augment": "photometric", "sources": [source]}
+    settings["trainer"]["max_epochs"] = 1
+    (tmp_path / "pose.yaml").write_text(yaml.safe_dump(settings))
+    start = ["--model.start", unbroken, "--model.start_whole", "true", "--model.optimizer.learning_rate", 0]
+    assert fit("--config", tmp_path / "pose.yaml", *start, "--run", tmp_path / "run") == 0
+    model, before = SwinFace.from_pretrained(tmp_path / "run"), SwinFace.from_pretrained(unbroken)
+    assert model.extra == ["yaw", "pitch", "roll"] and before.extra == []
+    outputs = model(torch.zeros(1, 3, 112, 112))
+    assert [tuple(outputs[angle].shape) for angle in model.extra] == [(1, 1)] * 3
+    assert "pose" in model.subnets and "pose" not in before.subnets
+    assert torch.allclose(model.heads["age"].weight, before.heads["age"].weight, atol=1e-3)
+    metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
+    assert (metrics[["train_yaw", "train_pitch", "train_roll"]] > 0).all().all()
+    assert fit("--config", config, "--model.start", tmp_path / "run", "--model.start_whole", "true",
+               "--trainer.max_epochs", 1, "--run", tmp_path / "after") == 0  # fmt: skip
+    assert SwinFace.from_pretrained(tmp_path / "after").extra == []
 
 
-@pytest.mark.parametrize("levels", ["[1]", "[2, 3]"])
-def test_two_processes_wait_for_nothing_that_no_level_reads(config, tmp_path, levels):
-    command = [Path(sys.executable).parent / "swinface", "fit", f"--config={config}", f"--run={tmp_path / 'run'}"]
-    command += ["--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.max_epochs=1", "--model.distillation=0"]
-    command += [f"--model.swinface.levels={levels}", "--model.recognition=null", "--model.tasks=[age]"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+def test_a_run_with_pseudo_labels_resumes_to_the_same(config, tmp_path, monkeypatch):
+    settings = yaml.safe_load(config.read_text())
+    asked = {"tasks": ["expression", "gender"], "confidence": 0.1, "after": 0.3}
+    settings["data"]["streams"]["recognition"]["pseudo_labels"] = asked
+    (tmp_path / "pseudo.yaml").write_text(yaml.safe_dump(settings))
+    whole, resumed, step = tmp_path / "whole", tmp_path / "resumed", FaceTraining.training_step
+    assert fit("--config", tmp_path / "pseudo.yaml", "--run", whole) == 0
+    metrics = pd.read_csv(whole / "metrics.csv")
+    answered = metrics[["train_answered_expression", "train_answered_gender"]].to_numpy()
+    assert (answered[0] == 0).all() and (answered[1:] > 0.5).all()
 
+    def interrupt(module, batch, number):
+        if module.global_step == 7:
+            raise KeyboardInterrupt
+        return step(module, batch, number)
 
-def test_the_papers_two_stages_run_on_its_formats(paper_sets, paper_configurations, tmp_path, monkeypatch):
-    monkeypatch.chdir(paper_sets)
-    smoke = ["--config", CONFIGS / "swinface" / "smoke.yaml", "--trainer.accelerator", "cpu"]
-    first, second = tmp_path / "pretrain", tmp_path / "multitask"
-    assert fit("--config", paper_configurations / "pretrain.yaml", *smoke, "--run", first) == 0
-    multitask = ["--config", paper_configurations / "multitask.yaml", *smoke]
-    assert fit(*multitask, "--run", tmp_path / "alone") == 0  # as the overlay's header says
-    assert fit(*multitask, "--model.start", first, "--run", second) == 0
-    assert SwinFace.from_pretrained(second).untrained == []
-    metrics = pd.read_csv(second / "metrics.csv")
-    losses = metrics[[f"train_{name}" for name in ("recognition", *PAPER_TASKS)]]
-    assert (losses.to_numpy() > 0).all()
-
-
-def test_the_papers_configurations_are_its_protocol():
-    pretrain, multitask = (
-        yaml.safe_load((CONFIGS / "swinface" / f"{name}.yaml").read_text()) for name in ("pretrain", "multitask")
-    )
-    assert pretrain["trainer"]["max_epochs"] == 40
-    assert 128 * pretrain["trainer"]["devices"] == 512
-    assert round(pretrain["data"]["epoch_size"] / 512) == 11_372
-    assert pretrain["model"]["optimizer"]["warmup"] == 5 / 40
-    assert 4 * 32 * multitask["trainer"]["devices"] == 512
-    assert multitask["trainer"]["max_epochs"] * multitask["data"]["epoch_size"] == 80_000 * 512
-    assert multitask["model"]["optimizer"]["warmup"] * 80_000 == 8_000
-    assert {name: stream["batch_size"] for name, stream in multitask["data"]["streams"].items()} == {
-        "recognition": 32,
-        "age_gender": 32,
-        "celeba": 32,
-        "expression": 32,
-    }
-    for settings in (pretrain["model"]["optimizer"], multitask["model"]["optimizer"]):
-        assert (settings["learning_rate"], settings["warmup_rate"], settings["final_rate"]) == (5e-4, 5e-7, 5e-6)
-        assert (settings["weight_decay"], settings["trunk_clip"]) == (0.05, 5.0)
-    assert (pretrain["model"]["optimizer"]["trunk_rate"], multitask["model"]["optimizer"]["trunk_rate"]) == (1.0, 0.1)
-
-
-@pytest.mark.parametrize("name", ["pretrain", "multitask", "small"])
-def test_every_configuration_is_read_in_full(name, capsys, tmp_path, monkeypatch):
-    """Up to the data, which is not there: the first thing that is missing is named."""
-    path = CONFIGS / "swinface" / f"{name}.yaml"
-    settings = yaml.safe_load(path.read_text())["model"]
-    start = ["--model.start", "null"] if "start" in settings else []
-    cpu = [f"--trainer.{option}={value}" for option, value in CPU.items()]
-    monkeypatch.chdir(tmp_path)
-    assert fit("--config", path, *cpu, *start, "--run", tmp_path / "run") == 2
-    error = capsys.readouterr().err
-    assert "data/" in error
-    assert not (tmp_path / "run" / "model.safetensors").exists()
-
-
-@pytest.mark.parametrize(
-    ("options", "named"),
-    [
-        (["--model.optimizer.learning_rat", "1"], "learning_rat"),
-        (["--trainer.max_steps", "5"], "max_steps"),
-        (["--model.tasks", "[beauty]"], "beauty"),
-        (["--model.loss_weights", "{beauty: 1}"], "beauty"),
-        (["--model.start", "nowhere"], "nowhere"),
-        (["--data.streams.celeba.augment", "cutout"], "cutout"),
-        (["--model.swinface.patch_size", "4"], "7x7"),
-        (["--model.tasks", "[]", "--model.recognition", "null", "--model.distillation", "0"], "nothing to train"),
-    ],
-)
-def test_bad_options_are_named(config, options, named, tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert fit("--config", config, "--run", tmp_path / "run", *options) == 2
-    assert named in capsys.readouterr().err
-    assert not (tmp_path / "run" / "model.safetensors").exists()
+    monkeypatch.setattr(FaceTraining, "training_step", interrupt)
+    assert fit("--config", tmp_path / "pseudo.yaml", "--run", resumed) == 130
+    monkeypatch.undo()
+    assert fit("--config", tmp_path / "pseudo.yaml", "--run", resumed) == 0
+    pd.testing.assert_frame_equal(pd.read_csv(resumed / "metrics.csv"), metrics)
+    first, second = (torch.load(run / "last.ckpt", weights_only=True)["state_dict"] for run in (whole, resumed))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert any(name.startswith("pseudo.average.module.trunk") for name in first)

@@ -1,0 +1,23 @@
+"""Training of SwinFace from the command line, in small: what its tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from swinface.cli.main import COMMANDS, run
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+CPU = {"accelerator": "cpu", "devices": 1, "strategy": "auto", "precision": "32-true", "enable_progress_bar": False}
+TINY = {
+    "embed_dim": 8,
+    "depths": [0, 0, 1, 1],
+    "num_heads": [1, 1, 1, 1],
+    "convolutions": [0, 0, 0, 0],
+    "width": 16,
+    "embedding_size": 12,
+}
+
+
+def fit(*arguments) -> int:
+    """Call ``swinface fit`` and return its exit code."""
+    return run("swinface", "", COMMANDS, ["fit", *map(str, arguments)])
