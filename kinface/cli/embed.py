@@ -40,9 +40,10 @@ def embed(
         each level: ``kinface probe`` then says where in the model an attribute can be read.
     precision
         ``fast``: the trunk in bfloat16 where the device multiplies in it natively; ``full``: float32.
-    devices, num_nodes
-        Devices of each machine, and machines that share the folder of ``out``. What is done is kept there in
-        ``OUT.parts``, and an interrupted command goes on from it.
+    devices
+        Devices of each machine. What is done is kept in ``OUT.parts``, and an interrupted command goes on from it.
+    num_nodes
+        Machines that share the folder of ``out``; start the same command on each.
     """
     check_ending(out, [".npz"], "a table of embeddings")
     families = read_families(root)

@@ -53,8 +53,12 @@ def score(
         Score these embeddings, of any other model, in place of a model.
     swap_grandparents
         The list names grandparents as FIW's official lists do, which swap their genders.
-    precision, devices, num_nodes
-        As for ``kinface embed``.
+    precision
+        ``fast``: the trunk in bfloat16 where the device multiplies in it natively; ``full``: float32.
+    devices
+        Devices of each machine. What is done is kept in ``OUT.parts``, and an interrupted command goes on from it.
+    num_nodes
+        Machines that share the folder of ``out``; start the same command on each.
     """
     if model is not None and embeddings is not None:
         raise InputError("score with one of --model and --embeddings.")

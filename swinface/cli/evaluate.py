@@ -43,8 +43,10 @@ def evaluate(
     shards
         Folder to keep what large sets have given so far: an interrupted evaluation goes on there. It is deleted at the
         end.
-    devices, num_nodes
-        Devices of each machine, and machines that share the folder of shards.
+    devices
+        Devices of each machine; several share the work by the folder of shards.
+    num_nodes
+        Machines; start the same command on each.
     """
     parts = Shards.start(shards, devices, num_nodes)
     owned = ["results.json", "results.csv", "*_table.csv"]

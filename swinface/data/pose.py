@@ -49,7 +49,7 @@ def turn(pose: np.ndarray, degrees: np.ndarray | float) -> np.ndarray:
     """The poses, (N, 3) or (3,), of faces whose image is turned clockwise.
 
     >>> turn(np.array([30.0, 0.0, 10.0]), -10.0).round(1).tolist()  # more than the roll changes
-    [29.5, -5.0, 1.3]
+    [29.5, -5.7, -1.5]
     """
     clockwise = np.multiply.outer(np.asarray(degrees, dtype=float), (0.0, 0.0, -1.0))
     return to_pose(Rotation.from_rotvec(clockwise, degrees=True) * to_rotation(pose))

@@ -61,7 +61,8 @@ def table(families, tmp_path) -> Path:
 
 def test_scores_are_the_cosines_in_the_order_of_the_list(synthetic, families, listed, model, tmp_path):
     out = tmp_path / "scores.parquet"
-    assert kinface("score", "--model", model, "--root", synthetic, "--list", listed, "--out", out) == 0
+    options = ["--model", model, "--root", synthetic, "--precision", "full"]
+    assert kinface("score", *options, "--list", listed, "--out", out) == 0
     scored, wanted = read_pairs(out, scored=True), read_list(listed, families)
     pd.testing.assert_frame_equal(scored.drop(columns="score"), wanted.drop(columns="score"))
     network = KinFace.from_pretrained(model)

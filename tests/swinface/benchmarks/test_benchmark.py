@@ -79,7 +79,7 @@ def test_estimate_of_a_mean_has_the_width_of_its_standard_error():
 def test_answers_are_the_models_and_computed_once(face_sets, model):
     network = SwinFace.from_pretrained(model)
     source = UTKFace(face_sets / "UTKFace")
-    predictor = Predictor(network, batch=4)
+    predictor = Predictor(network, batch=4, precision="full")
     answers = predictor.answer(source)
     with torch.inference_mode():
         expected = network(scale_pixels(source.read_all()))

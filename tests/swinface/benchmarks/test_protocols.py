@@ -55,7 +55,7 @@ class Known:
     """A model whose answers are given, and whose embedding of a face is ``embedding`` of its first pixel."""
 
     def __init__(self, embedding: np.ndarray | None = None, **answers) -> None:
-        self.embedding, self.answers = embedding, answers
+        self.embedding, self.answers, self.compute = embedding, answers, None
 
     def embed(self, faces: torch.Tensor) -> np.ndarray:
         return self.embedding[faces[:, 0, 0, 0].numpy()].astype(np.float32)
