@@ -115,6 +115,7 @@ def _finish(run: Path, cli: KinshipCLI) -> Fitted:
     checkpoint = torch.load(run / f"{BEST}.ckpt", map_location="cpu", weights_only=True)
     if checkpoint["callbacks"][RunFolder.__qualname__]["rows"][-1]["selection"] == NOT_SETTLED:
         raise InputError(f"{run}: ended before half of its training, so no epoch was selected; run it again.")
+    module.on_load_checkpoint(checkpoint)
     module.load_state_dict(checkpoint["state_dict"])
     network = module.network.eval()
     with torch.inference_mode():

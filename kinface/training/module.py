@@ -24,9 +24,11 @@ from kinface.training.losses import VerificationLoss
 from kinface.training.network import Network, build_adversaries, build_network, freeze_trunk
 from kinface.training.validation import measure_tune_pairs
 from swinface.files import InputError
+from swinface.inference import digest_weights
 from swinface.training.losses import distillation_loss
 from swinface.training.schedule import rate_at
 
+TRUNK = "network.trunk."  # where a checkpoint's names of the trunk's weights begin
 NOT_SETTLED = 0.0  # selection value of epochs in the first half of training, below the AUC of any useful model
 
 
@@ -119,6 +121,7 @@ class KinshipTraining(lightning.LightningModule):
         if verification is not None:
             verification.fit_to(network.width)
         self.frozen_trunk = freeze_trunk(self.network.trunk, network.trained_stages)
+        self.given_trunk = self.frozen_trunk and network.swinface is not None
 
     def on_fit_start(self) -> None:
         """Compute class weights, and load the levels of a frozen trunk if there is a cache."""
@@ -141,6 +144,27 @@ class KinshipTraining(lightning.LightningModule):
             self.trainer.strategy.barrier()
             if not self.trainer.is_global_zero:
                 data.cache_inputs(self.network.trunk)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave out a frozen trunk that a SwinFace gives: only a digest of it is kept."""
+        if self.given_trunk:
+            weights = checkpoint["state_dict"]
+            checkpoint["state_dict"] = {name: it for name, it in weights.items() if not name.startswith(TRUNK)}
+            checkpoint["trunk"] = digest_weights(self.network.trunk)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put the frozen trunk back.
+
+        Raises
+        ------
+        InputError
+            The SwinFace is another one than when the run began.
+        """
+        if self.given_trunk:
+            if checkpoint.get("trunk") != digest_weights(self.network.trunk):
+                raise InputError("model.network.swinface: not the weights that the run began with; put those back.")
+            trunk = self.network.trunk.state_dict()
+            checkpoint["state_dict"] |= {f"{TRUNK}{name}": tensor for name, tensor in trunk.items()}
 
     @property
     def progress(self) -> float:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from kinface.training.data import KinshipData
 from swinface.cli.main import run as run_command
 from swinface.files import working_alone
 from swinface.model import SwinFace
+from tests.training_runs import TINY
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 EXPERIMENTS = ["base", "adversarial", "fair_contrastive", "debiased", "type"]  # the base alone, or an overlay on it
@@ -176,6 +178,37 @@ def test_a_frozen_trunk_reads_the_cache_and_learns_the_same(synthetic, tmp_path)
     a, b, c = (pd.read_csv(tmp_path / name / "metrics.csv")["train_verification"] for name in "abc")
     np.testing.assert_allclose(a, b, rtol=1e-2)  # the cache holds half precision
     np.testing.assert_array_equal(b, c)
+
+
+def test_a_checkpoint_has_no_trunk_that_a_swinface_gives(synthetic, tmp_path, monkeypatch, capsys):
+    from kinface.training.module import KinshipTraining
+
+    torch.manual_seed(0)
+    SwinFace(**TINY).save_pretrained(tmp_path / "swinface")
+    frozen = ["--model.network.trunk", "null", "--model.network.swinface", tmp_path / "swinface"]
+    frozen += ["--model.network.trained_stages", 0, "--data.augment", "false"]
+    assert fit(synthetic, tmp_path / "whole", *frozen) == 0
+    checkpoint = torch.load(tmp_path / "whole" / "last.ckpt", weights_only=True)
+    assert not [name for name in checkpoint["state_dict"] if "trunk" in name]
+    assert KinFace.from_pretrained(tmp_path / "whole").trunk is not None
+    step = KinshipTraining.training_step
+
+    def interrupt(module, batch, number):
+        if module.global_step == 3:
+            raise KeyboardInterrupt
+        return step(module, batch, number)
+
+    monkeypatch.setattr(KinshipTraining, "training_step", interrupt)
+    assert fit(synthetic, tmp_path / "resumed", *frozen) == 130
+    monkeypatch.undo()
+    kept = shutil.copytree(tmp_path / "swinface", tmp_path / "kept")
+    SwinFace(**TINY).save_pretrained(tmp_path / "swinface")
+    assert fit(synthetic, tmp_path / "resumed", *frozen) == 2
+    assert "not the weights that the run began with" in capsys.readouterr().err
+    shutil.copytree(kept, tmp_path / "swinface", dirs_exist_ok=True)
+    assert fit(synthetic, tmp_path / "resumed", *frozen) == 0
+    first, second = (KinFace.from_pretrained(tmp_path / run).state_dict() for run in ("whole", "resumed"))
+    assert all(torch.equal(first[name], second[name]) for name in first if name != "threshold")
 
 
 def test_embeddings_take_the_place_of_images(synthetic, tmp_path):
