@@ -48,7 +48,7 @@ def main() -> None:
     utkface = UTKFace(chosen.data / "UTKFace", part="held_out")
     people = fiw.table["identity"]
     kept = people.isin(sorted(people.unique())[: chosen.people]).to_numpy()
-    faces, described = fiw.read_all()[torch.from_numpy(kept)], utkface.read_all()
+    faces, described = fiw.read_all()[torch.tensor(kept)], utkface.read_all()
     people, labels = people[kept].reset_index(drop=True), utkface.table
     print(f"same person: {len(faces)} faces of FIW; age and gender: {len(described)} of UTKFace")
     print(f"{'crop':18} {'AUC, same person':>17} {'MAE of age, years':>18} {'gender, %':>10}")

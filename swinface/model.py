@@ -329,5 +329,5 @@ class SwinFace(
         ):  # half precision would round ages to a quarter of a year
             for name, task in self.trained.items():
                 head = self.heads[name]
-                outputs[name] = head(features[task.subnet].to(head.weight.dtype))
+                outputs[name] = head(features[task.subnet].to(head.weight.dtype)) * task.unit
         return {"embedding": embedding, **outputs}

@@ -32,6 +32,9 @@ class Task:
         Whether the published model has it. A model has another task only if it was trained on it.
     geometric
         Whether the label changes if the face is mirrored, turned or moved.
+    unit
+        What the number 1 from a regression's head stands for, in the unit of the labels. Near the spread of the labels,
+        a new head learns fast: it starts near 0, and the optimiser changes weights by small steps.
 
     Examples
     --------
@@ -46,6 +49,7 @@ class Task:
     loss: Literal["cross_entropy", "age", "absolute"] = "cross_entropy"
     paper: bool = True
     geometric: bool = False
+    unit: float = 1.0
 
     @property
     def name(self) -> str:
@@ -119,7 +123,7 @@ TASKS: dict[str, Task] = {
         Task("Wearing Necktie", "neck"),
         # Head pose in degrees, see ``swinface.data.pose``; the paper names it as future work.
         *(
-            Task(title, "pose", (), ("pose",), "absolute", paper=False, geometric=True)
+            Task(title, "pose", (), ("pose",), "absolute", paper=False, geometric=True, unit=20.0)
             for title in ("Yaw", "Pitch", "Roll")
         ),
     )

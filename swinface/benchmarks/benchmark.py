@@ -49,6 +49,8 @@ class Result:
         95% interval; None where the protocol has none.
     tables
         Tables behind the figure, by name; the index names the rows.
+    groups
+        The figure of each group of faces, by grouping and group, such as ``("race", "asian")``.
     draws
         (resamples,), the figure of each resample of people or faces, in the same resamples for every model: the
         difference of two models' draws is that of the same people. None where the protocol has none.
@@ -60,15 +62,28 @@ class Result:
     low: float | None = None
     high: float | None = None
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    groups: dict[tuple[str, str], Result] = field(default_factory=dict)
     draws: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def drawn(
-        cls, metric: str, ours: float, draws: np.ndarray, n: int, tables: dict[str, pd.DataFrame] | None = None
+        cls,
+        metric: str,
+        ours: float,
+        draws: np.ndarray,
+        n: int,
+        tables: dict[str, pd.DataFrame] | None = None,
+        groups: dict[tuple[str, str], Result] | None = None,
     ) -> Result:
         """A figure with the 95% interval of its draws."""
         low, high = percentile_interval(draws, interpolate=True)
-        return cls(metric, float(ours), n, float(low), float(high), tables or {}, draws)
+        return cls(metric, float(ours), n, float(low), float(high), tables or {}, groups or {}, draws)
+
+    def tabulate_groups(self) -> pd.DataFrame:
+        """By ``grouping`` and ``group`` the figure, its 95% interval ``low`` and ``high``, and the faces ``n``."""
+        index = pd.MultiIndex.from_tuples(self.groups, names=["grouping", "group"])
+        rows = [(result.ours, result.low, result.high, result.n) for result in self.groups.values()]
+        return pd.DataFrame(rows, index=index, columns=[self.metric, "low", "high", "n"])
 
 
 class Benchmark(ABC):
@@ -238,7 +253,7 @@ def ratio(totals: np.ndarray) -> np.ndarray:
     return above / below
 
 
-def by_group(table: pd.DataFrame, metric: str, values: np.ndarray) -> dict[str, pd.DataFrame]:
+def by_group(table: pd.DataFrame, metric: str, values: np.ndarray) -> dict[tuple[str, str], Result]:
     """A figure for each race, gender, age band, and for young or not, as far as a source's table has them.
 
     Parameters
@@ -253,20 +268,17 @@ def by_group(table: pd.DataFrame, metric: str, values: np.ndarray) -> dict[str, 
 
     Returns
     -------
-    dict of str to pd.DataFrame
-        ``groups``, for ``Result.tables``: by grouping and group the figure, its 95% interval ``low`` and ``high`` as
-        by ``estimate`` on the group's faces alone, and their number ``n``. Empty where no face has a group.
+    dict of (str, str) to Result
+        For ``Result.groups``. Intervals are those of ``estimate`` on the group's faces alone.
     """
-    rows = []
+    found = {}
     for grouping, groups in _read_groups(table).items():
         for code, group in enumerate(groups.categories):
             chosen = (groups.codes == code) & (values[:, 1] > 0)
             if chosen.any():
                 (ours,), draws = estimate(values[chosen], drawn_together(table[chosen]), ratio)
-                low, high = percentile_interval(draws[:, 0], interpolate=True)
-                rows.append((grouping, group, ours, low, high, chosen.sum()))
-    columns = ["grouping", "group", metric, "low", "high", "n"]
-    return {"groups": pd.DataFrame(rows, columns=columns).set_index(columns[:2])} if rows else {}
+                found[grouping, group] = Result.drawn(metric, ours, draws[:, 0], int(chosen.sum()))
+    return found
 
 
 def _read_groups(table: pd.DataFrame) -> dict[str, pd.Categorical]:
@@ -324,4 +336,6 @@ def run_benchmarks(benchmarks: dict[str, Benchmark], model: Predictor) -> Evalua
             found.rows.append(dict(zip(COLUMNS, row, strict=True)))
             found.results[name, result.metric] = result
             found.tables.update({f"{name}_{kind}": table for kind, table in result.tables.items()})
+            if result.groups:
+                found.tables[f"{name}_groups"] = result.tabulate_groups()
     return found

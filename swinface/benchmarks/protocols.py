@@ -207,8 +207,8 @@ class Age(LabelledFaces):
         for metric, value in values.items():
             summed = np.stack([value, faces], axis=1)
             (ours,), draws = estimate(summed, drawn_together(table), ratio)
-            tables = by_group(table, metric, summed) if metric == "MAE years" else {}
-            results.append(Result.drawn(metric, ours, draws[:, 0], len(error), tables))
+            groups = by_group(table, metric, summed) if metric == "MAE years" else {}
+            results.append(Result.drawn(metric, ours, draws[:, 0], len(error), groups=groups))
         return results
 
 
@@ -244,12 +244,12 @@ class Gender(LabelledFaces):
         right, everyone = logits.argmax(axis=1) == table["gender"].to_numpy(), np.ones(len(table), dtype=bool)
         grown = (table["age"] > CHILDHOOD).to_numpy() if "age" in table else ~everyone
         values = np.stack([100 * right, everyone], axis=1)
-        tables = by_group(table, self.metrics[0], values)
+        by_metric = (by_group(table, self.metrics[0], values), {})
         results = []
-        for metric, chosen, behind in zip(self.metrics, (everyone, grown), (tables, {}), strict=True):
+        for metric, chosen, groups in zip(self.metrics, (everyone, grown), by_metric, strict=True):
             if chosen.any():
                 (ours,), draws = estimate(values[chosen], drawn_together(table[chosen]), ratio)
-                results.append(Result.drawn(metric, ours, draws[:, 0], int(chosen.sum()), behind))
+                results.append(Result.drawn(metric, ours, draws[:, 0], int(chosen.sum()), groups=groups))
         return results
 
 
@@ -304,7 +304,7 @@ class Attributes(LabelledFaces):
         label = "mean accuracy %" if len(names) == len(ATTRIBUTES) else f"mean accuracy % of {len(names)} attributes"
         groups = by_group(table, label, np.stack([100 * right.sum(axis=1), known.sum(axis=1)], axis=1))
         return [
-            Result.drawn(label, ours[-1], draws[:, -1], len(table), {"attributes": attributes} | groups),
+            Result.drawn(label, ours[-1], draws[:, -1], len(table), {"attributes": attributes}, groups),
             Result(f"{label}, commoner answer", commoner.mean(), len(table)),
             *(result for result in each if result.metric in self.paper),
         ]

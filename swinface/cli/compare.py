@@ -8,7 +8,7 @@ import pandas as pd
 
 from swinface.benchmarks.benchmark import Benchmark
 from swinface.files import replacing, working_alone
-from swinface.training.comparison import Comparison, measure_runs, tabulate, train_runs
+from swinface.training.comparison import FIGURE, Comparison, measure_runs, tabulate, train_runs
 
 
 def compare(
@@ -21,8 +21,8 @@ def compare(
 ) -> None:
     """Train models that differ in a few settings, and compare them on the same benchmarks.
 
-    ``out`` then holds the runs and ``comparison.csv``: figures with 95% intervals and their paired differences to the
-    reference. Interrupted, the same command goes on where it was.
+    ``out`` then holds the runs and ``comparison.csv``: figures with 95% intervals, also by group, and their paired
+    differences to the reference. Interrupted, the same command goes on where it was.
 
     Parameters
     ----------
@@ -49,8 +49,9 @@ def compare(
 def _describe(table: pd.DataFrame, reference: str) -> str:
     """A block for each figure, with a line for each run."""
     lines = []
-    for (benchmark, metric), rows in table.groupby(["benchmark", "metric"], sort=False):
-        lines.append(f"{benchmark}, {metric}, n = {rows['n'].iloc[0]:,}")
+    for names, rows in table.groupby(list(FIGURE), sort=False):
+        metric = names[1]
+        lines.append(f"{', '.join(filter(None, names))}, n = {rows['n'].iloc[0]:,}")
         digits = 2 if "%" in metric or "years" in metric else 3
         for row in rows.itertuples():
             interval = f" [{row.low:.{digits}f}, {row.high:.{digits}f}]" if pd.notna(row.low) else ""

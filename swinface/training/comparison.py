@@ -20,7 +20,8 @@ from swinface.files import InputError, merge_settings, read_yaml, replacing
 from swinface.model import SwinFace
 from swinface.pretrained import best_device
 
-COLUMNS = ("benchmark", "metric", "run", "ours", "low", "high", "difference", "difference_low", "difference_high", "n")
+FIGURE = ("benchmark", "metric", "group")  # what names a figure; the group is empty for that of all faces
+COLUMNS = (*FIGURE, "run", "ours", "low", "high", "difference", "difference_low", "difference_high", "n")
 
 Figures = dict[tuple[str, str], Result]  # by benchmark and metric
 
@@ -123,7 +124,7 @@ def measure_runs(folders: Mapping[str, Path], benchmarks: Mapping[str, Benchmark
 
 
 def tabulate(figures: Mapping[str, Figures], reference: str) -> pd.DataFrame:
-    """Each run's figures, and their differences to those of the reference where both have one.
+    """Each run's figures, of all faces and of each group, and their differences to the reference's where both have one.
 
     Intervals are 95%. Those of differences are paired: both models are tested on the same resamples of people or faces.
 
@@ -132,14 +133,15 @@ def tabulate(figures: Mapping[str, Figures], reference: str) -> pd.DataFrame:
     pd.DataFrame
         With ``COLUMNS``; the difference is missing for the reference and where it has no such figure.
     """
+    of_runs = {run: _with_groups(results) for run, results in figures.items()}
     rows = []
-    for benchmark, metric in dict.fromkeys(key for results in figures.values() for key in results):
-        theirs = figures[reference].get((benchmark, metric))
-        for run, results in figures.items():
-            ours = results.get((benchmark, metric))
+    for name in dict.fromkeys(key for results in of_runs.values() for key in results):
+        theirs = of_runs[reference].get(name)
+        for run, results in of_runs.items():
+            ours = results.get(name)
             if ours is None:
                 continue
-            row = dict(zip(COLUMNS, (benchmark, metric, run, ours.ours, ours.low, ours.high), strict=False))
+            row = dict(zip(COLUMNS, (*name, run, ours.ours, ours.low, ours.high), strict=False))
             if theirs is not None and run != reference:
                 row["difference"] = ours.ours - theirs.ours
                 if ours.draws is not None and theirs.draws is not None:
@@ -147,3 +149,12 @@ def tabulate(figures: Mapping[str, Figures], reference: str) -> pd.DataFrame:
                     row["difference_low"], row["difference_high"] = map(float, ends)
             rows.append(row | {"n": ours.n})
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _with_groups(results: Figures) -> dict[tuple[str, str, str], Result]:
+    """Figures by ``FIGURE``."""
+    found = {}
+    for (benchmark, metric), result in results.items():
+        found[benchmark, metric, ""] = result
+        found |= {(benchmark, metric, " ".join(group)): of_group for group, of_group in result.groups.items()}
+    return found

@@ -390,3 +390,13 @@ def test_a_name_that_the_hub_does_not_give_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(swinface.pretrained, "snapshot_download", fail)
     with pytest.raises(InputError, match=r"^owner/name: neither a folder here .*\(cannot connect\)\.$"):
         SwinFace.from_pretrained("owner/name")
+
+
+def test_angles_are_the_heads_numbers_in_their_unit():
+    model = SwinFace(**SMALL, extra=("yaw", "pitch", "roll")).eval()
+    images = torch.zeros(2, 3, 112, 112)
+    levels, _ = model.trunk(images)
+    expected = 20 * model.heads["yaw"](model.subnets["pose"](levels))
+    assert torch.allclose(model(images)["yaw"], expected)
+    expected = model.heads["age"](model.subnets["age"](levels))
+    assert torch.equal(model(images)["age"], expected)

@@ -259,8 +259,8 @@ def test_intervals_draw_people_where_they_are_known():
 
 def cells(results, column: str) -> dict[tuple[str, str], float]:
     """A column of the table by group, which is behind the first result alone."""
-    assert not any("groups" in result.tables for result in results[1:])
-    return results[0].tables["groups"][column].to_dict()
+    assert not any(result.groups for result in results[1:])
+    return results[0].tabulate_groups()[column].to_dict()
 
 
 def test_age_by_race_gender_and_band_by_hand():
@@ -270,8 +270,8 @@ def test_age_by_race_gender_and_band_by_hand():
         gender=[0.0, 1.0, 1.0, 1.0, np.nan, 0.0],
     )
     results = Age(source).run(Known(age=[[13.9], [15.0], [61.0], [70.0], [98.0], [5.0]]))  # 1, 2, 3, 5, 8 years off
-    assert list(results[0].tables["groups"]) == ["MAE years", "low", "high", "n"]
-    assert results[0].tables["groups"].index.names == ["grouping", "group"]
+    assert list(results[0].tabulate_groups()) == ["MAE years", "low", "high", "n"]
+    assert results[0].tabulate_groups().index.names == ["grouping", "group"]
     assert cells(results, "MAE years") == pytest.approx(
         {
             ("race", "black"): 5,
@@ -383,7 +383,7 @@ def test_attributes_by_gender_and_by_young(celeba):
     assert cells(results, "mean accuracy %") == pytest.approx(expected)
     assert cells(results, "n") == counts
     assert counts["young", "no"] + counts["young", "yes"] == 59
-    table = results[0].tables["groups"]
+    table = results[0].tabulate_groups()
     assert (table["low"] < table["mean accuracy %"]).all()
     assert (table["mean accuracy %"] < table["high"]).all()
 
@@ -391,7 +391,7 @@ def test_attributes_by_gender_and_by_young(celeba):
 def test_faces_without_a_label_or_a_group_are_in_no_group():
     train, model = Made(smiling=[1.0]), Known(smiling=logits_for([1, 0, 1], 2))
     (result, _) = Attributes(Made(smiling=[1.0, np.nan, 0.0], gender=[0.0, 1.0, np.nan]), train).run(model)
-    assert result.tables["groups"].index.tolist() == [("gender", "female")]
+    assert result.tabulate_groups().index.tolist() == [("gender", "female")]
     (result, _) = Attributes(Made(smiling=[1.0, np.nan, 0.0]), train).run(model)
     assert set(result.tables) == {"attributes"}
 

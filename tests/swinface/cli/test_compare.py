@@ -122,6 +122,25 @@ def test_differences_are_those_of_the_same_resamples():
     assert np.isnan(table["difference"]["a"])
 
 
+def test_groups_are_compared_as_all_faces_are():
+    figures = {}
+    for run, years in (("a", (4.0, 6.0)), ("b", (5.0, 5.5))):
+        groups = {
+            ("race", race): Result.drawn("MAE years", mean, mean + np.linspace(-1, 1, 200), 10)
+            for race, mean in zip(("asian", "black"), years, strict=True)
+        }
+        figures[run] = {("age", "MAE years"): Result("MAE years", sum(years) / 2, 20, groups=groups)}
+    table = tabulate(figures, "a").set_index(["group", "run"])
+    assert table["difference"].dropna().to_dict() == {
+        ("", "b"): 0.25,
+        ("race asian", "b"): 1,
+        ("race black", "b"): -0.5,
+    }
+    assert table.loc[("race asian", "b"), ["difference_low", "difference_high", "n"]].tolist() == pytest.approx(
+        [1, 1, 10]
+    )
+
+
 def test_the_comparisons_that_ship_train_what_they_say():
     for name, reference in (("single_vs_multi", "together"), ("mlca_ablation", "mlca")):
         content = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
