@@ -18,6 +18,10 @@ COMMANDS = {
     "fit": Command("kinface.cli.fit:fit", "train a kinship model", "Models", Options.OWN),
     "embed": Command("kinface.cli.embed:embed", "embed every face", "Models"),
     "score": Command("kinface.cli.score:score", "score a list of pairs with a model or with embeddings", "Models"),
+    "rfiw": Command("kinface.cli.rfiw:rfiw", "run a track of the RFIW challenge: pairs, triplets, search", "Models"),
+    "triplets": Command(
+        "kinface.cli.triplets:triplets", "train a head for triplets of father, mother and child", "Models"
+    ),
     "export": Command("kinface.cli.export:export", "write a model as ONNX", "Models"),
     "report": Command("kinface.cli.report:report", "report for whom the scores of a list fail", "Fairness"),
     "probe": Command(

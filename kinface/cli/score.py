@@ -7,16 +7,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kinface.cli.inputs import describe_all
+from kinface.cli.inputs import embed_listed
 from kinface.data.fiw import read_known_families
 from kinface.data.lists import read_any_list
 from kinface.data.pairs import PAIRS_ENDINGS, score_pairs, write_pairs
 from kinface.data.vocabulary import TYPES
 from kinface.models.inference import predict_types
-from swinface.data.embeddings import Embeddings
-from swinface.files import InputError, check_ending
-from swinface.inference import Precision, Shards
-from swinface.pretrained import SHIPPED
+from swinface.files import check_ending
+from swinface.inference import Precision
 
 
 def score(
@@ -60,23 +58,13 @@ def score(
     num_nodes
         Machines that share the folder of ``out``; start the same command on each.
     """
-    if model is not None and embeddings is not None:
-        raise InputError("score with one of --model and --embeddings.")
-    if embeddings is not None and inputs is not None:
-        raise InputError("--inputs are for a --model; leave them out with --embeddings.")
     check_ending(out, PAIRS_ENDINGS, "a pairs table")
     families = read_known_families(root)
     pairs = read_any_list(list, root, families, swap_grandparents=swap_grandparents)
     faces = sorted({*pairs["face_a"], *pairs["face_b"]})
-    shards, network = Shards(), None
-    if embeddings is None:
-        how = {"precision": precision, "devices": devices, "num_nodes": num_nodes}
-        network, described, shards = describe_all(
-            model or SHIPPED, faces, root=families.root, inputs=inputs, out=out, **how
-        )
-        embedding = described["embedding"]
-    else:
-        embedding = Embeddings(embeddings)[faces]
+    source = {"model": model, "inputs": inputs, "embeddings": embeddings}
+    how = {"precision": precision, "devices": devices, "num_nodes": num_nodes}
+    network, embedding, shards = embed_listed(faces, root=families.root, out=out, **source, **how)
     if not shards.first:
         shards.finish()
         return

@@ -47,10 +47,10 @@ def read_any_list(
     if Path(name).suffix not in PAIRS_ENDINGS:
         return read_list(name, families, swap_grandparents=swap_grandparents)
     pairs = read_pairs(name)
-    persons = _persons_of_faces(families)
+    persons = persons_of_faces(families)
     for row, faces in enumerate(zip(pairs["face_a"], pairs["face_b"], strict=True), start=1):
         for face in faces:
-            _check_face(face, f"{name}: row {row}", families.root, persons)
+            check_face(face, f"{name}: row {row}", families.root, persons)
     return pairs
 
 
@@ -94,53 +94,72 @@ def read_list(path: str | Path, families: Families, *, swap_grandparents: bool =
 
 def _parse_list(path: Path, families: Families) -> list[dict[str, str]]:
     """One row per pair: face_a, face_b, type, kin and, in KFC's form, race_a, race_b, race_source."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a readable list ({getattr(error, 'strerror', None) or error}).") from error
-    persons = _persons_of_faces(families)
+    persons = persons_of_faces(families)
     rows, form = [], None
-    for number, line in enumerate(lines, start=1):
-        where = f"{path}:{number}"
-        fields = line.split()
-        if not fields:
-            continue
+    for where, fields in read_fields(path):
         row_form = "RFIW" if fields[0].isdecimal() else "KFC"
         form = form or row_form
         if len(fields) != 5 or row_form != form:
             wanted = "index path1 path2 type kin" if form == "RFIW" else "path1 path2 type kin race"
-            raise InputError(f"{where}: expected the five fields '{wanted}' of the {form} form, got {line.strip()!r}.")
+            raise InputError(
+                f"{where}: expected the five fields '{wanted}' of the {form} form, got {' '.join(fields)!r}."
+            )
         *pair, race = fields if form == "KFC" else [*fields[1:], None]
         row = _parse_pair(pair, where, families.root, persons)
         rows.append(row | (_parse_race(race, where) if race else {}))
+    return rows
+
+
+def read_fields(path: Path) -> list[tuple[str, list[str]]]:
+    """The fields of each line of a list, split at blanks, and where they stand: the file and line, for messages.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read as text, or has no line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a readable list ({getattr(error, 'strerror', None) or error}).") from error
+    rows = [(f"{path}:{number}", line.split()) for number, line in enumerate(lines, start=1) if line.strip()]
     if not rows:
         raise InputError(f"{path}: the list is empty.")
     return rows
 
 
-def _persons_of_faces(families: Families) -> dict[str, str | None]:
+def persons_of_faces(families: Families) -> dict[str, str | None]:
+    """Face to person."""
     return dict(zip(families.faces["face"], families.faces["person"], strict=True))
 
 
-def _check_face(face: str, where: str, root: Path, persons: dict[str, str | None]) -> None:
-    """Refuse a face that is not there. One that lies outside of all family folders joins ``persons`` as None."""
+def check_face(face: str, where: str, root: Path, persons: dict[str, str | None]) -> str:
+    """The path of a face that a list names, without ``./`` before it.
+
+    A face that lies outside of all family folders joins ``persons`` as None.
+
+    Raises
+    ------
+    InputError
+        There is no such face below the root.
+    """
+    face = face.removeprefix("./")
     if face in persons:
-        return
+        return face
     path = inside(root, face, where)
     if FAMILY_FOLDER.match(path.relative_to(root).as_posix()) or not os.path.isfile(path):  # false if too long a name
         example = f", as in {next(iter(persons))}" if persons else ""
         raise InputError(f"{where}: no face {face} below {root}. Paths start there{example}.")
     persons[face] = None
+    return face
 
 
 def _parse_pair(fields: list[str], where: str, root: Path, persons: dict[str, str | None]) -> dict[str, str]:
-    face_a, face_b, kin_type, kin = fields
-    for face in (face_a, face_b):
-        _check_face(face, where, root, persons)
+    *faces, kin_type, kin = fields
+    face_a, face_b = (check_face(face, where, root, persons) for face in faces)
     if kin_type not in TYPES:
         raise InputError(f"{where}: unknown type {kin_type!r}; the types are {' '.join(TYPES)}.")
-    if kin not in ("0", "1"):
-        raise InputError(f"{where}: kin is 1 or 0, got {kin!r}.")
+    check_kin(kin, where)
     person_a, person_b = (persons[face] or face for face in (face_a, face_b))
     if person_a == person_b:
         raise InputError(f"{where}: both faces are of {person_a}; a pair is of two persons.")
@@ -148,6 +167,12 @@ def _parse_pair(fields: list[str], where: str, root: Path, persons: dict[str, st
     if kin == "1" and known and person_a.split("/")[0] != person_b.split("/")[0]:
         raise InputError(f"{where}: {person_a} and {person_b} are of two families and cannot be kin.")
     return {"face_a": face_a, "face_b": face_b, "type": kin_type, "kin": kin}
+
+
+def check_kin(kin: str, where: str) -> None:
+    """Raise ``InputError`` if a list says of kinship anything but 1 or 0."""
+    if kin not in ("0", "1"):
+        raise InputError(f"{where}: kin is 1 or 0, got {kin!r}.")
 
 
 def _parse_race(code: str, where: str) -> dict[str, str]:

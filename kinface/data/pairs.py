@@ -182,8 +182,10 @@ def _where_known(group: pd.Series, pairs: pd.DataFrame, attribute: str) -> pd.Se
     return group.astype(object).where(known, None)
 
 
-def find_rows(pairs: pd.DataFrame, faces: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """(pairs,) places in ``faces`` of the first and of the second face of each pair.
+def find_rows(
+    pairs: pd.DataFrame, faces: Sequence[str], sides: Sequence[str] = ("face_a", "face_b")
+) -> tuple[np.ndarray, ...]:
+    """(pairs,) places in ``faces`` of the first and of the second face of each pair, or of other columns of faces.
 
     Raises
     ------
@@ -191,8 +193,8 @@ def find_rows(pairs: pd.DataFrame, faces: Sequence[str]) -> tuple[np.ndarray, np
         A face of the pairs is not among them.
     """
     index = pd.Index(faces)
-    rows = index.get_indexer(pairs["face_a"]), index.get_indexer(pairs["face_b"])
-    for side, found in zip(("face_a", "face_b"), rows, strict=True):
+    rows = tuple(index.get_indexer(pairs[side]) for side in sides)
+    for side, found in zip(sides, rows, strict=True):
         if (found < 0).any():
             raise InputError(f"{pairs[side].iloc[int((found < 0).argmax())]}: a pair names it, but it is not embedded.")
     return rows
@@ -213,10 +215,22 @@ def score_pairs(pairs: pd.DataFrame, faces: Sequence[str], embedding: np.ndarray
     InputError
         An embedding has no direction: its length is zero or not finite.
     """
+    unit = to_unit_length(faces, embedding)
+    a, b = (unit[rows] for rows in find_rows(pairs, faces))
+    return pairs.assign(score=np.einsum("nd,nd->n", a, b).astype(np.float64))
+
+
+def to_unit_length(faces: Sequence[str], embedding: np.ndarray) -> np.ndarray:
+    """Embeddings, (N, D), of N faces divided by their lengths.
+
+    Raises
+    ------
+    InputError
+        An embedding has no direction: its length is zero or not finite.
+    """
     length = np.linalg.norm(embedding, axis=1, keepdims=True)
     lost = ~np.isfinite(length) | (length == 0)
     if lost.any():
         face = list(faces)[int(lost.argmax())]
         raise InputError(f"the embedding of {face} has no direction (length {float(length[lost][0])}); embed it again.")
-    a, b = (embedding[rows] / length[rows] for rows in find_rows(pairs, faces))
-    return pairs.assign(score=np.einsum("nd,nd->n", a, b).astype(np.float64))
+    return embedding / length

@@ -83,7 +83,7 @@ def sample_pairs(families: Families, split: str, *, seed: int = 0, per_relation:
     kin = _draw_kin(families, split, per_relation, generator)
     drawn = []
     for _, group in kin.groupby("type", sort=True):
-        partner = _draw_partners(group["family"].to_numpy(), generator)
+        partner = draw_partners(group["family"].to_numpy(), generator)
         faces_b = group["face_b"].to_numpy()[partner]
         drawn += [group[partner >= 0], group.assign(face_b=faces_b, kin=False)[partner >= 0]]
     pairs = pd.concat(drawn) if drawn else kin
@@ -110,7 +110,7 @@ def _draw_kin(families: Families, split: str, per_relation: int, generator: np.r
     return pd.DataFrame(rows, columns=["face_a", "face_b", "type", "kin", "family"])
 
 
-def _draw_partners(families: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def draw_partners(families: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """For every row the position of a row of another family, each equally likely; -1 where there is none."""
     partners = np.full(len(families), -1)
     for row, family in enumerate(families):

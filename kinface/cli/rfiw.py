@@ -1,0 +1,286 @@
+"""``kinface rfiw``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from kinface.cli.inputs import embed_listed
+from kinface.data.families import Families, read_prepared_list
+from kinface.data.fiw import read_known_families
+from kinface.data.lists import read_any_list
+from kinface.data.pairs import families_known, score_pairs, write_pairs
+from kinface.data.ranking import Fusion, score_search
+from kinface.data.sampling import sample_pairs
+from kinface.data.search import Search, read_search, sample_search
+from kinface.data.triplets import FACES, GROUPINGS, read_triplets, sample_triplets, score_triplets
+from kinface.fairness.audit import FairnessAudit, audit_fairness
+from kinface.fairness.groupings import DEFAULT_GROUPINGS
+from kinface.fairness.retrieval import METRICS, audit_search
+from kinface.fairness.threshold import choose_threshold
+from kinface.models.triplets import TripletHead
+from swinface.files import InputError, replacing_folder
+from swinface.inference import Precision
+
+SPLITS = ("train", "tune", "val", "test")
+
+
+Embed = Callable[[Sequence[str]], tuple]  # faces to (model or None, embeddings, Shards)
+
+
+def rfiw(
+    *,
+    track: Literal[1, 2, 3],
+    root: Path,
+    list: Path,
+    out: Path,
+    gallery: Path | None = None,
+    model: Path | None = None,
+    inputs: Path | None = None,
+    embeddings: Path | None = None,
+    head: Path | None = None,
+    threshold_from: Path | None = None,
+    fusion: Fusion = "mean",
+    match_race: bool = False,
+    swap_grandparents: bool = False,
+    resamples: int = 1000,
+    seed: int = 0,
+    precision: Precision = "fast",
+    devices: int = 1,
+    num_nodes: int = 1,
+) -> None:
+    """Run a track of the RFIW challenge: verify pairs (1) or triplets of parents and child (2), or search (3).
+
+    ``out`` then holds ``scores.parquet`` (Track 3: ``scores.npz``), ``predictions.csv``, and ``figures.csv`` with 95%
+    intervals over families, overall and by group; for Track 3 also ``probes.csv`` and ``matched.csv``. ``kinface
+    report`` makes a page of the scores of Tracks 1 and 2.
+
+    Parameters
+    ----------
+    track
+        1: a list ``index path path type kin``. 2: ``father mother child FMD|FMS kin``. 3: ``index folder``, with the
+        photos of one person, and a gallery.
+    root
+        The folder that the list's paths start from: a FIW folder, the one that ``kinface prepare`` made of it, or any
+        other.
+    list
+        The list; or the name of a split of FIW, such as val, to draw pairs, triplets or probes from.
+    out
+        Folder to write to.
+    gallery
+        The gallery of Track 3, ``index path``.
+    model
+        Folder of a trained model; by default the one that comes with the package.
+    inputs
+        Table of the embeddings that a model without trunk reads.
+    embeddings
+        Use these embeddings, of any other model, in place of a model.
+    head
+        Folder of a head for triplets, of ``kinface triplets``. By default a triplet's score is the mean of two cosines.
+    threshold_from
+        A validation list of the same track, which the threshold is chosen on. By default it is the head's or the
+        model's own, chosen on the validation pairs of its training; embeddings have none.
+    fusion
+        How the photos of a probe are joined: ``mean``; ``max``, the nearest photo counts; ``agreement``, a mean in
+        which photos unlike the others count less.
+    match_race
+        Draw the non-kin triplets of a split among children of the same race.
+    swap_grandparents
+        The list names grandparents as FIW's official lists do, which swap their genders.
+    resamples
+        Of families, for the intervals; of pairs where their families are unknown.
+    seed
+        Of the resamples, and of what is drawn from a split.
+    precision
+        ``fast``: the trunk in bfloat16 where the device multiplies in it natively; ``full``: float32.
+    devices
+        Devices of each machine. What is done is kept in ``OUT.parts``, and an interrupted command goes on from it.
+    num_nodes
+        Machines that share the folder of ``out``; start the same command on each.
+    """
+    _check_options(track, gallery, head, threshold_from, match_race, list)
+    families = read_known_families(root)
+    source = {"model": model, "inputs": inputs, "embeddings": embeddings}
+    how = {"precision": precision, "devices": devices, "num_nodes": num_nodes}
+
+    def embed(faces: Sequence[str]) -> tuple:
+        return embed_listed(faces, root=families.root, out=out, **source, **how)
+
+    if track == 3:
+        search = _read_search(list, gallery, families, seed)
+        shards = _search(search, embed, fusion, out, resamples, seed)
+    else:
+
+        def read(path: Path) -> pd.DataFrame:
+            split = str(path) if _names_split(path) else None
+            if track == 2:
+                match = ("race",) * match_race
+                return (
+                    sample_triplets(families, split, match=match, seed=seed) if split else read_triplets(path, families)
+                )
+            prepared = read_prepared_list(root, split) if split else None
+            if split and prepared is None:
+                return sample_pairs(families, split, seed=seed)
+            return read_any_list(path, root, families, swap_grandparents=swap_grandparents)
+
+        lists = [read(path) for path in (list, threshold_from) if path is not None]
+        shards = _verify(
+            lists, embed, None if head is None else TripletHead.from_pretrained(head), out, resamples, seed
+        )
+    shards.finish()
+
+
+def _names_split(name: Path) -> bool:
+    return str(name) in SPLITS and not name.exists()
+
+
+def _check_options(
+    track: int, gallery: Path | None, head: Path | None, threshold_from: Path | None, match_race: bool, name: Path
+) -> None:
+    from_split = _names_split(name)
+    if track == 3 and (gallery is None) != from_split:
+        raise InputError("Track 3 needs --list and --gallery, or --list val (or another split) alone.")
+    for option, given, wanted in (
+        ("--gallery", gallery is not None, 3),
+        ("--head", head is not None, 2),
+        ("--match_race", match_race, 2),
+    ):
+        if given and track != wanted:
+            raise InputError(f"{option} is for Track {wanted}.")
+    if match_race and not from_split:
+        raise InputError("--match_race is for triplets that are drawn from a split; a list has its own.")
+    if threshold_from is not None and track == 3:
+        raise InputError("a search has no threshold: drop --threshold_from.")
+
+
+def _read_search(path: Path, gallery: Path | None, families: Families, seed: int) -> Search:
+    return sample_search(families, str(path), seed=seed) if gallery is None else read_search(path, gallery, families)
+
+
+def _verify(
+    lists: Sequence[pd.DataFrame],
+    embed: Embed,
+    head: TripletHead | None,
+    out: Path,
+    resamples: int,
+    seed: int,
+):
+    """Tracks 1 and 2. ``lists``: the pairs or triplets, and those of validation if there are any."""
+    of_three = "triplet" in lists[0]
+    faces = sorted(
+        {face for rows in lists for column in (FACES if of_three else ("face_a", "face_b")) for face in rows[column]}
+    )
+    network, embedding, shards = embed(faces)
+    if not shards.first:
+        return shards
+    score = (score_triplets if head is None else head.score) if of_three else score_pairs
+    scored = [score(rows, faces, embedding) for rows in lists]
+    if len(scored) > 1:
+        threshold, origin = choose_threshold(scored[1]), "Youden's J on the validation list"
+    else:
+        threshold, origin = _own_threshold(network, head, of_three)
+    audit = audit_fairness(
+        scored[0], threshold, groupings=_groupings(scored[0], of_three), resamples=resamples, seed=seed
+    )
+    accepted = scored[0]["score"] >= threshold
+    predictions = pd.DataFrame(
+        {"index": range(len(accepted)), "kin": accepted.astype(int), "score": scored[0]["score"]}
+    )
+    units = _name_units(scored[0])
+    record = {
+        "threshold": threshold,
+        "threshold_from": origin,
+        "resampled": units,
+        "resamples": resamples,
+        "seed": seed,
+    }
+    with replacing_folder(out) as folder:
+        write_pairs(scored[0], folder / "scores.parquet")
+        predictions.to_csv(folder / "predictions.csv", index=False)
+        audit.groups.to_csv(folder / "figures.csv", index=False)
+        (folder / "how.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    _print_audit(audit, origin, units, out)
+    return shards
+
+
+def _own_threshold(network: object, head: TripletHead | None, of_three: bool) -> tuple[float, str]:
+    if head is not None:
+        return float(head.threshold), "Youden's J on the tune triplets of the head's training"
+    if network is None or not np.isfinite(float(network.threshold)):
+        raise InputError("there is no threshold: add --threshold_from, a validation list of the same track.")
+    pairs = "Youden's J on the validation pairs of the model's training"
+    return float(network.threshold), f"{pairs}, not on triplets" if of_three else pairs
+
+
+def _groupings(rows: pd.DataFrame, of_three: bool) -> Sequence:
+    if not of_three:
+        return DEFAULT_GROUPINGS
+    return [name for name in DEFAULT_GROUPINGS if name.name in GROUPINGS] + ["triplet"]
+
+
+def _name_units(pairs: pd.DataFrame) -> str:
+    known = families_known(pairs)
+    if known.all():
+        return "families"
+    return (
+        "families, and pairs of unknown family"
+        if known.any()
+        else "pairs, as families are unknown: intervals are too narrow"
+    )
+
+
+def _print_audit(audit: FairnessAudit, origin: str, units: str, out: Path) -> None:
+    print(f"threshold {audit.threshold:.4f}: {origin}; intervals resample {units}")
+    print(f"{'':24} {'n':>7} {'accuracy':>24} {'AUC':>22}")
+    for row in audit.groups.itertuples():
+        name = row.group if row.grouping == "overall" else f"{row.grouping} {row.group}"
+        accuracy = f"{100 * row.accuracy:.1f}% [{100 * row.accuracy_low:.1f}, {100 * row.accuracy_high:.1f}]"
+        auc = f"{row.auc:.3f} [{row.auc_low:.3f}, {row.auc_high:.3f}]"
+        print(f"{name:24} {row.pairs:7,} {accuracy:>24} {auc:>22}")
+    print(f"wrote {out}")
+
+
+def _search(search: Search, embed: Embed, fusion: Fusion, out: Path, resamples: int, seed: int):
+    """Track 3."""
+    faces = search.faces
+    _, embedding, shards = embed(faces)
+    if not shards.first:
+        return shards
+    scores = score_search(search, faces, embedding, fusion=fusion)
+    ranked = np.argsort(-scores, axis=1, kind="stable")
+    known = search.people["family"].notna() & search.people["family"].isin(search.gallery["family"].dropna())
+    audit = audit_search(search, scores, resamples=resamples, seed=seed) if known.any() else None
+    with replacing_folder(out) as folder:
+        np.savez(folder / "scores.npz", scores=scores, gallery=search.gallery["face"].to_numpy(str))
+        np.savetxt(folder / "predictions.csv", ranked, fmt="%d", delimiter=",")
+        if audit is not None:
+            audit.groups.to_csv(folder / "figures.csv", index=False)
+            audit.probes.to_csv(folder / "probes.csv", index=False)
+            audit.matched.to_csv(folder / "matched.csv", index=False)
+    print(f"{len(scores)} probes, {len(search.probes):,} photos, {scores.shape[1]:,} faces in the gallery")
+    if audit is None:
+        print("families are unknown, so nothing can be measured: predictions.csv has each probe's faces, nearest first")
+    else:
+        if audit.unknown:
+            print(f"{audit.unknown} probes have no known relative in the gallery and are left out")
+        print(f"{'':20} {'probes':>6}  {'mAP (chance)':>28} {'rank@1':>21} {'rank@5':>21}")
+        for row in audit.groups.to_dict("records"):
+            name = row["group"] if row["grouping"] == "overall" else f"{row['grouping']} {row['group']}"
+            first, *others = (
+                f"{row[metric]:.3f} [{row[f'{metric}_low']:.3f}, {row[f'{metric}_high']:.3f}]" for metric in METRICS
+            )
+            print(f"{name:20} {row['probes']:6}  {first} ({row['chance_map']:.3f}) {others[0]:>21} {others[1]:>21}")
+        for row in audit.matched.to_dict("records"):
+            change = f"{row['difference']:+.3f} [{row['difference_low']:+.3f}, {row['difference_high']:+.3f}]"
+            print(
+                f"race {row['race']}: mAP {row['map_random']:.3f} among {row['distractors']} faces of other families, "
+                f"{row['map_matched']:.3f} if they are of the probe's race: {change}"
+            )
+        print("intervals resample the probes' families; the gallery stays as it is")
+    print(f"wrote {out}")
+    return shards

@@ -1,0 +1,78 @@
+"""``kinface triplets``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kinface.cli.inputs import embed_listed
+from kinface.data.fiw import read_families
+from kinface.models.triplets import fit_triplets
+from swinface.files import replacing_folder
+from swinface.inference import Precision
+
+
+def triplets(
+    *,
+    root: Path,
+    out: Path,
+    model: Path | None = None,
+    inputs: Path | None = None,
+    embeddings: Path | None = None,
+    width: int = 64,
+    dropout: float = 0.5,
+    epochs: int = 30,
+    batch: int = 256,
+    learning_rate: float = 1e-3,
+    weight_decay: float = 0.1,
+    seed: int = 0,
+    precision: Precision = "fast",
+    devices: int = 1,
+    num_nodes: int = 1,
+) -> None:
+    """Train a head that says whether a father, a mother and a child are a family, on a model's embeddings.
+
+    Triplets are drawn from the training families, anew for each epoch; the tune families choose the epoch and the
+    threshold. ``kinface rfiw --track 2 --head OUT`` uses it.
+
+    Parameters
+    ----------
+    root
+        The folder that ``kinface prepare`` made of FIW, or a FIW folder.
+    out
+        Folder to write to: ``config.json``, ``model.safetensors``, and ``log.csv`` with the AUC after each epoch.
+    model
+        Folder of a trained model; by default the one that comes with the package.
+    inputs
+        Table of the embeddings that a model without trunk reads.
+    embeddings
+        Read these embeddings, of any other model, in place of a model.
+    width, dropout
+        Of the head.
+    epochs, batch, learning_rate, weight_decay
+        Of AdamW, under a rate that falls to 0 along a half cosine.
+    seed
+        Of the weights, the triplets and their order.
+    precision
+        ``fast``: the trunk in bfloat16 where the device multiplies in it natively; ``full``: float32.
+    devices
+        Devices of each machine that embed.
+    num_nodes
+        Machines that embed and share the folder of ``out``; start the same command on each.
+    """
+    families = read_families(root)
+    faces = sorted(families.faces.loc[families.faces["split"].isin(["train", "tune"]), "face"])
+    source = {"model": model, "inputs": inputs, "embeddings": embeddings}
+    how = {"precision": precision, "devices": devices, "num_nodes": num_nodes}
+    _, embedding, shards = embed_listed(faces, root=families.root, out=out, **source, **how)
+    if shards.first:
+        of_training = {"epochs": epochs, "batch": batch, "learning_rate": learning_rate, "weight_decay": weight_decay}
+        head, log = fit_triplets(families, faces, embedding, width=width, dropout=dropout, **of_training, seed=seed)
+        with replacing_folder(out) as folder:
+            head.save_pretrained(folder)
+            log.to_csv(folder / "log.csv", index=False)
+        best = log.loc[log["tune_auc"].idxmax()]
+        print(
+            f"AUC on tune triplets: {log['tune_auc'].iloc[0]:.3f} mean of two cosines, {best['tune_auc']:.3f} head "
+            f"after epoch {best['epoch']:.0f}, which was chosen by it: {out}"
+        )
+    shards.finish()

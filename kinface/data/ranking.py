@@ -1,0 +1,129 @@
+"""Exact search by cosine: how near each face of a gallery is to each probe, a person with one or more photos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from kinface.data.pairs import to_unit_length
+from kinface.data.search import Search
+from swinface.files import InputError
+
+Fusion = Literal["mean", "max", "agreement"]
+
+
+SHARPNESS = 10.0  # of the weights of "agreement"; chosen on tune families
+
+
+BLOCK = 65_536  # gallery faces that are compared at once
+
+
+def fuse(photos: np.ndarray, fusion: Fusion) -> np.ndarray:
+    """One person's photos as the directions that a gallery is compared with.
+
+    Parameters
+    ----------
+    photos
+        (N, D), embeddings of unit length.
+    fusion
+        ``mean``: the mean direction. ``agreement``: a weighted mean; the weight of a photo is exp(s m), s the constant
+        ``SHARPNESS`` and m its mean cosine with the person's other photos, so that photos unlike the others (of poor
+        quality, or of somebody else) count less. ``max``: all photos; the nearest one counts.
+
+    Returns
+    -------
+    np.ndarray
+        (1, D), or (N, D) for ``max``, of unit length.
+    """
+    if fusion == "max":
+        return photos
+    weights = np.ones(len(photos))
+    if fusion == "agreement" and len(photos) > 1:
+        cosines = photos @ photos.T
+        weights = np.exp(SHARPNESS * (cosines.sum(axis=1) - 1) / (len(photos) - 1))
+    mean = (weights[:, None] * photos).sum(axis=0, keepdims=True)
+    return mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+
+
+def compare_blocks(
+    probes: Sequence[np.ndarray], gallery: np.ndarray, *, fusion: Fusion = "mean", block: int = BLOCK
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Compare probes with a gallery, a block of its faces at a time.
+
+    Parameters
+    ----------
+    probes
+        For each of P probes its photos' embeddings, (N, D), of unit length.
+    gallery
+        (G, D), of unit length; may be mapped from a file (``numpy.load(..., mmap_mode="r")``).
+
+    Yields
+    ------
+    tuple
+        Which faces of the gallery, and the scores of all probes for them: (P, faces), float32.
+    """
+    fused = [fuse(photos, fusion).astype(np.float32) for photos in probes]
+    starts = np.cumsum([0, *map(len, fused[:-1])])
+    directions = np.concatenate(fused)
+    for start in range(0, len(gallery), block):
+        part = slice(start, min(start + block, len(gallery)))
+        cosines = directions @ np.asarray(gallery[part], dtype=np.float32).T
+        yield part, np.maximum.reduceat(cosines, starts, axis=0)
+
+
+def find_nearest(
+    probes: Sequence[np.ndarray], gallery: np.ndarray, top: int = 100, *, fusion: Fusion = "mean", block: int = BLOCK
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the nearest faces of a gallery of any size.
+
+    Parameters
+    ----------
+    probes, gallery, fusion, block
+        See ``compare_blocks``.
+    top
+        How many faces to find.
+
+    Returns
+    -------
+    tuple
+        Their places in the gallery and their scores, each (P, top), the nearest first; of equal ones the first.
+    """
+    if top < 1:
+        raise InputError(f"top is {top}; at least one face is to be found.")
+    places = np.empty((len(probes), 0), dtype=np.int64)
+    scores = np.empty((len(probes), 0), dtype=np.float32)
+    for part, found in compare_blocks(probes, gallery, fusion=fusion, block=block):
+        kept = np.argsort(-found, axis=1, kind="stable")[:, :top]
+        places = np.concatenate([places, part.start + kept], axis=1)
+        scores = np.concatenate([scores, np.take_along_axis(found, kept, axis=1)], axis=1)
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :top]
+        places, scores = np.take_along_axis(places, best, axis=1), np.take_along_axis(scores, best, axis=1)
+    return places, scores
+
+
+def score_search(search: Search, faces: Sequence[str], embedding: np.ndarray, *, fusion: Fusion = "mean") -> np.ndarray:
+    """Score every face of a gallery for every probe: (probes, gallery), float32.
+
+    Parameters
+    ----------
+    faces, embedding
+        As for ``kinface.data.pairs.score_pairs``.
+    fusion
+        See ``fuse``.
+
+    Raises
+    ------
+    InputError
+        A face is not among ``faces``, or an embedding has no direction.
+    """
+    unit, index = to_unit_length(faces, embedding), pd.Index(faces)
+    rows = {name: index.get_indexer(table["face"]) for name, table in vars(search).items() if name != "kinds"}
+    for name, found in rows.items():
+        if (found < 0).any():
+            raise InputError(f"{getattr(search, name)['face'].iloc[int((found < 0).argmax())]}: it is not embedded.")
+    probes = [unit[rows["probes"][photos]] for photos in search.probes.groupby("probe").indices.values()]
+    blocks = compare_blocks(probes, unit[rows["gallery"]], fusion=fusion)
+    return np.concatenate([scores for _, scores in blocks], axis=1)

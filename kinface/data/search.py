@@ -1,0 +1,201 @@
+"""Search for relatives: RFIW's Track 3. A probe, a person with one or more photos, is sought in a gallery of faces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kinface.data.families import Families
+from kinface.data.fiw import IMAGE_ENDINGS
+from kinface.data.lists import check_face, persons_of_faces, read_fields
+from kinface.data.tables import read_csv
+from swinface.files import InputError, inside, replacing
+
+DESCRIBED = ("person", "family", "race", "gender")
+
+
+# RFIW's tables of whose the probes and the gallery's faces are, beside the lists: the columns of person and family.
+TABLES = {"probe_list.csv": {"ref": "person", "fid": "family"}, "gallery_list.csv": {"mid": "person", "fid": "family"}}
+
+
+@dataclass(frozen=True)
+class Search:
+    """Who is sought, and where.
+
+    Attributes
+    ----------
+    probes
+        A row per photo: ``probe``, its number from 0 in the order of the list, ``face``, ``person``, ``family``,
+        ``race`` and ``gender``; those of the person are missing where they are unknown.
+    gallery
+        A row per face, in the order of the list: ``face``, ``person``, ``family``, ``race`` and ``gender``.
+    kinds
+        (person of a probe, person in the gallery) to what ties them, as far as it is known: a type of kinship, or
+        another relation such as ``spouse``.
+    """
+
+    probes: pd.DataFrame
+    gallery: pd.DataFrame
+    kinds: dict[tuple[str, str], str]
+
+    @property
+    def people(self) -> pd.DataFrame:
+        """A row per probe: ``person``, ``family``, ``race``, ``gender`` and ``photos``, how many there are."""
+        grouped = self.probes.groupby("probe")
+        return (
+            grouped[list(DESCRIBED)]
+            .nth(0)
+            .set_index(pd.Index(grouped.groups, name="probe"))
+            .assign(photos=grouped.size())
+        )
+
+    @property
+    def faces(self) -> list[str]:
+        """All faces, each once, sorted."""
+        return sorted({*self.probes["face"], *self.gallery["face"]})
+
+
+def read_search(probes: str | Path, gallery: str | Path, families: Families) -> Search:
+    """Read the lists of Track 3 as RFIW hands them out.
+
+    Lines of the probes are ``index folder``, a folder of one person's photos (or the one photo), those of the gallery
+    ``index face``; paths start from the root of ``families``. Families are known from these, or from
+    ``probe_list.csv`` and ``gallery_list.csv`` beside the lists or in the root.
+
+    Raises
+    ------
+    InputError
+        Names the file and line that cannot be used.
+    """
+    probes, gallery = Path(probes), Path(gallery)
+    persons = persons_of_faces(families)
+    photos = []
+    for number, (where, path) in enumerate(_read_paths(probes)):
+        photos += [(number, face) for face in _list_photos(path, where, families.root, persons)]
+    sought = pd.DataFrame(photos, columns=["probe", "face"])
+    faces = pd.DataFrame(
+        {"face": [check_face(path, where, families.root, persons) for where, path in _read_paths(gallery)]}
+    )
+    twice = faces["face"].isin(sought["face"])
+    if twice.any():
+        row = int(twice.to_numpy().argmax())
+        raise InputError(f"{gallery}: line {row + 1}: {faces['face'][row]} is a photo of a probe; leave it out.")
+    return _describe(sought, faces, families, _read_known(probes, gallery, families.root, len(faces)))
+
+
+def _read_paths(path: Path) -> list[tuple[str, str]]:
+    rows = []
+    for where, fields in read_fields(path):
+        if len(fields) != 2 or not fields[0].isdecimal():
+            raise InputError(f"{where}: expected 'index path', got {' '.join(fields)!r}.")
+        rows.append((where, fields[1]))
+    return rows
+
+
+def _list_photos(path: str, where: str, root: Path, persons: dict[str, str | None]) -> list[str]:
+    path = path.removeprefix("./").rstrip("/")
+    folder = inside(root, path, where)
+    if folder.is_file():
+        return [check_face(path, where, root, persons)]
+    if not folder.is_dir():
+        raise InputError(f"{where}: no folder {path} below {root}; a probe is a folder of photos of one person.")
+    found = sorted(file.name for file in folder.iterdir() if file.suffix.lower() in IMAGE_ENDINGS)
+    if not found:
+        raise InputError(f"{where}: no photos in {folder}.")
+    return [check_face(f"{path}/{name}", where, root, persons) for name in found]
+
+
+def _read_known(probes: Path, gallery: Path, root: Path, faces: int) -> dict[str, pd.DataFrame]:
+    """What RFIW's tables say of the probes and of the gallery's faces, as far as they are there."""
+    known = {}
+    sizes = {"probe_list.csv": len(read_fields(probes)), "gallery_list.csv": faces}
+    for (name, columns), beside in zip(TABLES.items(), (probes, gallery), strict=True):
+        path = next((folder / name for folder in (beside.parent, root) if (folder / name).is_file()), None)
+        if path is None:
+            continue
+        table = read_csv(path, "table of Track 3", "object")
+        lacking = [column for column in columns if column not in table]
+        if lacking or len(table) != sizes[name]:
+            problem = f"no column {lacking[0]!r}" if lacking else f"{len(table)} rows for a list of {sizes[name]}"
+            raise InputError(f"{path}: {problem}; it must say of each line of the list whose it is, in its order.")
+        known[name] = table[list(columns)].rename(columns=columns).astype(object)
+    return known
+
+
+def _describe(sought: pd.DataFrame, faces: pd.DataFrame, families: Families, known: dict[str, pd.DataFrame]) -> Search:
+    """Complete photos of probes and faces of a gallery with what is known of their persons."""
+    persons = persons_of_faces(families)
+    described = []
+    rows = (sought["probe"], pd.Series(range(len(faces))))
+    for table, row, name in zip((sought, faces), rows, TABLES, strict=True):
+        table = table.assign(person=table["face"].map(persons).astype(object))
+        table["family"] = table["person"].str.partition("/")[0] if table["person"].notna().any() else None
+        if name in known:
+            stated = known[name].loc[row].reset_index(drop=True)
+            for column in ("person", "family"):
+                table[column] = table[column].where(table[column].notna(), stated[column])
+        people = families.people.set_index("person")[["race", "gender"]]
+        table = table.join(people, on="person")
+        for column in ("face", *DESCRIBED):
+            table[column] = table[column].astype(object).where(table[column].notna(), None)
+        described.append(table)
+    of_probes = set(described[0]["person"].dropna())
+    kinds = {}
+    for relation in families.relations.itertuples():
+        kind = relation.type or relation.relation
+        for person, other in ((relation.person_a, relation.person_b), (relation.person_b, relation.person_a)):
+            if person in of_probes:
+                kinds[person, other] = kind
+    return Search(*described, kinds)
+
+
+def sample_search(families: Families, split: str, *, seed: int = 0) -> Search:
+    """Draw a probe from each family of a split: a person with a blood relative, and all of their photos.
+
+    The gallery is all faces of all other people of the split. So it holds relatives of every probe, as in RFIW.
+
+    Parameters
+    ----------
+    seed
+        The same seed draws the same people, in whatever order the tables' rows are.
+
+    Raises
+    ------
+    InputError
+        No two relatives of the split have faces.
+    """
+    faces = families.faces[families.faces["split"] == split].sort_values("face")
+    pictured = set(faces["person"])
+    blood = families.relations[families.relations["relation"] != "spouse"]
+    blood = blood[blood["person_a"].isin(pictured) & blood["person_b"].isin(pictured)]
+    if blood.empty:
+        raise InputError(f"nobody can be sought in split {split!r}: it needs two relatives with faces.")
+    generator = np.random.default_rng(seed)
+    probes = {}
+    for family, related in blood.groupby("family", sort=True):
+        probes[family] = generator.choice(sorted({*related["person_a"], *related["person_b"]}))
+    number = {person: place for place, person in enumerate(probes.values())}
+    faces = faces.assign(probe=faces["person"].map(number))[["probe", "face"]]
+    sought = faces.dropna().astype({"probe": int}).sort_values(["probe", "face"], ignore_index=True)
+    gallery = faces.loc[faces["probe"].isna(), ["face"]].reset_index(drop=True)
+    return _describe(sought, gallery, families, {})
+
+
+def write_search(search: Search, folder: Path) -> None:
+    """Write the lists of Track 3 in RFIW's form: ``probe.txt``, ``gallery.txt``, and whose they are in two csv files.
+
+    Each probe's photos are all those of one folder.
+    """
+    folders = search.probes.groupby("probe")["face"].first().str.rpartition("/")[0]
+    lists = {"probe.txt": folders, "gallery.txt": search.gallery["face"]}
+    for name, paths in lists.items():
+        with replacing(folder / name) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(f"{index} ./{path}\n" for index, path in enumerate(paths))
+    people = search.people.rename(columns={"person": "ref", "family": "fid"})[["ref", "fid"]]
+    gallery = search.gallery.rename(columns={"family": "fid", "person": "mid", "face": "ref"})[["fid", "mid", "ref"]]
+    for name, table in (("probe_list.csv", people), ("gallery_list.csv", gallery)):
+        with replacing(folder / name) as partial:
+            table.reset_index(drop=True).to_csv(partial)

@@ -1,0 +1,172 @@
+"""Triplets of faces, father, mother and child: RFIW's Track 2.
+
+A triplet is a row of the pairs table (``kinface.data.pairs``), ``face_a`` the father's and ``face_b`` the child's, with
+three columns more: ``face_m`` and ``person_m`` for the mother, and ``triplet``, ``FMD`` or ``FMS``. Whatever reads a
+pairs table, the fairness audit for example, so reads triplets. ``race_a`` is that of both parents: missing where one is
+unknown, ``mixed`` where they differ. ``type`` and ``gender_a`` are missing, as ``a`` stands for two people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kinface.data.families import Families
+from kinface.data.lists import check_face, check_kin, persons_of_faces, read_fields
+from kinface.data.pairs import PAIRS_ENDINGS, find_rows, read_pairs, to_unit_length
+from kinface.data.sampling import describe_pairs, draw_partners
+from swinface.files import InputError, replacing
+
+TRIPLETS = {"FMD": "f", "FMS": "m"}  # RFIW's names, and the gender of the child
+
+
+FACES = ("face_a", "face_m", "face_b")  # father, mother, child: the order of RFIW's lists
+
+
+GROUPINGS = ("race", "race crossing", "triplet")  # of an audit of triplets, as far as they have the labels
+
+
+def read_triplets(path: str | Path, families: Families) -> pd.DataFrame:
+    """Read a list of triplets in the form of RFIW, ``father mother child FMD|FMS kin`` with or without an index before
+    it, or a table of triplets (.parquet or .csv).
+
+    Raises
+    ------
+    InputError
+        Names the file and line that cannot be used.
+    """
+    path, persons = Path(path), persons_of_faces(families)
+    if path.suffix in PAIRS_ENDINGS:
+        triplets = read_pairs(path)
+        lacking = [
+            column for column in ("face_m", "triplet") if column not in triplets or triplets[column].isna().any()
+        ]
+        if lacking:
+            raise InputError(f"{path}: a table of triplets has {' and '.join(lacking)} in every row.")
+        for row, faces in enumerate(triplets[list(FACES)].itertuples(index=False), start=1):
+            for face in faces:
+                check_face(face, f"{path}: row {row}", families.root, persons)
+        return triplets
+    rows = [_parse_triplet(fields, where, families.root, persons) for where, fields in read_fields(path)]
+    return describe_triplets(pd.DataFrame(rows).assign(list=path.stem), families)
+
+
+def _parse_triplet(fields: list[str], where: str, root: Path, persons: dict[str, str | None]) -> dict[str, object]:
+    if len(fields) == 6 and fields[0].isdecimal():
+        fields = fields[1:]
+    if len(fields) != 5:
+        raise InputError(f"{where}: expected 'father mother child FMD|FMS kin', got {' '.join(fields)!r}.")
+    *faces, triplet, kin = fields
+    faces = [check_face(face, where, root, persons) for face in faces]
+    if triplet not in TRIPLETS:
+        raise InputError(f"{where}: unknown type {triplet!r}; a triplet is {' or '.join(TRIPLETS)}.")
+    check_kin(kin, where)
+    people = [persons[face] or face for face in faces]
+    if len(set(people)) < 3:
+        raise InputError(f"{where}: two of the three faces are of one person; a triplet is of three.")
+    of_families = {persons[face].split("/")[0] for face in faces if persons[face]}
+    if kin == "1" and len(of_families) > 1:
+        raise InputError(f"{where}: {', '.join(people)} are of several families and cannot be kin.")
+    return dict(zip(FACES, faces, strict=True), triplet=triplet, kin=kin == "1")
+
+
+def describe_triplets(triplets: pd.DataFrame, families: Families) -> pd.DataFrame:
+    """Complete triplets, columns ``FACES``, ``triplet``, ``kin`` and ``list``, with what is known of their persons."""
+    described = describe_pairs(triplets.assign(type=None), families)
+    person = triplets["face_m"].map(persons_of_faces(families)).reset_index(drop=True)
+    race = person.map(families.people.set_index("person")["race"])
+    shared = described["race_a"].where(described["race_a"] == race, "mixed")
+    described["race_a"] = shared.where(described["race_a"].notna() & race.notna(), None)
+    described["gender_a"] = None
+    described["gender_b"] = triplets["triplet"].map(TRIPLETS).reset_index(drop=True)
+    described["gender_source"] = "role in the list"
+    mother = {"face_m": triplets["face_m"].to_numpy(), "person_m": person.where(person.notna(), None)}
+    return described.assign(**mother, triplet=triplets["triplet"].to_numpy())
+
+
+def sample_triplets(
+    families: Families, split: str, *, match: Sequence[str] = (), seed: int = 0, per_child: int = 3
+) -> pd.DataFrame:
+    """Draw a balanced list of triplets from one split.
+
+    Each child with two known parents gives at most ``per_child`` triplets of faces. Each is then copied with the face
+    of another family's child of the same gender, as in RFIW's lists. A triplet without such a child is left out.
+
+    Parameters
+    ----------
+    match
+        ``race``: the other child is also of the same race; triplets of children of unknown race are left out.
+    seed
+        The same seed draws the same triplets, in whatever order the tables' rows are.
+
+    Returns
+    -------
+    pd.DataFrame
+        A table of triplets whose ``list`` is ``split``.
+
+    Raises
+    ------
+    InputError
+        No triplet of the split has a counterpart, or ``match`` names something else.
+    """
+    if not set(match) <= {"race"}:
+        raise InputError(f"triplets are matched by race alone; got {', '.join(match)}.")
+    generator = np.random.default_rng(seed)
+    kin = _draw_kin(families, split, per_child, generator)
+    kin["race"] = kin["child"].map(families.people.set_index("person")["race"])
+    drawn = []
+    for _, group in kin.groupby(["triplet", *match], sort=True):
+        partner = draw_partners(group["family"].to_numpy(), generator)
+        child = group["face_b"].to_numpy()[partner]
+        drawn += [group[partner >= 0], group.assign(face_b=child, kin=False)[partner >= 0]]
+    triplets = pd.concat(drawn) if drawn else kin
+    if triplets.empty:
+        raise InputError(
+            f"no triplets can be drawn from split {split!r}: it needs two families of parents and a child."
+        )
+    columns = [*FACES, "triplet", "kin"]
+    return describe_triplets(triplets[columns].reset_index(drop=True).assign(list=split), families)
+
+
+def _draw_kin(families: Families, split: str, per_child: int, generator: np.random.Generator) -> pd.DataFrame:
+    """Up to ``per_child`` different triplets of faces of every child whose father and mother have faces."""
+    faces = families.faces[families.faces["split"] == split].sort_values("face").groupby("person")["face"].agg(list)
+    parents = families.relations[families.relations["relation"] == "parent"]
+    parents = parents[parents["person_a"].isin(faces.index) & parents["person_b"].isin(faces.index)]
+    gender = families.people.set_index("person")["gender"]
+    rows = []
+    for child, group in parents.groupby("person_b", sort=True):
+        by_gender = {gender[person]: person for person in sorted(group["person_a"], reverse=True)}
+        if gender[child] not in TRIPLETS.values() or not {"m", "f"} <= by_gender.keys():
+            continue
+        of_three = [faces[person] for person in (by_gender["m"], by_gender["f"], child)]
+        possible = [len(some) for some in of_three]
+        name = next(name for name, of_child in TRIPLETS.items() if of_child == gender[child])
+        for choice in generator.choice(np.prod(possible), size=min(per_child, np.prod(possible)), replace=False):
+            places = np.unravel_index(choice, possible)
+            chosen = [some[place] for some, place in zip(of_three, places, strict=True)]
+            rows.append((*chosen, name, True, child, child.split("/")[0]))
+    return pd.DataFrame(rows, columns=[*FACES, "triplet", "kin", "child", "family"])
+
+
+def score_triplets(triplets: pd.DataFrame, faces: Sequence[str], embedding: np.ndarray) -> pd.DataFrame:
+    """Score each triplet by the mean of two cosines, father and child, mother and child: RFIW's baseline.
+
+    Parameters
+    ----------
+    faces, embedding
+        As for ``kinface.data.pairs.score_pairs``.
+    """
+    unit = to_unit_length(faces, embedding)
+    father, mother, child = (unit[rows] for rows in find_rows(triplets, faces, FACES))
+    return triplets.assign(score=np.einsum("nd,nd->n", (father + mother) / 2, child).astype(np.float64))
+
+
+def write_triplet_list(triplets: pd.DataFrame, path: Path) -> None:
+    """Write triplets in the form of RFIW's lists."""
+    with replacing(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
+        for row in triplets.itertuples():
+            file.write(f"./{row.face_a} ./{row.face_m} ./{row.face_b} {row.triplet} {int(row.kin)}\n")

@@ -1,0 +1,230 @@
+"""Search for relatives: how well, and for whom it fails.
+
+A relevant face of a probe is one of its family; RFIW counts so, in-laws included. Ranks count from 1, the highest score
+first; of equal scores the first in the gallery.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from kinface.data.search import Search
+from kinface.data.vocabulary import TYPES
+from swinface.bootstrap import draw_clusters, interval_around
+from swinface.files import InputError
+
+METRICS = ("map", "rank_1", "rank_5")
+
+
+MATCHED_DRAWS = 20  # galleries that are drawn to match a probe's race
+
+
+FEWEST_FACES = 50  # of its own race that a gallery must have for a probe's race to be matched
+
+
+@dataclass(frozen=True)
+class SearchAudit:
+    """The result of ``audit_search``.
+
+    Attributes
+    ----------
+    probes
+        A row per probe that has a relative in the gallery: ``probe``, ``person``, ``family``, ``race``, ``gender``,
+        ``photos``, ``relevant`` (faces of its family in the gallery), ``map`` (its average precision), ``rank_1`` and
+        ``rank_5`` (whether a relevant face is first, or among the first five), each also as expected of a random
+        order (``chance_...``); ``map_random`` and ``map_matched``, see ``audit_search``.
+    groups
+        A row per group of probes, all first: ``grouping``, ``group``, ``probes``, ``families``; the means of the
+        metrics, ``map``, ``rank_1`` and ``rank_5``, each with ``_low`` and ``_high``, the ends of its 95% interval, and
+        ``chance_...``. The grouping ``kinship`` counts only relatives of one kind as relevant, and leaves out others.
+    matched
+        A row per race: ``probes``, ``map_random`` and ``map_matched``, and their ``difference``, each with ``_low`` and
+        ``_high``; ``distractors``, how many faces of other families each gallery has.
+    unknown
+        Probes that are left out, as their family is unknown or has no face in the gallery.
+    """
+
+    probes: pd.DataFrame
+    groups: pd.DataFrame
+    matched: pd.DataFrame
+    unknown: int
+
+
+def rank_relevant(scores: np.ndarray, relevant: np.ndarray) -> np.ndarray:
+    """The ranks, from 1, of the relevant faces of one probe, ascending: (relevant faces,).
+
+    Parameters
+    ----------
+    scores
+        (G,).
+    relevant
+        (G,), bool.
+    """
+    order = np.argsort(-scores, kind="stable")
+    return np.flatnonzero(relevant[order]) + 1
+
+
+def average_precision(ranks: np.ndarray) -> float:
+    """The mean, over relevant faces, of the share of relevant faces up to that rank.
+
+    Parameters
+    ----------
+    ranks
+        Of all relevant faces, ascending, from 1.
+
+    Examples
+    --------
+    >>> average_precision(np.array([1, 4]))
+    0.75
+    """
+    return float((np.arange(1, len(ranks) + 1) / ranks).mean())
+
+
+def expect_by_chance(relevant: int, faces: int) -> dict[str, float]:
+    """The metrics that a random order of a gallery is expected to have.
+
+    The average precision is that of Bestgen, "Exact Expected Average Precision of the Random Baseline for System
+    Evaluation" (PBML 103, 2015): (R - 1) / (G - 1) + H_G / G * (1 - (R - 1) / (G - 1)), with H_G = 1 + 1/2 + ... + 1/G.
+
+    Examples
+    --------
+    >>> expect_by_chance(1, 2)
+    {'map': 0.75, 'rank_1': 0.5, 'rank_5': 1.0}
+    """
+    share = (relevant - 1) / max(faces - 1, 1)
+    harmonic = (1 / np.arange(1, faces + 1)).sum() / faces
+    missed = np.cumprod([max(faces - relevant - place, 0) / max(faces - place, 1) for place in range(5)])
+    return {
+        "map": float(share + harmonic * (1 - share)),
+        "rank_1": float(1 - missed[0]),
+        "rank_5": float(1 - missed[4]),
+    }
+
+
+def _measure(scores: np.ndarray, relevant: np.ndarray) -> dict[str, float]:
+    ranks = rank_relevant(scores, relevant)
+    chance = expect_by_chance(len(ranks), len(scores))
+    found = {"map": average_precision(ranks), "rank_1": float(ranks[0] <= 1), "rank_5": float(ranks[0] <= 5)}
+    return found | {f"chance_{metric}": value for metric, value in chance.items()}
+
+
+def audit_search(search: Search, scores: np.ndarray, *, resamples: int = 1000, seed: int = 0) -> SearchAudit:
+    """Measure a search: overall, for each race and gender of the probes, and for each kind of relative.
+
+    **Matched galleries.** A relative mostly has the probe's race, so race alone finds families. For each probe,
+    galleries are drawn that have its relatives and the same number of faces of other families: of any race
+    (``map_random``), or of the probe's race alone (``map_matched``). What the second is lower by is owed to race.
+
+    Parameters
+    ----------
+    scores
+        (probes, gallery), as ``kinface.data.ranking.score_search`` gives them.
+    resamples, seed
+        Of the bootstrap over the probes' families. The gallery stays as it is: intervals say nothing of another one.
+
+    Raises
+    ------
+    InputError
+        No probe is known to have a relative in the gallery.
+    """
+    people, of_faces = search.people, search.gallery["family"].to_numpy(object)
+    rows = []
+    for probe, person in people.iterrows():
+        relevant = of_faces == person["family"]
+        if person["family"] is not None and relevant.any():
+            about = {"probe": probe, **person, "relevant": int(relevant.sum())}
+            rows.append(about | _measure(scores[probe], relevant))
+    if not rows:
+        raise InputError(
+            "no probe is known to have a relative in the gallery; families are known from FIW's folders, or from "
+            "probe_list.csv and gallery_list.csv beside the lists."
+        )
+    probes = pd.DataFrame(rows)
+    distractors = _match_galleries(search, scores, probes, np.random.default_rng(seed))
+    groups = [("overall", "all probes", probes)]
+    for grouping in ("race", "gender"):
+        groups += [(grouping, name, members) for name, members in probes.groupby(grouping, sort=True)]
+    groups += [("kinship", kind, members) for kind, members in _measure_kinds(search, scores, probes).items()]
+    measured = [_summarise(grouping, name, members, resamples, seed) for grouping, name, members in groups]
+    matched = [
+        {"race": race, **_compare(members, resamples, seed), "distractors": distractors}
+        for race, members in probes.dropna(subset="map_matched").groupby("race", sort=True)
+    ]
+    columns = ["race", "probes", "families", "map_random", "map_matched", "difference", "distractors"]
+    matched = pd.DataFrame(matched) if matched else pd.DataFrame(columns=columns)
+    return SearchAudit(probes, pd.DataFrame(measured), matched, len(people) - len(probes))
+
+
+def _match_galleries(search: Search, scores: np.ndarray, probes: pd.DataFrame, rng: np.random.Generator) -> int:
+    """Add ``map_random`` and ``map_matched`` to the probes, in place; return how many other faces each gallery has."""
+    family, race = (search.gallery[name].to_numpy(object) for name in ("family", "race"))
+    others = {
+        row.Index: (np.flatnonzero(family != row.family), np.flatnonzero((family != row.family) & (race == row.race)))
+        for row in probes.itertuples()
+        if row.race is not None
+    }
+    others = {row: both for row, both in others.items() if len(both[1]) >= FEWEST_FACES}
+    size = min((len(same) for _, same in others.values()), default=0)
+    probes[["map_random", "map_matched"]] = np.nan
+    for row, both in others.items():
+        of_probe, relatives = scores[probes["probe"][row]], np.flatnonzero(family == probes["family"][row])
+        for column, pool in zip(("map_random", "map_matched"), both, strict=True):
+            found = []
+            for _ in range(MATCHED_DRAWS):
+                drawn = np.concatenate([relatives, rng.choice(pool, size, replace=False)])
+                found.append(average_precision(rank_relevant(of_probe[drawn], np.arange(len(drawn)) < len(relatives))))
+            probes.loc[row, column] = np.mean(found)
+    return size
+
+
+def _measure_kinds(search: Search, scores: np.ndarray, probes: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """For each kind of kinship the probes with such relatives: only these are relevant, others are left out."""
+    family, person = (search.gallery[name].to_numpy(object) for name in ("family", "person"))
+    found: dict[str, list[dict]] = {}
+    for row in probes.itertuples():
+        kinds = np.array([search.kinds.get((row.person, other), "") for other in person], dtype=object)
+        for kind in set(kinds[family == row.family]) & TYPES.keys():
+            kept = (family != row.family) | (kinds == kind)
+            measured = _measure(scores[row.probe][kept], (family == row.family)[kept])
+            found.setdefault(kind, []).append({"family": row.family, **measured})
+    return {kind: pd.DataFrame(found[kind]) for kind in TYPES if kind in found}
+
+
+def _resample_means(members: pd.DataFrame, columns: list[str], resamples: int, seed: int) -> np.ndarray:
+    """(resamples, columns): means over probes where their families are drawn with replacement."""
+    codes, families = pd.factorize(members["family"])
+    values = np.column_stack([members[columns], np.ones(len(members))])
+    totals = np.zeros((len(families), values.shape[1]))
+    np.add.at(totals, codes, values)
+    drawn = np.stack([times @ totals for times in draw_clusters(len(families), resamples, seed)])
+    return drawn[:, :-1] / drawn[:, -1:]
+
+
+def _with_intervals(members: pd.DataFrame, columns: list[str], resamples: int, seed: int) -> dict[str, float]:
+    means = members[columns].mean()
+    low, high = interval_around(means.to_numpy(), _resample_means(members, columns, resamples, seed))
+    found: dict[str, float] = {}
+    for column, *values in zip(columns, means, low, high, strict=True):
+        found |= dict(zip((column, f"{column}_low", f"{column}_high"), map(float, values), strict=True))
+    return found
+
+
+def _summarise(grouping: str, group: str, members: pd.DataFrame, resamples: int, seed: int) -> dict[str, object]:
+    counts = {"probes": len(members), "families": members["family"].nunique()}
+    chance = {f"chance_{metric}": float(members[f"chance_{metric}"].mean()) for metric in METRICS}
+    return {
+        "grouping": grouping,
+        "group": group,
+        **counts,
+        **_with_intervals(members, list(METRICS), resamples, seed),
+        **chance,
+    }
+
+
+def _compare(members: pd.DataFrame, resamples: int, seed: int) -> dict[str, object]:
+    members = members.assign(difference=members["map_matched"] - members["map_random"])
+    counts = {"probes": len(members), "families": members["family"].nunique()}
+    return counts | _with_intervals(members, ["map_random", "map_matched", "difference"], resamples, seed)

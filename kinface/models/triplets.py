@@ -1,0 +1,161 @@
+"""A head for RFIW's Track 2 on the embeddings of a kinship model: are a father, a mother and a child a family?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import Tensor, nn
+from torch.nn import functional
+
+from kinface.data.families import Families
+from kinface.data.pairs import find_rows, to_unit_length
+from kinface.data.triplets import FACES, sample_triplets
+from kinface.fairness.threshold import choose_threshold
+from swinface.files import InputError
+from swinface.pretrained import Pretrained
+
+
+class TripletHead(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image-feature-extraction"):
+    """The log odds that two parents and a child are a family, the same whichever parent comes first.
+
+    With unit embeddings f, m and c, u(p) = ReLU(W [p c, |p - c|] + b) of each parent p, and s, t, V learned,
+
+        s ((cos(f, c) + cos(m, c)) / 2 - t) + V [u(f) + u(m), |u(f) - u(m)|, max(u(f), u(m))].
+
+    V starts at 0, so an untrained head orders triplets as RFIW's baseline, the mean of the two cosines, does.
+
+    Parameters
+    ----------
+    size
+        D, the size of an embedding.
+    width
+        Size of u.
+    dropout
+        Share of u dropped in training.
+
+    Attributes
+    ----------
+    threshold
+        Score from which a triplet is called kin: Youden's J on the validation triplets of its training, NaN before.
+    """
+
+    def __init__(self, size: int, width: int = 64, dropout: float = 0.5) -> None:
+        super().__init__()
+        self.size = size
+        self.parent = nn.Sequential(nn.Linear(2 * size, width), nn.ReLU(), nn.Dropout(dropout))
+        self.both = nn.Linear(3 * width, 1)
+        nn.init.zeros_(self.both.weight)
+        nn.init.zeros_(self.both.bias)
+        self.scale = nn.Parameter(torch.tensor(10.0))
+        self.offset = nn.Parameter(torch.tensor(0.2))
+        self.register_buffer("threshold", torch.tensor(float("nan")))
+
+    def forward(self, father: Tensor, mother: Tensor, child: Tensor) -> Tensor:
+        """(B,) log odds of three (B, D) of unit length."""
+        # Products and differences of unit vectors are of size 1 / sqrt(D): brought to size 1.
+        grow = self.size**0.5
+        cosine = ((father + mother) * child).sum(dim=1) / 2
+        of_each = [
+            self.parent(grow * torch.cat([parent * child * grow, (parent - child).abs()], dim=1))
+            for parent in (father, mother)
+        ]
+        first, second = of_each
+        both = torch.cat([first + second, (first - second).abs(), torch.maximum(first, second)], dim=1)
+        return self.scale * (cosine - self.offset) + self.both(both)[:, 0]
+
+    def score(self, triplets: pd.DataFrame, faces: Sequence[str], embedding: np.ndarray) -> pd.DataFrame:
+        """Score triplets as ``kinface.data.triplets.score_triplets`` does, by this head.
+
+        Raises
+        ------
+        InputError
+            The embeddings are of another size, or one has no direction.
+        """
+        if embedding.shape[1] != self.size:
+            raise InputError(f"this head reads embeddings of {self.size} numbers; these have {embedding.shape[1]}.")
+        unit = torch.from_numpy(to_unit_length(faces, embedding).astype(np.float32))
+        father, mother, child = (unit[torch.from_numpy(rows)] for rows in find_rows(triplets, faces, FACES))
+        with torch.inference_mode():
+            return triplets.assign(score=self(father, mother, child).double().numpy())
+
+
+def fit_triplets(
+    families: Families,
+    faces: Sequence[str],
+    embedding: np.ndarray,
+    *,
+    width: int = 64,
+    dropout: float = 0.5,
+    epochs: int = 30,
+    batch: int = 256,
+    learning_rate: float = 1e-3,
+    weight_decay: float = 0.1,
+    seed: int = 0,
+) -> tuple[TripletHead, pd.DataFrame]:
+    """Train a head on triplets of the split ``train``, drawn anew for each epoch; the split ``tune`` chooses the epoch.
+
+    Parameters
+    ----------
+    families
+        Prepared with a split ``tune``.
+    faces, embedding
+        (N,) paths and (N, D) embeddings of the faces of both splits.
+    width, dropout
+        Of the head.
+    epochs, batch, learning_rate, weight_decay
+        Of AdamW, under a rate that falls to 0 along a half cosine.
+    seed
+        Of the weights, the triplets and their order.
+
+    Returns
+    -------
+    head
+        That of the epoch with the best AUC on the tune triplets, with its threshold from them; in evaluation mode.
+    log
+        A row per epoch, from 0 for the untrained head: ``epoch``, ``loss``, ``tune_auc``.
+
+    Raises
+    ------
+    InputError
+        A split has no triplets, or a face is not embedded.
+    """
+    if epochs < 1:
+        raise InputError(f"epochs is {epochs}; one or more are needed.")
+    tune = sample_triplets(families, "tune", seed=seed)
+    unit = torch.from_numpy(to_unit_length(faces, embedding).astype(np.float32))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = TripletHead(embedding.shape[1], width, dropout)
+        optimizer = torch.optim.AdamW(head.parameters(), lr=learning_rate, weight_decay=weight_decay)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
+        rows = [{"epoch": 0, "loss": np.nan, "tune_auc": _measure(head, tune, faces, embedding)}]
+        best = {name: value.clone() for name, value in head.state_dict().items()}
+        for epoch in range(1, epochs + 1):
+            triplets = sample_triplets(families, "train", seed=seed + epoch)
+            places = np.stack(find_rows(triplets, faces, FACES), axis=1)
+            kin = torch.from_numpy(triplets["kin"].to_numpy(np.float32))
+            losses = []
+            head.train()
+            for chosen in torch.randperm(len(kin)).split(batch):
+                father, mother, child = (unit[torch.from_numpy(places[chosen, side])] for side in range(3))
+                loss = functional.binary_cross_entropy_with_logits(head(father, mother, child), kin[chosen])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                losses.append(loss.item())
+            schedule.step()
+            rows.append({"epoch": epoch, "loss": np.mean(losses), "tune_auc": _measure(head, tune, faces, embedding)})
+            if rows[-1]["tune_auc"] > max(row["tune_auc"] for row in rows[:-1]):
+                best = {name: value.clone() for name, value in head.state_dict().items()}
+    head.load_state_dict(best)
+    head.threshold.fill_(choose_threshold(head.eval().score(tune, faces, embedding)))
+    return head, pd.DataFrame(rows)
+
+
+def _measure(head: TripletHead, triplets: pd.DataFrame, faces: Sequence[str], embedding: np.ndarray) -> float:
+    scored = head.eval().score(triplets, faces, embedding)
+    return float(roc_auc_score(scored["kin"], scored["score"]))
