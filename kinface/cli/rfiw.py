@@ -30,6 +30,9 @@ from swinface.inference import Precision
 SPLITS = ("train", "tune", "val", "test")
 
 
+PRINTED = ("overall", "type", "triplet", "race")  # groupings; the others are in figures.csv
+
+
 Embed = Callable[[Sequence[str]], tuple]  # faces to (model or None, embeddings, Shards)
 
 
@@ -46,7 +49,7 @@ def rfiw(
     head: Path | None = None,
     threshold_from: Path | None = None,
     fusion: Fusion = "mean",
-    match_race: bool = False,
+    match: tuple[str, ...] = (),
     swap_grandparents: bool = False,
     resamples: int = 1000,
     seed: int = 0,
@@ -88,8 +91,9 @@ def rfiw(
     fusion
         How the photos of a probe are joined: ``mean``; ``max``, the nearest photo counts; ``agreement``, a mean in
         which photos unlike the others count less.
-    match_race
-        Draw the non-kin triplets of a split among children of the same race.
+    match
+        What the child of a non-kin triplet, drawn from a split, has in common with that of the kin triplet beside the
+        gender: race.
     swap_grandparents
         The list names grandparents as FIW's official lists do, which swap their genders.
     resamples
@@ -103,7 +107,7 @@ def rfiw(
     num_nodes
         Machines that share the folder of ``out``; start the same command on each.
     """
-    _check_options(track, gallery, head, threshold_from, match_race, list)
+    _check_options(track, gallery, head, threshold_from, match, list)
     families = read_known_families(root)
     source = {"model": model, "inputs": inputs, "embeddings": embeddings}
     how = {"precision": precision, "devices": devices, "num_nodes": num_nodes}
@@ -119,7 +123,6 @@ def rfiw(
         def read(path: Path) -> pd.DataFrame:
             split = str(path) if _names_split(path) else None
             if track == 2:
-                match = ("race",) * match_race
                 return (
                     sample_triplets(families, split, match=match, seed=seed) if split else read_triplets(path, families)
                 )
@@ -140,7 +143,7 @@ def _names_split(name: Path) -> bool:
 
 
 def _check_options(
-    track: int, gallery: Path | None, head: Path | None, threshold_from: Path | None, match_race: bool, name: Path
+    track: int, gallery: Path | None, head: Path | None, threshold_from: Path | None, match: tuple[str, ...], name: Path
 ) -> None:
     from_split = _names_split(name)
     if track == 3 and (gallery is None) != from_split:
@@ -148,12 +151,12 @@ def _check_options(
     for option, given, wanted in (
         ("--gallery", gallery is not None, 3),
         ("--head", head is not None, 2),
-        ("--match_race", match_race, 2),
+        ("--match", bool(match), 2),
     ):
         if given and track != wanted:
             raise InputError(f"{option} is for Track {wanted}.")
-    if match_race and not from_split:
-        raise InputError("--match_race is for triplets that are drawn from a split; a list has its own.")
+    if match and not from_split:
+        raise InputError("--match is for triplets that are drawn from a split; a list has its own.")
     if threshold_from is not None and track == 3:
         raise InputError("a search has no threshold: drop --threshold_from.")
 
@@ -237,7 +240,7 @@ def _name_units(pairs: pd.DataFrame) -> str:
 def _print_audit(audit: FairnessAudit, origin: str, units: str, out: Path) -> None:
     print(f"threshold {audit.threshold:.4f}: {origin}; intervals resample {units}")
     print(f"{'':24} {'n':>7} {'accuracy':>24} {'AUC':>22}")
-    for row in audit.groups.itertuples():
+    for row in audit.groups[audit.groups["grouping"].isin(PRINTED)].itertuples():
         name = row.group if row.grouping == "overall" else f"{row.grouping} {row.group}"
         accuracy = f"{100 * row.accuracy:.1f}% [{100 * row.accuracy_low:.1f}, {100 * row.accuracy_high:.1f}]"
         auc = f"{row.auc:.3f} [{row.auc_low:.3f}, {row.auc_high:.3f}]"

@@ -46,10 +46,18 @@ def triplets(
         Table of the embeddings that a model without trunk reads.
     embeddings
         Read these embeddings, of any other model, in place of a model.
-    width, dropout
-        Of the head.
-    epochs, batch, learning_rate, weight_decay
-        Of AdamW, under a rate that falls to 0 along a half cosine.
+    width
+        Of the head: how many numbers describe a parent and the child.
+    dropout
+        Share of these that is dropped in training.
+    epochs
+        How often triplets are drawn.
+    batch
+        Triplets of a step.
+    learning_rate
+        Of AdamW at the start; it falls to 0 along a half cosine.
+    weight_decay
+        Of AdamW.
     seed
         Of the weights, the triplets and their order.
     precision

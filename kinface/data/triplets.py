@@ -16,7 +16,7 @@ import pandas as pd
 
 from kinface.data.families import Families
 from kinface.data.lists import check_face, check_kin, persons_of_faces, read_fields
-from kinface.data.pairs import PAIRS_ENDINGS, find_rows, read_pairs, to_unit_length
+from kinface.data.pairs import PAIRS_ENDINGS, check_pairs, find_rows, read_pairs, to_unit_length
 from kinface.data.sampling import describe_pairs, draw_partners
 from swinface.files import InputError, replacing
 
@@ -83,8 +83,9 @@ def describe_triplets(triplets: pd.DataFrame, families: Families) -> pd.DataFram
     described["gender_a"] = None
     described["gender_b"] = triplets["triplet"].map(TRIPLETS).reset_index(drop=True)
     described["gender_source"] = "role in the list"
-    mother = {"face_m": triplets["face_m"].to_numpy(), "person_m": person.where(person.notna(), None)}
-    return described.assign(**mother, triplet=triplets["triplet"].to_numpy())
+    person = person.astype(object).where(person.notna(), None)
+    face, triplet = (triplets[name].astype(object).reset_index(drop=True) for name in ("face_m", "triplet"))
+    return check_pairs(described.assign(face_m=face, person_m=person, triplet=triplet), "triplets")
 
 
 def sample_triplets(

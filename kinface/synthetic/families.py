@@ -27,7 +27,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from kinface.data.fiw import read_families
 from kinface.data.matrices import RELATIONS, TYPE_OF
+from kinface.data.search import sample_search, write_search
+from kinface.data.triplets import sample_triplets, write_triplet_list
 from kinface.data.vocabulary import RACES
 from kinface.synthetic.drawing import STYLE, TRAITS, Look, draw_face
 from kinface.synthetic.pedigree import CODES, EXTRA_CHILDREN, Person, grow_pedigree, relate
@@ -190,6 +193,7 @@ def synthesize(
         _write_lists(pairs, root / "lists")
         (root / "annotations").mkdir()
         pd.DataFrame(annotations).to_csv(root / "annotations" / "faces_predicted.csv", index=False)
+        _write_tracks(root)
         _write_truth(drawn, bias, root / "truth")
         pd.DataFrame(traps, columns=["kind", "where"]).to_csv(root / "truth" / "traps.csv", index=False)
     people, faces = sum(len(family.people) for family in drawn), sum(len(family.faces) for family in drawn)
@@ -345,6 +349,15 @@ def _write_lists(pairs: pd.DataFrame, folder: Path) -> None:
         kfc.append(f"{common} {'&'.join(races)}\n")
     (folder / "val_choose.txt").write_text("".join(rfiw), encoding="utf-8", newline="\n")
     (folder / "val_choose_kfc.txt").write_text("".join(kfc), encoding="utf-8", newline="\n")
+
+
+def _write_tracks(root: Path) -> None:
+    """The lists of RFIW's Tracks 2 and 3, of the validation families as read from disk, each in a folder of its own."""
+    families = read_families(root)
+    for track in ("track2", "track3"):
+        (root / "lists" / track).mkdir()
+    write_triplet_list(sample_triplets(families, "val"), root / "lists" / "track2" / "val.txt")
+    write_search(sample_search(families, "val"), root / "lists" / "track3")
 
 
 def _write_truth(families: list[Family], bias: float, folder: Path) -> None:
