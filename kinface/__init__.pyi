@@ -1,15 +1,20 @@
 from .data.fiw import read_families
 from .data.matching import match_pairs
 from .data.pairs import read_pairs, score_pairs
+from .data.ranking import find_nearest, score_search
 from .data.sampling import sample_pairs
+from .data.search import read_search, sample_search
+from .data.triplets import read_triplets, sample_triplets, score_triplets
 from .debias.closed_form import Inlp, Leace, Transport
 from .fairness.audit import FairnessAudit, audit_fairness
 from .fairness.comparison import compare_audits
 from .fairness.groupings import DEFAULT_GROUPINGS
+from .fairness.retrieval import audit_search
 from .fairness.threshold import choose_threshold
 from .leakage.leakage import Leakage, compare_leakage, probe_leakage
 from .models.inference import embed
 from .models.kinface import KinFace
+from .models.triplets import TripletHead, fit_triplets
 from .report.checks import Origin
 from .report.html import render_report
 from .synthetic.tables import make_families
@@ -23,17 +28,27 @@ __all__ = [
     "Leakage",
     "Origin",
     "Transport",
+    "TripletHead",
     "audit_fairness",
+    "audit_search",
     "choose_threshold",
     "compare_audits",
     "compare_leakage",
     "embed",
+    "find_nearest",
+    "fit_triplets",
     "make_families",
     "match_pairs",
     "probe_leakage",
     "read_families",
     "read_pairs",
+    "read_search",
+    "read_triplets",
     "render_report",
     "sample_pairs",
+    "sample_search",
+    "sample_triplets",
     "score_pairs",
+    "score_search",
+    "score_triplets",
 ]

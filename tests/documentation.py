@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # In the order in which their commands are run; some use what others wrote.
 PAGES = [
     ROOT / "README.md",
-    *(ROOT / "docs" / name for name in ("start.md", "tasks/own_fiw.md", "tasks/own_scores.md")),
+    *(ROOT / "docs" / name for name in ("start.md", "tasks/own_fiw.md", "tasks/rfiw.md", "tasks/own_scores.md")),
     *(ROOT / "docs" / "tasks" / f"{name}.md" for name in ("own_attribute", "own_recogniser", "published_weights")),
     *(ROOT / "docs" / "tasks" / f"{name}.md" for name in ("devices", "swinface", "experiments")),
 ]

@@ -158,7 +158,7 @@ def _check_options(
     if match and not from_split:
         raise InputError("--match is for triplets that are drawn from a split; a list has its own.")
     if threshold_from is not None and track == 3:
-        raise InputError("a search has no threshold: drop --threshold_from.")
+        raise InputError("a search has no threshold: drop --threshold-from.")
 
 
 def _read_search(path: Path, gallery: Path | None, families: Families, seed: int) -> Search:
@@ -215,7 +215,7 @@ def _own_threshold(network: object, head: TripletHead | None, of_three: bool) ->
     if head is not None:
         return float(head.threshold), "Youden's J on the tune triplets of the head's training"
     if network is None or not np.isfinite(float(network.threshold)):
-        raise InputError("there is no threshold: add --threshold_from, a validation list of the same track.")
+        raise InputError("there is no threshold: add --threshold-from, a validation list of the same track.")
     pairs = "Youden's J on the validation pairs of the model's training"
     return float(network.threshold), f"{pairs}, not on triplets" if of_three else pairs
 

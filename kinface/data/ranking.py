@@ -93,14 +93,15 @@ def find_nearest(
     """
     if top < 1:
         raise InputError(f"top is {top}; at least one face is to be found.")
-    places = np.empty((len(probes), 0), dtype=np.int64)
-    scores = np.empty((len(probes), 0), dtype=np.float32)
-    for part, found in compare_blocks(probes, gallery, fusion=fusion, block=block):
-        kept = np.argsort(-found, axis=1, kind="stable")[:, :top]
-        places = np.concatenate([places, part.start + kept], axis=1)
-        scores = np.concatenate([scores, np.take_along_axis(found, kept, axis=1)], axis=1)
-        best = np.argsort(-scores, axis=1, kind="stable")[:, :top]
-        places, scores = np.take_along_axis(places, best, axis=1), np.take_along_axis(scores, best, axis=1)
+    found = [(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)) for _ in probes]
+    for part, block_scores in compare_blocks(probes, gallery, fusion=fusion, block=block):
+        for probe, (scores, (places, best)) in enumerate(zip(block_scores, found, strict=True)):
+            # Only a face that is nearer than the last of those found can still be among the nearest.
+            near = np.flatnonzero(scores > best[-1]) if len(best) == top else np.arange(len(scores))
+            places, best = np.append(places, part.start + near), np.append(best, scores[near])
+            kept = np.argsort(-best, kind="stable")[:top]
+            found[probe] = places[kept], best[kept]
+    places, scores = (np.stack(side) for side in zip(*found, strict=True))
     return places, scores
 
 

@@ -49,7 +49,7 @@ def model(tmp_path_factory) -> Path:
 def test_track_1_prints_accuracy_by_type_at_the_validation_threshold(synthetic, table, tmp_path, capsys):
     lists = read_families(synthetic).root / "lists"
     list_, out = lists / "val_choose.txt", tmp_path / "out"
-    options = ["--root", synthetic, "--embeddings", table, "--threshold_from", "tune", "--resamples", "100"]
+    options = ["--root", synthetic, "--embeddings", table, "--threshold-from", "tune", "--resamples", "100"]
     assert kinface("rfiw", "--track", "1", "--list", list_, "--out", out, *options) == 0
     printed = capsys.readouterr().out
     scores, how = read_pairs(out / "scores.parquet", scored=True), json.loads((out / "how.json").read_text())
@@ -67,7 +67,7 @@ def test_track_1_prints_accuracy_by_type_at_the_validation_threshold(synthetic, 
 def test_track_1_takes_a_split_and_kfcs_form(name, synthetic, table, tmp_path):
     lists = read_families(synthetic).root / "lists"
     chosen = name if name == "val" else lists / name
-    options = ["--root", synthetic, "--embeddings", table, "--threshold_from", "tune", "--resamples", "100"]
+    options = ["--root", synthetic, "--embeddings", table, "--threshold-from", "tune", "--resamples", "100"]
     assert kinface("rfiw", "--track", "1", "--list", chosen, "--out", tmp_path / "out", *options) == 0
     assert read_pairs(tmp_path / "out" / "scores.parquet")["score"].notna().all()
 
@@ -82,7 +82,7 @@ def test_track_2_from_a_list_and_a_split_with_a_trained_head(synthetic, table, t
     common = ["rfiw", "--track", "2", *source, "--resamples", "100"]
     listed = ["--list", root / "lists" / "track2" / "val.txt"]
     assert kinface(*common, *listed, "--head", head, "--out", tmp_path / "head_out") == 0
-    assert kinface(*common, *listed, "--threshold_from", "tune", "--out", tmp_path / "mean") == 0
+    assert kinface(*common, *listed, "--threshold-from", "tune", "--out", tmp_path / "mean") == 0
     assert kinface(*common, "--list", "val", "--match", "race", "--head", head, "--out", tmp_path / "matched") == 0
     mean = read_pairs(tmp_path / "mean" / "scores.parquet", scored=True)
     matched = read_pairs(tmp_path / "matched" / "scores.parquet", scored=True)
@@ -154,13 +154,13 @@ def test_official_test_lists_of_unknown_people(synthetic, model, tmp_path, capsy
     ("options", "named"),
     [
         (["--track", 3, "--list", "nowhere.txt"], "--gallery"),
-        (["--track", 3, "--list", "val", "--threshold_from", "tune"], "no threshold"),
+        (["--track", 3, "--list", "val", "--threshold-from", "tune"], "no threshold"),
         (["--track", 1, "--list", "val", "--gallery", "gallery.txt"], "--gallery is for Track 3"),
         (["--track", 1, "--list", "val", "--head", "head"], "--head is for Track 2"),
         (["--track", 2, "--list", "nowhere.txt", "--match", "race"], "--match"),
-        (["--track", 2, "--list", "val", "--match", "age", "--threshold_from", "tune"], "age"),
-        (["--track", 2, "--list", "val"], "--threshold_from"),
-        (["--track", 2, "--list", "nowhere.txt", "--threshold_from", "tune"], "nowhere.txt"),
+        (["--track", 2, "--list", "val", "--match", "age", "--threshold-from", "tune"], "age"),
+        (["--track", 2, "--list", "val"], "--threshold-from"),
+        (["--track", 2, "--list", "nowhere.txt", "--threshold-from", "tune"], "nowhere.txt"),
         (["--track", 4, "--list", "val"], "4"),
         (["--track", 1, "--list", "val", "--model", "shipped"], "one of --model and --embeddings"),
     ],
