@@ -8,17 +8,28 @@ from pathlib import Path
 import pandas as pd
 
 from kinface.data.pairs import read_pairs
+from kinface.data.tables import read_table
 from kinface.fairness.audit import FairnessAudit, audit_fairness
 from kinface.fairness.comparison import LISTS_DISPARATE_IN
 from kinface.fairness.groupings import DEFAULT_GROUPINGS
+from kinface.fairness.standards import measure_acquisition
 from kinface.fairness.threshold import choose_threshold
 from kinface.report.blocks import decimal
 from kinface.report.build import build_report
 from kinface.report.checks import Origin, check_matched, check_validation
+from kinface.report.gallery import render_gallery
 from kinface.report.html import render
 from swinface.files import InputError, replacing_folder
 
-OWNED = ("rates_*.png", "scores_*.png", "roc_*.png", "differences_*.png", "groups_matched.csv")
+OWNED = (
+    "rates_*.png",
+    "scores_*.png",
+    "roc_*.png",
+    "det_*.png",
+    "differences_*.png",
+    "groups_matched.csv",
+    "errors.html",
+)
 
 
 def report(
@@ -31,6 +42,8 @@ def report(
     compare: Path | None = None,
     compare_threshold_from: Path | None = None,
     matched: Path | None = None,
+    acquisition: Path | None = None,
+    faces: Path | None = None,
     title: str = "Fairness report",
     resamples: int = 1000,
     seed: int = 0,
@@ -61,6 +74,13 @@ def report(
         A list of the same kin pairs with matched non-kin pairs (``kinface pairs``), scored by the same model. The
         report shows both lists at the one threshold. To compare two models on a matched list, give the matched lists as
         SCORES and --compare.
+    acquisition
+        A table of photos (.parquet or .csv) for failures to acquire: ``acquired``, 1 where a usable face was found, or
+        ``problem``, empty there, as in the aligned.csv of ``swinface align``; ``race``, ``gender`` or columns named by
+        --by; and ``person`` where it is known.
+    faces
+        The folder that the paths of faces start from. Given, ``errors.html`` is written too: the pairs of each race
+        that are most wrong, with their faces. That page is as confidential as the faces.
     title
         Heading of the page.
     resamples
@@ -93,8 +113,12 @@ def report(
         check_validation(lists[compare], other_origin)
         other = audit(compare, choose_threshold(other_origin.validation), matched)
         parts |= {"other": other, "other_origin": other_origin}
-    result = build_report(ours, **parts)
+    parts["acquisition"] = None if acquisition is None else _read_acquisition(acquisition, by, resamples, seed)
+    gallery = None if faces is None else render_gallery(ours, faces)
+    result = build_report(ours, **parts, gallery=None if gallery is None else "errors.html")
     with replacing_folder(out, owned=OWNED) as folder:
+        if gallery is not None:
+            (folder / "errors.html").write_text(gallery, encoding="utf-8")
         for name, png in result.pictures.items():
             (folder / f"{name}.png").write_bytes(png)
         ours.groups.to_csv(folder / "groups.csv", index=False)
@@ -119,6 +143,21 @@ def _check_options(
         raise InputError("--compare and --compare-threshold-from go together: each model has its own threshold.")
     if resamples < 100:
         raise InputError(f"--resamples {resamples}: an interval needs at least 100, better 1000.")
+
+
+def _read_acquisition(path: Path, by: list[str] | None, resamples: int, seed: int) -> dict[str, pd.DataFrame]:
+    """Failures to acquire by race, gender and the user's own groups, as far as the table has them."""
+    photos = read_table(path, "table of photos")
+    if "acquired" not in photos:
+        if "problem" not in photos:
+            raise InputError(f"{path}: no column 'acquired' (1 or 0), or 'problem' (empty where a face was found).")
+        photos["acquired"] = photos["problem"].isna()
+    elif not photos["acquired"].isin([0, 1]).all():
+        raise InputError(f"{path}: acquired is 1 or 0 in every row.")
+    groups = [name for name in dict.fromkeys(("race", "gender", *(by or ()))) if name in photos]
+    if not groups:
+        raise InputError(f"{path}: no column race or gender, and none of --by, to group the photos by.")
+    return {name: measure_acquisition(photos, name, resamples=resamples, seed=seed) for name in groups}
 
 
 def _originate(scores: Path | None, threshold_from: Path | None) -> Origin:

@@ -50,6 +50,16 @@ def inequity_rate(fmr: np.ndarray, fnmr: np.ndarray, alpha: float = 0.5) -> np.n
     return _ratio(fmr) ** alpha * _ratio(fnmr) ** (1 - alpha)
 
 
+def max_over_geometric_mean(rate: np.ndarray) -> np.ndarray:
+    """Largest rate over the geometric mean of the rates (Grother, NIST IR 8429, 2022); ideal 1.
+
+    Infinite if a rate is zero in some groups, NaN if it is zero in all.
+    """
+    rate = np.asarray(rate, dtype=float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.max(rate, axis=-1) / np.exp(np.log(rate).mean(axis=-1))
+
+
 def garbe(fmr: np.ndarray, fnmr: np.ndarray, alpha: float = 0.5) -> np.ndarray:
     """GARBE = alpha G(FMR) + (1 - alpha) G(FNMR), a Gini coefficient (Howard et al., ICPR workshops 2022); ideal 0.
 
@@ -118,6 +128,8 @@ DISPARITIES: dict[str, Disparity] = {
     "skewed error ratio": Disparity(skewed_error_ratio, ("accuracy",), 1, ratio=True),
     "FDR": Disparity(fairness_discrepancy_rate, ("fmr", "fnmr"), 1, grows=False),
     "IR": Disparity(inequity_rate, ("fmr", "fnmr"), 1, ratio=True),
+    "FMR, max over geometric mean": Disparity(max_over_geometric_mean, ("fmr",), 1, ratio=True),
+    "FNMR, max over geometric mean": Disparity(max_over_geometric_mean, ("fnmr",), 1, ratio=True),
     "GARBE": Disparity(garbe, ("fmr", "fnmr"), 0),
     "equalized odds difference": Disparity(equalized_odds_difference, ("tpr", "fmr"), 0),
     "demographic parity difference": Disparity(demographic_parity_difference, ("positive_rate",), 0),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -20,6 +20,7 @@ from kinface.fairness.contrasts import find_race_reward, find_unequal_prevalence
 from kinface.fairness.disparities import DISPARITIES
 from kinface.fairness.groupings import AND, OVERALL
 from kinface.fairness.groups import compared_groups
+from kinface.fairness.standards import audit_operating_points, match_across_groups, shift_scores
 from kinface.report.checks import (
     Origin,
     check_matched,
@@ -29,7 +30,7 @@ from kinface.report.checks import (
     warn_of_threshold,
     warn_of_unknown_families,
 )
-from kinface.report.plots import plot_differences, plot_rates, plot_roc, plot_scores
+from kinface.report.plots import plot_det, plot_differences, plot_rates, plot_roc, plot_scores
 from swinface.files import InputError
 
 DOTS_PER_INCH = 150
@@ -66,6 +67,8 @@ def build_report(
     other_origin: Origin | None = None,
     matched: FairnessAudit | None = None,
     matched_origin: Origin | None = None,
+    acquisition: Mapping[str, pd.DataFrame] | None = None,
+    gallery: str | None = None,
 ) -> Report:
     """Collect the figures of a report.
 
@@ -80,6 +83,10 @@ def build_report(
     matched, matched_origin
         Audit of a matched list scored by the same model, at the same threshold. ``audit`` and ``matched`` each need the
         other's pairs as ``beside``.
+    acquisition
+        By name of an attribute: failures to acquire of its groups (``fairness.standards.measure_acquisition``).
+    gallery
+        Name of a page beside the report with the pairs that are most wrong (``report.gallery``).
 
     Raises
     ------
@@ -110,9 +117,28 @@ def build_report(
         "race_reward": find_race_reward(audit.groups, audit.resampled),
         "unequal_prevalence": find_unequal_prevalence(audit.groups),
         "differences": [] if changes is None else changes.to_dict("records"),
+        **_follow_standards(audit, origin),
+        "acquisition": {name: table.to_dict("records") for name, table in (acquisition or {}).items()},
+        "gallery": gallery,
     }
     pictures = {name: _to_png(figure) for name, figure in _draw(audit, changes).items()}
     return Report(_to_plain(record), pictures)
+
+
+def _follow_standards(audit: FairnessAudit, origin: Origin) -> dict:
+    """What NIST and ISO/IEC 19795-10 ask for beside rates by group."""
+    known = [
+        name for name in ("race", *find_own_groupings(audit)) if name in audit.labels and f"{name}_a" in audit.pairs
+    ]
+    points = pd.DataFrame()
+    if origin.validation is not None:
+        points = audit_operating_points(audit, origin.validation, groupings=(OVERALL, *known))
+    return {
+        "shifts": shift_scores(audit).to_dict("records"),
+        "across_groups": {name: match_across_groups(audit, name).to_dict("records") for name in known},
+        "operating_points": points.to_dict("records"),
+        "det_curves": [grouping for grouping in audit.labels if grouping != OVERALL and _has_curves(audit, grouping)],
+    }
 
 
 def name_files(groupings: Iterable[str]) -> dict[str, str]:
@@ -212,15 +238,22 @@ def _draw(audit: FairnessAudit, changes: pd.DataFrame | None) -> dict[str, Figur
     for grouping, name in name_files(audit.labels).items():
         if grouping != OVERALL:
             figures[f"rates_{name}"] = plot_rates(audit, grouping)
-        intersection = grouping == "race and gender" or AND in grouping
-        if not intersection and len(audit.labels[grouping].cat.categories) <= MOST_CURVES:
+        if _has_curves(audit, grouping):
             figures[f"scores_{name}"] = plot_scores(audit, grouping)
             figures[f"roc_{name}"] = plot_roc(audit, grouping)
+            if grouping != OVERALL:
+                figures[f"det_{name}"] = plot_det(audit, grouping)
         if changes is not None and (grouping == "race" or grouping in find_own_groupings(audit)):
             figures[f"differences_{name}"] = plot_differences(changes, grouping)
     if changes is not None and "race" not in audit.labels:
         figures["differences_race"] = plot_differences(changes, "race")
     return figures
+
+
+def _has_curves(audit: FairnessAudit, grouping: str) -> bool:
+    """Whether its groups are few enough for their curves to be told apart."""
+    intersection = grouping == "race and gender" or AND in grouping
+    return not intersection and len(audit.labels[grouping].cat.categories) <= MOST_CURVES
 
 
 def _to_png(figure: Figure) -> bytes:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from importlib.resources import files
 
+import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
 from kinface.fairness.audit import FairnessAudit
@@ -13,6 +15,8 @@ from kinface.report.build import Report, build_report
 from kinface.report.checks import Origin
 from kinface.report.comparisons import write_comparison, write_matched
 from kinface.report.sections import write_findings, write_groups, write_lead, write_measured
+from kinface.report.standards import write_standards
+from kinface.report.summary import write_summary
 
 
 def render_report(
@@ -24,6 +28,7 @@ def render_report(
     other_origin: Origin | None = None,
     matched: FairnessAudit | None = None,
     matched_origin: Origin | None = None,
+    acquisition: Mapping[str, pd.DataFrame] | None = None,
 ) -> str:
     """Write an audit as a self-contained HTML page.
 
@@ -39,6 +44,8 @@ def render_report(
     matched, matched_origin
         Audit of a matched list scored by the same model, at the same threshold. ``audit`` and ``matched`` each need the
         other's pairs as ``beside``.
+    acquisition
+        By name of an attribute: failures to acquire of its groups (``fairness.standards.measure_acquisition``).
 
     Returns
     -------
@@ -69,6 +76,7 @@ def render_report(
             other_origin=other_origin,
             matched=matched,
             matched_origin=matched_origin,
+            acquisition=acquisition,
         )
     )
 
@@ -76,12 +84,12 @@ def render_report(
 def render(report: Report) -> str:
     """The page of a report."""
     record = report.record
-    sections = [write_measured(record), write_findings(record)]
+    sections = [write_summary(record), write_measured(record), write_findings(record)]
     if record["matched"]:
         sections.append(write_matched(record))
     if record["compared_with"]:
         sections.append(write_comparison(record))
-    sections.append(write_groups(record))
+    sections += [write_groups(record), write_standards(record)]
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files("kinface.report").joinpath("page.html").read_text(encoding="utf-8"))
     return template.render(
@@ -92,6 +100,7 @@ def render(report: Report) -> str:
         independent="pairs" in record["resampled"],
         resampled=record["resampled"],
         version=record["kinface"],
+        gallery=record["gallery"],
         fewest_pairs=FEWEST_PAIRS,
         fewest_families=FEWEST_FAMILIES,
     )

@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, PercentFormatter
-from sklearn.metrics import roc_curve
+from scipy.stats import norm
+from sklearn.metrics import det_curve, roc_curve
 
 from kinface.fairness.audit import FairnessAudit
 from kinface.fairness.groups import compared_groups
@@ -82,6 +83,39 @@ def plot_roc(audit: FairnessAudit, grouping: str) -> Figure:
     linear.set(ylabel="TPR (share of kin pairs accepted)", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     logarithmic.set(xscale="log", xlim=(1e-3, 1.03))
     figure.legend(loc="outside lower center", fontsize=8 if columns == 1 else 7, frameon=False, ncols=columns)
+    return figure
+
+
+def plot_det(audit: FairnessAudit, grouping: str) -> Figure:
+    """Plot FNMR against FMR of each group on normal deviate scales (Martin et al., Eurospeech 1997).
+
+    A point is a group at the threshold. All pairs are black; groups with too few pairs to be compared have no curve.
+    """
+    drawn = audit.groups.iloc[[0, *compared_groups(audit.groups, grouping, ("auc",))]]
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    axes = figure.subplots()
+    shares = np.array([0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.99])
+    styles = chain([("-", "black")], product(("-", "--", ":"), COLOURS))
+    for (style, colour), group in zip(styles, drawn.itertuples(), strict=False):
+        pairs = audit.pairs[audit.labels[group.grouping] == group.group]
+        fmr, fnmr, _ = det_curve(pairs["kin"], pairs["score"])
+        inside = (fmr > 0) & (fmr < 1) & (fnmr > 0) & (fnmr < 1)  # 0 and 1 are infinitely far away
+        curve = {"color": colour, "linestyle": style, "linewidth": 1.5, "drawstyle": "steps-post"}
+        axes.plot(norm.ppf(fmr[inside]), norm.ppf(fnmr[inside]), **curve, label=_plain(group.group))
+        if 0 < group.fmr < 1 and 0 < group.fnmr < 1:
+            point = norm.ppf([group.fmr, group.fnmr])
+            axes.plot(*point, color=colour, marker="o", markeredgecolor="black", zorder=3)
+    for axis, name in (
+        (axes.xaxis, "FMR (share of non-kin pairs accepted)"),
+        (axes.yaxis, "FNMR (share of kin pairs rejected)"),
+    ):
+        axis.set_ticks(norm.ppf(shares), [f"{share:.0%}" for share in shares])
+        axis.set_label_text(name)
+    ends = norm.ppf([0.005, 0.995])
+    axes.set(xlim=ends, ylim=ends)
+    axes.plot(ends, ends[::-1], color=GREY, linewidth=0.8, linestyle=":")
+    _tidy(axes, grid="both")
+    axes.legend(fontsize=8, frameon=False)
     return figure
 
 

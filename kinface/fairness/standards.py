@@ -1,0 +1,245 @@
+"""What reports after NIST and ISO/IEC 19795-10 show beside rates by group: score shifts, FMR between every two groups,
+several operating points, and failures to acquire.
+
+Intervals are 95% and come from the resamples of the audit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations_with_replacement
+
+import numpy as np
+import pandas as pd
+from scipy.stats import beta
+
+from kinface.fairness.audit import WEIGHTS_AT_ONCE, FairnessAudit
+from kinface.fairness.bootstrap import Resamples, find_units
+from kinface.fairness.groups import FEWEST_FAMILIES
+from swinface.bootstrap import draw_clusters, interval_around
+from swinface.files import InputError
+
+POINTS = (0.01, 0.05, 0.1)  # FMR of validation pairs at which a report gives figures
+
+
+def choose_threshold_at_fmr(pairs: pd.DataFrame, fmr: float) -> float:
+    """Choose the lowest score at which at most a share ``fmr`` of the non-kin pairs is accepted.
+
+    Parameters
+    ----------
+    pairs
+        Scored validation pairs, never those that are then audited.
+    fmr
+        Above 0 and below 1.
+
+    Raises
+    ------
+    InputError
+        ``fmr`` is out of range, or there are too few non-kin pairs to tell it from 0.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> scored = pd.DataFrame({"kin": [False] * 4 + [True], "score": [0.1, 0.2, 0.3, 0.4, 0.9]})
+    >>> choose_threshold_at_fmr(scored, 0.25)
+    0.4
+    """
+    if not 0 < fmr < 1:
+        raise InputError(f"a false match rate lies between 0 and 1; got {fmr}.")
+    scores = np.sort(pairs.loc[~pairs["kin"].astype(bool), "score"].to_numpy())
+    allowed = int(np.floor(fmr * len(scores) + 1e-9))
+    if allowed < 1:
+        raise InputError(f"{len(scores)} non-kin pairs are too few for a threshold at FMR {fmr:g}.")
+    lowest = scores[-allowed]
+    if len(scores) > allowed and scores[-allowed - 1] == lowest:  # accepting this score would accept more than allowed
+        lowest = scores[scores > lowest].min(initial=np.nextafter(scores[-1], np.inf))
+    return float(lowest)
+
+
+def audit_operating_points(
+    audit: FairnessAudit,
+    validation: pd.DataFrame,
+    *,
+    fmrs: Sequence[float] = POINTS,
+    groupings: Sequence[str] = ("overall", "race"),
+) -> pd.DataFrame:
+    """FMR and FNMR of groups at several thresholds for all, each chosen by the FMR of validation pairs.
+
+    Parameters
+    ----------
+    validation
+        Scored pairs, of other families.
+    fmrs
+        Their false match rates; those for which they are too few are left out.
+    groupings
+        Of the audit; those that it lacks are left out.
+
+    Returns
+    -------
+    pd.DataFrame
+        ``chosen_at``, ``threshold``, ``grouping``, ``group``, ``kin``, ``non_kin``; ``fmr`` and ``fnmr``, each with
+        ``_low`` and ``_high``.
+    """
+    rows = []
+    score, kin = audit.pairs["score"].to_numpy(), audit.pairs["kin"].to_numpy()
+    enough = [fmr for fmr in fmrs if fmr * (~validation["kin"].astype(bool)).sum() >= 1]
+    groups = audit.groups[audit.groups["grouping"].isin(groupings)]
+    members = [(audit.labels[group.grouping] == group.group).to_numpy() for group in groups.itertuples()]
+    for fmr in enough:
+        threshold = choose_threshold_at_fmr(validation, fmr)
+        wrong = np.where(kin, score < threshold, score >= threshold).astype(float)
+        kinds = {"fmr": ~kin, "fnmr": kin}
+        found = {name: _rates(audit, wrong, [rows & of_kind for rows in members]) for name, of_kind in kinds.items()}
+        for place, group in enumerate(groups.itertuples()):
+            row = {"chosen_at": fmr, "threshold": threshold, "grouping": group.grouping, "group": group.group}
+            row |= {"kin": group.kin, "non_kin": group.non_kin}
+            for name, rates in found.items():
+                row |= dict(zip((name, f"{name}_low", f"{name}_high"), rates[place], strict=True))
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def match_across_groups(audit: FairnessAudit, attribute: str = "race") -> pd.DataFrame:
+    """The FMR between people of every two values of an attribute, the same value included (NIST IR 8280, annex 4).
+
+    Returns
+    -------
+    pd.DataFrame
+        A row per unordered pair of values: ``a``, ``b``, ``non_kin``, ``families``, ``fmr``, ``fmr_low``, ``fmr_high``.
+
+    Raises
+    ------
+    InputError
+        The pairs have no such attribute.
+    """
+    columns = [f"{attribute}_{side}" for side in "ab"]
+    lacking = [column for column in columns if column not in audit.pairs]
+    if lacking:
+        raise InputError(f"the pairs have no column {lacking[0]!r}; an attribute X of persons has X_a and X_b.")
+    first, second = (audit.pairs[column] for column in columns)
+    non_kin, accepted = ~audit.pairs["kin"], (audit.pairs["score"] >= audit.threshold).to_numpy(float)
+    units = find_units(audit.pairs, audit.clusters)
+    cells = []
+    for a, b in combinations_with_replacement(sorted({*first.dropna(), *second.dropna()}), 2):
+        rows = (non_kin & (((first == a) & (second == b)) | ((first == b) & (second == a)))).to_numpy()
+        if rows.any():
+            cells.append((a, b, rows))
+    rates = _rates(audit, accepted, [rows for *_, rows in cells])
+    return pd.DataFrame(
+        [
+            (a, b, int(rows.sum()), pd.concat([side[rows] for side in units]).nunique(), *rate)
+            for (a, b, rows), rate in zip(cells, rates, strict=True)
+        ],
+        columns=["a", "b", "non_kin", "families", "fmr", "fmr_low", "fmr_high"],
+    )
+
+
+def shift_scores(audit: FairnessAudit) -> pd.DataFrame:
+    """How far the scores of each group's kin and non-kin pairs lie from those of all pairs of that kind.
+
+    A shift is the difference of means in standard deviations of all pairs of the kind. A group whose non-kin pairs are
+    shifted upwards has more false matches at any threshold for all; one whose kin pairs are shifted downwards, more
+    false non-matches (ISO/IEC 19795-10 asks for such shifts).
+
+    Returns
+    -------
+    pd.DataFrame
+        ``grouping``, ``group``, ``kind`` (``kin`` or ``non-kin``), ``pairs``, ``shift``, ``low``, ``high``.
+    """
+    groups = audit.groups[audit.groups["grouping"] != "overall"]
+    score, kin = audit.pairs["score"].to_numpy(), audit.pairs["kin"].to_numpy()
+    members = [(audit.labels[group.grouping] == group.group).to_numpy() for group in groups.itertuples()]
+    found = []
+    for kind, of_kind in (("kin", kin), ("non-kin", ~kin)):
+        deviation = score[of_kind].std()
+        means = _resample_means(audit, score, [of_kind, *(rows & of_kind for rows in members)])
+        for place, (group, rows) in enumerate(zip(groups.itertuples(), members, strict=True), start=1):
+            chosen = rows & of_kind
+            if not chosen.any() or deviation == 0:
+                continue
+            shift = (score[chosen].mean() - score[of_kind].mean()) / deviation
+            low, high = np.nan, np.nan
+            if _count_units(audit, chosen) >= FEWEST_FAMILIES:
+                low, high = interval_around(shift, (means[:, place] - means[:, 0]) / deviation)
+            row = {"grouping": group.grouping, "group": group.group, "kind": kind, "pairs": int(chosen.sum())}
+            found.append(row | {"shift": float(shift), "low": float(low), "high": float(high)})
+    return pd.DataFrame(found, columns=["grouping", "group", "kind", "pairs", "shift", "low", "high"])
+
+
+def measure_acquisition(photos: pd.DataFrame, by: str, *, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """The share of photos of each group in which no usable face was found: failure to acquire (ISO/IEC 19795-1).
+
+    Parameters
+    ----------
+    photos
+        A row per photo: ``acquired`` (bool) and the column ``by``; photos of an unknown group are left out. With a
+        column ``person``, people are resampled, otherwise photos.
+    by
+        Column of the group.
+
+    Returns
+    -------
+    pd.DataFrame
+        A row per group: ``group``, ``photos``, ``failed``, ``rate``, ``low``, ``high``.
+
+    Raises
+    ------
+    InputError
+        A column is missing, or no photo is of a known group.
+    """
+    for column in ("acquired", by):
+        if column not in photos:
+            raise InputError(f"the table of photos has no column {column!r}.")
+    rows = []
+    for group, members in photos.dropna(subset=by).groupby(by, sort=True):
+        failed = ~members["acquired"].to_numpy(bool)
+        units, count = pd.factorize(members["person"] if "person" in members else np.arange(len(members)))
+        totals = np.zeros((len(count), 2))
+        np.add.at(totals, units, np.stack([failed, np.ones(len(failed))], axis=1))
+        drawn = np.stack([times @ totals for times in draw_clusters(len(count), resamples, seed)])
+        low, high = _interval(failed.mean(), drawn[:, 0] / drawn[:, 1], len(count))
+        rows.append((group, len(members), int(failed.sum()), failed.mean(), low, high))
+    if not rows:
+        raise InputError(f"no photo has a value of {by!r}.")
+    return pd.DataFrame(rows, columns=["group", "photos", "failed", "rate", "low", "high"])
+
+
+def _rates(audit: FairnessAudit, value: np.ndarray, members: Sequence[np.ndarray]) -> list[tuple[float, float, float]]:
+    """The mean of 0 and 1 over some pairs, with its interval, for each set of pairs; not a number for an empty one."""
+    means = _resample_means(audit, value, members)
+    found = []
+    for place, rows in enumerate(members):
+        rate = float(value[rows].mean()) if rows.any() else np.nan
+        found.append((rate, *_interval(rate, means[:, place], _count_units(audit, rows))))
+    return found
+
+
+def _interval(rate: float, draws: np.ndarray, units: int) -> tuple[float, float]:
+    """95% interval of a rate. One of exactly 0 or 1 is the same in every resample: Jeffreys' interval, see
+    ``kinface.fairness.audit``."""
+    if not np.isfinite(rate) or units < FEWEST_FAMILIES:
+        return np.nan, np.nan
+    if rate in (0, 1):
+        reach = float(beta.ppf(0.975, 0.5, units + 0.5))
+        return (0.0, reach) if rate == 0 else (1 - reach, 1.0)
+    low, high = interval_around(np.float64(rate), draws)
+    return float(low), float(high)
+
+
+def _count_units(audit: FairnessAudit, rows: np.ndarray) -> int:
+    return pd.concat([side[rows] for side in find_units(audit.pairs, audit.clusters)]).nunique()
+
+
+def _resample_means(audit: FairnessAudit, value: np.ndarray, members: Sequence[np.ndarray]) -> np.ndarray:
+    """(resamples, sets of pairs): the mean of ``value``, (pairs,), over each set in each resample of the audit."""
+    draws = Resamples(audit.pairs, len(audit.resampled["auc"]), audit.seed, audit.clusters)
+    means = np.full((draws.count, len(members)), np.nan)
+    step = max(1, WEIGHTS_AT_ONCE // len(audit.pairs))
+    for start in range(0, draws.count, step):
+        part = slice(start, start + step)
+        weight = draws.weights(part)
+        for place, rows in enumerate(members):
+            total = weight[rows].sum(axis=0, dtype=np.float64)
+            with np.errstate(invalid="ignore"):
+                means[part, place] = value[rows] @ weight[rows].astype(np.float64) / total
+    return means
