@@ -24,6 +24,11 @@ COMMANDS = {
     ),
     "export": Command("kinface.cli.export:export", "write a model as ONNX", "Models"),
     "report": Command("kinface.cli.report:report", "report for whom the scores of a list fail", "Fairness"),
+    "calibrate": Command(
+        "kinface.cli.calibrate:calibrate",
+        "make scores fairer without labels of groups, by clusters of faces",
+        "Fairness",
+    ),
     "probe": Command(
         "kinface.cli.probe:probe", "measure what embeddings reveal of race, gender or other attributes", "Fairness"
     ),

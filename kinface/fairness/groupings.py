@@ -60,6 +60,11 @@ DEFAULT_GROUPINGS: tuple[Grouping, ...] = (
 )
 
 
+def intersects(grouping: str) -> bool:
+    """Whether the groups of a grouping are of several things at once, such as race and gender."""
+    return grouping == "race and gender" or AND in grouping
+
+
 Specification = str | Callable[[pd.DataFrame], pd.Series] | Grouping | Iterable
 
 

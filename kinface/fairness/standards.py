@@ -180,7 +180,7 @@ def measure_acquisition(photos: pd.DataFrame, by: str, *, resamples: int = 1000,
     Returns
     -------
     pd.DataFrame
-        A row per group: ``group``, ``photos``, ``failed``, ``rate``, ``low``, ``high``.
+        A row per group: ``group``, ``photos``, ``failed``, ``rate``, ``rate_low``, ``rate_high``.
 
     Raises
     ------
@@ -201,7 +201,7 @@ def measure_acquisition(photos: pd.DataFrame, by: str, *, resamples: int = 1000,
         rows.append((group, len(members), int(failed.sum()), failed.mean(), low, high))
     if not rows:
         raise InputError(f"no photo has a value of {by!r}.")
-    return pd.DataFrame(rows, columns=["group", "photos", "failed", "rate", "low", "high"])
+    return pd.DataFrame(rows, columns=["group", "photos", "failed", "rate", "rate_low", "rate_high"])
 
 
 def _rates(audit: FairnessAudit, value: np.ndarray, members: Sequence[np.ndarray]) -> list[tuple[float, float, float]]:

@@ -18,7 +18,7 @@ from kinface.fairness.bootstrap import FAMILIES
 from kinface.fairness.comparison import compare_audits, compare_lists, find_own_groupings
 from kinface.fairness.contrasts import find_race_reward, find_unequal_prevalence
 from kinface.fairness.disparities import DISPARITIES
-from kinface.fairness.groupings import AND, OVERALL
+from kinface.fairness.groupings import AND, OVERALL, intersects
 from kinface.fairness.groups import compared_groups
 from kinface.fairness.standards import audit_operating_points, match_across_groups, shift_scores
 from kinface.report.checks import (
@@ -252,8 +252,7 @@ def _draw(audit: FairnessAudit, changes: pd.DataFrame | None) -> dict[str, Figur
 
 def _has_curves(audit: FairnessAudit, grouping: str) -> bool:
     """Whether its groups are few enough for their curves to be told apart."""
-    intersection = grouping == "race and gender" or AND in grouping
-    return not intersection and len(audit.labels[grouping].cat.categories) <= MOST_CURVES
+    return not intersects(grouping) and len(audit.labels[grouping].cat.categories) <= MOST_CURVES
 
 
 def _to_png(figure: Figure) -> bytes:

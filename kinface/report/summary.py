@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from kinface.fairness.groupings import intersects
+from kinface.fairness.groups import TOO_FEW
 from kinface.report.blocks import Block, Items, Paragraph, Section, bold, decimal, say
 from kinface.report.sections import name_grouping
 
@@ -10,12 +12,12 @@ MOST_FINDINGS = 3
 
 TEXTS = {
     "tpr": (
-        "<b>Relatives are missed more often if they are {lowest}</b> ({grouping}): of 100 it accepts {low}, and {high} of "
-        "100 that are {highest}."
+        "<b>Relatives are missed more often in the group {lowest}</b> ({grouping}): of 100 pairs it accepts {low}, and "
+        "{high} in the group {highest}."
     ),
     "fmr": (
-        "<b>Strangers are taken for relatives more often if they are {highest}</b> ({grouping}): {high} of 100, and {low} "
-        "of 100 that are {lowest}."
+        "<b>Strangers are taken for relatives more often in the group {highest}</b> ({grouping}): {high} of 100 pairs, "
+        "and {low} in the group {lowest}."
     ),
 }
 
@@ -44,7 +46,7 @@ def write_summary(record: dict) -> Section:
         blocks.append(Paragraph(say(text)))
     unknown = _name_small(record)
     if unknown:
-        text = "<b>Nothing can be said of {}</b>: the list has too few of their pairs."
+        text = "Groups with too few pairs to be compared in all: {}."
         blocks.append(Paragraph(say(text, unknown), "note"))
     return Section("summary", "In short", blocks)
 
@@ -58,8 +60,9 @@ def _find(record: dict) -> list[str]:
     found = []
     for metric, text in TEXTS.items():
         gaps = [gap for gap in record["gaps"] if gap["metric"] == metric and gap["comparable"] and gap["shown"]]
+        gaps = [gap for gap in gaps if gap["grouping"] != "race crossing"]  # a finding of its own, below
         if gaps:
-            gap = max(gaps, key=lambda gap: gap["difference"])
+            gap = max(gaps, key=lambda gap: (not intersects(gap["grouping"]), gap["difference"]))
             values = {"low": _of_100(gap["lowest_value"]), "high": _of_100(gap["highest_value"])}
             names = {
                 "lowest": gap["lowest"],
@@ -82,11 +85,10 @@ def _find(record: dict) -> list[str]:
 
 
 def _name_small(record: dict) -> str:
-    """Groups of race, or of one's own groupings, that are too small to be compared in either rate."""
+    """Groups of race, or of one's own groupings, that lack pairs for a comparison, and which."""
     chosen = ["race", *record["own_groupings"]]
-    small = [
-        row["group"]
-        for row in record["groups"]
-        if row["grouping"] in chosen and (row["not_compared"] or "").startswith("too few")
-    ]
-    return say(", ").join(bold(name) for name in small)
+    small = [row for row in record["groups"] if row["grouping"] in chosen]
+    small = [row for row in small if (row["not_compared"] or "").startswith(TOO_FEW)]
+    return say("; ").join(
+        say("{} ({})", bold(row["group"]), row["not_compared"].removeprefix(f"{TOO_FEW}: ")) for row in small
+    )

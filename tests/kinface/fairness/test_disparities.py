@@ -14,6 +14,7 @@ from kinface.fairness.disparities import (
     fairness_discrepancy_rate,
     garbe,
     inequity_rate,
+    max_over_geometric_mean,
     skewed_error_ratio,
 )
 
@@ -35,6 +36,13 @@ def test_biometric_metrics_equal_naive_loops(alpha):
     assert inequity_rate(FMR, FNMR, alpha) == pytest.approx(ratio)
     expected = 1 - alpha * widest(FMR) - (1 - alpha) * widest(FNMR)
     assert fairness_discrepancy_rate(FMR, FNMR, alpha) == pytest.approx(expected)
+
+
+def test_max_over_geometric_mean():
+    assert max_over_geometric_mean(FMR) == pytest.approx(0.4 / (0.1 * 0.25 * 0.4) ** (1 / 3))
+    assert max_over_geometric_mean(np.array([0.2, 0.2])) == pytest.approx(1)
+    assert max_over_geometric_mean(np.array([0.0, 0.2])) == np.inf
+    assert np.isnan(max_over_geometric_mean(np.zeros(2)))
 
 
 def test_accuracy_metrics():

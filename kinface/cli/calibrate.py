@@ -1,0 +1,98 @@
+"""``kinface calibrate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from kinface.cli.inputs import embed_listed
+from kinface.data.pairs import read_pairs, write_pairs
+from kinface.fairness.calibration import Method
+from kinface.fairness.calibration import calibrate as calibrate_pairs
+from swinface.files import InputError, replacing_folder
+from swinface.inference import Precision
+
+
+def calibrate(
+    scores: Path,
+    *,
+    validation: Path,
+    out: Path,
+    root: Path | None = None,
+    model: Path | None = None,
+    inputs: Path | None = None,
+    embeddings: Path | None = None,
+    method: Method = "faircal",
+    clusters: int = 10,
+    fmr: float = 0.1,
+    folds: int = 5,
+    seed: int = 0,
+    precision: Precision = "fast",
+    devices: int = 1,
+    num_nodes: int = 1,
+) -> None:
+    """Make scores fairer without labels of groups: by clusters of faces, fitted on validation pairs.
+
+    ``out`` then holds ``scores.parquet`` and ``validation.parquet``, each validation pair calibrated by other families.
+    ``kinface report OUT/scores.parquet --threshold-from OUT/validation.parquet --compare SCORES ...`` shows what it
+    bought.
+
+    Parameters
+    ----------
+    scores
+        Scored pairs table (.parquet or .csv), cosines or probabilities.
+    validation
+        Pairs of other families, scored by the same model, such as the tune_scores.parquet of its run.
+    out
+        Folder to write to.
+    root
+        The folder that paths of faces start from, for a model that sees images.
+    model
+        Model whose embeddings the faces are clustered by; by default the one that comes with the package.
+    inputs
+        Table of the embeddings that a model without trunk reads.
+    embeddings
+        Table of embeddings to cluster by, in place of a model.
+    method
+        ``faircal``: scores become probabilities by maps of the clusters (FairCal). ``normalize``: scores are shifted by
+        thresholds of the clusters (fair score normalization).
+    clusters
+        Of the faces of the validation pairs.
+    fmr
+        False match rate of the clusters' thresholds, for ``normalize``.
+    folds
+        Parts of the families that validation pairs are calibrated in.
+    seed
+        Of the clusters.
+    precision
+        ``fast``: the trunk in bfloat16 where the device multiplies in it natively; ``full``: float32.
+    devices
+        Devices of each machine that embed. What is done is kept in ``OUT.parts``.
+    num_nodes
+        Machines that embed and share the folder of ``out``; start the same command on each.
+    """
+    pairs, others = (read_pairs(path, scored=True) for path in (scores, validation))
+    common = _families(pairs) & _families(others)
+    if common:
+        raise InputError(
+            f"{validation}: family {min(common)} is in {scores} too; calibrate by pairs of other families."
+        )
+    if root is None and embeddings is None and inputs is None:
+        raise InputError("name the folder that paths of faces start from, --root, or --embeddings to cluster by.")
+    faces = sorted({face for table in (pairs, others) for side in ("face_a", "face_b") for face in table[side]})
+    source = {"model": model, "inputs": inputs, "embeddings": embeddings}
+    how = {"precision": precision, "devices": devices, "num_nodes": num_nodes}
+    _, embedding, shards = embed_listed(faces, root=root or Path(), out=out, **source, **how)
+    if shards.first:
+        options = {"method": method, "clusters": clusters, "fmr": fmr, "folds": folds, "seed": seed}
+        calibrated, result = calibrate_pairs(others, pairs, faces, embedding, **options)
+        with replacing_folder(out) as folder:
+            write_pairs(result, folder / "scores.parquet")
+            write_pairs(calibrated, folder / "validation.parquet")
+        print(f"{len(result):,} pairs calibrated by {len(others):,} of other families, {clusters} clusters: {out}")
+    shards.finish()
+
+
+def _families(pairs: pd.DataFrame) -> set[str]:
+    return {family for side in ("family_a", "family_b") for family in pairs[side].dropna()}

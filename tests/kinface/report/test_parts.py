@@ -1,0 +1,169 @@
+"""The first screen, the section for readers of standards, the page of errors, and the page's script in a browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from kinface.cli.main import COMMANDS
+from kinface.fairness.audit import audit_fairness
+from kinface.report.build import build_report
+from kinface.report.checks import Origin
+from kinface.report.gallery import find_errors, render_gallery
+from kinface.report.html import render, render_report
+from swinface.cli.main import run
+from swinface.files import InputError
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def text_of(page: str) -> str:
+    body = re.sub(r"<style>.*?</style>|<script>.*?</script>|<[^>]*>", " ", page, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", body)
+
+
+def section(page: str, name: str) -> str:
+    return text_of(page[page.index(f'<h2 id="{name}"') :].split("<h2", 2)[1])
+
+
+def test_the_first_screen_says_what_matters(draw_scored):
+    audit = audit_fairness(draw_scored(3000, shift={"African": -1.5}), 0.6, resamples=200)
+    overall = audit.groups.iloc[0]
+    short = section(render_report(audit), "summary")
+    accepted, wrong = (f"{100 * overall[name]:.0f}" for name in ("tpr", "fmr"))
+    assert (
+        f"Of 100 pairs of relatives the model accepts {accepted} ; of 100 pairs of strangers it takes {wrong}" in short
+    )
+    assert "Relatives are missed more often in the group African (race)" in short
+    assert "all pairs would be right for 50." in short
+
+
+def test_without_a_finding_the_first_screen_does_not_claim_equality(draw_scored):
+    audit = audit_fairness(draw_scored(500, family_effect=0), 0.5, groupings=["race"], resamples=100)
+    short = section(render_report(audit), "summary")
+    assert "No group is shown to be treated worse" in short
+    assert "no proof that all are treated alike" in short
+
+
+def test_a_model_that_guesses_is_named_first(draw_scored):
+    pairs = draw_scored(600)
+    audit = audit_fairness(pairs.assign(score=np.random.default_rng(0).random(600)), 0.5, resamples=100)
+    assert "not shown to be better than guessing" in section(render_report(audit), "summary")
+
+
+def test_the_section_of_standards_shows_what_the_record_has(draw_scored):
+    audit = audit_fairness(draw_scored(2000), 0.6, resamples=100)
+    validation = draw_scored(800, seed=1, prefix="V")
+    acquisition = {
+        "race": pd.DataFrame(
+            [("African", 50, 5, 0.1, 0.02, 0.2)], columns=["group", "photos", "failed", "rate", "rate_low", "rate_high"]
+        )
+    }
+    report = build_report(audit, origin=Origin(validation=validation), acquisition=acquisition)
+    part = section(render(report), "standards")
+    cell = next(
+        cell for cell in report.record["across_groups"]["race"] if (cell["a"], cell["b"]) == ("African", "Asian")
+    )
+    assert f"{100 * cell['fmr']:.1f}" in part
+    assert "FMR 10%" in part
+    assert "10.0 2.0–20.0" in part
+    assert len(report.record["operating_points"]) == 3 * 5
+    assert "det_race" in report.pictures and "det_race_and_gender" not in report.pictures
+    without = section(render_report(audit), "standards")
+    assert "Not measured: no table of photos was given" in without
+    assert "--threshold-from" in without
+
+
+def write_faces(root, pairs):
+    for number, face in enumerate(sorted({*pairs["face_a"], *pairs["face_b"]})):
+        (root / face).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number % 256, 0, 0)).save(root / face)
+
+
+def test_errors_are_the_worst_of_each_group(draw_scored):
+    audit = audit_fairness(draw_scored(900), 0.6, groupings=["race"], resamples=100)
+    errors, pairs = find_errors(audit, "race", count=3), audit.pairs
+    for (group, error), rows in errors.groupby(["group", "error"]):
+        of_group = pairs[audit.labels["race"] == group]
+        scores = of_group.loc[of_group["kin"] == (error == "rejected"), "score"].sort_values(
+            ascending=error == "rejected"
+        )
+        assert rows["score"].tolist() == scores.head(3).tolist()
+        assert ((rows["score"] >= 0.6) == (error == "accepted")).all()
+    with pytest.raises(InputError, match="'age'"):
+        find_errors(audit, "age")
+
+
+def test_the_page_of_errors_shows_faces_and_escapes_names(draw_scored, tmp_path):
+    evil = "<script>alert(1)</script>"
+    pairs = draw_scored(300).replace({"African": evil})
+    write_faces(tmp_path, pairs)
+    audit = audit_fairness(pairs, 0.6, groupings=["race"], resamples=100)
+    page = render_gallery(audit, tmp_path, count=2)
+    errors = find_errors(audit, "race", count=2)
+    assert page.count('<img src="data:image/jpeg;base64,') == 2 * len(errors)
+    assert "<script" not in page and "&lt;script&gt;" in page
+    assert all(face in page for face in errors["face_a"])
+    (tmp_path / errors["face_a"][0]).unlink()
+    with pytest.raises(InputError, match="no such face"):
+        render_gallery(audit, tmp_path, count=2)
+
+
+def test_the_command_writes_errors_and_acquisition_only_if_asked(draw_scored, tmp_path):
+    pairs = draw_scored(600)
+    pairs.to_parquet(tmp_path / "scores.parquet")
+    write_faces(tmp_path / "faces", pairs)
+    log = pd.DataFrame({"photo": ["a", "b", "c"], "problem": [None, "no face", None], "race": ["x", "x", "y"]})
+    log.to_csv(tmp_path / "aligned.csv", index=False)
+    common = ["report", str(tmp_path / "scores.parquet"), "--threshold", "0.6", "--resamples", "100"]
+    asked = ["--faces", str(tmp_path / "faces"), "--acquisition", str(tmp_path / "aligned.csv")]
+    assert run("kinface", "", COMMANDS, [*common, *asked, "--out", str(tmp_path / "out")]) == 0
+    assert 'href="errors.html"' in (tmp_path / "out/report.html").read_text()
+    assert (tmp_path / "out/errors.html").exists()
+    record = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert [(row["group"], row["photos"], row["failed"]) for row in record["acquisition"]["race"]] == [
+        ("x", 2, 1),
+        ("y", 1, 0),
+    ]
+    assert run("kinface", "", COMMANDS, [*common, "--out", str(tmp_path / "out")]) == 0
+    assert not (tmp_path / "out/errors.html").exists()
+    assert "errors.html" not in (tmp_path / "out/report.html").read_text()
+    log.drop(columns="race").to_csv(tmp_path / "aligned.csv", index=False)
+    assert run("kinface", "", COMMANDS, [*common, *asked, "--out", str(tmp_path / "other")]) == 2
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no chromium here to run the page's script in")
+def test_tables_are_sorted_and_filtered_in_a_browser(draw_scored, tmp_path):
+    page = render_report(audit_fairness(draw_scored(2000), 0.6, resamples=100))
+    use = """<script>
+    const table = [...document.querySelectorAll("table")].find(it => it.parentElement.querySelector("input"));
+    const heading = [...table.tHead.rows[0].cells].findIndex(it => it.textContent == "difference");
+    const first = () => [...table.tBodies[0].rows].map(row => row.cells[heading].textContent);
+    const said = {};
+    table.tHead.rows[0].cells[heading].click(); said.up = first();
+    table.tHead.rows[0].cells[heading].click(); said.down = first();
+    const field = table.parentElement.querySelector("input");
+    field.value = "tpr (kin"; field.dispatchEvent(new Event("input"));
+    said.shown = [...table.tBodies[0].rows].filter(row => !row.hidden).map(row => row.textContent);
+    said.all = table.tBodies[0].rows.length;
+    document.body.innerHTML = "<pre>" + JSON.stringify(said) + "</pre>";
+    </script></body>"""
+    (tmp_path / "page.html").write_text(page.replace("</body>", use), encoding="utf-8")
+    command = [BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    done = subprocess.run(
+        [*command, "--dump-dom", (tmp_path / "page.html").as_uri()], capture_output=True, text=True, timeout=120
+    )
+    said = json.loads(re.search(r"<pre>(.*?)</pre>", done.stdout, flags=re.DOTALL)[1])
+    up = [float(text.split()[0].replace("−", "-")) for text in said["up"]]
+    assert up == sorted(up)
+    assert said["down"][0] == said["up"][-1]
+    assert 0 < len(said["shown"]) < said["all"]
+    assert all("TPR (kin" in text for text in said["shown"])
