@@ -7,9 +7,17 @@ from .data.search import read_search, sample_search
 from .data.triplets import read_triplets, sample_triplets, score_triplets
 from .debias.closed_form import Inlp, Leace, Transport
 from .fairness.audit import FairnessAudit, audit_fairness
+from .fairness.calibration import FairCal, ScoreNormalization, calibrate
 from .fairness.comparison import compare_audits
 from .fairness.groupings import DEFAULT_GROUPINGS
 from .fairness.retrieval import audit_search
+from .fairness.standards import (
+    audit_operating_points,
+    choose_threshold_at_fmr,
+    match_across_groups,
+    measure_acquisition,
+    shift_scores,
+)
 from .fairness.threshold import choose_threshold
 from .leakage.leakage import Leakage, compare_leakage, probe_leakage
 from .models.inference import embed
@@ -21,24 +29,31 @@ from .synthetic.tables import make_families
 
 __all__ = [
     "DEFAULT_GROUPINGS",
+    "FairCal",
     "FairnessAudit",
     "Inlp",
     "KinFace",
     "Leace",
     "Leakage",
     "Origin",
+    "ScoreNormalization",
     "Transport",
     "TripletHead",
     "audit_fairness",
+    "audit_operating_points",
     "audit_search",
+    "calibrate",
     "choose_threshold",
+    "choose_threshold_at_fmr",
     "compare_audits",
     "compare_leakage",
     "embed",
     "find_nearest",
     "fit_triplets",
     "make_families",
+    "match_across_groups",
     "match_pairs",
+    "measure_acquisition",
     "probe_leakage",
     "read_families",
     "read_pairs",
@@ -51,4 +66,5 @@ __all__ = [
     "score_pairs",
     "score_search",
     "score_triplets",
+    "shift_scores",
 ]

@@ -22,6 +22,7 @@ QUICK = {
     **{name: [] for name in ("prepare", "score", "report", "pairs", "embed", "export")},
     "fit": ["--config", "configs/smoke.yaml", "--trainer.accelerator", "cpu"],
     "rfiw": ["--resamples", "100"],
+    "calibrate": [],
     "triplets": ["--epochs", "2"],
     "probe": ["--folds", "2", "--resamples", "100", "--kind", "linear"],
     "sweep": ["--workers", "1", "--resamples", "100", "--probe-seeds", "1"],
