@@ -5,6 +5,7 @@ The table of commands holds names only. The module of a command, and torch with 
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from argparse import ArgumentError
@@ -17,6 +18,9 @@ from typing import NamedTuple
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from swinface.files import InputError, reading_configurations
+
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Options(Enum):
@@ -145,6 +149,10 @@ def _call(program: str, command: Command, arguments: list[str]) -> int:
         return _fail(program, " ".join(str(error).split()))  # these may break lines
     except ModuleNotFoundError as error:
         return _fail(program, f"{error.name} is not installed; `pip install 'kinface[models]'` brings it.")
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        return _fail(program, "the disk is full. Free some space and give the same command again.")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import re
 import subprocess
@@ -39,6 +40,7 @@ def commands(monkeypatch) -> dict[str, Command]:
             Shout.
         """
         failures = {"nobody": InputError("names.csv row 3: nobody is there."), "stop": KeyboardInterrupt("try again")}
+        failures["full"] = OSError(errno.ENOSPC, "No space left on device")
         if names[0] in failures:
             raise failures[names[0]]
         said = " ".join([f"hello {' and '.join([*names, *(and_also or [])])}"] * times)
@@ -182,3 +184,10 @@ def test_import_and_help_load_no_torch():
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "convert" in done.stdout
+
+
+def test_a_full_disk_is_one_message(commands, capsys):
+    """Outputs are moved in place only when they are whole, so nothing is half-written."""
+    assert run("program", "", commands, ["greet", "full"]) == 2
+    said = "program greet: error: the disk is full. Free some space and give the same command again.\n"
+    assert capsys.readouterr().err == said
