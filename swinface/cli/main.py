@@ -19,7 +19,6 @@ from cyclopts import App, CycloptsError, Group, Parameter
 
 from swinface.files import InputError, reading_configurations
 
-
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
