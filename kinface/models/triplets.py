@@ -22,9 +22,9 @@ from swinface.pretrained import Pretrained
 class TripletHead(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image-feature-extraction"):
     """The log odds that two parents and a child are a family, the same whichever parent comes first.
 
-    With unit embeddings f, m and c, u(p) = ReLU(W [p c, |p - c|] + b) of each parent p, and s, t, V learned,
+    With unit embeddings f, m and c, u(p) = ReLU(W [p c, abs(p - c)] + b) of each parent p, and s, t, V learned,
 
-        s ((cos(f, c) + cos(m, c)) / 2 - t) + V [u(f) + u(m), |u(f) - u(m)|, max(u(f), u(m))].
+        s ((cos(f, c) + cos(m, c)) / 2 - t) + V [u(f) + u(m), abs(u(f) - u(m)), max(u(f), u(m))].
 
     V starts at 0, so an untrained head orders triplets as RFIW's baseline, the mean of the two cosines, does.
 
