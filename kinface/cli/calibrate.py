@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from kinface.cli.inputs import embed_listed
+from kinface.cli.inputs import HERE, Computing, embed_all
+from kinface.cli.source import OURS, Source
 from kinface.data.pairs import read_pairs, write_pairs
 from kinface.fairness.calibration import Method
 from kinface.fairness.calibration import calibrate as calibrate_pairs
 from swinface.files import InputError, replacing_folder
-from swinface.inference import Precision
 
 
 def calibrate(
@@ -20,17 +20,13 @@ def calibrate(
     validation: Path,
     out: Path,
     root: Path | None = None,
-    model: Path | None = None,
-    inputs: Path | None = None,
-    embeddings: Path | None = None,
+    source: Source = OURS,
     method: Method = "faircal",
     clusters: int = 10,
     fmr: float = 0.1,
     folds: int = 5,
     seed: int = 0,
-    precision: Precision = "fast",
-    devices: int = 1,
-    num_nodes: int = 1,
+    computing: Computing = HERE,
 ) -> None:
     """Make scores fairer without labels of groups: by clusters of faces, fitted on validation pairs.
 
@@ -48,12 +44,8 @@ def calibrate(
         Folder to write to.
     root
         The folder that paths of faces start from, for a model that sees images.
-    model
-        Model whose embeddings the faces are clustered by; by default the one that comes with the package.
-    inputs
-        Table of the embeddings that a model without trunk reads.
-    embeddings
-        Table of embeddings to cluster by, in place of a model.
+    source
+        Whose embeddings.
     method
         ``faircal``: scores become probabilities by maps of the clusters (FairCal). ``normalize``: scores are shifted by
         thresholds of the clusters (fair score normalization).
@@ -65,12 +57,8 @@ def calibrate(
         Parts of the families that validation pairs are calibrated in.
     seed
         Of the clusters.
-    precision
-        ``fast``: the trunk in bfloat16 where the device multiplies in it natively; ``full``: float32.
-    devices
-        Devices of each machine that embed. What is done is kept in ``OUT.parts``.
-    num_nodes
-        Machines that embed and share the folder of ``out``; start the same command on each.
+    computing
+        How a model computes.
     """
     pairs, others = (read_pairs(path, scored=True) for path in (scores, validation))
     common = _families(pairs) & _families(others)
@@ -78,12 +66,10 @@ def calibrate(
         raise InputError(
             f"{validation}: family {min(common)} is in {scores} too; calibrate by pairs of other families."
         )
-    if root is None and embeddings is None and inputs is None:
+    if root is None and source.embeddings is None and source.inputs is None:
         raise InputError("name the folder that paths of faces start from, --root, or --embeddings to cluster by.")
     faces = sorted({face for table in (pairs, others) for side in ("face_a", "face_b") for face in table[side]})
-    source = {"model": model, "inputs": inputs, "embeddings": embeddings}
-    how = {"precision": precision, "devices": devices, "num_nodes": num_nodes}
-    _, embedding, shards = embed_listed(faces, root=root or Path(), out=out, **source, **how)
+    _, embedding, shards = embed_all(faces, root=root or Path(), out=out, source=source, computing=computing)
     if shards.first:
         options = {"method": method, "clusters": clusters, "fmr": fmr, "folds": folds, "seed": seed}
         calibrated, result = calibrate_pairs(others, pairs, faces, embedding, **options)

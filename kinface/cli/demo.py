@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kinface.cli.prepare import prepare
 from kinface.cli.report import report
+from kinface.cli.source import Source
 from kinface.synthetic.families import synthesize
 from kinface.synthetic.pedigree import DISADVANTAGED
 from swinface.files import InputError
@@ -62,7 +63,7 @@ def demo(
         with as_file(files("kinface.configs")) as shipped:
             overlays = [shipped / "kinface" / f"{overlay}.yaml" for overlay in ("base", *MODELS[name], "demo")]
             fit([*(f"--config={file}" for file in (*overlays, *(config or []))), *options, f"--run={run}"])
-        score(root=tables, list=listed, out=run / "scores.parquet", model=run)
+        score(root=tables, list=listed, out=run / "scores.parquet", source=Source(model=run))
     _say(5, "report for whom the baseline fails, and what the adversarial model changes")
     report(
         runs["baseline"] / "scores.parquet",

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kinface.cli.inputs import describe_all
+from kinface.cli.inputs import HERE, Computing, describe_all
 from kinface.data.fiw import read_families
 from swinface.data.embeddings import write_embeddings
 from swinface.files import check_ending
-from swinface.inference import Precision
 from swinface.pretrained import SHIPPED
 
 
@@ -19,9 +18,7 @@ def embed(
     model: Path = SHIPPED,
     inputs: Path | None = None,
     features: bool = False,
-    precision: Precision = "fast",
-    devices: int = 1,
-    num_nodes: int = 1,
+    computing: Computing = HERE,
 ) -> None:
     """Embed every face of a copy of FIW.
 
@@ -38,18 +35,13 @@ def embed(
     features
         Write the features of the neck as well, and of a model with a trunk what of them the kinship MLCA takes from
         each level: ``kinface probe`` then says where in the model an attribute can be read.
-    precision
-        ``fast``: the trunk in bfloat16 where the device multiplies in it natively; ``full``: float32.
-    devices
-        Devices of each machine. What is done is kept in ``OUT.parts``, and an interrupted command goes on from it.
-    num_nodes
-        Machines that share the folder of ``out``; start the same command on each.
+    computing
+        How a model computes.
     """
     check_ending(out, [".npz"], "a table of embeddings")
     families = read_families(root)
     faces = list(families.faces["face"])
-    how = {"precision": precision, "devices": devices, "num_nodes": num_nodes}
-    _, described, shards = describe_all(model, faces, root=families.root, inputs=inputs, out=out, **how)
+    _, described, shards = describe_all(model, faces, root=families.root, inputs=inputs, out=out, computing=computing)
     if shards.first:
         embedding = described.pop("embedding")
         write_embeddings(out, faces, embedding, described if features else None)

@@ -1,12 +1,15 @@
-"""What a model reads, as commands name it."""
+"""What a model reads and how it computes, as commands name it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from cyclopts import Parameter
 
+from kinface.cli.source import Source
 from kinface.models.inference import describe_faces, load_model
 from kinface.models.kinface import KinFace
 from swinface.data.embeddings import Embeddings
@@ -15,55 +18,58 @@ from swinface.inference import Precision, Shards
 from swinface.pretrained import SHIPPED
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Computing:
+    """How a model computes them.
+
+    Parameters
+    ----------
+    precision
+        ``fast``: the trunk in bfloat16 where the device multiplies in it natively; ``full``: float32.
+    devices
+        Devices of each machine. What is done is kept in ``OUT.parts``, and an interrupted command goes on from it.
+    num_nodes
+        Machines that share the folder of ``out``; start the same command on each.
+    """
+
+    precision: Precision = "fast"
+    devices: int = 1
+    num_nodes: int = 1
+
+
+HERE = Computing()  # on one device, in the fast precision
+
+
 def describe_all(
-    model: Path,
-    faces: Sequence[str],
-    *,
-    root: Path,
-    inputs: Path | None,
-    out: Path,
-    precision: Precision,
-    devices: int,
-    num_nodes: int,
+    model: Path, faces: Sequence[str], *, root: Path, inputs: Path | None, out: Path, computing: Computing
 ) -> tuple[KinFace, dict[str, np.ndarray], Shards]:
     """A model, what ``kinface.models.inference.describe_faces`` gives of faces, and the processes that computed it.
 
     Parts are kept beside ``out`` until ``Shards.finish``.
     """
-    shards = Shards.start(out.with_name(f"{out.name}.parts"), devices, num_nodes)
+    shards = Shards.start(out.with_name(f"{out.name}.parts"), computing.devices, computing.num_nodes)
     network = load_model(model, shards.device)
     read = read_inputs(network, faces, inputs)
-    return network, describe_faces(network, read, root=root, precision=precision, shards=shards), shards
+    return network, describe_faces(network, read, root=root, precision=computing.precision, shards=shards), shards
 
 
-def embed_listed(
-    faces: Sequence[str],
-    *,
-    root: Path,
-    model: Path | None,
-    inputs: Path | None,
-    embeddings: Path | None,
-    out: Path,
-    precision: Precision,
-    devices: int,
-    num_nodes: int,
+def embed_all(
+    faces: Sequence[str], *, root: Path, out: Path, source: Source, computing: Computing
 ) -> tuple[KinFace | None, np.ndarray, Shards]:
-    """The model, by default the one that comes with the package, its embeddings of faces, and who computed them; or
-    the embeddings in a table of another model's.
+    """The model, its embeddings of faces, and the processes that computed them; or None and those of a table.
 
     Raises
     ------
     InputError
         Options contradict each other, or a file does not fit.
     """
-    if model is not None and embeddings is not None:
-        raise InputError("give one of --model and --embeddings.")
-    if embeddings is not None and inputs is not None:
-        raise InputError("--inputs are for a --model; leave them out with --embeddings.")
-    if embeddings is not None:
-        return None, Embeddings(embeddings)[faces], Shards()
-    how = {"precision": precision, "devices": devices, "num_nodes": num_nodes}
-    network, described, shards = describe_all(model or SHIPPED, faces, root=root, inputs=inputs, out=out, **how)
+    source.check()
+    if source.embeddings is not None:
+        return None, Embeddings(source.embeddings)[faces], Shards()
+    network, described, shards = describe_all(
+        source.model or SHIPPED, faces, root=root, inputs=source.inputs, out=out, computing=computing
+    )
     return network, described["embedding"], shards
 
 

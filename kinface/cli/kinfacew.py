@@ -8,19 +8,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from kinface.cli.source import OURS, Source
 from kinface.data.vocabulary import TYPES
 from kinface.experiments.kinfacew import CAVEAT, CROP, METHODS, evaluate_kinfacew, write_kinfacew
 from swinface.data.embeddings import Embeddings
-from swinface.files import InputError
 
 
 def kinfacew(
     root: Path,
     *,
     out: Path,
-    model: Path | None = None,
-    inputs: Path | None = None,
-    embeddings: Path | None = None,
+    source: Source = OURS,
     resamples: int = 1000,
     seed: int = 0,
 ) -> None:
@@ -36,40 +34,33 @@ def kinfacew(
         KinFaceW in its authors' layout: ``images/father-dau/fd_001_1.jpg``, ..., ``meta_data/fd_pairs.mat``, ...
     out
         Folder to write to.
-    model
-        Folder of a trained model; by default the one that comes with the package.
-    inputs
-        Table of the embeddings that a model without trunk reads; its faces are paths below ``root``.
-    embeddings
-        Evaluate these embeddings, of any other model, instead of a model.
+    source
+        Whose embeddings; faces in a table are paths below ``root``.
     resamples
         Of families (a parent and a child), for the 95% intervals.
     seed
         Of the resamples.
     """
-    if model is not None and embeddings is not None:
-        raise InputError("give one of --model and --embeddings.")
-    if embeddings is not None and inputs is not None:
-        raise InputError("--inputs are for a --model; leave them out with --embeddings.")
+    source.check()
 
-    def embed_all(faces: Sequence[str], images: Sequence[np.ndarray]) -> np.ndarray:
-        return _embed(faces, images, model, inputs) if embeddings is None else Embeddings(embeddings)[faces]
+    def embed(faces: Sequence[str], images: Sequence[np.ndarray]) -> np.ndarray:
+        return _embed(faces, images, source) if source.embeddings is None else Embeddings(source.embeddings)[faces]
 
-    evaluation = evaluate_kinfacew(root, embed_all, resamples=resamples, seed=seed)
+    evaluation = evaluate_kinfacew(root, embed, resamples=resamples, seed=seed)
     write_kinfacew(evaluation, out)
     _print(evaluation.results, evaluation.missing, root, out)
 
 
-def _embed(faces: Sequence[str], images: Sequence[np.ndarray], model: Path | None, inputs: Path | None) -> np.ndarray:
+def _embed(faces: Sequence[str], images: Sequence[np.ndarray], source: Source) -> np.ndarray:
     """(N, D) embeddings of all faces by a model, which sees the region ``CROP`` of the images."""
     from kinface.cli.inputs import read_inputs  # importing torch takes seconds; the lists were checked before
     from kinface.models.inference import embed, load_model
     from swinface.data.faces import crop_face, stack_faces
     from swinface.pretrained import SHIPPED
 
-    network = load_model(model or SHIPPED)
-    if inputs is not None or network.trunk is None:
-        return embed(network, read_inputs(network, faces, inputs))
+    network = load_model(source.model or SHIPPED)
+    if source.inputs is not None or network.trunk is None:
+        return embed(network, read_inputs(network, faces, source.inputs))
     return embed(network, stack_faces(lambda pixels: crop_face(pixels, CROP), images))
 
 

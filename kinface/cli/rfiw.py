@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from kinface.cli.inputs import embed_listed
+from kinface.cli.inputs import HERE, Computing, embed_all
+from kinface.cli.source import OURS, Source
 from kinface.data.families import Families, read_prepared_list
 from kinface.data.fiw import read_known_families
 from kinface.data.lists import read_any_list
@@ -25,7 +26,6 @@ from kinface.fairness.retrieval import METRICS, audit_search
 from kinface.fairness.threshold import choose_threshold
 from kinface.models.triplets import TripletHead
 from swinface.files import InputError, replacing_folder
-from swinface.inference import Precision
 
 SPLITS = ("train", "tune", "val", "test")
 
@@ -43,9 +43,7 @@ def rfiw(
     list: Path,
     out: Path,
     gallery: Path | None = None,
-    model: Path | None = None,
-    inputs: Path | None = None,
-    embeddings: Path | None = None,
+    source: Source = OURS,
     head: Path | None = None,
     threshold_from: Path | None = None,
     fusion: Fusion = "mean",
@@ -53,9 +51,7 @@ def rfiw(
     swap_grandparents: bool = False,
     resamples: int = 1000,
     seed: int = 0,
-    precision: Precision = "fast",
-    devices: int = 1,
-    num_nodes: int = 1,
+    computing: Computing = HERE,
 ) -> None:
     """Run a track of the RFIW challenge: verify pairs (1) or triplets of parents and child (2), or search (3).
 
@@ -77,12 +73,8 @@ def rfiw(
         Folder to write to.
     gallery
         The gallery of Track 3, ``index path``.
-    model
-        Folder of a trained model; by default the one that comes with the package.
-    inputs
-        Table of the embeddings that a model without trunk reads.
-    embeddings
-        Use these embeddings, of any other model, in place of a model.
+    source
+        Whose embeddings.
     head
         Folder of a head for triplets, of ``kinface triplets``. By default a triplet's score is the mean of two cosines.
     threshold_from
@@ -100,20 +92,14 @@ def rfiw(
         Of families, for the intervals; of pairs where their families are unknown.
     seed
         Of the resamples, and of what is drawn from a split.
-    precision
-        ``fast``: the trunk in bfloat16 where the device multiplies in it natively; ``full``: float32.
-    devices
-        Devices of each machine. What is done is kept in ``OUT.parts``, and an interrupted command goes on from it.
-    num_nodes
-        Machines that share the folder of ``out``; start the same command on each.
+    computing
+        How a model computes.
     """
     _check_options(track, gallery, head, threshold_from, match, list)
     families = read_known_families(root)
-    source = {"model": model, "inputs": inputs, "embeddings": embeddings}
-    how = {"precision": precision, "devices": devices, "num_nodes": num_nodes}
 
     def embed(faces: Sequence[str]) -> tuple:
-        return embed_listed(faces, root=families.root, out=out, **source, **how)
+        return embed_all(faces, root=families.root, out=out, source=source, computing=computing)
 
     if track == 3:
         search = _read_search(list, gallery, families, seed)

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kinface.cli.inputs import embed_listed
+from kinface.cli.inputs import HERE, Computing, embed_all
+from kinface.cli.source import OURS, Source
 from kinface.data.fiw import read_known_families
 from kinface.data.lists import read_any_list
 from kinface.data.pairs import PAIRS_ENDINGS, score_pairs, write_pairs
 from kinface.data.vocabulary import TYPES
 from kinface.models.inference import predict_types
 from swinface.files import check_ending
-from swinface.inference import Precision
 
 
 def score(
@@ -22,13 +22,9 @@ def score(
     root: Path,
     list: Path,
     out: Path,
-    model: Path | None = None,
-    inputs: Path | None = None,
-    embeddings: Path | None = None,
+    source: Source = OURS,
     swap_grandparents: bool = False,
-    precision: Precision = "fast",
-    devices: int = 1,
-    num_nodes: int = 1,
+    computing: Computing = HERE,
 ) -> None:
     """Score a list of pairs by the cosine of their faces' embeddings.
 
@@ -43,28 +39,18 @@ def score(
     out
         The pairs table to write, .parquet or .csv, a row per line of the list, in its order; with
         ``type_predicted`` where the model was trained on types.
-    model
-        Folder of a trained model; by default the one that comes with the package.
-    inputs
-        Table of the embeddings that a model without trunk reads.
-    embeddings
-        Score these embeddings, of any other model, in place of a model.
+    source
+        Whose embeddings.
     swap_grandparents
         The list names grandparents as FIW's official lists do, which swap their genders.
-    precision
-        ``fast``: the trunk in bfloat16 where the device multiplies in it natively; ``full``: float32.
-    devices
-        Devices of each machine. What is done is kept in ``OUT.parts``, and an interrupted command goes on from it.
-    num_nodes
-        Machines that share the folder of ``out``; start the same command on each.
+    computing
+        How a model computes.
     """
     check_ending(out, PAIRS_ENDINGS, "a pairs table")
     families = read_known_families(root)
     pairs = read_any_list(list, root, families, swap_grandparents=swap_grandparents)
     faces = sorted({*pairs["face_a"], *pairs["face_b"]})
-    source = {"model": model, "inputs": inputs, "embeddings": embeddings}
-    how = {"precision": precision, "devices": devices, "num_nodes": num_nodes}
-    network, embedding, shards = embed_listed(faces, root=families.root, out=out, **source, **how)
+    network, embedding, shards = embed_all(faces, root=families.root, out=out, source=source, computing=computing)
     if not shards.first:
         shards.finish()
         return

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kinface.cli.inputs import embed_listed
+from kinface.cli.inputs import HERE, Computing, embed_all
+from kinface.cli.source import OURS, Source
 from kinface.data.fiw import read_families
 from kinface.models.triplets import fit_triplets
 from swinface.files import replacing_folder
-from swinface.inference import Precision
 
 
 def triplets(
     *,
     root: Path,
     out: Path,
-    model: Path | None = None,
-    inputs: Path | None = None,
-    embeddings: Path | None = None,
+    source: Source = OURS,
     width: int = 64,
     dropout: float = 0.5,
     epochs: int = 30,
@@ -25,9 +23,7 @@ def triplets(
     learning_rate: float = 1e-3,
     weight_decay: float = 0.1,
     seed: int = 0,
-    precision: Precision = "fast",
-    devices: int = 1,
-    num_nodes: int = 1,
+    computing: Computing = HERE,
 ) -> None:
     """Train a head that says whether a father, a mother and a child are a family, on a model's embeddings.
 
@@ -40,12 +36,8 @@ def triplets(
         The folder that ``kinface prepare`` made of FIW, or a FIW folder.
     out
         Folder to write to: ``config.json``, ``model.safetensors``, and ``log.csv`` with the AUC after each epoch.
-    model
-        Folder of a trained model; by default the one that comes with the package.
-    inputs
-        Table of the embeddings that a model without trunk reads.
-    embeddings
-        Read these embeddings, of any other model, in place of a model.
+    source
+        Whose embeddings.
     width
         Of the head: how many numbers describe a parent and the child.
     dropout
@@ -60,18 +52,12 @@ def triplets(
         Of AdamW.
     seed
         Of the weights, the triplets and their order.
-    precision
-        ``fast``: the trunk in bfloat16 where the device multiplies in it natively; ``full``: float32.
-    devices
-        Devices of each machine that embed.
-    num_nodes
-        Machines that embed and share the folder of ``out``; start the same command on each.
+    computing
+        How a model computes.
     """
     families = read_families(root)
     faces = sorted(families.faces.loc[families.faces["split"].isin(["train", "tune"]), "face"])
-    source = {"model": model, "inputs": inputs, "embeddings": embeddings}
-    how = {"precision": precision, "devices": devices, "num_nodes": num_nodes}
-    _, embedding, shards = embed_listed(faces, root=families.root, out=out, **source, **how)
+    _, embedding, shards = embed_all(faces, root=families.root, out=out, source=source, computing=computing)
     if shards.first:
         of_training = {"epochs": epochs, "batch": batch, "learning_rate": learning_rate, "weight_decay": weight_decay}
         head, log = fit_triplets(families, faces, embedding, width=width, dropout=dropout, **of_training, seed=seed)

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import types
+from dataclasses import fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
 
@@ -159,9 +160,17 @@ def test_every_command_can_be_imported_and_explains_its_options(commands):
     for command in commands.values():
         module, name = command.place.split(":")
         function = getattr(import_module(module), name)
-        docstring = inspect.getdoc(function)
-        for option in inspect.signature(function).parameters:
-            assert re.search(rf"^{option}\n    \S", docstring, flags=re.MULTILINE), f"{command.place}: {option}"
+        for explained, options in _list_options(function):
+            docstring = inspect.getdoc(explained)
+            for option in options:
+                assert re.search(rf"^{option}\n    \S", docstring, flags=re.MULTILINE), f"{command.place}: {option}"
+
+
+def _list_options(function) -> list[tuple[object, list[str]]]:
+    """What has a docstring, and the options that it must explain: a command, and groups of options that it takes."""
+    parameters = inspect.signature(function, eval_str=True).parameters
+    groups = [it.annotation for it in parameters.values() if is_dataclass(it.annotation)]
+    return [(function, [*parameters]), *((group, [field.name for field in fields(group)]) for group in groups)]
 
 
 @pytest.mark.parametrize("commands", [swinface.cli.main.COMMANDS, kinface.cli.main.COMMANDS])
