@@ -56,7 +56,7 @@ def list_commands(desk: Path, root: Path, embeddings: Path, tables: Path) -> dic
                   "--kind", "linear", "--resamples", "100", "--out", "out"],
         "sweep": ["sweep", str(desk / "ablation.yaml"), "--root", str(tables), "--embeddings", str(embeddings),
                   "--list", "tune", "--workers", "1", "--resamples", "100", "--probe-seeds", "1", "--out", "out"],
-        "rfiw 1": ["rfiw", "--track", "1", *of_vectors, "--list", "tune", "--threshold-from", "tune", "--out", "out"],
+        "rfiw 1": ["rfiw", "--track", "1", *of_vectors, "--list", "val", "--threshold-from", "tune", "--out", "out"],
         "rfiw 2": ["rfiw", "--track", "2", *of_vectors, "--list", "tune", "--threshold-from", "train", "--out", "out"],
         "rfiw 3": ["rfiw", "--track", "3", "--root", str(tables), "--list", "tune", "--out", "out"],
         "triplets": ["triplets", *of_vectors, "--epochs", "5", "--out", "out"],

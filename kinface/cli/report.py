@@ -17,7 +17,7 @@ from kinface.fairness.threshold import choose_threshold
 from kinface.report.blocks import decimal
 from kinface.report.build import build_report
 from kinface.report.checks import Origin, check_matched, check_validation
-from kinface.report.gallery import render_gallery
+from kinface.report.errors import render_errors
 from kinface.report.html import render
 from swinface.files import InputError, replacing_folder
 
@@ -114,11 +114,11 @@ def report(
         other = audit(compare, choose_threshold(other_origin.validation), matched)
         parts |= {"other": other, "other_origin": other_origin}
     parts["acquisition"] = None if acquisition is None else _read_acquisition(acquisition, by, resamples, seed)
-    gallery = None if faces is None else render_gallery(ours, faces)
-    result = build_report(ours, **parts, gallery=None if gallery is None else "errors.html")
+    errors = None if faces is None else render_errors(ours, faces)
+    result = build_report(ours, **parts, errors_page=None if errors is None else "errors.html")
     with replacing_folder(out, owned=OWNED) as folder:
-        if gallery is not None:
-            (folder / "errors.html").write_text(gallery, encoding="utf-8")
+        if errors is not None:
+            (folder / "errors.html").write_text(errors, encoding="utf-8")
         for name, png in result.pictures.items():
             (folder / f"{name}.png").write_bytes(png)
         ours.groups.to_csv(folder / "groups.csv", index=False)

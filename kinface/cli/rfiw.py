@@ -12,20 +12,23 @@ import pandas as pd
 
 from kinface.cli.inputs import HERE, Computing, embed_all
 from kinface.cli.source import OURS, Source
-from kinface.data.families import Families, read_prepared_list
+from kinface.data.families import read_prepared_list
 from kinface.data.fiw import read_known_families
 from kinface.data.lists import read_any_list
 from kinface.data.pairs import families_known, score_pairs, write_pairs
 from kinface.data.ranking import Fusion, score_search
 from kinface.data.sampling import sample_pairs
 from kinface.data.search import Search, read_search, sample_search
-from kinface.data.triplets import FACES, GROUPINGS, read_triplets, sample_triplets, score_triplets
+from kinface.data.triplets import FACES, read_triplets, sample_triplets, score_triplets
 from kinface.fairness.audit import FairnessAudit, audit_fairness
 from kinface.fairness.groupings import DEFAULT_GROUPINGS
-from kinface.fairness.retrieval import METRICS, audit_search
+from kinface.fairness.retrieval import METRICS, SearchAudit, audit_search
 from kinface.fairness.threshold import choose_threshold
+from kinface.models.kinface import KinFace
 from kinface.models.triplets import TripletHead
+from kinface.report.checks import Origin, check_validation
 from swinface.files import InputError, replacing_folder
+from swinface.inference import Shards
 
 SPLITS = ("train", "tune", "val", "test")
 
@@ -33,7 +36,7 @@ SPLITS = ("train", "tune", "val", "test")
 PRINTED = ("overall", "type", "triplet", "race")  # groupings; the others are in figures.csv
 
 
-Embed = Callable[[Sequence[str]], tuple]  # faces to (model or None, embeddings, Shards)
+Embed = Callable[[Sequence[str]], tuple[KinFace | None, np.ndarray, Shards]]
 
 
 def rfiw(
@@ -98,29 +101,31 @@ def rfiw(
     _check_options(track, gallery, head, threshold_from, match, list)
     families = read_known_families(root)
 
-    def embed(faces: Sequence[str]) -> tuple:
+    def embed(faces: Sequence[str]) -> tuple[KinFace | None, np.ndarray, Shards]:
         return embed_all(faces, root=families.root, out=out, source=source, computing=computing)
 
+    def read_pairs(path: Path) -> pd.DataFrame:
+        if not _names_split(path):
+            return read_any_list(path, root, families, swap_grandparents=swap_grandparents)
+        prepared = read_prepared_list(root, str(path))
+        return sample_pairs(families, str(path), seed=seed) if prepared is None else prepared
+
+    def read_threes(path: Path) -> pd.DataFrame:
+        if not _names_split(path):
+            return read_triplets(path, families)
+        return sample_triplets(families, str(path), match=match, seed=seed)
+
     if track == 3:
-        search = _read_search(list, gallery, families, seed)
+        named = gallery is not None
+        search = read_search(list, gallery, families) if named else sample_search(families, str(list), seed=seed)
         shards = _search(search, embed, fusion, out, resamples, seed)
     else:
-
-        def read(path: Path) -> pd.DataFrame:
-            split = str(path) if _names_split(path) else None
-            if track == 2:
-                return (
-                    sample_triplets(families, split, match=match, seed=seed) if split else read_triplets(path, families)
-                )
-            prepared = read_prepared_list(root, split) if split else None
-            if split and prepared is None:
-                return sample_pairs(families, split, seed=seed)
-            return read_any_list(path, root, families, swap_grandparents=swap_grandparents)
-
-        lists = [read(path) for path in (list, threshold_from) if path is not None]
-        shards = _verify(
-            lists, embed, None if head is None else TripletHead.from_pretrained(head), out, resamples, seed
-        )
+        read = read_pairs if track == 1 else read_threes
+        pairs = read(list)
+        origin = Origin(str(list), None if threshold_from is None else read(threshold_from), str(threshold_from))
+        check_validation(pairs, origin)
+        of_three = None if head is None else TripletHead.from_pretrained(head)
+        shards = _verify(pairs, origin.validation, embed, of_three, out, resamples, seed)
     shards.finish()
 
 
@@ -147,57 +152,45 @@ def _check_options(
         raise InputError("a search has no threshold: drop --threshold-from.")
 
 
-def _read_search(path: Path, gallery: Path | None, families: Families, seed: int) -> Search:
-    return sample_search(families, str(path), seed=seed) if gallery is None else read_search(path, gallery, families)
-
-
 def _verify(
-    lists: Sequence[pd.DataFrame],
+    pairs: pd.DataFrame,
+    validation: pd.DataFrame | None,
     embed: Embed,
     head: TripletHead | None,
     out: Path,
     resamples: int,
     seed: int,
-):
-    """Tracks 1 and 2. ``lists``: the pairs or triplets, and those of validation if there are any."""
-    of_three = "triplet" in lists[0]
-    faces = sorted(
-        {face for rows in lists for column in (FACES if of_three else ("face_a", "face_b")) for face in rows[column]}
-    )
+) -> Shards:
+    """Tracks 1 and 2: pairs or triplets, and those of validation if there are any."""
+    of_three = "triplet" in pairs
+    lists = [pairs] if validation is None else [pairs, validation]
+    sides = FACES if of_three else ("face_a", "face_b")
+    faces = sorted({face for rows in lists for side in sides for face in rows[side]})
     network, embedding, shards = embed(faces)
     if not shards.first:
         return shards
     score = (score_triplets if head is None else head.score) if of_three else score_pairs
-    scored = [score(rows, faces, embedding) for rows in lists]
-    if len(scored) > 1:
-        threshold, origin = choose_threshold(scored[1]), "Youden's J on the validation list"
+    pairs, *others = (score(rows, faces, embedding) for rows in lists)
+    if others:
+        threshold, origin = choose_threshold(others[0]), "Youden's J on the validation list"
     else:
         threshold, origin = _own_threshold(network, head, of_three)
-    audit = audit_fairness(
-        scored[0], threshold, groupings=_groupings(scored[0], of_three), resamples=resamples, seed=seed
-    )
-    accepted = scored[0]["score"] >= threshold
-    predictions = pd.DataFrame(
-        {"index": range(len(accepted)), "kin": accepted.astype(int), "score": scored[0]["score"]}
-    )
-    units = _name_units(scored[0])
-    record = {
-        "threshold": threshold,
-        "threshold_from": origin,
-        "resampled": units,
-        "resamples": resamples,
-        "seed": seed,
-    }
+    groupings = (*DEFAULT_GROUPINGS, *["triplet"] * of_three)
+    audit = audit_fairness(pairs, threshold, groupings=groupings, resamples=resamples, seed=seed)
+    accepted = (pairs["score"] >= threshold).astype(int)
+    units = _name_units(pairs)
+    record = {"threshold": threshold, "threshold_from": origin, "resampled": units, "resamples": resamples}
     with replacing_folder(out) as folder:
-        write_pairs(scored[0], folder / "scores.parquet")
+        write_pairs(pairs, folder / "scores.parquet")
+        predictions = pd.DataFrame({"index": range(len(pairs)), "kin": accepted, "score": pairs["score"]})
         predictions.to_csv(folder / "predictions.csv", index=False)
         audit.groups.to_csv(folder / "figures.csv", index=False)
-        (folder / "how.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        (folder / "how.json").write_text(json.dumps(record | {"seed": seed}, indent=1) + "\n", encoding="utf-8")
     _print_audit(audit, origin, units, out)
     return shards
 
 
-def _own_threshold(network: object, head: TripletHead | None, of_three: bool) -> tuple[float, str]:
+def _own_threshold(network: KinFace | None, head: TripletHead | None, of_three: bool) -> tuple[float, str]:
     if head is not None:
         return float(head.threshold), "Youden's J on the tune triplets of the head's training"
     if network is None or not np.isfinite(float(network.threshold)):
@@ -206,21 +199,12 @@ def _own_threshold(network: object, head: TripletHead | None, of_three: bool) ->
     return float(network.threshold), f"{pairs}, not on triplets" if of_three else pairs
 
 
-def _groupings(rows: pd.DataFrame, of_three: bool) -> Sequence:
-    if not of_three:
-        return DEFAULT_GROUPINGS
-    return [name for name in DEFAULT_GROUPINGS if name.name in GROUPINGS] + ["triplet"]
-
-
 def _name_units(pairs: pd.DataFrame) -> str:
     known = families_known(pairs)
     if known.all():
         return "families"
-    return (
-        "families, and pairs of unknown family"
-        if known.any()
-        else "pairs, as families are unknown: intervals are too narrow"
-    )
+    alone = "pairs, as families are unknown: intervals are too narrow"
+    return "families, and pairs of unknown family" if known.any() else alone
 
 
 def _print_audit(audit: FairnessAudit, origin: str, units: str, out: Path) -> None:
@@ -234,19 +218,18 @@ def _print_audit(audit: FairnessAudit, origin: str, units: str, out: Path) -> No
     print(f"wrote {out}")
 
 
-def _search(search: Search, embed: Embed, fusion: Fusion, out: Path, resamples: int, seed: int):
+def _search(search: Search, embed: Embed, fusion: Fusion, out: Path, resamples: int, seed: int) -> Shards:
     """Track 3."""
     faces = search.faces
     _, embedding, shards = embed(faces)
     if not shards.first:
         return shards
     scores = score_search(search, faces, embedding, fusion=fusion)
-    ranked = np.argsort(-scores, axis=1, kind="stable")
-    known = search.people["family"].notna() & search.people["family"].isin(search.gallery["family"].dropna())
+    known = search.people["family"].isin(search.gallery["family"].dropna())
     audit = audit_search(search, scores, resamples=resamples, seed=seed) if known.any() else None
     with replacing_folder(out) as folder:
         np.savez(folder / "scores.npz", scores=scores, gallery=search.gallery["face"].to_numpy(str))
-        np.savetxt(folder / "predictions.csv", ranked, fmt="%d", delimiter=",")
+        np.savetxt(folder / "predictions.csv", np.argsort(-scores, axis=1, kind="stable"), fmt="%d", delimiter=",")
         if audit is not None:
             audit.groups.to_csv(folder / "figures.csv", index=False)
             audit.probes.to_csv(folder / "probes.csv", index=False)
@@ -255,21 +238,23 @@ def _search(search: Search, embed: Embed, fusion: Fusion, out: Path, resamples: 
     if audit is None:
         print("families are unknown, so nothing can be measured: predictions.csv has each probe's faces, nearest first")
     else:
-        if audit.unknown:
-            print(f"{audit.unknown} probes have no known relative in the gallery and are left out")
-        print(f"{'':20} {'probes':>6}  {'mAP (chance)':>28} {'rank@1':>21} {'rank@5':>21}")
-        for row in audit.groups.to_dict("records"):
-            name = row["group"] if row["grouping"] == "overall" else f"{row['grouping']} {row['group']}"
-            first, *others = (
-                f"{row[metric]:.3f} [{row[f'{metric}_low']:.3f}, {row[f'{metric}_high']:.3f}]" for metric in METRICS
-            )
-            print(f"{name:20} {row['probes']:6}  {first} ({row['chance_map']:.3f}) {others[0]:>21} {others[1]:>21}")
-        for row in audit.matched.to_dict("records"):
-            change = f"{row['difference']:+.3f} [{row['difference_low']:+.3f}, {row['difference_high']:+.3f}]"
-            print(
-                f"race {row['race']}: mAP {row['map_random']:.3f} among {row['distractors']} faces of other families, "
-                f"{row['map_matched']:.3f} if they are of the probe's race: {change}"
-            )
-        print("intervals resample the probes' families; the gallery stays as it is")
+        _print_search(audit)
     print(f"wrote {out}")
     return shards
+
+
+def _print_search(audit: SearchAudit) -> None:
+    if audit.unknown:
+        print(f"{audit.unknown} probes have no known relative in the gallery and are left out")
+    print(f"{'':20} {'probes':>6}  {'mAP (chance)':>28} {'rank@1':>21} {'rank@5':>21}")
+    for row in audit.groups.to_dict("records"):
+        name = row["group"] if row["grouping"] == "overall" else f"{row['grouping']} {row['group']}"
+        first, *others = (f"{row[it]:.3f} [{row[f'{it}_low']:.3f}, {row[f'{it}_high']:.3f}]" for it in METRICS)
+        print(f"{name:20} {row['probes']:6}  {first} ({row['chance_map']:.3f}) {others[0]:>21} {others[1]:>21}")
+    for row in audit.matched.to_dict("records"):
+        change = f"{row['difference']:+.3f} [{row['difference_low']:+.3f}, {row['difference_high']:+.3f}]"
+        print(
+            f"race {row['race']}: mAP {row['map_random']:.3f} among {row['distractors']} faces of other families, "
+            f"{row['map_matched']:.3f} if they are of the probe's race: {change}"
+        )
+    print("intervals resample the probes' families; the gallery stays as it is")

@@ -72,18 +72,20 @@ def read_search(probes: str | Path, gallery: str | Path, families: Families) -> 
     """
     probes, gallery = Path(probes), Path(gallery)
     persons = persons_of_faces(families)
-    photos = []
-    for number, (where, path) in enumerate(_read_paths(probes)):
-        photos += [(number, face) for face in _list_photos(path, where, families.root, persons)]
+    lines, gallery_lines = _read_paths(probes), _read_paths(gallery)
+    photos = [
+        (number, face)
+        for number, (where, path) in enumerate(lines)
+        for face in _list_photos(path, where, families.root, persons)
+    ]
     sought = pd.DataFrame(photos, columns=["probe", "face"])
-    faces = pd.DataFrame(
-        {"face": [check_face(path, where, families.root, persons) for where, path in _read_paths(gallery)]}
-    )
-    twice = faces["face"].isin(sought["face"])
-    if twice.any():
-        row = int(twice.to_numpy().argmax())
-        raise InputError(f"{gallery}: line {row + 1}: {faces['face'][row]} is a photo of a probe; leave it out.")
-    return _describe(sought, faces, families, _read_known(probes, gallery, families.root, len(faces)))
+    of_probes, faces = set(sought["face"]), []
+    for where, path in gallery_lines:
+        faces.append(check_face(path, where, families.root, persons))
+        if faces[-1] in of_probes:
+            raise InputError(f"{where}: {faces[-1]} is a photo of a probe; leave it out.")
+    known = _read_known({probes: len(lines), gallery: len(faces)}, families.root)
+    return _describe(sought, pd.DataFrame({"face": faces}), families, known)
 
 
 def _read_paths(path: Path) -> list[tuple[str, str]]:
@@ -108,18 +110,23 @@ def _list_photos(path: str, where: str, root: Path, persons: dict[str, str | Non
     return [check_face(f"{path}/{name}", where, root, persons) for name in found]
 
 
-def _read_known(probes: Path, gallery: Path, root: Path, faces: int) -> dict[str, pd.DataFrame]:
-    """What RFIW's tables say of the probes and of the gallery's faces, as far as they are there."""
+def _read_known(lists: dict[Path, int], root: Path) -> dict[str, pd.DataFrame]:
+    """What RFIW's tables say of the probes and of the gallery's faces, as far as they are there.
+
+    Parameters
+    ----------
+    lists
+        The list of the probes, and of the gallery, to its number of lines.
+    """
     known = {}
-    sizes = {"probe_list.csv": len(read_fields(probes)), "gallery_list.csv": faces}
-    for (name, columns), beside in zip(TABLES.items(), (probes, gallery), strict=True):
+    for (name, columns), (beside, lines) in zip(TABLES.items(), lists.items(), strict=True):
         path = next((folder / name for folder in (beside.parent, root) if (folder / name).is_file()), None)
         if path is None:
             continue
         table = read_csv(path, "table of Track 3", "object")
         lacking = [column for column in columns if column not in table]
-        if lacking or len(table) != sizes[name]:
-            problem = f"no column {lacking[0]!r}" if lacking else f"{len(table)} rows for a list of {sizes[name]}"
+        if lacking or len(table) != lines:
+            problem = f"no column {lacking[0]!r}" if lacking else f"{len(table)} rows for a list of {lines}"
             raise InputError(f"{path}: {problem}; it must say of each line of the list whose it is, in its order.")
         known[name] = table[list(columns)].rename(columns=columns).astype(object)
     return known

@@ -26,9 +26,6 @@ TRIPLETS = {"FMD": "f", "FMS": "m"}  # RFIW's names, and the gender of the child
 FACES = ("face_a", "face_m", "face_b")  # father, mother, child: the order of RFIW's lists
 
 
-GROUPINGS = ("race", "race crossing", "triplet")  # of an audit of triplets, as far as they have the labels
-
-
 def read_triplets(path: str | Path, families: Families) -> pd.DataFrame:
     """Read a list of triplets in the form of RFIW, ``father mother child FMD|FMS kin`` with or without an index before
     it, or a table of triplets (.parquet or .csv).

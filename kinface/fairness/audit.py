@@ -31,8 +31,6 @@ from kinface.fairness.groups import (
 from swinface.bootstrap import interval_around, percentile_interval, symmetric_interval
 from swinface.files import InputError
 
-WEIGHTS_AT_ONCE = 4_000_000  # bounds memory: the audit holds about six arrays of this many float32
-
 
 @dataclass(frozen=True)
 class FairnessAudit:
@@ -57,8 +55,8 @@ class FairnessAudit:
         it is defined).
     resampled
         Metric to (resamples, groups), in the order of the rows of ``groups``.
-    units
-        Names of what was resampled: clusters, and pairs whose clusters are unknown.
+    draws
+        The resamples: first of these pairs, then of those ``beside``.
     """
 
     pairs: pd.DataFrame
@@ -69,7 +67,12 @@ class FairnessAudit:
     groups: pd.DataFrame
     disparities: pd.DataFrame
     resampled: dict[str, np.ndarray]
-    units: np.ndarray
+    draws: Resamples
+
+    @property
+    def units(self) -> np.ndarray:
+        """Names of what was resampled: clusters, and pairs whose clusters are unknown."""
+        return self.draws.units
 
     @cached_property
     def gaps(self) -> pd.DataFrame:
@@ -173,7 +176,7 @@ def audit_fairness(
     groups["complete_resamples"] = (~np.isnan(resampled["auc"])).sum(axis=0)
     disparities = _measure_disparities(groups, resampled)
     columns = clusters if clusters is None else (clusters,) if isinstance(clusters, str) else tuple(clusters)
-    return FairnessAudit(pairs, threshold, seed, columns, labels, groups, disparities, resampled, draws.units)
+    return FairnessAudit(pairs, threshold, seed, columns, labels, groups, disparities, resampled, draws)
 
 
 def _resample(
@@ -184,10 +187,7 @@ def _resample(
     resampled = {metric: np.full((draws.count, len(groups)), np.nan) for metric in METRICS}
     enough = {metric: (units_behind(groups, metric) >= FEWEST_FAMILIES).to_numpy() for metric in METRICS}
     members = [np.flatnonzero(labels[group.grouping] == group.group) for group in groups.itertuples()]
-    step = max(1, WEIGHTS_AT_ONCE // len(pairs))
-    for start in range(0, draws.count, step):
-        part = slice(start, start + step)
-        weight = draws.weights(part)[: len(pairs)]  # the weights of a list beside follow
+    for part, weight in draws.blocks(len(pairs)):  # the weights of a list beside come after those of these pairs
         for column, (rows, non_kin) in enumerate(zip(members, groups["non_kin"], strict=True)):
             fars = {name: far for name, far in FARS.items() if far * non_kin >= FALSE_ACCEPTS}
             values = weighted_metrics(score[rows], kin[rows], weight[rows], threshold, fars)

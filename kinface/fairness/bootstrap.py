@@ -6,7 +6,7 @@ families are unknown.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,9 @@ from swinface.bootstrap import draw_clusters, weigh_pairs
 from swinface.files import InputError
 
 FAMILIES = ("family_a", "family_b")
+
+
+WEIGHTS_AT_ONCE = 4_000_000  # bounds memory: an audit holds about six arrays of this many float32
 
 
 def draw_families(families: int, count: int, seed: int) -> np.ndarray:
@@ -88,6 +91,17 @@ class Resamples:
         self._first, self._second = codes.reshape(2, -1)
         self.count = count
         self.multiplicities = draw_families(len(self.units), count, seed)
+
+    def blocks(self, pairs: int) -> Iterator[tuple[slice, np.ndarray]]:
+        """Some resamples at a time, as memory allows, and the weights of the first ``pairs`` pairs in them."""
+        step = max(1, WEIGHTS_AT_ONCE // pairs)
+        for start in range(0, self.count, step):
+            part = slice(start, min(start + step, self.count))
+            yield part, self.weights(part)[:pairs]
+
+    def count_units(self, rows: np.ndarray) -> int:
+        """How many units some of the first pairs, (pairs,) bool, come from; a pair of two counts for both."""
+        return len(np.union1d(self._first[: len(rows)][rows], self._second[: len(rows)][rows]))
 
     def weights(self, part: slice = slice(None)) -> np.ndarray:
         """Weights of all pairs in some of the resamples: (pairs, resamples), float32 holding whole numbers."""

@@ -11,6 +11,7 @@ of the two faces.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal, Self
 
@@ -79,22 +80,19 @@ class _ByCluster:
         rows = np.unique(np.concatenate(find_rows(pairs, faces)))
         if len(rows) < self.clusters:
             raise InputError(f"{self.clusters} clusters of {len(rows)} faces; choose fewer.")
-        self._means = KMeans(self.clusters, n_init=10, random_state=self.seed).fit(
-            to_unit_length(faces, embedding)[rows]
-        )
+        unit = to_unit_length(faces, embedding).astype(np.float64)[rows]
+        self._means = KMeans(self.clusters, n_init=10, random_state=self.seed).fit(unit)
         return self._find_clusters(pairs, faces, embedding)
 
     def _find_clusters(self, pairs: pd.DataFrame, faces: Sequence[str], embedding: np.ndarray) -> np.ndarray:
-        # as float64: KMeans was fitted so, or is told so here
-        unit = to_unit_length(faces, embedding).astype(self._means.cluster_centers_.dtype)
-        cluster = self._means.predict(unit)
+        cluster = self._means.predict(to_unit_length(faces, embedding).astype(np.float64))
         return np.stack([cluster[rows] for rows in find_rows(pairs, faces)], axis=1)
 
-    def _touching(self, clusters: np.ndarray, kin: np.ndarray) -> dict[int, np.ndarray]:
+    def _touching(self, clusters: np.ndarray, kin: np.ndarray, fewest: int = FEWEST) -> dict[int, np.ndarray]:
         """Cluster to the places of its pairs, where it has enough of each kind."""
         touching = {cluster: np.flatnonzero((clusters == cluster).any(axis=1)) for cluster in range(self.clusters)}
         return {
-            cluster: rows for cluster, rows in touching.items() if min(kin[rows].sum(), (~kin[rows]).sum()) >= FEWEST
+            cluster: rows for cluster, rows in touching.items() if min(kin[rows].sum(), (~kin[rows]).sum()) >= fewest
         }
 
 
@@ -140,7 +138,8 @@ class ScoreNormalization(_ByCluster):
     """Shift scores by cluster: s - (d_i + d_j) / 2, where d is a cluster's threshold minus that of all pairs.
 
     Both thresholds let through the share ``fmr`` of the non-kin pairs (that touch the cluster). At the threshold of all
-    pairs, every cluster then has about that share. A cluster with fewer than 20 kin or non-kin pairs is not shifted.
+    pairs, every cluster then has about that share. A cluster with fewer than 20 pairs of a kind, or too few for a
+    threshold at ``fmr``, is not shifted.
 
     Parameters
     ----------
@@ -154,15 +153,18 @@ class ScoreNormalization(_ByCluster):
 
     def __init__(self, clusters: int = 10, fmr: float = 0.1, seed: int = 0) -> None:
         super().__init__(clusters, seed)
+        if not 0 < fmr < 1:
+            raise InputError(f"a false match rate lies between 0 and 1; got {fmr}.")
         self.fmr = fmr
 
     def fit(self, pairs: pd.DataFrame, faces: Sequence[str], embedding: np.ndarray) -> Self:
         """Fit to scored validation pairs; ``faces`` and ``embedding`` as for ``kinface.data.pairs.score_pairs``."""
-        rows_of = self._touching(self._fit_clusters(pairs, faces, embedding), pairs["kin"].to_numpy(bool))
+        fewest = max(FEWEST, math.ceil(1 / self.fmr))
+        rows_of = self._touching(self._fit_clusters(pairs, faces, embedding), pairs["kin"].to_numpy(bool), fewest)
         of_all = choose_threshold_at_fmr(pairs, self.fmr)
         self._shifts = np.zeros(self.clusters)
         for cluster, rows in rows_of.items():
-            self._shifts[cluster] = choose_threshold_at_fmr(pairs.iloc[rows], max(self.fmr, 1 / FEWEST)) - of_all
+            self._shifts[cluster] = choose_threshold_at_fmr(pairs.iloc[rows], self.fmr) - of_all
         return self
 
     def apply(self, pairs: pd.DataFrame, faces: Sequence[str], embedding: np.ndarray) -> pd.DataFrame:

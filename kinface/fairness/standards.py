@@ -13,8 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import beta
 
-from kinface.fairness.audit import WEIGHTS_AT_ONCE, FairnessAudit
-from kinface.fairness.bootstrap import Resamples, find_units
+from kinface.fairness.audit import FairnessAudit
 from kinface.fairness.groups import FEWEST_FAMILIES
 from swinface.bootstrap import draw_clusters, interval_around
 from swinface.files import InputError
@@ -100,7 +99,7 @@ def audit_operating_points(
 
 
 def match_across_groups(audit: FairnessAudit, attribute: str = "race") -> pd.DataFrame:
-    """The FMR between people of every two values of an attribute, the same value included (NIST IR 8280, annex 4).
+    """The FMR between people of every two values of an attribute, the same value included (as in NIST IR 8280, 2019).
 
     Returns
     -------
@@ -118,7 +117,6 @@ def match_across_groups(audit: FairnessAudit, attribute: str = "race") -> pd.Dat
         raise InputError(f"the pairs have no column {lacking[0]!r}; an attribute X of persons has X_a and X_b.")
     first, second = (audit.pairs[column] for column in columns)
     non_kin, accepted = ~audit.pairs["kin"], (audit.pairs["score"] >= audit.threshold).to_numpy(float)
-    units = find_units(audit.pairs, audit.clusters)
     cells = []
     for a, b in combinations_with_replacement(sorted({*first.dropna(), *second.dropna()}), 2):
         rows = (non_kin & (((first == a) & (second == b)) | ((first == b) & (second == a)))).to_numpy()
@@ -127,7 +125,7 @@ def match_across_groups(audit: FairnessAudit, attribute: str = "race") -> pd.Dat
     rates = _rates(audit, accepted, [rows for *_, rows in cells])
     return pd.DataFrame(
         [
-            (a, b, int(rows.sum()), pd.concat([side[rows] for side in units]).nunique(), *rate)
+            (a, b, int(rows.sum()), audit.draws.count_units(rows), *rate)
             for (a, b, rows), rate in zip(cells, rates, strict=True)
         ],
         columns=["a", "b", "non_kin", "families", "fmr", "fmr_low", "fmr_high"],
@@ -159,7 +157,7 @@ def shift_scores(audit: FairnessAudit) -> pd.DataFrame:
                 continue
             shift = (score[chosen].mean() - score[of_kind].mean()) / deviation
             low, high = np.nan, np.nan
-            if _count_units(audit, chosen) >= FEWEST_FAMILIES:
+            if audit.draws.count_units(chosen) >= FEWEST_FAMILIES:
                 low, high = interval_around(shift, (means[:, place] - means[:, 0]) / deviation)
             row = {"grouping": group.grouping, "group": group.group, "kind": kind, "pairs": int(chosen.sum())}
             found.append(row | {"shift": float(shift), "low": float(low), "high": float(high)})
@@ -210,7 +208,7 @@ def _rates(audit: FairnessAudit, value: np.ndarray, members: Sequence[np.ndarray
     found = []
     for place, rows in enumerate(members):
         rate = float(value[rows].mean()) if rows.any() else np.nan
-        found.append((rate, *_interval(rate, means[:, place], _count_units(audit, rows))))
+        found.append((rate, *_interval(rate, means[:, place], audit.draws.count_units(rows))))
     return found
 
 
@@ -226,20 +224,12 @@ def _interval(rate: float, draws: np.ndarray, units: int) -> tuple[float, float]
     return float(low), float(high)
 
 
-def _count_units(audit: FairnessAudit, rows: np.ndarray) -> int:
-    return pd.concat([side[rows] for side in find_units(audit.pairs, audit.clusters)]).nunique()
-
-
 def _resample_means(audit: FairnessAudit, value: np.ndarray, members: Sequence[np.ndarray]) -> np.ndarray:
     """(resamples, sets of pairs): the mean of ``value``, (pairs,), over each set in each resample of the audit."""
-    draws = Resamples(audit.pairs, len(audit.resampled["auc"]), audit.seed, audit.clusters)
-    means = np.full((draws.count, len(members)), np.nan)
-    step = max(1, WEIGHTS_AT_ONCE // len(audit.pairs))
-    for start in range(0, draws.count, step):
-        part = slice(start, start + step)
-        weight = draws.weights(part)
+    means = np.full((audit.draws.count, len(members)), np.nan)
+    for part, weight in audit.draws.blocks(len(audit.pairs)):
         for place, rows in enumerate(members):
-            total = weight[rows].sum(axis=0, dtype=np.float64)
+            of_set = weight[rows].astype(np.float64)
             with np.errstate(invalid="ignore"):
-                means[part, place] = value[rows] @ weight[rows].astype(np.float64) / total
+                means[part, place] = value[rows] @ of_set / of_set.sum(axis=0)
     return means

@@ -68,7 +68,7 @@ def build_report(
     matched: FairnessAudit | None = None,
     matched_origin: Origin | None = None,
     acquisition: Mapping[str, pd.DataFrame] | None = None,
-    gallery: str | None = None,
+    errors_page: str | None = None,
 ) -> Report:
     """Collect the figures of a report.
 
@@ -85,8 +85,8 @@ def build_report(
         other's pairs as ``beside``.
     acquisition
         By name of an attribute: failures to acquire of its groups (``fairness.standards.measure_acquisition``).
-    gallery
-        Name of a page beside the report with the pairs that are most wrong (``report.gallery``).
+    errors_page
+        Name of a page beside the report with the pairs that are most wrong (``report.errors``).
 
     Raises
     ------
@@ -119,7 +119,7 @@ def build_report(
         "differences": [] if changes is None else changes.to_dict("records"),
         **_follow_standards(audit, origin),
         "acquisition": {name: table.to_dict("records") for name, table in (acquisition or {}).items()},
-        "gallery": gallery,
+        "errors_page": errors_page,
     }
     pictures = {name: _to_png(figure) for name, figure in _draw(audit, changes).items()}
     return Report(_to_plain(record), pictures)

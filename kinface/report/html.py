@@ -100,7 +100,7 @@ def render(report: Report) -> str:
         independent="pairs" in record["resampled"],
         resampled=record["resampled"],
         version=record["kinface"],
-        gallery=record["gallery"],
+        errors=record["errors_page"],
         fewest_pairs=FEWEST_PAIRS,
         fewest_families=FEWEST_FAMILIES,
     )

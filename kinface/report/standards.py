@@ -47,6 +47,8 @@ def write_standards(record: dict) -> Section:
         blocks += _tabulate_across(attribute, cells)
     blocks += _tabulate_points(record["operating_points"])
     names = name_files(dict.fromkeys(row["grouping"] for row in record["groups"]))
+    if record["det_curves"]:
+        blocks.append(Heading("DET curves"))
     for grouping in record["det_curves"]:
         caption = "{grouping}: DET curves. Lower is better. Points: the groups at the threshold of this report."
         blocks.append(Picture(f"det_{names[grouping]}", say(caption, grouping=name_grouping(grouping))))

@@ -161,6 +161,7 @@ def test_official_test_lists_of_unknown_people(synthetic, model, tmp_path, capsy
         (["--track", 2, "--list", "val", "--match", "age", "--threshold-from", "tune"], "age"),
         (["--track", 2, "--list", "val"], "--threshold-from"),
         (["--track", 2, "--list", "nowhere.txt", "--threshold-from", "tune"], "nowhere.txt"),
+        (["--track", 2, "--list", "val", "--threshold-from", "val"], "are also in val"),
         (["--track", 4, "--list", "val"], "4"),
         (["--track", 1, "--list", "val", "--model", "shipped"], "one of --model and --embeddings"),
     ],

@@ -16,7 +16,7 @@ from kinface.cli.main import COMMANDS
 from kinface.fairness.audit import audit_fairness
 from kinface.report.build import build_report
 from kinface.report.checks import Origin
-from kinface.report.gallery import find_errors, render_gallery
+from kinface.report.errors import find_errors, render_errors
 from kinface.report.html import render, render_report
 from swinface.cli.main import run
 from swinface.files import InputError
@@ -106,14 +106,14 @@ def test_the_page_of_errors_shows_faces_and_escapes_names(draw_scored, tmp_path)
     pairs = draw_scored(300).replace({"African": evil})
     write_faces(tmp_path, pairs)
     audit = audit_fairness(pairs, 0.6, groupings=["race"], resamples=100)
-    page = render_gallery(audit, tmp_path, count=2)
+    page = render_errors(audit, tmp_path, count=2)
     errors = find_errors(audit, "race", count=2)
     assert page.count('<img src="data:image/jpeg;base64,') == 2 * len(errors)
     assert "<script" not in page and "&lt;script&gt;" in page
     assert all(face in page for face in errors["face_a"])
     (tmp_path / errors["face_a"][0]).unlink()
     with pytest.raises(InputError, match="no such face"):
-        render_gallery(audit, tmp_path, count=2)
+        render_errors(audit, tmp_path, count=2)
 
 
 def test_the_command_writes_errors_and_acquisition_only_if_asked(draw_scored, tmp_path):

@@ -50,7 +50,7 @@ def find_errors(audit: FairnessAudit, grouping: str, count: int = 6) -> pd.DataF
     return pd.concat(found)[columns].reset_index(drop=True)
 
 
-def render_gallery(audit: FairnessAudit, root: Path, grouping: str = "race", count: int = 6) -> str:
+def render_errors(audit: FairnessAudit, root: Path, grouping: str = "race", count: int = 6) -> str:
     """A page with these pairs, their faces and scores.
 
     The faces are inside the page. It is as confidential as they are.
