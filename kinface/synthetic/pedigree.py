@@ -18,7 +18,7 @@ For T traits (``kinface.synthetic.drawing.TRAITS``) and person i:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -96,6 +96,36 @@ class Person:
         traits = np.sqrt(HERITABILITY) * self.genes + np.sqrt(1 - HERITABILITY) * self.environment
         hidden = bias if self.race == DISADVANTAGED else 0.0
         return np.sqrt(1 - hidden) * traits + np.sqrt(hidden) * self.noise
+
+
+@dataclass
+class Family:
+    """A family as drawn; member k of ``people`` is ``MID<k + 1>``.
+
+    Attributes
+    ----------
+    matrix
+        (members, members): what member i is to member j.
+    faces
+        One row per photograph: its path below the root, the member's place in ``people`` and age.
+    """
+
+    number: int
+    people: list[Person]
+    matrix: np.ndarray
+    faces: list[tuple[str, int, float]] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return f"F{self.number:04d}"
+
+    @property
+    def split(self) -> str:
+        return "val" if self.number % 4 == 0 else "train"
+
+    @property
+    def folder(self) -> str:
+        return f"{'Validation/val' if self.split == 'val' else 'Train/train'}-faces/{self.name}"
 
 
 def grow_pedigree(race: int, extra_children: float, rng: np.random.Generator) -> list[Person]:

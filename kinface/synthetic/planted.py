@@ -25,7 +25,8 @@ from kinface.data.matching import match_pairs
 from kinface.data.pairs import write_pairs
 from kinface.data.prepare import TUNE_MATCHES
 from kinface.data.sampling import sample_pairs
-from kinface.synthetic.families import LOOKS, Family, Looks, check_empty, check_options, form_look, found_family
+from kinface.synthetic.families import LOOKS, Looks, check_empty, check_options, form_look, found_family
+from kinface.synthetic.pedigree import Family
 from kinface.synthetic.tables import tabulate
 from swinface.data.embeddings import write_embeddings
 from swinface.files import replacing_folder

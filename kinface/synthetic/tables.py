@@ -11,7 +11,8 @@ import pandas as pd
 from kinface.data.annotations import describe_people
 from kinface.data.families import TABLES, Families, conform
 from kinface.data.matrices import GENERATION_GAP, RELATIONS, TYPE_OF
-from kinface.synthetic.families import SOURCE, Family, check_options, draw_families
+from kinface.synthetic.families import SOURCE, check_options, draw_families
+from kinface.synthetic.pedigree import Family
 
 EVERY_TUNE = 7  # of this many training families one is for tuning; shares no factor with the ten of RACE_OF_FAMILY
 

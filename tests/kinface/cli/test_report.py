@@ -6,12 +6,10 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import roc_auc_score
 
 from kinface.cli.main import COMMANDS
 from kinface.cli.report import report
@@ -21,15 +19,6 @@ from kinface.data.pairs import write_pairs
 from kinface.data.sampling import sample_pairs
 from swinface.cli.main import run
 from swinface.files import InputError
-
-
-@pytest.fixture
-def lists(draw_scored, tmp_path) -> tuple[Path, Path]:
-    """A scored list and validation pairs of other families."""
-    scores, validation = tmp_path / "scores.parquet", tmp_path / "validation.parquet"
-    write_pairs(draw_scored(1500, shift={"African": -1.2}), scores)
-    write_pairs(draw_scored(600, seed=1, prefix="V"), validation)
-    return scores, validation
 
 
 def test_it_writes_one_self_contained_page_tables_and_figures(lists, tmp_path, capsys):
@@ -261,142 +250,6 @@ def test_shared_families_are_warned_of_and_shared_pairs_refused(lists, tmp_path,
     with pytest.raises(InputError, match="300 of its pairs are also in"):
         report(lists[0], threshold_from=overlapping, out=tmp_path / "none", resamples=100)
     assert not (tmp_path / "none").exists()
-
-
-@pytest.fixture
-def matched(lists, tmp_path) -> Path:
-    """The kin pairs of the scored list but ten, and strangers who score half a point more than its own."""
-    pairs = pd.read_parquet(lists[0])
-    other = pairs[~pairs["kin"]].assign(score=lambda table: table["score"] + 0.5, list="drawn matched by race")
-    for side in "ab":
-        other[f"face_{side}"] = "other" + other[f"face_{side}"]
-    path = tmp_path / "matched.parquet"
-    write_pairs(pd.concat([pairs[pairs["kin"]][10:].assign(list="drawn matched by race"), other]), path)
-    return path
-
-
-def test_a_matched_list_stands_beside_the_standard_one(lists, matched, tmp_path, capsys):
-    out = tmp_path / "out"
-    report(lists[0], threshold_from=lists[1], matched=matched, out=out, resamples=200)
-    record = json.loads((out / "metrics.json").read_text(), parse_constant=pytest.fail)
-    rows = {(row["group"], row["metric"]): row for row in record["matched"]["differences"]}
-    for path, side in ((matched, "ours"), (lists[0], "other")):
-        pairs = pd.read_parquet(path)
-        overall = rows["all pairs", "auc"]
-        assert overall[side] == pytest.approx(roc_auc_score(pairs["kin"], pairs["score"]), abs=1e-9)
-        strangers = pairs[~pairs["kin"]]
-        fmr = (strangers["score"] >= record["threshold"]["value"]).mean()
-        assert rows["all pairs", "fmr"][side] == pytest.approx(fmr, abs=1e-9)
-        one_race = strangers[(strangers["race_a"] == "Asian") & (strangers["race_b"] == "Asian")]
-        asian = (one_race["score"] >= record["threshold"]["value"]).mean()
-        assert rows["Asian", "fmr"][side] == pytest.approx(asian, abs=1e-9)
-    for key, row in rows.items():
-        if row["difference"] is None:
-            assert key in {("cross-race", "auc"), ("cross-race", "tpr")}  # no drawn family is of two races
-            continue
-        assert row["difference"] == pytest.approx(row["ours"] - row["other"])
-        assert row["low"] <= row["difference"] <= row["high"]
-    assert rows["all pairs", "auc"]["high"] < 0 < rows["all pairs", "fmr"]["low"], "the planted difference is shown"
-    assert abs(rows["all pairs", "tpr"]["difference"]) < 0.01
-    for name in ("equalized odds difference", "GARBE"):
-        ours, other = (
-            next(row["value"] for row in lists if (row["grouping"], row["disparity"]) == ("race", name))
-            for lists in (record["matched"]["disparities"], record["disparities"])
-        )
-        assert (rows[None, name]["ours"], rows[None, name]["other"]) == (pytest.approx(ours), pytest.approx(other))
-    assert record["matched"]["kin_in_both"] == 740
-    groups = pd.read_csv(out / "groups_matched.csv")
-    assert groups.loc[0, "auc"] == pytest.approx(rows["all pairs", "auc"]["ours"])
-    section = (out / "report.html").read_text().split('id="matched"')[1].split('id="groups"')[0]
-    assert "740 of the 750 kin pairs" in section and str(matched) in section
-    assert "Part of what the standard list measures is not kinship" in section
-    assert "GARBE" in section and "None" not in section
-    assert "on the matched list, 0." in capsys.readouterr().out
-    report(lists[0], threshold_from=lists[1], out=out, resamples=100)
-    assert not (out / "groups_matched.csv").exists()
-    assert 'id="matched"' not in (out / "report.html").read_text()
-
-
-def test_the_same_list_twice_shows_no_difference(lists, tmp_path):
-    report(lists[0], threshold_from=lists[1], matched=lists[0], out=tmp_path / "out", resamples=100)
-    rows = json.loads((tmp_path / "out/metrics.json").read_text())["matched"]["differences"]
-    known = [row for row in rows if row["difference"] is not None]
-    assert len(known) > 15
-    assert {(row["difference"], row["low"], row["high"]) for row in known} == {(0.0, 0.0, 0.0)}
-    assert "The difference is not significant." in (tmp_path / "out/report.html").read_text().split('id="matched"')[1]
-
-
-def test_a_matched_list_of_another_model_or_list_is_refused(lists, matched, tmp_path):
-    given = {"scores": lists[0], "threshold_from": lists[1], "out": tmp_path / "out", "resamples": 100}
-    pairs = pd.read_parquet(matched)
-    write_pairs(pairs.assign(score=pairs["score"] * 1.1), tmp_path / "rescored.parquet")
-    with pytest.raises(InputError, match=r"rescored.parquet: scores of kin pairs differ from .*scores.parquet"):
-        report(**given, matched=tmp_path / "rescored.parquet")
-    with pytest.raises(InputError, match="none of its kin pairs is in"):
-        write_pairs(pairs.assign(face_a="x" + pairs["face_a"]), tmp_path / "strange.parquet")
-        report(**given, matched=tmp_path / "strange.parquet")
-    with pytest.raises(InputError, match="600 of its pairs are also in"):
-        report(**given, matched=lists[1])
-    assert not (tmp_path / "out").exists()
-
-
-BAD_TABLES = {
-    "column score": (lambda pairs: pairs.drop(columns="score"), r"scores\.parquet.*column.* score"),
-    "column face_a": (lambda pairs: pairs.drop(columns="face_a"), r"scores\.parquet.*column.* face_a"),
-    "empty": (lambda pairs: pairs.head(0), r"scores\.parquet.*no pairs"),
-    "no kin": (lambda pairs: pairs[~pairs["kin"]], r"scores\.parquet: column kin: .*no kin pairs"),
-    "no non-kin": (lambda pairs: pairs[pairs["kin"]], r"scores\.parquet: column kin: .*no non-kin pairs"),
-    "not a number": (
-        lambda pairs: pairs.assign(score=pairs["score"].where(pairs.index != 4, np.nan)),
-        r"scores\.parquet: row 5: score",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", BAD_TABLES)
-@pytest.mark.parametrize("role", ["scores", "threshold_from"])
-def test_a_bad_table_is_named_and_nothing_is_written(lists, tmp_path, name, role):
-    spoil, message = BAD_TABLES[name]
-    good, path = lists[1], lists[0]
-    spoil(pd.read_parquet(path)).to_parquet(path)
-    given = {"scores": path, "threshold_from": good} if role == "scores" else {"scores": good, "threshold_from": path}
-    with pytest.raises(InputError, match=message):
-        report(**given, out=tmp_path / "out", resamples=100)
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["scores.parquet", "validation.parquet"]
-
-
-def test_the_command_prints_one_line_and_exits_with_2(lists, tmp_path, capsys):
-    broken = tmp_path / "broken.parquet"
-    broken.write_bytes(b"PAR1 no")
-    for path, message in ((broken, "not a readable pairs table"), (tmp_path / "no.parquet", "no such file")):
-        arguments = ["report", str(path), "--threshold-from", str(lists[1]), "--out", str(tmp_path / "out")]
-        assert run("kinface", "", COMMANDS, arguments) == 2
-        error = capsys.readouterr().err
-        assert message in error
-        assert path.name in error
-        assert error.count("\n") == 1
-    assert not (tmp_path / "out").exists()
-
-
-def test_options_that_do_not_fit_are_refused(lists, tmp_path):
-    given = {"scores": lists[0], "threshold_from": lists[1], "out": tmp_path / "out"}
-    with pytest.raises(InputError, match="go together"):
-        report(**given, compare=lists[0])
-    with pytest.raises(InputError, match="--resamples 10"):
-        report(**given, resamples=10)
-    with pytest.raises(InputError, match=r"either --threshold-from.* or --threshold"):
-        report(**given, threshold=0.5)
-    with pytest.raises(InputError, match=r"scores\.parquet: cannot group by 'shoe_size'.*columns are face_a"):
-        report(**given, by=["shoe_size"])
-    shorter = tmp_path / "shorter.parquet"
-    write_pairs(pd.read_parquet(lists[0]).head(1000), shorter)
-    with pytest.raises(InputError, match=r"shorter\.parquet cannot be compared with .*1,000 pairs against 1,500"):
-        report(**given, compare=shorter, compare_threshold_from=lists[1], resamples=100)
-    occupied = tmp_path / "file"
-    occupied.touch()
-    with pytest.raises(InputError, match="is a file"):
-        report(lists[0], threshold_from=lists[1], out=occupied, resamples=100)
-    assert not (tmp_path / "out").exists()
 
 
 def test_bias_analysis_imports_no_torch():

@@ -309,7 +309,7 @@ def test_nothing_is_left_of_a_run_that_fails(tmp_path, monkeypatch):
     def fail(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(synthetic, "_write_lists", fail)
+    monkeypatch.setattr(synthetic, "write_lists", fail)
     with pytest.raises(KeyboardInterrupt):
         synthesize(tmp_path / "out", families=12, photos=1)
     assert list(tmp_path.iterdir()) == []
