@@ -22,6 +22,7 @@ from .fairness.threshold import choose_threshold
 from .leakage.leakage import Leakage, compare_leakage, probe_leakage
 from .models.inference import embed
 from .models.kinface import KinFace
+from .models.relation import FaceRelation, fit_relation
 from .models.triplets import TripletHead, fit_triplets
 from .report.checks import Origin
 from .report.html import render_report
@@ -29,6 +30,7 @@ from .synthetic.tables import make_families
 
 __all__ = [
     "DEFAULT_GROUPINGS",
+    "FaceRelation",
     "FairCal",
     "FairnessAudit",
     "Inlp",
@@ -49,6 +51,7 @@ __all__ = [
     "compare_leakage",
     "embed",
     "find_nearest",
+    "fit_relation",
     "fit_triplets",
     "make_families",
     "match_across_groups",

@@ -66,8 +66,9 @@ def replacing_folder(path: str | os.PathLike, owned: Sequence[str] = ()) -> Iter
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file; name a folder to write to.")
-    with _partial_folder(path) as partial:
+    with _partial_folder(path) as partial, ExitStack() as stack:
         yield partial
+        stack.enter_context(_holding(path.parent / f".{path.name}.moving.lock"))  # files of two processes do not mix
         for earlier in {file for pattern in owned for file in path.glob(pattern) if file.is_file()}:
             if not (partial / earlier.name).exists():
                 earlier.unlink()

@@ -88,7 +88,11 @@ class MultiLevelChannelAttention(nn.Module):
 
     def forward(self, levels: Tensor) -> Tensor:
         """Map levels (B, sum(in_channels), 7, 7), as ``Trunk`` gives them, to features (B, width)."""
+        return self.norm(self.fuse(levels).amax(dim=(2, 3)))
+
+    def fuse(self, levels: Tensor) -> Tensor:
+        """The weighted channels before the maximum over places: (B, width, 7, 7)."""
         parts = levels.split(self.in_channels, dim=1)
         read = zip(self.convolutions, self.levels, strict=True)
         fused = torch.cat([convolve(parts[level - 1]) for convolve, level in read], dim=1)
-        return self.norm(functional.relu(self.gate(fused)).amax(dim=(2, 3)))
+        return functional.relu(self.gate(fused))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -72,6 +74,24 @@ def test_replacing_folder_leaves_nothing_when_the_block_fails(tmp_path):
     assert names(tmp_path) == []
 
 
+def test_files_of_two_writers_of_one_folder_do_not_mix(tmp_path):
+    names = [f"{number}.txt" for number in range(200)]
+
+    def write(text: str) -> None:
+        with replacing_folder(tmp_path / "out") as folder:
+            for name in names:
+                (folder / name).write_text(text)
+            barrier.wait()
+
+    for _ in range(5):
+        barrier = Barrier(2)
+        with ThreadPoolExecutor(2) as pool:
+            for done in [pool.submit(write, text) for text in ("one", "two")]:
+                done.result()
+        assert len({(tmp_path / "out" / name).read_text() for name in names}) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_places_that_cannot_be_written_are_refused(tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(InputError, match="file is a file; name a folder"), replacing_folder(tmp_path / "file"):
@@ -84,6 +104,7 @@ def test_places_that_cannot_be_written_are_refused(tmp_path):
 INSIDE = """
 import sys
 from pathlib import Path
+from threading import Barrier
 from swinface.files import replacing, replacing_folder, working_alone
 
 with {block} as place:
