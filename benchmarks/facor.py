@@ -18,9 +18,9 @@ import kinface
 from kinface.experiments.sweep import draw_lists
 from kinface.models.faces import read_faces
 from kinface.models.inference import embed, load_model
-from kinface.models.relation import fit_relation
 from kinface.training.cache import cache_levels
 from kinface.training.fit import fit
+from kinface.training.relation import fit_relation
 from swinface.model import SwinFace
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs/kinface"

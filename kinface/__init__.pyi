@@ -22,11 +22,12 @@ from .fairness.threshold import choose_threshold
 from .leakage.leakage import Leakage, compare_leakage, probe_leakage
 from .models.inference import embed
 from .models.kinface import KinFace
-from .models.relation import FaceRelation, fit_relation
+from .models.relation import FaceRelation
 from .models.triplets import TripletHead, fit_triplets
 from .report.checks import Origin
 from .report.html import render_report
 from .synthetic.tables import make_families
+from .training.relation import fit_relation
 
 __all__ = [
     "DEFAULT_GROUPINGS",

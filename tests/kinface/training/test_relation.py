@@ -10,7 +10,8 @@ import torch
 
 from kinface.data.fiw import read_families
 from kinface.data.sampling import sample_pairs
-from kinface.models.relation import FaceRelation, fit_relation, relation_guided_loss
+from kinface.models.relation import FaceRelation
+from kinface.training.relation import fit_relation, relation_guided_loss
 from swinface.files import InputError
 
 CHANNELS = (4, 4)

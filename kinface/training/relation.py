@@ -1,0 +1,119 @@
+"""Training of FaCoRNet (``kinface.models.relation``): its loss, and its fit to the levels of a trunk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+from torch.nn import functional
+
+from kinface.data.families import Families
+from kinface.data.sampling import sample_pairs
+from kinface.fairness.threshold import choose_threshold
+from kinface.models.relation import FaceRelation
+from kinface.training.data import KinBatches
+from swinface.files import InputError
+
+
+def relation_guided_loss(a: Tensor, b: Tensor, attention: Tensor, scale: float = 500.0) -> Tensor:
+    """The contrastive loss whose temperature is each pair's own: its attention's sum of squares over ``scale``.
+
+    Where places attend to few others, the temperature is higher, and the pair is pulled less (relation-guided
+    contrastive learning).
+
+    Parameters
+    ----------
+    a, b
+        (B, W), features of the first and the second faces of B kin pairs of different families.
+    attention
+        (B, 49, 49) of these pairs.
+    """
+    features = functional.normalize(torch.cat([a, b]))
+    temperature = (attention.square().sum(dim=(1, 2)) / scale).repeat(2)
+    count = len(features)
+    itself = torch.eye(count, dtype=torch.bool, device=features.device)
+    logits = (features @ features.T / temperature[:, None]).masked_fill(itself, float("-inf"))
+    return functional.cross_entropy(logits, torch.arange(count, device=features.device).roll(count // 2))
+
+
+def fit_relation(
+    families: Families,
+    faces: Sequence[str],
+    levels: Tensor,
+    channels: Sequence[int],
+    *,
+    width: int = 128,
+    scale: float = 500.0,
+    epochs: int = 8,
+    batch: int = 64,
+    learning_rate: float = 1e-3,
+    weight_decay: float = 0.05,
+    seed: int = 0,
+) -> tuple[FaceRelation, pd.DataFrame]:
+    """Train on kin pairs of the split ``train``; the pairs of ``tune`` choose the epoch and the threshold.
+
+    Parameters
+    ----------
+    families
+        Prepared with a split ``tune``.
+    faces, levels
+        (N,) paths and (N, sum(channels), 7, 7) levels of a trunk, of the faces of both splits.
+    channels, width, scale
+        Of ``FaceRelation`` and ``relation_guided_loss``.
+    epochs, batch, learning_rate, weight_decay
+        Of AdamW, under a rate that falls to 0 along a half cosine; ``batch`` counts pairs.
+    seed
+        Of the weights and of what is drawn.
+
+    Returns
+    -------
+    model
+        That of the epoch with the best AUC on the tune pairs; in evaluation mode.
+    log
+        A row per epoch: ``epoch``, ``loss``, ``temperature`` (its mean), ``tune_auc``.
+
+    Raises
+    ------
+    InputError
+        There are too few families, or a face has no levels.
+    """
+    if epochs < 1:
+        raise InputError(f"epochs is {epochs}; one or more are needed.")
+    place = pd.Index(faces)
+    train = families.faces[families.faces["split"] == "train"].reset_index(drop=True)
+    rows = place.get_indexer(train["face"])
+    if (rows < 0).any():
+        raise InputError(f"{train['face'][int((rows < 0).argmax())]}: there are no levels of this face.")
+    relations = families.relations[families.relations["split"] == "train"]
+    batches = KinBatches(torch.from_numpy(rows), train, relations, {}, batch, seed)
+    tune = sample_pairs(families, "tune")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = FaceRelation(channels, width)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * len(batches))
+        log, best = [], {}
+        for epoch in range(1, epochs + 1):
+            losses, temperatures = [], []
+            model.train()
+            for step in range((epoch - 1) * len(batches), epoch * len(batches)):
+                *pair, attention = model(*levels[batches[step]["faces"]].chunk(2))
+                loss = relation_guided_loss(*pair, attention, scale)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                losses.append(loss.item())
+                temperatures.append(attention.detach().square().sum(dim=(1, 2)).mean().item() / scale)
+            scored = model.eval().score(tune, faces, levels)
+            auc = float(roc_auc_score(scored["kin"], scored["score"]))
+            if auc > max((row["tune_auc"] for row in log), default=0.0):
+                best = {name: value.clone() for name, value in model.state_dict().items()}
+                best["threshold"] = torch.tensor(choose_threshold(scored))
+            log.append({"epoch": epoch, "loss": np.mean(losses), "temperature": np.mean(temperatures), "tune_auc": auc})
+    model.load_state_dict(best)
+    return model, pd.DataFrame(log)
