@@ -13,6 +13,8 @@ Such a file reads::
       ours:
         overlays: [debiased.yaml]    # configurations of `kinface fit`, beside this file, merged in this order
         data: {batch_size: 128}
+      faircal:
+        calibrate: {method: faircal, clusters: 10}  # the scores, by those of the tune pairs; kinface.calibrate
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kinface.fairness.calibration import METHODS
 from swinface.files import InputError, merge_settings, read_yaml
 
 SECTIONS = ("trainer", "model", "data")  # of a configuration of `kinface fit`
@@ -31,6 +34,9 @@ NEEDED = ("seeds", "base", "methods")
 
 
 REFERENCES = ("none", "leace")
+
+
+CALIBRATION = {"method": str, "clusters": int, "fmr": float}  # options of `kinface.calibrate`, and their types
 
 
 @dataclass(frozen=True)
@@ -43,12 +49,15 @@ class Run:
         Lambda, or None where the method has none.
     config
         Of ``kinface fit``, without the folder of the run.
+    calibration
+        Options of ``kinface.calibrate``; None if scores stay as they are.
     """
 
     method: str
     strength: float | None
     seed: int
     config: dict[str, Any] = field(repr=False)
+    calibration: dict[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -63,8 +72,8 @@ class Ablation:
     Attributes
     ----------
     methods
-        Name to what it changes: ``SECTIONS``, merged into those of ``base``, and ``strengths``. Its overlays are merged
-        into its sections.
+        Name to what it changes: ``SECTIONS``, merged into those of ``base``, ``strengths`` and ``calibrate``. Its
+        overlays are merged into its sections.
     inputs
         Settings of every run, whatever its method says.
     references
@@ -80,7 +89,7 @@ class Ablation:
     def expand(self) -> list[Run]:
         """The matrix of method x lambda x seed, in the order of the seeds, then of the methods."""
         return [
-            Run(name, strength, seed, self._configure(method, strength, seed))
+            Run(name, strength, seed, self._configure(method, strength, seed), method.get("calibrate"))
             for seed in self.seeds
             for name, method in self.methods.items()
             for strength in method.get("strengths", [None])
@@ -126,8 +135,10 @@ def _read_method(name: object, method: object, base: dict[str, Any], path: Path)
     if not re.fullmatch(r"[a-z0-9_]+", str(name)):
         raise InputError(f"{path}: methods: {name!r} names folders too; use small letters, digits and _ only.")
     where = f"{path}: methods.{name}"
-    method = _apply_overlays(_check_sections(method, where, ("strengths", "overlays")), path.parent, where)
+    own = _check_sections(method, where, ("strengths", "overlays", "calibrate"))
+    method = _apply_overlays(own, path.parent, where)
     _check_strengths(method, merge_settings(base, method), f"{where}.strengths")
+    _check_calibration(method, f"{where}.calibrate")
     return method
 
 
@@ -173,6 +184,13 @@ def _check_strengths(method: dict[str, Any], config: dict[str, Any], where: str)
         raise InputError(f"{where}: a list of different numbers from 0 up, such as [0.1, 1.0]; got {strengths}.")
     if not _find_adversaries(config):
         raise InputError(f"{where}: lambda is that of adversarial heads, and model.heads has none.")
+
+
+def _check_calibration(method: dict[str, Any], where: str) -> None:
+    for name, value in _check_keys(method.get("calibrate"), where, (*CALIBRATION,)).items():
+        if type(value) is not CALIBRATION[name] or (name == "method" and value not in METHODS):
+            known = " or ".join(METHODS) if name == "method" else f"a number ({CALIBRATION[name].__name__})"
+            raise InputError(f"{where}.{name}: {known}; got {value!r}.")
 
 
 def _find_adversaries(config: dict[str, Any]) -> list[str]:

@@ -28,6 +28,7 @@ from kinface.data.fiw import read_families
 from kinface.data.pairs import read_pairs, score_pairs
 from kinface.experiments.ablation import Run
 from kinface.experiments.tradeoff import ATTRIBUTES, LISTS, Protocol, Result, measure, read_result, write_result
+from kinface.fairness.calibration import calibrate
 from kinface.fairness.threshold import choose_threshold
 from kinface.models.faces import read_faces
 from kinface.models.inference import embed, load_model
@@ -37,7 +38,8 @@ from kinface.training.fit import fit
 from swinface.data.embeddings import Embeddings
 from swinface.files import InputError, replacing
 
-EXPERIMENT, LOG = "experiment.yaml", "log.txt"  # files of each run, in addition to those of `kinface fit`
+# Files of each run, in addition to those of `kinface fit`; the second is there if its scores are calibrated.
+EXPERIMENT, CALIBRATION, LOG = "experiment.yaml", "calibrate.yaml", "log.txt"
 
 
 MODEL = "model.safetensors"
@@ -77,17 +79,28 @@ class Job:
         InputError
             It holds a run of another configuration.
         """
-        earlier = self.folder / EXPERIMENT
-        if earlier.exists() and yaml.safe_load(earlier.read_text(encoding="utf-8")) != self.run.config:
-            raise InputError(
-                f"{self.folder}: was run with another configuration, see its {EXPERIMENT}; delete the folder to run it "
-                "again, or choose another folder for the sweep."
-            )
+        if not (self.folder / EXPERIMENT).exists():
+            return
+        for name, content in self._settings().items():
+            if _read_settings(self.folder / name) != content:
+                raise InputError(
+                    f"{self.folder}: was run with other settings, see its {name}; delete the folder to run it again, "
+                    "or choose another folder for the sweep."
+                )
 
     def write(self) -> None:
-        """Write the configuration to the run's folder."""
-        with replacing(self.folder / EXPERIMENT) as partial:
-            partial.write_text(yaml.safe_dump(self.run.config, sort_keys=False), encoding="utf-8")
+        """Write the settings to the run's folder."""
+        for name, content in reversed(self._settings().items()):  # experiment.yaml last: then all is there
+            if content is not None:
+                with replacing(self.folder / name) as partial:
+                    partial.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+
+    def _settings(self) -> dict[str, dict[str, Any] | None]:
+        return {EXPERIMENT: self.run.config, CALIBRATION: self.run.calibration}
+
+
+def _read_settings(path: Path) -> dict[str, Any] | None:
+    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def carry_out(folder: Path, lists: Path, protocol: Protocol) -> None:
@@ -107,7 +120,7 @@ def carry_out(folder: Path, lists: Path, protocol: Protocol) -> None:
     InputError
         The configuration or its data are bad.
     """
-    config = yaml.safe_load((folder / EXPERIMENT).read_text(encoding="utf-8"))
+    config = _read_settings(folder / EXPERIMENT)
     with _one_core():
         if not (folder / MODEL).exists():
             fit([f"--config={folder / EXPERIMENT}", f"--run={folder}"])
@@ -118,11 +131,20 @@ def _measure(folder: Path, data: dict[str, Any], lists: Path, protocol: Protocol
     families = read_families(data["root"])
     listed = {name: read_pairs(lists / f"{name}.parquet") for name in LISTS}
     people = list_faces(families, listed["standard"])
-    faces = [*people["face"]]
-    embedding = embed_run(load_model(folder), families.root, faces, data)
+    faces, model = [*people["face"]], load_model(folder)
+    embedding = embed_run(model, families.root, faces, data)
     scored = {name: score_pairs(pairs, faces, embedding) for name, pairs in listed.items()}
-    threshold = choose_threshold(read_pairs(folder / "tune_scores.parquet", scored=True))
-    return measure(scored, threshold, embedding, people, protocol)
+    tune = read_pairs(folder / "tune_scores.parquet", scored=True)
+    options = _read_settings(folder / CALIBRATION)
+    if options is not None:
+        if "tune" in {*people["split"]}:
+            raise InputError("scores are calibrated by the tune pairs; measure on families of val or test.")
+        others = sorted({*tune["face_a"], *tune["face_b"]})
+        known = np.concatenate([embedding, embed_run(model, families.root, others, data)])
+        calibrated = {name: calibrate(tune, pairs, faces + others, known, **options) for name, pairs in scored.items()}
+        scored = {name: pairs for name, (_, pairs) in calibrated.items()}
+        tune, _ = calibrated["standard"]  # the same for all lists
+    return measure(scored, choose_threshold(tune), embedding, people, protocol)
 
 
 def list_faces(families: Families, pairs: pd.DataFrame) -> pd.DataFrame:

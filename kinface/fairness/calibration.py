@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,9 @@ FEWEST = 20  # pairs of each kind that a cluster needs for a map, or a threshold
 
 
 Method = Literal["faircal", "normalize"]
+
+
+METHODS: tuple[Method, ...] = get_args(Method)
 
 
 class BetaCalibration:

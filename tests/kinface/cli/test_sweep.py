@@ -24,8 +24,9 @@ from kinface.data.fiw import read_families
 from kinface.data.pairs import read_pairs, score_pairs, write_pairs
 from kinface.data.sampling import sample_pairs
 from kinface.experiments import workers
-from kinface.experiments.runner import carry_out, embed_run
+from kinface.experiments.runner import carry_out
 from kinface.experiments.tradeoff import FIGURES, read_result
+from kinface.fairness.calibration import calibrate
 from kinface.models.inference import embed, load_model
 from kinface.models.kinface import KinFace
 from kinface.training.module import KinshipTraining
@@ -157,9 +158,8 @@ def test_the_matrix_is_run_and_tabulated(done):
         seeds = [read_result(done / "runs" / f"{name}-{seed}").points["auc_matched"] for seed in (0, 1)]
         assert table["auc_matched"][row] == pytest.approx(np.mean(seeds))
         assert table["auc_matched_minus_none"][row] == pytest.approx(np.mean(seeds) - table["auc_matched"][0])
-    assert (
-        table[[f"{figure}_minus_none{end}" for figure in FIGURES for end in ("", "_low", "_high")]].iloc[0] == 0
-    ).all()
+    differences = [f"{figure}_minus_none{end}" for figure in FIGURES for end in ("", "_low", "_high")]
+    assert (table[differences].iloc[0] == 0).all()
     assert table[[*FIGURES]].notna().all(axis=None)
     assert json.loads((done / "frontier.json").read_text())["about"]["race"]["faces"] == 18 * 4 * 2
 
@@ -175,6 +175,23 @@ def test_a_run_is_measured_as_its_model_scores(done, root):
         assert result.points[f"auc_{listed}"] == pytest.approx(roc_auc_score(pairs["kin"], pairs["score"]))
         accuracy = ((pairs["score"] >= float(model.threshold)) == pairs["kin"]).mean()
         assert result.points[f"accuracy_{listed}"] == pytest.approx(accuracy)
+
+
+def test_scores_of_a_method_are_calibrated_by_the_tune_pairs(done, root, tmp_path, here, capsys):
+    methods = "methods:\n  calibrated: {calibrate: {method: faircal, clusters: 2}}\n"
+    ablation = ABLATION.split("methods:")[0].replace("[0, 1]", "[0]") + methods
+    assert sweep(root, tmp_path / "out", ablation=ablation) == 0
+    run, plain = tmp_path / "out" / "runs" / "calibrated-0", read_result(done / "runs" / "none-0")
+    tune, pairs = read_pairs(run / "tune_scores.parquet", scored=True), read_pairs(tmp_path / "out/standard.parquet")
+    result = read_result(run)
+    faces = sorted({face for table in (tune, pairs) for side in ("face_a", "face_b") for face in table[side]})
+    embedding = embed(load_model(run), Embeddings(root / "embeddings.npz")[faces])
+    _, expected = calibrate(tune, score_pairs(pairs, faces, embedding), faces, embedding, clusters=2)
+    assert result.points["auc_standard"] == pytest.approx(roc_auc_score(expected["kin"], expected["score"]))
+    assert result.points["auc_standard"] != plain.points["auc_standard"]
+    assert result.points["race_linear"] == plain.points["race_linear"], "the embedding is the same"
+    assert sweep(root, tmp_path / "out", ablation=ablation.replace("clusters: 2", "clusters: 3")) == 2
+    assert "see its calibrate.yaml" in capsys.readouterr().err
 
 
 def test_non_kin_pairs_of_the_matched_list_share_race_and_gender(done):
@@ -348,7 +365,7 @@ def test_a_configuration_that_fit_would_not_read_is_refused_before_any_run(chang
 def test_a_folder_of_another_sweep_is_left_alone(done, root, tmp_path, here, no_training, capsys):
     out = copy(done, tmp_path / "out")
     assert sweep(root, out, ablation=ABLATION.replace("width: 16", "width: 17")) == 2
-    assert "none-0: was run with another configuration" in capsys.readouterr().err
+    assert "none-0: was run with other settings, see its experiment.yaml" in capsys.readouterr().err
     pairs = read_pairs(out / "standard.parquet")
     write_pairs(pairs[2:], out / "standard.parquet")
     assert sweep(root, out) == 2
@@ -363,9 +380,7 @@ def test_runs_that_were_measured_in_another_way_are_not_mixed_with_others(
     assert "none-0: was measured with Protocol(resamples=100, probe_seeds=1, seed=0)" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "options", [("--resamples", "99"), ("--probe-seeds", "0"), ("--workers", "0")], ids=lambda options: options[0]
-)
+@pytest.mark.parametrize("options", [("--resamples", "99"), ("--probe-seeds", "0"), ("--workers", "0")])
 def test_numbers_that_are_too_small_are_refused(options, root, tmp_path, capsys):
     assert sweep(root, tmp_path / "out", *options) == 2
     assert " ".join(options) in capsys.readouterr().err
@@ -377,19 +392,6 @@ def test_training_families_are_no_measure(root, tmp_path, capsys):
     write_pairs(sample_pairs(families, "train"), tmp_path / "train.parquet")
     assert sweep(root, tmp_path / "out", "--list", tmp_path / "train.parquet") == 2
     assert "training families" in capsys.readouterr().err
-
-
-def test_a_frozen_trunk_is_read_from_the_cache(synthetic, tmp_path):
-    torch.manual_seed(0)
-    model = KinFace({"embed_dim": 8, "depths": (1, 1, 1), "num_heads": (1, 1, 1), "patch_size": 4}, width=16, size=8)
-    model.eval()
-    families = read_families(synthetic)
-    faces = [*families.faces["face"]][:20]
-    expected = embed(model, faces, root=families.root)
-    for _ in range(2):
-        found = embed_run(model, families.root, faces, {"cache": str(tmp_path / "cache")})
-        np.testing.assert_allclose(found, expected, atol=5e-3)  # half precision
-        assert len([*(tmp_path / "cache").iterdir()]) == 1
 
 
 def test_a_frozen_trunk_and_embeddings_exclude_each_other(root, tmp_path, capsys):
