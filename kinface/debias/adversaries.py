@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kinface.debias.heads import Head, attribute_loss, build_mlp
+from kinface.debias.heads import Head, Place, attribute_loss, build_mlp
 from kinface.debias.reversal import reverse_gradient
 from swinface.mlca import MultiLevelChannelAttention
 
@@ -25,6 +25,8 @@ class Adversary(nn.Module):
     ----------
     head
         Its options.
+    reads
+        The place of the model that it reads.
     size
         D, numbers per face that it reads; the width of its own MLCA if it reads levels.
     channels
@@ -33,9 +35,11 @@ class Adversary(nn.Module):
         Of its optimiser, if the head states none.
     """
 
-    def __init__(self, head: Head, size: int, channels: Sequence[int] | None, learning_rate: float) -> None:
+    def __init__(
+        self, head: Head, reads: Place, size: int, channels: Sequence[int] | None, learning_rate: float
+    ) -> None:
         super().__init__()
-        self.head, self.size = head, size
+        self.head, self.reads, self.size = head, reads, size
         self.members = nn.ModuleList(
             nn.Sequential(
                 nn.Identity() if channels is None else MultiLevelChannelAttention(channels, size),
@@ -49,7 +53,7 @@ class Adversary(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(members, B, classes) log probabilities of (B, D) embeddings or features, or of levels."""
-        if self.head.reads == "embedding":
+        if self.reads == "embedding":
             inputs = inputs * math.sqrt(self.size)  # the numbers of a unit vector are small
         return torch.stack([member(inputs) for member in self.members]).log_softmax(dim=2)
 
@@ -123,7 +127,42 @@ class Adversary(nn.Module):
         self.optimiser.load_state_dict(state)
 
 
-class KernelAdversary(nn.Module):
+class _Remembering(nn.Module):
+    """An adversary without weights, which knows the faces of the last steps.
+
+    Parameters
+    ----------
+    head
+        Its options.
+    reads
+        The place of the model that it reads.
+    size
+        D, numbers per face that it reads.
+    """
+
+    MEMORY = 2048  # faces
+
+    def __init__(self, head: Head, reads: Place, size: int) -> None:
+        super().__init__()
+        self.head, self.reads = head, reads
+        self.register_buffer("faces", torch.zeros(self.MEMORY, size))
+        self.register_buffer("labels", torch.full((self.MEMORY,), -1))
+
+    def learn(self, inputs: Tensor, labels: Tensor, class_weights: Tensor | None, step: int) -> None:
+        """Store the faces of a batch in place of the oldest ones; parameters as of ``Adversary.learn``."""
+        inputs, labels = _gather(_pool(inputs).detach()), _gather(labels)
+        self.faces.copy_(torch.cat([self.faces, inputs])[-self.MEMORY :])
+        self.labels.copy_(torch.cat([self.labels, labels])[-self.MEMORY :])
+
+    def _recall(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Faces of known class, their classes as one-hot vectors, and the median distance between faces."""
+        known = self.labels >= 0
+        faces, classes = self.faces[known], F.one_hot(self.labels[known], len(self.head.classes)).to(self.faces)
+        some = faces[torch.linspace(0, len(faces) - 1, 256, device=faces.device).long()]
+        return faces, classes, torch.pdist(some).median().clamp(min=1e-6)
+
+
+class KernelAdversary(_Remembering):
     """The optimal adversary of its kind at every step: kernel ridge regression of the classes, in closed form.
 
     An adversary that is trained together with the model lags some steps behind it, and an MLP soon memorises the few
@@ -138,38 +177,16 @@ class KernelAdversary(nn.Module):
     with y the classes as one-hot vectors, and the model minimises lambda times the mean of ``|p(x)|^2``, weighted in
     the same way. It does not fall to 0 even if the embedding holds nothing of the attribute, because with this few
     faces the answers are partly chance. The gradient of that part has no lasting direction, as basis and faces change.
-
-    Parameters
-    ----------
-    head
-        Its options; it reads the embedding or the features.
-    size
-        D, numbers per face that it reads.
     """
 
-    MEMORY, BASIS, RIDGE = 2048, 512, 1e-3  # faces, random features, r
+    BASIS, RIDGE = 512, 1e-3  # random features, r
     BANDWIDTH = 0.5  # of the kernel, as a share of the median distance between faces
     SCALE = 10.0  # factor of |p|^2 that brings useful strengths near 1
 
-    def __init__(self, head: Head, size: int) -> None:
-        super().__init__()
-        self.head = head
-        self.register_buffer("faces", torch.zeros(self.MEMORY, size))
-        self.register_buffer("labels", torch.full((self.MEMORY,), -1))
-
-    def learn(self, inputs: Tensor, labels: Tensor, class_weights: Tensor | None, step: int) -> None:
-        """Store the faces of a batch in place of the oldest ones; parameters as of ``Adversary.learn``."""
-        inputs, labels = _gather(inputs.detach()), _gather(labels)
-        self.faces.copy_(torch.cat([self.faces, inputs])[-self.MEMORY :])
-        self.labels.copy_(torch.cat([self.labels, labels])[-self.MEMORY :])
-
     def forward(self, inputs: Tensor) -> Tensor:
-        """(1, B, classes) predictions p for (B, D) embeddings or features, with a newly drawn basis."""
-        known = self.labels >= 0
-        faces, classes = self.faces[known], F.one_hot(self.labels[known], len(self.head.classes)).to(inputs)
-        some = faces[torch.linspace(0, len(faces) - 1, 256, device=faces.device).long()]
-        bandwidth = self.BANDWIDTH * torch.pdist(some).median().clamp(min=1e-6)
-        directions = torch.randn(faces.shape[1], self.BASIS, device=faces.device) / bandwidth
+        """(1, B, classes) predictions p for what it reads of B faces, with a newly drawn basis."""
+        faces, classes, distance = self._recall()
+        directions = torch.randn(faces.shape[1], self.BASIS, device=faces.device) / (self.BANDWIDTH * distance)
         phases = 2 * math.pi * torch.rand(self.BASIS, device=faces.device)
 
         def basis(x: Tensor) -> Tensor:
@@ -182,7 +199,7 @@ class KernelAdversary(nn.Module):
         weighted = (z - mean) * weight[:, None]
         moments = weighted.T @ (z - mean) + self.RIDGE * torch.eye(self.BASIS, device=faces.device)
         solution = torch.linalg.solve(moments, weighted.T @ (classes - 1 / classes.shape[1]))
-        return ((basis(inputs) - mean) @ solution)[None]
+        return ((basis(_pool(inputs)) - mean) @ solution)[None]
 
     def hide(self, inputs: Tensor, labels: Tensor, class_weights: Tensor | None, strength: float) -> Tensor:
         """The loss that the rest of the model minimises; parameters as of ``Adversary.hide``."""
@@ -190,6 +207,42 @@ class KernelAdversary(nn.Module):
             return inputs.sum() * 0.0
         certainty = self(inputs).square().sum(dim=2)[0]
         return strength * self.SCALE * _weighted_mean(certainty, labels, class_weights)
+
+
+class MeanDiscrepancy(_Remembering):
+    """A penalty in place of an adversary: the maximum mean discrepancy between the classes.
+
+    With the sum k of Gaussian kernels (Gretton et al., JMLR 13, 2012, eq. 3) and K classes, the model minimises lambda
+    times the mean over classes of MMD^2 between a class and all classes in equal parts. The Hilbert-Schmidt
+    independence criterion of balanced classes, with a kernel of labels that is 1 for the same class and 0 otherwise, is
+    this up to a factor. One side of each product is the batch, which gets the gradient, and the other the memory, so
+    that rare classes count on hundreds of faces.
+    """
+
+    BANDWIDTHS = (0.1, 0.3, 1.0)  # as shares of the median distance between faces
+    SCALE = 10.0  # factor that brings useful strengths near 1
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(1, B, classes), how much more alike what it reads of B faces is to each class than to the mean class."""
+        faces, classes, distance = self._recall()
+        squared = torch.cdist(_pool(inputs), faces).square() / distance**2
+        alike = sum(torch.exp(squared / (-2 * width**2)) for width in self.BANDWIDTHS)
+        to_classes = alike @ (classes / classes.sum(dim=0).clamp(min=1))
+        present = (classes.sum(dim=0) > 0).to(faces)
+        mean = (to_classes * present).sum(dim=1, keepdim=True) / present.sum()
+        return ((to_classes - mean) * present)[None]
+
+    def hide(self, inputs: Tensor, labels: Tensor, class_weights: Tensor | None, strength: float) -> Tensor:
+        """The loss that the rest of the model minimises; parameters as of ``Adversary.hide``."""
+        if not (self.labels >= 0).any():
+            return inputs.sum() * 0.0
+        own = self(inputs)[0].gather(1, labels.clamp(min=0)[:, None])[:, 0]
+        return strength * self.SCALE * _weighted_mean(own, labels, class_weights)
+
+
+def _pool(inputs: Tensor) -> Tensor:
+    """Levels (B, C, 7, 7) as their mean over places; anything else as it is."""
+    return inputs.mean(dim=(2, 3)) if inputs.ndim == 4 else inputs
 
 
 def _weighted_mean(values: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:

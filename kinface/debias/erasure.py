@@ -1,7 +1,7 @@
-"""Erasure as part of the model: an affine map of the embedding that removes an attribute.
+"""Erasure as part of the model: an affine map of the features or of the embedding that removes an attribute.
 
 The maps are fitted by ``kinface.debias.closed_form`` on training people only. They are part of the model from then on,
-so everything that scores, embeds or exports the model erases too. A map acts on embeddings of unit length, and its
+so everything that scores, embeds or exports the model erases too. A map of the embedding acts on unit length, and its
 result is brought to unit length again. This restores a little of what was removed; ``kinface probe`` measures how much.
 """
 
@@ -32,13 +32,16 @@ class Erase:
     method
         ``leace``, ``inlp`` or ``transport``.
     inside
-        Whether the map is applied in training too, so that adversaries on the embedding see the erased embedding. The
-        map is then the one from the end of the previous epoch. It is always fitted on training families only.
+        Whether the map is applied in training too, so that adversaries see what it leaves. The map is then the one from
+        the end of the previous epoch. It is always fitted on training families only.
+    at
+        What it acts on: the ``embedding``, or the ``features`` of the neck, from which the embedding is computed.
     """
 
     classes: dict[str, list[str]]
     method: Literal["leace", "inlp", "transport"] = "leace"
     inside: bool = False
+    at: Literal["embedding", "features"] = "embedding"
 
     def __post_init__(self) -> None:
         if self.method == "transport" and len(self.classes) != 1:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+Place = Literal["embedding", "features", "levels"]
+
 
 @dataclass
 class Head:
@@ -33,10 +35,12 @@ class Head:
         How lambda grows over training: ``warmup`` as 2 / (1 + exp(-10 p)) - 1, or ``constant``.
     reads
         Input of the head: the ``embedding``, the ``features`` of the neck (with a trunk, of the kinship MLCA), or the
-        ``levels`` of the trunk through an MLCA of its own.
+        ``levels`` of the trunk, which an MLP reads through an MLCA of its own, and the other kinds as their mean over
+        places. With a list there is an adversary for each, and their losses are added.
     kind
-        ``mlp``, which learns step by step together with the model (``Adversary``), or ``kernel``, which is solved at
-        each step and so never lags (``KernelAdversary``). All options below are for an MLP only.
+        ``mlp``, which learns step by step together with the model (``Adversary``); ``kernel``, which is solved at each
+        step and so never lags (``KernelAdversary``); or ``mmd``, the distance between the classes, a penalty without
+        an adversary (``MeanDiscrepancy``). All options below are for an MLP only.
     objective
         How the model hides: ``reversal`` makes the adversary's loss grow, by a reversed gradient (Ganin & Lempitsky,
         ICML 2015); ``confusion`` pulls its predictions to the uniform distribution (Tzeng et al., ICCV 2015, eq. 3).
@@ -55,12 +59,17 @@ class Head:
     adversarial: bool = False
     strength: float = 1.0
     schedule: Literal["warmup", "constant"] = "warmup"
-    reads: Literal["embedding", "features", "levels"] = "features"
-    kind: Literal["mlp", "kernel"] = "mlp"
+    reads: Place | list[Place] = "features"
+    kind: Literal["mlp", "kernel", "mmd"] = "mlp"
     objective: Literal["reversal", "confusion"] = "reversal"
     updates: int = 1
     members: int = 1
     restart: int | None = None
+
+    @property
+    def places(self) -> list[Place]:
+        """What it reads, as a list."""
+        return [self.reads] if isinstance(self.reads, str) else self.reads
 
 
 def build_mlp(size: int, classes: int) -> nn.Sequential:

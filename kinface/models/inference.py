@@ -104,11 +104,18 @@ def describe_faces(
     Returns
     -------
     dict
-        Float32 arrays of N rows: ``embedding`` (N, D) of unit length; ``features`` (N, W) of the neck; for a model with
-        a trunk also the parts of the features that come from each level, ``FM1``, ``FM2``, ...
+        Float32 arrays of N rows: ``embedding`` (N, D) of unit length; ``features`` (N, W), what it is computed from;
+        ``neck`` (N, W), the features before their erasures if there are any; for a model with a trunk also the parts of
+        these that come from each level, ``FM1``, ``FM2``, ..., and ``levels``, the trunk's levels, mean over places.
     """
     _check_faces(model, faces)
     device = next(model.parameters()).device
+    names = [
+        "embedding",
+        "features",
+        *["neck"] * (len(model.feature_erasures) > 0),
+        *["levels"] * (model.trunk is not None),
+    ]
 
     def describe(rows: slice) -> dict[str, np.ndarray]:
         parts: dict[str, list[np.ndarray]] = {}
@@ -119,7 +126,9 @@ def describe_faces(
                     read = model.trunk(scale_pixels(read))[0]
             with inference(device, "full"):
                 outputs = model(read.float())
-            for name in ("embedding", "features"):
+            if model.trunk is not None:
+                outputs["levels"] = outputs["inputs"].mean(dim=(2, 3))
+            for name in names:
                 parts.setdefault(name, []).append(outputs[name].cpu().numpy())
         return {name: np.concatenate(part) for name, part in parts.items()}
 
@@ -129,7 +138,7 @@ def describe_faces(
     described = shards.compute("embed", about, len(faces), describe)
     if model.trunk is not None:
         ends = np.cumsum(model.neck.shares)[:-1]
-        levels = np.split(described["features"], ends, axis=1)
+        levels = np.split(described.get("neck", described["features"]), ends, axis=1)
         described |= {f"FM{level}": part for level, part in zip(model.neck.levels, levels, strict=True)}
     return described
 

@@ -1,8 +1,8 @@
 """KinFace: two faces -> kin? A trunk or a table of embeddings, one neck, and heads given as data::
 
-    images --Trunk--> levels --MLCA--> features --projection--> erasures --> embedding --cosine--> kin?
-                                          |                                    \\--pair--> kinship type
-                                          \\--> attributes
+    images --Trunk--> levels --MLCA--> erasures --> features --projection--> erasures --> embedding --cosine--> kin?
+                                                       |                                    \\--pair--> kinship type
+                                                       \\--> attributes
 
 Verification is the cosine of two embeddings. Adversaries (``kinface.debias.adversaries``) belong to training and are
 not part of the model.
@@ -83,6 +83,8 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
         ``kinface.debias.erasure``; they are fitted in training.
     erasures_inside
         How many of these maps, counted from the first, also act in training mode.
+    feature_erasures, feature_erasures_inside
+        The same for maps of the features.
 
     Attributes
     ----------
@@ -101,6 +103,8 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
         domains: int = 1,
         erasures: Sequence[int] = (),
         erasures_inside: int = 0,
+        feature_erasures: Sequence[int] = (),
+        feature_erasures_inside: int = 0,
     ) -> None:
         super().__init__()
         if size % domains:
@@ -115,9 +119,8 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
             self.neck = nn.Sequential(nn.Linear(embedding_size, width), nn.BatchNorm1d(width), nn.ReLU())
         self.projection = nn.Linear(width, size)
         self.domains = domains
-        self.erasures = nn.ModuleList(
-            Erasure(size, pieces, inside=place < erasures_inside) for place, pieces in enumerate(erasures)
-        )
+        self.feature_erasures = _build_erasures(width, feature_erasures, feature_erasures_inside)
+        self.erasures = _build_erasures(size, erasures, erasures_inside)
         self.types = TypeHead(size) if types else None
         self.heads = nn.ModuleDict({name: build_mlp(width, len(classes)) for name, classes in (heads or {}).items()})
         self.register_buffer("threshold", torch.tensor(float("nan")))
@@ -134,24 +137,31 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
         Returns
         -------
         dict
-            ``inputs``, the levels or embeddings that the neck reads, ``features`` (B, W), ``embedding`` (B, D) of unit
-            length, and for each head its (B, classes) logits.
+            ``inputs``, the levels or embeddings that the neck reads, ``neck`` (B, W), what it makes of them,
+            ``features`` (B, W), the same after their erasures, ``embedding`` (B, D) of unit length, and for each head
+            its (B, classes) logits.
         """
-        inputs, features, embedding = self.project(faces)
-        for erasure in self.erasures:
-            embedding = self.to_unit_length(erasure(embedding))
-        outputs = {"inputs": inputs, "features": features, "embedding": embedding}
-        return outputs | {name: head(features) for name, head in self.heads.items()}
-
-    def project(self, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The input of the neck, its features (B, W), and the embedding (B, D) of unit length before any erasure."""
         if faces.dtype == torch.uint8:
             faces, _ = self.trunk(scale_pixels(faces))
         inputs = faces.float()
-        features = self.neck(inputs)
-        return inputs, features, self.to_unit_length(self.projection(features).float())
+        features = neck = self.neck(inputs)
+        for erasure in self.feature_erasures:
+            features = erasure(features)
+        embedding = self.project(features)
+        for erasure in self.erasures:
+            embedding = self.to_unit_length(erasure(embedding))
+        outputs = {"inputs": inputs, "neck": neck, "features": features, "embedding": embedding}
+        return outputs | {name: head(features) for name, head in self.heads.items()}
+
+    def project(self, features: Tensor) -> Tensor:
+        """The embedding (B, D) of unit length, before its erasures, of features (B, W)."""
+        return self.to_unit_length(self.projection(features).float())
 
     def to_unit_length(self, embedding: Tensor) -> Tensor:
         """(B, D) brought to unit length, each of its domains' parts to the same."""
         unit = F.normalize(embedding.unflatten(1, (self.domains, -1)), dim=2) / math.sqrt(self.domains)
         return unit.flatten(1)
+
+
+def _build_erasures(size: int, pieces: Sequence[int], inside: int) -> nn.ModuleList:
+    return nn.ModuleList(Erasure(size, count, inside=place < inside) for place, count in enumerate(pieces))

@@ -28,8 +28,10 @@ def collect_classes(
     """
     if len(domains) > 1:
         raise InputError(f"model.domains: one attribute, not {', '.join(domains)}.")
-    inside = [step.inside for step in erase]
-    if inside != sorted(inside, reverse=True):
+    for at in ("features", "embedding"):
+        inside = [step.inside for step in erase if step.at == at]
+        if inside == sorted(inside, reverse=True):
+            continue
         raise InputError("model.erase: steps inside training come first, because the others are not applied there.")
     stated = [
         *((f"heads.{name}", name, head.classes) for name, head in heads.items()),

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinface.data.vocabulary import TYPES
-from kinface.debias.erasure import Erase
+from kinface.debias.erasure import Erase, Erasure
 from kinface.debias.heads import Head, attribute_loss, class_weights
 from kinface.debias.reversal import reversal_warmup
 from kinface.training.attributes import collect_classes, pair_class, shared_class
@@ -29,6 +29,7 @@ from swinface.training.losses import distillation_loss
 from swinface.training.schedule import rate_at
 
 TRUNK = "network.trunk."  # where a checkpoint's names of the trunk's weights begin
+READS = {"embedding": "embedding", "features": "features", "levels": "inputs"}  # place to output of the network
 NOT_SETTLED = 0.0  # selection value of epochs in the first half of training, below the AUC of any useful model
 
 
@@ -205,7 +206,11 @@ class KinshipTraining(lightning.LightningModule):
                 mapped = self.map(outputs["embedding"])
                 losses["distillation"] = self.distillation * distillation_loss(mapped, batch["teacher"])
             for name, head in self.heads.items():
-                losses[name] = self._attribute_loss(name, head, outputs, batch)
+                if not head.adversarial:
+                    loss = attribute_loss(outputs[name], batch[name], self.class_weights.get(name))
+                    losses[name] = head.weight * loss
+            for key, adversary in self.adversaries.items():
+                losses[key] = self._adversarial_loss(key, adversary, outputs, batch)
         logged = {f"train_{name}": loss.detach() for name, loss in losses.items()}
         self.log_dict(logged, on_step=False, on_epoch=True, batch_size=len(batch["type"]), sync_dist=True)
         return torch.stack(list(losses.values())).sum()
@@ -235,14 +240,18 @@ class KinshipTraining(lightning.LightningModule):
         parts = embedding.unflatten(1, (domains, -1)) * kept.repeat(2, 1)[:, :, None]
         return F.normalize(parts.flatten(1), dim=1)
 
-    def _attribute_loss(self, name: str, head: Head, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
-        """The loss of a head; an adversary first learns from the batch, and its loss is then that of hiding."""
-        weights = self.class_weights.get(name)
-        if not head.adversarial:
-            return head.weight * attribute_loss(outputs[name], batch[name], weights)
-        adversary, read = self.adversaries[name], outputs["inputs" if head.reads == "levels" else head.reads]
+    def _adversarial_loss(
+        self, key: str, adversary: nn.Module, outputs: dict[str, Tensor], batch: dict[str, Tensor]
+    ) -> Tensor:
+        """An adversary first learns from the batch; its loss is then that of hiding from it."""
+        name = self._attribute_of(key)
+        weights, read = self.class_weights.get(name), outputs[READS[adversary.reads]]
         adversary.learn(read, batch[name], weights, int(batch["step"]))
         return adversary.hide(read, batch[name], weights, self.reversal()[name])
+
+    def _attribute_of(self, key: str) -> str:
+        """The attribute of an adversary, see ``build_adversaries``."""
+        return key if key in self.heads else key.rpartition("_")[0]
 
     def _type_loss(self, a: Tensor, b: Tensor, kind: Tensor) -> Tensor:
         """Cross entropy over kin pairs and as many unrelated ones: first faces with second faces of other families."""
@@ -259,26 +268,35 @@ class KinshipTraining(lightning.LightningModule):
     def _fit_erasures(self) -> None:
         """Fit each erasure on the training families, to the output of the erasures before it."""
         data = self.trainer.datamodule
-        embedding = torch.cat([self.network.project(faces.to(self.device))[2] for faces in data.train_inputs()])
         labels, weight = data.labels(data.train_faces), data.batches.expect_faces()
-        for step, erasure in zip(self.erase, self.network.erasures, strict=True):
+        features = torch.cat([self.network(faces.to(self.device))["neck"] for faces in data.train_inputs()]).float()
+
+        def fit(step: Erase, erasure: Erasure, values: Tensor) -> Tensor:
             if step.inside or self.settled:
-                erasure.fit(embedding, {name: labels[name] for name in step.classes}, weight, step.method)
-                embedding = self.network.to_unit_length(erasure(embedding))
+                erasure.fit(values, {name: labels[name] for name in step.classes}, weight, step.method)
+            return erasure(values)
+
+        steps = {at: [step for step in self.erase if step.at == at] for at in ("features", "embedding")}
+        for step, erasure in zip(steps["features"], self.network.feature_erasures, strict=True):
+            features = fit(step, erasure, features)
+        embedding = self.network.project(features)
+        for step, erasure in zip(steps["embedding"], self.network.erasures, strict=True):
+            embedding = self.network.to_unit_length(fit(step, erasure, embedding))
 
     def validation_step(self, faces: Tensor, step: int) -> None:
         """Store the embedding of each face of the tune pairs, and the output of each head."""
         outputs = self.network(faces)
         kept = {name: outputs[name] for name in ("embedding", *self.network.heads)}
-        for name, adversary in self.adversaries.items():
-            reads = self.heads[name].reads
-            kept[name] = adversary(outputs["inputs" if reads == "levels" else reads].float()).mean(dim=0)
+        for key, adversary in self.adversaries.items():
+            kept[key] = adversary(outputs[READS[adversary.reads]].float()).mean(dim=0)
         self._outputs.append({name: value.float().cpu() for name, value in kept.items()})
 
     def on_validation_epoch_end(self) -> None:
         """Log the AUC of the tune pairs, overall and per race, the accuracy of each head, and the selection value."""
         outputs = {name: torch.cat([part[name] for part in self._outputs]) for name in self._outputs[0]}
-        metrics = measure_tune_pairs(self.network, self.trainer.datamodule, outputs, self.heads)
+        metrics = measure_tune_pairs(
+            self.network, self.trainer.datamodule, outputs, {key: self._attribute_of(key) for key in outputs}
+        )
         selected = metrics["val_auc_matched" if self.select == "matched" else "val_auc"]
         metrics["selection"] = selected if self.settled else NOT_SETTLED
         self.log("val_auc", metrics.pop("val_auc"), prog_bar=True, sync_dist=True)

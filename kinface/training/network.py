@@ -9,14 +9,14 @@ from typing import Any
 
 from torch import nn
 
-from kinface.debias.adversaries import Adversary, KernelAdversary
+from kinface.debias.adversaries import Adversary, KernelAdversary, MeanDiscrepancy
 from kinface.debias.erasure import Erase
-from kinface.debias.heads import Head
+from kinface.debias.heads import Head, Place
 from kinface.models.kinface import KinFace
 from swinface.files import InputError
 from swinface.model import SwinFace, Trunk
 
-MLP_OPTIONS = ("objective", "learning_rate", "updates", "members", "restart", "balanced")  # not used by a kernel
+MLP_OPTIONS = ("objective", "learning_rate", "updates", "members", "restart", "balanced")  # of no other kind
 
 
 @dataclass(frozen=True)
@@ -85,35 +85,46 @@ def build_network(
         heads,
         types=types,
         domains=domains,
-        erasures=[step.pieces for step in erase],
-        erasures_inside=sum(step.inside for step in erase),
+        **_describe_erasures("", [step for step in erase if step.at == "embedding"]),
+        **_describe_erasures("feature_", [step for step in erase if step.at == "features"]),
     )
     if start is not None:
         network.trunk.load_state_dict(start.state_dict())
     return network
 
 
+def _describe_erasures(prefix: str, steps: Sequence[Erase]) -> dict[str, Any]:
+    """Arguments of ``KinFace``."""
+    pieces, inside = [step.pieces for step in steps], sum(step.inside for step in steps)
+    return {f"{prefix}erasures": pieces, f"{prefix}erasures_inside": inside}
+
+
 def build_adversaries(heads: Mapping[str, Head], network: KinFace, learning_rate: float) -> nn.ModuleDict:
-    """The adversary of each adversarial head, by attribute."""
-    adversarial = {name: head for name, head in heads.items() if head.adversarial}
-    return nn.ModuleDict(
-        {name: _build_adversary(name, head, network, learning_rate) for name, head in adversarial.items()}
-    )
+    """The adversaries of each adversarial head, by ATTRIBUTE, or by ATTRIBUTE_PLACE where it reads several places."""
+    found = {}
+    for name, head in heads.items():
+        for place in head.places if head.adversarial else []:
+            key = name if len(head.places) == 1 else f"{name}_{place}"
+            found[key] = _build_adversary(name, head, place, network, learning_rate)
+    return nn.ModuleDict(found)
 
 
-def _build_adversary(name: str, head: Head, network: KinFace, learning_rate: float) -> Adversary | KernelAdversary:
+def _build_adversary(
+    name: str, head: Head, place: Place, network: KinFace, learning_rate: float
+) -> Adversary | KernelAdversary | MeanDiscrepancy:
     trunk, projection = network.trunk, network.projection
-    if head.reads == "levels" and (trunk is None or head.kind == "kernel"):
-        reason = "this model reads embeddings" if trunk is None else "a kernel reads the embedding or the features"
-        raise InputError(f"model.heads.{name}.reads: levels need a trunk and an mlp; {reason}.")
-    read = projection.out_features if head.reads == "embedding" else projection.in_features
-    if head.kind == "kernel":
-        plain = Head(head.classes)
-        for option in MLP_OPTIONS:
-            if getattr(head, option) != getattr(plain, option):
-                raise InputError(f"model.heads.{name}.{option}: only kind mlp has this option; leave it out.")
-        return KernelAdversary(head, read)
-    return Adversary(head, read, trunk.channels if head.reads == "levels" else None, learning_rate)
+    if place == "levels" and trunk is None:
+        raise InputError(f"model.heads.{name}.reads: levels need a trunk, and this model reads embeddings.")
+    sizes = {"embedding": projection.out_features, "features": projection.in_features}
+    if head.kind == "mlp":
+        channels = trunk.channels if place == "levels" else None
+        return Adversary(head, place, sizes.get(place, projection.in_features), channels, learning_rate)
+    plain = Head(head.classes)
+    for option in MLP_OPTIONS:
+        if getattr(head, option) != getattr(plain, option):
+            raise InputError(f"model.heads.{name}.{option}: only kind mlp has this option; leave it out.")
+    read = sizes[place] if place in sizes else sum(trunk.channels)
+    return (KernelAdversary if head.kind == "kernel" else MeanDiscrepancy)(head, place, read)
 
 
 def freeze_trunk(trunk: Trunk | None, trained_stages: int | None) -> bool:

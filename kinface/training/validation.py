@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from kinface.training.data import KinshipData
 
 
 def measure_tune_pairs(
-    network: KinFace, data: KinshipData, outputs: Mapping[str, Tensor], heads: Collection[str]
+    network: KinFace, data: KinshipData, outputs: Mapping[str, Tensor], attributes: Mapping[str, str]
 ) -> dict[str, float]:
     """Measure the AUC of the tune pairs, overall and per race, and the accuracy of each head.
 
@@ -26,15 +26,15 @@ def measure_tune_pairs(
     ----------
     outputs
         Outputs for the tune faces, in the order of ``data.tune_faces``: ``embedding`` (N, D), and the (N, K) logits of
-        each of ``heads``.
-    heads
-        Attributes that have a head or an adversary.
+        each head and adversary.
+    attributes
+        Name of an output to the attribute that it predicts; others are ignored.
 
     Returns
     -------
     dict
         ``val_auc``, ``val_auc_matched`` if there are matched pairs, ``val_auc_<race>``, and
-        ``val_<head>_balanced_accuracy``.
+        ``val_<output>_balanced_accuracy``.
     """
     scored = {name: data.score_tune_pairs(outputs["embedding"], name) for name in data.tune_pairs}
     pairs = scored["standard"]
@@ -43,11 +43,11 @@ def measure_tune_pairs(
     for race, group in pairs.groupby(race_group(pairs)):
         if group["kin"].nunique() == 2:
             metrics[f"val_auc_{race}"] = roc_auc_score(group["kin"], group["score"])
-    for name, labels in data.labels(data.tune_faces).items():
-        known = labels >= 0
-        if known.any() and name in heads:
+    labels = data.labels(data.tune_faces)
+    for name, attribute in attributes.items():
+        if attribute in labels and (known := labels[attribute] >= 0).any():
             predicted = outputs[name].argmax(dim=1)
-            metrics[f"val_{name}_balanced_accuracy"] = _balanced_accuracy(labels[known], predicted[known])
+            metrics[f"val_{name}_balanced_accuracy"] = _balanced_accuracy(labels[attribute][known], predicted[known])
     if network.types is not None:
         kind = torch.from_numpy(np.where(pairs["kin"], pd.Index(TYPES).get_indexer(pairs["type"]), len(TYPES)))
         predicted = predict_types(network, pairs, data.tune_faces["face"], outputs["embedding"])

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from kinface.debias.adversaries import Adversary, KernelAdversary
+from kinface.debias.adversaries import Adversary, KernelAdversary, MeanDiscrepancy
 from kinface.debias.heads import Head, attribute_loss, class_weights
 from kinface.models.kinface import KinFace
 
@@ -18,7 +18,8 @@ TINY = {"embed_dim": 8, "depths": [1, 1, 1], "num_heads": [1, 1, 1], "patch_size
 
 def adversary(size=6, channels=None, **options) -> Adversary:
     torch.manual_seed(0)
-    return Adversary(Head(RACES, adversarial=True, **options), size, channels, learning_rate=0.01)
+    head = Head(RACES, adversarial=True, **options)
+    return Adversary(head, head.reads, size, channels, learning_rate=0.01)
 
 
 def clone(module):
@@ -155,7 +156,7 @@ def test_its_state_holds_that_of_its_optimiser(batch):
 
 
 def kernel(**options) -> KernelAdversary:
-    return KernelAdversary(Head(RACES, adversarial=True, kind="kernel", reads="embedding", **options), 6)
+    return KernelAdversary(Head(RACES, adversarial=True, kind="kernel", reads="embedding", **options), "embedding", 6)
 
 
 def test_the_kernels_answer_is_that_of_ridge_regression_on_what_it_remembers(monkeypatch):
@@ -180,13 +181,52 @@ def test_the_kernels_answer_is_that_of_ridge_regression_on_what_it_remembers(mon
     np.testing.assert_allclose(answers.numpy(), reference.predict(basis[:7]) - 1 / 3, atol=2e-4)
 
 
-def test_what_the_kernel_reads_can_be_hidden_from_it_by_following_its_gradient():
+def discrepancy() -> MeanDiscrepancy:
+    return MeanDiscrepancy(Head(RACES, adversarial=True, kind="mmd", reads="embedding"), "embedding", 6)
+
+
+def test_the_penalty_is_the_mean_discrepancy_of_the_classes_by_loops():
+    generator = torch.Generator().manual_seed(0)
+    faces = torch.randn(270, 6, generator=generator, dtype=torch.float64).float()
+    labels = torch.cat([torch.randint(0, 3, (260,), generator=generator), torch.full((10,), -1)])
+    ours = discrepancy()
+    ours.learn(faces, labels, None, 0)
+    weights = class_weights(labels, torch.ones(270), 3)
+    found = ours.hide(faces, labels, weights, 0.7)
+    known, classes = faces[:260].double().numpy(), labels[:260].numpy()
+    distance = torch.pdist(faces[:260][torch.linspace(0, 259, 256).long()]).median().item()
+
+    def alike(one: int, other: int) -> float:
+        pairs = [np.sum((a - b) ** 2) for a in known[classes == one] for b in known[classes == other]]
+        return float(np.mean([np.exp(-d / (2 * (w * distance) ** 2)) for d in pairs for w in (0.1, 0.3, 1)]) * 3)
+
+    products = np.array([[alike(one, other) for other in range(3)] for one in range(3)])
+    expected = np.mean([products[k, k] - 2 * products[k].mean() + products.mean() for k in range(3)])
+    assert found.item() == pytest.approx(10 * 0.7 * expected, rel=1e-4)
+
+
+def test_levels_are_read_as_their_mean_over_places():
+    levels, labels = torch.randn(60, 6, 7, 7, generator=torch.Generator().manual_seed(0)), torch.arange(60) % 3
+    for make in (kernel, discrepancy):
+        ours, pooled = make(), make()
+        ours.learn(levels, labels, None, 0)
+        pooled.learn(levels.mean(dim=(2, 3)), labels, None, 0)
+        torch.testing.assert_close(ours.faces, pooled.faces)
+        losses = []
+        for one, inputs in ((ours, levels), (pooled, levels.mean(dim=(2, 3)))):
+            torch.manual_seed(0)
+            losses.append(one.hide(inputs, labels, None, 1.0))
+        torch.testing.assert_close(*losses)
+
+
+@pytest.mark.parametrize("make", [kernel, discrepancy])
+def test_what_is_read_can_be_hidden_by_following_the_gradient(make):
     torch.manual_seed(0)
     labels = torch.arange(240) % 3
     faces = torch.randn(240, 6)
     faces[:, :2] += 2.5 * torch.tensor([[0.0, 1.0], [-0.9, -0.5], [0.9, -0.5]])[labels]
     faces.requires_grad_(True)
-    optimiser, ours, read = torch.optim.Adam([faces], 0.03), kernel(), []
+    optimiser, ours, read = torch.optim.Adam([faces], 0.03), make(), []
     for step in range(60):
         unit = F.normalize(faces, dim=1)
         ours.learn(unit, labels, None, step)

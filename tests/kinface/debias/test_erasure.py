@@ -11,6 +11,7 @@ from sklearn.neural_network import MLPClassifier
 
 from kinface.debias import closed_form
 from kinface.debias.erasure import Erase, Erasure
+from kinface.models.inference import describe_faces
 from kinface.models.kinface import KinFace
 from swinface.files import InputError
 
@@ -230,7 +231,7 @@ def model() -> KinFace:
 
 
 def fit_erasures(model: KinFace, faces: torch.Tensor) -> None:
-    _, _, embedding = model.project(faces)
+    embedding = model.project(model(faces)["features"])
     labels = {"gender": (faces[:, 0] > 0).long()}
     for erasure, method in zip(model.erasures, ("leace", "transport"), strict=True):
         erasure.fit(embedding.detach(), labels, torch.ones(len(faces)), method)
@@ -241,7 +242,7 @@ def fit_erasures(model: KinFace, faces: torch.Tensor) -> None:
 def test_a_model_erases_after_training_and_the_first_steps_inside_it_too(inside):
     model, faces = build_model(inside), torch.randn(300, 10)
     before = model(faces)["embedding"]
-    torch.testing.assert_close(before, model.project(faces)[2])
+    torch.testing.assert_close(before, model.project(model(faces)["features"]))
     fit_erasures(model, faces)
     after = model(faces)["embedding"]
     assert not torch.allclose(before, after, atol=1e-3)
@@ -263,6 +264,26 @@ def test_a_saved_model_erases_as_before_in_both_modes(inside, tmp_path):
         outputs = [each.train(mode)(faces)["embedding"] for each in (loaded, model)]
         torch.testing.assert_close(*outputs)
     assert [erasure.inside for erasure in loaded.erasures] == [place < inside for place in range(2)]
+
+
+def test_erased_features_have_equal_class_means_and_the_embedding_is_made_of_them(tmp_path):
+    torch.manual_seed(0)
+    model = KinFace(embedding_size=10, width=16, size=8, feature_erasures=[1], feature_erasures_inside=1).eval()
+    faces = torch.randn(300, 10)
+    gender = (faces[:, 0] > 0).long()
+    before = model(faces)
+    assert torch.equal(before["features"], before["neck"])
+    model.feature_erasures[0].fit(before["neck"].detach(), {"gender": gender}, torch.ones(300), "leace")
+    after = model(faces)
+    assert torch.equal(after["neck"], before["neck"])
+    means = [after["features"][gender == code].mean(dim=0) for code in (0, 1)]
+    torch.testing.assert_close(*means, atol=1e-5, rtol=0)
+    torch.testing.assert_close(after["embedding"], model.project(after["features"]))
+    assert set(describe_faces(model, faces.numpy())) == {"embedding", "features", "neck"}
+    model.save_pretrained(tmp_path)
+    loaded = KinFace.from_pretrained(tmp_path).train()
+    assert loaded.feature_erasures[0].inside
+    torch.testing.assert_close(loaded.eval()(faces)["features"], after["features"])
 
 
 def test_a_model_saved_before_erasures_inside_was_an_argument_still_loads(model, tmp_path):

@@ -28,6 +28,7 @@ def test_outputs_by_name(model, images):
     outputs = model(images)
     assert {name: tuple(value.shape) for name, value in outputs.items()} == {
         "inputs": (4, sum(model.trunk.channels), 7, 7),
+        "neck": (4, 32),
         "features": (4, 32),
         "embedding": (4, 16),
         "race": (4, 3),
@@ -59,7 +60,7 @@ def test_the_cosine_over_domains_is_the_mean_of_each_projections():
     torch.manual_seed(0)
     model = KinFace(embedding_size=10, width=32, size=16, domains=2).eval()
     faces = torch.randn(5, 10)
-    _, _, projected = model.project(faces)
+    projected = model.project(model(faces)["features"])
     first, second = (F.normalize(part, dim=1) for part in projected.split(8, dim=1))
     embedding = model(faces)["embedding"]
     torch.testing.assert_close(embedding @ embedding.T, (first @ first.T + second @ second.T) / 2)

@@ -176,7 +176,10 @@ def test_a_pair_trains_the_projection_of_its_domain():
         ({"matched": {"race": ["Asian"]}}, r"matched.race: two classes or more"),
         ({"matched": {"race": RACES}, "erase": [Erase({"race": RACES[:2]})]}, r"erase.race: .* elsewhere"),
         ({"erase": [Erase({"race": RACES}), Erase({"race": RACES}, inside=True)]}, "steps inside training come first"),
-        ({"heads": {"race": Head(RACES, adversarial=True, reads="levels", kind="kernel")}}, "a kernel reads"),
+        (
+            {"erase": [Erase({"race": RACES}, at="features"), Erase({"race": RACES}, inside=True, at="features")]},
+            "first",
+        ),
         (
             {"heads": {"race": Head(RACES, adversarial=True, kind="kernel", updates=3)}},
             r"race.updates: only kind mlp has this option",
@@ -198,6 +201,17 @@ def test_adversaries_are_no_part_of_the_model():
     assert set(module.network.heads) == {"gender"}
     assert set(module.adversaries) == {"race"}
     assert not any(parameter.requires_grad for parameter in module.adversaries.parameters())
+
+
+def test_adversaries_stand_at_several_places(synthetic, tmp_path):
+    places = ["embedding", "features", "levels"]
+    heads = {"race": Head(RACES, adversarial=True, kind="kernel", reads=places), "gender": Head(["f", "m"])}
+    module = training(heads=heads)
+    assert set(module.adversaries) == {f"race_{place}" for place in places}
+    sizes = [module.network.projection.out_features, module.network.projection.in_features]
+    read = [module.adversaries[f"race_{place}"].faces.shape[1] for place in places]
+    assert read == [*sizes, sum(module.network.trunk.channels)]
+    assert {module._attribute_of(key) for key in module.adversaries} == {"race"}
 
 
 def test_an_attribute_of_ones_own_is_matched_hidden_erased_and_has_a_domain(synthetic, tmp_path):
