@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,8 @@ from joblib import parallel_config
 from tqdm import tqdm
 
 from kinface.data.people import read_people
-from kinface.leakage.leakage import RULE, Leakage, compare_leakage, probe_leakage
-from kinface.leakage.probes import PROBES
+from kinface.leakage.leakage import RULE, Leakage, average_people, compare_leakage, probe_leakage
+from kinface.leakage.probes import ATTACKERS, PROBES
 from kinface.report.plots import plot_leakage
 from swinface.data.embeddings import read_arrays
 from swinface.files import InputError, replacing_folder
@@ -36,6 +37,8 @@ def probe(
     split: str | None = None,
     kind: list[str] | None = None,
     compare: Path | None = None,
+    each: Literal["face", "person"] = "face",
+    labelled: int | None = None,
     seeds: int = 3,
     folds: int = 5,
     resamples: int = 1000,
@@ -60,9 +63,14 @@ def probe(
     split
         Use only faces of this split, such as val.
     kind
-        Which probes to fit, linear or mlp; repeat the option for both. The default is both.
+        Which probes to fit: linear, mlp, kernel, trees or knn, which reads scores alone; repeat the option for several.
+        The default is linear and mlp. Of several, what the best one reads is given too.
     compare
         Embeddings of the same faces by another model; its results and the differences to them are added.
+    each
+        What is attacked: each face, or each person by the mean of all faces.
+    labelled
+        Fit a probe on so many people alone, to see what an attacker with few labels reads.
     seeds
         How often the folds are drawn and the probes are fitted, at least 3.
     folds
@@ -82,11 +90,19 @@ def probe(
         if compare == embeddings:
             raise InputError(f"--compare {compare}: these are the same embeddings; name another model's.")
         models[str(compare)] = _read_same_faces(compare, list(described["face"]), arrays)
-    settings = {"seeds": seeds, "folds": folds, "resamples": resamples, "seed": seed}
+    if each == "person":
+        persons = described["person"]
+        for arrays in models.values():
+            arrays |= {name: average_people(values, persons)[0] for name, values in arrays.items()}
+        described = described.iloc[average_people(np.zeros((len(persons), 1)), persons)[1]].reset_index(drop=True)
+    settings = {"seeds": seeds, "folds": folds, "resamples": resamples, "seed": seed, "labelled": labelled}
     found = _measure(models, described, attribute, settings | {"kinds": kinds})
     tables = [leakage.table.assign(file=file, representation=name) for (file, name, _), leakage in found.items()]
     table = pd.concat(tables, ignore_index=True)
     table = table[["file", "representation", *table.columns.drop(["file", "representation"])]]
+    worst = pd.DataFrame(
+        [{"file": file, "representation": name, **leakage.worst} for (file, name, _), leakage in found.items()]
+    )
     differences = _compare(found, str(embeddings), str(compare))
     record = {
         "kinface": version("kinface"),
@@ -96,8 +112,10 @@ def probe(
         "sources": _name_sources(described, attribute),
         "split": ", ".join(sorted(described["split"].dropna().unique())) if "split" in described else "",
         "rule": RULE,
+        "each": each,
         **settings,
         "leakage": _to_records(table),
+        "worst": _to_records(worst),
         "differences": _to_records(differences),
     }
     with replacing_folder(out, owned=OUTPUTS) as folder:
@@ -105,14 +123,14 @@ def probe(
         text = json.dumps(record, indent=1, allow_nan=False) + "\n"
         (folder / "leakage.json").write_text(text, encoding="utf-8")
         plot_leakage(table).savefig(folder / "leakage.png", dpi=DOTS_PER_INCH)
-    _print_summary(record, table, differences, out)
+    _print_summary(record, table, worst, differences, out, many=len(kinds) > 1)
 
 
 def _check_options(attribute: list[str], kinds: tuple[str, ...], seeds: int, folds: int, resamples: int) -> None:
     if not attribute or len(set(attribute)) < len(attribute):
         raise InputError("--attribute: name each attribute once, such as --attribute race --attribute gender.")
-    if not set(kinds) <= set(PROBES) or len(set(kinds)) < len(kinds):
-        raise InputError(f"--kind {' '.join(kinds)}: probes are {' and '.join(PROBES)}; name each at most once.")
+    if not set(kinds) <= set(ATTACKERS) or len(set(kinds)) < len(kinds):
+        raise InputError(f"--kind {' '.join(kinds)}: probes are {', '.join(ATTACKERS)}; name each at most once.")
     if seeds < FEWEST_SEEDS:
         raise InputError(f"--seeds {seeds}: results vary with the seed; take at least {FEWEST_SEEDS}.")
     if folds < 2:
@@ -203,7 +221,9 @@ def _to_records(table: pd.DataFrame) -> list[dict]:
     return json.loads(table.to_json(orient="records", double_precision=15))
 
 
-def _print_summary(record: dict, table: pd.DataFrame, differences: pd.DataFrame, out: Path) -> None:
+def _print_summary(
+    record: dict, table: pd.DataFrame, worst: pd.DataFrame, differences: pd.DataFrame, out: Path, *, many: bool
+) -> None:
     for (file, attribute), group in table.groupby(["file", "attribute"], sort=False):
         first = group.iloc[0]
         source = record["sources"].get(attribute)
@@ -221,7 +241,12 @@ def _print_summary(record: dict, table: pd.DataFrame, differences: pd.DataFrame,
             "bits per face": [f"{row.codelength:.2f} of {row.codelength_uniform:.2f}" for row in group.itertuples()],
             "leakage": group["leaks"].map({True: "found", False: "not found"}),
         }
-        print(pd.DataFrame(shown).to_string(index=False) + "\n")
+        print(pd.DataFrame(shown).to_string(index=False))
+        best = worst[(worst["file"] == file) & (worst["attribute"] == attribute)] if many else worst[:0]
+        for row, reads in zip(best.itertuples(), _with_interval(best, "balanced_accuracy"), strict=True):
+            leakage = f"permuted below {row.permuted_high:.3f}: leakage {'found' if row.leaks else 'not found'}"
+            print(f"{row.representation}: the best of these ({row.probe}) reads {reads}; {leakage}")
+        print()
     if len(differences):
         print(f"{record['embeddings']} minus {record['compared_with']}, balanced accuracy, on the same resamples")
         print(differences.to_string(index=False, float_format="{:+.3f}".format) + "\n")

@@ -18,7 +18,7 @@ from scipy.stats import t as student
 from kinface.fairness.bootstrap import draw_families, weighted_metrics
 from kinface.fairness.groups import FEWEST_FAMILIES
 from kinface.leakage import probes
-from kinface.leakage.probes import PROBES, ROUNDS, Trial, code_online, cross_validate, run_probes
+from kinface.leakage.probes import ATTACKERS, PROBES, ROUNDS, Trial, code_online, cross_validate, label_few, run_probes
 from swinface.bootstrap import interval_around
 from swinface.files import InputError
 
@@ -26,6 +26,9 @@ RULE = (
     "A probe finds leakage if two conditions hold: the lower end of its 95% interval is above chance, and its balanced "
     "accuracy is above the bound that 95 of 100 probes stay below whose labels were permuted over persons."
 )
+
+
+FEWEST_LABELLED = 4  # people
 
 
 @dataclass(frozen=True)
@@ -44,13 +47,32 @@ class Leakage:
         ``resamples`` and ``seed``.
     resampled
         Probe to (resamples,), its balanced accuracy in each resample of clusters.
+    permuted
+        Probe to (permutations,), its balanced accuracy with each permutation of the labels.
     tested
         The faces that were tested, by their row: ``label``, ``cluster`` and ``person``.
     """
 
     table: pd.DataFrame
     resampled: dict[str, np.ndarray]
+    permuted: dict[str, np.ndarray]
     tested: pd.DataFrame
+
+    @property
+    def worst(self) -> pd.Series:
+        """What the best of all probes reads: what an attacker can do counts, not what one probe finds.
+
+        The columns of ``table`` that are about balanced accuracy. The maximum of several probes is above chance even
+        where there is nothing to find; so the interval is that of the maximum in each resample, and ``permuted_high``
+        the bound of the maximum over probes that were fitted on the same permuted labels. ``leaks`` follows ``RULE``.
+        """
+        found = self.table.set_index("probe")["balanced_accuracy"]
+        low, high = interval_around(np.asarray(found.max()), np.max([*self.resampled.values()], axis=0))
+        permuted = _bound_permuted(np.max([*self.permuted.values()], axis=0))
+        row = self.table.iloc[0][["attribute", "classes", "chance"]].to_dict() | {"probe": found.idxmax()}
+        row |= {"balanced_accuracy": found.max(), "balanced_accuracy_low": low, "balanced_accuracy_high": high}
+        row = pd.Series(row | permuted)
+        return pd.concat([row, pd.Series({"leaks": finds_leakage(row)})])
 
 
 def finds_leakage(found: tuple) -> bool | None:
@@ -78,6 +100,7 @@ def probe_leakage(
     resamples: int = 1000,
     permutations: int = 5,
     codelength: bool = True,
+    labelled: int | None = None,
     rounds: int = ROUNDS,
 ) -> Leakage:
     """Fit fresh probes that predict an attribute from embeddings, and test them on clusters they never saw.
@@ -101,7 +124,7 @@ def probe_leakage(
     attribute
         Name of the attribute, for the table and for messages.
     kinds
-        Of ``PROBES``, which to fit.
+        Of ``ATTACKERS``, which to fit; ``knn`` reads scores with faces of known class alone.
     folds, seeds
         In how many parts clusters are divided, and how often.
     seed, resamples
@@ -112,6 +135,9 @@ def probe_leakage(
         higher.
     codelength
         Whether it is measured.
+    labelled
+        Fit each probe on so many people alone, drawn evenly from the classes: what an attacker with few labels reads.
+        Codelength is that of all people.
     rounds
         Length of the training of an MLP probe, in rounds of ten steps.
 
@@ -132,7 +158,7 @@ def probe_leakage(
       attribute   probe  faces  families  chance  leaks
     0      race  linear    240        40     0.5   True
     """
-    _check_settings(kinds, folds, seeds)
+    _check_settings(kinds, folds, seeds, labelled)
     faces = _describe_faces(embedding, labels, clusters, persons)
     tested, left_out = _choose_faces(faces, attribute, folds)
     features = _take_rows(embedding, tested.index)
@@ -143,6 +169,9 @@ def probe_leakage(
     coded = [code_online(codes, families, seed + n) for n in range(seeds if codelength else 0)]
     permuted = [_permute(codes, tested["person"], seed + n) for n in range(permutations)]
     unrelated = [cross_validate(it, families, folds, seed + n) for n, it in enumerate(permuted)]
+    if labelled is not None:
+        people = np.unique(tested["person"].to_numpy(str), return_inverse=True)[1]
+        trials, unrelated = ([label_few(it, people, labelled) for it in some] for some in (trials, unrelated))
     answers = run_probes(features, [*trials, *coded, *unrelated], kinds, rounds)
     about = {
         "attribute": attribute,
@@ -153,17 +182,18 @@ def probe_leakage(
         "families": len(drawn),
         "chance": 1 / len(names),
     }
-    rows, resampled = [], {}
+    rows, resampled, of_permuted = [], {}, {}
     for probe in kinds:
         of_probe = iter([answer[probe] for answer in answers])
         figures, resampled[probe] = _judge(trials, list(islice(of_probe, seeds)), families, drawn)
         figures |= _judge_codes(coded, list(islice(of_probe, len(coded))), len(names))
-        figures |= _judge_permuted(unrelated, list(of_probe), families)
+        of_permuted[probe] = _measure_permuted(unrelated, list(of_probe), families)
+        figures |= _bound_permuted(of_permuted[probe])
         rows.append({"probe": probe, **about, **figures})
     table = pd.DataFrame(rows).assign(seeds=seeds, folds=folds, resamples=resamples, seed=seed)
     leaks = [finds_leakage(row) for row in table.itertuples()]
     table.insert(table.columns.get_loc("codelength"), "leaks", pd.array(leaks, dtype="boolean"))
-    return Leakage(table, resampled, tested)
+    return Leakage(table, resampled, of_permuted, tested)
 
 
 def compare_leakage(ours: Leakage, other: Leakage) -> pd.DataFrame:
@@ -191,11 +221,34 @@ def compare_leakage(ours: Leakage, other: Leakage) -> pd.DataFrame:
     return ours.table[["probe", "attribute"]].assign(difference=found, low=low, high=high)
 
 
-def _check_settings(kinds: Sequence[str], folds: int, seeds: int) -> None:
-    if not kinds or not set(kinds) <= set(PROBES):
-        raise InputError(f"kinds: {', '.join(kinds) or 'nothing'} given; probes are {' and '.join(PROBES)}.")
+def average_people(embedding: np.ndarray, persons: Sequence) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of each person's faces, for an attacker who has all photos of a person.
+
+    Parameters
+    ----------
+    embedding
+        (N, D), a row per face.
+    persons
+        (N,), the person of each face.
+
+    Returns
+    -------
+    tuple
+        (people, D) means, and for each the row of the person's first face, by which labels and families are found.
+    """
+    _, first, codes = np.unique(np.asarray(persons, str), return_index=True, return_inverse=True)
+    means = np.zeros((len(first), np.shape(embedding)[1]))
+    np.add.at(means, codes, embedding)
+    return means / np.bincount(codes)[:, None], first
+
+
+def _check_settings(kinds: Sequence[str], folds: int, seeds: int, labelled: int | None) -> None:
+    if not kinds or not set(kinds) <= set(ATTACKERS):
+        raise InputError(f"kinds: {', '.join(kinds) or 'nothing'} given; probes are {', '.join(ATTACKERS)}.")
     if folds < 2 or seeds < 1:
         raise InputError(f"folds {folds}, seeds {seeds}: at least two folds and one seed are needed.")
+    if labelled is not None and labelled < FEWEST_LABELLED:
+        raise InputError(f"labelled {labelled}: a probe needs {FEWEST_LABELLED} people or more to be fitted on.")
 
 
 def _describe_faces(
@@ -334,17 +387,21 @@ def _judge_codes(coded: list[Trial], answers: list[list[np.ndarray]], classes: i
     return {"codelength": bits, "codelength_uniform": np.log2(classes), "compression": np.log2(classes) / bits}
 
 
-def _judge_permuted(trials: list[Trial], answers: list[list[np.ndarray]], families: np.ndarray) -> dict[str, float]:
+def _measure_permuted(trials: list[Trial], answers: list[list[np.ndarray]], families: np.ndarray) -> np.ndarray:
+    """(permutations,) balanced accuracy with each permutation of the labels."""
+    everyone = np.ones((families.max() + 1, 1))
+    pairs = zip(trials, answers, strict=True)
+    return np.array([_recalls([trial], [answer], families, everyone).mean() for trial, answer in pairs])
+
+
+def _bound_permuted(found: np.ndarray) -> dict[str, float]:
     """Mean balanced accuracy with permuted labels, and the bound that one more would stay below in 95 of 100 cases.
 
     It is the upper prediction bound of a normal sample of unknown variance, mean + t_{0.95, n-1} s sqrt(1 + 1/n) (Hahn
     & Meeker, Statistical Intervals, 1991, section 4.7), which is correct for few permutations too.
     """
-    if not trials:
+    if len(found) < 2:
         return {"permuted": np.nan, "permuted_high": np.nan}
-    everyone = np.ones((families.max() + 1, 1))
-    pairs = zip(trials, answers, strict=True)
-    found = [_recalls([trial], [answer], families, everyone).mean() for trial, answer in pairs]
     count, mean = len(found), np.mean(found)
     reach = student.ppf(0.95, count - 1) * np.std(found, ddof=1) * np.sqrt(1 + 1 / count)
     return {"permuted": mean, "permuted_high": mean + reach}

@@ -12,12 +12,20 @@ from itertools import pairwise
 
 import numpy as np
 from joblib import Parallel, delayed
+from sklearn.base import ClassifierMixin
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import NearestNeighbors
 from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-PROBES = ("linear", "mlp")
+PROBES = ("linear", "mlp")  # what is fitted by default
+
+
+ATTACKERS = (*PROBES, "kernel", "trees", "knn")  # what can be fitted
 
 
 PRIOR = 0.01  # variance of a weight before it has seen data; more overfits 128 numbers of 2,400 faces
@@ -33,6 +41,18 @@ LEARNING_RATE = 3e-3
 
 
 ROUNDS, BATCHES, BATCH = 15, 10, 256  # the MLP is trained for 150 steps, whatever the number of faces
+
+
+LANDMARKS = 300  # of the kernel probe
+
+
+KERNEL_PRIOR = 1.0  # variance of a weight of the kernel probe
+
+
+TREES, LEAVES, COLUMNS, BINS = 60, 8, 32, 32  # of the boosted trees: shallow, each split on some features
+
+
+NEIGHBOURS = 15
 
 
 BLOCKS = (1, 2, 4, 8, 16)  # sixteenths of the families that an online code has been given
@@ -75,6 +95,26 @@ def cross_validate(labels: np.ndarray, families: np.ndarray, folds: int, seed: i
     return Trial(labels, [(fold != number, fold == number) for number in range(folds)], seed)
 
 
+def label_few(trial: Trial, persons: np.ndarray, count: int) -> Trial:
+    """The same with probes that are fitted on the faces of ``count`` people alone, drawn evenly from the classes.
+
+    Parameters
+    ----------
+    persons
+        (N,) whole numbers from 0; a person has one class.
+    """
+    rng = np.random.default_rng([trial.seed, count])
+    classes = trial.labels.max() + 1
+    splits = []
+    for train, test in trial.splits:
+        people, first = np.unique(np.where(train, persons, -1), return_index=True)
+        people, first = people[people >= 0], first[people >= 0]
+        shares = [count // classes + (code < count % classes) for code in range(classes)]
+        of_class = [rng.permutation(people[trial.labels[first] == code])[: shares[code]] for code in range(classes)]
+        splits.append((train & np.isin(persons, np.concatenate(of_class)), test))
+    return Trial(trial.labels, splits, trial.seed)
+
+
 def code_online(labels: np.ndarray, families: np.ndarray, seed: int) -> Trial:
     """Blocks of families. Each is as large as all blocks before it, on which its probe is fitted.
 
@@ -112,7 +152,7 @@ def run_probes(
     features
         (N, D), float32.
     probes
-        Of ``PROBES``.
+        Of ``ATTACKERS``.
     rounds
         Of an MLP's training.
 
@@ -139,21 +179,23 @@ def predict(
 ) -> dict[str, np.ndarray]:
     """Fit each probe on some faces and test it on others: probe to (tested faces, K) probabilities.
 
-    All classes have the same weight: the linear probe weights its faces, the MLP draws equally many of each class.
+    All classes have the same weight: the MLP and the trees draw equally many faces of each, the others weight faces.
     Features are standardised by the faces that the probe is fitted on.
     """
     scaler = StandardScaler().fit(features[train])
     fitted_on, tested = scaler.transform(features[train]), scaler.transform(features[test])
     found = {}
     for probe in probes:
-        known = fitted_on, labels[train], seed
-        fitted = _fit_linear(*known) if probe == "linear" else _fit_mlp(*known, rounds)
+        if probe == "knn":  # by cosines of the features as they are
+            fitted, inputs = _Neighbours().fit(features[train], labels[train]), features[test]
+        else:
+            fitted, inputs = FIT[probe](fitted_on, labels[train], seed, rounds), tested
         found[probe] = np.zeros((len(tested), labels.max() + 1), dtype=np.float32)
-        found[probe][:, fitted.classes_] = fitted.predict_proba(tested)
+        found[probe][:, fitted.classes_] = fitted.predict_proba(inputs)
     return found
 
 
-def _fit_linear(features: np.ndarray, labels: np.ndarray, seed: int) -> LogisticRegression:
+def _fit_linear(features: np.ndarray, labels: np.ndarray, seed: int, rounds: int) -> LogisticRegression:
     return LogisticRegression(C=PRIOR, class_weight="balanced", max_iter=2000, random_state=seed).fit(features, labels)
 
 
@@ -163,13 +205,61 @@ def _fit_mlp(features: np.ndarray, labels: np.ndarray, seed: int, rounds: int) -
     probe = MLPClassifier(
         HIDDEN, alpha=decay * BATCH, batch_size=BATCH, learning_rate_init=LEARNING_RATE, random_state=seed
     )
-    classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    share = (1 / (len(classes) * counts))[codes]
+    classes, share = np.unique(labels), _even_shares(labels)
     rng = np.random.default_rng(seed)
     for _ in range(rounds):
         drawn = rng.choice(len(labels), BATCHES * BATCH, p=share)
         probe.partial_fit(features[drawn], labels[drawn], classes=classes)
     return probe
+
+
+def _fit_kernel(features: np.ndarray, labels: np.ndarray, seed: int, rounds: int) -> ClassifierMixin:
+    """Logistic regression on the Nystroem features of a Gaussian kernel (Williams & Seeger, NIPS 2000)."""
+    count = min(LANDMARKS, len(features))
+    kernel = Nystroem(gamma=1 / (2 * features.shape[1]), n_components=count, random_state=seed)
+    model = LogisticRegression(C=KERNEL_PRIOR, class_weight="balanced", max_iter=2000, random_state=seed)
+    return make_pipeline(kernel, model).fit(features, labels)
+
+
+def _fit_trees(features: np.ndarray, labels: np.ndarray, seed: int, rounds: int) -> ClassifierMixin:
+    """Boosted trees on a balanced draw: with weights scikit-learn's take ten times as long."""
+    drawn = np.random.default_rng(seed).choice(len(labels), len(labels), p=_even_shares(labels))
+    return HistGradientBoostingClassifier(
+        max_iter=TREES,
+        max_leaf_nodes=LEAVES,
+        max_features=min(1.0, COLUMNS / features.shape[1]),
+        max_bins=BINS,
+        early_stopping=False,
+        random_state=seed,
+    ).fit(features[drawn], labels[drawn])
+
+
+def _even_shares(labels: np.ndarray) -> np.ndarray:
+    """(N,) probabilities of faces, with which all classes are drawn equally often."""
+    classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    return (1 / (len(classes) * counts))[codes]
+
+
+class _Neighbours:
+    """Vote of the nearest faces by the cosine, a face of a rare class counting more.
+
+    It needs nothing but scores of a face with faces of known class, so it is the attack of who sees scores alone.
+    """
+
+    def fit(self, features: np.ndarray, labels: np.ndarray) -> _Neighbours:
+        self.classes_, self.codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+        self.shares = 1 / counts
+        count = min(NEIGHBOURS, len(features))
+        self.search = NearestNeighbors(n_neighbors=count, metric="cosine", algorithm="brute").fit(features)
+        return self
+
+    def predict_proba(self, features: np.ndarray) -> np.ndarray:
+        nearest = self.codes[self.search.kneighbors(features, return_distance=False)]
+        votes = np.stack([(nearest == code).sum(axis=1) for code in range(len(self.classes_))], axis=1) * self.shares
+        return votes / votes.sum(axis=1, keepdims=True)
+
+
+FIT = {"linear": _fit_linear, "mlp": _fit_mlp, "kernel": _fit_kernel, "trees": _fit_trees}
 
 
 def codelength(trial: Trial, probabilities: list[np.ndarray]) -> float:

@@ -15,41 +15,11 @@ from sklearn.preprocessing import StandardScaler
 from kinface.data.fiw import read_families
 from kinface.fairness.bootstrap import draw_families
 from kinface.leakage import leakage, probes
-from kinface.leakage.leakage import Leakage, compare_leakage, finds_leakage, probe_leakage
+from kinface.leakage.leakage import compare_leakage, finds_leakage, probe_leakage
 from kinface.leakage.probes import Trial, code_online, codelength, cross_validate, deal_families, run_probes
 from swinface.data.embeddings import read_arrays
 from swinface.files import InputError
-
-QUICK = {"seeds": 1, "folds": 3, "resamples": 100, "codelength": False, "permutations": 0, "kinds": ["linear"]}
-
-
-def probe(features: np.ndarray, people: pd.DataFrame, attribute: str, **options: object) -> Leakage:
-    labels, families = people[attribute], people["family"]
-    return probe_leakage(features, labels, families, persons=people["person"], attribute=attribute, **options)
-
-
-def draw_people(families=36, people=4, photos=2, races=3) -> pd.DataFrame:
-    """A race per family, genders in turn, and ``number``, which face it is."""
-    person = np.repeat(np.arange(families * people), photos)
-    race, gender = np.array(["African", "Asian", "Caucasian"])[person // people % races], np.array(["f", "m"])
-    table = {"person": [f"P{it}" for it in person], "family": [f"F{it // people}" for it in person]}
-    return pd.DataFrame(table | {"race": race, "gender": gender[person % 2], "number": np.arange(len(person))})
-
-
-def draw_noise(faces: int, numbers: int = 8, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=(faces, numbers)).astype(np.float32)
-
-
-def plant(people: pd.DataFrame, strength: float) -> np.ndarray:
-    """Race, one number each, in noise."""
-    features = draw_noise(len(people))
-    features[:, :3] += strength * pd.get_dummies(people["race"]).to_numpy(float)
-    return features
-
-
-def codes_of(people: pd.DataFrame, attribute: str) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and families as whole numbers."""
-    return tuple(np.unique(people[column], return_inverse=True)[1] for column in (attribute, "family"))
+from tests.kinface.leakage.planted import QUICK, codes_of, draw_noise, draw_people, plant, probe
 
 
 def test_planted_leakage_is_found_and_noise_is_not():
@@ -138,8 +108,8 @@ def test_classes_weigh_the_same_and_features_are_standardised_by_the_training_fa
     answer = run_probes(features, [trial])[0]
     assert fitted == [train.sum() for train, _ in trial.splits]
     truth = np.concatenate([labels[test] for _, test in trial.splits])
-    for probe in ("linear", "mlp"):
-        called = np.concatenate(answer[probe]).argmax(axis=1)
+    for kind in ("linear", "mlp"):
+        called = np.concatenate(answer[kind]).argmax(axis=1)
         assert (called == truth)[truth == 0].mean() > 0.55  # a probe that leans on the larger class finds four in ten
         assert (called == truth)[truth == 1].mean() > 0.55
 
