@@ -37,6 +37,8 @@ def sweep(
     embeddings: Path | None = None,
     swinface: Path | None = None,
     cache: Path | None = None,
+    others: Path | None = None,
+    others_embeddings: Path | None = None,
     workers: int | None = None,
     only: list[str] | None = None,
     resamples: int = 1000,
@@ -66,6 +68,10 @@ def sweep(
         Train on the trunk of this SwinFace, frozen.
     cache
         Folder that keeps the outputs of that trunk for each face.
+    others
+        Table of people beside FIW that erasures are fitted on as well, see ``kinface fit --data.others``.
+    others_embeddings
+        Their embeddings, where runs are trained on ``embeddings``.
     workers
         Runs at a time, each in a process of its own. By default one on each CUDA device, or without one, one on each
         core.
@@ -84,7 +90,7 @@ def sweep(
         raise InputError(f"--resamples {resamples}: an interval needs at least 100, better 1000.")
     if probe_seeds < 1:
         raise InputError(f"--probe-seeds {probe_seeds}: at least 1.")
-    matrix = read_ablation(ablation, describe_inputs(root, embeddings, swinface, cache))
+    matrix = read_ablation(ablation, describe_inputs(root, embeddings, swinface, cache, others, others_embeddings))
     protocol = Protocol(resamples, probe_seeds)
     jobs = [Job(run, out, protocol) for run in matrix.expand()]
     wanted = select_jobs(jobs, only)

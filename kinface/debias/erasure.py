@@ -123,3 +123,31 @@ class Erasure(nn.Module):
             fitted = {"leace": Leace, "inlp": Inlp}[method]().fit(x, z, counts)
             self.maps[0] = torch.from_numpy(np.eye(len(fitted.mean_)) - fitted.projection_)
             self.shifts[0] = torch.from_numpy(fitted.projection_ @ fitted.mean_)
+
+
+def join_labels(labels: dict[str, Tensor], others: dict[str, Tensor], count: int, method: str) -> dict[str, Tensor]:
+    """The labels of training faces followed by those of other people, as ``Erasure.fit`` takes them.
+
+    LEACE and INLP take the classes of the others for an attribute of its own, because faces of another set may differ
+    by race in other ways; transport, which has a map for each class, takes them for the same.
+
+    Parameters
+    ----------
+    labels
+        Attribute to (N,) class indices of the training faces.
+    others
+        Attribute to (M,) class indices of the others; it may lack some.
+    count
+        N + M.
+    """
+    joined = {}
+    for name, codes in labels.items():
+        more, missing = others.get(name), count - len(codes)
+        unknown = torch.full((missing,), -1)
+        if more is None or method != "transport":
+            joined[name] = torch.cat([codes, unknown])
+        if more is not None:
+            both = method == "transport"
+            first = codes if both else torch.full_like(codes, -1)
+            joined[name if both else f"{name} of others"] = torch.cat([first, more])
+    return joined

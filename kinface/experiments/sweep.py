@@ -21,7 +21,14 @@ from swinface.files import InputError
 MATCHED_BY = ("race", "type", "gender")  # the matched list
 
 
-def describe_inputs(root: Path, embeddings: Path | None, swinface: Path | None, cache: Path | None) -> dict[str, Any]:
+def describe_inputs(
+    root: Path,
+    embeddings: Path | None,
+    swinface: Path | None,
+    cache: Path | None,
+    others: Path | None = None,
+    others_embeddings: Path | None = None,
+) -> dict[str, Any]:
     """The settings of every run of a sweep, as ``read_ablation`` takes them.
 
     Parameters
@@ -32,6 +39,8 @@ def describe_inputs(root: Path, embeddings: Path | None, swinface: Path | None, 
         Table of embeddings to train on in place of images.
     swinface, cache
         A SwinFace whose frozen trunk is trained on, and a folder for its outputs.
+    others, others_embeddings
+        People beside FIW that erasures are fitted on as well, see ``KinshipData``.
 
     Raises
     ------
@@ -43,6 +52,10 @@ def describe_inputs(root: Path, embeddings: Path | None, swinface: Path | None, 
     inputs: dict[str, Any] = {"data": {"root": str(root)}, "trainer": {"enable_progress_bar": False}}
     if embeddings is not None:
         inputs["data"] |= {"embeddings": str(embeddings)}
+    if others is not None:
+        inputs["data"] |= {"others": str(others)}
+    if others_embeddings is not None:
+        inputs["data"] |= {"others_embeddings": str(others_embeddings)}
     if swinface is not None:
         inputs["data"] |= {"cache": str(cache), "augment": False}
         inputs["model"] = {"network": {"swinface": str(swinface), "trained_stages": 0}}

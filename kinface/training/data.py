@@ -16,6 +16,7 @@ from kinface.data.families import Families, read_prepared_list
 from kinface.data.fiw import read_families
 from kinface.data.matching import match_pairs
 from kinface.data.pairs import score_pairs
+from kinface.data.people import read_people
 from kinface.data.prepare import SAMPLED, TUNE_MATCHES
 from kinface.data.sampling import sample_pairs
 from kinface.data.vocabulary import TYPES
@@ -156,6 +157,12 @@ class KinshipData(lightning.LightningDataModule):
         Processes that augment. The decoded faces are in memory, so 0 is best without augmentation.
     teacher
         Table (.npz) of the embeddings of the training faces by a teacher, for ``model.distillation``.
+    others
+        People beside FIW to fit erasures on as well, of whom no relatives are needed: a table (.csv or .parquet) with a
+        row per face, ``face``, ``person``, ``family`` and attributes; paths of faces start from its folder. What a map
+        leaves on people that it was not fitted on falls with the number of people.
+    others_embeddings
+        Their embeddings, by the recogniser of ``embeddings``.
     cache
         Folder for the levels of a frozen trunk, so that they are computed once and not in each epoch.
     seed
@@ -172,6 +179,8 @@ class KinshipData(lightning.LightningDataModule):
         augment: bool = False,
         workers: int = 0,
         teacher: Path | None = None,
+        others: Path | None = None,
+        others_embeddings: Path | None = None,
         cache: Path | None = None,
         seed: int = 0,
     ) -> None:
@@ -181,6 +190,11 @@ class KinshipData(lightning.LightningDataModule):
         self.cache = cache
         self.table = None if embeddings is None else Embeddings(embeddings)
         self.teacher = None if teacher is None else Embeddings(teacher)
+        self.others = None if others is None else read_people(others)
+        self.others_root = None if others is None else Path(others).parent
+        self.others_table = None if others_embeddings is None else Embeddings(others_embeddings)
+        if (self.others_table is not None) != (self.others is not None and self.table is not None):
+            raise InputError("data.others_embeddings goes with data.others where the model reads data.embeddings.")
         if cache is not None and (augment or embeddings is not None):
             other = "data.augment" if augment else "data.embeddings"
             raise InputError(f"data.cache keeps the levels of unchanged images; leave out {other} or data.cache.")
@@ -205,6 +219,7 @@ class KinshipData(lightning.LightningDataModule):
         self.tune_faces = faces[paired].reset_index(drop=True)
         self.train_faces = faces[faces["split"] == "train"].reset_index(drop=True)
         self.tune_inputs = self._read(self.tune_faces)
+        self.others_inputs = None if self.others is None else self._read_others()
         relations = self.families.relations
         self.batches = KinBatches(
             self._read(self.train_faces),
@@ -224,6 +239,12 @@ class KinshipData(lightning.LightningDataModule):
         paths = list(faces["face"])
         return read_faces(self.families.root, paths) if self.table is None else torch.from_numpy(self.table[paths])
 
+    def _read_others(self) -> Tensor:
+        paths = list(self.others["face"])
+        if self.others_table is not None:
+            return torch.from_numpy(self.others_table[paths])
+        return read_faces(self.others_root, paths)
+
     def _read_teacher(self) -> Tensor | None:
         """Embeddings of the training faces by the teacher, less their mean, which all faces share."""
         if self.teacher is None:
@@ -235,6 +256,8 @@ class KinshipData(lightning.LightningDataModule):
         """Replace images by the levels of a frozen trunk."""
         self.tune_inputs = cache_levels(trunk, self.tune_inputs, self.cache)
         self.batches.inputs = cache_levels(trunk, self.batches.inputs, self.cache)
+        if self.others_inputs is not None:
+            self.others_inputs = cache_levels(trunk, self.others_inputs, self.cache)
 
     def labels(self, faces: pd.DataFrame) -> dict[str, Tensor]:
         """(N,) class indices of faces, for each attribute that the model needs; -1 if unknown."""
@@ -246,13 +269,34 @@ class KinshipData(lightning.LightningDataModule):
             labels[name] = torch.from_numpy(pd.Index(classes).get_indexer(people[name].reindex(faces["person"])))
         return labels
 
+    def describe_known(self) -> tuple[Tensor, dict[str, Tensor], Tensor | None, dict[str, Tensor]]:
+        """What erasures are fitted on: how much each training face counts, (N,), of sum 1, and its classes; then the
+        same for the faces of others, or None and nothing."""
+        weight, labels = self.batches.expect_faces(), self.labels(self.train_faces)
+        if self.others is None:
+            return weight, labels, None, {}
+        people = self.others["person"]
+        of_others = torch.from_numpy(1 / people.groupby(people).transform("size").to_numpy(float) / people.nunique())
+        attributes = self.trainer.lightning_module.attributes
+        known = {
+            name: torch.from_numpy(pd.Index(classes).get_indexer(self.others[name]))
+            for name, classes in attributes.items()
+            if name in self.others
+        }
+        known = {name: codes for name, codes in known.items() if len(codes[codes >= 0].unique()) > 1}
+        if not known:
+            raise InputError(f"data.others: no column of {', '.join(attributes)} has two of its classes; name them so.")
+        return weight, labels, of_others, known
+
     def score_tune_pairs(self, embedding: Tensor, name: str = "standard") -> pd.DataFrame:
         """Score the tune pairs by the cosines of (N, D) unit embeddings of ``tune_faces``."""
         return score_pairs(self.tune_pairs[name], self.tune_faces["face"], embedding.numpy())
 
     def train_inputs(self) -> Iterator[Tensor]:
-        """Inputs of the model for all training faces, in the order of ``train_faces``."""
-        return iter(self.batches.inputs.split(BATCH))
+        """Inputs of the model for all training faces, in the order of ``train_faces``, then for those of others."""
+        yield from self.batches.inputs.split(BATCH)
+        if self.others_inputs is not None:
+            yield from self.others_inputs.split(BATCH)
 
     def train_dataloader(self) -> DataLoader:
         """One item is one batch, see ``KinBatches``."""

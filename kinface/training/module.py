@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinface.data.vocabulary import TYPES
-from kinface.debias.erasure import Erase, Erasure
+from kinface.debias.erasure import Erase, Erasure, join_labels
 from kinface.debias.heads import Head, attribute_loss, class_weights
 from kinface.debias.reversal import reversal_warmup
 from kinface.training.attributes import collect_classes, pair_class, shared_class
@@ -268,12 +268,15 @@ class KinshipTraining(lightning.LightningModule):
     def _fit_erasures(self) -> None:
         """Fit each erasure on the training families, to the output of the erasures before it."""
         data = self.trainer.datamodule
-        labels, weight = data.labels(data.train_faces), data.batches.expect_faces()
+        weight, labels, of_others, others = data.describe_known()
+        if of_others is not None:
+            weight = torch.cat([weight, of_others])
         features = torch.cat([self.network(faces.to(self.device))["neck"] for faces in data.train_inputs()]).float()
 
         def fit(step: Erase, erasure: Erasure, values: Tensor) -> Tensor:
             if step.inside or self.settled:
-                erasure.fit(values, {name: labels[name] for name in step.classes}, weight, step.method)
+                known = join_labels({name: labels[name] for name in step.classes}, others, len(values), step.method)
+                erasure.fit(values, known, weight, step.method)
             return erasure(values)
 
         steps = {at: [step for step in self.erase if step.at == at] for at in ("features", "embedding")}

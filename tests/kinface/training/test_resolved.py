@@ -12,7 +12,11 @@ from swinface.cli.main import run
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs" / "kinface"
 RESOLVED = sorted((Path(__file__).parent / "resolved").glob("*.yaml"))
-OVERLAYS = {"baseline": [], "demo": ["adversarial", "demo"]}  # any other has one, of its own name
+OVERLAYS = {
+    "baseline": [],
+    "demo": ["adversarial", "demo"],
+    "small_debiased": ["small", "small_debiased"],
+}  # any other has one, of its own name
 
 
 @pytest.mark.parametrize("file", RESOLVED, ids=lambda file: file.stem)
