@@ -83,10 +83,14 @@ def read_config(name: str) -> dict:
     return yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
 
 
-@pytest.mark.parametrize("name", ["base", "adversarial", "debiased", "fair_contrastive", "type", "small", "demo"])
+OVERLAYS = {"base": [], "demo": ["adversarial", "demo"], "small_debiased": ["small", "small_debiased"]}
+OVERLAYS |= {name: [name] for name in ("adversarial", "debiased", "fair_contrastive", "type", "small")}
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
 def test_a_configuration_trains_for_hundreds_of_steps(name, synthetic, inputs, tmp_path):
     config = read_config("base")
-    for overlay in ["adversarial", "demo"] if name == "demo" else [name]:
+    for overlay in OVERLAYS[name]:
         config = merge_settings(config, read_config(overlay))
     config = merge_settings(config, {"trainer": {"max_epochs": EPOCHS, "enable_progress_bar": False}})
     config = merge_settings(config, {"model": {"network": {"width": 32, "size": 32}}})
@@ -96,15 +100,17 @@ def test_a_configuration_trains_for_hundreds_of_steps(name, synthetic, inputs, t
         network["swinface"] = str(inputs / "swinface")
     else:
         network["trunk"] = TRUNK
-    if name == "small":
+    if "small" in OVERLAYS[name]:
         config["data"]["teacher"] = str(inputs / INPUTS["teacher"])
     if name == "demo":
         config["data"]["cache"] = str(tmp_path / "cache")
     run = tmp_path / name
     fit_in_a_process(config, run)
     check_run(run, config, synthetic)
-    inside = sum(step.get("inside", False) for step in config["model"].get("erase", []))
-    assert json.loads((run / "config.json").read_text())["erasures_inside"] == inside
+    inside = [step.get("at", "embedding") for step in config["model"].get("erase", []) if step.get("inside")]
+    written = json.loads((run / "config.json").read_text())
+    assert written["erasures_inside"] == inside.count("embedding")
+    assert written["feature_erasures_inside"] == inside.count("features")
 
 
 @pytest.mark.parametrize("method", ABLATION.methods)
