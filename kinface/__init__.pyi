@@ -5,7 +5,8 @@ from .data.ranking import find_nearest, score_search
 from .data.sampling import sample_pairs
 from .data.search import read_search, sample_search
 from .data.triplets import read_triplets, sample_triplets, score_triplets
-from .debias.closed_form import Inlp, Leace, Transport
+from .debias.closed_form import Inlp, Leace, Splince
+from .debias.transport import Transport
 from .fairness.audit import FairnessAudit, audit_fairness
 from .fairness.calibration import FairCal, ScoreNormalization, calibrate
 from .fairness.comparison import compare_audits
@@ -40,6 +41,7 @@ __all__ = [
     "Leakage",
     "Origin",
     "ScoreNormalization",
+    "Splince",
     "Transport",
     "TripletHead",
     "audit_fairness",

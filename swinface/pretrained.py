@@ -44,8 +44,8 @@ class Pretrained(PyTorchModelHubMixin):
         ----------
         source
             A folder with ``config.json`` and ``model.safetensors``; ``SHIPPED`` for the weights that come with the
-            package; or, as a str, the name of a model on the Hugging Face hub (``"owner/name"``). A ``Path``, or a
-            str whose parent folder exists, is never sought there.
+            package, or ``shipped-NAME`` for others of its weights; or, as a str, the name of a model on the Hugging
+            Face hub (``"owner/name"``). A ``Path``, or a str whose parent folder exists, is never sought there.
         hub_options
             Passed to ``huggingface_hub.snapshot_download``: ``revision``, ``token``, ``cache_dir``, ...
 
@@ -54,10 +54,8 @@ class Pretrained(PyTorchModelHubMixin):
         InputError
             There is no such model, a file is missing or unreadable, or the weights are not exactly this model's.
         """
-        if Path(source) == SHIPPED and not Path(source).exists():
-            source = Path(str(files(cls.__module__.partition(".")[0]) / "weights"))
-            if not source.is_dir():
-                raise InputError("this copy of the package has no weights; name the folder of a model.")
+        if not Path(source).exists():
+            source = _find_shipped(cls, source)
         folder = _find_folder(source, **hub_options)
         config, weights = folder / CONFIG, folder / WEIGHTS
         try:
@@ -71,6 +69,20 @@ class Pretrained(PyTorchModelHubMixin):
         check_entries(tensors, model.state_dict(), weights)
         model.load_state_dict(tensors)
         return model.eval()
+
+
+def _find_shipped(cls: type, source: str | os.PathLike) -> str | os.PathLike:
+    """The folder of weights that come with the package of a class, where ``source`` names such."""
+    first, _, name = os.fspath(source).partition("-")
+    if first != str(SHIPPED) or os.sep in name:
+        return source
+    weights = Path(str(files(cls.__module__.partition(".")[0]) / "weights"))
+    if not weights.is_dir():
+        raise InputError("this copy of the package has no weights; name the folder of a model.")
+    others = [f"{SHIPPED}-{folder.name}" for folder in sorted(weights.iterdir()) if (folder / CONFIG).exists()]
+    if name and f"{SHIPPED}-{name}" not in others:
+        raise InputError(f"{source}: no weights of this name come with the package; {', '.join([first, *others])} do.")
+    return weights / name if name else weights
 
 
 def best_device() -> torch.device:

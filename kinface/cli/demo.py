@@ -10,14 +10,22 @@ from pathlib import Path
 from kinface.cli.prepare import prepare
 from kinface.cli.report import report
 from kinface.cli.source import Source
+from kinface.data.fiw import read_families
+from kinface.leakage.leakage import probe_leakage
 from kinface.synthetic.families import synthesize
 from kinface.synthetic.pedigree import DISADVANTAGED
 from swinface.files import InputError
 
-MODELS = {"baseline": [], "adversarial": ["adversarial"]}  # the overlays of each on the base
+MODELS = {"baseline": [], "debiased": ["debiased"]}  # the overlays of each on the base
 
 
 PHOTOS = 2.5  # of a person on average
+
+
+ATTRIBUTES = ("race", "gender")
+
+
+QUICK = {"seeds": 1, "resamples": 200, "codelength": False, "permutations": 0}  # of the probes
 
 
 def demo(
@@ -29,7 +37,7 @@ def demo(
     config: list[Path] | None = None,
     seed: int = 0,
 ) -> None:
-    """Draw synthetic families, train a baseline and an adversarial model, and report for whom each fails.
+    """Draw synthetic families, train a baseline and a debiased model, and report for whom each fails.
 
     Parameters
     ----------
@@ -64,17 +72,18 @@ def demo(
             overlays = [shipped / "kinface" / f"{overlay}.yaml" for overlay in ("base", *MODELS[name], "demo")]
             fit([*(f"--config={file}" for file in (*overlays, *(config or []))), *options, f"--run={run}"])
         score(root=tables, list=listed, out=run / "scores.parquet", source=Source(model=run))
-    _say(5, "report for whom the baseline fails, and what the adversarial model changes")
+    _say(5, "report for whom the baseline fails, and what the debiased model changes")
     report(
         runs["baseline"] / "scores.parquet",
         threshold_from=runs["baseline"] / "tune_scores.parquet",
-        compare=runs["adversarial"] / "scores.parquet",
-        compare_threshold_from=runs["adversarial"] / "tune_scores.parquet",
+        compare=runs["debiased"] / "scores.parquet",
+        compare_threshold_from=runs["debiased"] / "tune_scores.parquet",
         out=out / "report",
-        title="Synthetic families: the baseline compared with the adversarial model",
+        title="Synthetic families: the baseline compared with the debiased model",
         seed=seed,
     )
     _compare_with_truth(out / "report")
+    _compare_leakage(tables, runs)
     print(f"\nreport: {out / 'report' / 'report.html'}")
 
 
@@ -89,6 +98,27 @@ def _compare_with_truth(report: Path) -> None:
         print(f"  {row['metric'].upper()} of {row['group']} minus {row['reference']} pairs: {interval}{shown}")
     if not races:
         print("  nothing: these families are too few to compare races")
+
+
+def _compare_leakage(tables: Path, runs: dict[str, Path]) -> None:
+    """Print what a linear probe reads of race and gender from each model's embeddings of the validation families."""
+    from kinface.models.inference import embed, load_model
+
+    families = read_families(tables)
+    faces = families.faces[families.faces["split"] == "val"]
+    faces = faces.merge(families.people[["person", *ATTRIBUTES]], on="person")
+    print("\nread by a linear probe from the embedding, as balanced accuracy:")
+    for name, run in runs.items():
+        embedding = embed(load_model(run), list(faces["face"]), root=families.root)
+        for attribute in ATTRIBUTES:
+            given = {"persons": faces["person"], "attribute": attribute, "kinds": ["linear"], **QUICK}
+            try:
+                (row,) = probe_leakage(embedding, faces[attribute], faces["family"], **given).table.itertuples()
+            except InputError as error:
+                print(f"  {name}, {attribute}: nothing: {error}")
+                continue
+            ends = f"[{row.balanced_accuracy_low:.2f}, {row.balanced_accuracy_high:.2f}]"
+            print(f"  {name}, {attribute}: {row.balanced_accuracy:.2f} {ends}, chance {row.chance:.2f}")
 
 
 def clear(out: Path) -> None:

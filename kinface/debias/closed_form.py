@@ -1,4 +1,5 @@
-"""Closed-form erasure as scikit-learn transformers: ``Leace``, ``Inlp`` and ``Transport``.
+"""Closed-form erasure as scikit-learn transformers: ``Leace``, ``Splince`` and ``Inlp``;
+``kinface.debias.transport`` has ``Transport``.
 
 Each is fitted on embeddings X and the labels z of one or more attributes, and can then transform other embeddings, for
 which no labels are needed. A map is exact only for the people it was fitted on; ``kinface.probe_leakage`` measures how
@@ -16,14 +17,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
 
 SMALLEST_SPREAD = 1e-10  # share of the largest variance; directions below it are rounding error and stay as they are
+MOST_WITHIN = 0.95  # cosine to what is removed, above which a direction of a target cannot be kept
 PLAIN_GAIN = 0.05  # balanced accuracy above chance below which INLP stops
-PRIOR = 0.01  # prior variance of the weights of Transport's gate, as in the linear probe
-SHRINKAGE = 0.1  # of the covariance of a class towards the mean over classes (Friedman, JASA 84, 1989)
-ROUNDS = 10  # of the barycentre's fixed-point iteration, which converges to 1e-6 in fewer
 
 
-class _Eraser(TransformerMixin, BaseEstimator):
-    """Common part of the three transformers: checks the input and encodes the labels."""
+class Eraser(TransformerMixin, BaseEstimator):
+    """Common part of the transformers: checks the input and encodes the labels."""
 
     def _read(
         self, X: np.ndarray, z: Sequence | np.ndarray, sample_weight: np.ndarray | None
@@ -32,7 +31,7 @@ class _Eraser(TransformerMixin, BaseEstimator):
         if z is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None: give labels z.")
         X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
-        columns = _read_labels(z)
+        columns = read_labels(z)
         check_consistent_length(X, columns[0])
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         if not weight.sum() > 0:
@@ -50,7 +49,7 @@ class _Eraser(TransformerMixin, BaseEstimator):
         return tags
 
 
-class _Projection(_Eraser):
+class _Projection(Eraser):
     """x -> x - P (x - mean)."""
 
     def transform(self, X: np.ndarray) -> np.ndarray:
@@ -112,6 +111,69 @@ class Leace(_Projection):
         return self
 
 
+class Splince(_Projection):
+    """LEACE that keeps what tells a target (SPLINCE; Holstege et al., NeurIPS 2025): an oblique projection.
+
+    In the whitened space of LEACE, let Z span what it removes, and Y the covariance with the target. The projection has
+    the kernel Z, and its range is Y and all that is orthogonal to both: class means become equal, the covariance with
+    the target stays as it is, and nothing else changes. LEACE, orthogonal there, also removes the part of Y in Z.
+
+    Parameters
+    ----------
+    kept
+        How many directions of the covariance with the target are kept, the strongest first. A target of many classes,
+        such as families, would else span all of the space.
+
+    Attributes
+    ----------
+    mean_, projection_
+        As of :class:`Leace`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kinface import Splince
+    >>> rng, z = np.random.default_rng(0), np.repeat(["f", "m"], 50)
+    >>> y = (rng.random(100) < 0.3 + 0.4 * (z == "m")).astype(int)
+    >>> X = rng.normal(size=(100, 3)) + np.outer(y, [1, 1, 0]) + np.outer(z == "m", [1, 0, 0])
+    >>> erased = Splince().fit(X, z, y).transform(X)
+    >>> bool(np.allclose(erased[z == "f"].mean(axis=0), erased[z == "m"].mean(axis=0)))
+    True
+    >>> bool(np.allclose((X - X.mean(axis=0)).T @ (y - y.mean()), (erased - erased.mean(axis=0)).T @ (y - y.mean())))
+    True
+    """
+
+    def __init__(self, kept: int = 16) -> None:
+        self.kept = kept
+
+    def fit(
+        self,
+        X: np.ndarray,
+        z: Sequence | np.ndarray,
+        y: Sequence | np.ndarray,
+        sample_weight: np.ndarray | None = None,
+    ) -> Splince:
+        """Fit to embeddings, labels of what is removed, and the target.
+
+        Parameters
+        ----------
+        X, z, sample_weight
+            As of :meth:`Leace.fit`.
+        y
+            (N,) labels of the target, such as families; unknown as in ``z``.
+
+        Raises
+        ------
+        ValueError
+            As of :meth:`Leace.fit`.
+        """
+        X, codes, weight = self._read(X, z, sample_weight)
+        target = pd.factorize(read_labels(y)[0], sort=True)[0]
+        self.mean_ = weight @ X
+        self.projection_ = project_splince(X - self.mean_, codes, target, weight, self.kept)
+        return self
+
+
 class Inlp(_Projection):
     """Iterative null-space projection (INLP; Ravfogel et al., ACL 2020).
 
@@ -159,79 +221,7 @@ class Inlp(_Projection):
         return self
 
 
-class Transport(_Eraser):
-    """Optimal transport of each class to their barycentre: classes get the same mean and nearly the same covariance.
-
-    A linear classifier, the gate, predicts the class of an embedding x, and the map of that class is applied.
-    For class k of mean m_k and covariance C_k, shrunk by ``SHRINKAGE``, this map is the optimal transport between
-    normal distributions,
-
-        x -> m + T_k (x - m_k),   T_k = C_k^(-1/2) (C_k^(1/2) S C_k^(1/2))^(1/2) C_k^(-1/2)
-
-    (Peyre & Cuturi, Computational Optimal Transport, 2019, remark 2.31), with m the mean of all m_k, and S the
-    covariance of the barycentre, the fixed point of S <- S^(-1/2) (mean_k (S^(1/2) C_k S^(1/2))^(1/2))^2 S^(-1/2)
-    (Alvarez-Esteban et al., J. Math. Anal. Appl. 441, 2016, theorem 4.2). Moving groups to their barycentre is the
-    total repair of Gordaliza et al. (ICML 2019), where the group of each sample is known; the same maps with known
-    groups are quadratic LEACE (arXiv 2502.02820). Here the gate predicts the groups, both to fit and to transform.
-
-    Parameters
-    ----------
-    classes
-        Values of the labels in the order of the maps; by default the values that occur, sorted. The map of a class
-        without samples is the identity.
-
-    Attributes
-    ----------
-    gate_, gate_bias_
-        (K, D) and (K,), logits of the classes.
-    maps_, shifts_
-        (K, D, D) T_k and (K, D) m - T_k m_k.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from kinface import Transport
-    >>> rng, z = np.random.default_rng(0), np.repeat(["f", "m"], 200)
-    >>> X = np.where(z == "m", 2.0, 1.0)[:, None] * rng.normal(size=(400, 3)) + 9 * (z == "m")[:, None]
-    >>> erased = Transport().fit(X, z).transform(X)
-    >>> bool(X[z == "m"].std() / X[z == "f"].std() > 1.5)
-    True
-    >>> bool(erased[z == "m"].std() / erased[z == "f"].std() < 1.2)
-    True
-    """
-
-    def __init__(self, classes: Sequence | None = None) -> None:
-        self.classes = classes
-
-    def fit(self, X: np.ndarray, z: Sequence | np.ndarray, sample_weight: np.ndarray | None = None) -> Transport:
-        """Fit to embeddings and labels of one attribute; parameters and errors as of :meth:`Leace.fit`.
-
-        The penalty of the gate depends on the number of samples, and samples of weight 0 count in this number. The
-        result therefore changes a little if they are left out.
-        """
-        X, codes, weight = self._read(X, z, sample_weight)
-        if len(codes) != 1:
-            raise ValueError(f"Transport takes one attribute, not {len(codes)}; fit one after the other.")
-        present = np.unique(_read_labels(z)[0][codes[0] >= 0])
-        self.classes_ = present if self.classes is None else np.asarray(self.classes)
-        place = pd.Index(self.classes_).get_indexer(_read_labels(z)[0])
-        given = np.where(codes[0] >= 0, place, -1)
-        self.gate_, self.gate_bias_ = fit_gate(X, given, weight, len(self.classes_))
-        self.maps_, self.shifts_ = find_transport(X, self._choose(X), weight, len(self.classes_))
-        return self
-
-    def transform(self, X: np.ndarray) -> np.ndarray:
-        """Erase from (N, D): (N, D)."""
-        check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=np.float64)
-        chosen = self._choose(X)
-        return np.einsum("nij,nj->ni", self.maps_[chosen], X) + self.shifts_[chosen]
-
-    def _choose(self, X: np.ndarray) -> np.ndarray:
-        return (X @ self.gate_.T + self.gate_bias_).argmax(axis=1)
-
-
-def _read_labels(z: Sequence | np.ndarray) -> list[np.ndarray]:
+def read_labels(z: Sequence | np.ndarray) -> list[np.ndarray]:
     """The (N,) labels of each attribute; unknown ones are None or NaN."""
     frame = pd.DataFrame(z if isinstance(z, pd.Series | pd.DataFrame) else np.asarray(z))
     columns = []
@@ -245,13 +235,49 @@ def _read_labels(z: Sequence | np.ndarray) -> list[np.ndarray]:
 
 def project_leace(centred: np.ndarray, codes: Sequence[np.ndarray], weight: np.ndarray) -> np.ndarray:
     """P of LEACE, (D, D), from (N, D) embeddings of mean 0, (N,) codes of each attribute, and (N,) weights of sum 1."""
+    spread, axes = _find_axes(centred, weight)
+    rows = _whiten_means(centred, codes, weight, spread, axes)
+    return (axes * spread) @ rows.T @ rows @ (axes / spread).T
+
+
+def project_splince(
+    centred: np.ndarray, codes: Sequence[np.ndarray], target: np.ndarray, weight: np.ndarray, kept: int
+) -> np.ndarray:
+    """P of SPLINCE, (D, D); parameters as of :func:`project_leace`, (N,) codes of the target, and ``Splince.kept``."""
+    spread, axes = _find_axes(centred, weight)
+    removed = _whiten_means(centred, codes, weight, spread, axes)
+    known = target >= 0
+    sums = np.zeros((target.max(initial=-1) + 1, centred.shape[1]))
+    np.add.at(sums, target[known], (centred * weight[:, None])[known])
+    _, strength, rows = np.linalg.svd(sums @ axes / spread, full_matrices=False)
+    wanted = rows[strength > 1e-6 * strength.max(initial=0)][: min(kept, len(spread) - len(removed))]
+    wanted = wanted[_find_apart(removed, wanted)]
+    both = np.concatenate([removed, wanted])
+    rest = np.linalg.svd(both, full_matrices=True)[2][len(both) :]
+    coefficients = np.linalg.inv(np.concatenate([both, rest]).T)[: len(removed)]
+    return (axes * spread) @ removed.T @ coefficients @ (axes / spread).T
+
+
+def _find_apart(removed: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """(rows of wanted,) bool: those that are not all but within what is removed, and so can be kept."""
+    within = np.linalg.norm(wanted @ removed.T, axis=1)
+    return within < MOST_WITHIN
+
+
+def _find_axes(centred: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(d,) standard deviations and (D, d) axes of the embeddings, without directions in which they do not differ."""
     variance, axes = np.linalg.eigh((centred * weight[:, None]).T @ centred)
     kept = variance > SMALLEST_SPREAD * variance.max()
-    spread, axes = np.sqrt(variance[kept]), axes[:, kept]
+    return np.sqrt(variance[kept]), axes[:, kept]
+
+
+def _whiten_means(
+    centred: np.ndarray, codes: Sequence[np.ndarray], weight: np.ndarray, spread: np.ndarray, axes: np.ndarray
+) -> np.ndarray:
+    """(k, d) orthonormal rows that span the whitened differences of class means of all attributes."""
     whitened = np.concatenate([_center_means(centred, given, weight) for given in codes]) @ axes / spread
     _, strength, rows = np.linalg.svd(whitened, full_matrices=False)
-    rows = rows[strength > 1e-6 * strength.max(initial=0)]
-    return (axes * spread) @ rows.T @ rows @ (axes / spread).T
+    return rows[strength > 1e-6 * strength.max(initial=0)]
 
 
 def _center_means(centred: np.ndarray, codes: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -280,67 +306,3 @@ def project_inlp(centred: np.ndarray, codes: Sequence[np.ndarray], weight: np.nd
             _, strength, rows = np.linalg.svd(np.concatenate([removed, classifier.coef_]), full_matrices=False)
             removed = rows[strength > 1e-6 * strength.max()]
     return removed.T @ removed
-
-
-def fit_gate(X: np.ndarray, codes: np.ndarray, weight: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """A logistic regression of balanced classes: (classes, D) weights and (classes,) biases of its logits.
-
-    A class without samples has the bias -inf.
-    """
-    known = codes >= 0
-    x, counts = X[known], weight[known] * len(weight)
-    mean, spread = x.mean(axis=0), x.std(axis=0, ddof=1) + SMALLEST_SPREAD
-    classifier = LogisticRegression(C=PRIOR, class_weight="balanced", max_iter=2000)
-    classifier.fit((x - mean) / spread, codes[known], counts)
-    coefficients, intercept = classifier.coef_, classifier.intercept_
-    if len(intercept) == 1:  # for two classes scikit-learn gives the logit of the second; that of the first is 0
-        coefficients, intercept = (np.concatenate([np.zeros_like(part), part]) for part in (coefficients, intercept))
-    gate, bias = np.zeros((classes, X.shape[1])), np.full(classes, -np.inf)
-    gate[classifier.classes_] = coefficients / spread
-    bias[classifier.classes_] = intercept - coefficients @ (mean / spread)
-    return gate, bias
-
-
-def find_transport(
-    X: np.ndarray, groups: np.ndarray, weight: np.ndarray, classes: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """(classes, D, D) maps and (classes, D) shifts that move groups to their barycentre.
-
-    The map of a group without weight is the identity.
-    """
-    everyone = _find_moments(X, weight)
-    found = [_find_moments(X[groups == k], weight[groups == k]) for k in range(classes)]
-    moments = [everyone if each is None else each for each in found]
-    centre = np.mean([mean for mean, _ in moments], axis=0)
-    pooled = np.mean([covariance for _, covariance in moments], axis=0)
-    variance, axes = np.linalg.eigh(pooled)
-    axes = axes[:, variance > SMALLEST_SPREAD * variance.max()]
-    spreads = [axes.T @ ((1 - SHRINKAGE) * own + SHRINKAGE * pooled) @ axes for _, own in moments]
-    barycentre = np.mean(spreads, axis=0)
-    for _ in range(ROUNDS):
-        root, inverse = _power(barycentre, 0.5), _power(barycentre, -0.5)
-        between = np.mean([_power(root @ spread @ root, 0.5) for spread in spreads], axis=0)
-        barycentre = inverse @ between @ between @ inverse
-    maps, shifts = np.tile(np.eye(len(axes)), (classes, 1, 1)), np.zeros((classes, len(axes)))
-    for k, (each, spread) in enumerate(zip(found, spreads, strict=True)):
-        if each is not None:
-            root, inverse = _power(spread, 0.5), _power(spread, -0.5)
-            moved = inverse @ _power(root @ barycentre @ root, 0.5) @ inverse
-            maps[k] += axes @ (moved - np.eye(len(moved))) @ axes.T
-            shifts[k] = centre - maps[k] @ each[0]
-    return maps, shifts
-
-
-def _find_moments(X: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Weighted mean and covariance; None if no sample has weight."""
-    if not weight.sum() > 0:
-        return None
-    weight = weight / weight.sum()
-    mean = weight @ X
-    return mean, ((X - mean) * weight[:, None]).T @ (X - mean)
-
-
-def _power(matrix: np.ndarray, exponent: float) -> np.ndarray:
-    """A power of a symmetric positive definite matrix."""
-    values, vectors = np.linalg.eigh(matrix)
-    return (vectors * values.clip(min=SMALLEST_SPREAD * values.max()) ** exponent) @ vectors.T

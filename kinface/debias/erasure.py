@@ -1,6 +1,6 @@
 """Erasure as part of the model: an affine map of the features or of the embedding that removes an attribute.
 
-The maps are fitted by ``kinface.debias.closed_form`` on training people only. They are part of the model from then on,
+The maps are fitted (``closed_form``, ``transport``) on training people only. They are part of the model from then on,
 so everything that scores, embeds or exports the model erases too. A map of the embedding acts on unit length, and its
 result is brought to unit length again. This restores a little of what was removed; ``kinface probe`` measures how much.
 """
@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kinface.debias.closed_form import Inlp, Leace, Transport
+from kinface.debias.closed_form import Inlp, Leace, Splince
+from kinface.debias.transport import Transport
 from swinface.files import InputError
 
 
@@ -30,7 +31,7 @@ class Erase:
         Values of each attribute, by its column of the people table. All attributes are erased at once; ``transport``
         takes one.
     method
-        ``leace``, ``inlp`` or ``transport``.
+        ``leace``, ``splince``, which keeps the directions that tell families apart best, ``inlp`` or ``transport``.
     inside
         Whether the map is applied in training too, so that adversaries see what it leaves. The map is then the one from
         the end of the previous epoch. It is always fitted on training families only.
@@ -39,7 +40,7 @@ class Erase:
     """
 
     classes: dict[str, list[str]]
-    method: Literal["leace", "inlp", "transport"] = "leace"
+    method: Literal["leace", "splince", "inlp", "transport"] = "leace"
     inside: bool = False
     at: Literal["embedding", "features"] = "embedding"
 
@@ -91,7 +92,14 @@ class Erasure(nn.Module):
         moved = torch.stack([embedding @ self.maps[k].T + self.shifts[k] for k in range(pieces)], dim=1)
         return (moved * chosen[:, :, None]).sum(dim=1)
 
-    def fit(self, embedding: Tensor, labels: Mapping[str, Tensor], weight: Tensor, method: str) -> None:
+    def fit(
+        self,
+        embedding: Tensor,
+        labels: Mapping[str, Tensor],
+        weight: Tensor,
+        method: str,
+        families: Tensor | None = None,
+    ) -> None:
         """Fit the maps on faces of training people.
 
         Parameters
@@ -104,6 +112,8 @@ class Erasure(nn.Module):
             (N,), how much a face counts. A face of weight 0, such as that of a person without relatives, is ignored.
         method
             Method, as in ``Erase``.
+        families
+            (N,) family of each face as a number, below 0 where it has none; for ``splince``.
 
         Raises
         ------
@@ -120,7 +130,10 @@ class Erasure(nn.Module):
             self.gate[:], self.gate_bias[:] = torch.from_numpy(fitted.gate_), torch.from_numpy(fitted.gate_bias_)
             self.maps[:], self.shifts[:] = torch.from_numpy(fitted.maps_), torch.from_numpy(fitted.shifts_)
         else:
-            fitted = {"leace": Leace, "inlp": Inlp}[method]().fit(x, z, counts)
+            if method == "splince":
+                fitted = Splince().fit(x, z, families.cpu().numpy(), counts)
+            else:
+                fitted = {"leace": Leace, "inlp": Inlp}[method]().fit(x, z, counts)
             self.maps[0] = torch.from_numpy(np.eye(len(fitted.mean_)) - fitted.projection_)
             self.shifts[0] = torch.from_numpy(fitted.projection_ @ fitted.mean_)
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import lightning
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -271,12 +272,14 @@ class KinshipTraining(lightning.LightningModule):
         weight, labels, of_others, others = data.describe_known()
         if of_others is not None:
             weight = torch.cat([weight, of_others])
+        families = torch.full((len(weight),), -1)
+        families[: len(data.train_faces)] = torch.from_numpy(pd.factorize(data.train_faces["family"])[0])
         features = torch.cat([self.network(faces.to(self.device))["neck"] for faces in data.train_inputs()]).float()
 
         def fit(step: Erase, erasure: Erasure, values: Tensor) -> Tensor:
             if step.inside or self.settled:
                 known = join_labels({name: labels[name] for name in step.classes}, others, len(values), step.method)
-                erasure.fit(values, known, weight, step.method)
+                erasure.fit(values, known, weight, step.method, families)
             return erasure(values)
 
         steps = {at: [step for step in self.erase if step.at == at] for at in ("features", "embedding")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,19 @@ def test_a_folder_of_that_name_comes_first(model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model.rename("shipped")
     assert SwinFace.from_pretrained(SHIPPED).untrained == ["bald"]
+
+
+def test_a_package_may_have_weights_of_several_names(model, tmp_path, monkeypatch):
+    package = tmp_path / "package"
+    package.mkdir()
+    shutil.copytree(model, package / "weights")
+    shutil.copytree(model, package / "weights" / "other")
+    monkeypatch.setattr("swinface.pretrained.files", lambda name: package)
+    assert SwinFace.from_pretrained(Path("shipped-other")) is not None
+    with pytest.raises(InputError, match=r"shipped-none: no weights of this name .*; shipped, shipped-other do"):
+        SwinFace.from_pretrained("shipped-none")
+    with pytest.raises(InputError, match=r"shipped-\.\./x"):
+        SwinFace.from_pretrained(Path("shipped-../x"))
 
 
 def test_a_package_without_weights_says_so(tmp_path, monkeypatch):

@@ -20,6 +20,9 @@ def test_the_whole_job_on_synthetic_families(tmp_path, capsys):
     assert printed.rstrip().endswith(f"report: {tmp_path / 'demo' / 'report' / 'report.html'}")
     assert "planted: faces of African people" in printed
     assert "too few to compare races" in printed
+    assert "read by a linear probe from the embedding" in printed
+    for name in demo.MODELS:
+        assert f"  {name}, gender: " in printed
     metrics = json.loads((tmp_path / "demo" / "report" / "metrics.json").read_text())
     assert metrics["compared_with"]
     groups = pd.read_csv(tmp_path / "demo" / "report" / "groups.csv")

@@ -13,7 +13,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from kinface.debias.closed_form import Inlp, Leace, Transport
+from kinface.debias.closed_form import Inlp, Leace, Splince
+from kinface.debias.transport import Transport
 
 NAMED_Z = "it passes labels as y; the labels of what is erased are called z"
 NOT_APPLICABLE = {"check_fit_score_takes_y": NAMED_Z, "check_sample_weight_equivalence_on_dense_data": NAMED_Z}
@@ -77,6 +78,37 @@ def test_weights_of_leace_are_repetitions():
     weighted = Leace().fit(X, race, times)
     repeated = Leace().fit(np.repeat(X, times, axis=0), np.repeat(race, times))
     np.testing.assert_allclose(weighted.projection_, repeated.projection_, atol=1e-9)
+
+
+def test_splince_removes_one_attribute_and_keeps_the_covariance_with_another_that_goes_with_it():
+    X, _, gender = draw()
+    rng = np.random.default_rng(1)
+    target = np.where(rng.random(600) < 0.5, rng.permutation(gender), gender)  # which goes with gender
+    X += 3 * np.outer(target == "m", rng.normal(size=8))
+    fitted, leace = Splince().fit(X, gender, target), Leace().fit(X, gender)
+    centred, wanted = X - X.mean(axis=0), (target == "m") - (target == "m").mean()
+    erased = fitted.transform(X)
+    np.testing.assert_allclose(erased[gender == "m"].mean(axis=0), erased[gender == "f"].mean(axis=0), atol=1e-8)
+    np.testing.assert_allclose((erased - erased.mean(axis=0)).T @ wanted, centred.T @ wanted, atol=1e-6)
+    assert np.linalg.norm((leace.transform(X) - X.mean(axis=0)).T @ wanted - centred.T @ wanted) > 1, "LEACE does not"
+    assert not np.allclose(fitted.projection_, leace.projection_, atol=1e-3)
+    np.testing.assert_allclose(fitted.projection_ @ fitted.projection_, fitted.projection_, atol=1e-8)
+    whiten = np.linalg.cholesky(np.linalg.inv(np.cov(X.T, bias=True))).T
+    oblique = whiten @ fitted.projection_ @ np.linalg.inv(whiten)
+    both = np.linalg.qr(whiten @ np.column_stack([centred.T @ (gender == "m"), centred.T @ wanted]))[0]
+    rest = np.linalg.svd(both.T)[2][2:]
+    np.testing.assert_allclose(oblique @ rest.T, 0, atol=1e-8)  # what is orthogonal to both stays as it is
+
+
+def test_splince_without_a_target_that_can_be_kept_is_leace():
+    X, race, _ = draw()
+    np.testing.assert_allclose(Splince().fit(X, race, race).projection_, Leace().fit(X, race).projection_, atol=1e-8)
+    families = np.random.default_rng(0).integers(0, 200, 600)
+    for kept in (1, 5):
+        projection = Splince(kept).fit(X, race, families).projection_
+        assert np.linalg.matrix_rank(projection, tol=1e-6) == 2
+    unknown = np.where(np.arange(600) < 300, families.astype(float), np.nan)
+    assert np.isfinite(Splince().fit(X, race, unknown).projection_).all()
 
 
 def test_transport_keeps_the_order_of_its_classes_and_leaves_an_absent_one_alone():

@@ -11,6 +11,7 @@ from sklearn.neural_network import MLPClassifier
 
 from kinface.debias import closed_form
 from kinface.debias.erasure import Erase, Erasure
+from kinface.debias.transport import find_transport
 from kinface.models.inference import describe_faces
 from kinface.models.kinface import KinFace
 from swinface.files import InputError
@@ -27,7 +28,7 @@ def inlp(centred, labels, weight):
 
 
 def transport(embedding, groups, weight, classes):
-    found = closed_form.find_transport(embedding.numpy(), groups.numpy(), weight.numpy(), classes)
+    found = find_transport(embedding.numpy(), groups.numpy(), weight.numpy(), classes)
     return tuple(map(torch.from_numpy, found))
 
 

@@ -83,7 +83,7 @@ def read_config(name: str) -> dict:
     return yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
 
 
-OVERLAYS = {"base": [], "demo": ["adversarial", "demo"], "small_debiased": ["small", "small_debiased"]}
+OVERLAYS = {"base": [], "demo": ["debiased", "demo"], "small_debiased": ["small", "small_debiased"]}
 OVERLAYS |= {name: [name] for name in ("adversarial", "debiased", "fair_contrastive", "type", "small")}
 
 

@@ -14,7 +14,7 @@ CONFIGS = Path(__file__).resolve().parents[3] / "configs" / "kinface"
 RESOLVED = sorted((Path(__file__).parent / "resolved").glob("*.yaml"))
 OVERLAYS = {
     "baseline": [],
-    "demo": ["adversarial", "demo"],
+    "demo": ["debiased", "demo"],
     "small_debiased": ["small", "small_debiased"],
 }  # any other has one, of its own name
 

@@ -1,0 +1,152 @@
+"""Erasure by optimal transport of classes to their barycentre, as a scikit-learn transformer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from sklearn.linear_model import LogisticRegression
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from kinface.debias.closed_form import SMALLEST_SPREAD, Eraser, read_labels
+
+PRIOR = 0.01  # prior variance of the weights of Transport's gate, as in the linear probe
+SHRINKAGE = 0.1  # of the covariance of a class towards the mean over classes (Friedman, JASA 84, 1989)
+ROUNDS = 10  # of the barycentre's fixed-point iteration, which converges to 1e-6 in fewer
+
+
+class Transport(Eraser):
+    """Optimal transport of each class to their barycentre: classes get the same mean and nearly the same covariance.
+
+    A linear classifier, the gate, predicts the class of an embedding x, and the map of that class is applied.
+    For class k of mean m_k and covariance C_k, shrunk by ``SHRINKAGE``, this map is the optimal transport between
+    normal distributions,
+
+        x -> m + T_k (x - m_k),   T_k = C_k^(-1/2) (C_k^(1/2) S C_k^(1/2))^(1/2) C_k^(-1/2)
+
+    (Peyre & Cuturi, Computational Optimal Transport, 2019, remark 2.31), with m the mean of all m_k, and S the
+    covariance of the barycentre, the fixed point of S <- S^(-1/2) (mean_k (S^(1/2) C_k S^(1/2))^(1/2))^2 S^(-1/2)
+    (Alvarez-Esteban et al., J. Math. Anal. Appl. 441, 2016, theorem 4.2). Moving groups to their barycentre is the
+    total repair of Gordaliza et al. (ICML 2019), where the group of each sample is known; the same maps with known
+    groups are quadratic LEACE (arXiv 2502.02820). Here the gate predicts the groups, both to fit and to transform.
+
+    Parameters
+    ----------
+    classes
+        Values of the labels in the order of the maps; by default the values that occur, sorted. The map of a class
+        without samples is the identity.
+
+    Attributes
+    ----------
+    gate_, gate_bias_
+        (K, D) and (K,), logits of the classes.
+    maps_, shifts_
+        (K, D, D) T_k and (K, D) m - T_k m_k.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kinface import Transport
+    >>> rng, z = np.random.default_rng(0), np.repeat(["f", "m"], 200)
+    >>> X = np.where(z == "m", 2.0, 1.0)[:, None] * rng.normal(size=(400, 3)) + 9 * (z == "m")[:, None]
+    >>> erased = Transport().fit(X, z).transform(X)
+    >>> bool(X[z == "m"].std() / X[z == "f"].std() > 1.5)
+    True
+    >>> bool(erased[z == "m"].std() / erased[z == "f"].std() < 1.2)
+    True
+    """
+
+    def __init__(self, classes: Sequence | None = None) -> None:
+        self.classes = classes
+
+    def fit(self, X: np.ndarray, z: Sequence | np.ndarray, sample_weight: np.ndarray | None = None) -> Transport:
+        """Fit to embeddings and labels of one attribute; parameters and errors as of :meth:`Leace.fit`.
+
+        The penalty of the gate depends on the number of samples, and samples of weight 0 count in this number. The
+        result therefore changes a little if they are left out.
+        """
+        X, codes, weight = self._read(X, z, sample_weight)
+        if len(codes) != 1:
+            raise ValueError(f"Transport takes one attribute, not {len(codes)}; fit one after the other.")
+        present = np.unique(read_labels(z)[0][codes[0] >= 0])
+        self.classes_ = present if self.classes is None else np.asarray(self.classes)
+        place = pd.Index(self.classes_).get_indexer(read_labels(z)[0])
+        given = np.where(codes[0] >= 0, place, -1)
+        self.gate_, self.gate_bias_ = fit_gate(X, given, weight, len(self.classes_))
+        self.maps_, self.shifts_ = find_transport(X, self._choose(X), weight, len(self.classes_))
+        return self
+
+    def transform(self, X: np.ndarray) -> np.ndarray:
+        """Erase from (N, D): (N, D)."""
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, dtype=np.float64)
+        chosen = self._choose(X)
+        return np.einsum("nij,nj->ni", self.maps_[chosen], X) + self.shifts_[chosen]
+
+    def _choose(self, X: np.ndarray) -> np.ndarray:
+        return (X @ self.gate_.T + self.gate_bias_).argmax(axis=1)
+
+
+def fit_gate(X: np.ndarray, codes: np.ndarray, weight: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """A logistic regression of balanced classes: (classes, D) weights and (classes,) biases of its logits.
+
+    A class without samples has the bias -inf.
+    """
+    known = codes >= 0
+    x, counts = X[known], weight[known] * len(weight)
+    mean, spread = x.mean(axis=0), x.std(axis=0, ddof=1) + SMALLEST_SPREAD
+    classifier = LogisticRegression(C=PRIOR, class_weight="balanced", max_iter=2000)
+    classifier.fit((x - mean) / spread, codes[known], counts)
+    coefficients, intercept = classifier.coef_, classifier.intercept_
+    if len(intercept) == 1:  # for two classes scikit-learn gives the logit of the second; that of the first is 0
+        coefficients, intercept = (np.concatenate([np.zeros_like(part), part]) for part in (coefficients, intercept))
+    gate, bias = np.zeros((classes, X.shape[1])), np.full(classes, -np.inf)
+    gate[classifier.classes_] = coefficients / spread
+    bias[classifier.classes_] = intercept - coefficients @ (mean / spread)
+    return gate, bias
+
+
+def find_transport(
+    X: np.ndarray, groups: np.ndarray, weight: np.ndarray, classes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """(classes, D, D) maps and (classes, D) shifts that move groups to their barycentre.
+
+    The map of a group without weight is the identity.
+    """
+    everyone = _find_moments(X, weight)
+    found = [_find_moments(X[groups == k], weight[groups == k]) for k in range(classes)]
+    moments = [everyone if each is None else each for each in found]
+    centre = np.mean([mean for mean, _ in moments], axis=0)
+    pooled = np.mean([covariance for _, covariance in moments], axis=0)
+    variance, axes = np.linalg.eigh(pooled)
+    axes = axes[:, variance > SMALLEST_SPREAD * variance.max()]
+    spreads = [axes.T @ ((1 - SHRINKAGE) * own + SHRINKAGE * pooled) @ axes for _, own in moments]
+    barycentre = np.mean(spreads, axis=0)
+    for _ in range(ROUNDS):
+        root, inverse = _power(barycentre, 0.5), _power(barycentre, -0.5)
+        between = np.mean([_power(root @ spread @ root, 0.5) for spread in spreads], axis=0)
+        barycentre = inverse @ between @ between @ inverse
+    maps, shifts = np.tile(np.eye(len(axes)), (classes, 1, 1)), np.zeros((classes, len(axes)))
+    for k, (each, spread) in enumerate(zip(found, spreads, strict=True)):
+        if each is not None:
+            root, inverse = _power(spread, 0.5), _power(spread, -0.5)
+            moved = inverse @ _power(root @ barycentre @ root, 0.5) @ inverse
+            maps[k] += axes @ (moved - np.eye(len(moved))) @ axes.T
+            shifts[k] = centre - maps[k] @ each[0]
+    return maps, shifts
+
+
+def _find_moments(X: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Weighted mean and covariance; None if no sample has weight."""
+    if not weight.sum() > 0:
+        return None
+    weight = weight / weight.sum()
+    mean = weight @ X
+    return mean, ((X - mean) * weight[:, None]).T @ (X - mean)
+
+
+def _power(matrix: np.ndarray, exponent: float) -> np.ndarray:
+    """A power of a symmetric positive definite matrix."""
+    values, vectors = np.linalg.eigh(matrix)
+    return (vectors * values.clip(min=SMALLEST_SPREAD * values.max()) ** exponent) @ vectors.T
