@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
 
 SMALLEST_SPREAD = 1e-10  # share of the largest variance; directions below it are rounding error and stay as they are
-MOST_WITHIN = 0.95  # cosine to what is removed, above which a direction of a target cannot be kept
+MOST_WITHIN = 0.7  # of a direction of a target that lies in what is removed; to keep more would blow up noise
 PLAIN_GAIN = 0.05  # balanced accuracy above chance below which INLP stops
 
 
@@ -122,7 +122,8 @@ class Splince(_Projection):
     ----------
     kept
         How many directions of the covariance with the target are kept, the strongest first. A target of many classes,
-        such as families, would else span all of the space.
+        such as families, would else span all of the space. A direction of which more than ``MOST_WITHIN`` lies in what
+        is removed is not kept, which is ours.
 
     Attributes
     ----------

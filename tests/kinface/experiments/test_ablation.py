@@ -58,7 +58,7 @@ def test_the_runs_of_the_ablation_that_ships():
                 for head in wanted[name]["model"]["heads"].values() if strength is not None else []:
                     head["strength"] = strength
     runs = {run.name: run.config for run in read_ablation(shipped, {}).expand()}
-    assert len(runs) == 120
+    assert len(runs) == 123
     assert [*runs] == [*wanted]
     for name, config in runs.items():
         assert config == wanted[name], name
