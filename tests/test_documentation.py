@@ -19,7 +19,7 @@ from tests.documentation import PAGES, ROOT, read_blocks
 
 # What commands are given besides, to be quick. A command that is not here needs other data.
 QUICK = {
-    **{name: [] for name in ("prepare", "score", "report", "pairs", "embed", "export")},
+    **{name: [] for name in ("prepare", "score", "report", "pairs", "embed", "export", "nest")},
     "fit": ["--config", "configs/smoke.yaml", "--trainer.accelerator", "cpu"],
     "rfiw": ["--resamples", "100"],
     "calibrate": [],
