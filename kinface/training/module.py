@@ -123,7 +123,7 @@ class KinshipTraining(lightning.LightningModule):
         if verification is not None:
             verification.fit_to(network.width)
         self.frozen_trunk = freeze_trunk(self.network.trunk, network.trained_stages)
-        self.given_trunk = self.frozen_trunk and network.swinface is not None
+        self.given_trunk = self.frozen_trunk and (network.swinface or network.kinface) is not None
 
     def on_fit_start(self) -> None:
         """Compute class weights, and load the levels of a frozen trunk if there is a cache."""
@@ -164,7 +164,7 @@ class KinshipTraining(lightning.LightningModule):
         """
         if self.given_trunk:
             if checkpoint.get("trunk") != digest_weights(self.network.trunk):
-                raise InputError("model.network.swinface: not the weights that the run began with; put those back.")
+                raise InputError("model.network: its SwinFace or kinship model is not the one that the run began with.")
             trunk = self.network.trunk.state_dict()
             checkpoint["state_dict"] |= {f"{TRUNK}{name}": tensor for name, tensor in trunk.items()}
 

@@ -203,7 +203,26 @@ def test_adversaries_are_no_part_of_the_model():
     assert not any(parameter.requires_grad for parameter in module.adversaries.parameters())
 
 
-def test_adversaries_stand_at_several_places(synthetic, tmp_path):
+def test_training_starts_from_a_kinship_model(tmp_path):
+    torch.manual_seed(0)
+    earlier = KinFace(TINY, width=16, size=8, erasures=[1], heads={"gender": ["f", "m"]})
+    torch.nn.init.normal_(earlier.erasures[0].maps)
+    earlier.save_pretrained(tmp_path / "earlier")
+    network = training({"kinface": tmp_path / "earlier"}).network
+    for name in ("trunk", "neck", "projection"):
+        ours, theirs = (getattr(model, name).state_dict() for model in (network, earlier))
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs), name
+    assert len(network.erasures) == 0 and not network.heads
+    for changes, options, message in (
+        ({"size": 9}, {}, "its width and size are 16 and 8"),
+        ({}, {"embedding_size": 4}, "it reads images"),
+        ({"swinface": Path("shipped")}, {}, "give one of model.network"),
+    ):
+        with pytest.raises(InputError, match=message):
+            training({"kinface": tmp_path / "earlier", **changes}, **options)
+
+
+def test_adversaries_stand_at_several_places():
     places = ["embedding", "features", "levels"]
     heads = {"race": Head(RACES, adversarial=True, kind="kernel", reads=places), "gender": Head(["f", "m"])}
     module = training(heads=heads)
