@@ -29,8 +29,8 @@ class Network:
         Folder of a SwinFace (see ``swinface convert``) whose trunk to start from; ``shipped`` is the one that comes
         with the package.
     kinface
-        Folder of a kinship model to start from: its trunk, neck and projection, whose ``width`` and ``size`` must be
-        those below; ``shipped`` is the one that comes with the package.
+        Folder of a kinship model to start from: its trunk, and where ``width`` and ``size`` below are its own, its neck
+        and projection; ``shipped`` is the one that comes with the package.
     trunk
         Constructor arguments of ``swinface.model.Trunk``, to start from random weights. Not used if ``swinface``,
         ``kinface`` or ``data.embeddings`` is given.
@@ -82,7 +82,9 @@ def build_network(
     earlier = None if options.kinface is None else KinFace.from_pretrained(options.kinface)
     start = None if options.swinface is None else SwinFace.from_pretrained(options.swinface).trunk
     if earlier is not None:
-        _check_start(earlier, options, embedding_size)
+        if earlier.embedding_size != embedding_size:
+            reads = "images" if earlier.trunk is not None else f"embeddings of {earlier.embedding_size} numbers"
+            raise InputError(f"model.network.kinface: it reads {reads}; give data that fits.")
         start = earlier.trunk
     if embedding_size is None and start is None and options.trunk is None:
         raise InputError("the model needs an input: model.network.trunk, model.network.swinface or data.embeddings.")
@@ -100,23 +102,10 @@ def build_network(
     )
     if start is not None:
         network.trunk.load_state_dict(start.state_dict())
-    if earlier is not None:
+    if earlier is not None and (earlier.projection.weight.shape == network.projection.weight.shape):
         network.neck.load_state_dict(earlier.neck.state_dict())
         network.projection.load_state_dict(earlier.projection.state_dict())
     return network
-
-
-def _check_start(earlier: KinFace, options: Network, embedding_size: int | None) -> None:
-    """Refuse an earlier kinship model that does not fit."""
-    sizes = earlier.projection.in_features, earlier.projection.out_features
-    if sizes != (options.width, options.size):
-        raise InputError(
-            f"model.network.kinface: its width and size are {sizes[0]} and {sizes[1]}, not {options.width} and "
-            f"{options.size}; set model.network.width and model.network.size so."
-        )
-    if earlier.embedding_size != embedding_size:
-        reads = "images" if earlier.trunk is not None else f"embeddings of {earlier.embedding_size} numbers"
-        raise InputError(f"model.network.kinface: it reads {reads}; give data that fits.")
 
 
 def _describe_erasures(prefix: str, steps: Sequence[Erase]) -> dict[str, Any]:

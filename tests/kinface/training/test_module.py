@@ -213,8 +213,10 @@ def test_training_starts_from_a_kinship_model(tmp_path):
         ours, theirs = (getattr(model, name).state_dict() for model in (network, earlier))
         assert all(torch.equal(ours[key], theirs[key]) for key in theirs), name
     assert len(network.erasures) == 0 and not network.heads
+    wider = training({"kinface": tmp_path / "earlier", "width": 24}).network
+    assert torch.equal(*(model.trunk.swin.patch_embed.proj.weight for model in (wider, earlier)))
+    assert wider.projection.in_features == 24
     for changes, options, message in (
-        ({"size": 9}, {}, "its width and size are 16 and 8"),
         ({}, {"embedding_size": 4}, "it reads images"),
         ({"swinface": Path("shipped")}, {}, "give one of model.network"),
     ):
