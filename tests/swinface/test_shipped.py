@@ -15,7 +15,7 @@ from swinface.data.datasets import UTKFace
 from swinface.model import SwinFace
 from swinface.photos.predict import predict
 
-MOST_BYTES = 10_000_000
+MOST_BYTES = 15_000_000
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +28,11 @@ def card() -> str:
     return (files("swinface") / "weights" / "README.md").read_text(encoding="utf-8")
 
 
-def test_both_models_together_are_small_and_each_has_a_card():
+def test_all_models_together_are_small_and_each_has_a_card():
     folders = [files(package) / "weights" for package in ("swinface", "kinface")]
-    assert sum(file.stat().st_size for folder in folders for file in folder.iterdir()) <= MOST_BYTES
+    folders.append(folders[-1] / "debiased")
+    sizes = [file.stat().st_size for folder in folders for file in folder.iterdir() if file.is_file()]
+    assert sum(sizes) <= MOST_BYTES
     for folder in folders:
         text = (folder / "README.md").read_text(encoding="utf-8")
         assert "research only" in text and "must not be used for" in text
