@@ -9,15 +9,11 @@ the held-out families reads the attribute; in the table is its balanced accuracy
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
+from people import read_nested
 
 import kinface
-from kinface.data.nesting import nest_families
-from swinface.data.embeddings import Embeddings
 
 SHARES = (0.0, 0.05, 0.1, 0.2)
 CLASSES = {"race": ["African", "Asian", "Caucasian"], "gender": ["f", "m"]}
@@ -35,14 +31,9 @@ def spoil(labels: pd.Series, share: float, classes: list[str], seed: int) -> pd.
 
 def main() -> None:
     """Print the table."""
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--root", type=Path, required=True)
-    options.add_argument("--embeddings", type=Path, required=True)
-    options.add_argument("--folds", type=int, default=4)
-    chosen = options.parse_args()
-    table, families = Embeddings(chosen.embeddings), kinface.read_families(chosen.root)
+    table, folds = read_nested(__doc__)
     found = []
-    for fold, prepared in enumerate(nest_families(families, folds=chosen.folds)):
+    for fold, prepared in enumerate(folds):
         faces = prepared.families.faces.reset_index(drop=True)
         people = prepared.families.people.set_index("person")
         embedding = table[list(faces["face"])]

@@ -16,6 +16,7 @@ was measured on the held-out families, and how many people of each class would l
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ import pandas as pd
 
 import kinface
 from kinface.data.nesting import nest_families
+from kinface.data.prepare import Prepared
 from kinface.leakage.leakage import average_people
 from swinface.data.embeddings import Embeddings
 
@@ -74,16 +76,21 @@ def measure(train: np.ndarray, of_train: np.ndarray, held: np.ndarray, of_held: 
     return pd.DataFrame(rows)
 
 
-def main() -> None:
-    """Print the table, mean over folds."""
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def read_nested(about: str) -> tuple[Embeddings, Iterator[Prepared]]:
+    """Read the command line: the embeddings and the nested folds of the training families."""
+    options = argparse.ArgumentParser(description=about.splitlines()[0])
     options.add_argument("--root", type=Path, required=True)
     options.add_argument("--embeddings", type=Path, required=True)
     options.add_argument("--folds", type=int, default=4)
     chosen = options.parse_args()
-    table, families = Embeddings(chosen.embeddings), kinface.read_families(chosen.root)
+    return Embeddings(chosen.embeddings), nest_families(kinface.read_families(chosen.root), folds=chosen.folds)
+
+
+def main() -> None:
+    """Print the table, mean over folds."""
+    table, folds = read_nested(__doc__)
     found = []
-    for fold, prepared in enumerate(nest_families(families, folds=chosen.folds)):
+    for fold, prepared in enumerate(folds):
         faces = prepared.families.faces
         means, first = average_people(table[list(faces["face"])], faces["person"])
         people = prepared.families.people.set_index("person").loc[faces["person"].iloc[first]]
