@@ -105,7 +105,7 @@ def _compare_leakage(tables: Path, runs: dict[str, Path]) -> None:
     from kinface.models.inference import embed, load_model
 
     families = read_families(tables)
-    faces = families.faces[families.faces["split"] == "val"]
+    faces = families.faces.loc[families.faces["split"] == "val", ["face", "person", "family"]]
     faces = faces.merge(families.people[["person", *ATTRIBUTES]], on="person")
     print("\nread by a linear probe from the embedding, as balanced accuracy:")
     for name, run in runs.items():

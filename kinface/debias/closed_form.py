@@ -136,7 +136,7 @@ class Splince(_Projection):
     >>> from kinface import Splince
     >>> rng, z = np.random.default_rng(0), np.repeat(["f", "m"], 50)
     >>> y = (rng.random(100) < 0.3 + 0.4 * (z == "m")).astype(int)
-    >>> X = rng.normal(size=(100, 3)) + np.outer(y, [1, 1, 0]) + np.outer(z == "m", [1, 0, 0])
+    >>> X = rng.normal(size=(100, 3)) + np.outer(y, [0, 3, 1]) + np.outer(z == "m", [3, 0, 0])
     >>> erased = Splince().fit(X, z, y).transform(X)
     >>> bool(np.allclose(erased[z == "f"].mean(axis=0), erased[z == "m"].mean(axis=0)))
     True

@@ -164,7 +164,7 @@ class KinshipTraining(lightning.LightningModule):
         """
         if self.given_trunk:
             if checkpoint.get("trunk") != digest_weights(self.network.trunk):
-                raise InputError("model.network: its SwinFace or kinship model is not the one that the run began with.")
+                raise InputError("model.network: not the weights that the run began with; put those back.")
             trunk = self.network.trunk.state_dict()
             checkpoint["state_dict"] |= {f"{TRUNK}{name}": tensor for name, tensor in trunk.items()}
 

@@ -240,7 +240,15 @@ def run_training(cli: RunCLI, finish: Callable[[Path, RunCLI], Finished]) -> Fin
             cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=last, weights_only=True)
         except SystemExit:  # the engine raises it when interrupted
             raise KeyboardInterrupt("the same command goes on from the last checkpoint") from None
+        finally:
+            leave_processes()
         return finish(run, cli) if cli.trainer.is_global_zero else None
+
+
+def leave_processes() -> None:
+    """End the communication of a run's processes: its threads can abort a process that exits while they wait."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _find_last(run: Path, config: str) -> Path | None:

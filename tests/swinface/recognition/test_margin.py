@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from swinface.files import InputError
 from swinface.recognition.margin import MarginSoftmax, gather_shares, ignored_by_ddp, take_shares
 from swinface.recognition.optimiser import SampledAdamW
+from swinface.training.runs import leave_processes
 
 SIZE, CLASSES, STEPS, FACES = 6, 1500, 3, 8
 
@@ -366,3 +367,4 @@ def test_a_label_beyond_the_classes_is_named():
 
 if __name__ == "__main__":
     train_two_processes(Path(sys.argv[1]))
+    leave_processes()
