@@ -3,8 +3,8 @@
 Members of a drawn family share a race and a look. In "nothing" the features do not depend on race: probes find leakage
 in at most 5% of the sets. In "something" they do: 95% intervals contain the mean over all sets in 95% of the sets.
 In "few" two of the races have the smallest number of families that is audited, in "uneven" most faces belong to a few
-families. Then 16,000 faces of 512 numbers are timed, race and gender; the target on two cores is 2 minutes; with
-all attackers it is 4 minutes for each attribute.
+families. Then 16,000 faces of 512 numbers are timed, race and gender; the target on two cores is 2 minutes with the
+probes that are fitted by default, and 4 minutes with all attackers.
 """
 
 from __future__ import annotations
