@@ -21,7 +21,7 @@ from swinface.pretrained import SHIPPED
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Computing:
-    """How a model computes them.
+    """How a model computes.
 
     Parameters
     ----------

@@ -93,8 +93,9 @@ def probe(
     if each == "person":
         persons = described["person"]
         for arrays in models.values():
-            arrays |= {name: average_people(values, persons)[0] for name, values in arrays.items()}
-        described = described.iloc[average_people(np.zeros((len(persons), 1)), persons)[1]].reset_index(drop=True)
+            for name, values in arrays.items():
+                arrays[name], first = average_people(values, persons)
+        described = described.iloc[first].reset_index(drop=True)
     settings = {"seeds": seeds, "folds": folds, "resamples": resamples, "seed": seed, "labelled": labelled}
     found = _measure(models, described, attribute, settings | {"kinds": kinds})
     tables = [leakage.table.assign(file=file, representation=name) for (file, name, _), leakage in found.items()]

@@ -134,17 +134,15 @@ class _Remembering(nn.Module):
     ----------
     head
         Its options.
-    reads
-        The place of the model that it reads.
     size
         D, numbers per face that it reads.
     """
 
     MEMORY = 2048  # faces
 
-    def __init__(self, head: Head, reads: Place, size: int) -> None:
+    def __init__(self, head: Head, size: int) -> None:
         super().__init__()
-        self.head, self.reads = head, reads
+        self.head = head
         self.register_buffer("faces", torch.zeros(self.MEMORY, size))
         self.register_buffer("labels", torch.full((self.MEMORY,), -1))
 

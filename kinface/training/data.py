@@ -269,14 +269,23 @@ class KinshipData(lightning.LightningDataModule):
             labels[name] = torch.from_numpy(pd.Index(classes).get_indexer(people[name].reindex(faces["person"])))
         return labels
 
-    def describe_known(self) -> tuple[Tensor, dict[str, Tensor], Tensor | None, dict[str, Tensor]]:
-        """What erasures are fitted on: how much each training face counts, (N,), of sum 1, and its classes; then the
-        same for the faces of others, or None and nothing."""
+    def describe_known(self) -> tuple[Tensor, Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        """What erasures are fitted on, the training faces and then those of others, as ``train_inputs`` gives them.
+
+        Returns
+        -------
+        tuple
+            (N + M,) how much each face counts, and the family of each, -1 for others; attribute to the (N,) classes of
+            training faces, and to the (M,) classes of others, where they are known.
+        """
         weight, labels = self.batches.expect_faces(), self.labels(self.train_faces)
+        families = torch.from_numpy(pd.factorize(self.train_faces["family"])[0])
         if self.others is None:
-            return weight, labels, None, {}
+            return weight, families, labels, {}
         people = self.others["person"]
         of_others = torch.from_numpy(1 / people.groupby(people).transform("size").to_numpy(float) / people.nunique())
+        weight = torch.cat([weight, of_others])
+        families = torch.cat([families, torch.full((len(people),), -1)])
         attributes = self.trainer.lightning_module.attributes
         known = {
             name: torch.from_numpy(pd.Index(classes).get_indexer(self.others[name]))
@@ -286,7 +295,7 @@ class KinshipData(lightning.LightningDataModule):
         known = {name: codes for name, codes in known.items() if len(codes[codes >= 0].unique()) > 1}
         if not known:
             raise InputError(f"data.others: no column of {', '.join(attributes)} has two of its classes; name them so.")
-        return weight, labels, of_others, known
+        return weight, families, labels, known
 
     def score_tune_pairs(self, embedding: Tensor, name: str = "standard") -> pd.DataFrame:
         """Score the tune pairs by the cosines of (N, D) unit embeddings of ``tune_faces``."""

@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import lightning
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -22,7 +21,7 @@ from kinface.debias.heads import Head, attribute_loss, class_weights
 from kinface.debias.reversal import reversal_warmup
 from kinface.training.attributes import collect_classes, pair_class, shared_class
 from kinface.training.losses import VerificationLoss
-from kinface.training.network import Network, build_adversaries, build_network, freeze_trunk
+from kinface.training.network import Network, build_adversaries, build_network, freeze_trunk, name_adversaries
 from kinface.training.validation import measure_tune_pairs
 from swinface.files import InputError
 from swinface.inference import digest_weights
@@ -119,6 +118,7 @@ class KinshipTraining(lightning.LightningModule):
             domains=max(map(len, self.domains.values()), default=1),
             erase=self.erase,
         )
+        self.adversarial = name_adversaries(self.heads)
         self.adversaries = build_adversaries(self.heads, self.network, self.optimizer.learning_rate)
         if verification is not None:
             verification.fit_to(network.width)
@@ -148,7 +148,7 @@ class KinshipTraining(lightning.LightningModule):
                 data.cache_inputs(self.network.trunk)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave out a frozen trunk that a SwinFace gives: only a digest of it is kept."""
+        """Leave out a frozen trunk that another model gives: only a digest of it is kept."""
         if self.given_trunk:
             weights = checkpoint["state_dict"]
             checkpoint["state_dict"] = {name: it for name, it in weights.items() if not name.startswith(TRUNK)}
@@ -160,7 +160,7 @@ class KinshipTraining(lightning.LightningModule):
         Raises
         ------
         InputError
-            The SwinFace is another one than when the run began.
+            That model is another one than when the run began.
         """
         if self.given_trunk:
             if checkpoint.get("trunk") != digest_weights(self.network.trunk):
@@ -210,8 +210,8 @@ class KinshipTraining(lightning.LightningModule):
                 if not head.adversarial:
                     loss = attribute_loss(outputs[name], batch[name], self.class_weights.get(name))
                     losses[name] = head.weight * loss
-            for key, adversary in self.adversaries.items():
-                losses[key] = self._adversarial_loss(key, adversary, outputs, batch)
+            for key, (name, place) in self.adversarial.items():
+                losses[key] = self._adversarial_loss(self.adversaries[key], name, outputs[READS[place]], batch)
         logged = {f"train_{name}": loss.detach() for name, loss in losses.items()}
         self.log_dict(logged, on_step=False, on_epoch=True, batch_size=len(batch["type"]), sync_dist=True)
         return torch.stack(list(losses.values())).sum()
@@ -241,18 +241,11 @@ class KinshipTraining(lightning.LightningModule):
         parts = embedding.unflatten(1, (domains, -1)) * kept.repeat(2, 1)[:, :, None]
         return F.normalize(parts.flatten(1), dim=1)
 
-    def _adversarial_loss(
-        self, key: str, adversary: nn.Module, outputs: dict[str, Tensor], batch: dict[str, Tensor]
-    ) -> Tensor:
+    def _adversarial_loss(self, adversary: nn.Module, name: str, read: Tensor, batch: dict[str, Tensor]) -> Tensor:
         """An adversary first learns from the batch; its loss is then that of hiding from it."""
-        name = self._attribute_of(key)
-        weights, read = self.class_weights.get(name), outputs[READS[adversary.reads]]
+        weights = self.class_weights.get(name)
         adversary.learn(read, batch[name], weights, int(batch["step"]))
         return adversary.hide(read, batch[name], weights, self.reversal()[name])
-
-    def _attribute_of(self, key: str) -> str:
-        """The attribute of an adversary, see ``build_adversaries``."""
-        return key if key in self.heads else key.rpartition("_")[0]
 
     def _type_loss(self, a: Tensor, b: Tensor, kind: Tensor) -> Tensor:
         """Cross entropy over kin pairs and as many unrelated ones: first faces with second faces of other families."""
@@ -269,11 +262,7 @@ class KinshipTraining(lightning.LightningModule):
     def _fit_erasures(self) -> None:
         """Fit each erasure on the training families, to the output of the erasures before it."""
         data = self.trainer.datamodule
-        weight, labels, of_others, others = data.describe_known()
-        if of_others is not None:
-            weight = torch.cat([weight, of_others])
-        families = torch.full((len(weight),), -1)
-        families[: len(data.train_faces)] = torch.from_numpy(pd.factorize(data.train_faces["family"])[0])
+        weight, families, labels, others = data.describe_known()
         features = torch.cat([self.network(faces.to(self.device))["neck"] for faces in data.train_inputs()]).float()
 
         def fit(step: Erase, erasure: Erasure, values: Tensor) -> Tensor:
@@ -293,16 +282,16 @@ class KinshipTraining(lightning.LightningModule):
         """Store the embedding of each face of the tune pairs, and the output of each head."""
         outputs = self.network(faces)
         kept = {name: outputs[name] for name in ("embedding", *self.network.heads)}
-        for key, adversary in self.adversaries.items():
-            kept[key] = adversary(outputs[READS[adversary.reads]].float()).mean(dim=0)
+        for key, (_, place) in self.adversarial.items():
+            kept[key] = self.adversaries[key](outputs[READS[place]].float()).mean(dim=0)
         self._outputs.append({name: value.float().cpu() for name, value in kept.items()})
 
     def on_validation_epoch_end(self) -> None:
         """Log the AUC of the tune pairs, overall and per race, the accuracy of each head, and the selection value."""
         outputs = {name: torch.cat([part[name] for part in self._outputs]) for name in self._outputs[0]}
-        metrics = measure_tune_pairs(
-            self.network, self.trainer.datamodule, outputs, {key: self._attribute_of(key) for key in outputs}
-        )
+        attributes = {name: name for name in self.network.heads}
+        attributes |= {key: name for key, (name, _) in self.adversarial.items()}
+        metrics = measure_tune_pairs(self.network, self.trainer.datamodule, outputs, attributes)
         selected = metrics["val_auc_matched" if self.select == "matched" else "val_auc"]
         metrics["selection"] = selected if self.settled else NOT_SETTLED
         self.log("val_auc", metrics.pop("val_auc"), prog_bar=True, sync_dist=True)

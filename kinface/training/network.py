@@ -114,14 +114,21 @@ def _describe_erasures(prefix: str, steps: Sequence[Erase]) -> dict[str, Any]:
     return {f"{prefix}erasures": pieces, f"{prefix}erasures_inside": inside}
 
 
+def name_adversaries(heads: Mapping[str, Head]) -> dict[str, tuple[str, Place]]:
+    """Adversary to its attribute and place; its name is ATTRIBUTE, or ATTRIBUTE_PLACE if a head has several places."""
+    return {
+        name if len(head.places) == 1 else f"{name}_{place}": (name, place)
+        for name, head in heads.items()
+        for place in (head.places if head.adversarial else [])
+    }
+
+
 def build_adversaries(heads: Mapping[str, Head], network: KinFace, learning_rate: float) -> nn.ModuleDict:
-    """The adversaries of each adversarial head, by ATTRIBUTE, or by ATTRIBUTE_PLACE where it reads several places."""
-    found = {}
-    for name, head in heads.items():
-        for place in head.places if head.adversarial else []:
-            key = name if len(head.places) == 1 else f"{name}_{place}"
-            found[key] = _build_adversary(name, head, place, network, learning_rate)
-    return nn.ModuleDict(found)
+    """The adversaries of ``name_adversaries``."""
+    named = name_adversaries(heads).items()
+    return nn.ModuleDict(
+        {key: _build_adversary(name, heads[name], place, network, learning_rate) for key, (name, place) in named}
+    )
 
 
 def _build_adversary(
@@ -139,7 +146,7 @@ def _build_adversary(
         if getattr(head, option) != getattr(plain, option):
             raise InputError(f"model.heads.{name}.{option}: only kind mlp has this option; leave it out.")
     read = sizes[place] if place in sizes else sum(trunk.channels)
-    return (KernelAdversary if head.kind == "kernel" else MeanDiscrepancy)(head, place, read)
+    return (KernelAdversary if head.kind == "kernel" else MeanDiscrepancy)(head, read)
 
 
 def freeze_trunk(trunk: Trunk | None, trained_stages: int | None) -> bool:

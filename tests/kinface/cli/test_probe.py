@@ -95,6 +95,24 @@ def test_it_writes_a_table_a_record_and_a_figure(files, capsys):
     assert RULE in shown
 
 
+def test_people_are_attacked_by_the_mean_of_their_faces_and_the_best_attacker_is_named(files, capsys):
+    more = ["--attribute", "race", "--kind", "knn", "--each", "person", "--labelled", "20"]
+    assert call(files, *more) == 0
+    table, record = pd.read_csv(files / "out" / "leakage.csv"), read_record(files)
+    assert (record["each"], record["labelled"]) == ("person", 20)
+    assert table["faces"].to_list() == [90] * 4
+    embedding = read_arrays(files / "ours.npz")[1]["embedding"]
+    people = read_people(files / "people.csv")
+    means = (embedding[::2] + embedding[1::2]) / 2  # two faces each, one after the other
+    rows = people[::2].assign(order=people["person"][::2].to_numpy()).reset_index(drop=True).sort_values("order")
+    own = measure(means[rows.index], rows.reset_index(drop=True), "race", kinds=["linear", "knn"], labelled=20)
+    found = table[table["representation"] == "embedding"].set_index("probe")["balanced_accuracy"]
+    assert found.to_dict() == pytest.approx(own.table.set_index("probe")["balanced_accuracy"].to_dict())
+    (worst,) = [row for row in record["worst"] if row["representation"] == "embedding"]
+    assert worst["balanced_accuracy"] == pytest.approx(found.max())
+    assert f"embedding: the best of these ({worst['probe']}) reads {found.max():.3f}" in capsys.readouterr().out
+
+
 def test_another_model_is_compared_on_the_same_faces_and_resamples(files, capsys):
     assert call(files, "--attribute", "race", "--compare", str(files / "other.npz"), people="people.parquet") == 0
     table, record = pd.read_csv(files / "out" / "leakage.csv"), read_record(files)

@@ -156,7 +156,7 @@ def test_its_state_holds_that_of_its_optimiser(batch):
 
 
 def kernel(**options) -> KernelAdversary:
-    return KernelAdversary(Head(RACES, adversarial=True, kind="kernel", reads="embedding", **options), "embedding", 6)
+    return KernelAdversary(Head(RACES, adversarial=True, kind="kernel", reads="embedding", **options), 6)
 
 
 def test_the_kernels_answer_is_that_of_ridge_regression_on_what_it_remembers(monkeypatch):
@@ -182,7 +182,7 @@ def test_the_kernels_answer_is_that_of_ridge_regression_on_what_it_remembers(mon
 
 
 def discrepancy() -> MeanDiscrepancy:
-    return MeanDiscrepancy(Head(RACES, adversarial=True, kind="mmd", reads="embedding"), "embedding", 6)
+    return MeanDiscrepancy(Head(RACES, adversarial=True, kind="mmd", reads="embedding"), 6)
 
 
 def test_the_penalty_is_the_mean_discrepancy_of_the_classes_by_loops():

@@ -232,7 +232,7 @@ def test_adversaries_stand_at_several_places():
     sizes = [module.network.projection.out_features, module.network.projection.in_features]
     read = [module.adversaries[f"race_{place}"].faces.shape[1] for place in places]
     assert read == [*sizes, sum(module.network.trunk.channels)]
-    assert {module._attribute_of(key) for key in module.adversaries} == {"race"}
+    assert module.adversarial == {f"race_{place}": ("race", place) for place in places}
 
 
 def test_an_attribute_of_ones_own_is_matched_hidden_erased_and_has_a_domain(synthetic, tmp_path):
