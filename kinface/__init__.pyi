@@ -20,6 +20,7 @@ from .fairness.standards import (
     shift_scores,
 )
 from .fairness.threshold import choose_threshold
+from .leakage.bounds import bound_attackers
 from .leakage.leakage import Leakage, compare_leakage, probe_leakage
 from .models.inference import embed
 from .models.kinface import KinFace
@@ -47,6 +48,7 @@ __all__ = [
     "audit_fairness",
     "audit_operating_points",
     "audit_search",
+    "bound_attackers",
     "calibrate",
     "choose_threshold",
     "choose_threshold_at_fmr",
