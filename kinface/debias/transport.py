@@ -29,10 +29,14 @@ class Transport(Eraser):
     covariance of the barycentre, the fixed point of S <- S^(-1/2) (mean_k (S^(1/2) C_k S^(1/2))^(1/2))^2 S^(-1/2)
     (Alvarez-Esteban et al., J. Math. Anal. Appl. 441, 2016, theorem 4.2). Moving groups to their barycentre is the
     total repair of Gordaliza et al. (ICML 2019), where the group of each sample is known; the same maps with known
-    groups are quadratic LEACE (arXiv 2502.02820). Here the gate predicts the groups, both to fit and to transform.
+    groups are quadratic LEACE (arXiv 2502.02820). Here the gate predicts the groups, both to fit and to transform,
+    unless there is an oracle.
 
     Parameters
     ----------
+    oracle
+        Whether groups are known, to fit and to transform: quadratic LEACE. No model can use it whose faces come without
+        their class.
     classes
         Values of the labels in the order of the maps; by default the values that occur, sorted. The map of a class
         without samples is the identity.
@@ -57,8 +61,9 @@ class Transport(Eraser):
     True
     """
 
-    def __init__(self, classes: Sequence | None = None) -> None:
+    def __init__(self, classes: Sequence | None = None, oracle: bool = False) -> None:
         self.classes = classes
+        self.oracle = oracle
 
     def fit(self, X: np.ndarray, z: Sequence | np.ndarray, sample_weight: np.ndarray | None = None) -> Transport:
         """Fit to embeddings and labels of one attribute; parameters and errors as of :meth:`Leace.fit`.
@@ -74,14 +79,24 @@ class Transport(Eraser):
         place = pd.Index(self.classes_).get_indexer(read_labels(z)[0])
         given = np.where(codes[0] >= 0, place, -1)
         self.gate_, self.gate_bias_ = fit_gate(X, given, weight, len(self.classes_))
-        self.maps_, self.shifts_ = find_transport(X, self._choose(X), weight, len(self.classes_))
+        groups = given if self.oracle else self._choose(X)
+        self.maps_, self.shifts_ = find_transport(X, groups, weight, len(self.classes_))
         return self
 
-    def transform(self, X: np.ndarray) -> np.ndarray:
-        """Erase from (N, D): (N, D)."""
+    def transform(self, X: np.ndarray, z: Sequence | np.ndarray | None = None) -> np.ndarray:
+        """Erase from (N, D): (N, D).
+
+        Parameters
+        ----------
+        z
+            (N,) labels, for an oracle; faces of no known class are mapped by the gate.
+        """
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=np.float64)
         chosen = self._choose(X)
+        if self.oracle and z is not None:
+            place = pd.Index(self.classes_).get_indexer(read_labels(z)[0])
+            chosen = np.where(place >= 0, place, chosen)
         return np.einsum("nij,nj->ni", self.maps_[chosen], X) + self.shifts_[chosen]
 
     def _choose(self, X: np.ndarray) -> np.ndarray:
