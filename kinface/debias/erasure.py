@@ -1,8 +1,9 @@
-"""Erasure as part of the model: an affine map of the features or of the embedding that removes an attribute.
+"""Erasure as part of the model: a map of the features or of the embedding that removes an attribute.
 
-The maps are fitted (``closed_form``, ``transport``) on training people only. They are part of the model from then on,
-so everything that scores, embeds or exports the model erases too. A map of the embedding acts on unit length, and its
-result is brought to unit length again. This restores a little of what was removed; ``kinface probe`` measures how much.
+The maps are fitted (``closed_form``, ``transport``, ``learned``) on training people only. They are part of the model
+from then on, so everything that scores, embeds or exports the model erases too. A map of the embedding acts on unit
+length, and its result is brought to unit length again. This restores a little of what was removed; ``kinface probe``
+measures how much.
 """
 
 from __future__ import annotations
@@ -13,25 +14,33 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from kinface.debias.closed_form import Inlp, Leace, Splince
+from kinface.debias.learned import Igbp, Kram, Leopard, Mute, Obliviator
+from kinface.debias.maps import ErasingMap, LearnedMap
 from kinface.debias.transport import Transport
 from swinface.files import InputError
+
+LEARNED = {"leopard": Leopard, "igbp": Igbp, "kram": Kram, "mute": Mute, "obliviator": Obliviator}
+ONE_ATTRIBUTE = ("transport", *LEARNED)  # methods that erase one attribute in a step
+
+Kind = int | list  # of a map: pieces of an affine one, or [method, classes] of a learned one
 
 
 @dataclass
 class Erase:
-    """Options of one step of erasure: attributes that a closed-form map removes from the embedding.
+    """Options of one step of erasure: attributes that a map removes from the embedding.
 
     Parameters
     ----------
     classes
-        Values of each attribute, by its column of the people table. All attributes are erased at once; ``transport``
-        takes one.
+        Values of each attribute, by its column of the people table. ``leace``, ``splince`` and ``inlp`` erase them at
+        once; the other methods take one.
     method
-        ``leace``, ``splince``, which keeps the directions that tell families apart best, ``inlp`` or ``transport``.
+        In closed form ``leace``, ``splince``, which keeps the directions that tell families apart best, ``inlp`` or
+        ``transport``; learned (``kinface.debias.learned``) ``leopard``, ``igbp``, ``kram``, ``mute`` or ``obliviator``.
     inside
         Whether the map is applied in training too, so that adversaries see what it leaves. The map is then the one from
         the end of the previous epoch. It is always fitted on training families only.
@@ -40,23 +49,26 @@ class Erase:
     """
 
     classes: dict[str, list[str]]
-    method: Literal["leace", "splince", "inlp", "transport"] = "leace"
+    method: Literal["leace", "splince", "inlp", "transport", "leopard", "igbp", "kram", "mute", "obliviator"] = "leace"
     inside: bool = False
     at: Literal["embedding", "features"] = "embedding"
 
     def __post_init__(self) -> None:
-        if self.method == "transport" and len(self.classes) != 1:
+        if self.method in ONE_ATTRIBUTE and len(self.classes) != 1:
             raise InputError(
-                f"model.erase: transport takes one attribute, not {len(self.classes)}; give each a step of its own."
+                f"model.erase: {self.method} takes one attribute, not {len(self.classes)}; give each a step of its own."
             )
 
     @property
-    def pieces(self) -> int:
-        """Number of affine maps that the method chooses from."""
-        return len(next(iter(self.classes.values()))) if self.method == "transport" else 1
+    def kind(self) -> Kind:
+        """What ``build_erasure`` makes its map from."""
+        count = len(next(iter(self.classes.values())))
+        if self.method in LEARNED:
+            return [self.method, count]
+        return count if self.method == "transport" else 1
 
 
-class Erasure(nn.Module):
+class Erasure(ErasingMap):
     """x -> A_k x + b_k, where k is the largest entry of the gate G x + g; the identity until it is fitted.
 
     Parameters
@@ -70,21 +82,11 @@ class Erasure(nn.Module):
     """
 
     def __init__(self, size: int, pieces: int = 1, inside: bool = False) -> None:
-        super().__init__()
-        self.inside = inside
+        super().__init__(inside)
         self.register_buffer("maps", torch.eye(size).repeat(pieces, 1, 1))
         self.register_buffer("shifts", torch.zeros(pieces, size))
         self.register_buffer("gate", torch.zeros(pieces, size))
         self.register_buffer("gate_bias", torch.zeros(pieces))
-
-    def forward(self, embedding: Tensor) -> Tensor:
-        """(B, D) to (B, D)."""
-        if self.training and not self.inside:
-            return embedding
-        if torch.is_autocast_enabled(embedding.device.type):  # in half precision a map erases less
-            with torch.autocast(embedding.device.type, enabled=False):
-                return self._move(embedding.float())
-        return self._move(embedding)
 
     def _move(self, embedding: Tensor) -> Tensor:
         pieces = len(self.maps)
@@ -111,20 +113,12 @@ class Erasure(nn.Module):
         weight
             (N,), how much a face counts. A face of weight 0, such as that of a person without relatives, is ignored.
         method
-            Method, as in ``Erase``.
+            A method in closed form, as in ``Erase``.
         families
             (N,) family of each face as a number, below 0 where it has none; for ``splince``.
-
-        Raises
-        ------
-        InputError
-            An attribute has fewer than two classes.
         """
         x, counts = embedding.cpu().double().numpy(), weight.cpu().double().numpy()
         z = np.stack([given.cpu().numpy() for given in labels.values()], axis=1)
-        for name, given in zip(labels, z.T, strict=True):
-            if len(np.unique(given[(given >= 0) & (counts > 0)])) < 2:
-                raise InputError(f"model.erase: {name}: fewer than two of its classes occur among the training people.")
         if method == "transport":
             fitted = Transport(range(len(self.maps))).fit(x, z, counts)
             self.gate[:], self.gate_bias[:] = torch.from_numpy(fitted.gate_), torch.from_numpy(fitted.gate_bias_)
@@ -138,11 +132,52 @@ class Erasure(nn.Module):
             self.shifts[0] = torch.from_numpy(fitted.projection_ @ fitted.mean_)
 
 
+def build_erasure(size: int, kind: Kind, inside: bool = False) -> Erasure | LearnedMap:
+    """The map of (B, size) numbers that ``Erase.kind`` describes, not yet fitted.
+
+    Raises
+    ------
+    InputError
+        There is no such kind.
+    """
+    match kind:
+        case int():
+            return Erasure(size, kind, inside)
+        case [str(method), int(classes)] if method in LEARNED:
+            return LEARNED[method](size, classes, inside)
+    raise InputError(f"erasures: {kind!r} is no kind of map; give pieces of an affine one, or [METHOD, CLASSES].")
+
+
+def fit_erasure(
+    erasure: Erasure | LearnedMap,
+    method: str,
+    embedding: Tensor,
+    labels: Mapping[str, Tensor],
+    weight: Tensor,
+    families: Tensor | None = None,
+) -> None:
+    """Fit a map of ``build_erasure`` on faces of training people; parameters as of ``Erasure.fit``.
+
+    Raises
+    ------
+    InputError
+        An attribute has fewer than two classes.
+    """
+    for name, given in labels.items():
+        if len(given[(given >= 0) & (weight > 0)].unique()) < 2:
+            raise InputError(f"model.erase: {name}: fewer than two of its classes occur among the training people.")
+    if isinstance(erasure, LearnedMap):
+        (codes,) = labels.values()
+        erasure.fit(embedding, codes, weight)
+    else:
+        erasure.fit(embedding, labels, weight, method, families)
+
+
 def join_labels(labels: dict[str, Tensor], others: dict[str, Tensor], count: int, method: str) -> dict[str, Tensor]:
     """The labels of training faces followed by those of other people, as ``Erasure.fit`` takes them.
 
     LEACE and INLP take the classes of the others for an attribute of its own, because faces of another set may differ
-    by race in other ways; transport, which has a map for each class, takes them for the same.
+    by race in other ways; methods of one attribute, such as transport, take them for the same.
 
     Parameters
     ----------
@@ -157,10 +192,10 @@ def join_labels(labels: dict[str, Tensor], others: dict[str, Tensor], count: int
     for name, codes in labels.items():
         more, missing = others.get(name), count - len(codes)
         unknown = torch.full((missing,), -1)
-        if more is None or method != "transport":
+        if more is None or method not in ONE_ATTRIBUTE:
             joined[name] = torch.cat([codes, unknown])
         if more is not None:
-            both = method == "transport"
+            both = method in ONE_ATTRIBUTE
             first = codes if both else torch.full_like(codes, -1)
             joined[name if both else f"{name} of others"] = torch.cat([first, more])
     return joined

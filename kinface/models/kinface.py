@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinface.data.vocabulary import TYPES
-from kinface.debias.erasure import Erasure
+from kinface.debias.erasure import Kind, build_erasure
 from kinface.debias.heads import build_mlp
 from swinface.data.faces import scale_pixels
 from swinface.files import InputError
@@ -79,8 +79,8 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
         the cosine of two embeddings is the mean over the projections' (domain-independent training, Wang et al., CVPR
         2020, section 5.3, for cosines in the place of class scores).
     erasures
-        Pieces of each map that erases something from the embedding, in the order in which they act, see
-        ``kinface.debias.erasure``; they are fitted in training.
+        Kind of each map that erases something from the embedding, in the order in which they act, see
+        ``kinface.debias.erasure.build_erasure``; they are fitted in training.
     erasures_inside
         How many of these maps, counted from the first, also act in training mode.
     feature_erasures, feature_erasures_inside
@@ -101,9 +101,9 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
         heads: dict[str, list[str]] | None = None,
         types: bool = False,
         domains: int = 1,
-        erasures: Sequence[int] = (),
+        erasures: Sequence[Kind] = (),
         erasures_inside: int = 0,
-        feature_erasures: Sequence[int] = (),
+        feature_erasures: Sequence[Kind] = (),
         feature_erasures_inside: int = 0,
     ) -> None:
         super().__init__()
@@ -163,5 +163,5 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
         return unit.flatten(1)
 
 
-def _build_erasures(size: int, pieces: Sequence[int], inside: int) -> nn.ModuleList:
-    return nn.ModuleList(Erasure(size, count, inside=place < inside) for place, count in enumerate(pieces))
+def _build_erasures(size: int, kinds: Sequence[Kind], inside: int) -> nn.ModuleList:
+    return nn.ModuleList(build_erasure(size, kind, inside=place < inside) for place, kind in enumerate(kinds))

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinface.data.vocabulary import TYPES
-from kinface.debias.erasure import Erase, Erasure, join_labels
+from kinface.debias.erasure import Erase, fit_erasure, join_labels
 from kinface.debias.heads import Head, attribute_loss, class_weights
+from kinface.debias.maps import ErasingMap
 from kinface.debias.reversal import reversal_warmup
 from kinface.training.attributes import collect_classes, pair_class, shared_class
 from kinface.training.losses import VerificationLoss
@@ -72,7 +73,7 @@ class KinshipTraining(lightning.LightningModule):
     domains
         An attribute and its classes: a projection for each, trained on the pairs of its people, see ``KinFace``.
     erase
-        Steps of closed-form erasure of the embedding; each is fitted to the output of the step before.
+        Steps of erasure of the features or of the embedding; each is fitted to the output of the step before.
     select
         Which tune pairs select the best epoch, by AUC: ``standard``, or ``matched`` by race, type and gender.
     network
@@ -265,10 +266,10 @@ class KinshipTraining(lightning.LightningModule):
         weight, families, labels, others = data.describe_known()
         features = torch.cat([self.network(faces.to(self.device))["neck"] for faces in data.train_inputs()]).float()
 
-        def fit(step: Erase, erasure: Erasure, values: Tensor) -> Tensor:
+        def fit(step: Erase, erasure: ErasingMap, values: Tensor) -> Tensor:
             if step.inside or self.settled:
                 known = join_labels({name: labels[name] for name in step.classes}, others, len(values), step.method)
-                erasure.fit(values, known, weight, step.method, families)
+                fit_erasure(erasure, step.method, values, known, weight, families)
             return erasure(values)
 
         steps = {at: [step for step in self.erase if step.at == at] for at in ("features", "embedding")}

@@ -110,8 +110,8 @@ def build_network(
 
 def _describe_erasures(prefix: str, steps: Sequence[Erase]) -> dict[str, Any]:
     """Arguments of ``KinFace``."""
-    pieces, inside = [step.pieces for step in steps], sum(step.inside for step in steps)
-    return {f"{prefix}erasures": pieces, f"{prefix}erasures_inside": inside}
+    kinds, inside = [step.kind for step in steps], sum(step.inside for step in steps)
+    return {f"{prefix}erasures": kinds, f"{prefix}erasures_inside": inside}
 
 
 def name_adversaries(heads: Mapping[str, Head]) -> dict[str, tuple[str, Place]]:

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 
 from kinface.debias import closed_form
-from kinface.debias.erasure import Erase, Erasure
+from kinface.debias.erasure import Erase, Erasure, fit_erasure
 from kinface.debias.transport import find_transport
 from kinface.models.inference import describe_faces
 from kinface.models.kinface import KinFace
@@ -135,7 +135,7 @@ def test_transport_hides_the_classes_spread_from_an_mlp_too():
     asked, truth = spread_apart(3000, seed=1)
     read = {}
     for method in ("leace", "transport"):
-        erasure = Erasure(8, Erase({"gender": ["f", "m"]}, method).pieces).eval()
+        erasure = Erasure(8, Erase({"gender": ["f", "m"]}, method).kind).eval()
         erasure.fit(embedding, {"gender": labels}, torch.ones(3000), method)
         probe = MLPClassifier((32,), max_iter=60, random_state=0, early_stopping=True)
         probe.fit(erasure(embedding.float()).numpy(), labels)
@@ -204,7 +204,7 @@ def test_people_who_do_not_count_are_as_if_unknown(method):
 @pytest.mark.parametrize("method", ["leace", "inlp", "transport"])
 def test_one_class_alone_is_refused(method):
     with pytest.raises(InputError, match="gender: fewer than two of its classes"):
-        Erasure(4, 2).fit(torch.randn(9, 4), {"gender": torch.zeros(9, dtype=torch.long)}, torch.ones(9), method)
+        fit_erasure(Erasure(4, 2), method, torch.randn(9, 4), {"gender": torch.zeros(9).long()}, torch.ones(9))
 
 
 def test_it_erases_in_full_precision_where_all_else_is_half():
