@@ -15,6 +15,8 @@ Such a file reads::
         data: {batch_size: 128}
       faircal:
         calibrate: {method: faircal, clusters: 10}  # the scores, by those of the tune pairs; kinface.calibrate
+      quadratic_leace:
+        oracle: [gender, race]       # erased after training, by the true class of each face; kinface.Transport
 """
 
 from __future__ import annotations
@@ -24,10 +26,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kinface.experiments.tradeoff import ATTRIBUTES
 from kinface.fairness.calibration import METHODS
 from swinface.files import InputError, merge_settings, read_yaml
 
 SECTIONS = ("trainer", "model", "data")  # of a configuration of `kinface fit`
+
+
+AFTERWARDS = ("calibrate", "oracle")  # what is done to a trained model's scores and embeddings
 
 
 NEEDED = ("seeds", "base", "methods")
@@ -51,6 +57,8 @@ class Run:
         Of ``kinface fit``, without the folder of the run.
     calibration
         Options of ``kinface.calibrate``; None if scores stay as they are.
+    oracle
+        Attributes that are erased from embeddings by the true class of each face; None if there are none.
     """
 
     method: str
@@ -58,6 +66,7 @@ class Run:
     seed: int
     config: dict[str, Any] = field(repr=False)
     calibration: dict[str, Any] | None = None
+    oracle: list[str] | None = None
 
     @property
     def name(self) -> str:
@@ -72,8 +81,8 @@ class Ablation:
     Attributes
     ----------
     methods
-        Name to what it changes: ``SECTIONS``, merged into those of ``base``, ``strengths`` and ``calibrate``. Its
-        overlays are merged into its sections.
+        Name to what it changes: ``SECTIONS``, merged into those of ``base``, ``strengths``, ``calibrate`` and
+        ``oracle``. Its overlays are merged into its sections.
     inputs
         Settings of every run, whatever its method says.
     references
@@ -89,7 +98,7 @@ class Ablation:
     def expand(self) -> list[Run]:
         """The matrix of method x lambda x seed, in the order of the seeds, then of the methods."""
         return [
-            Run(name, strength, seed, self._configure(method, strength, seed), method.get("calibrate"))
+            Run(name, strength, seed, self._configure(method, strength, seed), *map(method.get, AFTERWARDS))
             for seed in self.seeds
             for name, method in self.methods.items()
             for strength in method.get("strengths", [None])
@@ -135,10 +144,13 @@ def _read_method(name: object, method: object, base: dict[str, Any], path: Path)
     if not re.fullmatch(r"[a-z0-9_]+", str(name)):
         raise InputError(f"{path}: methods: {name!r} names folders too; use small letters, digits and _ only.")
     where = f"{path}: methods.{name}"
-    own = _check_sections(method, where, ("strengths", "overlays", "calibrate"))
+    own = _check_sections(method, where, ("strengths", "overlays", *AFTERWARDS))
     method = _apply_overlays(own, path.parent, where)
     _check_strengths(method, merge_settings(base, method), f"{where}.strengths")
     _check_calibration(method, f"{where}.calibrate")
+    oracle = method.get("oracle", [*ATTRIBUTES])
+    if not isinstance(oracle, list) or not oracle or not all(name in ATTRIBUTES for name in oracle):
+        raise InputError(f"{where}.oracle: a list of {' and '.join(ATTRIBUTES)}; got {oracle!r}.")
     return method
 
 

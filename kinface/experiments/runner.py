@@ -26,6 +26,7 @@ from threadpoolctl import threadpool_limits
 from kinface.data.families import Families
 from kinface.data.fiw import read_families
 from kinface.data.pairs import read_pairs, score_pairs
+from kinface.debias.transport import Transport
 from kinface.experiments.ablation import Run
 from kinface.experiments.tradeoff import ATTRIBUTES, LISTS, Protocol, Result, measure, read_result, write_result
 from kinface.fairness.calibration import calibrate
@@ -38,8 +39,8 @@ from kinface.training.fit import fit
 from swinface.data.embeddings import Embeddings
 from swinface.files import InputError, replacing
 
-# Files of each run, in addition to those of `kinface fit`; the second is there if its scores are calibrated.
-EXPERIMENT, CALIBRATION, LOG = "experiment.yaml", "calibrate.yaml", "log.txt"
+# Files of each run, in addition to those of `kinface fit`; the next two are there if the run has such options.
+EXPERIMENT, CALIBRATION, ORACLE, LOG = "experiment.yaml", "calibrate.yaml", "oracle.yaml", "log.txt"
 
 
 MODEL = "model.safetensors"
@@ -95,11 +96,11 @@ class Job:
                 with replacing(self.folder / name) as partial:
                     partial.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
-    def _settings(self) -> dict[str, dict[str, Any] | None]:
-        return {EXPERIMENT: self.run.config, CALIBRATION: self.run.calibration}
+    def _settings(self) -> dict[str, dict[str, Any] | list[str] | None]:
+        return {EXPERIMENT: self.run.config, CALIBRATION: self.run.calibration, ORACLE: self.run.oracle}
 
 
-def _read_settings(path: Path) -> dict[str, Any] | None:
+def _read_settings(path: Path) -> Any:
     return yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
@@ -132,16 +133,21 @@ def _measure(folder: Path, data: dict[str, Any], lists: Path, protocol: Protocol
     listed = {name: read_pairs(lists / f"{name}.parquet") for name in LISTS}
     people = list_faces(families, listed["standard"])
     faces, model = [*people["face"]], load_model(folder)
-    embedding = embed_run(model, families.root, faces, data)
-    scored = {name: score_pairs(pairs, faces, embedding) for name, pairs in listed.items()}
     tune = read_pairs(folder / "tune_scores.parquet", scored=True)
+    of_tune = sorted({*tune["face_a"], *tune["face_b"]})
+    attributes = _read_settings(folder / ORACLE)
+    if attributes is None:
+        embedding = embed_run(model, families.root, faces, data)
+    else:
+        embedding, of_others = erase_by_class(model, families, [faces, of_tune], data, attributes)
+        tune = score_pairs(tune, of_tune, of_others)
+    scored = {name: score_pairs(pairs, faces, embedding) for name, pairs in listed.items()}
     options = _read_settings(folder / CALIBRATION)
     if options is not None:
         if "tune" in {*people["split"]}:
             raise InputError("scores are calibrated by the tune pairs; measure on families of val or test.")
-        others = sorted({*tune["face_a"], *tune["face_b"]})
-        known = np.concatenate([embedding, embed_run(model, families.root, others, data)])
-        calibrated = {name: calibrate(tune, pairs, faces + others, known, **options) for name, pairs in scored.items()}
+        known = np.concatenate([embedding, embed_run(model, families.root, of_tune, data)])
+        calibrated = {name: calibrate(tune, pairs, faces + of_tune, known, **options) for name, pairs in scored.items()}
         scored = {name: pairs for name, (_, pairs) in calibrated.items()}
         tune, _ = calibrated["standard"]  # the same for all lists
     return measure(scored, choose_threshold(tune), embedding, people, protocol)
@@ -167,6 +173,28 @@ def embed_run(model: KinFace, root: Path, faces: list[str], data: dict[str, Any]
         inputs = data.get("embeddings")
         return embed(model, faces if inputs is None else Embeddings(Path(inputs))[faces], root=root)
     return embed(model, cache_levels(model.trunk, read_faces(root, faces), Path(data["cache"])))
+
+
+def erase_by_class(
+    model: KinFace, families: Families, faces: list[list[str]], data: dict[str, Any], attributes: list[str]
+) -> list[np.ndarray]:
+    """Embeddings of some lists of faces, without attributes, where the true class of every face is known.
+
+    The maps (quadratic LEACE, ``Transport`` with an oracle) are fitted on the faces of training people, each person
+    counting the same, one attribute after the other.
+    """
+    table = families.faces[["face", "person", "split"]].merge(families.people[["person", *attributes]], on="person")
+    training = table[table["split"] == "train"]
+    weight = 1 / training.groupby("person")["face"].transform("size").to_numpy()
+    people = table.set_index("face")
+    lists = [[*training["face"]], *faces]
+    embeddings = [embed_run(model, families.root, each, data) for each in lists]
+    for name in attributes:
+        labels = [people[name].reindex(each).to_numpy(object) for each in lists]
+        oracle = Transport(oracle=True).fit(embeddings[0], labels[0], weight)
+        moved = [oracle.transform(*each) for each in zip(embeddings, labels, strict=True)]
+        embeddings = [each / np.linalg.norm(each, axis=1, keepdims=True) for each in moved]
+    return embeddings[1:]
 
 
 @contextmanager

@@ -58,7 +58,7 @@ def test_the_runs_of_the_ablation_that_ships():
                 for head in wanted[name]["model"]["heads"].values() if strength is not None else []:
                     head["strength"] = strength
     runs = {run.name: run.config for run in read_ablation(shipped, {}).expand()}
-    assert len(runs) == 123
+    assert len(runs) == 141
     assert [*runs] == [*wanted]
     for name, config in runs.items():
         assert config == wanted[name], name
@@ -88,6 +88,8 @@ def test_references_are_none_and_leace_where_these_are_methods(tmp_path):
         ("seeds: [0]\nbase: {}\nmethods: {a: {calibrate: {method: other}}}", "faircal or normalize; got 'other'"),
         ("seeds: [0]\nbase: {}\nmethods: {a: {calibrate: {clusters: 1.5}}}", r"a number \(int\); got 1.5"),
         ("seeds: [0]\nbase: {}\nmethods: {a: {calibrate: {k: 3}}}", r"a.calibrate: unknown key 'k'"),
+        ("seeds: [0]\nbase: {}\nmethods: {a: {oracle: [age]}}", r"a.oracle: a list of race and gender; got \['age'\]"),
+        ("seeds: [0]\nbase: {}\nmethods: {a: {oracle: []}}", r"a.oracle: a list of race and gender; got \[\]"),
         ("seeds: [0]\nbase: {}\nmethods: {a: {}}\nreferences: [b]", "'b' is not a method"),
         ("seeds: [0]\nbase: {}\nmethods: {a: {}}\nreferences: [[a]]", "'a'. is not a method"),
         ("seeds: [0]\nbase: {}\nmethods: {a: {}}\nreferences: 3", "references: a list"),
