@@ -1,4 +1,4 @@
-"""What can any attacker know, and what is left of kinship, if a face is handed out as one of a few cells?
+"""What can anybody know from one face, and what is left of kinship, if it is handed out as one of a few cells?
 
     python benchmarks/bound.py --root TABLES --list FIW/lists/val_choose.txt --embeddings shipped.npz debiased.npz
 

@@ -5,9 +5,9 @@
 TABLES is what ``kinface prepare`` made; only its training families are used, in nested folds (``kinface nest``). The
 first labels are those of the table: race by DeepFace, gender by FIW. The second race is predicted by a logistic
 regression on the trunk of the SwinFace that ships, fitted to others.csv (face, race; its images lie beside it, aligned
-as FIW's), from the mean over a person's photos; the second gender is the majority of MiVOLO's over them. LEACE is
-fitted with the first labels; a linear probe reads the attribute, before and after, with the first labels, with the
-second ones, and with the people of whom both agree.
+as FIW's), from the mean over a person's photos; the second gender is the majority of what an annotation file says of
+them, such as MiVOLO's. LEACE is fitted with the first labels; a linear probe reads the attribute, before and after,
+with the first labels, with the second ones, and with the people of whom both agree.
 """
 
 from __future__ import annotations
@@ -45,6 +45,12 @@ def predict_race(families: Families, others: Path) -> pd.Series:
     return mean.idxmax(axis=1)
 
 
+def find_majority(said: pd.Series) -> str | None:
+    """What most of a person's photos were called; None if there is no such thing."""
+    most = said.mode()
+    return most[0] if len(most) == 1 else None
+
+
 def main() -> None:
     """Print how often they agree, and what is read."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -55,7 +61,7 @@ def main() -> None:
     families = kinface.read_families(chosen.root)
     people = families.people[families.people["split"].isin(["train", "tune"])].set_index("person")
     first = {name: people[name].where(people[name].isin(classes)) for name, classes in CLASSES.items()}
-    majority = families.faces.groupby("person")["gender"].agg(lambda said: said.mode().get(0))
+    majority = families.faces.groupby("person")["gender"].agg(find_majority)
     second = {"race": predict_race(families, chosen.others), "gender": majority}
     second = {name: labels.reindex(people.index) for name, labels in second.items()}
     for name in CLASSES:

@@ -25,6 +25,7 @@ from swinface.files import InputError
 
 LEARNED = {"leopard": Leopard, "igbp": Igbp, "kram": Kram, "mute": Mute, "obliviator": Obliviator}
 ONE_ATTRIBUTE = ("transport", *LEARNED)  # methods that erase one attribute in a step
+OTHER_AXES = ("kram", "mute", "obliviator")  # methods after which a number no longer means what it did
 
 Kind = int | list  # of a map: pieces of an affine one, or [method, classes] of a learned one
 
@@ -40,7 +41,8 @@ class Erase:
         once; the other methods take one.
     method
         In closed form ``leace``, ``splince``, which keeps the directions that tell families apart best, ``inlp`` or
-        ``transport``; learned (``kinface.debias.learned``) ``leopard``, ``igbp``, ``kram``, ``mute`` or ``obliviator``.
+        ``transport``; learned (``kinface.debias.learned``) ``leopard``, ``igbp``, ``kram``, ``mute`` or ``obliviator``,
+        of which the last three act on embeddings that only cosines are computed from.
     inside
         Whether the map is applied in training too, so that adversaries see what it leaves. The map is then the one from
         the end of the previous epoch. It is always fitted on training families only.
@@ -57,6 +59,11 @@ class Erase:
         if self.method in ONE_ATTRIBUTE and len(self.classes) != 1:
             raise InputError(
                 f"model.erase: {self.method} takes one attribute, not {len(self.classes)}; give each a step of its own."
+            )
+        if self.method in OTHER_AXES and self.at == "features":
+            raise InputError(
+                f"model.erase: {self.method} gives the numbers another meaning, which the layers after the features do "
+                "not know; erase the embedding by it, or the features by another method."
             )
 
     @property

@@ -27,6 +27,7 @@ from torch.nn import functional as F
 from kinface.debias.closed_form import project_leace
 from kinface.debias.maps import Draw, LearnedMap
 from kinface.debias.transport import fit_gate
+from swinface.files import InputError
 
 SMALLEST = 1e-12  # below it a squared length is 0
 
@@ -94,7 +95,7 @@ class Igbp(LearnedMap):
 
     In each round an MLP of one hidden layer learns to predict the class of x. With f the difference of the two largest
     logits, x then goes to where f would be 0 if it were linear, x - f(x) / ``|f'(x)|^2`` f'(x). For two classes this is
-    the paper's; for more, faces go to the boundary with the second class.
+    the paper's, which stops when a probe fails; for more, faces go to the boundary with the second class.
     """
 
     ROUNDS, STEPS, BATCH, RATE = 20, 100, 256, 1e-3
@@ -120,6 +121,7 @@ class Igbp(LearnedMap):
         return embedding - apart * gradient / gradient.square().sum(dim=1, keepdim=True).clamp(min=SMALLEST)
 
     def _fit(self, draw: Draw, x: Tensor, codes: Tensor, weight: Tensor) -> None:
+        scale = 1 / x.std().item()  # numbers of a unit vector are small
         for number in range(self.ROUNDS):
             probe = nn.Sequential(nn.Linear(self.size, self.size), nn.ReLU(), nn.Linear(self.size, self.classes))
             optimiser = torch.optim.AdamW(probe.parameters(), self.RATE)
@@ -128,10 +130,10 @@ class Igbp(LearnedMap):
                 for earlier in range(number):
                     drawn = self._step(drawn, earlier)
                 optimiser.zero_grad()
-                F.cross_entropy(probe(drawn * math.sqrt(self.size)), own).backward()
+                F.cross_entropy(probe(drawn * scale), own).backward()
                 optimiser.step()
             first, _, last = probe
-            self.inner[number] = first.weight.detach() * math.sqrt(self.size)  # numbers of a unit vector are small
+            self.inner[number] = first.weight.detach() * scale
             self.inner_bias[number] = first.bias.detach()
             self.outer[number], self.outer_bias[number] = last.weight.detach(), last.bias.detach()
 
@@ -222,7 +224,7 @@ class Mute(LearnedMap):
         turned = (x - self.means[number]) @ self.axes[number]
         low, high = self.low[number, chosen], self.high[number, chosen]
         place = ((turned - low) / (high - low) * self.BINS).clamp(0, self.BINS - 1e-3)
-        left = place.floor().long()
+        left = place.nan_to_num().floor().long()
         numbers = torch.arange(self.size, device=x.device)
         lower, upper = (self.below[number, chosen[:, None], numbers, left + step] for step in (0, 1))
         share = torch.lerp(lower, upper, place - left)
@@ -242,7 +244,7 @@ class Mute(LearnedMap):
             for code in range(self.classes):
                 rows = turned[own == code] if code in present else turned
                 least, most = rows.amin(dim=0), rows.amax(dim=0)
-                margin = (self.MARGIN * (most - least)).clamp(min=SMALLEST)
+                margin = torch.maximum(self.MARGIN * (most - least), 1e-6 * (1 + least.abs()))
                 self.low[number, code], self.high[number, code] = least - margin, most + margin
                 place = (rows - self.low[number, code]) / (most - least + 2 * margin) * self.BINS
                 counts = F.one_hot(place.long().clamp(0, self.BINS - 1), self.BINS).sum(dim=0)
@@ -259,10 +261,10 @@ class Obliviator(LearnedMap):
 
         c(w, class) - t_z c(w, z) - t_x c(w, x),
 
-    where c is the root mean square of the cross-covariance of random Fourier features of the two (HSIC), of the classes
-    as one-hot vectors. Then, among the directions of the features of w that have no covariance with the class, those
-    are kept that covary most with the features of z and of x: here the D first ones. Their values, of unit length, are
-    the z of the next round.
+    where c is the root mean square of the cross-covariance of random Fourier features of the two, of the classes as
+    one-hot vectors (its square is HSIC but for a factor). Then, among the directions of the features of w that have no
+    covariance with the class, those are kept that covary most with the features of z and of x: here the D first ones.
+    Their values, of unit length, are the z of the next round.
     """
 
     ROUNDS, STEPS, BATCH, RATE = 1, 40, 1024, 5e-4
@@ -273,6 +275,8 @@ class Obliviator(LearnedMap):
 
     def __init__(self, size: int, classes: int, inside: bool = False) -> None:
         super().__init__(size, classes, inside)
+        if size > self.BASIS - classes + 1:
+            raise InputError(f"Obliviator has {self.BASIS} random features, too few for embeddings of {size} numbers.")
         self.register_buffer("encoder", torch.zeros(self.ROUNDS, self.HIDDEN, size))
         self.register_buffer("encoder_bias", torch.zeros(self.ROUNDS, self.HIDDEN))
         self.register_buffer("directions", torch.zeros(self.ROUNDS, self.HIDDEN, self.BASIS))

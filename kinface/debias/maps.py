@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Self
 
 import torch
@@ -14,7 +15,7 @@ Draw = Callable[[int], tuple[Tensor, Tensor]]
 
 
 class ErasingMap(nn.Module, ABC):
-    """A fitted map of features or of an embedding, the identity until it is fitted. It has no trained weights.
+    """A fitted map of features or of an embedding, the identity until it is fitted. Training does not update it.
 
     Parameters
     ----------
@@ -37,7 +38,7 @@ class ErasingMap(nn.Module, ABC):
 
     @abstractmethod
     def _move(self, embedding: Tensor) -> Tensor:
-        """(B, D) to (B, D), in single precision or better."""
+        """(B, D) to (B, D), in single precision."""
 
 
 class LearnedMap(ErasingMap):
@@ -78,8 +79,14 @@ class LearnedMap(ErasingMap):
         known = (codes.cpu() >= 0) & (weight > 0)
         if len(codes.cpu()[known].unique()) < 2:
             raise ValueError(f"{type(self).__name__} needs faces of two classes; got one or none.")
-        with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
-            torch.manual_seed(0)
+        device = next(self.buffers()).device
+        with ExitStack() as stack:
+            for context in (torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad()):
+                stack.enter_context(context)
+            stack.enter_context(torch.autocast("cpu", enabled=False))
+            stack.callback(self.to, device)
+            self.cpu()
+            torch.default_generator.manual_seed(0)
             x, codes = embedding.detach().cpu()[known].float().clone(), codes.cpu()[known].clone()
             weight = weight[known].double().clone()
             rows = [(codes == code).nonzero()[:, 0] for code in codes.unique()]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from kinface.debias.closed_form import SMALLEST_SPREAD, Eraser, read_labels
 
@@ -34,12 +34,12 @@ class Transport(Eraser):
 
     Parameters
     ----------
+    classes
+        Values of the labels in the order of the maps; by default the values that occur, sorted. Other values are
+        unknown. The map of a class without samples is the identity.
     oracle
         Whether groups are known, to fit and to transform: quadratic LEACE. No model can use it whose faces come without
         their class.
-    classes
-        Values of the labels in the order of the maps; by default the values that occur, sorted. The map of a class
-        without samples is the identity.
 
     Attributes
     ----------
@@ -89,13 +89,22 @@ class Transport(Eraser):
         Parameters
         ----------
         z
-            (N,) labels, for an oracle; faces of no known class are mapped by the gate.
+            (N,) labels, for an oracle alone; faces of no known class are mapped by the gate.
+
+        Raises
+        ------
+        ValueError
+            X or z is malformed, or z is missing for an oracle or given without one.
         """
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=np.float64)
+        if self.oracle != (z is not None):
+            raise ValueError("Transport needs labels z to transform with an oracle, and takes none without one.")
         chosen = self._choose(X)
-        if self.oracle and z is not None:
-            place = pd.Index(self.classes_).get_indexer(read_labels(z)[0])
+        if z is not None:
+            (labels,) = read_labels(z)
+            check_consistent_length(X, labels)
+            place = pd.Index(self.classes_).get_indexer(labels)
             chosen = np.where(place >= 0, place, chosen)
         return np.einsum("nij,nj->ni", self.maps_[chosen], X) + self.shifts_[chosen]
 

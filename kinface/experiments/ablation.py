@@ -16,7 +16,7 @@ Such a file reads::
       faircal:
         calibrate: {method: faircal, clusters: 10}  # the scores, by those of the tune pairs; kinface.calibrate
       quadratic_leace:
-        oracle: [gender, race]       # erased after training, by the true class of each face; kinface.Transport
+        oracle: {gender: [f, m]}     # erased after training, by the true class of each face; kinface.Transport
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ class Run:
     calibration
         Options of ``kinface.calibrate``; None if scores stay as they are.
     oracle
-        Attributes that are erased from embeddings by the true class of each face; None if there are none.
+        Attributes, and their classes, that are erased from embeddings by the true class of each face; None if there
+        are none.
     """
 
     method: str
@@ -66,7 +67,7 @@ class Run:
     seed: int
     config: dict[str, Any] = field(repr=False)
     calibration: dict[str, Any] | None = None
-    oracle: list[str] | None = None
+    oracle: dict[str, list[str]] | None = None
 
     @property
     def name(self) -> str:
@@ -148,9 +149,9 @@ def _read_method(name: object, method: object, base: dict[str, Any], path: Path)
     method = _apply_overlays(own, path.parent, where)
     _check_strengths(method, merge_settings(base, method), f"{where}.strengths")
     _check_calibration(method, f"{where}.calibrate")
-    oracle = method.get("oracle", [*ATTRIBUTES])
-    if not isinstance(oracle, list) or not oracle or not all(name in ATTRIBUTES for name in oracle):
-        raise InputError(f"{where}.oracle: a list of {' and '.join(ATTRIBUTES)}; got {oracle!r}.")
+    for name, classes in _check_keys(method.get("oracle"), f"{where}.oracle", ATTRIBUTES).items():
+        if not isinstance(classes, list) or len(classes) < 2:
+            raise InputError(f"{where}.oracle.{name}: a list of two classes or more; got {classes!r}.")
     return method
 
 

@@ -96,11 +96,11 @@ class Job:
                 with replacing(self.folder / name) as partial:
                     partial.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
-    def _settings(self) -> dict[str, dict[str, Any] | list[str] | None]:
+    def _settings(self) -> dict[str, dict[str, Any] | None]:
         return {EXPERIMENT: self.run.config, CALIBRATION: self.run.calibration, ORACLE: self.run.oracle}
 
 
-def _read_settings(path: Path) -> Any:
+def _read_settings(path: Path) -> dict[str, Any] | None:
     return yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
@@ -135,18 +135,18 @@ def _measure(folder: Path, data: dict[str, Any], lists: Path, protocol: Protocol
     faces, model = [*people["face"]], load_model(folder)
     tune = read_pairs(folder / "tune_scores.parquet", scored=True)
     of_tune = sorted({*tune["face_a"], *tune["face_b"]})
-    attributes = _read_settings(folder / ORACLE)
-    if attributes is None:
-        embedding = embed_run(model, families.root, faces, data)
+    oracle = _read_settings(folder / ORACLE)
+    if oracle is None:
+        embedding, embedding_of_tune = (embed_run(model, families.root, each, data) for each in (faces, of_tune))
     else:
-        embedding, of_others = erase_by_class(model, families, [faces, of_tune], data, attributes)
-        tune = score_pairs(tune, of_tune, of_others)
+        embedding, embedding_of_tune = erase_by_class(model, families, [faces, of_tune], data, oracle)
+        tune = score_pairs(tune, of_tune, embedding_of_tune)
     scored = {name: score_pairs(pairs, faces, embedding) for name, pairs in listed.items()}
     options = _read_settings(folder / CALIBRATION)
     if options is not None:
         if "tune" in {*people["split"]}:
             raise InputError("scores are calibrated by the tune pairs; measure on families of val or test.")
-        known = np.concatenate([embedding, embed_run(model, families.root, of_tune, data)])
+        known = np.concatenate([embedding, embedding_of_tune])
         calibrated = {name: calibrate(tune, pairs, faces + of_tune, known, **options) for name, pairs in scored.items()}
         scored = {name: pairs for name, (_, pairs) in calibrated.items()}
         tune, _ = calibrated["standard"]  # the same for all lists
@@ -176,22 +176,31 @@ def embed_run(model: KinFace, root: Path, faces: list[str], data: dict[str, Any]
 
 
 def erase_by_class(
-    model: KinFace, families: Families, faces: list[list[str]], data: dict[str, Any], attributes: list[str]
+    model: KinFace, families: Families, faces: list[list[str]], data: dict[str, Any], classes: dict[str, list[str]]
 ) -> list[np.ndarray]:
     """Embeddings of some lists of faces, without attributes, where the true class of every face is known.
 
     The maps (quadratic LEACE, ``Transport`` with an oracle) are fitted on the faces of training people, each person
     counting the same, one attribute after the other.
+
+    Parameters
+    ----------
+    faces
+        Lists of faces.
+    data
+        Inputs, as of ``embed_run``.
+    classes
+        Attribute to its classes; people of any other are of no known class.
     """
-    table = families.faces[["face", "person", "split"]].merge(families.people[["person", *attributes]], on="person")
+    table = families.faces[["face", "person", "split"]].merge(families.people[["person", *classes]], on="person")
     training = table[table["split"] == "train"]
     weight = 1 / training.groupby("person")["face"].transform("size").to_numpy()
     people = table.set_index("face")
     lists = [[*training["face"]], *faces]
     embeddings = [embed_run(model, families.root, each, data) for each in lists]
-    for name in attributes:
+    for name, values in classes.items():
         labels = [people[name].reindex(each).to_numpy(object) for each in lists]
-        oracle = Transport(oracle=True).fit(embeddings[0], labels[0], weight)
+        oracle = Transport(values, oracle=True).fit(embeddings[0], labels[0], weight)
         moved = [oracle.transform(*each) for each in zip(embeddings, labels, strict=True)]
         embeddings = [each / np.linalg.norm(each, axis=1, keepdims=True) for each in moved]
     return embeddings[1:]

@@ -1,4 +1,4 @@
-"""What no attacker whatever can exceed, where embeddings are handed out as one of a few cells."""
+"""What nobody can exceed who sees one face as one of a few cells."""
 
 from __future__ import annotations
 
@@ -8,23 +8,26 @@ import numpy as np
 import pandas as pd
 
 from kinface.fairness.bootstrap import draw_families
+from kinface.fairness.groups import FEWEST_FAMILIES
 from swinface.files import InputError
 
 
 def bound_attackers(
     cells: Sequence, labels: Sequence, clusters: Sequence, *, level: float = 0.95, resamples: int = 1000, seed: int = 0
 ) -> pd.Series:
-    """Bound the balanced accuracy of every classifier that sees a cell, and the information in it.
+    """Bound the balanced accuracy of every classifier that sees the cell of one face, and the information in it.
 
-    A probe that fails says nothing about the next one. If a face is represented by one of M cells, such as the nearest
-    of M centroids, then all that can be known is how often each class is in each cell, and no classifier has a balanced
-    accuracy above
+    A probe that fails says nothing about the next one. If a face is handed out as one of M cells, such as the nearest
+    of M centroids, then all that its cell can tell is how often each class is in each cell, and no classifier of cells
+    has a balanced accuracy above
 
         1/K sum_c max_k p(c | k)
 
-    (the principle of FARE, Jovanovic et al., ICML 2023, whose cells are the leaves of a tree). Of many cells and few
-    people the estimate is too high rather than too low, because the largest of noisy shares is too large. The bound
-    holds for cells alone, not for embeddings that are handed out as they are.
+    (the principle of FARE, Jovanovic et al., ICML 2023, whose cells are the leaves of a tree). It holds for the cell of
+    one face, not for embeddings that are handed out as they are; who has several faces of a person knows more, and is
+    bounded by cells of people's means. Where cells are many, the estimate is too high rather than too low, because the
+    largest of noisy shares is too large. Where families are few it may be too low, because a cell was not seen:
+    ``unseen`` says how much of a class that may be.
 
     Parameters
     ----------
@@ -35,7 +38,7 @@ def bound_attackers(
     clusters
         (N,), the family of each face, which are resampled.
     level
-        Of the one-sided upper limits.
+        Of the one-sided upper limits, and of ``unseen``.
     resamples, seed
         Of the resamples of clusters.
 
@@ -43,12 +46,14 @@ def bound_attackers(
     -------
     pd.Series
         ``cells`` that occur, ``faces``, ``families``, ``chance`` (1/K), ``accuracy`` (the bound) and ``information``
-        (bits, of classes that are equally frequent), each with ``_high``, its upper limit.
+        (bits, of classes that are equally frequent), each with ``_high``, its upper limit by resampled families, NaN if
+        a class has fewer than ``FEWEST_FAMILIES``; ``unseen``, the largest share 1 - (1 - level)^(1/n) of a class of n
+        families that none of them may have shown.
 
     Raises
     ------
     InputError
-        The lengths differ, or there are fewer than two classes.
+        The lengths differ, a cell or family is missing, or there are fewer than two classes.
 
     Examples
     --------
@@ -60,29 +65,26 @@ def bound_attackers(
         raise InputError(
             f"cells, labels, clusters: {len(cells)}, {len(labels)} and {len(clusters)} values; give one per face."
         )
-    faces = pd.DataFrame({"cell": np.asarray(cells), "label": pd.Series(labels).array, "cluster": np.asarray(clusters)})
-    faces = faces.dropna()
-    codes = [pd.factorize(faces[column])[0] for column in ("label", "cell", "cluster")]
+    given = {"label": labels, "cell": cells, "cluster": clusters}
+    faces = pd.DataFrame({name: pd.Series(values).array for name, values in given.items()}).dropna(subset="label")
+    for name in ("cell", "cluster"):
+        if faces[name].isna().any():
+            raise InputError(f"{name}s: row {faces.index[faces[name].isna()][0]} has none; give one for each face.")
+    codes = [pd.factorize(faces[name])[0] for name in given]
     shape = tuple(int(code.max(initial=-1)) + 1 for code in codes)
     if shape[0] < 2:
         raise InputError("labels: fewer than two classes, so there is nothing to tell apart.")
     counts = np.zeros(shape)
     np.add.at(counts, tuple(codes), 1)
-    drawn = draw_families(shape[2], resamples, seed)
-    accuracy, information = _measure(counts @ np.ones((shape[2], 1)))
-    accuracies, informations = _measure(counts @ drawn)
-    return pd.Series(
-        {
-            "cells": shape[1],
-            "faces": len(faces),
-            "families": shape[2],
-            "chance": 1 / shape[0],
-            "accuracy": accuracy[0],
-            "accuracy_high": max(accuracy[0], np.nanquantile(accuracies, level)),
-            "information": information[0],
-            "information_high": max(information[0], np.nanquantile(informations, level)),
-        }
-    )
+    fewest = int((counts.sum(axis=1) > 0).sum(axis=1).min())
+    measured = _measure(counts @ np.ones((shape[2], 1)))
+    drawn = _measure(counts @ draw_families(shape[2], resamples, seed))
+    found = {}
+    for name, value, values in zip(("accuracy", "information"), measured, drawn, strict=True):
+        high = np.nanquantile(values, level) if fewest >= FEWEST_FAMILIES else np.nan
+        found |= {name: value[0], f"{name}_high": np.maximum(value[0], high)}
+    about = {"cells": shape[1], "faces": len(faces), "families": shape[2], "chance": 1 / shape[0]}
+    return pd.Series(about | found | {"unseen": 1 - (1 - level) ** (1 / fewest)})
 
 
 def _measure(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

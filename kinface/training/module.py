@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinface.data.vocabulary import TYPES
-from kinface.debias.erasure import Erase, fit_erasure, join_labels
+from kinface.debias.erasure import OTHER_AXES, Erase, fit_erasure, join_labels
 from kinface.debias.heads import Head, attribute_loss, class_weights
 from kinface.debias.maps import ErasingMap
 from kinface.debias.reversal import reversal_warmup
@@ -107,6 +107,9 @@ class KinshipTraining(lightning.LightningModule):
             raise InputError("nothing to train: give model.verification a loss, or model.type_weight a weight.")
         self.verification, self.type_weight, self.distillation = verification, type_weight, distillation
         self.map = nn.Linear(network.size, teacher_size, bias=False) if teacher_size is not None else None
+        moved = [step.method for step in erase or [] if step.method in OTHER_AXES]
+        if type_weight and moved:
+            raise InputError(f"model.erase: {moved[0]} gives the numbers another meaning; set model.type_weight to 0.")
         self.heads, self.matched, self.domains, self.erase = heads or {}, matched or {}, domains or {}, erase or []
         self.select = select
         self.attributes = collect_classes(self.heads, self.matched, self.domains, self.erase)

@@ -134,3 +134,30 @@ def test_they_fit_into_a_pipeline():
 def test_no_torch_is_imported():
     code = "import sys, kinface.debias.closed_form; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_transport_with_an_oracle_takes_labels_and_makes_means_equal():
+    rng, z = np.random.default_rng(0), np.repeat(["f", "m"], 100)
+    X = rng.normal(size=(200, 3)) + 0.5 * (z == "m")[:, None]
+    oracle = Transport(oracle=True)
+    erased = oracle.fit(X, z).transform(X, z)
+    np.testing.assert_allclose(erased[z == "f"].mean(axis=0), erased[z == "m"].mean(axis=0), atol=1e-9)
+    unknown = np.where(np.arange(200) == 0, None, z)
+    gate = Transport().fit(X, z)._choose(X[:1])[0]
+    np.testing.assert_allclose(oracle.transform(X, unknown)[0], oracle.maps_[gate] @ X[0] + oracle.shifts_[gate])
+    for eraser, labels, words in ((oracle, None, "needs labels"), (Transport().fit(X, z), z, "takes none")):
+        with pytest.raises(ValueError, match=words):
+            eraser.transform(X, labels)
+    with pytest.raises(ValueError, match="needs labels"):
+        oracle.fit_transform(X, z)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        oracle.transform(X, ["m"])
+
+
+def test_values_beside_the_classes_of_transport_are_unknown():
+    rng, z = np.random.default_rng(0), np.repeat(["f", "m"], 100)
+    X = rng.normal(size=(200, 3)) + (z == "m")[:, None]
+    more = np.concatenate([z, ["x"] * 4])
+    both = np.concatenate([X, 9 * rng.normal(size=(4, 3))])
+    few = Transport(["f", "m"], oracle=True).fit(both, more)
+    np.testing.assert_allclose(few.maps_, Transport(["f", "m"], oracle=True).fit(X, z).maps_)

@@ -91,6 +91,51 @@ def test_people_who_do_not_count_are_as_if_unknown_and_one_class_is_refused(meth
 
 
 @pytest.mark.parametrize("method", LEARNED)
+def test_a_face_of_great_weight_counts_as_many_faces(method):
+    """The map of faces, some of which weigh a thousand times the others, is nearly that of these alone."""
+    faces, codes = draw(400, seed=0, size=4)
+    some = torch.arange(400) < 100
+    given = {"heavy": (faces, codes, torch.where(some, 1000.0, 1.0)), "some": (faces[some], codes[some], None)}
+    given["all"] = (faces, codes, None)
+    results = {}
+    for name, arguments in given.items():
+        erasure = LEARNED[method](4, 2).eval()
+        erasure.STEPS = 20
+        results[name] = erasure.fit(*arguments)(faces)
+    unit = {name: F.normalize(moved, dim=1) for name, moved in results.items()}
+    cosines = {name: moved @ moved.T for name, moved in unit.items()}
+    apart = {name: (cosines[name] - cosines["some"]).abs().median() for name in ("heavy", "all")}
+    assert apart["heavy"] < 0.7 * apart["all"], apart
+
+
+@pytest.mark.parametrize("method", LEARNED)
+def test_it_is_fitted_on_the_cpu_in_full_precision_wherever_the_model_is(fitted, method):
+    erasure = LEARNED[method](12, 2).eval().to(torch.float64)  # no other device is here
+    erasure.to = lambda device: seen.append(device)
+    seen = []
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        fit(erasure.float())
+    assert seen == [torch.device("cpu")]
+    faces, _ = draw(50, seed=3)
+    torch.testing.assert_close(erasure(faces), fitted[method](faces))
+
+
+def test_mute_bears_numbers_that_do_not_differ_and_those_that_are_none():
+    faces, codes = draw(60, seed=0, size=4)
+    codes = (torch.arange(60) == 0).long()  # one face of its class
+    moved = Mute(4, 2).eval().fit(faces, codes)(torch.cat([faces, torch.full((1, 4), torch.nan)]))
+    assert moved[:60].isfinite().all()
+    assert moved[60].isnan().all()
+
+
+def test_methods_with_axes_of_their_own_are_refused_where_other_layers_read_them():
+    with pytest.raises(InputError, match="mute gives the numbers another meaning"):
+        Erase({"gender": ["f", "m"]}, "mute", at="features")
+    with pytest.raises(InputError, match="too few for embeddings of 800 numbers"):
+        build_erasure(800, ["obliviator", 2])
+
+
+@pytest.mark.parametrize("method", LEARNED)
 def test_a_model_with_it_is_saved_and_loaded(fitted, method, tmp_path):
     model = KinFace(embedding_size=6, width=8, size=12, erasures=[1, [method, 2]]).eval()
     model.erasures[1].load_state_dict(fitted[method].state_dict())

@@ -58,3 +58,26 @@ def test_bad_input_says_what_is_wrong():
         kinface.bound_attackers([0, 1, 1], ["f", "m"], [1, 2, 3])
     with pytest.raises(InputError, match="fewer than two classes"):
         kinface.bound_attackers([0, 1], ["f", None], [1, 2])
+    with pytest.raises(InputError, match="cells: row 2 has none"):
+        kinface.bound_attackers([0, 1, None, 1], ["f", "m", "m", "f"], [1, 2, 3, 4])
+    with pytest.raises(InputError, match="clusters: row 0 has none"):
+        kinface.bound_attackers([0, 1], ["f", "m"], [None, 2])
+
+
+def test_more_photos_of_the_same_families_do_not_make_it_surer():
+    rng = np.random.default_rng(0)
+    labels, cells = rng.choice(["f", "m"], 60), rng.integers(0, 4, 60)
+    once = kinface.bound_attackers(cells, labels, np.arange(60))
+    often = kinface.bound_attackers(*(np.repeat(each, 10) for each in (cells, labels, np.arange(60))))
+    assert often["families"] == 60
+    assert often["accuracy_high"] == pytest.approx(once["accuracy_high"])
+    alone = kinface.bound_attackers(np.repeat(cells, 10), np.repeat(labels, 10), np.arange(600))
+    assert alone["accuracy_high"] < often["accuracy_high"] - 0.02
+
+
+def test_few_families_have_no_limit_and_it_says_what_they_may_not_have_shown():
+    labels = ["f"] * 20 + ["m"] * 4
+    bound = kinface.bound_attackers([0] * 24, labels, [*range(24)])
+    assert bound["accuracy"] == 0.5
+    assert np.isnan(bound["accuracy_high"])
+    assert bound["unseen"] == pytest.approx(1 - 0.05**0.25)

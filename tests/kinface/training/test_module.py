@@ -94,6 +94,12 @@ def test_nothing_to_train_is_refused():
         KinshipTraining(None, network=Network(trunk=TINY))
 
 
+def test_an_erasure_with_axes_of_its_own_does_not_go_with_a_type_head():
+    erase = [Erase({"gender": ["f", "m"]}, "kram")]
+    with pytest.raises(InputError, match="kram gives the numbers another meaning"):
+        KinshipTraining(None, type_weight=1.0, erase=erase, network=Network(trunk=TINY))
+
+
 def test_the_strength_of_each_head_follows_its_schedule(monkeypatch):
     heads = {
         "race": Head(["African", "Asian"], adversarial=True, strength=2.0),
