@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self
 
@@ -15,7 +15,7 @@ import torch
 from torch import distributed, nn
 from tqdm import tqdm
 
-from swinface.files import InputError, replacing
+from swinface.files import InputError, replacing, working_alone
 from swinface.pretrained import best_device
 
 Precision = Literal["fast", "full"]
@@ -65,7 +65,7 @@ class Shards:
     """A long computation in parts: by one process or several, each part kept in a file until all is done.
 
     An interrupted computation goes on with the parts that are missing. Processes may be on several machines that share
-    the folder.
+    the folder. ``start`` keeps other commands out of it until ``finish``.
 
     Attributes
     ----------
@@ -81,6 +81,7 @@ class Shards:
     device: torch.device = CPU
     rank: int = 0
     processes: int = 1
+    _lock: ExitStack = field(default_factory=ExitStack, repr=False, compare=False)
 
     @classmethod
     def start(cls, folder: Path | None, devices: int = 1, num_nodes: int = 1) -> Self:
@@ -96,10 +97,10 @@ class Shards:
         Raises
         ------
         InputError
-            There are several processes and no folder, or fewer devices than named.
+            There are several processes and no folder, fewer devices than named, or another command is at work there.
         """
         if devices == num_nodes == 1:
-            return cls(folder, best_device())
+            return cls(folder, best_device())._alone()
         if folder is None:
             raise InputError("several devices share a folder for their parts; name one.")
         from lightning.fabric import Fabric
@@ -110,7 +111,15 @@ class Shards:
         except (MisconfigurationException, ValueError) as error:
             raise InputError(f"devices {devices}, num_nodes {num_nodes}: {' '.join(str(error).split())}") from error
         fabric.launch()
-        return cls(folder, fabric.device, fabric.global_rank, fabric.world_size)
+        return cls(folder, fabric.device, fabric.global_rank, fabric.world_size)._alone()
+
+    def _alone(self) -> Self:
+        def claim() -> None:
+            if self.first and self.folder is not None:
+                self._lock.enter_context(working_alone(self.folder))
+
+        self._together(claim)
+        return self
 
     @property
     def first(self) -> bool:
@@ -166,6 +175,7 @@ class Shards:
     def finish(self) -> None:
         """Delete the parts, when the results are written; other files in the folder stay."""
         self._together(lambda: self._delete_parts() if self.first and self.folder is not None else None)
+        self._lock.close()
 
     def _delete_parts(self) -> None:
         for about in list(self.folder.glob(f"*/{ABOUT}")):
@@ -191,11 +201,15 @@ class Shards:
             work()
         except InputError as error:
             problem = str(error)
+        except BaseException:  # interrupted
+            self._lock.close()
+            raise
         problems = [problem] * self.processes
         if self.processes > 1:
             distributed.all_gather_object(problems, problem)
         for found in problems:
             if found is not None:
+                self._lock.close()
                 raise InputError(found)
 
 

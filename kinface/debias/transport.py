@@ -106,7 +106,11 @@ class Transport(Eraser):
             check_consistent_length(X, labels)
             place = pd.Index(self.classes_).get_indexer(labels)
             chosen = np.where(place >= 0, place, chosen)
-        return np.einsum("nij,nj->ni", self.maps_[chosen], X) + self.shifts_[chosen]
+        moved = np.empty_like(X)
+        for code in np.unique(chosen):  # one map at a time: a map for each face takes much memory
+            rows = chosen == code
+            moved[rows] = X[rows] @ self.maps_[code].T + self.shifts_[code]
+        return moved
 
     def _choose(self, X: np.ndarray) -> np.ndarray:
         return (X @ self.gate_.T + self.gate_bias_).argmax(axis=1)

@@ -156,3 +156,23 @@ def test_a_killed_command_goes_on_to_the_same_table(face_sets, tmp_path):
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"fiw", "pairs.csv", "a.csv", "b.csv"}
+
+
+def test_a_second_command_is_kept_out_until_the_first_is_done(tmp_path):
+    folder = tmp_path / "out.npz.parts"
+    first = Shards.start(folder)
+    with pytest.raises(InputError, match=r"out\.npz\.parts: another process is at work here"):
+        Shards.start(folder)
+    first.compute("square", None, 10, square, size=3)
+    first.finish()
+    second = Shards.start(folder)
+    with pytest.raises(KeyboardInterrupt):
+        second.compute("square", None, 10, interrupt)
+    third = Shards.start(folder)
+    third.compute("square", None, 10, square)
+    third.finish()
+    assert [*tmp_path.iterdir()] == []
+
+
+def interrupt(rows: slice) -> dict[str, np.ndarray]:
+    raise KeyboardInterrupt
