@@ -56,7 +56,7 @@ class Pretrained(PyTorchModelHubMixin):
         """
         if not Path(source).exists():
             source = _find_shipped(cls, source)
-        folder = _find_folder(source, **hub_options)
+        folder = _find_folder(cls, source, **hub_options)
         config, weights = folder / CONFIG, folder / WEIGHTS
         try:
             model = cls(**json.loads(config.read_text(encoding="utf-8")))
@@ -76,13 +76,24 @@ def _find_shipped(cls: type, source: str | os.PathLike) -> str | os.PathLike:
     first, _, name = os.fspath(source).partition("-")
     if first != str(SHIPPED) or os.sep in name:
         return source
-    weights = Path(str(files(cls.__module__.partition(".")[0]) / "weights"))
+    weights = _weights_of(cls)
     if not weights.is_dir():
         raise InputError("this copy of the package has no weights; name the folder of a model.")
-    others = [f"{SHIPPED}-{folder.name}" for folder in sorted(weights.iterdir()) if (folder / CONFIG).exists()]
-    if name and f"{SHIPPED}-{name}" not in others:
-        raise InputError(f"{source}: no weights of this name come with the package; {', '.join([first, *others])} do.")
+    if name and os.fspath(source) not in _name_shipped(weights):
+        there = ", ".join(_name_shipped(weights))
+        raise InputError(f"{source}: no weights of this name come with the package; {there} do.")
     return weights / name if name else weights
+
+
+def _weights_of(cls: type) -> Path:
+    """Where the weights lie that come with the package of a class."""
+    return Path(str(files(cls.__module__.partition(".")[0]) / "weights"))
+
+
+def _name_shipped(weights: Path) -> list[str]:
+    """The names of the weights that come with a package."""
+    others = [f"{SHIPPED}-{folder.name}" for folder in sorted(weights.glob("*/")) if (folder / CONFIG).exists()]
+    return [str(SHIPPED), *others]
 
 
 def best_device() -> torch.device:
@@ -141,13 +152,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise InputError(f"{path}: not readable as safetensors ({error}); convert or copy it again.") from error
 
 
-def _find_folder(source: str | os.PathLike, **hub_options: Any) -> Path:
+def _find_folder(cls: type, source: str | os.PathLike, **hub_options: Any) -> Path:
     """The folder that ``source`` names, downloaded first when it can only be a name on the hub."""
     path = Path(source)
     if path.is_dir():
         return path
+    there = " or ".join(_name_shipped(_weights_of(cls)))
     if not isinstance(source, str) or path.parent.exists() or not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
-        raise InputError(f"{source}: no such folder; name that of a model.")
+        raise InputError(f"{source}: no such folder; name that of a model, or {there} for what comes with the package.")
     try:
         return Path(snapshot_download(source, allow_patterns=[CONFIG, WEIGHTS], **hub_options))
     except (OSError, ValueError) as error:

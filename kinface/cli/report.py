@@ -167,6 +167,12 @@ def _originate(scores: Path | None, threshold_from: Path | None) -> Origin:
 
 def _read(path: Path) -> pd.DataFrame:
     pairs = read_pairs(path, scored=True)
+    for name in ("race", "gender"):
+        if name in pairs and pairs[f"{name}_a"].isna().all():
+            raise InputError(
+                f"{path}: column {name}: a pair has two people; name the columns {name}_a and {name}_b, the same value "
+                "in both where they share it."
+            )
     for kin, name in ((True, "kin"), (False, "non-kin")):
         if not (pairs["kin"] == kin).any():
             raise InputError(f"{path}: column kin: the list has no {name} pairs; an audit needs both.")
@@ -186,7 +192,11 @@ def _print_summary(record: dict, out: Path) -> None:
             print(f"{name}: {ours} on the matched list, {other} on this one; difference [{low}, {high}]")
     examined = [gap for gap in record["gaps"] if gap["comparable"]]
     shown, by_chance = sum(gap["shown"] for gap in examined), record["shown_by_chance"]
-    print(f"{shown} of {len(examined)} differences between groups are significant; chance alone: about {by_chance:.1f}")
+    if examined:
+        about = f"significant; chance alone: about {by_chance:.1f}"
+        print(f"{shown} of {len(examined)} differences between groups are {about}")
+    else:
+        print("no groups were compared: name a column of labels with --by, or give each group more pairs")
     for gap in examined:
         if gap["shown"]:
             high, low = (f"{gap[end]} {decimal(gap[f'{end}_value'])}" for end in ("highest", "lowest"))

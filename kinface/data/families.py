@@ -148,6 +148,13 @@ def read_prepared_list(folder: Path, name: str) -> pd.DataFrame | None:
     return None if pairs.empty else pairs
 
 
+def name_prepared_lists(folder: Path) -> list[str]:
+    """The lists of pairs in a folder of ``kinface prepare``; none where it is no such folder."""
+    if not (folder / PAIRS).is_file():
+        return []
+    return sorted(read_pairs(folder / PAIRS)["list"].dropna().unique())
+
+
 def conform(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """The table's columns in their order and dtypes, whether built, read from parquet or from csv."""
     dtypes = dict(TABLES[name])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -59,15 +59,19 @@ class FairnessAudit:
         The resamples: first of these pairs, then of those ``beside``.
     """
 
-    pairs: pd.DataFrame
+    pairs: pd.DataFrame = field(repr=False)
     threshold: float
     seed: int
     clusters: tuple[str, ...] | None
-    labels: pd.DataFrame
-    groups: pd.DataFrame
-    disparities: pd.DataFrame
-    resampled: dict[str, np.ndarray]
-    draws: Resamples
+    labels: pd.DataFrame = field(repr=False)
+    groups: pd.DataFrame = field(repr=False)
+    disparities: pd.DataFrame = field(repr=False)
+    resampled: dict[str, np.ndarray] = field(repr=False)
+    draws: Resamples = field(repr=False)
+
+    def __str__(self) -> str:
+        columns = ["grouping", "group", "pairs", "tpr", "fmr", "auc", "auc_low", "auc_high"]
+        return f"at the threshold {self.threshold:.4f}\n{self.groups[columns].round(3).to_string(index=False)}"
 
     @property
     def units(self) -> np.ndarray:

@@ -116,7 +116,7 @@ def _find(name: str, pairs: pd.DataFrame) -> Grouping:
         return _intersect([_find(part.strip(), pairs) for part in name.split(AND)])
     raise InputError(
         f"cannot group by {name!r}: the pairs have neither a column {name} nor the columns {name}_a and {name}_b. "
-        f"Their columns are {', '.join(map(str, pairs.columns))}."
+        f"Their columns are {', '.join(map(str, pairs.columns[pairs.notna().any()]))}."
     )
 
 
@@ -168,7 +168,9 @@ def label_groups(
                 groups = label[_have_two_values(pairs, attribute)].dropna().unique()
                 mixed |= {(grouping.name, group): attribute for group in groups}
         elif not grouping.optional:
-            raise InputError(f"cannot group by {grouping.name!r}: no pair has a value; fill in its columns.")
+            named = [f"{name}_{side}" for name in grouping.attributes for side in "ab"]
+            columns = ", ".join(named) or "its column"
+            raise InputError(f"cannot group by {grouping.name!r}: no pair has a value; fill in {columns}.")
     return pd.DataFrame(labels), mixed
 
 

@@ -27,6 +27,7 @@ from kinface.report.checks import (
     check_validation,
     list_families,
     warn_of_fitted_splits,
+    warn_of_scores,
     warn_of_threshold,
     warn_of_unknown_families,
 )
@@ -170,7 +171,7 @@ def _describe_audit(audit: FairnessAudit, origin: Origin) -> dict:
     return {
         "scores": _describe_list(audit.pairs, origin.file) | {"own_sources": _name_sources(audit)},
         "threshold": threshold,
-        "warnings": warn_of_threshold(audit, origin),
+        "warnings": warn_of_threshold(audit, origin) + warn_of_scores(audit, origin),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from kinface.data.pairs import families_known
@@ -11,6 +12,7 @@ from kinface.fairness.audit import FairnessAudit
 from swinface.files import InputError
 
 FEWEST_ACCEPTED = 0.01  # a threshold that accepts fewer pairs, or all but so few, is hardly the model's own
+MOST_REPEATED = 0.01  # share of rows that repeat an earlier pair; official lists have a few
 
 
 SAME_SCORE = 0.01  # standard deviations of all scores by which two scores of a pair may differ through rounding
@@ -103,6 +105,24 @@ def warn_of_threshold(audit: FairnessAudit, origin: Origin) -> list[str]:
             f"The threshold {audit.threshold:.4f}{source} accepts {accepted:.1%} of the pairs in "
             f"{origin.name_pairs()}. Were they scored by the model that the threshold is for?"
         )
+    return warnings
+
+
+def warn_of_scores(audit: FairnessAudit, origin: Origin) -> list[str]:
+    """Doubts about the scores, and about pairs that are there twice."""
+    warnings, overall = [], audit.groups.iloc[0]
+    if overall["auc_high"] < 0.5:
+        warnings.append(
+            f"The AUC is {overall['auc']:.3f}: non-kin pairs in {origin.name_pairs()} have the higher scores. If the "
+            "scores are distances, give their negative."
+        )
+    pair = pd.DataFrame(np.sort(audit.pairs[["face_a", "face_b"]].to_numpy(str), axis=1)).assign(kin=audit.pairs["kin"])
+    twice = int(pair.duplicated().sum())
+    if twice > MOST_REPEATED * len(pair):
+        warnings.append(f"{twice:,} rows of {origin.name_pairs()} repeat an earlier pair, which then counts more.")
+    both = int(pair.drop_duplicates().duplicated([0, 1]).sum())
+    if both:
+        warnings.append(f"{both:,} pairs of {origin.name_pairs()} are called kin in one row and non-kin in another.")
     return warnings
 
 

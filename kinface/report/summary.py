@@ -38,11 +38,15 @@ def write_summary(record: dict) -> Section:
     blocks: list[Block] = [Paragraph(text, "lead")]
     if findings:
         blocks.append(Items(findings))
-    else:
+    elif any(gap["comparable"] for gap in record["gaps"]):
         text = (
             "<b>No group is shown to be treated worse than another.</b> This is no proof that all are treated alike: "
         )
         text += "small groups may differ much without being noticed."
+        blocks.append(Paragraph(say(text)))
+    else:
+        text = "<b>No groups were compared</b>, because the pairs have no labels or each group has too few of them. "
+        text += "Nothing is known of how groups are treated."
         blocks.append(Paragraph(say(text)))
     unknown = _name_small(record)
     if unknown:

@@ -15,7 +15,7 @@ from importlib import import_module
 from inspect import signature
 from typing import NamedTuple
 
-from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts import App, CycloptsError, Group, MissingArgumentError, Parameter, UnusedCliTokensError
 
 from swinface.files import InputError, reading_configurations
 
@@ -144,8 +144,15 @@ def _call(program: str, command: Command, arguments: list[str]) -> int:
             app(arguments)
     except InputError as error:
         return _fail(program, str(error))
+    except MissingArgumentError as error:
+        return _fail(program, f"{error.argument.name} is missing; `{program} --help` lists what is needed.")
+    except UnusedCliTokensError as error:
+        unused = " ".join(map(str, error.unused_tokens))
+        return _fail(program, f"{unused!r} is one value too many; repeat an option to give it several values.")
     except (ArgumentError, CycloptsError) as error:
-        return _fail(program, " ".join(str(error).split()))  # these may break lines
+        message = " ".join(str(error).split())  # these may break lines
+        missing = 'Parser key "run": Not of type Path' in message
+        return _fail(program, "--run is missing: name the folder to train in." if missing else message)
     except ModuleNotFoundError as error:
         return _fail(program, f"{error.name} is not installed; `pip install 'kinface[models]'` brings it.")
     except OSError as error:

@@ -273,3 +273,37 @@ def test_the_real_validation_list(shared_data, tmp_path):
     assert record["warnings"] == []
     assert record["groups"][0]["auc"] == pytest.approx(0.709, abs=0.01)
     assert record["race_reward"]["low"] > 0
+
+
+def write_plain(path, **columns):
+    """A csv of 200 pairs without families or labels, with the better scores for kin."""
+    rng, kin = np.random.default_rng(0), np.arange(200) % 2
+    table = {"face_a": [f"a{row}" for row in range(200)], "face_b": [f"b{row}" for row in range(200)], "kin": kin}
+    pd.DataFrame(table | {"score": kin + rng.normal(size=200)} | columns).to_csv(path, index=False)
+    return path
+
+
+def test_where_no_groups_are_compared_it_does_not_say_that_none_is_treated_worse(tmp_path, capsys):
+    scores = write_plain(tmp_path / "scores.csv")
+    report(scores, threshold=0.5, out=tmp_path / "out", resamples=100)
+    assert "no groups were compared" in capsys.readouterr().out
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "No groups were compared" in page
+    assert "treated worse" not in page
+
+
+def test_one_column_for_both_people_of_a_pair_is_refused(tmp_path):
+    scores = write_plain(tmp_path / "scores.csv", race="Asian")
+    with pytest.raises(InputError, match=r"column race: a pair has two people; name the columns race_a and race_b"):
+        report(scores, threshold=0.5, out=tmp_path / "out")
+
+
+def test_distances_and_repeated_pairs_are_warned_of(tmp_path, capsys):
+    scores = write_plain(tmp_path / "scores.csv")
+    table = pd.read_csv(scores).assign(score=lambda pairs: -pairs["score"])
+    again = table[:3].assign(kin=1 - table["kin"][:3])
+    pd.concat([table, table[:10], again]).to_csv(scores, index=False)
+    report(scores, threshold=-0.5, out=tmp_path / "out", resamples=100)
+    printed = capsys.readouterr().out
+    assert "non-kin pairs in" in printed and "give their negative" in printed
+    assert "10 rows of" in printed and "3 pairs of" in printed and "non-kin in another" in printed

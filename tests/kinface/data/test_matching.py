@@ -207,6 +207,11 @@ def test_nobody_leaves_the_split_and_the_list_must_have_kin():
         match_pairs(matched[~matched["kin"]], both, ["race"])
 
 
+def test_a_wrong_name_of_a_list_is_answered_with_those_that_are_there(synthetic):
+    with pytest.raises(InputError, match=r"tunes: no such file, and no list of .*; its lists are .*tune"):
+        read_any_list("tunes", synthetic, read_families(synthetic))
+
+
 def test_the_command_reads_a_list_in_any_form(synthetic, tmp_path, capsys):
     families = read_families(synthetic)
     tune = read_any_list("tune", synthetic, families)

@@ -16,7 +16,7 @@ import pytest
 
 import kinface.cli.main
 import swinface.cli.main
-from swinface.cli.main import Command, Options, run
+from swinface.cli.main import ABOUT, COMMANDS, Command, Options, run
 from swinface.files import InputError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -200,3 +200,16 @@ def test_a_full_disk_is_one_message(commands, capsys):
     assert run("program", "", commands, ["greet", "full"]) == 2
     said = "program greet: error: the disk is full. Free some space and give the same command again.\n"
     assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["pack", "model"], "--out is missing; `swinface pack --help`"),
+        (["pack", "model", "--out", "folder", "more"], "'more' is one value too many; repeat an option"),
+        (["fit"], "--run is missing: name the folder to train in."),
+    ],
+)
+def test_what_is_missing_or_too_much_is_named(arguments, message, capsys):
+    assert run("swinface", ABOUT, COMMANDS, arguments) == 2
+    assert message in capsys.readouterr().err
