@@ -251,7 +251,12 @@ def _print_summary(
     if len(differences):
         print(f"{record['embeddings']} minus {record['compared_with']}, balanced accuracy, on the same resamples")
         print(differences.to_string(index=False, float_format="{:+.3f}".format) + "\n")
-    print(f"{RULE}\nwrote {out / 'leakage.json'}")
+    print(
+        "Bits per face: what labels need in an online code with the embeddings, of what they need without; more than that "
+        "means that probes of few families mislead.\n"
+        + "The best of several probes has an interval and a bound of its own, those of a maximum.\n" * many
+        + f"{RULE}\nwrote {out / 'leakage.json'}"
+    )
 
 
 def _with_interval(table: pd.DataFrame, metric: str) -> list[str]:

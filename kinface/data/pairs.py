@@ -72,7 +72,8 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
     missing = [column for column in (*REQUIRED_VALUES, "kin", *["score"] * scored) if column not in pairs]
     if missing:
         described = ", ".join(f"{column} ({COLUMNS[column]})" for column in missing)
-        raise InputError(f"{source}: a pairs table needs the column{'s' * (len(missing) > 1)} {described}.")
+        one = f" It has one column, {pairs.columns[0]!r}; are its values separated by commas?" * (pairs.shape[1] == 1)
+        raise InputError(f"{source}: a pairs table needs the column{'s' * (len(missing) > 1)} {described}.{one}")
     if pairs.empty:
         raise InputError(f"{source}: the table has no pairs.")
     extra = [column for column in pairs if column not in COLUMNS]

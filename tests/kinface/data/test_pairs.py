@@ -254,3 +254,9 @@ def test_unknown_genders_come_from_parent_roles_only():
     assert parents["gender_b"].tolist() == [TYPES[code].gender_b for code in parents["type"]]
     assert set(parents["gender_source"]) == {"role in the list"}
     assert pairs[pairs["type"] == "sibs"][["gender_a", "gender_b", "gender_source"]].isna().all(axis=None)
+
+
+def test_a_table_with_another_separator_is_recognised(tmp_path):
+    (tmp_path / "scores.csv").write_text("face_a;face_b;kin;score\na.jpg;b.jpg;1;0.5\n")
+    with pytest.raises(InputError, match=r"It has one column, 'face_a;face_b;kin;score'; are its values separated"):
+        read_pairs(tmp_path / "scores.csv", scored=True)
