@@ -252,8 +252,8 @@ def _print_summary(
         print(f"{record['embeddings']} minus {record['compared_with']}, balanced accuracy, on the same resamples")
         print(differences.to_string(index=False, float_format="{:+.3f}".format) + "\n")
     print(
-        "Bits per face: what labels need in an online code with the embeddings, of what they need without; more than that "
-        "means that probes of few families mislead.\n"
+        "Bits per face: what labels need in an online code with the embeddings, of what they need without; more than "
+        "that means that probes of few families mislead.\n"
         + "The best of several probes has an interval and a bound of its own, those of a maximum.\n" * many
         + f"{RULE}\nwrote {out / 'leakage.json'}"
     )
