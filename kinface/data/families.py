@@ -152,7 +152,7 @@ def name_prepared_lists(folder: Path) -> list[str]:
     """The lists of pairs in a folder of ``kinface prepare``; none where it is no such folder."""
     if not (folder / PAIRS).is_file():
         return []
-    return sorted(read_pairs(folder / PAIRS)["list"].dropna().unique())
+    return sorted(map(str, read_pairs(folder / PAIRS)["list"].dropna().unique()))
 
 
 def conform(table: pd.DataFrame, name: str) -> pd.DataFrame:

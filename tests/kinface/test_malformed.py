@@ -69,7 +69,8 @@ def mutated_table(draw: st.DrawFn, valid: pd.DataFrame) -> bytes:
         case "drop":
             return parquet(table.drop(columns=column))
         case "name":
-            return parquet(table.rename(columns={column: draw(st.text(st.characters(codec="utf-8"), max_size=5))}))
+            names = st.text(st.characters(codec="utf-8"), max_size=5).filter(lambda name: name not in table)
+            return parquet(table.rename(columns={column: draw(names)}))
         case "fill":
             values = FIELDS.map(lambda text: text.encode("utf-8", "replace").decode())
             table[column] = draw(st.lists(values | st.none(), min_size=len(table), max_size=len(table)))
