@@ -49,7 +49,7 @@ class Leopard(LearnedMap):
         super().__init__(size, classes, inside)
         self.register_buffer("projection", torch.eye(size))
 
-    def _move(self, embedding: Tensor) -> Tensor:
+    def _erase(self, embedding: Tensor) -> Tensor:
         return embedding @ self.projection
 
     def _fit(self, draw: Draw, x: Tensor, codes: Tensor, weight: Tensor) -> None:
@@ -107,7 +107,7 @@ class Igbp(LearnedMap):
         self.register_buffer("outer", torch.zeros(self.ROUNDS, classes, size))
         self.register_buffer("outer_bias", torch.zeros(self.ROUNDS, classes))
 
-    def _move(self, embedding: Tensor) -> Tensor:
+    def _erase(self, embedding: Tensor) -> Tensor:
         for number in range(self.ROUNDS):
             embedding = self._step(embedding, number)
         return embedding
@@ -155,7 +155,6 @@ class Kram(LearnedMap):
     def __init__(self, size: int, classes: int, inside: bool = False) -> None:
         super().__init__(size, classes, inside)
         self.net = self._build().requires_grad_(False)
-        self.register_buffer("fitted", torch.zeros(()))
 
     def _build(self) -> nn.Sequential:
         layers: list[nn.Module] = []
@@ -163,8 +162,8 @@ class Kram(LearnedMap):
             layers += [nn.Linear(self.size, self.size), nn.ReLU()]
         return nn.Sequential(*layers[:-1])
 
-    def _move(self, embedding: Tensor) -> Tensor:
-        return torch.lerp(embedding, self.net(embedding * math.sqrt(self.size)), self.fitted)
+    def _erase(self, embedding: Tensor) -> Tensor:
+        return self.net(embedding * math.sqrt(self.size))
 
     def rate(self, z: Tensor, codes: Tensor | None = None) -> Tensor:
         """R(Z), or R(Z | K), of (n, D) rows of unit length; K has a block per class, the determinant a factor."""
@@ -185,7 +184,6 @@ class Kram(LearnedMap):
             (self.BALANCE * change - self.rate(made, own)).backward()
             optimiser.step()
         self.net.load_state_dict(net.state_dict())
-        self.fitted.fill_(1.0)
 
 
 class Mute(LearnedMap):
@@ -209,13 +207,12 @@ class Mute(LearnedMap):
         self.register_buffer("low", torch.zeros(self.ROUNDS, classes, size))
         self.register_buffer("high", torch.ones(self.ROUNDS, classes, size))
         self.register_buffer("below", torch.zeros(self.ROUNDS, classes, size, self.BINS + 1))
-        self.register_buffer("fitted", torch.zeros(()))
 
-    def _move(self, embedding: Tensor) -> Tensor:
+    def _erase(self, embedding: Tensor) -> Tensor:
         chosen, moved = self._choose(embedding), embedding
         for number in range(self.ROUNDS):
             moved = self._step(moved, chosen, number)
-        return torch.lerp(embedding, moved, self.fitted)
+        return moved
 
     def _choose(self, embedding: Tensor) -> Tensor:
         return (embedding @ self.gate.T + self.gate_bias).argmax(dim=1)
@@ -250,7 +247,6 @@ class Mute(LearnedMap):
                 counts = F.one_hot(place.long().clamp(0, self.BINS - 1), self.BINS).sum(dim=0)
                 self.below[number, code, :, 1:] = (counts.cumsum(dim=1) / len(rows)).float()
             drawn = self._step(drawn, chosen, number)
-        self.fitted.fill_(1.0)
 
 
 class Obliviator(LearnedMap):
@@ -283,22 +279,24 @@ class Obliviator(LearnedMap):
         self.register_buffer("phases", torch.zeros(self.ROUNDS, self.BASIS))
         self.register_buffer("means", torch.zeros(self.ROUNDS, self.BASIS))
         self.register_buffer("kept", torch.zeros(self.ROUNDS, self.BASIS, size))
-        self.register_buffer("fitted", torch.zeros(()))
 
-    def _move(self, embedding: Tensor) -> Tensor:
+    def _erase(self, embedding: Tensor) -> Tensor:
         moved = embedding
         for number in range(self.ROUNDS):
             moved = self._step(moved, number)
-        return torch.lerp(embedding, moved, self.fitted)
+        return moved
 
     def _step(self, z: Tensor, number: int) -> Tensor:
         features = self._describe(z, number) - self.means[number]
         return F.normalize(features @ self.kept[number], dim=1)
 
+    def _encode(self, z: Tensor, number: int) -> Tensor:
+        """w, (B, HIDDEN)."""
+        return F.normalize(F.silu(z @ self.encoder[number].T + self.encoder_bias[number]), dim=1)
+
     def _describe(self, z: Tensor, number: int) -> Tensor:
         """(B, BASIS) random features of w."""
-        w = F.normalize(F.silu(z @ self.encoder[number].T + self.encoder_bias[number]), dim=1)
-        return _fourier(w, self.directions[number], self.phases[number])
+        return _fourier(self._encode(z, number), self.directions[number], self.phases[number])
 
     def _fit(self, draw: Draw, x: Tensor, codes: Tensor, weight: Tensor) -> None:
         def go(faces: Tensor, number: int) -> Tensor:
@@ -326,7 +324,6 @@ class Obliviator(LearnedMap):
                 optimiser.step()
             self.encoder[number], self.encoder_bias[number] = encoder.weight.detach() * scale, encoder.bias.detach()
             self._choose_directions(*draw(self.FITTED), go, basis_x, basis_z, number)
-        self.fitted.fill_(1.0)
 
     def _choose_directions(
         self,
@@ -338,8 +335,7 @@ class Obliviator(LearnedMap):
         number: int,
     ) -> None:
         z = go(drawn, number)
-        w = F.normalize(F.silu(z @ self.encoder[number].T + self.encoder_bias[number]), dim=1)
-        self.directions[number], self.phases[number] = self._draw_basis(w)
+        self.directions[number], self.phases[number] = self._draw_basis(self._encode(z, number))
         features = self._describe(z, number)
         self.means[number] = features.mean(dim=0)
         centred = features - self.means[number]

@@ -57,6 +57,14 @@ class LearnedMap(ErasingMap):
     def __init__(self, size: int, classes: int, inside: bool = False) -> None:
         super().__init__(inside)
         self.size, self.classes = size, classes
+        self.register_buffer("fitted", torch.zeros(()))
+
+    def _move(self, embedding: Tensor) -> Tensor:
+        return torch.lerp(embedding, self._erase(embedding), self.fitted)
+
+    @abstractmethod
+    def _erase(self, embedding: Tensor) -> Tensor:
+        """(B, D) to (B, D), finite even before it is fitted."""
 
     def fit(self, embedding: Tensor, codes: Tensor, weight: Tensor | None = None) -> Self:
         """Fit the map.
@@ -79,7 +87,7 @@ class LearnedMap(ErasingMap):
         known = (codes.cpu() >= 0) & (weight > 0)
         if len(codes.cpu()[known].unique()) < 2:
             raise ValueError(f"{type(self).__name__} needs faces of two classes; got one or none.")
-        device = next(self.buffers()).device
+        device = self.fitted.device
         with ExitStack() as stack:
             for context in (torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad()):
                 stack.enter_context(context)
@@ -97,6 +105,7 @@ class LearnedMap(ErasingMap):
                 return x[drawn], codes[drawn]
 
             self._fit(draw, x, codes, weight / weight.sum())
+            self.fitted.fill_(1.0)
         return self
 
     @abstractmethod

@@ -135,22 +135,22 @@ def _measure(folder: Path, data: dict[str, Any], lists: Path, protocol: Protocol
     faces, model = [*people["face"]], load_model(folder)
     tune = read_pairs(folder / "tune_scores.parquet", scored=True)
     of_tune = sorted({*tune["face_a"], *tune["face_b"]})
-    oracle = _read_settings(folder / ORACLE)
+    oracle, options = (_read_settings(folder / name) for name in (ORACLE, CALIBRATION))
+    wanted = [faces] if oracle is None and options is None else [faces, of_tune]
     if oracle is None:
-        embedding, embedding_of_tune = (embed_run(model, families.root, each, data) for each in (faces, of_tune))
+        embeddings = [embed_run(model, families.root, each, data) for each in wanted]
     else:
-        embedding, embedding_of_tune = erase_by_class(model, families, [faces, of_tune], data, oracle)
-        tune = score_pairs(tune, of_tune, embedding_of_tune)
-    scored = {name: score_pairs(pairs, faces, embedding) for name, pairs in listed.items()}
-    options = _read_settings(folder / CALIBRATION)
+        embeddings = erase_by_class(model, families, wanted, data, oracle)
+        tune = score_pairs(tune, of_tune, embeddings[1])
+    scored = {name: score_pairs(pairs, faces, embeddings[0]) for name, pairs in listed.items()}
     if options is not None:
         if "tune" in {*people["split"]}:
             raise InputError("scores are calibrated by the tune pairs; measure on families of val or test.")
-        known = np.concatenate([embedding, embedding_of_tune])
+        known = np.concatenate(embeddings)
         calibrated = {name: calibrate(tune, pairs, faces + of_tune, known, **options) for name, pairs in scored.items()}
         scored = {name: pairs for name, (_, pairs) in calibrated.items()}
         tune, _ = calibrated["standard"]  # the same for all lists
-    return measure(scored, choose_threshold(tune), embedding, people, protocol)
+    return measure(scored, choose_threshold(tune), embeddings[0], people, protocol)
 
 
 def list_faces(families: Families, pairs: pd.DataFrame) -> pd.DataFrame:

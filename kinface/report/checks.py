@@ -116,7 +116,8 @@ def warn_of_scores(audit: FairnessAudit, origin: Origin) -> list[str]:
             f"The AUC is {overall['auc']:.3f}: non-kin pairs in {origin.name_pairs()} have the higher scores. If the "
             "scores are distances, give their negative."
         )
-    pair = pd.DataFrame(np.sort(audit.pairs[["face_a", "face_b"]].to_numpy(str), axis=1)).assign(kin=audit.pairs["kin"])
+    faces = pd.factorize(pd.concat([audit.pairs["face_a"], audit.pairs["face_b"]]))[0].reshape(2, -1)
+    pair = pd.DataFrame(np.sort(faces, axis=0).T).assign(kin=audit.pairs["kin"].to_numpy())
     twice = int(pair.duplicated().sum())
     if twice > MOST_REPEATED * len(pair):
         warnings.append(f"{twice:,} rows of {origin.name_pairs()} repeat an earlier pair, which then counts more.")

@@ -150,9 +150,7 @@ def _call(program: str, command: Command, arguments: list[str]) -> int:
         unused = " ".join(map(str, error.unused_tokens))
         return _fail(program, f"{unused!r} is one value too many; repeat an option to give it several values.")
     except (ArgumentError, CycloptsError) as error:
-        message = " ".join(str(error).split())  # these may break lines
-        missing = 'Parser key "run": Not of type Path' in message
-        return _fail(program, "--run is missing: name the folder to train in." if missing else message)
+        return _fail(program, " ".join(str(error).split()))  # these may break lines
     except ModuleNotFoundError as error:
         return _fail(program, f"{error.name} is not installed; `pip install 'kinface[models]'` brings it.")
     except OSError as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from argparse import ArgumentError
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -194,25 +195,30 @@ def configure(
     for message in IGNORED_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
     with reading_configurations(arguments):
-        return cli_class(
-            module,
-            data,
-            args=arguments,
-            run=False,
-            seed_everything_default=0,
-            trainer_defaults=TRAINER | trainer,
-            save_config_callback=None,
-            auto_configure_optimizers=False,
-            load_from_checkpoint_support=False,
-            parser_kwargs={
-                "prog": program,
-                # All options would fill a page.
-                "usage": f"{program} --config FILE [--config FILE ...] --run FOLDER [options]",
-                "description": about,
-                "exit_on_error": False,
-                "allow_abbrev": False,
-            },
-        )
+        try:
+            return cli_class(
+                module,
+                data,
+                args=arguments,
+                run=False,
+                seed_everything_default=0,
+                trainer_defaults=TRAINER | trainer,
+                save_config_callback=None,
+                auto_configure_optimizers=False,
+                load_from_checkpoint_support=False,
+                parser_kwargs={
+                    "prog": program,
+                    # All options would fill a page.
+                    "usage": f"{program} --config FILE [--config FILE ...] --run FOLDER [options]",
+                    "description": about,
+                    "exit_on_error": False,
+                    "allow_abbrev": False,
+                },
+            )
+        except ArgumentError as error:
+            if 'key "run"' in str(error):  # which the parser calls a wrong path where it is not there
+                raise InputError("--run is missing: name the folder to train in.") from None
+            raise
 
 
 def run_training(cli: RunCLI, finish: Callable[[Path, RunCLI], Finished]) -> Finished | None:

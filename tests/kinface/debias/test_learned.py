@@ -180,6 +180,7 @@ def test_igbp_goes_to_the_boundary_of_a_probe_that_is_linear_nearby():
     torch.manual_seed(0)
     erasure = Igbp(5, 3).eval()
     erasure.inner[0] = torch.randn(5, 5)
+    erasure.fitted.fill_(1.0)
     erasure.inner_bias[0] = 50.0  # all of the hidden layer is active, so that the probe is linear
     erasure.outer[0] = torch.randn(3, 5)
     erasure.outer_bias[0] = -50 * erasure.outer[0].sum(dim=1)

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from kinface.data.pairs import check_pairs
 from kinface.fairness.audit import audit_fairness
 from kinface.fairness.bootstrap import weighted_metrics
 from kinface.fairness.comparison import compare_audits
@@ -262,3 +263,13 @@ def test_unlike_lists_or_resamples_are_not_compared(draw_scored):
         compare_audits(first, audit_fairness(pairs.iloc[1:], 0.5, resamples=20))
     with pytest.raises(InputError, match="different resamples"):
         compare_audits(first, audit_fairness(pairs, 0.5, resamples=20, seed=1))
+
+
+def test_an_audit_is_printed_as_a_short_table():
+    kin = np.arange(40) % 2 == 0
+    faces = {f"face_{side}": [f"{side}{row}.jpg" for row in range(40)] for side in "ab"}
+    pairs = check_pairs(pd.DataFrame(faces | {"kin": kin, "score": kin + 0.1}), "made up", scored=True)
+    audit = audit_fairness(pairs, 0.5, resamples=100)
+    assert str(audit).splitlines()[0] == "at the threshold 0.5000"
+    assert len(str(audit).splitlines()) == 2 + len(audit.groups)
+    assert len(repr(audit)) < 200
