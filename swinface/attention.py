@@ -18,9 +18,8 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from swinface.data.datasets import list_images
 from swinface.data.faces import IMAGE_SIZE, fit_face, scale_pixels, stack_faces
-from swinface.files import InputError, read_image
+from swinface.files import InputError, list_images, read_image
 from swinface.mlca import ChannelGate, MultiLevelChannelAttention
 from swinface.model import GRID, SwinFace
 from swinface.tasks import TASKS
@@ -38,7 +37,7 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     """
     files = []
     for path in paths:
-        files += [path / name for name in list_images(path)] if path.is_dir() else [path]
+        files += [path / name for name in list_images(path).names] if path.is_dir() else [path]
     if not files:
         raise InputError(f"{', '.join(map(str, paths))}: no images; name aligned faces, or a folder of them.")
     return files

@@ -1,5 +1,6 @@
-"""Files, for both packages: one exception for bad input, outputs that are written completely or not at all, paths that
-stay below their root, images that are read in full or refused, locks on folders, and checks of configurations.
+"""Files, for both packages: one exception for bad input, names that can be printed, outputs that are written completely
+or not at all, paths that stay below their root, which files of a folder are images, images that are read in full or
+refused, locks on folders, and checks of configurations.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
+from unicodedata import category
 
 import numpy as np
 import yaml
@@ -24,14 +26,36 @@ from PIL import Image, ImageOps
 MOST_PIXELS = 200_000_000  # of an image; reading one of this size needs 3 GB
 
 
+# Of the files that are taken for images. Photos of iPhones (.heic) are among them, though Pillow cannot read them: they
+# are refused by name, not overlooked.
+IMAGE_ENDINGS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"),
+    *(".avif", ".heic", ".heif"),
+)
+
 _opening = threading.Lock()
 
 
 class InputError(ValueError):
     """The input cannot be used. The message names the file, row or option and says what to do.
 
-    The command line prints it as one line and exits with code 2.
+    The command line prints it as one line and exits with code 2. As it may quote a file, it is made ``printable``.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
+
+
+def printable(text: str) -> str:
+    """A text in which nothing can move a terminal's cursor or break a line: names come from files of others.
+
+    Control characters, invisible ones, and bytes of a file's name that are not UTF-8 are written as escapes.
+
+    >>> print(printable("a\\x1b[2J\\n.jpg é"))
+    a\\x1b[2J\\n.jpg é
+    """
+    hidden = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # Unicode's categories
+    return "".join(s.encode("unicode_escape").decode() if category(s) in hidden else s for s in text)
 
 
 @contextmanager
@@ -242,6 +266,99 @@ def inside(root: str | os.PathLike, relative: str, where: str) -> Path:
     if not parts or ".." in parts or PurePosixPath(relative).is_absolute() or "\\" in relative:
         raise InputError(f"{where}: the path {relative!r} leaves the data root; paths must lie below it.")
     return Path(root, *parts)
+
+
+HIDDEN = "hidden"  # why such files are left out
+
+
+class Images(NamedTuple):
+    """The files of a folder.
+
+    Attributes
+    ----------
+    names
+        Paths of the images, below the root.
+    left_out
+        Path to reason, of each other file, and of each folder that was not entered.
+    """
+
+    names: list[str]
+    left_out: dict[str, str]
+
+    def describe_left_out(self) -> str:
+        """What was left out and why, in one line; empty if nothing was.
+
+        >>> Images([], {"._a.jpg": "hidden", "b.txt": "not named as an image", ".c": "hidden"}).describe_left_out()
+        '3 files left out: 2 hidden (such as ._a.jpg), 1 not named as an image (such as b.txt)'
+        """
+        groups: dict[str, list[str]] = {}
+        for name, reason in self.left_out.items():
+            groups.setdefault(reason, []).append(name)
+        parts = [f"{len(names):,} {reason} (such as {printable(names[0])})" for reason, names in groups.items()]
+        many = "1 file" if len(self.left_out) == 1 else f"{len(self.left_out):,} files"
+        return f"{many} left out: {', '.join(parts)}" if parts else ""
+
+
+def list_images(root: str | os.PathLike, below: str = ".") -> Images:
+    """The images in a folder, however deep, and what else is there.
+
+    Images are told by ``IMAGE_ENDINGS``. Hidden files and folders, whose names begin with a dot, are left out; macOS
+    writes such beside each image. Links to folders are followed, wherever they lead. A folder that can be reached in
+    several ways is listed once, under its own name if it lies within the one that is listed.
+
+    Parameters
+    ----------
+    below
+        The folder to list, from ``root``.
+
+    Returns
+    -------
+    Images
+        Paths below ``root``, in the order of their names; those in linked folders are last.
+
+    Raises
+    ------
+    InputError
+        A folder is missing, cannot be read, or lies outside ``root``.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise InputError(f"{error.filename}: the folder cannot be read ({error.strerror}).") from error
+
+    start = Path(root) if below == "." else inside(root, below, "below")
+    if not start.is_dir():
+        raise InputError(f"{start}: no such folder of images.")
+    found, listed, to_list = Images([], {}), set(), [start]
+    for top in to_list:  # grows by the links that are found
+        for place, folders, files in os.walk(top, onerror=refuse):
+            if (real := os.path.realpath(place)) in listed:
+                folders.clear()
+                continue
+            listed.add(real)
+            relative = Path(place).relative_to(root)
+            found.left_out.update({(relative / name).as_posix(): HIDDEN for name in folders if name.startswith(".")})
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            to_list += [path for path in (Path(place, name) for name in folders) if path.is_symlink()]
+            for name in sorted(files):
+                path, reason = (relative / name).as_posix(), _refuse_name(name)
+                if reason is None:
+                    found.names.append(path)
+                else:
+                    found.left_out[path] = reason
+    return found
+
+
+def _refuse_name(name: str) -> str | None:
+    """Why a file is not taken for an image; None if it is."""
+    if name.startswith("."):
+        return HIDDEN
+    if not name.lower().endswith(IMAGE_ENDINGS):
+        return "not named as an image"
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # no table or list could hold it
+        return "with a name that is not UTF-8"
+    return None
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from swinface.photos.folder import LOG, Choice, align_folder
+from swinface.photos.folder import LEFT_OUT, LOG, NO_FACE, Choice, align_folder
 
 
 def align(photos: Path, *, out: Path, choose: Choice = "largest") -> None:
     """Find, cut out and align a face of every photo below a folder: 112x112 pixels, as the models read them.
 
-    ``out`` then holds the faces under the names of their photos, and ``aligned.csv`` with a row for every photo: the
+    ``out`` then holds the faces under the names of their photos, and ``aligned.csv`` with a row for every file: the
     face's place, or why there is none. Interrupted, the same command goes on where it was.
 
     Parameters
@@ -24,9 +24,12 @@ def align(photos: Path, *, out: Path, choose: Choice = "largest") -> None:
     """
     log = align_folder(photos, out, choose)
     problems = log["problem"].dropna()
-    missing = int((problems == "no face found").sum())
-    written, broken = len(log) - len(problems), len(problems) - missing
-    print(f"{len(log):,} photos: {written:,} faces written, {missing:,} without a face, {broken:,} not readable")
+    missing, others = int((problems == NO_FACE).sum()), int(problems.str.startswith(LEFT_OUT).sum())
+    written, broken = len(log) - len(problems), len(problems) - missing - others
+    found = (
+        f"{len(log) - others:,} photos: {written:,} faces written, {missing:,} without a face, {broken:,} not readable"
+    )
+    print(f"{found}; {others:,} other files left out" if others else found)
     several = int((log["faces"] > 1).sum())
     if several:
         taken = "largest" if choose == "largest" else "most central"

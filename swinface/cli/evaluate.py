@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -63,9 +64,11 @@ def evaluate(
                 table.to_csv(folder / f"{name}_table.csv")
     parts.finish()
     if found.failed:
-        listing = "\n  ".join(f"{name}: {reason}" for name, reason in found.failed.items())
-        many = f"{len(found.failed)} of {len(benchmarks)} benchmarks have data that cannot be used"
-        raise InputError(f"{many}:\n  {listing}")
+        for name, reason in found.failed.items():
+            print(f"failed {name}: {reason}", file=sys.stderr)
+        raise InputError(
+            f"{len(found.failed)} of {len(benchmarks)} benchmarks have data that cannot be used, see above."
+        )
     if not found.rows:
         raise InputError("no benchmark could be run, see above; name folders that hold their data.")
 

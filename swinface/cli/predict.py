@@ -70,9 +70,11 @@ def predict(
     if json is not None:
         with replacing(json) as partial:
             partial.write_text(json_format.dumps(results, indent=1) + "\n", encoding="utf-8")
+    if failures and len(photos) == 1:
+        raise InputError(failures[0])
     if failures:
-        many = f"{len(failures)} of {len(photos)} photos gave nothing:\n  "
-        raise InputError(failures[0] if len(photos) == 1 else many + "\n  ".join(failures))
+        print(*failures, sep="\n", file=sys.stderr)
+        raise InputError(f"{len(failures)} of {len(photos)} photos gave nothing, see above.")
 
 
 def _describe_photo(photo: Path, faces: Sequence[dict[str, Any]]) -> str:

@@ -8,11 +8,9 @@ the set. Faces in ``RecordIO`` and in the paper's authors' lists are aligned alr
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterator
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
@@ -26,28 +24,19 @@ from swinface.data.faces import Crop
 from swinface.data.labels import AFFECTNET_CLASSES, GENDER_CLASSES, RAF_DB_CLASSES, decode, read_attributes, read_labels
 from swinface.data.recordio import RecordFile
 from swinface.data.source import Source
-from swinface.files import InputError, inside, read_image
+from swinface.files import HIDDEN, Images, InputError, inside, list_images, printable, read_image
 from swinface.tasks import EXPRESSIONS
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+BESIDE = (".csv", ".json", ".mat", ".md", ".txt")  # files that may lie among the images of a data set
 
 
-def list_images(root: Path, below: str = ".") -> Iterator[str]:
-    """Paths below ``root`` of the images in one of its folders, however deep, in the order of their names.
-
-    Raises
-    ------
-    InputError
-        The folder is missing, or lies outside ``root``.
-    """
-    folder = root if below == "." else inside(root, below, "below")
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder of images.")
-    for place, folders, files in os.walk(folder):
-        folders.sort()
-        for file in sorted(files):
-            if file.lower().endswith(IMAGE_ENDINGS) and not file.startswith("."):
-                yield (Path(place, file)).relative_to(root).as_posix()
+def find_images(root: Path, below: str = ".") -> list[str]:
+    """The images that ``list_images`` finds; one warning counts the other files, but for hidden ones and ``BESIDE``."""
+    names, left_out = list_images(root, below)
+    others = {name: why for name, why in left_out.items() if why != HIDDEN and not name.lower().endswith(BESIDE)}
+    if others:
+        warnings.warn(f"{root}: {Images(names, others).describe_left_out()}.", stacklevel=2)
+    return names
 
 
 def match_names(root: Path, images: list[str], pattern: str, form: str) -> tuple[list[str], pd.DataFrame]:
@@ -56,7 +45,8 @@ def match_names(root: Path, images: list[str], pattern: str, form: str) -> tuple
     others = [image for image, match in matches.items() if not match]
     if others:
         warnings.warn(
-            f"{root}: {len(others)} of {len(images)} images left out, such as {others[0]}: not named {form}.",
+            f"{root}: {len(others)} of {len(images)} images left out, such as {printable(others[0])}: "
+            f"not named {form}.",
             stacklevel=2,
         )
     named = [image for image in images if matches[image]]
@@ -125,7 +115,7 @@ class ImageFolder(Source):
         self.below, self.without = below, without
 
     def _read_table(self) -> pd.DataFrame:
-        table = pd.DataFrame({"image": list(list_images(self.root, self.below))}, dtype=str)
+        table = pd.DataFrame({"image": find_images(self.root, self.below)}, dtype=str)
         start = Path(self.below).as_posix()
         people = table["image"] if start == "." else table["image"].str.slice(len(start) + 1)
         loose = ~people.str.contains("/")
@@ -164,7 +154,7 @@ class UTKFace(Source):
 
     def _read_table(self) -> pd.DataFrame:
         pattern = r"(?P<age>\d{1,3})_(?P<gender>[01])_(?P<race>[0-4])_\d+.*"
-        images, fields = match_names(self.root, list(list_images(self.root)), pattern, "age_gender_race_stamp.jpg")
+        images, fields = match_names(self.root, find_images(self.root), pattern, "age_gender_race_stamp.jpg")
         numbers = fields.astype(int)
         return pd.DataFrame(
             {
@@ -189,7 +179,7 @@ class CKPlus(Source):
         super().__init__(root, crop=crop, **options)
 
     def _read_table(self) -> pd.DataFrame:
-        images = [image for folder in self.FOLDERS for image in list_images(self.root, folder)]
+        images = [image for folder in self.FOLDERS for image in find_images(self.root, folder)]
         images, fields = match_names(self.root, images, r"(?P<identity>S\d+)_\d+_\d+\..*", "person_sequence_frame.png")
         folders = pd.Series(images, dtype=str).str.partition("/")[0]
         expression = folders.map({folder: float(index) for index, folder in enumerate(self.FOLDERS)})

@@ -13,7 +13,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from swinface.data.align import ARCFACE, align, fit_similarity
-from swinface.data.datasets import LabelList, list_images
+from swinface.data.datasets import LabelList, find_images
 from swinface.data.labels import decode, read_labels
 from swinface.data.pose import ANGLES, measure_turn, turn
 from swinface.data.source import Source
@@ -80,7 +80,7 @@ class PoseFolder(Source):
     LARGEST = 99.0  # degrees
 
     def _read_table(self) -> pd.DataFrame:
-        images = list(list_images(self.root))
+        images = find_images(self.root)
         lacking = [image for image in images if not (self.root / image).with_suffix(".mat").is_file()]
         if lacking:
             raise InputError(f"{self.root}: no {Path(lacking[0]).with_suffix('.mat')} beside {lacking[0]}.")

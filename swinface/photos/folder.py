@@ -15,13 +15,13 @@ from PIL import Image
 from tqdm import tqdm
 
 from swinface.data.align import align
-from swinface.data.datasets import list_images
-from swinface.files import InputError, read_image, replacing_folder, working_alone
+from swinface.files import InputError, list_images, printable, read_image, replacing_folder, working_alone
 from swinface.photos.detect import Face, detect
 
 LOG = "aligned.csv"
 PLACES = ("left", "top", "right", "bottom", *(f"{axis}{number}" for number in range(1, 6) for axis in "xy"))
 COLUMNS = ("photo", "face", "faces", "chosen", "score", *PLACES, "problem")
+NO_FACE, LEFT_OUT = "no face found", "left out: "  # of the problems; the second is followed by the reason
 KEPT_ENDINGS = (".jpg", ".jpeg", ".png")  # of photos whose face has the same name; to others .png is appended
 
 Choice = Literal["largest", "central"]
@@ -31,8 +31,9 @@ def align_folder(photos: Path, out: Path, choose: Choice = "largest", chunk: int
     """Find, cut out and align a face of every photo below a folder.
 
     Faces are written below ``out`` under the names of their photos, JPEG at quality 95 or PNG. ``aligned.csv`` there
-    has a row for every photo. A photo without a face, or that cannot be read, has only its row. An interrupted call can
-    be repeated: photos that have a row are left out, and the result is that of an unbroken call.
+    has a row for every file of ``photos``. A photo without a face, or that cannot be read, has only its row, and so has
+    a file that ``list_images`` leaves out. An interrupted call can be repeated: photos that have a row are not read
+    again, and the result is that of an unbroken call.
 
     Parameters
     ----------
@@ -49,9 +50,9 @@ def align_folder(photos: Path, out: Path, choose: Choice = "largest", chunk: int
     Returns
     -------
     pd.DataFrame
-        With ``COLUMNS``, in the order of the photos' names: ``face`` is the face's path below ``out``, ``faces`` how
-        many there are, ``score`` the detector's confidence, 0 to 1, then box and landmarks in pixels of the photo, and
-        ``problem`` what is wrong, empty where a face was written.
+        With ``COLUMNS``, in the order of ``list_images``, what it leaves out last: ``face`` is the face's path below
+        ``out``, ``faces`` how many there are, ``score`` the detector's confidence, 0 to 1, then box and landmarks in
+        pixels of the photo, and ``problem`` what is wrong, empty where a face was written.
 
     Raises
     ------
@@ -59,7 +60,7 @@ def align_folder(photos: Path, out: Path, choose: Choice = "largest", chunk: int
         There are no photos, ``out`` lies within ``photos``, it holds faces that were chosen otherwise, another process
         works there, or the detector is not installed.
     """
-    names = list(list_images(photos))
+    names, left_out = list_images(photos)
     if not names:
         raise InputError(f"{photos}: no photos below this folder.")
     if photos.resolve() in (out.resolve(), *out.resolve().parents):
@@ -80,6 +81,9 @@ def align_folder(photos: Path, out: Path, choose: Choice = "largest", chunk: int
                     log.to_csv(folder / LOG, index=False)
                 bar.update(len(part))
         log = log.set_index("photo").reindex(names).reset_index()
+        others = {printable(name): f"{LEFT_OUT}{reason}" for name, reason in left_out.items()}
+        rest = pd.DataFrame({"photo": [*others], "faces": 0, "chosen": choose, "problem": [*others.values()]})
+        log = pd.concat([log, rest.reindex(columns=list(COLUMNS)).astype(log.dtypes)], ignore_index=True)
         with replacing_folder(out) as folder:
             log.to_csv(folder / LOG, index=False)
     return log
@@ -118,7 +122,7 @@ def _align_photo(photos: Path, folder: Path, choose: Choice, name: str) -> dict[
         image = read_image(photos / name)
         found = detect(image)
         if not found:
-            return row | {"problem": "no face found"}
+            return row | {"problem": NO_FACE}
         face = found[0] if choose == "largest" else _find_central(found, image.shape)
         aligned = Image.fromarray(align(image, face.landmarks))
     except InputError as error:

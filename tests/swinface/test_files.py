@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,12 +14,16 @@ from threading import Barrier
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from swinface.files import (
     InputError,
     check_pixels,
     inside,
+    list_images,
+    printable,
     read_image,
     reading_configurations,
     replacing,
@@ -187,6 +193,100 @@ def test_inside_joins_paths_below_the_root(tmp_path):
 def test_inside_refuses_paths_that_leave_the_root(path, tmp_path):
     with pytest.raises(InputError, match=r"^list.csv row 3: the path '.*' leaves the data root"):
         inside(tmp_path, path, "list.csv row 3")
+
+
+# Images in folders
+
+
+def write(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def test_images_are_listed_by_their_endings_and_all_else_with_a_reason(tmp_path):
+    images = [
+        f"a.{ending}"
+        for ending in ["JPG", "avif", "bmp", "gif", "heic", "heif", "jfif", "jpe", "jpeg", "png", "tif", "tiff", "webp"]
+    ]
+    write(tmp_path, *images, "b/c/d.jpg", "._a.JPG", "b/.DS_Store", "b/.cache/e.jpg", "notes.txt", "jpg")
+    found = list_images(tmp_path)
+    assert found.names == [*images, "b/c/d.jpg"]
+    assert found.left_out == {
+        "._a.JPG": "hidden",
+        "b/.DS_Store": "hidden",
+        "b/.cache": "hidden",
+        "notes.txt": "not named as an image",
+        "jpg": "not named as an image",
+    }
+    assert list_images(tmp_path, "b/c") == (["b/c/d.jpg"], {})
+
+
+def test_links_to_folders_are_followed_once_and_not_round_in_circles(tmp_path):
+    root = tmp_path / "root"
+    write(root, "z/1.jpg", "z/y/2.jpg")
+    write(tmp_path, "elsewhere/3.jpg")
+    for place, target in {"a": root / "z", "b": tmp_path / "elsewhere", "z/c": root, "z/d": tmp_path / "no"}.items():
+        (root / place).symlink_to(target)
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path)
+    assert list_images(root) == (["z/1.jpg", "z/y/2.jpg", "b/3.jpg"], {"z/d": "not named as an image"})
+    (tmp_path / "link").symlink_to(root)
+    assert list_images(tmp_path / "link").names == ["z/1.jpg", "z/y/2.jpg", "b/3.jpg"]
+
+
+@pytest.mark.parametrize(("below", "fault"), [("no", "no: no such folder"), ("..", "leaves the data root")])
+def test_a_folder_that_is_not_there_or_not_below_is_refused(below, fault, tmp_path):
+    with pytest.raises(InputError, match=fault):
+        list_images(tmp_path, below)
+
+
+def test_a_name_that_no_table_can_hold_is_left_out(tmp_path):
+    write(tmp_path, os.fsdecode(b"a\xff.jpg"), "b\n.jpg")
+    found = list_images(tmp_path)
+    assert found.names == ["b\n.jpg"]
+    assert found.describe_left_out() == "1 file left out: 1 with a name that is not UTF-8 (such as a\\udcff.jpg)"
+
+
+NAMES = st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1, max_size=8).filter(
+    lambda name: name not in (".", "..")
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.dictionaries(
+        st.lists(NAMES, min_size=1, max_size=3).map(lambda parts: "/".join(parts)),
+        st.sampled_from(["", ".png", ".TIFF", ".txt"]),
+        max_size=8,
+    )
+)
+def test_every_file_is_an_image_or_left_out(tmp_path_factory, files):
+    root = tmp_path_factory.mktemp("root")
+    for name, ending in files.items():
+        with contextlib.suppress(OSError):  # a name is a folder already
+            write(root, name + ending)
+    found = list_images(root)
+    there = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+    assert not {*found.names} & found.left_out.keys()
+    assert len(found.names) == len({*found.names})
+    below_hidden = {name for name in there if any(folder.startswith(".") for folder in name.split("/")[:-1])}
+    assert {*found.names} | {name for name in found.left_out if (root / name).is_file()} == there - below_hidden
+    assert all(any(name.startswith(f"{folder}/") for folder in found.left_out) for name in below_hidden)
+    assert "\n" not in found.describe_left_out()
+
+
+@given(st.text(st.characters()))
+def test_messages_cannot_steer_a_terminal(text):
+    shown = printable(text)
+    assert shown == printable(shown) == str(InputError(text))
+    shown.encode()
+    assert len(f"{shown}.".splitlines()) == 1
+    assert not {"\x1b", "\r", "\x9b", "\u202e"} & {*shown}
+
+
+def test_names_in_any_script_are_printed_as_they_are():
+    name = "photos/Åsa 顔\u202f3.jpg 💥"
+    assert printable(name) == name
 
 
 # Images

@@ -219,7 +219,8 @@ def test_data_that_cannot_be_used_do_not_cost_the_other_figures(config, model, t
     chosen = {name: config[name] for name in ("lfw", "raf_db")}
     assert call(chosen, tmp_path, "--model", model, "--out", tmp_path / "out") == 2
     error = capsys.readouterr().err
-    assert "1 of 2 benchmarks have data that cannot be used:\n  lfw: " in error
+    assert "failed lfw: " in error
+    assert "1 of 2 benchmarks have data that cannot be used, see above." in error
     record = json.loads((tmp_path / "out" / "results.json").read_text())
     assert list(record["failed"]) == ["lfw"]
     assert len(record["results"]) == 2

@@ -20,12 +20,13 @@ from swinface.photos.folder import COLUMNS, align_folder
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
 
+OTHERS = {"._none.jpg": "left out: hidden", "notes.txt": "left out: not named as an image"}
 HOPPER = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
 
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory) -> Path:
-    """One face, two faces of which the smaller is in the middle, none, a broken file, one in a folder, a bitmap."""
+    """One face, two with the smaller in the middle, none, a broken file, one in a folder, a bitmap, two other files."""
     root = tmp_path_factory.mktemp("photos")
     face = Image.open(HOPPER).convert("RGB")
     (root / "a").mkdir()
@@ -38,6 +39,7 @@ def photos(tmp_path_factory) -> Path:
     Image.new("RGB", (200, 200), "green").save(root / "none.jpg")
     (root / "broken.jpg").write_text("no image")
     (root / "notes.txt").write_text("not a photo")
+    (root / "._none.jpg").write_bytes(b"\0\5\x16\7")
     return root
 
 
@@ -52,10 +54,10 @@ def read_tree(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_every_photo_has_a_row_and_every_face_a_file(photos, unbroken):
+def test_every_file_has_a_row_and_every_face_a_file(photos, unbroken):
     log = pd.read_csv(unbroken / "aligned.csv")
     assert list(log.columns) == list(COLUMNS)
-    assert list(log["photo"]) == ["bitmap.bmp", "broken.jpg", "none.jpg", "two.png", "a/hopper.jpg"]
+    assert list(log["photo"]) == ["bitmap.bmp", "broken.jpg", "none.jpg", "two.png", "a/hopper.jpg", *OTHERS]
     rows = log.set_index("photo")
     assert rows["face"].dropna().to_dict() == {
         "bitmap.bmp": "bitmap.bmp.png",
@@ -63,7 +65,9 @@ def test_every_photo_has_a_row_and_every_face_a_file(photos, unbroken):
         "a/hopper.jpg": "a/hopper.jpg",
     }
     assert set(read_tree(unbroken)) == {"aligned.csv", *rows["face"].dropna()}
-    assert rows["faces"].to_dict() == {"bitmap.bmp": 1, "broken.jpg": 0, "none.jpg": 0, "two.png": 2, "a/hopper.jpg": 1}
+    expected = {"bitmap.bmp": 1, "broken.jpg": 0, "none.jpg": 0, "two.png": 2, "a/hopper.jpg": 1}
+    assert rows["faces"].to_dict() == expected | dict.fromkeys(OTHERS, 0)
+    assert rows["problem"][[*OTHERS]].to_dict() == OTHERS
     assert rows["problem"]["none.jpg"] == "no face found"
     assert "broken.jpg: not a readable image" in rows["problem"]["broken.jpg"]
     image = read_image(photos / "a" / "hopper.jpg")
@@ -106,7 +110,7 @@ def test_an_interrupted_call_goes_on_to_the_same_result(photos, unbroken, tmp_pa
 def test_the_command_says_what_it_did(photos, tmp_path, capsys):
     assert run("swinface", "", COMMANDS, ["align", str(photos), "--out", str(tmp_path / "faces")]) == 0
     said = capsys.readouterr().out
-    assert "5 photos: 3 faces written, 1 without a face, 1 not readable" in said
+    assert "5 photos: 3 faces written, 1 without a face, 1 not readable; 2 other files left out\n" in said
     assert "1 photos have several faces; the largest was taken" in said
 
 
