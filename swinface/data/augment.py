@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any, Literal
 
 import torch
@@ -56,13 +57,22 @@ RANDAUGMENT = _make_randaugment()
 ERASING = RandomErasing(0.25, mode="pixel", device="cpu")  # the paper's; device: timm's default is a GPU
 
 
-SCALE, ROTATION, SHIFT = 0.12, 10.0, 0.05  # of "light": relative, degrees, share of the side; each to both sides
+SCALE, ROTATION, SHIFT = 0.2, 10.0, 0.05  # of "light": relative, degrees, share of the side; each to both sides
 
 
 COLOUR, GREY, BLURRED = 0.3, 0.1, 0.25  # relative strength of light and contrast; shares of faces
 
 
-def augment(images: Tensor, how: Augmentation) -> Tensor:
+COMPRESSED, QUALITY = 0.25, (15, 85)  # share of faces; JPEG's quality, from 1 to 100
+
+
+# What lies outside the photo. Only some data sets have areas from outside it, always in the same places: a model could
+# tell the set, and with it the likely label, from a black bar. So every face may have such areas.
+FRAMED, INSET = 0.5, 0.3  # share of faces that are cut further; most of the side that is cut
+FILLS = {"black": 0.4, "flat": 0.2, "edge": 0.2, "mirror": 0.2}  # what is shown there, and for which share of faces
+
+
+def augment(images: Tensor, how: Augmentation, frames: Tensor | None = None) -> Tensor:
     """Change faces at random, by torch's (and for ``randaugment`` also Python's and numpy's) global generator.
 
     Parameters
@@ -72,7 +82,11 @@ def augment(images: Tensor, how: Augmentation) -> Tensor:
     how
         ``none``; ``flip``: half of the faces are mirrored; ``randaugment``, as for SwinFace's analysis streams: flip
         and RandAugment, and in ``make_input`` random erasing; ``photometric``: changes of brightness and contrast, some
-        faces grey or of low resolution; ``light``, for CPUs: flip, a small similarity transform, and ``photometric``.
+        faces grey, of low resolution or compressed; ``light``, for CPUs: flip, a small similarity transform with other
+        content of areas outside the photo, and ``photometric``.
+    frames
+        (B, 4): left, top, right and bottom of the part of each face that the photo covers, as shares of the side; the
+        whole face when None. ``light`` shows random content outside it.
 
     Returns
     -------
@@ -83,22 +97,28 @@ def augment(images: Tensor, how: Augmentation) -> Tensor:
         return images
     if how == "randaugment":
         return torch.stack([RANDAUGMENT(transforms.to_pil_image(image)) for image in images])
+    if frames is None:
+        frames = torch.tensor([0.0, 0.0, 1.0, 1.0]).expand(len(images), 4)
     if how != "photometric":
-        images = torch.where(_chosen(images, 0.5), images.flip(-1), images)
+        mirrored = _chosen(images, 0.5)
+        images = torch.where(mirrored, images.flip(-1), images)
+        left, top, right, bottom = frames.unbind(1)
+        swapped = torch.stack([1 - right, top, 1 - left, bottom], dim=1)
+        frames = torch.where(mirrored.view(-1, 1), swapped, frames)
     if how == "flip":
         return images
-    moved = _move(images.float()) if how == "light" else images.float()
-    return _recolour(_blur(moved)).round().clamp(0, 255).to(torch.uint8)
+    moved = _move(images.float(), frames) if how == "light" else images.float()
+    return _compress(_recolour(_blur(moved)).round().clamp(0, 255).to(torch.uint8))
 
 
-def make_input(images: Tensor, how: Augmentation) -> Tensor:
+def make_input(images: Tensor, how: Augmentation, frames: Tensor | None = None) -> Tensor:
     """Augment faces and scale their pixels; with ``randaugment``, also erase a rectangle in a quarter of them.
 
     Erased pixels become noise of unit deviation. It exceeds the range of pixels, as in the authors' code.
 
     Parameters
     ----------
-    images, how
+    images, how, frames
         As for ``augment``.
 
     Returns
@@ -106,7 +126,7 @@ def make_input(images: Tensor, how: Augmentation) -> Tensor:
     Tensor
         The same shape, float32, as ``swinface.data.faces.scale_pixels`` gives it.
     """
-    normalised = scale_pixels(augment(images, how))
+    normalised = scale_pixels(augment(images, how, frames))
     return ERASING(normalised) if how == "randaugment" else normalised
 
 
@@ -119,8 +139,8 @@ def _spread(images: Tensor, by: float) -> Tensor:
     return (2 * torch.rand(len(images), 1, 1, 1) - 1) * by
 
 
-def _move(images: Tensor) -> Tensor:
-    """Scale, rotate and shift each face by its own amounts; areas from outside are black."""
+def _move(images: Tensor, frames: Tensor) -> Tensor:
+    """Scale, rotate and shift each face by its own amounts, and show something else outside its frame."""
     count = len(images)
     scale = 1 + _spread(images, SCALE).view(count)
     angle = _spread(images, math.radians(ROTATION)).view(count)
@@ -128,7 +148,31 @@ def _move(images: Tensor) -> Tensor:
     shift = (2 * torch.rand(count, 2, 1) - 1) * 2 * SHIFT  # the grid's side is 2
     rows = torch.stack([torch.stack([cosine, -sine], 1), torch.stack([sine, cosine], 1)], 1)
     grid = functional.affine_grid(torch.cat([rows, shift], 2), list(images.shape), align_corners=False)
-    return functional.grid_sample(images, grid, align_corners=False)
+    low, high = ((2 * side - 1).view(count, 1, 1, 2) for side in _cut(frames).split(2, dim=1))
+    inside = ((grid >= low) & (grid <= high)).all(dim=3).unsqueeze(1)
+    fill = torch.multinomial(torch.tensor([*FILLS.values()]), count, replacement=True).view(count, 1, 1, 1)
+    mirrored = torch.where(grid < low, 2 * low - grid, torch.where(grid > high, 2 * high - grid, grid))
+    places = torch.where(fill == [*FILLS].index("mirror"), mirrored, grid).clamp(low, high)
+    shown = functional.grid_sample(images, places, padding_mode="border", align_corners=False)
+    flat = torch.rand(count, 3, 1, 1) * 255 * (fill == [*FILLS].index("flat"))
+    plain = (fill == [*FILLS].index("black")) | (fill == [*FILLS].index("flat"))
+    return torch.where(plain & ~inside, flat, shown)
+
+
+def _cut(frames: Tensor) -> Tensor:
+    """Cut a share of the frames further, at each side by chance."""
+    cut = torch.rand(frames.shape) * INSET * (torch.rand(frames.shape) < 0.5) * (torch.rand(len(frames), 1) < FRAMED)
+    return torch.cat([torch.maximum(frames[:, :2], cut[:, :2]), torch.minimum(frames[:, 2:], 1 - cut[:, 2:])], dim=1)
+
+
+def _compress(images: Tensor) -> Tensor:
+    """Compress a share of the faces as JPEG does, each at a quality of its own."""
+    chosen, qualities = _chosen(images, COMPRESSED).flatten(), torch.randint(*QUALITY, (len(images),))
+    for row in chosen.nonzero().flatten().tolist():  # torchvision's own JPEG is deprecated since 0.29
+        compressed = BytesIO()
+        transforms.to_pil_image(images[row]).save(compressed, "JPEG", quality=int(qualities[row]))
+        images[row] = transforms.pil_to_tensor(Image.open(compressed))
+    return images
 
 
 def _blur(images: Tensor) -> Tensor:

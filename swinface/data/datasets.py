@@ -21,7 +21,15 @@ import pandas as pd
 
 from swinface.data.cache import map_computed
 from swinface.data.faces import Crop
-from swinface.data.labels import AFFECTNET_CLASSES, GENDER_CLASSES, RAF_DB_CLASSES, decode, read_attributes, read_labels
+from swinface.data.labels import (
+    AFFECTNET_CLASSES,
+    GENDER_CLASSES,
+    RAF_DB_CLASSES,
+    decode,
+    look_up_labels,
+    read_attributes,
+    read_labels,
+)
 from swinface.data.recordio import RecordFile
 from swinface.data.source import Source
 from swinface.files import HIDDEN, Images, InputError, inside, list_images, printable, read_image
@@ -108,11 +116,22 @@ class ImageFolder(Source):
         the identity of ``Train/train-faces/F0001/MID1/P00001_face0.jpg`` is ``F0001/MID1``.
     without
         A text file that names people, or folders of people such as families, a line each, to leave out.
+    labels
+        From a task to a table (.csv or .parquet) with a column of its name, and ``image`` or ``face`` for labels of
+        images, ``identity`` or ``person`` for labels of people, such as ``gender: tables/people.parquet``.
     """
 
-    def __init__(self, root: Path, *, below: str = ".", without: Path | None = None, **options) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        below: str = ".",
+        without: Path | None = None,
+        labels: dict[str, Path] | None = None,
+        **options,
+    ) -> None:
         super().__init__(root, **options)
-        self.below, self.without = below, without
+        self.below, self.without, self.labels = below, without, labels or {}
 
     def _read_table(self) -> pd.DataFrame:
         table = pd.DataFrame({"image": find_images(self.root, self.below)}, dtype=str)
@@ -124,7 +143,9 @@ class ImageFolder(Source):
                 f"{self.root}: {table['image'][loose.idxmax()]} lies in no person's folder; move it to one."
             )
         table = table.assign(identity=people.str.rpartition("/")[0])
-        return table if self.without is None else table[~self._named(table["identity"])]
+        if self.without is not None:
+            table = table[~self._named(table["identity"])]
+        return table.assign(**{task: look_up_labels(task, path, table) for task, path in self.labels.items()})
 
     def _named(self, identities: pd.Series) -> pd.Series:
         """Whether each is named by ``without``, by itself or by a folder it lies in."""

@@ -47,7 +47,8 @@ def crop_face(pixels: np.ndarray, crop: Crop) -> np.ndarray:
     pixels
         (height, width, 3), uint8.
     crop
-        (left, top, right, bottom) as fractions of width and height; black outside the image.
+        (left, top, right, bottom) as fractions of width and height. Outside the image, its edges are repeated: a black
+        bar would tell a model which data set a face is from.
 
     Returns
     -------
@@ -57,9 +58,23 @@ def crop_face(pixels: np.ndarray, crop: Crop) -> np.ndarray:
     height, width = pixels.shape[:2]
     left, top, right, bottom = crop[0] * width, crop[1] * height, crop[2] * width, crop[3] * height
     first, above = math.floor(left), math.floor(top)
-    whole = Image.fromarray(pixels).crop((first, above, math.ceil(right), math.ceil(bottom)))
+    columns = np.arange(first, math.ceil(right)).clip(0, width - 1)
+    rows = np.arange(above, math.ceil(bottom)).clip(0, height - 1)
+    whole = Image.fromarray(pixels[rows[:, None], columns])
     box = (left - first, top - above, right - first, bottom - above)  # resize takes fractions of a pixel, crop does not
     return np.asarray(whole.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BILINEAR, box=box))
+
+
+def covered(crop: Crop | None) -> tuple[float, float, float, float]:
+    """The part of a crop that the image covers: left, top, right and bottom as shares of the crop's sides.
+
+    >>> covered((-0.25, 0.0, 0.75, 1.0))
+    (0.25, 0.0, 1.0, 1.0)
+    """
+    left, top, right, bottom = crop or (0.0, 0.0, 1.0, 1.0)
+    across, down = right - left, bottom - top
+    sides = (-left / across, -top / down, (1 - left) / across, (1 - top) / down)
+    return tuple(min(max(side, 0.0), 1.0) for side in sides)
 
 
 def fit_face(pixels: np.ndarray, where: str, crop: Crop | None = None) -> np.ndarray:

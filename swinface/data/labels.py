@@ -111,6 +111,53 @@ def _read_header(where: str, fields: list[str], columns: Sequence[str], others: 
     return names
 
 
+def look_up_labels(task: str, path: Path, faces: pd.DataFrame) -> pd.Series:
+    """A task's labels of faces from a table with a row per image or per person; nan where it has none.
+
+    Parameters
+    ----------
+    path
+        A .csv or .parquet file with a column named as the task: years, or classes by name or first letter. Another
+        column, ``image``, ``face``, ``identity`` or ``person``, says whose label it is.
+    faces
+        With columns ``image`` and ``identity``.
+
+    Returns
+    -------
+    pd.Series
+        float64, with the index of ``faces``: years, or the index of the class.
+
+    Raises
+    ------
+    InputError
+        The task or the file does not exist, the table has no such columns, states something twice or knows none of the
+        faces, or a label is neither a number nor a class.
+    """
+    if task not in TASKS:
+        raise InputError(f"labels: no task {task!r}; choose from {', '.join(TASKS)}.")
+    try:
+        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a readable table of labels ({' '.join(str(error).split())}).") from error
+    keys = {"image": "image", "face": "image", "identity": "identity", "person": "identity"}
+    key = next((name for name in keys if name in table), None)
+    if key is None or task not in table:
+        raise InputError(f"{path}: a table of labels needs a column {task!r} and one of {', '.join(keys)}.")
+    stated = table.dropna(subset=[key, task]).set_index(key)[task]
+    if not stated.index.is_unique:
+        raise InputError(f"{path}: {key} {stated.index[stated.index.duplicated()][0]!r} has two rows; keep one.")
+    names = TASKS[task].labels
+    classes = {word: place for place, name in enumerate(names) for word in (name, name[0])}
+    numbers = stated.map(classes) if names else pd.to_numeric(stated, errors="coerce")
+    if numbers.isna().any():
+        expected = f"one of {', '.join(names)}" if names else "a number"
+        raise InputError(f"{path}: {task} is {stated[numbers.isna()].iloc[0]!r}; expected {expected}.")
+    found = faces[keys[key]].map(numbers.astype("float64"))
+    if found.isna().all():
+        raise InputError(f"{path}: has no {task} of these faces, such as {key} {faces[keys[key]].iloc[0]!r}.")
+    return found
+
+
 def decode(
     path: Path, texts: pd.Series, classes: Mapping[int, int | None] | None = None, smallest: float = 0.0
 ) -> pd.Series:

@@ -30,7 +30,7 @@ class Source(ABC):
         Share of people, or of images, that are held out.
     crop
         (left, top, right, bottom) of the region that is resized to 112x112, as fractions of the image's width and
-        height; parts outside the image are black. None is the whole image, which must then be square.
+        height; outside the image its edges are repeated. None is the whole image, which must then be square.
     share
         Share of this source in a training stream that mixes sources; shares are scaled to sum to 1.
     group

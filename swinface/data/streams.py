@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 from swinface.data.augment import STILL, Augmentation, make_input
 from swinface.data.cache import map_computed
 from swinface.data.embeddings import Embeddings
-from swinface.data.faces import IMAGE_SIZE, stack_faces
+from swinface.data.faces import IMAGE_SIZE, covered, stack_faces
 from swinface.data.source import Source
 from swinface.files import InputError
 from swinface.tasks import TASKS
@@ -224,7 +224,8 @@ class Batches(Dataset):
             np.random.seed(int(seeds[2]))  # noqa: NPY002
             for name, stream in self.streams.items():
                 drawn = self._draw(name, step)
-                images.append(make_input(self._read(drawn), stream.augment))
+                frames = torch.tensor([covered(self.sources[place].crop) for place, _ in drawn])
+                images.append(make_input(self._read(drawn), stream.augment, frames))
                 rows += drawn
         return {
             "images": torch.cat(images),
@@ -287,7 +288,7 @@ def count_faces(total: int, shares: Sequence[float]) -> list[int]:
 
 def keep_decoded(source: Source, folder: Path) -> np.ndarray:
     """A source's faces, (N, 3, 112, 112) uint8, decoded once and mapped from a file; its name is a digest of them."""
-    digest = hashlib.sha256(f"{source.root.resolve()}{source.crop}".encode())
+    digest = hashlib.sha256(f"{source.root.resolve()}{source.crop}edges".encode())
     for image in source.table["image"]:
         file = source.root / image
         digest.update(f"{image}{file.stat().st_mtime_ns if file.is_file() else ''}".encode())

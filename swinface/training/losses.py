@@ -113,3 +113,23 @@ def distillation_loss(mapped: Tensor, teacher: Tensor) -> Tensor:
     known = ~teacher.isnan().any(dim=1)
     each = 1 - functional.cosine_similarity(mapped, teacher.nan_to_num(0.0))
     return torch.where(known, each, 0.0).sum() / known.sum().clamp(min=1)
+
+
+def relation_loss(embedding: Tensor, teacher: Tensor) -> Tensor:
+    """Mean squared difference of two faces' cosine for the model and for the teacher, over all pairs of a batch.
+
+    Faces are compared by cosines, which no linear map undoes (Tung & Mori, "Similarity-preserving knowledge
+    distillation", ICCV 2019; there rows of products are compared).
+
+    Parameters
+    ----------
+    embedding
+        (N, D), the model's embeddings.
+    teacher
+        (N, E), rows of NaN where the teacher has no embedding.
+    """
+    known = ~teacher.isnan().any(dim=1)
+    ours, theirs = (functional.normalize(each, dim=1) for each in (embedding, teacher.nan_to_num(0.0)))
+    pairs = known[:, None] & known & ~torch.eye(len(known), dtype=torch.bool, device=known.device)
+    difference = (ours @ ours.T - theirs @ theirs.T).square()
+    return torch.where(pairs, difference, 0.0).sum() / pairs.sum().clamp(min=1)

@@ -20,7 +20,7 @@ from swinface.model import SwinFace
 from swinface.recognition.margin import MarginSoftmax, gather_shares, ignored_by_ddp, take_shares
 from swinface.recognition.optimiser import SampledAdamW
 from swinface.tasks import PAPER_TASKS, TASKS
-from swinface.training.losses import distillation_loss, log_prior, task_losses
+from swinface.training.losses import distillation_loss, log_prior, relation_loss, task_losses
 from swinface.training.precision import keep_half_to_linear
 from swinface.training.pseudo import PseudoLabels
 from swinface.training.schedule import rate_at
@@ -97,6 +97,9 @@ class FaceTraining(lightning.LightningModule):
         Identity classification; null for none.
     distillation
         Weight of the cosine distance to teachers' embeddings through a linear map.
+    relation
+        Weight of the squared difference to teachers' cosines between faces, see
+        ``swinface.training.losses.relation_loss``.
     loss_weights
         Weights of tasks; 1 for every task that is not named.
     balance
@@ -120,6 +123,7 @@ class FaceTraining(lightning.LightningModule):
         tasks: list[str] | None = None,
         recognition: Recognition | None = None,
         distillation: float = 0.0,
+        relation: float = 0.0,
         loss_weights: dict[str, float] | None = None,
         balance: dict[str, float] | None = None,
         optimizer: Optimizer = Optimizer(),
@@ -135,7 +139,7 @@ class FaceTraining(lightning.LightningModule):
             if TASKS[name].loss != "cross_entropy":
                 raise InputError(f"model.balance: {name} has no classes to balance.")
         self.tasks = list(TASKS) if tasks is None else tasks
-        self.recognition, self.distillation = recognition, distillation
+        self.recognition, self.distillation, self.relation = recognition, distillation, relation
         self.loss_weights, self.balance = loss_weights or {}, balance or {}
         self.optimizer, self.half, self.compiled = optimizer, half, compile
         self.swinface, self.start, self.start_whole = swinface or {}, start, start_whole
@@ -179,17 +183,19 @@ class FaceTraining(lightning.LightningModule):
                 half=self.half == "linear",
             )
             self._ddp_params_and_buffers_to_ignore = ignored_by_ddp(self)
+        for option in ("distillation", "relation"):
+            if getattr(self, option) and not batches.teacher_size:
+                raise InputError(f"model.{option}: no source has a teacher; give one, or a weight of 0.")
         if self.distillation:
-            if not batches.teacher_size:
-                raise InputError("model.distillation: no source has a teacher; give one, or a weight of 0.")
             self.map = nn.Linear(size, batches.teacher_size, bias=False)
-        if self.margin is None and self.map is None:
+        uses = {"recognition": self.margin, "distillation": self.map, "relation": self.relation or None}
+        self.embeds = [name for name, used in uses.items() if used is not None]
+        if not self.embeds:
             if not self.learned:
                 raise InputError("nothing to train: no task has labels; recognition and distillation are off.")
             self._freeze_unread()
         self._check_validation()
-        on = {"recognition": self.margin, "distillation": self.map}
-        self.losses = [*(name for name, part in on.items() if part is not None), *self.learned]
+        self.losses = [*self.embeds, *self.learned]
         self.columns = [*self.losses, *(f"answered_{name}" for name in (self.pseudo.tasks if self.pseudo else ()))]
         # In the checkpoint, so that the means of an epoch that was resumed are those of all its steps.
         self.register_buffer("loss_sums", torch.zeros(len(self.columns) + 1))
@@ -207,11 +213,11 @@ class FaceTraining(lightning.LightningModule):
 
     def _check_validation(self) -> None:
         """Choose the benchmarks of what is trained."""
-        benchmarks, embeds = self.trainer.datamodule.validation, self.margin is not None or self.map is not None
+        benchmarks = self.trainer.datamodule.validation
         self.validation = {
             name: benchmark
             for name, benchmark in benchmarks.items()
-            if (set(benchmark.tasks) & set(self.learned) if benchmark.tasks else embeds)
+            if (set(benchmark.tasks) & set(self.learned) if benchmark.tasks else self.embeds)
         }
         if benchmarks and not self.validation:
             raise InputError(f"data.validation: none of {', '.join(benchmarks)} tests what is trained; set it to null.")
@@ -297,6 +303,8 @@ class FaceTraining(lightning.LightningModule):
                 losses["distillation"] = self.distillation * distillation_loss(
                     self.map(outputs["embedding"]), batch["teacher"]
                 )
+            if self.relation:
+                losses["relation"] = self.relation * relation_loss(outputs["embedding"], batch["teacher"])
             if self.learned:
                 each = task_losses(self.learned, outputs, batch["labels"], self.progress, self.log_priors)
                 if self.pseudo is not None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
+import re
 import struct
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from jsonargparse import ArgumentParser
 from PIL import Image
@@ -21,7 +23,7 @@ from swinface.data.datasets import (
     RecordIO,
     UTKFace,
 )
-from swinface.data.faces import crop_face, fit_face
+from swinface.data.faces import covered, crop_face, fit_face
 from swinface.data.recordio import MAGIC
 from swinface.data.source import Source, draw_held_out
 from swinface.files import InputError
@@ -68,12 +70,33 @@ def test_a_crop_is_the_region_at_its_place_in_the_image():
     assert (face[..., 2] == 7).all()
 
 
-def test_a_crop_beyond_the_image_is_black_there():
-    face = crop_face(np.full((100, 100, 3), 200, np.uint8), (-0.5, -0.25, 1.5, 1.0))
-    assert (face[30:, 30:82] == 200).all()
+def test_a_crop_beyond_the_image_repeats_its_edges():
+    pixels = np.arange(100, dtype=np.uint8)[:, None, None] + np.zeros((100, 100, 3), np.uint8)  # a row is its number
+    face = crop_face(pixels, (-0.5, -0.25, 1.5, 1.0))
     assert not face[:20].any()
-    assert not face[:, :26].any()
-    assert not face[:, -26:].any()
+    assert (face == face[:, :1]).all()
+    assert abs(int(face[67, 0, 0]) - 50) <= 1  # the middle row of the image: (0.5 + 0.25) / 1.25 of 112
+
+
+@pytest.mark.parametrize("source", [UTKFace, RafDb, CKPlus, CelebA])
+def test_no_data_set_has_bars_of_its_own(tmp_path, source):
+    """Outside the photo, no crop shows anything that a model could tell the set by, such as black."""
+    white = np.full((218, 178, 3), 255, np.uint8)
+    assert (crop_face(white, source(tmp_path).crop) == 255).all()
+
+
+def test_the_part_that_the_image_covers_follows_from_the_crop():
+    pixels = np.full((200, 100, 3), 200, np.uint8)
+    pixels[0] = pixels[-1] = pixels[:, 0] = pixels[:, -1] = 0
+    left, top, right, bottom = (112 * side for side in covered((-0.3, -0.2, 1.1, 0.8)))
+    bright = crop_face(pixels, (-0.3, -0.2, 1.1, 0.8))[..., 0] > 100
+    rows, columns = np.flatnonzero(bright.any(axis=1)), np.flatnonzero(bright.any(axis=0))
+    assert abs(columns[0] - left) < 2
+    assert abs(columns[-1] + 1 - right) < 2
+    assert abs(rows[0] - top) < 2
+    assert bottom == 112
+    assert rows[-1] == 111
+    assert covered(None) == (0, 0, 1, 1)
 
 
 def test_an_aligned_face_stays_as_it_is_and_an_unaligned_one_is_refused():
@@ -299,3 +322,44 @@ def test_real_faces_have_their_eyes_where_arcface_has_them(shared_data, name, fo
         assert eye < mean[64:70, x - 4 : x + 4].mean() - 8
     band = mean[40:70, 30:46].mean(axis=1)
     assert abs(int(band.argmin()) + 40 - 51) <= 5
+
+
+# Labels that are not the set's own
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_a_folder_of_people_takes_labels_of_images_and_of_people_from_tables(tmp_path, ending):
+    for image in ("F1/MID1/a", "F1/MID1/b", "F1/MID2/c"):
+        save(tmp_path / f"faces/{image}.png")
+    write = {".csv": lambda table, path: table.to_csv(path, index=False), ".parquet": pd.DataFrame.to_parquet}[ending]
+    ages, people = tmp_path / f"ages{ending}", tmp_path / f"people{ending}"
+    write(pd.DataFrame({"face": ["F1/MID1/a.png", "F1/MID2/c.png", "other.png"], "age": [31.5, None, 4]}), ages)
+    write(pd.DataFrame({"person": ["F1/MID1", "F1/MID2"], "gender": ["m", "female"]}), people)
+    table = ImageFolder(tmp_path / "faces", labels={"age": ages, "gender": people}).table
+    assert table["age"].fillna(-1).tolist() == [31.5, -1, -1]
+    assert table["gender"].tolist() == [1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"face": ["a/1.png"], "years": [3]}, r"needs a column 'age' and one of image, face, identity, person\.$"),
+        ({"age": [3]}, r"needs a column 'age' and one of"),
+        ({"face": ["a/1.png", "a/1.png"], "age": [3, 4]}, r"face 'a/1.png' has two rows; keep one\.$"),
+        ({"face": ["a/1.png"], "age": ["old"]}, r"age is 'old'; expected a number\.$"),
+        ({"face": ["b/1.png"], "age": [3]}, r"has no age of these faces, such as face 'a/1.png'\.$"),
+    ],
+)
+def test_a_table_of_labels_that_cannot_be_used_is_named(tmp_path, table, message):
+    save(tmp_path / "faces/a/1.png")
+    pd.DataFrame(table).to_csv(tmp_path / "ages.csv", index=False)
+    with pytest.raises(InputError, match=rf"^{re.escape(str(tmp_path / 'ages.csv'))}: .*{message}"):
+        _ = ImageFolder(tmp_path / "faces", labels={"age": tmp_path / "ages.csv"}).table
+
+
+def test_labels_of_an_unknown_task_or_file_are_refused(tmp_path):
+    save(tmp_path / "faces/a/1.png")
+    with pytest.raises(InputError, match=r"^labels: no task 'years'; choose from gender, age"):
+        _ = ImageFolder(tmp_path / "faces", labels={"years": tmp_path / "ages.csv"}).table
+    with pytest.raises(InputError, match=r"ages\.csv: not a readable table of labels \("):
+        _ = ImageFolder(tmp_path / "faces", labels={"age": tmp_path / "ages.csv"}).table

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from swinface.tasks import PAPER_TASKS
-from swinface.training.losses import age_loss, distillation_loss, log_prior, task_losses
+from swinface.training.losses import age_loss, distillation_loss, log_prior, relation_loss, task_losses
 
 NAN = float("nan")
 
@@ -99,3 +99,20 @@ def test_distillation_is_one_minus_cosine_over_what_the_teacher_has_seen():
     mapped = torch.tensor([[1.0, 0.0], [3.0, 4.0], [5.0, 5.0]])
     teacher = torch.tensor([[2.0, 0.0], [0.0, 7.0], [NAN, NAN]])
     assert distillation_loss(mapped, teacher).item() == pytest.approx((0 + 1 - 0.8) / 2)
+
+
+def test_the_relation_loss_compares_cosines_of_every_known_pair():
+    generator = torch.Generator().manual_seed(0)
+    ours, theirs = torch.randn(6, 4, generator=generator), torch.randn(6, 3, generator=generator)
+    theirs[2] = torch.nan
+    total, count = 0.0, 0
+    for a in range(6):
+        for b in range(6):
+            if a != b and 2 not in (a, b):
+                cosine = torch.nn.functional.cosine_similarity(ours[a], ours[b], dim=0)
+                total += (cosine - torch.nn.functional.cosine_similarity(theirs[a], theirs[b], dim=0)) ** 2
+                count += 1
+    torch.testing.assert_close(relation_loss(ours, theirs), total / count)
+    assert relation_loss(ours, torch.full((6, 3), torch.nan)) == 0
+    turned = torch.linalg.qr(torch.randn(4, 4, generator=generator))[0]
+    assert relation_loss(3 * ours @ turned, ours) < 1e-10  # neither length nor orientation counts
