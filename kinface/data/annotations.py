@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from kinface.data.matrices import GENDERS, Problem
-from kinface.data.tables import read_csv
+from kinface.data.tables import read_table
 from kinface.data.vocabulary import RACES
 from swinface.files import InputError
 
@@ -108,7 +108,7 @@ def _distrust(source: str) -> int:
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    table = read_csv(path, "csv file", dtype=str, keep_default_na=False)
+    table = read_table(path, "annotation file")
     if "face" not in table:
         raise InputError(f"{path}: an annotation file needs a column 'face', the image's path below the data root.")
     return table

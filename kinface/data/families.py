@@ -11,7 +11,7 @@ import pandas as pd
 
 from kinface.data.annotations import list_own_attributes
 from kinface.data.pairs import read_pairs
-from kinface.data.tables import one_line, read_csv, read_parquet
+from kinface.data.tables import one_line, read_table
 from swinface.files import InputError
 
 DATASET = "dataset.json"  # marks a folder written by `kinface prepare`
@@ -111,8 +111,8 @@ def read_tables(folder: Path) -> Families:
     """Read a folder that ``write_tables`` wrote."""
     try:
         root = Path(json.loads((folder / DATASET).read_text(encoding="utf-8"))["root"])
-        tables = {name: read_parquet(folder / f"{name}.parquet", "table") for name in TABLES if name not in LISTED}
-        tables |= {name: read_csv(folder / f"{name}.csv", "table") for name in LISTED}
+        tables = {name: read_table(folder / f"{name}.parquet", "table") for name in TABLES if name not in LISTED}
+        tables |= {name: read_table(folder / f"{name}.csv", "table") for name in LISTED}
         with np.errstate(invalid="raise"):  # a number beyond int64
             tables = {name: conform(table, name) for name, table in tables.items()}
         _check_tables(tables)

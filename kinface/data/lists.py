@@ -10,9 +10,9 @@ import pandas as pd
 
 from kinface.data.families import Families, name_prepared_lists, read_prepared_list
 from kinface.data.fiw import FAMILY_FOLDER
-from kinface.data.pairs import PAIRS_ENDINGS, read_pairs
+from kinface.data.pairs import read_pairs
 from kinface.data.sampling import describe_pairs
-from kinface.data.tables import one_line
+from kinface.data.tables import is_table, one_line
 from kinface.data.vocabulary import RACES, TYPES
 from swinface.files import InputError, inside
 
@@ -49,7 +49,7 @@ def read_any_list(
         lists = name_prepared_lists(Path(root))
         there = f"; its lists are {one_line(', '.join(lists))}" if lists else ""
         raise InputError(f"{name}: no such file, and no list of {root}{there}.")
-    if Path(name).suffix not in PAIRS_ENDINGS:
+    if not is_table(name):
         return read_list(name, families, swap_grandparents=swap_grandparents)
     pairs = read_pairs(name)
     persons = persons_of_faces(families)

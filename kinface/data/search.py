@@ -11,7 +11,7 @@ import pandas as pd
 from kinface.data.families import Families
 from kinface.data.fiw import IMAGE_ENDINGS
 from kinface.data.lists import check_face, persons_of_faces, read_fields
-from kinface.data.tables import read_csv
+from kinface.data.tables import read_table
 from swinface.files import InputError, inside, replacing
 
 DESCRIBED = ("person", "family", "race", "gender")
@@ -123,7 +123,7 @@ def _read_known(lists: dict[Path, int], root: Path) -> dict[str, pd.DataFrame]:
         path = next((folder / name for folder in (beside.parent, root) if (folder / name).is_file()), None)
         if path is None:
             continue
-        table = read_csv(path, "table of Track 3", "object")
+        table = read_table(path, "table of Track 3")
         lacking = [column for column in columns if column not in table]
         if lacking or len(table) != lines:
             problem = f"no column {lacking[0]!r}" if lacking else f"{len(table)} rows for a list of {lines}"

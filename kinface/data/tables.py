@@ -1,73 +1,121 @@
-"""Tables in .parquet or .csv files."""
+"""Tables as people have them, csv, parquet or Excel, and the one text that each of their values has.
+
+Two values are the same id, cluster or group where ``canonical_text`` gives the same text, whatever their types were.
+"""
 
 from __future__ import annotations
 
+import re
+import unicodedata
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from swinface.files import InputError
 
+BLANKS = " \t\r\n\f\v\xa0\u200b\u2060\ufeff"  # what nobody sees at the end of a text; the last three have no width
+
+
+# Options of pandas: every cell as it stands, whatever others its column has, and only an empty one missing.
+AS_TEXT = {"header": None, "dtype": "object", "keep_default_na": False, "na_values": [""]}
+
+
+LONGEST_HEADER = 1_000_000  # characters in which the separator is looked for
+
+
+# A number without leading zeros: 007 is a code.
+NUMBER = re.compile(r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
+
+
+def is_table(path: str | Path) -> bool:
+    """Whether a file's ending, in small or capital letters, is one that ``read_table`` reads."""
+    return Path(path).suffix.lower() in READERS
+
 
 def read_table(path: Path, what: str, text: Sequence[str] | None = None) -> pd.DataFrame:
-    """Read a table from a .parquet or .csv file, without checks of its content.
+    """Read a table from a .parquet, .csv or .xlsx file, without checks of its content.
+
+    A csv may be in UTF-8 or UTF-16, separated by commas, tabs, or semicolons with decimal commas. Only an empty cell
+    is missing: NA, None, null and nan are texts. Blanks around the names of columns are removed.
 
     Parameters
     ----------
     what
         What the table is called, for messages.
     text
-        Columns that are text whatever a csv has in them, such as a person called 7; by default all.
+        Columns of a csv or xlsx that stay text; others become numbers if all their values are. By default all stay.
+
+    Returns
+    -------
+    pd.DataFrame
+        Text columns are ``object``, with None where missing.
 
     Raises
     ------
     InputError
-        The file is missing, of another kind or broken.
+        The file is missing, of another kind or broken, or two of its columns have one name.
     """
-    if path.suffix == ".parquet":
-        return read_parquet(path, what)
-    if path.suffix == ".csv":
-        return read_csv(path, what, "object" if text is None else dict.fromkeys(text, "object"))
-    raise InputError(f"{path}: a {what} is a .parquet or .csv file.")
-
-
-def read_csv(path: Path, what: str, dtype: object = None, keep_default_na: bool = True) -> pd.DataFrame:
-    """Read a csv file; ``dtype`` and ``keep_default_na`` are those of ``pandas.read_csv``.
-
-    Raises
-    ------
-    InputError
-        The file is missing or broken.
-    """
+    if not is_table(path):
+        raise InputError(f"{path}: a {what} is a {', '.join([*READERS][:-1])} or {[*READERS][-1]} file.")
     try:
-        table = pd.read_csv(path, dtype=dtype, keep_default_na=keep_default_na, encoding="utf-8-sig")
+        table = READERS[path.suffix.lower()](path, what)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file.") from None
-    except (OSError, ValueError, OverflowError) as error:
-        raise _unreadable(path, what, error) from error
-    if not isinstance(table.index, pd.RangeIndex):  # pandas takes the first fields as names of the rows
-        raise InputError(f"{path}: not a readable {what} (its rows have more fields than its header).")
+    except InputError:
+        raise
+    except Exception as error:  # on broken bytes pyarrow and pandas raise exceptions of many kinds
+        reason = one_line(error) or type(error).__name__
+        raise InputError(f"{path}: not a readable {what} ({reason}).") from error
+    names = pd.Index([_tidy(str(name)) or f"column {place}" for place, name in enumerate(table, start=1)])
+    if names.has_duplicates:
+        twice = one_line(names[names.duplicated()][0])
+        raise InputError(f"{path}: two columns have the name {twice!r}; rename or remove one.")
+    table.columns = names
+    if text is not None and path.suffix.lower() != ".parquet":  # parquet states what is a number
+        for column in table.columns.difference(text, sort=False):
+            table[column] = _infer_type(table[column])
     return table
 
 
-def read_parquet(path: Path, what: str) -> pd.DataFrame:
-    """Read a parquet file.
-
-    Raises
-    ------
-    InputError
-        The file is missing or broken.
-    """
+def _read_csv(path: Path, what: str) -> pd.DataFrame:
+    with path.open("rb") as file:
+        encoding = "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
-        table = pd.read_parquet(path)
-        for column in table.select_dtypes("string"):  # decoded only here, and its bytes may be broken
-            text = table[column].astype(object)
-            table[column] = text.where(text.notna(), None)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file.") from None
-    except Exception as error:  # on broken bytes pyarrow and pandas raise exceptions of many kinds
-        raise _unreadable(path, what, error) from error
+        with path.open(encoding=encoding, newline="") as file:
+            header = file.readline(LONGEST_HEADER)
+        separator = max(",;\t", key=header.count)
+        table = pd.read_csv(path, sep=separator, encoding=encoding, skipinitialspace=True, **AS_TEXT)
+    except UnicodeError:
+        raise InputError(f"{path}: not a readable {what} (it is not in UTF-8); save it as CSV UTF-8.") from None
+    if separator == ";":
+        table = table.replace(r"^([+-]?\d+),(\d+)$", r"\1.\2", regex=True)
+    return _take_header(table)
+
+
+def _read_excel(path: Path, what: str) -> pd.DataFrame:
+    try:
+        table = pd.read_excel(path, **AS_TEXT)
+    except ImportError:
+        raise InputError(f"{path}: to read it, `pip install openpyxl`; or save the {what} as .csv.") from None
+    return _take_header(table)
+
+
+def _take_header(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows below the first, which names the columns; missing values are None."""
+    if table.empty:
+        raise ValueError("it is empty")
+    header, table = table.iloc[0].fillna(""), table.iloc[1:].reset_index(drop=True)
+    return table.set_axis(header, axis="columns").where(table.notna().to_numpy(), None)
+
+
+def _read_parquet(path: Path, what: str) -> pd.DataFrame:
+    table = pd.read_parquet(path)
+    for column in table.select_dtypes("string"):  # decoded only here, and its bytes may be broken
+        text = table[column].astype(object)
+        table[column] = text.where(text.notna(), None)
     for column in filter(lambda name: pd.api.types.is_object_dtype(table[name]), table):
         plain = table[column].map(pd.api.types.is_hashable)
         if not plain.all():
@@ -76,11 +124,103 @@ def read_parquet(path: Path, what: str) -> pd.DataFrame:
     return table
 
 
+def _infer_type(column: pd.Series) -> pd.Series:
+    """The column as numbers or truth values if all its values are, and none is another one then; else as it is."""
+    known = column.dropna().drop_duplicates()
+    if known.isin(["True", "False"]).all():
+        typed = column.map({"True": True, "False": False})
+    elif known.map(lambda value: bool(NUMBER.fullmatch(str(value).strip(BLANKS)))).all():
+        typed = pd.to_numeric(column)
+    else:
+        return column
+    # Whole numbers beside missing values become floats, and long ones lose digits.
+    alike = [*map(_spell, known)] == [_spell(value) for value in typed[known.index]]
+    return typed if alike and len(known) and not isinstance(typed.dtype, pd.StringDtype) else column
+
+
+READERS = {".parquet": _read_parquet, ".csv": _read_csv, ".xlsx": _read_excel}
+
+
+def canonical_text(values: pd.Series, where: str, *, paths: bool = False) -> pd.Series:
+    """The one text of each value: by it ids, clusters and groups are compared, named and shown.
+
+    A number is the same as an integer, as a float and as text: ``1``, ``1.0``, ``"1"`` and ``"1.0"`` are ``1``. Text is
+    in Unicode's form NFC, without blanks around it and with single ones within. None, NaN and blank text are missing.
+
+    Parameters
+    ----------
+    values
+        Of any type, or of several.
+    where
+        The file and column, for messages.
+    paths
+        The values name files: within them, blanks and the form of Unicode stay as they are.
+
+    Returns
+    -------
+    pd.Series
+        ``object``, with None where missing.
+
+    Raises
+    ------
+    InputError
+        A value is a list, or anything else that is not one value.
+
+    Warns
+    -----
+    UserWarning
+        Texts that differ are one value.
+
+    Examples
+    --------
+    >>> canonical_text(pd.Series([1.0, "2", 2.0, "Asian ", None, "NA"]), "column race").tolist()
+    ['1', '2', '2', 'Asian', None, 'NA']
+    """
+    if pd.api.types.is_datetime64_any_dtype(values):
+        values = values.astype(str).where(values.notna(), None)  # days without an hour if all are
+    try:
+        codes, found = pd.factorize(values)
+    except TypeError:
+        raise InputError(f"{where}: each row must hold one value, not a list of several.") from None
+    spelt = [_spell(value, paths) for value in np.asarray(found)]
+    _warn_of_merged(found, spelt, where)
+    texts = np.array([*spelt, None], dtype=object)  # a missing value has the code -1
+    return pd.Series(texts[codes], index=values.index, name=values.name, dtype=object)
+
+
+def _spell(value: object, path: bool = False) -> str | None:
+    text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+    text = text.strip(BLANKS) if path else _tidy(text)
+    if not NUMBER.fullmatch(text):
+        return text or None
+    if text.lstrip("+-").isdecimal():  # a whole number keeps its digits, however many
+        return "0" if text == "-0" else text.lstrip("+")
+    number = float(text)
+    if number.is_integer() and abs(number) < 2**63:
+        return str(int(number))
+    return str(number) if np.isfinite(number) else text
+
+
+def _tidy(text: str) -> str:
+    return unicodedata.normalize("NFC", " ".join(text.strip(BLANKS).split()))
+
+
+def _warn_of_merged(found: Sequence[object], spelt: Sequence[str | None], where: str) -> None:
+    texts: dict[str, list[str]] = {}
+    for value, text in zip(found, spelt, strict=True):
+        if isinstance(value, str) and text is not None:
+            texts.setdefault(text, []).append(value)
+    merged = [" and ".join(map(_quote, names)) for names in texts.values() if len(names) > 1]
+    if merged:
+        more = f"; so are {len(merged) - 1} more" if len(merged) > 1 else ""
+        warnings.warn(f"{where}: {merged[0]} are read as one value{more}.", stacklevel=3)
+
+
+def _quote(text: str) -> str:
+    """With signs for what cannot be seen, and for a form of Unicode that looks like another."""
+    return repr(text) if unicodedata.is_normalized("NFC", text) else ascii(text)
+
+
 def one_line(text: object) -> str:
     """A text on one line, as a message needs it: a value may hold line breaks of many kinds."""
     return " ".join(str(text).split())
-
-
-def _unreadable(path: Path, what: str, error: Exception) -> InputError:
-    reason = one_line(error) or type(error).__name__
-    return InputError(f"{path}: not a readable {what} ({reason}).")

@@ -16,8 +16,9 @@ import pandas as pd
 
 from kinface.data.families import Families
 from kinface.data.lists import check_face, check_kin, persons_of_faces, read_fields
-from kinface.data.pairs import PAIRS_ENDINGS, check_pairs, find_rows, read_pairs, to_unit_length
+from kinface.data.pairs import check_pairs, find_rows, read_pairs, to_unit_length
 from kinface.data.sampling import describe_pairs, draw_partners
+from kinface.data.tables import is_table
 from swinface.files import InputError, replacing
 
 TRIPLETS = {"FMD": "f", "FMS": "m"}  # RFIW's names, and the gender of the child
@@ -36,7 +37,7 @@ def read_triplets(path: str | Path, families: Families) -> pd.DataFrame:
         Names the file and line that cannot be used.
     """
     path, persons = Path(path), persons_of_faces(families)
-    if path.suffix in PAIRS_ENDINGS:
+    if is_table(path):
         triplets = read_pairs(path)
         lacking = [
             column for column in ("face_m", "triplet") if column not in triplets or triplets[column].isna().any()

@@ -77,7 +77,7 @@ def test_self_described_goes_before_human_before_predicted(tmp_path: Path):
 def test_unusable_files_are_refused(tmp_path: Path):
     with pytest.raises(InputError, match=r"headless.csv: an annotation file needs a column 'face'"):
         read(tmp_path, headless="path,race_net\nx,white\n")
-    with pytest.raises(InputError, match=r"empty.csv: not a readable csv"):
+    with pytest.raises(InputError, match=r"empty.csv: not a readable annotation file"):
         read(tmp_path, empty="")
     with pytest.raises(InputError, match=r"absent.csv: no such file"):
         read_annotations([tmp_path / "absent.csv"], FACES)

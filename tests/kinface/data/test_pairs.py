@@ -151,7 +151,7 @@ def test_unreadable_files_are_refused(tmp_path: Path):
         ("broken.parquet", "not a readable pairs table"),
         ("empty.csv", "not a readable pairs table"),
         ("text.parquet", "not a readable pairs table"),
-        ("pairs.xlsx", "a .parquet or .csv file"),
+        ("pairs.txt", "a .parquet, .csv or .xlsx file"),
     ]:
         with pytest.raises(InputError, match=f"{name}: .*{message}"):
             read_pairs(tmp_path / name)
