@@ -185,19 +185,22 @@ class Expression(LabelledFaces):
 
 
 class Age(LabelledFaces):
-    """Mean absolute error, also by group; and the epsilon error, if a set has the spread of the guesses for a face.
+    """Mean absolute error, also by group, and mean error; and the epsilon error, if a set has the spread of guesses.
+
+    The mean error, the model's years minus the set's, tells a model that is wrong in one direction.
 
     Epsilon is 1 - mean(exp(-(y - mean)^2 / (2 std^2))), y the model's years, mean and std the guesses'
     (Escalera et al., "ChaLearn Looking at People 2015", ICCVW 2015).
     """
 
-    metrics = ("MAE years", "epsilon error")
+    metrics = ("MAE years", "mean error years", "epsilon error")
     tasks = ("age",)
 
     def run(self, model: Predictor) -> list[Result]:
         table, years = self.answer_labelled(model, "age")
-        error = np.abs(years[:, 0].astype(float) - table["age"].to_numpy())
-        values, faces = {"MAE years": error}, np.ones(len(error))
+        signed = years[:, 0].astype(float) - table["age"].to_numpy()
+        error = np.abs(signed)
+        values, faces = {"MAE years": error, "mean error years": signed}, np.ones(len(error))
         if "age_deviation" in table:
             deviation = np.maximum(
                 table["age_deviation"].to_numpy(), 1e-6

@@ -112,10 +112,12 @@ def _read_header(where: str, fields: list[str], columns: Sequence[str], others: 
 
 
 def look_up_labels(task: str, path: Path, faces: pd.DataFrame) -> pd.Series:
-    """A task's labels of faces from a table with a row per image or per person; nan where it has none.
+    """Labels of faces from a table with a row per image or per person; nan where it has none.
 
     Parameters
     ----------
+    task
+        Of ``TASKS``; or ``race``, a group that benchmarks report by.
     path
         A .csv or .parquet file with a column named as the task: years, or classes by name or first letter. Another
         column, ``image``, ``face``, ``identity`` or ``person``, says whose label it is.
@@ -125,7 +127,7 @@ def look_up_labels(task: str, path: Path, faces: pd.DataFrame) -> pd.Series:
     Returns
     -------
     pd.Series
-        float64, with the index of ``faces``: years, or the index of the class.
+        With the index of ``faces``: years or the index of the class as float64; race as text.
 
     Raises
     ------
@@ -133,8 +135,8 @@ def look_up_labels(task: str, path: Path, faces: pd.DataFrame) -> pd.Series:
         The task or the file does not exist, the table has no such columns, states something twice or knows none of the
         faces, or a label is neither a number nor a class.
     """
-    if task not in TASKS:
-        raise InputError(f"labels: no task {task!r}; choose from {', '.join(TASKS)}.")
+    if task not in (*TASKS, "race"):
+        raise InputError(f"labels: no task {task!r}; choose from {', '.join(TASKS)}, or race.")
     try:
         table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
     except (OSError, ValueError) as error:
@@ -146,6 +148,8 @@ def look_up_labels(task: str, path: Path, faces: pd.DataFrame) -> pd.Series:
     stated = table.dropna(subset=[key, task]).set_index(key)[task]
     if not stated.index.is_unique:
         raise InputError(f"{path}: {key} {stated.index[stated.index.duplicated()][0]!r} has two rows; keep one.")
+    if task == "race":
+        return faces[keys[key]].map(stated.astype(str))
     names = TASKS[task].labels
     classes = {word: place for place, name in enumerate(names) for word in (name, name[0])}
     numbers = stated.map(classes) if names else pd.to_numeric(stated, errors="coerce")

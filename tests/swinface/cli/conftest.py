@@ -24,6 +24,7 @@ def config(face_sets, tmp_path_factory) -> Path:
             options["root"] = str(face_sets / Path(options["root"]).name)
             options["part"] = "all"
             options.pop("without", None)
+            options.pop("labels", None)
             if "teacher" in options:
                 options.pop("teacher")
                 if "fiw" in options["root"]:

@@ -74,6 +74,12 @@ def folder(paper_sets, face_sets, tmp_path_factory) -> Path:
         "rafdb": RafDb(folder / "data" / "RAF-DB"),
     }
     random = np.random.default_rng(0)
+    table = sources["fiw"].table
+    ages = pd.DataFrame({"face": table["image"], "age": random.uniform(1, 80, len(table))})
+    ages.to_parquet(folder / "tables" / "faces.parquet")
+    people = table["identity"].unique()
+    genders = pd.DataFrame({"person": people, "gender": random.choice(["m", "f"], len(people))})
+    genders.to_parquet(folder / "tables" / "people.parquet")
     for name, source in sources.items():
         faces = [*source.table["image"]]
         path = folder / "data" / "teacher" / f"dlib_{name}.npz"
