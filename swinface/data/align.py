@@ -10,6 +10,7 @@ from PIL import Image
 from swinface.files import InputError, check_pixels
 
 SIDE = 112  # pixels, of an aligned face
+LARGEST = 1e9  # pixels; farther from the corner is no place in an image
 
 
 # A face's five landmarks in ArcFace (Deng et al., CVPR 2019) and its published crops, in pixels of 112x112, the centre
@@ -20,6 +21,9 @@ ARCFACE = np.array([(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), 
 
 def align(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     """Cut a face out of a photo, turned and scaled so that its landmarks are as near as possible to ``ARCFACE``.
+
+    Near in the crop, as in insightface: the landmarks are fitted to the template. The template fitted to the landmarks
+    would be nearest in the photo, and another crop: the worse the fit, the narrower.
 
     Parts outside the photo are black. If the photo has more pixels than the crop, they are averaged, not skipped.
 
@@ -38,7 +42,7 @@ def align(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     Raises
     ------
     InputError
-        The image has other pixels, or the landmarks coincide or are not finite.
+        The image has other pixels, or the landmarks are not those of a face, see ``fit_similarity``.
 
     Examples
     --------
@@ -50,15 +54,18 @@ def align(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     ((112, 112, 3), 7)
     """
     check_pixels(image)
-    similarity = fit_similarity(ARCFACE, np.asarray(landmarks, dtype=float))  # from crop to photo, as a warp needs it
-    corners = np.array([(0, 0), (SIDE, 0), (SIDE, SIDE), (0, SIDE)]) @ similarity[:, :2].T + similarity[:, 2]
-    factor = max(1, math.floor(math.hypot(*similarity[:, 0])))  # photo pixels per pixel of the crop
+    to_crop = fit_similarity(np.asarray(landmarks, dtype=float), ARCFACE)
+    matrix = np.linalg.inv(to_crop[:, :2])  # from crop to photo, as a warp needs it
+    shift = -matrix @ to_crop[:, 2]
+    corners = np.array([(0, 0), (SIDE, 0), (SIDE, SIDE), (0, SIDE)]) @ matrix.T + shift
     height, width = image.shape[:2]
+    factor = max(
+        1, math.floor(min(math.hypot(*matrix[:, 0]), max(height, width)))
+    )  # photo pixels per pixel of the crop
     left, top = np.clip(np.floor(corners.min(axis=0)) - 2 * factor, 0, (width - 1, height - 1)).astype(int)
     right, bottom = np.clip(np.ceil(corners.max(axis=0)) + 2 * factor, (left + 1, top + 1), (width, height)).astype(int)
     part = Image.fromarray(np.ascontiguousarray(image[top:bottom, left:right])).reduce(factor)
     # Pillow has the centre of the first pixel at (0.5, 0.5), in the photo and in the crop.
-    matrix, shift = similarity[:, :2], similarity[:, 2]
     shift = (shift + 0.5 - matrix @ (0.5, 0.5) - (left, top)) / factor
     coefficients = np.column_stack([matrix / factor, shift]).ravel().tolist()
     return np.asarray(part.transform((SIDE, SIDE), Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR))
@@ -83,13 +90,19 @@ def fit_similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     Raises
     ------
     InputError
-        Points of ``target`` coincide or are not finite.
+        The points of either coincide, or are no places in an image; or they are mirrored so that no turn brings them
+        near.
     """
-    if not np.isfinite(target).all() or np.ptp(target, axis=0).max() < 1e-6:
-        raise InputError("the landmarks of a face coincide or are not finite; give five different points.")
-    centred, goal = source - source.mean(axis=0), target - target.mean(axis=0)
+    both = np.stack([source, target])
+    if not (np.abs(both) < LARGEST).all() or np.ptp(both, axis=1).max(axis=1).min() < 1e-6:
+        raise InputError("the landmarks of a face coincide, or are no places in an image; give five different points.")
+    centred, goal = both - both.mean(axis=1, keepdims=True)
     u, strengths, vt = np.linalg.svd(goal.T @ centred / len(source))
     signs = np.array([1.0, np.sign(np.linalg.det(u) * np.linalg.det(vt))])
-    scale = (strengths * signs).sum() / centred.var(axis=0).sum()
-    matrix = scale * (u * signs) @ vt
+    strength = (strengths * signs).sum()
+    if strength < 1e-6 * strengths.sum():
+        raise InputError(
+            "the landmarks of a face are mirrored; give eyes, nose and mouth from the image's left to right."
+        )
+    matrix = strength / centred.var(axis=0).sum() * (u * signs) @ vt
     return np.column_stack([matrix, target.mean(axis=0) - matrix @ source.mean(axis=0)])
