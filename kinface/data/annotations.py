@@ -5,21 +5,27 @@ A file has a column ``face`` (a path below the data root) and columns ``<attribu
 the last underscore: ``self`` is self-described, ``human`` is human annotated, any other name is a model that predicted
 the value. Race and gender here are what a source says about a face, not facts about a person.
 
-Race, age and gender have fixed values. An attribute of one's own is a number if all its values are numbers, else text.
+Race and gender are told by many words, which ``MEANINGS`` maps to a few; age is in years. An attribute of one's own is
+a category, also if it is written in whole numbers (glasses 0 and 1, Fitzpatrick's 1 to 6), or a measurement: if it is
+declared as such, or has numbers with fractions.
+
+A model that finds no face has to write something all the same: ``unk``, -1, an age of 0. Where it says of a face that
+something is unknown, nothing that it says of this face is used.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from kinface.data.matrices import GENDERS, Problem
-from kinface.data.tables import read_table
-from kinface.data.vocabulary import RACES
+from kinface.data.matrices import Problem
+from kinface.data.paths import tidy_path
+from kinface.data.tables import canonical_text, read_table
+from kinface.data.vocabulary import MEANINGS, fold_word
 from swinface.files import InputError
 
 ATTRIBUTES = ("race", "age", "gender")  # every table has these, others only where they are annotated
@@ -31,21 +37,28 @@ SOURCES = {"self": "self-described", "human": "human annotated"}  # in order of 
 PREDICTED = "predicted by "
 
 
-# The four races by their names, by KFC's codes and by what public predictors call them.
-RACE_NAMES = {
-    **{name.lower(): race for race, code in RACES.items() for name in (race, code)},
-    **{"black": "African", "white": "Caucasian", "middle eastern": "Caucasian", "latino hispanic": "Caucasian"},
-}
-
-
-UNKNOWN = ("", "nan", "none", "unk", "unknown")
+# Marks of "no value", as ``fold_word`` gives them. A category of one's own may well be called none.
+UNKNOWN = ("nan", "unk", "unknown")
+UNKNOWN_OF_THREE = (*UNKNOWN, "none", "null", "na", "n/a", "-1")  # of race, age and gender
 
 
 # Columns of the tables that are no attributes of a face.
 TAKEN = ("face", "faces", "family", "kin", "list", "mid", "name", "person", "race_agreement", "score", "split", "type")
 
 
-def read_annotations(paths: Iterable[Path], faces: pd.Series) -> tuple[pd.DataFrame, pd.DataFrame, list[Problem]]:
+OLDEST = 130  # years
+
+
+Columns = dict[str, tuple[str, str]]  # column to its attribute and source
+
+
+def read_annotations(
+    paths: Iterable[Path],
+    faces: pd.Series,
+    *,
+    meanings: Mapping[str, Mapping[str, str]] | None = None,
+    measurements: Collection[str] = (),
+) -> tuple[pd.DataFrame, pd.DataFrame, list[Problem]]:
     """Read annotation files for the given faces.
 
     Where several columns state an attribute of a face, the most trusted source counts: self-described, then human
@@ -55,93 +68,180 @@ def read_annotations(paths: Iterable[Path], faces: pd.Series) -> tuple[pd.DataFr
     ----------
     faces
         Paths of the faces below the data root.
+    meanings
+        Attribute to words and what they mean, such as ``{"race": {"Latino_Hispanic": "Latino"}}``, before those of
+        ``MEANINGS``; an empty meaning is unknown. Words are compared by ``fold_word``.
+    measurements
+        Attributes of one's own that are measured, though all their values are whole numbers: a person's value is the
+        median.
 
     Returns
     -------
     values
         One row per face, in the order of ``faces``; columns race, race_source, age, age_source, gender, gender_source,
-        and likewise two for each attribute of one's own.
+        and likewise two for each attribute of one's own: a category as text, a measurement as float64.
     columns
-        What was found: file, column, attribute, source (both None where the column was ignored) and the number of
-        faces it has a value for.
+        What was found: file, column, attribute, source (both None where the column was ignored), the number of faces
+        it has a value for, and ``mapped``: which words were read as something else, and of how many faces.
     problems
-        Rows about faces that are not there, faces annotated twice, values that cannot be read.
+        Rows about faces that are not there, faces annotated twice, faces that a model marks as unknown, values that
+        cannot be read.
 
     Raises
     ------
     InputError
-        A file is unreadable or has no column ``face``, or an attribute has the name of another column of the tables,
-        or one that ends in ``_source``.
+        A file is unreadable or has no column ``face``; an attribute has the name of another column of the tables, or
+        one that ends in ``_source``; ``meanings`` or ``measurements`` do not fit what the files have.
     """
+    wanted = {name: {fold_word(word): value for word, value in of.items()} for name, of in (meanings or {}).items()}
+    _check_meanings(wanted)
     problems: list[Problem] = []
-    found, stated = [], []
+    found, stated, unmet = [], [], {(name, word) for name, words in wanted.items() for word in words}
     for path in paths:
-        table = _read_table(path)
-        _check_faces(table, faces, path.name, problems)
-        table = table.drop_duplicates("face").set_index("face").reindex(faces)
+        table = _read_table(path, faces, problems)
+        columns = _parse_columns(table, path)
+        for column in columns:
+            table[column] = canonical_text(table[column], f"{path}: {column}")
+        _drop_marked(table, columns, path.name, problems)
         for column in table:
-            match = re.fullmatch(r"(\w+)_([A-Za-z0-9-]+)", column)
-            attribute, name = match.groups() if match else (None, None)
-            if attribute in TAKEN:
-                raise InputError(f"{path}: column {column!r}: {attribute!r} is a column of the tables; rename it.")
-            if attribute and attribute.endswith("_source"):
-                raise InputError(f"{path}: column {column!r}: {attribute!r} would be the source of another; rename it.")
-            source = SOURCES.get(name, f"{PREDICTED}{name}") if name else None
-            values = _read_values(table[column], attribute, path.name, problems) if attribute else table[column]
-            found.append((path.name, column, attribute, source, int(values.notna().sum())))
+            attribute, source = columns.get(column, (None, None))
+            values, mapped = table[column], {}
             if attribute:
+                words = MEANINGS.get(attribute, {}) | wanted.get(attribute, {})
+                unmet -= {(attribute, word) for word in values.dropna().map(fold_word).unique()}
+                values, mapped = _read_values(values, attribute, words, path.name, problems)
                 stated.append((attribute, source, values.reset_index(drop=True)))
-    merged = pd.DataFrame(index=range(len(faces)))
-    for attribute in dict.fromkeys([*ATTRIBUTES, *(attribute for attribute, _, _ in stated)]):
-        numbers = [pd.api.types.is_numeric_dtype(values) for name, _, values in stated if name == attribute]
-        merged[attribute] = np.nan if attribute == "age" or (numbers and all(numbers)) else None
-        merged[f"{attribute}_source"] = None
+            said = ", ".join(f"{word} as {meaning} ({count:,})" for (word, meaning), count in mapped.items()) or None
+            found.append((path.name, column, attribute, source, int(values.notna().sum()), said))
+    if unmet:
+        name, word = min(unmet)
+        raise InputError(f"meanings: no annotation of a face says {word!r} of {name}; leave it out.")
+    absent = sorted(set(measurements) - {attribute for attribute, *_ in stated})
+    if absent:
+        raise InputError(f"measurements: no annotation file has {absent[0]}; leave it out.")
+    merged = _merge(stated, len(faces), measurements)
+    return merged, pd.DataFrame(found, columns=["file", "column", "attribute", "source", "faces", "mapped"]), problems
+
+
+def _check_meanings(wanted: Mapping[str, Mapping[str, str]]) -> None:
+    if "age" in wanted:
+        raise InputError("meanings: an age is a number of years, and no word.")
+    genders = sorted(set(wanted.get("gender", {}).values()) - {"m", "f", ""})
+    if genders:
+        raise InputError(f"meanings: gender is m, f or nothing (unknown), not {genders[0]!r}.")
+
+
+def _read_table(path: Path, faces: pd.Series, problems: list[Problem]) -> pd.DataFrame:
+    """The file's columns besides ``face``, a row per face."""
+    table = read_table(path, "annotation file")
+    if "face" not in table:
+        raise InputError(f"{path}: an annotation file needs a column 'face', the image's path below the data root.")
+    table["face"] = table["face"].fillna("").map(tidy_path)
+    absent = table["face"][~table["face"].isin(faces)]
+    if len(absent):
+        message = f"{len(absent)} rows such as {absent.iloc[0]}: ignored"
+        problems.append(("annotation without face", path.name, message))
+    twice = table["face"][table["face"].duplicated()]
+    if len(twice):
+        message = f"{len(twice)} rows such as {twice.iloc[0]}: the first counts"
+        problems.append(("face annotated twice", path.name, message))
+    return table.drop_duplicates("face").set_index("face").reindex(faces)
+
+
+def _parse_columns(table: pd.DataFrame, path: Path) -> Columns:
+    """The columns that state an attribute."""
+    columns = {}
+    for column in table:
+        match = re.fullmatch(r"(\w+)_([A-Za-z0-9-]+)", column)
+        if not match:
+            continue
+        attribute, name = match.groups()
+        if attribute in TAKEN:
+            raise InputError(f"{path}: column {column!r}: {attribute!r} is a column of the tables; rename it.")
+        if attribute.endswith("_source"):
+            raise InputError(f"{path}: column {column!r}: {attribute!r} would be the source of another; rename it.")
+        columns[column] = (attribute, SOURCES.get(name, f"{PREDICTED}{name}"))
+    return columns
+
+
+def _drop_marked(table: pd.DataFrame, columns: Columns, file: str, problems: list[Problem]) -> None:
+    """Take out marks of "no value", and with them all that the same model says of that face.
+
+    An age of 0 is a mark too, unless the model says something else of the face that is not 0 either. A person who
+    annotates knows some things and not others.
+    """
+    marked = pd.DataFrame(index=table.index)
+    for column, (attribute, _) in columns.items():
+        marks = UNKNOWN_OF_THREE if attribute in ATTRIBUTES else UNKNOWN
+        marked[column] = table[column].map(fold_word, na_action="ignore").isin(marks)
+    for source in dict.fromkeys(source for _, source in columns.values() if source.startswith(PREDICTED)):
+        own = [column for column, (_, of) in columns.items() if of == source]
+        ages = [column for column in own if columns[column][0] == "age"]
+        told = (table[own].notna() & ~marked[own] & (table[own] != "0")).any(axis="columns")
+        unknown = marked[own].any(axis="columns") | ((table[ages] == "0").any(axis="columns") & ~told)
+        if unknown.any():
+            name, named = source.removeprefix(PREDICTED), ", ".join(columns[column][0] for column in own)
+            faces = f"{_count_faces(int(unknown.sum()))} such as {table.index[unknown.to_numpy().argmax()]}"
+            problems.append(("no prediction", file, f"{name} marks {faces} as unknown: its {named} left out"))
+        marked.loc[unknown, own] = True
+    for column in columns:
+        table[column] = table[column].where(~marked[column], None)
+
+
+def _read_values(
+    texts: pd.Series, attribute: str, words: Mapping[str, str], file: str, problems: list[Problem]
+) -> tuple[pd.Series, dict[tuple[str, str], int]]:
+    """What the texts of a column mean, as text, and which of them were read as something else, with their numbers."""
+    folded = texts.map(fold_word, na_action="ignore")
+    if attribute == "age":
+        years = pd.to_numeric(texts, errors="coerce")
+        values = texts.where(years.between(0, OLDEST), None)
+    else:
+        values = folded.map(words).astype(object)
+        if attribute not in MEANINGS:
+            values = values.where(folded.isin(words), texts)
+        values = values.where(values.notna() & (values != ""), None)
+    changed = values.notna() & (values != texts)
+    mapped = pd.DataFrame({"word": texts[changed], "meaning": values[changed]}).value_counts().sort_index()
+    unread = texts[values.isna() & texts.notna() & ~folded.isin(words)]
+    for text, count in unread.value_counts().items():
+        message = f"{texts.name} {text!r} of {_count_faces(count)}: {attribute} unknown"
+        problems.append(("unknown annotation", file, message))
+    return values, mapped.to_dict()
+
+
+def _count_faces(count: int) -> str:
+    return f"{count:,} face{'s' * (count > 1)}"
+
+
+def _merge(stated: list[tuple[str, str, pd.Series]], faces: int, measurements: Collection[str]) -> pd.DataFrame:
+    """Of each attribute the value of the most trusted source, and the source."""
+    merged = pd.DataFrame(index=range(faces))
+    for attribute in dict.fromkeys([*ATTRIBUTES, *(attribute for attribute, *_ in stated)]):
+        value, origin = (pd.Series(None, merged.index, dtype=object) for _ in range(2))
         for _, source, values in sorted((s for s in stated if s[0] == attribute), key=lambda s: _distrust(s[1])):
-            fill = merged[attribute].isna() & values.notna()
-            merged[attribute] = merged[attribute].mask(fill, values)
-            merged[f"{attribute}_source"] = merged[f"{attribute}_source"].mask(fill, source)
-    return merged, pd.DataFrame(found, columns=["file", "column", "attribute", "source", "faces"]), problems
+            fill = value.isna() & values.notna()
+            value, origin = value.mask(fill, values), origin.mask(fill, source)
+        measured = attribute == "age" or (attribute not in ATTRIBUTES and _is_measured(value, attribute, measurements))
+        merged[attribute] = pd.to_numeric(value).astype("float64") if measured else value.where(value.notna(), None)
+        merged[f"{attribute}_source"] = origin.where(origin.notna(), None)
+    return merged
+
+
+def _is_measured(values: pd.Series, attribute: str, measurements: Collection[str]) -> bool:
+    known = values.dropna()
+    numbers = pd.to_numeric(known, errors="coerce").astype("float64")
+    numeric = np.isfinite(numbers)
+    if attribute in measurements and not numeric.all():
+        text = known[~numeric].iloc[0]
+        raise InputError(
+            f"measurements: {attribute} of a face is {text!r}, which is no number; correct the annotation."
+        )
+    return attribute in measurements or bool(numeric.all() and (numbers % 1 != 0).any())
 
 
 def _distrust(source: str) -> int:
     return [*SOURCES.values(), source].index(source)
-
-
-def _read_table(path: Path) -> pd.DataFrame:
-    table = read_table(path, "annotation file")
-    if "face" not in table:
-        raise InputError(f"{path}: an annotation file needs a column 'face', the image's path below the data root.")
-    return table
-
-
-def _check_faces(table: pd.DataFrame, faces: pd.Series, file: str, problems: list[Problem]) -> None:
-    absent = table["face"][~table["face"].isin(faces)]
-    if len(absent):
-        problems.append(("annotation without face", file, f"{len(absent)} rows such as {absent.iloc[0]}: ignored"))
-    twice = table["face"][table["face"].duplicated()]
-    if len(twice):
-        problems.append(("face annotated twice", file, f"{len(twice)} rows such as {twice.iloc[0]}: the first counts"))
-
-
-def _read_values(texts: pd.Series, attribute: str, file: str, problems: list[Problem]) -> pd.Series:
-    """Bring the values to the four races, m and f, years, or to numbers or text; report what cannot be."""
-    texts = texts.fillna("").str.strip()
-    if attribute not in ATTRIBUTES:
-        texts = texts.mask(texts.str.lower().isin(UNKNOWN))
-        numbers = pd.to_numeric(texts, errors="coerce")
-        return numbers if (numbers.notna() == texts.notna()).all() else texts.astype(object).where(texts.notna(), None)
-    texts = texts.str.lower()
-    if attribute == "age":
-        values = pd.to_numeric(texts, errors="coerce")
-        values = values.where(values.between(0, 130))
-    else:
-        values = texts.map(RACE_NAMES if attribute == "race" else GENDERS).astype(object)
-        values = values.where(values.notna(), None)
-    unknown = texts[values.isna() & ~texts.isin(UNKNOWN)]
-    for text, count in unknown.value_counts().items():
-        faces = f"{count} face{'s' * (count > 1)}"
-        problems.append(("unknown annotation", file, f"{texts.name} {text!r} of {faces}: {attribute} unknown"))
-    return values
 
 
 def describe_people(people: pd.DataFrame, faces: pd.DataFrame) -> pd.DataFrame:
@@ -149,7 +249,7 @@ def describe_people(people: pd.DataFrame, faces: pd.DataFrame) -> pd.DataFrame:
 
     Race is the majority over the person's faces. Only faces with a value of the most trusted source are counted, and a
     tie goes to the race that comes first in the alphabet. ``race_agreement`` is the majority's share. Age is the
-    median. Attributes of one's own are treated like race if they are text, and like age if they are numbers.
+    median. Attributes of one's own are treated like race if they are categories, and like age if they are measured.
 
     Parameters
     ----------
@@ -163,8 +263,8 @@ def describe_people(people: pd.DataFrame, faces: pd.DataFrame) -> pd.DataFrame:
     described["race"], described["race_source"], described["race_agreement"] = _find_majority(faces, "race", person)
     described["age"], described["age_source"] = _find_median(faces, "age", person)
     for attribute in list_own_attributes(faces):
-        numeric = pd.api.types.is_numeric_dtype(faces[attribute])
-        value, source, *_ = (_find_median if numeric else _find_majority)(faces, attribute, person)
+        find = _find_median if is_measurement(faces[attribute]) else _find_majority
+        value, source, *_ = find(faces, attribute, person)
         described[attribute], described[f"{attribute}_source"] = value, source
     return described
 
@@ -173,6 +273,11 @@ def list_own_attributes(table: pd.DataFrame) -> list[str]:
     """The attributes besides race, age and gender in a table of faces or of people."""
     named = [column.removesuffix("_source") for column in table if column.endswith("_source")]
     return [name for name in named if name not in ATTRIBUTES and name in table]
+
+
+def is_measurement(values: pd.Series) -> bool:
+    """Whether a column of a table of faces or people is measured; else it has categories."""
+    return pd.api.types.is_numeric_dtype(values)
 
 
 def _find_majority(faces: pd.DataFrame, attribute: str, person: pd.Series) -> tuple[pd.Series, pd.Series, pd.Series]:

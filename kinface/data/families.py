@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kinface.data.annotations import list_own_attributes
+from kinface.data.annotations import is_measurement, list_own_attributes
 from kinface.data.pairs import read_pairs
 from kinface.data.tables import one_line, read_table
 from swinface.files import InputError
@@ -61,7 +61,14 @@ TABLES: dict[str, dict[str, str]] = {
         "generation_gap": "Int64",  # missing for spouses
     },
     "problems": {"kind": "text", "where": "text", "message": "text"},
-    "annotations": {"file": "text", "column": "text", "attribute": "text", "source": "text", "faces": "int64"},
+    "annotations": {
+        "file": "text",
+        "column": "text",
+        "attribute": "text",
+        "source": "text",
+        "faces": "int64",
+        "mapped": "text",  # words that were read as something else, such as "white as Caucasian (12)"
+    },
 }
 
 
@@ -159,8 +166,8 @@ def conform(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """The table's columns in their order and dtypes, whether built, read from parquet or from csv."""
     dtypes = dict(TABLES[name])
     for attribute in list_own_attributes(table) if name in ("faces", "people") else ():
-        numeric = pd.api.types.is_numeric_dtype(table[attribute])
-        dtypes |= {attribute: "float64" if numeric else "text", f"{attribute}_source": "text"}
+        measured = is_measurement(table[attribute])
+        dtypes |= {attribute: "float64" if measured else "text", f"{attribute}_source": "text"}
     table = table[[*dtypes]].reset_index(drop=True)
     for column, dtype in dtypes.items():
         if dtype == "text":

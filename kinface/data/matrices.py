@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
-from kinface.data.vocabulary import TYPES
+from kinface.data.vocabulary import MEANINGS, TYPES
 
 RELATIONS = {
     0: "none",
@@ -38,7 +38,7 @@ GENERATION_GAP = {"sibling": 0, "parent": 1, "grandparent": 2, "great-grandparen
 TYPE_OF = {(kin_type.relation, kin_type.gender_a, kin_type.gender_b): kin_type.code for kin_type in TYPES.values()}
 
 
-GENDERS = {"m": "m", "male": "m", "f": "f", "female": "f"}
+LONGEST_NUMBER = 9  # digits of a MID or of a code; longer ones fit no table
 
 
 Rows = dict[int, list[str]]  # MID to its row
@@ -97,32 +97,42 @@ def read_matrix(path: Path, where: str) -> Matrix:
     if "mid" not in titles or "gender" not in titles:
         report("missing mid.csv", "its header has no MID or no Gender: the family's members and relations are unknown")
         return matrix
-    columns = {int(title): position for title, position in titles.items() if title.isdecimal()}
+    columns = {read_number(title): position for title, position in titles.items() if read_number(title) is not None}
     rows: Rows = {}
     for number, row in enumerate(lines, start=2):
         mid = row[titles["mid"]] if len(row) == len(header) else ""
         if not any(row):
             continue
-        elif not mid.isdecimal():
-            report("malformed mid.csv", f"line {number} has no MID or not {len(header)} fields: row left out")
-        elif int(mid) in rows:
+        elif read_number(mid) is None:
+            report(
+                "malformed mid.csv",
+                f"line {number} has no MID or not {len(header)} fields: row left out",
+            )
+        elif read_number(mid) in rows:
             report("duplicated MID", f"line {number} is a second row of MID{mid}: row left out")
         else:
-            rows[int(mid)] = row
+            rows[read_number(mid)] = row
     for mid, row in rows.items():
         gender = row[titles["gender"]].lower()
-        if gender not in GENDERS:
+        if gender not in MEANINGS["gender"]:
             report("blank gender", f"MID{mid} has gender {gender!r}: gender unknown")
-        matrix.members[mid] = (row[titles["name"]] or None if "name" in titles else None, GENDERS.get(gender))
+        name = row[titles["name"]] or None if "name" in titles else None
+        matrix.members[mid] = (name, MEANINGS["gender"].get(gender))
     _check_header(header, rows, columns, report)
     cells = _read_cells(rows, columns, report)
     _relate(matrix, cells, report)
     return matrix
 
 
+def read_number(text: str) -> int | None:
+    """A MID or a code; None if the text is no number, or one that is too long for either."""
+    return int(text) if text.isdecimal() and len(text) <= LONGEST_NUMBER else None
+
+
 def _check_header(header: list[str], rows: Rows, columns: dict[int, int], report: Report) -> None:
     """Members are matched to columns by number, not position, so a gap on either side costs only that member."""
-    for title in sorted({title for title in header if title.isdecimal() and header.count(title) > 1}, key=int):
+    numbers = [read_number(title) for title in header]
+    for title in sorted({number for number in numbers if number is not None and numbers.count(number) > 1}):
         report("duplicated MID", f"several columns of MID{title}: the first one counts")
     for mid in sorted(columns.keys() - rows.keys()):
         report("rows and columns differ", f"MID{mid} has a column and no row: its relations are left out")
@@ -136,7 +146,8 @@ def _read_cells(rows: Rows, columns: dict[int, int], report: Report) -> Cells:
     for i, row in rows.items():
         for j in columns.keys() & rows.keys():
             value = row[columns[j]]
-            cells[i, j] = int(value) if value.isdecimal() and int(value) in RELATIONS else None
+            code = read_number(value)
+            cells[i, j] = code if code in RELATIONS else None
             if cells[i, j] is None:
                 report("unreadable matrix cell", f"MID{i} to MID{j}: {value!r}; relation left out")
         if cells.get((i, i)):

@@ -154,7 +154,7 @@ def canonical_text(values: pd.Series, where: str, *, paths: bool = False) -> pd.
     where
         The file and column, for messages.
     paths
-        The values name files: within them, blanks and the form of Unicode stay as they are.
+        The values name files: text stays as it is, but for blanks around it.
 
     Returns
     -------
@@ -169,7 +169,7 @@ def canonical_text(values: pd.Series, where: str, *, paths: bool = False) -> pd.
     Warns
     -----
     UserWarning
-        Texts that differ are one value.
+        Texts that differ are one value; not of numbers, whose value is plain.
 
     Examples
     --------
@@ -191,7 +191,7 @@ def canonical_text(values: pd.Series, where: str, *, paths: bool = False) -> pd.
 def _spell(value: object, path: bool = False) -> str | None:
     text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
     text = text.strip(BLANKS) if path else _tidy(text)
-    if not NUMBER.fullmatch(text):
+    if (path and isinstance(value, str)) or not NUMBER.fullmatch(text):
         return text or None
     if text.lstrip("+-").isdecimal():  # a whole number keeps its digits, however many
         return "0" if text == "-0" else text.lstrip("+")
@@ -208,7 +208,7 @@ def _tidy(text: str) -> str:
 def _warn_of_merged(found: Sequence[object], spelt: Sequence[str | None], where: str) -> None:
     texts: dict[str, list[str]] = {}
     for value, text in zip(found, spelt, strict=True):
-        if isinstance(value, str) and text is not None:
+        if isinstance(value, str) and text is not None and not NUMBER.fullmatch(value.strip(BLANKS)):
             texts.setdefault(text, []).append(value)
     merged = [" and ".join(map(_quote, names)) for names in texts.values() if len(names) > 1]
     if merged:

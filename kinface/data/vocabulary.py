@@ -1,7 +1,8 @@
-"""The words of kinship data: the 11 kinship types of FIW and the races."""
+"""The words of kinship data: the 11 kinship types of FIW, the races, and what those who annotate faces call these."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -53,3 +54,24 @@ ROLE_GENDER = {
 
 
 RACES = {"African": "AA", "Asian": "A", "Caucasian": "C", "Indian": "I"}  # name to KFC's code
+
+
+# What public predictors and data sets say of a face, as ``fold_word`` gives it, to what is meant. Of race these are
+# KFC's codes and the words of DeepFace and FairFace, who have more than four; `kinface prepare` says what is joined.
+MEANINGS: dict[str, dict[str, str]] = {
+    "race": {
+        **{word: race for race, code in RACES.items() for word in (race.lower(), code.lower())},
+        **{"black": "African", "white": "Caucasian", "middle eastern": "Caucasian", "latino hispanic": "Caucasian"},
+        **{"east asian": "Asian", "southeast asian": "Asian"},
+    },
+    "gender": {"m": "m", "male": "m", "man": "m", "f": "f", "female": "f", "woman": "f"},
+}
+
+
+def fold_word(word: str) -> str:
+    """A word as vocabularies are compared by: in small letters, with blanks in place of underscores and hyphens within.
+
+    >>> fold_word("Latino_Hispanic")
+    'latino hispanic'
+    """
+    return " ".join(re.sub(r"(?<=\w)[_-]+(?=\w)", " ", word.casefold()).split())

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kinface.data.annotations import describe_people, read_annotations
 from swinface.files import InputError
@@ -28,24 +32,96 @@ def read(tmp_path: Path, **tables: str):
         ("white", "Caucasian"), ("Middle Eastern", "Caucasian"), ("latino hispanic", "Caucasian"), ("C", "Caucasian"),
         ("black", "African"), ("AA", "African"), ("African", "African"),
         ("asian", "Asian"), ("A", "Asian"), (" Indian ", "Indian"), ("I", "Indian"), ("", None), ("unknown", None),
+        ("East Asian", "Asian"), ("Southeast_Asian", "Asian"), ("Latino_Hispanic", "Caucasian"), ("White", "Caucasian"),
     ],
 )  # fmt: skip
 def test_races_are_mapped_to_four(tmp_path: Path, said: str, race: str | None):
     values, _, problems = read(tmp_path, a=f"face,race_net\n{A},{said}\n")
-    assert values.loc[A, "race"] == race and problems == []
+    assert values.loc[A, "race"] == race
+    assert [kind for kind, *_ in problems] == ["no prediction"] * (said == "unknown")
     assert values.loc[A, "race_source"] == ("predicted by net" if race else None)
 
 
 def test_columns_are_used_or_ignored_and_values_counted(tmp_path: Path):
-    text = f"face,race_net,age_net,gender_net,note,gender_score_net\n{A},white,30,Male,1,1\n{B},black,40.5,unk,1,1\n"
+    text = f"face,race_net,age_net,gender_other,note,gender_score_net\n{A},white,30,Male,1,1\n{B},black,40.5,,1,1\n"
     values, columns, problems = read(tmp_path, a=text)
     assert problems == [] and values["age"].tolist()[:2] == [30, 40.5] and values["gender"].tolist()[:2] == ["m", None]
     assert columns["source"].isna().to_dict() == {
-        "race_net": False, "age_net": False, "gender_net": False, "note": True, "gender_score_net": False
+        "race_net": False, "age_net": False, "gender_other": False, "note": True, "gender_score_net": False
     }  # fmt: skip
-    assert columns.loc["gender_net", ["file", "attribute", "source", "faces"]].tolist() == [
-        "a.csv", "gender", "predicted by net", 1
+    assert columns.loc["gender_other", ["file", "attribute", "source", "faces"]].tolist() == [
+        "a.csv", "gender", "predicted by other", 1
     ]  # fmt: skip
+    assert columns["mapped"].dropna().to_dict() == {
+        "race_net": "black as African (1), white as Caucasian (1)", "gender_other": "Male as m (1)"
+    }  # fmt: skip
+
+
+def test_a_face_that_a_model_marks_as_unknown_has_nothing_of_that_model(tmp_path: Path):
+    """MiVOLO writes age 0.0, gender unk and score 0 where it finds no face."""
+    text = f"""face,race_deepface,age_mivolo,gender_mivolo,gender_score_mivolo
+{A},asian,0.0,unk,0.0
+{B},white,0.36,female,0.9
+{C},unknown,0,male,0.8
+"""
+    values, columns, problems = read(tmp_path, a=text)
+    assert values["age"].fillna(-1).tolist() == [-1, 0.36, 0, -1], "a newborn with a known gender stays"
+    assert values["gender"].tolist() == [None, "f", "m", None] and values["race"].tolist()[0] == "Asian"
+    assert values["gender_score"].fillna(-1).tolist() == [-1, 0.9, 0.8, -1]
+    assert columns.loc["age_mivolo", "faces"] == 2
+    assert problems == [
+        ("no prediction", "a.csv", f"deepface marks 1 face such as {C} as unknown: its race left out"),
+        (
+            "no prediction",
+            "a.csv",
+            f"mivolo marks 1 face such as {A} as unknown: its age, gender, gender_score left out",
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    "row", ["0,,", "0.0,,0", "-1,male,0.9", "-1.0,male,0.9", "30,None,0.9", "30,m,NaN", "30,UNK,1"]
+)
+def test_marks_of_no_value(tmp_path: Path, row: str):
+    values, _, problems = read(tmp_path, a=f"face,age_net,gender_net,sure_net\n{A},{row}\n{B},30,m,0.5\n")
+    assert values.loc[A, ["age", "gender", "sure"]].isna().all() and values.loc[B, "age"] == 30
+    assert [kind for kind, *_ in problems] == ["no prediction"]
+
+
+def test_an_age_of_0_alone_is_a_mark_but_not_of_a_person_who_annotates(tmp_path: Path):
+    values, _, problems = read(tmp_path, a=f"face,age_net\n{A},0\n{B},1\n", b=f"face,age_human\n{C},0\n")
+    assert values["age"].fillna(-1).tolist() == [-1, 1, 0, -1] and len(problems) == 1
+    values, _, problems = read(tmp_path, a=f"face,age_human,gender_human\n{A},40,unknown\n")
+    assert values.loc[A, "age"] == 40 and pd.isna(values.loc[A, "gender"]) and problems == []
+
+
+CELLS = {
+    "age": st.sampled_from(["0", "0.0", "1", "34.5", "-1", "", "unk", "nan"]),
+    "gender": st.sampled_from(["m", "female", "unk", "Unknown", "", "none", "-1"]),
+    "smile": st.sampled_from(["0", "1", "nan", "unknown", "", "none"]),
+}
+
+
+@settings(max_examples=30, deadline=None, derandomize=True, database=None)
+@given(st.lists(st.fixed_dictionaries(CELLS), min_size=4, max_size=4), st.permutations(list(CELLS)))
+def test_any_mark_of_a_model_takes_its_whole_row(rows: list[dict[str, str]], order: list[str]):
+    """Computed again, cell by cell."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "a.csv")
+        pd.DataFrame(rows)[order].add_suffix("_net").assign(face=FACES).to_csv(path, index=False)
+        values, columns, problems = read_annotations([path], FACES)
+    unknown = 0
+    for row, read_row in zip(rows, values.to_dict("records"), strict=True):
+        marks = {"age": ("-1", "unk", "nan"), "gender": ("unk", "Unknown", "none", "-1"), "smile": ("nan", "unknown")}
+        marked = any(row[name] in marks[name] for name in CELLS)
+        newborn = row["age"].startswith("0") and row["gender"] == "" and row["smile"] in ("", "0")
+        unknown += marked or newborn
+        known = {name: None if marked or newborn or not row[name] else row[name] for name in CELLS}
+        assert read_row["gender"] == {None: None, "m": "m", "female": "f"}[known["gender"]]
+        assert read_row["smile"] == known["smile"]
+        assert np.isnan(read_row["age"]) if known["age"] is None else read_row["age"] == float(known["age"])
+    assert [message.split()[2] for kind, _, message in problems] == [str(unknown)] * (unknown > 0)
+    assert columns.set_index("attribute")["faces"].to_dict() == {n: values[n].notna().sum() for n in CELLS}
 
 
 def test_what_cannot_be_understood_is_reported_and_missing(tmp_path: Path):
@@ -116,13 +192,71 @@ def test_a_persons_age_is_the_median():
     assert people.loc["F1/MID1", ["age", "age_source"]].tolist() == [20, "predicted by net"]
 
 
-def test_an_attribute_of_ones_own_is_text_or_a_number(tmp_path: Path):
-    text = f"face,age_band_human,tone_net\n{A},young,3\n{B},Unknown,4.5\n"
+def test_an_attribute_of_ones_own_is_a_category_or_measured(tmp_path: Path):
+    text = f"face,age_band_human,tone_net,glasses_net,type_of_skin_human\n{A},young,3,1,6\n{B},Unknown,4.5,0.0,2\n"
     values, columns, problems = read(tmp_path, a=text)
     assert problems == []
     assert values["age_band"].tolist()[:2] == ["young", None] and values["tone"].tolist()[:2] == [3, 4.5]
+    assert values["glasses"].tolist()[:2] == ["1", "0"] and values["type_of_skin"].tolist()[:2] == ["6", "2"]
     assert values.loc[A, ["age_band_source", "tone_source"]].tolist() == ["human annotated", "predicted by net"]
     assert columns.loc["age_band_human", ["attribute", "faces"]].tolist() == ["age_band", 1]
+
+
+def test_whole_numbers_are_measured_if_so_declared(tmp_path: Path):
+    (tmp_path / "a.csv").write_text(f"face,pose_net,hat_net\n{A},3,no\n{B},6,yes\n")
+    values, *_ = read_annotations([tmp_path / "a.csv"], FACES, measurements=["pose"])
+    assert values["pose"].dropna().tolist() == [3.0, 6.0]
+    with pytest.raises(InputError, match="measurements: hat of a face is 'no', which is no number"):
+        read_annotations([tmp_path / "a.csv"], FACES, measurements=["hat"])
+    with pytest.raises(InputError, match="measurements: no annotation file has yaw"):
+        read_annotations([tmp_path / "a.csv"], FACES, measurements=["yaw"])
+
+
+@settings(max_examples=20, deadline=None, derandomize=True, database=None)
+@given(st.lists(st.sampled_from(["0", "1", "1.0", "2.00", "0.0"]), min_size=4, max_size=4))
+def test_categories_in_numbers_are_a_persons_majority(codes: list[str]):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "a.csv")
+        pd.DataFrame({"face": FACES, "code_human": codes}).to_csv(path, index=False)
+        values, *_ = read_annotations([path], FACES)
+    faces = values.assign(face=FACES, person=["one"] * 4)
+    person = describe_people(pd.DataFrame({"person": ["one"]}), faces).iloc[0]
+    plain = [str(int(float(code))) for code in codes]
+    assert person["code"] == min(set(plain), key=lambda code: (-plain.count(code), code))
+
+
+def test_what_words_mean_can_be_set(tmp_path: Path):
+    text = f"face,race_net,gender_net,hat_human\n{A},Latino_Hispanic,Woman,0\n{B},White,lady,1\n{C},other,Man,2\n"
+    (tmp_path / "a.csv").write_text(text)
+    meanings = {
+        "race": {"latino hispanic": "Latino", "Other": ""},
+        "gender": {"lady": "f"},
+        "hat": {"0": "none", "1": "cap"},
+    }
+    values, columns, problems = read_annotations([tmp_path / "a.csv"], FACES, meanings=meanings)
+    assert values["race"].tolist()[:3] == ["Latino", "Caucasian", None] and problems == []
+    assert values["gender"].tolist()[:3] == ["f", "f", "m"] and values["hat"].tolist()[:3] == ["none", "cap", "2"]
+    assert columns.set_index("column")["mapped"]["hat_human"] == "0 as none (1), 1 as cap (1)"
+
+
+@pytest.mark.parametrize(
+    ("meanings", "message"),
+    [
+        ({"race": {"Martian": "Asian"}}, "meanings: no annotation of a face says 'martian' of race"),
+        ({"hat": {"x": "y"}}, "no annotation of a face says 'x' of hat"),
+        ({"gender": {"white": "woman"}}, "meanings: gender is m, f or nothing"),
+        ({"age": {"old": "80"}}, "an age is a number of years"),
+    ],
+)
+def test_meanings_that_mean_nothing_are_refused(tmp_path: Path, meanings: dict, message: str):
+    (tmp_path / "a.csv").write_text(f"face,race_net\n{A},white\n")
+    with pytest.raises(InputError, match=message):
+        read_annotations([tmp_path / "a.csv"], FACES, meanings=meanings)
+
+
+def test_paths_of_faces_may_be_written_as_on_windows(tmp_path: Path):
+    values, _, problems = read(tmp_path, a="face,race_net\n.\\F1\\MID1\\a.jpg,white\n./F1/MID1/b.jpg,black\n")
+    assert values["race"].tolist() == ["Caucasian", "African", None, None] and problems == []
 
 
 def test_of_an_attribute_of_ones_own_the_most_trusted_source_counts(tmp_path: Path):
