@@ -6,14 +6,15 @@ Scores of any other model can be audited by writing the same columns (``COLUMNS`
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from kinface.data.tables import one_line, read_table
-from kinface.data.vocabulary import TYPES
+from kinface.data.tables import canonical_text, one_line, read_table
+from kinface.data.vocabulary import MEANINGS, TYPES, fold_word
 from swinface.files import InputError, check_ending, replacing
 
 COLUMNS: dict[str, str] = {
@@ -46,6 +47,12 @@ REQUIRED_VALUES = ("face_a", "face_b")
 TEXT_COLUMNS = tuple(column for column in COLUMNS if column not in ("kin", "score"))
 
 
+PATHS = (*REQUIRED_VALUES, "face_m")  # of triplets (kinface.data.triplets)
+
+
+KIN = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+
+
 def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.DataFrame:
     """Check a pairs table and bring it into its one form.
 
@@ -62,33 +69,35 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
     Returns
     -------
     pd.DataFrame
-        Text columns as ``object`` with None where missing, ``kin`` as bool, ``score`` as float64, rows from 0.
+        Text columns, and those of others that hold any text, as ``object`` with the one text of each value
+        (``kinface.data.tables.canonical_text``), None where missing; ``kin`` as bool, read from 1 and 0, yes and no or
+        true and false; ``score`` as float64; rows from 0.
 
     Raises
     ------
     InputError
-        Names the column that is missing or the first row (counted from 1, without a header) that is wrong.
+        Names the column that is missing, there twice or of one person where two are needed, or the first row (counted
+        from 1, without a header) that is wrong.
+
+    Warns
+    -----
+    UserWarning
+        Texts that differ are one value, or genders are written otherwise than m and f.
     """
-    missing = [column for column in (*REQUIRED_VALUES, "kin", *["score"] * scored) if column not in pairs]
-    if missing:
-        described = ", ".join(f"{column} ({COLUMNS[column]})" for column in missing)
-        one = f" It has one column, {pairs.columns[0]!r}; are its values separated by commas?" * (pairs.shape[1] == 1)
-        raise InputError(f"{source}: a pairs table needs the column{'s' * (len(missing) > 1)} {described}.{one}")
-    if pairs.empty:
-        raise InputError(f"{source}: the table has no pairs.")
+    _check_columns(pairs, source, scored)
     extra = [column for column in pairs if column not in COLUMNS]
     pairs = pairs.reset_index(drop=True).reindex(columns=[*COLUMNS, *extra])
-    for column in TEXT_COLUMNS:
-        text = pairs[column].astype(object)
-        pairs[column] = text.where(text.notna(), None)
-    kin = pairs["kin"].map({0: False, 1: True, "0": False, "1": True, "False": False, "True": True})
+    of_text = [column for column in extra if _holds_text(pairs[column])]
+    for column in ("kin", *TEXT_COLUMNS, *of_text):
+        pairs[column] = canonical_text(pairs[column], f"{source}: column {column}", paths=column in PATHS)
+    pairs[["gender_a", "gender_b"]] = _read_genders(pairs[["gender_a", "gender_b"]], source)
+    kin = pairs["kin"].str.lower().map(KIN)
     score = pd.to_numeric(pairs["score"], errors="coerce").astype("float64")
     gender = pairs[["gender_a", "gender_b"]]
     one_person = (pairs["person_a"] == pairs["person_b"]) | (pairs["face_a"] == pairs["face_b"])
     two_families = (pairs["family_a"] != pairs["family_b"]) & families_known(pairs)
     rules = {
         **{f"{column} is missing": pairs[column].isna() for column in REQUIRED_VALUES},
-        **{f"{column} must be text, a path": ~pairs[column].map(_is_text) for column in REQUIRED_VALUES},
         "kin must be 0 or 1": kin.isna(),
         f"type must be one of {' '.join(TYPES)} or missing": ~(pairs["type"].isin(TYPES) | pairs["type"].isna()),
         "gender must be m, f or missing": ~(gender.isin(["m", "f"]) | gender.isna()).all(axis="columns"),
@@ -106,19 +115,51 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
     return pairs
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
+def _check_columns(pairs: pd.DataFrame, source: str, scored: bool) -> None:
+    missing = [column for column in (*REQUIRED_VALUES, "kin", *["score"] * scored) if column not in pairs]
+    if missing:
+        described = ", ".join(f"{column} ({COLUMNS[column]})" for column in missing)
+        one = f" It has one column, {pairs.columns[0]!r}; are its values separated by commas?" * (pairs.shape[1] == 1)
+        raise InputError(f"{source}: a pairs table needs the column{'s' * (len(missing) > 1)} {described}.{one}")
+    if not pairs.columns.is_unique:
+        twice = pairs.columns[pairs.columns.duplicated()][0]
+        raise InputError(f"{source}: two columns have the name {twice!r}; rename or remove one.")
+    if pairs.empty:
+        raise InputError(f"{source}: the table has no pairs.")
+    for name in ("race", "gender"):
+        of_people = pairs.columns.intersection([f"{name}_a", f"{name}_b"])
+        if name in pairs and pairs[of_people].isna().all(axis=None):
+            raise InputError(
+                f"{source}: column {name}: a pair has two people; name the columns {name}_a and {name}_b, the same "
+                "value in both where they share it."
+            )
+
+
+def _holds_text(column: pd.Series) -> bool:
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return False  # its order is kept for groups
+    return pd.api.types.is_string_dtype(column) or any(isinstance(value, str) for value in column)
+
+
+def _read_genders(genders: pd.DataFrame, source: str) -> pd.DataFrame:
+    """With m and f for male and female, man and woman; other words stay, and are refused."""
+    words = sorted({*genders.to_numpy().ravel()} - {None, "m", "f"})
+    known = {word: MEANINGS["gender"][fold_word(word)] for word in words if fold_word(word) in MEANINGS["gender"]}
+    if known:
+        said = ", ".join(f"{word!r} is read as {meaning}" for word, meaning in known.items())
+        warnings.warn(f"{source}: gender: {said}.", stacklevel=3)
+    return genders.replace(known) if known else genders
 
 
 def read_pairs(path: str | Path, scored: bool = False) -> pd.DataFrame:
-    """Read and check a pairs table from a .parquet or .csv file.
+    """Read and check a pairs table from a .parquet, .csv or .xlsx file.
 
     Raises
     ------
     InputError
         The file is missing, of another kind or broken, or its table is wrong (see ``check_pairs``).
     """
-    return check_pairs(read_table(Path(path), "pairs table", TEXT_COLUMNS), str(path), scored)
+    return check_pairs(read_table(Path(path), "pairs table", (*COLUMNS, *PATHS)), str(path), scored)
 
 
 def write_pairs(pairs: pd.DataFrame, path: str | Path) -> None:
@@ -144,13 +185,13 @@ def resampling_units(pairs: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     A pair with one known family belongs to that one alone. A pair without any is a unit of its own, named by its two
     images, as if it were independent of all other pairs.
     """
-    first, second = pairs["family_a"], pairs["family_b"]
+    first, second = (canonical_text(pairs[side], f"column {side}") for side in ("family_a", "family_b"))
     first, second = first.where(first.notna(), second), second.where(second.notna(), first)
     unknown = first.isna()
     if unknown.any():
         images = np.sort(pairs.loc[unknown, ["face_a", "face_b"]].to_numpy(str), axis=1)
         own = pd.Series([" and ".join(pair) for pair in images], pairs.index[unknown], dtype=object)
-        first, second = (side.astype(object).where(~unknown, own.reindex(pairs.index)) for side in (first, second))
+        first, second = (side.where(~unknown, own.reindex(pairs.index)) for side in (first, second))
     return first, second
 
 
