@@ -1,6 +1,6 @@
 """Files, for both packages: one exception for bad input, names that can be printed, outputs that are written completely
 or not at all, paths that stay below their root, which files of a folder are images, images that are read in full or
-refused, locks on folders, and checks of configurations.
+refused, and locks on folders.
 """
 
 from __future__ import annotations
@@ -10,16 +10,13 @@ import os
 import secrets
 import shutil
 import threading
-from argparse import ArgumentError
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from itertools import pairwise
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from unicodedata import category
 
 import numpy as np
-import yaml
 from filelock import FileLock, Timeout
 from PIL import Image, ImageOps
 
@@ -175,72 +172,6 @@ def working_alone(folder: str | os.PathLike) -> Iterator[None]:
         _clear_partial(place.parent, glob.escape(place.name))
         _clear_partial(place)
         yield
-
-
-@contextmanager
-def reading_configurations(arguments: Sequence[str]) -> Iterator[None]:
-    """Turn all that can be wrong with the files that ``--config`` names, and with their values, into ``InputError``.
-
-    The block reads them and makes the objects they describe. Parsers of configurations do not always say which file
-    is wrong, and a class may fail in any way on a value that it does not expect.
-    """
-    for argument, following in pairwise([*arguments, ""]):
-        name, given, value = argument.partition("=")
-        if name == "--config":
-            _check_configuration(value if given else following)
-    try:
-        yield
-    except (InputError, ArgumentError, ImportError):
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"the configuration has a value that cannot be used ({reason}).") from error
-
-
-def _check_configuration(path: str) -> None:
-    try:
-        options = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); name a configuration.") from error
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: not a configuration in YAML ({reason}).") from error
-    if not isinstance(options, dict) or not all(isinstance(option, str) for option in options):
-        raise InputError(f"{path}: not a configuration; it must be a mapping of options to their values.")
-
-
-def read_yaml(path: Path) -> Any:
-    """Read a YAML file; no two places of the result share an object, as aliases do, so that dumps of it have none.
-
-    Raises
-    ------
-    InputError
-        The file is missing or broken.
-    """
-    try:
-        return _unshare(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise InputError(f"{path}: not a readable YAML file ({reason}).") from error
-
-
-def _unshare(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _unshare(item) for key, item in value.items()}
-    return [_unshare(item) for item in value] if isinstance(value, list) else value
-
-
-def merge_settings(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """A copy of ``base`` with ``changes``: mappings are merged in depth, anything else is replaced.
-
-    >>> merge_settings({"a": {"b": 1, "c": 2}, "d": [1]}, {"a": {"b": 3}, "d": [2]})
-    {'a': {'b': 3, 'c': 2}, 'd': [2]}
-    """
-    merged = dict(base)
-    for key, value in changes.items():
-        nested = isinstance(value, dict) and isinstance(base.get(key), dict)
-        merged[key] = merge_settings(base[key], value) if nested else value
-    return merged
 
 
 def check_ending(path: str | os.PathLike, endings: Sequence[str], what: str) -> None:

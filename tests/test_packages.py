@@ -16,8 +16,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # The rooms of each package, from the ground up: a file imports from its own room and from those below.
 ROOMS = {
-    "swinface": ["files", "tasks", "metrics", "bootstrap", "data", "pretrained", "mlca", "model", "checkpoint",
-                 "inference", "attention", "recognition", "photos", "export", "benchmarks", "training", "cli"],
+    "swinface": ["files", "settings", "tasks", "metrics", "bootstrap", "data", "pretrained", "mlca", "model",
+                 "checkpoint", "inference", "attention", "recognition", "photos", "export", "benchmarks", "training",
+                 "cli"],
     "kinface": ["data", "fairness", "leakage", "report", "synthetic", "debias", "models", "training", "experiments",
                 "cli"],
 }  # fmt: skip

@@ -26,9 +26,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from kinface.experiments.tradeoff import ATTRIBUTES
 from kinface.fairness.calibration import METHODS
-from swinface.files import InputError, merge_settings, read_yaml
+from swinface.files import InputError
+from swinface.settings import merge_settings, read_yaml
 
 SECTIONS = ("trainer", "model", "data")  # of a configuration of `kinface fit`
 
@@ -209,5 +212,6 @@ def _check_calibration(method: dict[str, Any], where: str) -> None:
 def _find_adversaries(config: dict[str, Any]) -> list[str]:
     """Names of the adversarial heads of a configuration."""
     heads = config.get("model", {}).get("heads")
-    heads = heads.items() if isinstance(heads, dict) else []
-    return [name for name, head in heads if isinstance(head, dict) and head.get("adversarial")]
+    heads = {name: head for name, head in heads.items() if isinstance(head, dict)} if isinstance(heads, dict) else {}
+    # The parser of options takes yes and no for true and false, too.
+    return [name for name, head in heads.items() if yaml.safe_load(str(head.get("adversarial"))) is True]

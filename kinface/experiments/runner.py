@@ -38,6 +38,7 @@ from kinface.training.cache import cache_levels
 from kinface.training.fit import fit
 from swinface.data.embeddings import Embeddings
 from swinface.files import InputError, replacing
+from swinface.settings import read_settings
 
 # Files of each run, in addition to those of `kinface fit`; the next two are there if the run has such options.
 EXPERIMENT, CALIBRATION, ORACLE, LOG = "experiment.yaml", "calibrate.yaml", "oracle.yaml", "log.txt"
@@ -101,7 +102,7 @@ class Job:
 
 
 def _read_settings(path: Path) -> dict[str, Any] | None:
-    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None
+    return read_settings(path) if path.exists() else None
 
 
 def carry_out(folder: Path, lists: Path, protocol: Protocol) -> None:

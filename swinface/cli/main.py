@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 from cyclopts import App, CycloptsError, Group, MissingArgumentError, Parameter, UnusedCliTokensError
 
-from swinface.files import InputError, reading_configurations
+from swinface.files import InputError
+from swinface.settings import parser_options, reading_configurations
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
@@ -183,7 +184,7 @@ def _call_with_classes(program: str, function: Callable[..., None], arguments: l
     from jsonargparse import auto_parser  # slow to import, and only few commands need it
 
     with reading_configurations(arguments):
-        parser = auto_parser(function, prog=program, exit_on_error=False, allow_abbrev=False)
+        parser = auto_parser(function, prog=program, **parser_options())
         values = parser.instantiate_classes(parser.parse_args(arguments))
     function(**{name: values[name] for name in signature(function).parameters})
 

@@ -16,9 +16,10 @@ import yaml
 
 from swinface.benchmarks.benchmark import Benchmark, Predictor, Result, run_benchmarks
 from swinface.bootstrap import percentile_interval
-from swinface.files import InputError, merge_settings, read_yaml, replacing
+from swinface.files import InputError, replacing
 from swinface.model import SwinFace
 from swinface.pretrained import best_device
+from swinface.settings import merge_settings, read_settings
 
 FIGURE = ("benchmark", "metric", "group")  # what names a figure; the group is empty for that of all faces
 COLUMNS = (*FIGURE, "run", "ours", "low", "high", "difference", "difference_low", "difference_high", "n")
@@ -60,11 +61,7 @@ class Comparison:
 
     def configure(self, run: str) -> dict[str, Any]:
         """The whole configuration of a run: mappings are merged in depth."""
-        parts = [read_yaml(path) for path in self.configs]
-        for path, part in zip(self.configs, parts, strict=True):
-            if not isinstance(part, dict):
-                raise InputError(f"{path}: not a configuration; it must be a mapping of options to their values.")
-        return reduce(merge_settings, [*parts, self.runs[run]])
+        return reduce(merge_settings, [*map(read_settings, self.configs), self.runs[run]])
 
 
 def train_runs(comparison: Comparison, out: Path) -> dict[str, Path]:
@@ -108,7 +105,7 @@ def measure_runs(folders: Mapping[str, Path], benchmarks: Mapping[str, Benchmark
     figures = {}
     for name, folder in folders.items():
         model = SwinFace.from_pretrained(folder).to(best_device())
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["model"]
+        config = read_settings(folder / "config.yaml")["model"]
         embeds = config.get("recognition") is not None or config.get("distillation", 0.0) > 0
         chosen = {
             key: benchmark

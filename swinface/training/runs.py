@@ -16,13 +16,13 @@ from typing import Any, TypeVar
 import lightning
 import pandas as pd
 import torch
-import yaml
 from jsonargparse.typing import PositiveInt
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from swinface.files import InputError, reading_configurations, replacing, working_alone
+from swinface.files import InputError, replacing, working_alone
+from swinface.settings import parse_yaml, parser_options, read_settings, reading_configurations
 
 CONFIG, LAST = "config.yaml", "last"  # in every run's folder: its configuration, and the checkpoint of its last epoch
 
@@ -211,8 +211,7 @@ def configure(
                     # All options would fill a page.
                     "usage": f"{program} --config FILE [--config FILE ...] --run FOLDER [options]",
                     "description": about,
-                    "exit_on_error": False,
-                    "allow_abbrev": False,
+                    **parser_options(),
                 },
             )
         except ArgumentError as error:
@@ -266,7 +265,7 @@ def _find_last(run: Path, config: str) -> Path | None:
         return None
     if not recorded.exists():
         raise InputError(f"{run}: holds a checkpoint without {CONFIG}; choose another folder, or delete this one.")
-    before, now = (_flatten(yaml.safe_load(text)) for text in (recorded.read_text(), config))
+    before, now = map(_flatten, (read_settings(recorded), parse_yaml(config)))
     changed = [key for key in {**before, **now} if key not in FREE and before.get(key) != now.get(key)]
     if changed:
         raise InputError(

@@ -25,7 +25,6 @@ from swinface.files import (
     list_images,
     printable,
     read_image,
-    reading_configurations,
     replacing,
     replacing_folder,
     working_alone,
@@ -345,45 +344,3 @@ def test_pixels_of_another_form_are_refused(image, found):
     with pytest.raises(InputError, match=rf"^photo: pixels must be \(H, W, 3\) uint8, not {found}\.$"):
         check_pixels(image, "photo")
     assert check_pixels(np.zeros((4, 5, 3), np.uint8)) is None
-
-
-# Configurations
-
-
-def test_a_sound_configuration_is_left_to_its_reader(tmp_path):
-    (tmp_path / "a.yaml").write_text("model: {width: 3}")
-    for arguments in (["--config", str(tmp_path / "a.yaml")], [f"--config={tmp_path / 'a.yaml'}", "--x", "1"], []):
-        with reading_configurations(arguments):
-            read = True
-        assert read
-
-
-@pytest.mark.parametrize(
-    ("content", "fault"),
-    [
-        (None, "cannot be read"),
-        (b"\xff\xfe", "not a configuration in YAML"),
-        (b"a: [", "not a configuration in YAML"),
-        (b"!!python/object/apply:os.getcwd []", "not a configuration in YAML"),
-        (b"[1, 2]", "must be a mapping"),
-        (b"", "must be a mapping"),
-        (b"1: 2", "must be a mapping"),
-    ],
-)
-def test_a_configuration_is_refused_by_name(content, fault, tmp_path):
-    if content is not None:
-        (tmp_path / "a.yaml").write_bytes(content)
-    with (
-        pytest.raises(InputError, match=rf"a\.yaml: .*{fault}"),
-        reading_configurations([f"--config={tmp_path}/a.yaml"]),
-    ):
-        raise AssertionError("it must not be read")
-
-
-def test_what_a_class_makes_of_a_wrong_value_is_an_input_error():
-    with pytest.raises(InputError, match="value that cannot be used \\('<' not supported"), reading_configurations([]):
-        0 < None  # noqa: B015
-    with pytest.raises(InputError, match=r"^as it is$"), reading_configurations([]):
-        raise InputError("as it is")
-    with pytest.raises(ModuleNotFoundError), reading_configurations([]):
-        import nowhere  # noqa: F401

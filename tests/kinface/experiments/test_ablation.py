@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from kinface.experiments.ablation import read_ablation
-from swinface.files import InputError, merge_settings
+from swinface.files import InputError
+from swinface.settings import merge_settings
 
 
 def test_merging_goes_into_mappings_and_replaces_the_rest():
@@ -21,9 +22,9 @@ def test_merging_goes_into_mappings_and_replaces_the_rest():
 
 
 def test_lambda_is_that_of_every_adversarial_head(tmp_path):
-    heads = "{race: {adversarial: true, strength: 9}, gender: {adversarial: true}, age: {classes: [a, b]}}"
+    heads = "{race: {adversarial: yes, strength: 9}, gender: {adversarial: true}, age: {adversarial: no}}"
     file = tmp_path / "a.yaml"
-    file.write_text(f"seeds: [3]\nbase: {{model: {{heads: {heads}}}}}\nmethods: {{m: {{strengths: [1.0e-5, 10.0]}}}}")
+    file.write_text(f"seeds: [3]\nbase: {{model: {{heads: {heads}}}}}\nmethods: {{m: {{strengths: [1e-5, 10.0]}}}}")
     runs = read_ablation(file, {"data": {"root": "r"}}).expand()
     assert [run.name for run in runs] == ["m-1e-05-3", "m-10-3"]
     for run, strength in zip(runs, (1e-5, 10.0), strict=True):
@@ -84,7 +85,7 @@ def test_references_are_none_and_leace_where_these_are_methods(tmp_path):
         ("seeds: [0]\nbase: {}\nmethods: {a-b: {}}", "'a-b'"),
         ("seeds: [0]\nbase: {}\nmethods: {a: {modle: {}}}", r"methods.a: unknown key 'modle'"),
         ("seeds: [0]\nbase: {}\nmethods: {a: {strengths: [1]}}", "model.heads has none"),
-        ("seeds: [0]\nbase: {}\nmethods: {a: {strengths: [1e-3]}}", "different numbers"),  # YAML reads text
+        ("seeds: [0]\nbase: {}\nmethods: {a: {strengths: [weak]}}", "different numbers"),
         ("seeds: [0]\nbase: {}\nmethods: {a: {calibrate: {method: other}}}", "faircal or normalize; got 'other'"),
         ("seeds: [0]\nbase: {}\nmethods: {a: {calibrate: {clusters: 1.5}}}", r"a number \(int\); got 1.5"),
         ("seeds: [0]\nbase: {}\nmethods: {a: {calibrate: {k: 3}}}", r"a.calibrate: unknown key 'k'"),
@@ -97,9 +98,10 @@ def test_references_are_none_and_leace_where_these_are_methods(tmp_path):
         ("seeds: [0]\nbase: {}\nmethods: {a: {data: [1]}}", r"methods.a.data: a mapping"),
         ("seeds: [0]\nbase: {model: {heads: [a]}}\nmethods: {a: {strengths: [1]}}", "model.heads has none"),
         ("seeds: [0]\nbase: {}\nmethods: {a: &a {model: *a}}", "not a readable YAML file"),
-        ("seeds: [2026-13-41]\nbase: {}\nmethods: {a: {}}", "not a readable YAML file"),
+        ("seeds: [0]\nbase: {}\nmethods: {a: {}}\nmethods: {b: {}}", "line 4: the key 'methods' is here twice"),
+        ("seeds: [2026-13-41]\nbase: {}\nmethods: {a: {}}", "different whole numbers"),
         ("seeds: [0]\nbase: {}\nmethods: {a: {overlays: b.yaml}}", r"methods.a.overlays: a list of files"),
-        ("seeds: [0]\nbase: {}\nmethods: {a: {overlays: [b.yaml]}}", r"b.yaml: not a readable YAML file"),
+        ("seeds: [0]\nbase: {}\nmethods: {a: {overlays: [b.yaml]}}", r"b.yaml: cannot be read"),
         ("seeds: [0]\nbase: {}\nmethods: {a: {overlays: [a.yaml]}}", r"a.yaml \(of .*methods.a\): unknown key 'seeds'"),
     ],
 )

@@ -21,7 +21,7 @@ from kinface.experiments.ablation import read_ablation
 from kinface.models.inference import embed, load_model
 from kinface.training.fit import fit
 from swinface.data.embeddings import Embeddings, write_embeddings
-from swinface.files import merge_settings
+from swinface.settings import merge_settings
 from swinface.model import SwinFace
 
 pytestmark = pytest.mark.slow

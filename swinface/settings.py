@@ -1,0 +1,165 @@
+"""Settings in YAML, for both packages: the one way in which such files are read, and what is refused in them.
+
+A word without quotes is a number, true, false or nothing only if it looks like one. What YAML 1.1 reads otherwise than
+it looks stays text: ``no``, ``on``, ``01``, ``10_20``, ``1:30``, ``2020-01-31``. An option that takes true or false
+still takes ``yes`` and ``no``, as its type tells what is meant.
+"""
+
+from __future__ import annotations
+
+import re
+from argparse import ArgumentError
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from swinface.files import InputError
+
+MODE = "swinface"  # under which parsers of options know our reader of YAML
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that a mapping has twice, of which YAML keeps the last; keys are text."""
+
+    yaml_implicit_resolvers: dict = {}  # noqa: RUF012  (that of the base class must not be changed)
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node, lines = super().compose_mapping_node(anchor), {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                raise InputError(
+                    f"{self.name}: line {line}: the key {key.value!r} is here twice, first in line {lines[key.value]}; "
+                    "only one of them would count: put both under one key, or remove one."
+                )
+            lines[key.value] = line
+            if key.tag != MERGE:
+                key.tag = self.DEFAULT_SCALAR_TAG
+        return node
+
+
+MERGE = "tag:yaml.org,2002:merge"  # of <<, which takes over the keys of another mapping
+
+
+for _tag, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"-?(0|[1-9][0-9]*)", "-0123456789"),
+    ("float", r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", "-+.0123456789"),
+    ("float", r"[-+]?([0-9]+[eE][-+]?[0-9]+|\.(inf|Inf|INF))|\.(nan|NaN|NAN)", "-+.0123456789"),
+    ("merge", r"<<", "<"),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), list(_first))
+
+
+def parse_yaml(text: str, path: str | Path = "this option") -> Any:
+    """Parse YAML; ``path`` says where it is from, for messages.
+
+    Raises
+    ------
+    InputError
+        A mapping has a key twice.
+    yaml.YAMLError
+        It is no YAML.
+
+    Examples
+    --------
+    >>> parse_yaml("{classes: [no, 01, 10_20], rate: 1e-2, count: 3, augment: true, cache: null}")
+    {'classes': ['no', '01', '10_20'], 'rate': 0.01, 'count': 3, 'augment': True, 'cache': None}
+    """
+    loader = _Loader(text)
+    loader.name = str(path)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file; no two places of the result share an object, as aliases do, so that dumps of it have none.
+
+    Raises
+    ------
+    InputError
+        The file is missing or broken, or has a key twice.
+    """
+    try:
+        return _unshare(parse_yaml(path.read_text(encoding="utf-8"), path))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}); name a YAML file.") from error
+    except InputError:
+        raise
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not a readable YAML file ({reason}).") from error
+
+
+def _unshare(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _unshare(item) for key, item in value.items()}
+    return [_unshare(item) for item in value] if isinstance(value, list) else value
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read a configuration: ``read_yaml`` of a mapping.
+
+    Raises
+    ------
+    InputError
+        As of ``read_yaml``, or it is no mapping.
+    """
+    settings = read_yaml(path)
+    if not isinstance(settings, dict):
+        raise InputError(f"{path}: not a configuration; it must be a mapping of options to their values.")
+    return settings
+
+
+def merge_settings(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """A copy of ``base`` with ``changes``: mappings are merged in depth, anything else is replaced.
+
+    >>> merge_settings({"a": {"b": 1, "c": 2}, "d": [1]}, {"a": {"b": 3}, "d": [2]})
+    {'a': {'b': 3, 'c': 2}, 'd': [2]}
+    """
+    merged = dict(base)
+    for key, value in changes.items():
+        nested = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = merge_settings(base[key], value) if nested else value
+    return merged
+
+
+def parser_options() -> dict[str, Any]:
+    """Arguments of a ``jsonargparse.ArgumentParser`` that reads YAML as ``read_yaml`` does and leaves errors to us."""
+    from jsonargparse import set_loader  # slow to import, and only few commands need it
+
+    set_loader(MODE, parse_yaml, (yaml.YAMLError,))
+    return {"parser_mode": MODE, "exit_on_error": False, "allow_abbrev": False}
+
+
+@contextmanager
+def reading_configurations(arguments: Sequence[str]) -> Iterator[None]:
+    """Turn all that can be wrong with the files that ``--config`` names, and with their values, into ``InputError``.
+
+    The block reads them and makes the objects they describe. Parsers of configurations do not always say which file
+    is wrong, and a class may fail in any way on a value that it does not expect.
+    """
+    for argument, following in pairwise([*arguments, ""]):
+        name, given, value = argument.partition("=")
+        if name == "--config":
+            read_settings(Path(value if given else following))
+    try:
+        yield
+    except ArgumentError as error:
+        if "Expected a <class 'str'>" in str(error):  # of a number, true, false or null
+            raise InputError(f"{str(error).rstrip('.')}; what is text goes into quotes, such as 'null'.") from error
+        raise
+    except (InputError, ImportError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"the configuration has a value that cannot be used ({reason}).") from error

@@ -1,0 +1,139 @@
+"""How YAML is read: plain words as they look, no key twice, faults named by file and line."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swinface.files import InputError
+from swinface.settings import parse_yaml, read_yaml, reading_configurations
+
+
+def test_a_sound_configuration_is_left_to_its_reader(tmp_path):
+    (tmp_path / "a.yaml").write_text("model: {width: 3}")
+    for arguments in (["--config", str(tmp_path / "a.yaml")], [f"--config={tmp_path / 'a.yaml'}", "--x", "1"], []):
+        with reading_configurations(arguments):
+            read = True
+        assert read
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (None, "cannot be read"),
+        (b"\xff\xfe", "not a readable YAML file"),
+        (b"a: [", "not a readable YAML file"),
+        (b"? [a]\n: b", "not a readable YAML file"),
+        (b"!!python/object/apply:os.getcwd []", "not a readable YAML file"),
+        (b"[1, 2]", "must be a mapping"),
+        (b"", "must be a mapping"),
+        (b"a: 1\nb: {c: 1}\na: 2", r"line 3: the key 'a' is here twice, first in line 1"),
+    ],
+)
+def test_a_configuration_is_refused_by_name(content, fault, tmp_path):
+    if content is not None:
+        (tmp_path / "a.yaml").write_bytes(content)
+    with (
+        pytest.raises(InputError, match=rf"a\.yaml: .*{fault}"),
+        reading_configurations([f"--config={tmp_path}/a.yaml"]),
+    ):
+        raise AssertionError("it must not be read")
+
+
+def test_what_a_class_makes_of_a_wrong_value_is_an_input_error():
+    with pytest.raises(InputError, match="value that cannot be used \\('<' not supported"), reading_configurations([]):
+        0 < None  # noqa: B015
+    with pytest.raises(InputError, match=r"^as it is$"), reading_configurations([]):
+        raise InputError("as it is")
+    with pytest.raises(ModuleNotFoundError), reading_configurations([]):
+        import nowhere  # noqa: F401
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no",
+        "yes",
+        "on",
+        "off",
+        "N",
+        "y",
+        "01",
+        "007",
+        "10_20",
+        "0x1F",
+        "0o7",
+        "1:30",
+        "2020-01-31",
+        "+5",
+        "1_000.5",
+        "=",
+    ],
+)
+def test_a_word_that_looks_like_text_is_text(text):
+    assert parse_yaml(text) == parse_yaml(f"[{text}]")[0] == text
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *(("0", 0), ("-12", -12), ("1e-2", 0.01), ("2.0E+3", 2000.0), (".5", 0.5), ("1.", 1.0), ("-.inf", -np.inf)),
+        *(("True", True), ("~", None), ("null", None), ("", None)),
+        *(('"1e-2"', "1e-2"), ("'no'", "no"), ('"null"', "null")),
+    ],
+)
+def test_numbers_truth_and_nothing_are_told_by_their_look(text, value):
+    assert parse_yaml(f"a: {text}") == {"a": value}
+    assert type(parse_yaml(f"a: {text}")["a"]) is type(value)
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(values, st.booleans())
+def test_what_was_written_is_read_as_it_was(value, flow):
+    assert parse_yaml(yaml.safe_dump(value, default_flow_style=flow)) == value
+
+
+@given(st.data())
+def test_a_key_twice_is_refused_wherever_it_is(data):
+    words = st.text("abcdefgh", min_size=1, max_size=3)
+    path = data.draw(st.lists(words, min_size=1, max_size=5))
+    inside = data.draw(st.dictionaries(words, st.integers(), max_size=3))
+    twice, other = data.draw(words), data.draw(st.sampled_from(["{t}", "'{t}'", '"{t}"']))
+    entries = [f"{key}: {value}" for key, value in inside.items() if key != twice]
+    place = data.draw(st.integers(0, len(entries)))
+    entries = [f"{twice}: 1", *entries[:place], f"{other.format(t=twice)}: {{x: 2}}", *entries[place:]]
+    flow = "{" + ", ".join(entries) + "}"
+    block = "\n".join(f"{'  ' * len(path)}{entry}" for entry in entries)
+    for key in reversed(path):
+        flow = data.draw(st.sampled_from(["{{{key}: {inner}}}", "{{{key}: [1, {inner}]}}"])).format(key=key, inner=flow)
+    above = "\n".join(f"{'  ' * depth}{key}:" for depth, key in enumerate(path))
+    second = len(path) + 2 + place
+    for text, line in ((flow, 1), (f"{above}\n{block}", second)):
+        with pytest.raises(InputError, match=rf"^a\.yaml: line {line}: the key '{twice}' is here twice"):
+            parse_yaml(text, "a.yaml")
+
+
+def test_what_a_mapping_takes_over_from_another_may_be_changed():
+    text = "a: &a {<<: &b {x: 1, y: 1}, y: 2}\nc: {<<: *a, y: 3}\nd: *a\ne: {x: {x: 1}}"
+    assert parse_yaml(text) == {
+        "a": {"x": 1, "y": 2},
+        "c": {"x": 1, "y": 3},
+        "d": {"x": 1, "y": 2},
+        "e": {"x": {"x": 1}},
+    }
+
+
+def test_keys_are_text_and_no_two_places_share_an_object(tmp_path):
+    (tmp_path / "a.yaml").write_text("{1: &a [1], no: *a, 'x': 2}")
+    found = read_yaml(tmp_path / "a.yaml")
+    assert found == {"1": [1], "no": [1], "x": 2}
+    assert found["1"] is not found["no"]
