@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
+
+from kinface.data.labels import encode_labels, split_columns
 
 SMALLEST_SPREAD = 1e-10  # share of the largest variance; directions below it are rounding error and stay as they are
 MOST_WITHIN = 0.7  # of a direction of a target that lies in what is removed; to keep more would blow up noise
@@ -25,22 +26,31 @@ class Eraser(TransformerMixin, BaseEstimator):
     """Common part of the transformers: checks the input and encodes the labels."""
 
     def _read(
-        self, X: np.ndarray, z: Sequence | np.ndarray, sample_weight: np.ndarray | None
-    ) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
-        """X as float64, for each attribute the (N,) codes of its classes, -1 if unknown, and weights of sum 1."""
+        self,
+        X: np.ndarray,
+        z: Sequence | np.ndarray,
+        sample_weight: np.ndarray | None,
+        classes: Sequence | None = None,
+    ) -> tuple[np.ndarray, list[np.ndarray], list[list[str]], np.ndarray]:
+        """X as float64; for each attribute (N,) codes, -1 if unknown or without weight, and the texts of its classes,
+        those given or those that occur; (N,) weights of sum 1."""
         if z is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None: give labels z.")
         X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
-        columns = read_labels(z)
+        columns = split_columns(z, "labels z")
         check_consistent_length(X, columns[0])
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         if not weight.sum() > 0:
             raise ValueError("sample_weight must be above 0 for some samples.")
-        codes = [np.where(weight > 0, pd.factorize(column, sort=True)[0], -1) for column in columns]
+        weighted = [column.astype(object).where(weight > 0, None) for column in columns]
+        codes, names = zip(*(encode_labels(column, classes, "labels z") for column in weighted), strict=True)
         for number, given in enumerate(codes):
             if len(np.unique(given[given >= 0])) < 2:
-                raise ValueError(f"attribute {number} of z has one class among the weighted samples; it needs two.")
-        return X, codes, weight / weight.sum()
+                raise ValueError(
+                    f"attribute {number} of z has one class among the weighted samples; it needs two (None, NaN and "
+                    "negative numbers are unknown)."
+                )
+        return X, [*codes], [*names], weight / weight.sum()
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -95,8 +105,8 @@ class Leace(_Projection):
         X
             (N, D).
         z
-            (N,) labels of an attribute, or (N, k) labels of several, which are all erased at once. None, NaN and
-            negative integers are unknown.
+            (N,) labels of an attribute, or (N, k) labels of several, which are all erased at once, in any container
+            (``kinface.data.labels``). None, NaN, pandas' NA, masked values and negative numbers are unknown.
         sample_weight
             (N,), how much each sample counts; 1 if left out.
 
@@ -105,7 +115,7 @@ class Leace(_Projection):
         ValueError
             X or z is malformed, or an attribute has fewer than two classes.
         """
-        X, codes, weight = self._read(X, z, sample_weight)
+        X, codes, _, weight = self._read(X, z, sample_weight)
         self.mean_ = weight @ X
         self.projection_ = project_leace(X - self.mean_, codes, weight)
         return self
@@ -168,8 +178,8 @@ class Splince(_Projection):
         ValueError
             As of :meth:`Leace.fit`.
         """
-        X, codes, weight = self._read(X, z, sample_weight)
-        target = pd.factorize(read_labels(y)[0], sort=True)[0]
+        X, codes, _, weight = self._read(X, z, sample_weight)
+        target, _ = encode_labels(y, what="target y")
         self.mean_ = weight @ X
         self.projection_ = project_splince(X - self.mean_, codes, target, weight, self.kept)
         return self
@@ -216,22 +226,10 @@ class Inlp(_Projection):
         A weight of 2 is nearly, not exactly, the same as a sample that is there twice, because the scale of the
         embeddings and the rule to stop do not use weights.
         """
-        X, codes, weight = self._read(X, z, sample_weight)
+        X, codes, _, weight = self._read(X, z, sample_weight)
         self.mean_ = weight @ X
         self.projection_ = project_inlp(X - self.mean_, codes, weight, self.rounds)
         return self
-
-
-def read_labels(z: Sequence | np.ndarray) -> list[np.ndarray]:
-    """The (N,) labels of each attribute; unknown ones are None or NaN."""
-    frame = pd.DataFrame(z if isinstance(z, pd.Series | pd.DataFrame) else np.asarray(z))
-    columns = []
-    for name in frame:
-        column = frame[name]
-        if pd.api.types.is_integer_dtype(column):
-            column = column.astype("float64").mask(column < 0)
-        columns.append(column.to_numpy())
-    return columns
 
 
 def project_leace(centred: np.ndarray, codes: Sequence[np.ndarray], weight: np.ndarray) -> np.ndarray:

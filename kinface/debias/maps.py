@@ -11,6 +11,8 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from kinface.data.labels import encode_labels
+
 Draw = Callable[[int], tuple[Tensor, Tensor]]
 
 
@@ -84,8 +86,9 @@ class LearnedMap(ErasingMap):
             Fewer than two classes have faces of a weight above 0.
         """
         weight = torch.ones(len(codes)) if weight is None else weight.cpu()
-        known = (codes.cpu() >= 0) & (weight > 0)
-        if len(codes.cpu()[known].unique()) < 2:
+        codes = torch.from_numpy(encode_labels(codes.cpu(), range(self.classes), "codes")[0])
+        known = (codes >= 0) & (weight > 0)
+        if len(codes[known].unique()) < 2:
             raise ValueError(f"{type(self).__name__} needs faces of two classes; got one or none.")
         device = self.fitted.device
         with ExitStack() as stack:
@@ -95,7 +98,7 @@ class LearnedMap(ErasingMap):
             stack.callback(self.to, device)
             self.cpu()
             torch.default_generator.manual_seed(0)
-            x, codes = embedding.detach().cpu()[known].float().clone(), codes.cpu()[known].clone()
+            x, codes = embedding.detach().cpu()[known].float().clone(), codes[known]
             weight = weight[known].double().clone()
             rows = [(codes == code).nonzero()[:, 0] for code in codes.unique()]
 

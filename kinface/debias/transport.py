@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
-from kinface.debias.closed_form import SMALLEST_SPREAD, Eraser, read_labels
+from kinface.data.labels import encode_labels
+from kinface.debias.closed_form import SMALLEST_SPREAD, Eraser
 
 PRIOR = 0.01  # prior variance of the weights of Transport's gate, as in the linear probe
 SHRINKAGE = 0.1  # of the covariance of a class towards the mean over classes (Friedman, JASA 84, 1989)
@@ -43,6 +43,8 @@ class Transport(Eraser):
 
     Attributes
     ----------
+    classes_
+        (K,) the texts of the classes.
     gate_, gate_bias_
         (K, D) and (K,), logits of the classes.
     maps_, shifts_
@@ -71,13 +73,10 @@ class Transport(Eraser):
         The penalty of the gate depends on the number of samples, and samples of weight 0 count in this number. The
         result therefore changes a little if they are left out.
         """
-        X, codes, weight = self._read(X, z, sample_weight)
+        X, codes, names, weight = self._read(X, z, sample_weight, self.classes)
         if len(codes) != 1:
             raise ValueError(f"Transport takes one attribute, not {len(codes)}; fit one after the other.")
-        present = np.unique(read_labels(z)[0][codes[0] >= 0])
-        self.classes_ = present if self.classes is None else np.asarray(self.classes)
-        place = pd.Index(self.classes_).get_indexer(read_labels(z)[0])
-        given = np.where(codes[0] >= 0, place, -1)
+        (given,), (self.classes_,) = codes, names
         self.gate_, self.gate_bias_ = fit_gate(X, given, weight, len(self.classes_))
         groups = given if self.oracle else self._choose(X)
         self.maps_, self.shifts_ = find_transport(X, groups, weight, len(self.classes_))
@@ -102,9 +101,8 @@ class Transport(Eraser):
             raise ValueError("Transport needs labels z to transform with an oracle, and takes none without one.")
         chosen = self._choose(X)
         if z is not None:
-            (labels,) = read_labels(z)
-            check_consistent_length(X, labels)
-            place = pd.Index(self.classes_).get_indexer(labels)
+            place, _ = encode_labels(z, self.classes_, "labels z")
+            check_consistent_length(X, place)
             chosen = np.where(place >= 0, place, chosen)
         moved = np.empty_like(X)
         for code in np.unique(chosen):  # one map at a time: a map for each face takes much memory

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from kinface.data.labels import name_labels
+from kinface.data.tables import canonical_text
 from kinface.fairness.bootstrap import draw_families
 from kinface.fairness.groups import FEWEST_FAMILIES
 from swinface.files import InputError
@@ -34,7 +36,8 @@ def bound_attackers(
     cells
         (N,), the cell of each face. Cells must be made on other people, or the bound does not hold for new ones.
     labels
-        (N,), the attribute of each face; None or NaN where unknown. Such faces are left out.
+        (N,), the attribute of each face, in any container (``kinface.data.labels``); None, NaN or a negative number
+        where unknown. Such faces are left out.
     clusters
         (N,), the family of each face, which are resampled.
     level
@@ -65,8 +68,12 @@ def bound_attackers(
         raise InputError(
             f"cells, labels, clusters: {len(cells)}, {len(labels)} and {len(clusters)} values; give one per face."
         )
-    given = {"label": labels, "cell": cells, "cluster": clusters}
-    faces = pd.DataFrame({name: pd.Series(values).array for name, values in given.items()}).dropna(subset="label")
+    given = {
+        "label": name_labels(labels, "labels"),
+        "cell": canonical_text(pd.Series(cells).reset_index(drop=True), "cells"),
+        "cluster": name_labels(clusters, "clusters"),
+    }
+    faces = pd.DataFrame(given).dropna(subset="label")
     for name in ("cell", "cluster"):
         if faces[name].isna().any():
             raise InputError(f"{name}s: row {faces.index[faces[name].isna()][0]} has none; give one for each face.")

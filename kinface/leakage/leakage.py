@@ -13,6 +13,7 @@ from itertools import islice
 import numpy as np
 import pandas as pd
 
+from kinface.data.labels import encode_labels, name_labels
 from kinface.fairness.bootstrap import draw_families
 from kinface.fairness.groups import FEWEST_FAMILIES
 from kinface.leakage.judging import bound_permuted, judge, judge_codes, measure_permuted
@@ -37,7 +38,7 @@ class Leakage:
     ----------
     table
         One row per probe: ``probe``, ``attribute``, ``classes`` (their names), ``left_out`` (classes with too few
-        families), ``faces``, ``people``, ``families`` (the clusters), ``chance`` (1/K); ``balanced_accuracy`` and
+        families), ``faces``, ``unknown`` (faces without a label or a cluster), ``people``, ``families`` (the clusters), ``chance`` (1/K); ``balanced_accuracy`` and
         ``auc`` (mean one-vs-rest), each the mean over seeds with ``_low`` and ``_high``, the ends of its 95% interval;
         ``permuted``, the mean balanced accuracy with labels permuted over persons, and ``permuted_high``, which 95 of
         100 such probes stay below; ``leaks``, by ``finds_leakage``, missing without permutations; ``codelength`` in
@@ -112,11 +113,12 @@ def probe_leakage(
     embedding
         (N, D), a row per face.
     labels
-        (N,), the attribute of each face; None or NaN where unknown. Such faces are left out, and so are classes with
-        fewer clusters than ``FEWEST_FAMILIES`` or ``folds``.
+        (N,), the attribute of each face, in any container (``kinface.data.labels``); None, NaN or a negative number
+        where unknown. Such faces are left out, and so are classes with fewer clusters than ``FEWEST_FAMILIES`` or
+        ``folds``.
     clusters
         (N,), the family of each face, or what else makes faces alike. Clusters are what is divided into folds and
-        resampled.
+        resampled; faces of an unknown cluster are left out.
     persons
         (N,), the person of each face. A person has one label and one cluster. The default takes the faces of one
         cluster with one label for one person. It matters for ``permuted`` alone.
@@ -161,7 +163,7 @@ def probe_leakage(
     faces = _describe_faces(embedding, labels, clusters, persons)
     tested, left_out = _choose_faces(faces, attribute, folds)
     features = _take_rows(embedding, tested.index)
-    names, codes = np.unique(tested["label"].to_numpy(str), return_inverse=True)
+    codes, names = encode_labels(tested["label"])
     families = np.unique(tested["cluster"].to_numpy(str), return_inverse=True)[1]
     drawn = draw_families(families.max() + 1, resamples, seed)
     trials = [cross_validate(codes, families, folds, seed + n) for n in range(seeds)]
@@ -177,6 +179,7 @@ def probe_leakage(
         "classes": ", ".join(names),
         "left_out": left_out,
         "faces": len(tested),
+        "unknown": int(faces.isna().any(axis=1).sum()),
         "people": tested["person"].nunique(),
         "families": len(drawn),
         "chance": 1 / len(names),
@@ -234,8 +237,16 @@ def average_people(embedding: np.ndarray, persons: Sequence) -> tuple[np.ndarray
     -------
     tuple
         (people, D) means, and for each the row of the person's first face, by which labels and families are found.
+
+    Raises
+    ------
+    InputError
+        A person is unknown.
     """
-    _, first, codes = np.unique(np.asarray(persons, str), return_index=True, return_inverse=True)
+    names = name_labels(persons, "persons")
+    if names.isna().any():
+        raise InputError(f"persons: row {int(names.isna().argmax())} is unknown; name the person of each face.")
+    _, first, codes = np.unique(names.to_numpy(str), return_index=True, return_inverse=True)
     means = np.zeros((len(first), np.shape(embedding)[1]))
     np.add.at(means, codes, embedding)
     return means / np.bincount(codes)[:, None], first
@@ -260,7 +271,7 @@ def _describe_faces(
     for name, values in given.items():
         if len(values) != len(embedding):
             raise InputError(f"{name}: {len(values)} values for {len(embedding)} rows of embedding; give one per row.")
-    faces = pd.DataFrame({name[:-1]: pd.Series(values).array for name, values in given.items()})
+    faces = pd.DataFrame({name[:-1]: name_labels(values, name) for name, values in given.items()})
     if persons is None:
         faces["person"] = faces.groupby(["cluster", "label"], dropna=False).ngroup()
     return faces

@@ -1,0 +1,115 @@
+"""Labels as people have them, and the codes of their classes: the one place that says which labels are of one class,
+and which are unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kinface.data.annotations import UNKNOWN
+from kinface.data.tables import NUMBER, canonical_text
+from kinface.data.vocabulary import fold_word
+from swinface.files import InputError
+
+
+def name_labels(labels: Any, what: str) -> pd.Series:
+    """The class of each label, as text.
+
+    Labels are of one class where their ``canonical_text`` is the same, whatever they come in: a list, an array, masked
+    or not, a series of any type. Unknown are None, NaN, pandas' NA, masked and empty values, negative numbers, and the
+    texts that mark "no value" in annotations, such as ``nan``, which numpy makes of NaN beside texts.
+
+    Parameters
+    ----------
+    labels
+        (N,) values.
+    what
+        What they are called, for messages.
+
+    Returns
+    -------
+    pd.Series
+        (N,) texts, None where unknown.
+
+    Raises
+    ------
+    InputError
+        There is more than one value per label.
+    """
+    columns = split_columns(labels, what)
+    if len(columns) != 1:
+        raise InputError(f"{what}: one value for each is needed, not {len(columns)}.")
+    texts = canonical_text(columns[0], what).reset_index(drop=True)
+    return texts.where(texts.map({text: _is_known(text) for text in texts.unique()}), None)
+
+
+def encode_labels(labels: Any, classes: Iterable | None = None, what: str = "labels") -> tuple[np.ndarray, list[str]]:
+    """Number the classes of labels; parameters and errors as of :func:`name_labels`.
+
+    Parameters
+    ----------
+    classes
+        The classes in the order of their codes; all others are then unknown. By default those that occur, in order.
+
+    Returns
+    -------
+    codes
+        (N,), -1 where unknown.
+    classes
+        Their texts.
+
+    Examples
+    --------
+    >>> encode_labels(["m", "f", float("nan"), -1, None, "m"])
+    (array([ 1,  0, -1, -1, -1,  1]), ['f', 'm'])
+    """
+    codes, texts = pd.factorize(name_labels(labels, what))
+    named = sorted(texts, key=_rank) if classes is None else name_classes(classes, what)
+    place = {text: code for code, text in enumerate(named)}
+    return np.array([*(place.get(text, -1) for text in texts), -1])[codes], named
+
+
+def name_classes(classes: Iterable, what: str) -> list[str]:
+    """The texts of classes that somebody lists.
+
+    Raises
+    ------
+    InputError
+        One is unknown, or there twice.
+    """
+    listed = [*classes]
+    texts = canonical_text(pd.Series(listed, dtype=object), what).tolist()
+    if len({*texts}) < len(texts) or not all(map(_is_known, texts)):
+        raise InputError(f"{what}: each class is named once, and stands for a value that is known; not {listed}.")
+    return texts
+
+
+def split_columns(labels: Any, what: str) -> list[pd.Series]:
+    """The columns of (N,) or (N, k) labels, whatever they come in.
+
+    Raises
+    ------
+    InputError
+        They are of another shape.
+    """
+    if not hasattr(labels, "__array__"):
+        labels = np.array([*labels], dtype=object)  # in an array of texts, None and NaN would be texts too
+    elif not isinstance(labels, pd.DataFrame | pd.Series | np.ma.MaskedArray):
+        labels = np.asarray(labels)
+    if labels.ndim not in (1, 2) or 0 in labels.shape[1:]:
+        raise InputError(f"{what}: their shape is {labels.shape}; it must be (N,), or (N, k) for several at once.")
+    table = pd.DataFrame(labels)
+    return [table.iloc[:, place] for place in range(table.shape[1])]
+
+
+def _is_known(text: str | None) -> bool:
+    return text is not None and fold_word(text) not in UNKNOWN and not (NUMBER.fullmatch(text) and float(text) < 0)
+
+
+def _rank(text: str) -> tuple[bool, float, str]:
+    """Numbers by their value, then texts."""
+    return (False, float(text), text) if NUMBER.fullmatch(text) else (True, 0.0, text)
