@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
 
-from kinface.data.annotations import ATTRIBUTES, PREDICTED, list_own_attributes
+from kinface.data.annotations import ATTRIBUTES, PREDICTED, is_measurement, list_own_attributes
 from kinface.data.families import Families
 from kinface.data.pairs import race_crossing
 from kinface.data.prepare import UNREADABLE, check_out, prepare_families, write_prepared
@@ -22,18 +23,23 @@ KIN_RELATIONS = {kin_type.relation for kin_type in TYPES.values()}
 PROBLEM_LINES = 10  # shown of each kind; problems.csv has all
 
 
+MOST_CATEGORIES = 8  # that are named
+
+
 def prepare(
     root: Path,
     *,
     out: Path,
     annotations: list[Path] | None = None,
+    meaning: tuple[str, ...] = (),
+    measurement: tuple[str, ...] = (),
     lists: list[Path] | None = None,
     tune: float = 0.15,
     seed: int = 0,
     swap_grandparents: bool = False,
     strict: bool = False,
 ) -> None:
-    """Check a copy of FIW and write its tables.
+    """Check a copy of FIW, of Kaggle's "Recognizing Faces in the Wild" or of TSKinFace, and write its tables.
 
     Every image is decoded in full; those that cannot be are reported and left out. ``out`` then holds
     ``faces.parquet``, ``people.parquet``, ``relations.parquet``, ``pairs.parquet`` (all lists, and two sampled from the
@@ -44,12 +50,19 @@ def prepare(
     Parameters
     ----------
     root
-        The folder with FIW's Train and Validation.
+        The folder with FIW's Train and Validation; with Kaggle's train and train_relationships.csv; or
+        TSKinFace_cropped.
     out
         Folder to write to.
     annotations
         Csv files with a column ``face`` and columns such as race_deepface, age_mivolo, gender_human or age_band_human
         (any attribute and its source); all of ROOT/annotations when not given.
+    meaning
+        What a word of the annotations means, such as race:Latino_Hispanic=Latino; nothing behind the = is unknown.
+        The words of DeepFace and FairFace are known; what was read as what is printed.
+    measurement
+        An attribute of your own that is measured, such as yaw: a person's value is the median. Without it, whole
+        numbers are categories, and a person's value is the majority. Numbers with fractions are always measured.
     lists
         Lists of pairs in the form of RFIW or KFC; all of ``ROOT/lists/*.txt`` when not given.
     tune
@@ -62,12 +75,11 @@ def prepare(
         Write nothing when there is any problem.
     """
     check_out(root, out)
-    prepared = prepare_families(
-        root, annotations=annotations, lists=lists, tune=tune, seed=seed, swap_grandparents=swap_grandparents
-    )
+    about = {"annotations": annotations, "meanings": _parse_meanings(meaning), "measurements": measurement}
+    prepared = prepare_families(root, **about, lists=lists, tune=tune, seed=seed, swap_grandparents=swap_grandparents)
     families = prepared.families
     unreadable = (families.problems["kind"] == UNREADABLE).sum()
-    print(f"FIW at {root}: {len(families.faces)} images decoded in full, {unreadable} unreadable ones left out\n")
+    print(f"{root}: {len(families.faces)} images decoded in full, {unreadable} unreadable ones left out\n")
     for table in (*_count_families(families), *_count_pairs(prepared.pairs)):
         print(table.to_string(na_rep="-") + "\n")
     if prepared.matching:
@@ -77,6 +89,19 @@ def prepare(
         raise InputError(f"{root}: {len(families.problems)} problems (listed above), so --strict writes nothing.")
     write_prepared(prepared, out)
     print(f"\nwritten to {out}")
+
+
+def _parse_meanings(options: tuple[str, ...]) -> dict[str, dict[str, str]]:
+    meanings: dict[str, dict[str, str]] = {}
+    for option in options:
+        match = re.fullmatch(r"(\w+):([^=]+)=(.*)", option)
+        if not match:
+            raise InputError(
+                f"--meaning {option}: give an attribute, a word and its meaning, as in race:Black=African."
+            )
+        attribute, word, meaning = match.groups()
+        meanings.setdefault(attribute, {})[word] = meaning
+    return meanings
 
 
 def _count_families(families: Families) -> list[pd.DataFrame]:
@@ -126,18 +151,33 @@ def _describe_sources(families: Families) -> str:
     for attribute in (*ATTRIBUTES, *list_own_attributes(people)):
         counts = people[f"{attribute}_source"].value_counts()
         said = ", ".join(f"{source} ({count} people)" for source, count in counts.items())
-        lines.append(f"  {attribute}: {said or 'unknown; no annotation file has it'}")
+        lines.append(
+            f"  {attribute}: {said or 'unknown; no annotation file has it'}{_describe_kind(people, attribute)}"
+        )
     if people["race"].notna().any():
         lines.append(
             f"  A person's race is the majority over their faces, on average {people['race_agreement'].mean():.0%}."
         )
     if people["race_source"].astype("string").str.startswith(PREDICTED).any():
         lines.append("  Race is what a model predicted from faces: neither self-described nor checked by a human.")
+    mapped = families.annotations.dropna(subset="mapped")
+    lines += [f"  {row.column} ({row.file}): {row.mapped}" for row in mapped.itertuples()]
     used = families.annotations["source"].notna()
     for title, columns in (("used", families.annotations[used]), ("ignored", families.annotations[~used])):
         named = ", ".join(f"{row.column} ({row.file})" for row in columns.itertuples())
         lines.append(f"  annotation columns {title}: {named or 'none'}")
     return "\n".join(lines)
+
+
+def _describe_kind(people: pd.DataFrame, attribute: str) -> str:
+    """Of an attribute of one's own, whether a person's value is a median or a majority."""
+    if attribute in ATTRIBUTES:
+        return ""
+    if is_measurement(people[attribute]):
+        return "; measured, a person's value is the median"
+    categories = sorted(people[attribute].dropna().unique())
+    named = ", ".join(categories[:MOST_CATEGORIES]) + ", ..." * (len(categories) > MOST_CATEGORIES)
+    return f"; {len(categories)} categories, a person's value is the majority: {named}"
 
 
 def _describe_problems(problems: pd.DataFrame) -> str:

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from kinface.data.annotations import is_measurement, list_own_attributes
+from kinface.data.matrices import Problem
 from kinface.data.pairs import read_pairs
 from kinface.data.tables import one_line, read_table
-from swinface.files import InputError
+from swinface.files import InputError, printable
 
 DATASET = "dataset.json"  # marks a folder written by `kinface prepare`
 
@@ -56,7 +57,7 @@ TABLES: dict[str, dict[str, str]] = {
         "person_b": "text",
         "family": "text",
         "split": "text",
-        "relation": "text",  # what a is to b: parent, sibling, grandparent, great-grandparent or spouse
+        "relation": "text",  # what a is to b: parent, sibling, grandparent, great-grandparent, spouse, or kin somehow
         "type": "text",  # one of the 11, missing where a gender is or the relation has none
         "generation_gap": "Int64",  # missing for spouses
     },
@@ -160,6 +161,14 @@ def name_prepared_lists(folder: Path) -> list[str]:
     if not (folder / PAIRS).is_file():
         return []
     return sorted(map(str, read_pairs(folder / PAIRS)["list"].dropna().unique()))
+
+
+def list_problems(problems: list[Problem]) -> pd.DataFrame:
+    """Problems as a table. Their texts, which name files of others, can be printed and written."""
+    return pd.DataFrame(
+        [(kind, printable(where), printable(message)) for kind, where, message in problems],
+        columns=[*TABLES["problems"]],
+    )
 
 
 def conform(table: pd.DataFrame, name: str) -> pd.DataFrame:

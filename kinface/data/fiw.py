@@ -1,44 +1,67 @@
 """Families In the Wild on disk -> tables of faces, people and relations, and its lists -> pairs tables.
 
 The layout is that of the RFIW challenge: ``Train/train-faces/F0001/MID1/*.jpg`` with the family's matrix in
-``Train/train-faces/F0001/mid.csv``, likewise ``Validation`` and ``Test``; the image folders may have other names.
+``Train/train-faces/F0001/mid.csv``, likewise ``Validation`` and ``Test``; the image folders may have other names. Or it
+is that of Kaggle's "Recognizing Faces in the Wild", ``train/F0001/MID1/*.jpg`` with ``train_relationships.csv`` beside
+``train``, which says who are kin and not in what way. TSKinFace is read too (``kinface.data.tskinface``).
 """
 
 from __future__ import annotations
 
-import os
 import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from kinface.data.annotations import describe_people, read_annotations
-from kinface.data.families import DATASET, TABLES, Families, conform, read_tables
-from kinface.data.matrices import GENERATION_GAP, Problem, read_matrix
-from swinface.files import InputError
+from kinface.data.families import DATASET, TABLES, Families, conform, list_problems, read_tables
+from kinface.data.matrices import GENERATION_GAP, LONGEST_NUMBER, Problem, read_matrix
+from kinface.data.paths import list_files, tidy_path
+from kinface.data.tables import read_table
+from kinface.data.tskinface import is_tskinface, read_tskinface
+from kinface.data.vocabulary import KIN
+from swinface.files import Images, InputError, list_images, printable
 
 PARTITIONS = {"Train": "train", "Validation": "val", "Test": "test"}
 
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png")
+KAGGLE = ("train", "train-faces")  # where Kaggle's families lie; its archive has had either name
 
 
-FAMILY_FOLDER = re.compile(rf"({'|'.join(PARTITIONS)})/[^/]+/F\d+/")  # what a path of FIW's own layout starts with
+RELATIONSHIPS = "train_relationships.csv"  # Kaggle's, in the columns p1 and p2
+
+
+FAMILY = re.compile(r"F[0-9]+")
+
+
+PERSON = re.compile(rf"MID([1-9][0-9]{{0,{LONGEST_NUMBER - 1}}})")
+
+
+FAMILY_FOLDER = re.compile(rf"({'|'.join(PARTITIONS)})/[^/]+/{FAMILY.pattern}/")  # what a path of RFIW's starts with
 
 
 def read_families(
-    root: str | Path, *, annotations: list[Path] | None = None, tune: float = 0.15, seed: int = 0
+    root: str | Path,
+    *,
+    annotations: list[Path] | None = None,
+    meanings: Mapping[str, Mapping[str, str]] | None = None,
+    measurements: Collection[str] = (),
+    tune: float = 0.15,
+    seed: int = 0,
 ) -> Families:
     """Read FIW, or the tables that ``kinface prepare`` wrote from it. Images are listed, not opened.
 
     Parameters
     ----------
     root
-        The folder with ``Train`` and ``Validation``, or one written by ``prepare``, whose annotations and splits are
-        fixed.
+        The folder with ``Train`` and ``Validation``, or of another layout named above, or one written by ``prepare``,
+        whose annotations and splits are fixed.
     annotations
         Csv files about faces (see ``kinface.data.annotations``); all of ``ROOT/annotations`` when not given.
+    meanings, measurements
+        See ``kinface.data.annotations.read_annotations``.
     tune
         Share of the ``Train`` families, the same for every race, that become the split ``tune`` for model selection
         and thresholds.
@@ -52,29 +75,29 @@ def read_families(
     """
     root = Path(root)
     if (root / DATASET).is_file():
-        if annotations is not None:
+        if annotations is not None or meanings or measurements:
             raise InputError(f"{root} is prepared with its annotations; give new ones to `kinface prepare`.")
         return read_tables(root)
     if not 0 <= tune < 1:
         raise InputError(f"tune is a share of the training families, from 0 to below 1; got {tune}.")
     problems: list[Problem] = []
-    folders = _find_families(root)
-    if folders.empty:
-        raise InputError(f"{root}: not FIW's layout; expected folders such as Train/train-faces/F0001/MID1.")
-    faces = _list_faces(root, folders, problems)
-    members, relations = _read_members(root, folders, faces, problems)
+    read = read_tskinface if is_tskinface(root) else _read_fiw
+    faces, members, relations, split = read(root, problems)
+    faces = faces.sort_values(["family", "mid", "face"], ignore_index=True)
     if annotations is None:
-        annotations = sorted((root / "annotations").glob("*.csv"))
-    values, columns, unclear = read_annotations(annotations, faces["face"])
+        annotations = list_files(root / "annotations", (".csv",), problems)
+    values, columns, unclear = read_annotations(
+        annotations, faces["face"], meanings=meanings, measurements=measurements
+    )
     faces = pd.concat([faces, values], axis="columns")
-    split = _split_families(folders, faces, tune, seed)
+    split = _split_families(split, faces, tune, seed)
     faces, members, relations = (t.assign(split=t["family"].map(split)) for t in (faces, members, relations))
     return Families(
         root,
         conform(faces, "faces"),
         conform(describe_people(members, faces), "people"),
         conform(relations, "relations"),
-        conform(pd.DataFrame(problems + unclear, columns=[*TABLES["problems"]]), "problems"),
+        conform(list_problems(problems + unclear), "problems"),
         conform(columns, "annotations"),
     )
 
@@ -85,23 +108,38 @@ def read_known_families(root: str | Path) -> Families:
     Of the faces of such a folder neither person nor family is known, as of the test faces of RFIW.
     """
     root = Path(root)
-    if (root / DATASET).is_file() or not _find_families(root).empty:
+    if (root / DATASET).is_file() or is_tskinface(root) or not _find_families(root).empty:
         return read_families(root)
     return Families(root, **{name: conform(pd.DataFrame(columns=[*columns]), name) for name, columns in TABLES.items()})
+
+
+def _read_fiw(root: Path, problems: list[Problem]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.Series]:
+    """Faces, members and relations, and the split of each family before ``tune`` is drawn."""
+    folders = _find_families(root)
+    if folders.empty:
+        raise InputError(
+            f"{root}: not FIW's layout; expected folders such as Train/train-faces/F0001/MID1, or Kaggle's "
+            f"train/F0001/MID1 with {RELATIONSHIPS}."
+        )
+    faces = _list_faces(root, folders, problems)
+    if (root / RELATIONSHIPS).is_file():
+        members, relations = _read_relationships(root / RELATIONSHIPS, faces, problems)
+    else:
+        members, relations = _read_members(root, folders, faces, problems)
+    return faces, members, relations, folders.set_index("family")["split"]
 
 
 def _find_families(root: Path) -> pd.DataFrame:
     """Columns family, split, folder; sorted by family; empty where the folder is laid out otherwise."""
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; give the folder that holds FIW's Train and Validation.")
-    found = []
-    for partition, split in PARTITIONS.items():
-        folders = [folder for folder in root.glob(f"{partition}/*/F*") if re.fullmatch(r"F\d+", folder.name)]
-        folders = [folder for folder in folders if folder.is_dir()]
-        parents = sorted({folder.parent.name for folder in folders})
-        if len(parents) > 1:
-            raise InputError(f"{root / partition}: families in several folders ({', '.join(parents)}); keep one.")
-        found += [(folder.name, split, folder) for folder in folders]
+    found = [
+        (folder.name, split, folder)
+        for partition, split in PARTITIONS.items()
+        for folder in _find_below(root, f"{partition}/*", partition)
+    ]
+    if not found and (root / RELATIONSHIPS).is_file():
+        found = [(folder.name, "train", folder) for name in KAGGLE for folder in _find_below(root, name, name)]
     table = pd.DataFrame(found, columns=["family", "split", "folder"]).sort_values("family", ignore_index=True)
     twice = table[table["family"].duplicated(keep=False)]
     if len(twice):
@@ -110,25 +148,70 @@ def _find_families(root: Path) -> pd.DataFrame:
     return table
 
 
+def _find_below(root: Path, pattern: str, partition: str) -> list[Path]:
+    folders = [folder for folder in root.glob(f"{pattern}/F*") if FAMILY.fullmatch(folder.name) and folder.is_dir()]
+    parents = sorted({folder.parent.name for folder in folders})
+    if len(parents) > 1:
+        raise InputError(f"{root / partition}: families in several folders ({', '.join(parents)}); keep one.")
+    if parents and printable(parents[0]) != parents[0]:
+        raise InputError(f"{root / partition}: {parents[0]} has control characters or no UTF-8 in its name; rename it.")
+    return folders
+
+
 def _list_faces(root: Path, folders: pd.DataFrame, problems: list[Problem]) -> pd.DataFrame:
-    """Columns face, family, mid, person; sorted by family, MID and file name."""
-    rows = []
+    """Columns face, family, mid, person."""
+    rows, left_out = [], {}
     for family, folder in zip(folders["family"], folders["folder"], strict=True):
         where = folder.relative_to(root).as_posix()
-        before = len(rows)
-        for name in sorted(entry.name for entry in os.scandir(folder) if entry.is_dir()):
-            member = re.fullmatch(r"MID([1-9]\d*)", name)
-            if not member:
+        people = {}
+        for name in sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."):
+            if member := PERSON.fullmatch(name):
+                people[f"{where}/{name}"] = (family, int(member[1]), f"{family}/{name}")
+            else:
                 problems.append(("unexpected folder", f"{where}/{name}", "not a MID: its images are left out"))
-                continue
-            images = [file for file in os.listdir(folder / name) if file.lower().endswith(IMAGE_ENDINGS)]
-            rows += [(f"{where}/{name}/{file}", family, int(member[1]), f"{family}/{name}") for file in images]
-        if len(rows) == before:
+        images = list_images(root, where)
+        of_people = [(face, *people[place]) for face in images.names if (place := face.rpartition("/")[0]) in people]
+        rows += of_people
+        if not of_people:
             problems.append(("family without images", where, "its members are in the tables, without faces"))
+        outside = [face for face in images.names if face.rpartition("/")[0] not in people]
+        left_out |= dict.fromkeys(outside, "not in a folder such as MID1") | images.left_out
+        left_out.pop(f"{where}/mid.csv", None)
     if not rows:
-        raise InputError(f"{root}: no images; expected files such as Train/train-faces/F0001/MID1/P00001_face0.jpg.")
-    faces = pd.DataFrame(rows, columns=["face", "family", "mid", "person"])
-    return faces.sort_values(["family", "mid", "face"], ignore_index=True)
+        example = f"{folders['folder'].iloc[0].relative_to(root)}/MID1/P00001_face0.jpg"
+        raise InputError(f"{root}: no images; expected files such as {example}.")
+    if left_out:
+        problems.append(("files left out", ".", Images([], left_out).describe_left_out()))
+    return pd.DataFrame(rows, columns=["face", "family", "mid", "person"])
+
+
+def _read_relationships(path: Path, faces: pd.DataFrame, problems: list[Problem]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Kaggle's people, all of whom have faces and no known gender, and who are kin."""
+    people = faces[["person", "family", "mid"]].drop_duplicates("person").sort_values(["family", "mid"])
+    table = read_table(path, "table of relationships")
+    lacking = [column for column in ("p1", "p2") if column not in table]
+    if lacking:
+        raise InputError(f"{path}: no column {lacking[0]!r}; it has two people in each row, p1 and p2.")
+    pairs = pd.DataFrame({side: table[side].fillna("").map(tidy_path) for side in ("p1", "p2")})
+    family = pairs.apply(lambda side: side.str.partition("/")[0])
+    reasons = {
+        "people without faces": ~pairs.isin(people["person"].tolist()).all(axis="columns"),
+        "people of two families": family["p1"] != family["p2"],
+        "one person twice": pairs["p1"] == pairs["p2"],
+    }
+    usable = pd.Series(True, pairs.index)
+    for reason, broken in reasons.items():
+        broken = broken & usable
+        if broken.any():
+            example = " and ".join(pairs[broken].iloc[0])
+            message = f"{int(broken.sum()):,} rows name {reason}, such as {example}: left out"
+            problems.append(("relation left out", path.name, message))
+        usable &= ~broken
+    related = pd.DataFrame(np.sort(pairs[usable].to_numpy(object), axis=1), columns=["person_a", "person_b"])
+    related = related.drop_duplicates(ignore_index=True)
+    related["family"] = related["person_a"].str.partition("/")[0] if len(related) else None
+    unknown = {"name": None, "gender": None, "gender_source": None}
+    return people.assign(**unknown), related.assign(relation=KIN, type=None, generation_gap=pd.NA)
 
 
 def _read_members(
@@ -158,13 +241,12 @@ def _read_members(
     )
 
 
-def _split_families(folders: pd.DataFrame, faces: pd.DataFrame, tune: float, seed: int) -> pd.Series:
+def _split_families(split: pd.Series, faces: pd.DataFrame, tune: float, seed: int) -> pd.Series:
     """Family to split; ``tune`` is drawn from ``train`` in proportion to the families' races.
 
     The shuffled families are lined up by race and every (1 / tune)-th is taken, from a random start (systematic
     sampling): each race gets its share to within one family, however rare it is.
     """
-    split = folders.set_index("family")["split"]
     families = split.index[split == "train"]
     count = min(max(round(tune * len(families)), 1), len(families) - 1) if tune else 0
     if count < 1:

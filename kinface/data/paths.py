@@ -1,12 +1,32 @@
-"""Paths of faces as lists and tables of others write them."""
+"""Paths of faces as lists and tables of others write them, and the files of a folder of lists or tables."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from kinface.data.matrices import Problem
 
 
 def tidy_path(path: str) -> str:
     """A path below the data root as all tables here have it: with slashes, also from Windows, and no ``./`` before it.
 
-    >>> tidy_path(".\\\\Train\\\\train-faces\\\\a.jpg")
+    >>> tidy_path(".\\Train\\train-faces\\a.jpg")
     'Train/train-faces/a.jpg'
     """
     return path.strip().replace("\\", "/").removeprefix("./")
+
+
+def list_files(folder: Path, endings: Sequence[str], problems: list[Problem]) -> list[Path]:
+    """The files of a folder that end so, in small or capital letters, sorted; each other file is a problem.
+
+    Hidden files, such as macOS leaves beside each file, are others. A folder that is not there has none.
+    """
+    files = sorted(file for file in folder.glob("*") if file.is_file())
+    taken = [file for file in files if file.suffix.lower() in endings and not file.name.startswith(".")]
+    for file in sorted({*files} - {*taken}):
+        message = (
+            "hidden: left out" if file.name.startswith(".") else f"does not end in {' or '.join(endings)}: left out"
+        )
+        problems.append(("files left out", f"{folder.name}/{file.name}", message))
+    return taken

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -11,12 +11,13 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from kinface.data.families import DATASET, PAIRS, TABLES, Families, write_tables
+from kinface.data.families import DATASET, PAIRS, Families, list_problems, write_tables
 from kinface.data.fiw import read_families
 from kinface.data.lists import read_list
 from kinface.data.matching import describe_matching, match_pairs
 from kinface.data.matrices import Problem
 from kinface.data.pairs import write_pairs
+from kinface.data.paths import list_files
 from kinface.data.sampling import sample_pairs
 from swinface.files import InputError, read_image, replacing_folder
 
@@ -57,6 +58,8 @@ def prepare_families(
     root: Path,
     *,
     annotations: Sequence[Path] | None = None,
+    meanings: Mapping[str, Mapping[str, str]] | None = None,
+    measurements: Collection[str] = (),
     lists: Sequence[Path] | None = None,
     tune: float = 0.15,
     seed: int = 0,
@@ -68,7 +71,7 @@ def prepare_families(
     ----------
     root
         The folder with FIW's Train and Validation.
-    annotations, tune, seed
+    annotations, meanings, measurements, tune, seed
         See ``kinface.data.fiw.read_families``. The seed is also that of the tune pairs.
     lists
         Lists of pairs in the form of RFIW or KFC; all of ``ROOT/lists/*.txt`` when not given.
@@ -84,8 +87,10 @@ def prepare_families(
     root = Path(root)
     if (root / DATASET).exists():
         raise InputError(f"{root} is prepared already; give the FIW folder it was made from.")
-    families = read_families(root, annotations=annotations, tune=tune, seed=seed)
-    lists = sorted((root / "lists").glob("*.txt")) if lists is None else lists
+    about = {"annotations": annotations, "meanings": meanings, "measurements": measurements}
+    families = read_families(root, **about, tune=tune, seed=seed)
+    problems: list[Problem] = []
+    lists = list_files(root / "lists", (".txt",), problems) if lists is None else lists
     names = [*(path.stem for path in lists), *SAMPLED]
     if len(set(names)) < len(names):
         sampled = " and ".join(SAMPLED)
@@ -94,8 +99,10 @@ def prepare_families(
     families, pairs = leave_out_unreadable(families, pairs)
     if families.faces.empty:
         raise InputError(f"{root}: not one image can be read.")
-    sampled, matching, problems = sample_tune_lists(families, seed) if tune else ([], None, [])
+    sampled, matching, unsampled = sample_tune_lists(families, seed) if tune else ([], None, [])
+    problems += unsampled
     record = {"version": version("kinface"), "tune": tune, "seed": seed, "lists": [str(path) for path in lists]}
+    record |= {"meanings": meanings or {}, "measurements": sorted(measurements)}
     return Prepared(add_problems(families, problems), pairs + sampled, matching, record)
 
 
@@ -169,5 +176,4 @@ def sample_tune_lists(families: Families, seed: int) -> tuple[list[pd.DataFrame]
 
 
 def add_problems(families: Families, problems: list[Problem]) -> Families:
-    table = pd.DataFrame(problems, columns=[*TABLES["problems"]])
-    return replace(families, problems=pd.concat([families.problems, table], ignore_index=True))
+    return replace(families, problems=pd.concat([families.problems, list_problems(problems)], ignore_index=True))

@@ -8,7 +8,7 @@ import pandas as pd
 from kinface.data.annotations import list_own_attributes
 from kinface.data.families import Families
 from kinface.data.pairs import COLUMNS, check_pairs
-from kinface.data.vocabulary import ROLE_GENDER, TYPES
+from kinface.data.vocabulary import KIN, ROLE_GENDER, TYPES
 from swinface.files import InputError
 
 
@@ -55,10 +55,11 @@ def describe_pairs(pairs: pd.DataFrame, families: Families) -> pd.DataFrame:
 def sample_pairs(families: Families, split: str, *, seed: int = 0, per_relation: int = 3) -> pd.DataFrame:
     """Draw a balanced list of kin and non-kin pairs from one split, as FIW's ``val_choose`` list is drawn.
 
-    Each relation of the 11 types gives at most ``per_relation`` pairs of faces, so that persons and families with
-    many faces do not dominate. Each kin pair is then copied with its second face replaced by one that plays the same
-    role in another family: types, roles and genders are as frequent among non-kin as among kin. A kin pair whose
-    role occurs in no other family is left out, so that both kinds are equally many.
+    Each relation of the 11 types, or of people who are kin in a way that is not known, gives at most ``per_relation``
+    pairs of faces, so that persons and families with many faces do not dominate. Each kin pair is then copied with its
+    second face replaced by one that plays the same role in another family: types, roles and genders are as frequent
+    among non-kin as among kin. A kin pair whose role occurs in no other family is left out, so that both kinds are
+    equally many.
 
     Parameters
     ----------
@@ -82,7 +83,7 @@ def sample_pairs(families: Families, split: str, *, seed: int = 0, per_relation:
     generator = np.random.default_rng(seed)
     kin = _draw_kin(families, split, per_relation, generator)
     drawn = []
-    for _, group in kin.groupby("type", sort=True):
+    for _, group in kin.groupby("type", sort=True, dropna=False):
         partner = draw_partners(group["family"].to_numpy(), generator)
         faces_b = group["face_b"].to_numpy()[partner]
         drawn += [group[partner >= 0], group.assign(face_b=faces_b, kin=False)[partner >= 0]]
@@ -96,9 +97,10 @@ def sample_pairs(families: Families, split: str, *, seed: int = 0, per_relation:
 
 
 def _draw_kin(families: Families, split: str, per_relation: int, generator: np.random.Generator) -> pd.DataFrame:
-    """Up to ``per_relation`` different pairs of faces of every relation of a known type."""
+    """Up to ``per_relation`` different pairs of faces of every relation of a type, or of kin of no known type."""
     faces = families.faces[families.faces["split"] == split].sort_values("face").groupby("person")["face"].agg(list)
-    relations = families.relations[families.relations["type"].isin(TYPES)].sort_values(["person_a", "person_b"])
+    relations = families.relations.sort_values(["person_a", "person_b"])
+    relations = relations[relations["type"].isin(TYPES) | (relations["relation"] == KIN)]
     relations = relations[relations["person_a"].isin(faces.index) & relations["person_b"].isin(faces.index)]
     rows = []
     for relation in relations.itertuples():

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from kinface.data.families import Families
-from kinface.data.fiw import IMAGE_ENDINGS
 from kinface.data.lists import check_face, persons_of_faces, read_fields
+from kinface.data.paths import tidy_path
 from kinface.data.tables import read_table
-from swinface.files import InputError, inside, replacing
+from swinface.files import InputError, inside, list_images, replacing
 
 DESCRIBED = ("person", "family", "race", "gender")
 
@@ -98,16 +98,16 @@ def _read_paths(path: Path) -> list[tuple[str, str]]:
 
 
 def _list_photos(path: str, where: str, root: Path, persons: dict[str, str | None]) -> list[str]:
-    path = path.removeprefix("./").rstrip("/")
+    path = tidy_path(path).rstrip("/")
     folder = inside(root, path, where)
     if folder.is_file():
         return [check_face(path, where, root, persons)]
     if not folder.is_dir():
         raise InputError(f"{where}: no folder {path} below {root}; a probe is a folder of photos of one person.")
-    found = sorted(file.name for file in folder.iterdir() if file.suffix.lower() in IMAGE_ENDINGS)
-    if not found:
+    photos = [face for face in list_images(root, path).names if face.rpartition("/")[0] == path]
+    if not photos:
         raise InputError(f"{where}: no photos in {folder}.")
-    return [check_face(f"{path}/{name}", where, root, persons) for name in found]
+    return [check_face(face, where, root, persons) for face in photos]
 
 
 def _read_known(lists: dict[Path, int], root: Path) -> dict[str, pd.DataFrame]:

@@ -46,6 +46,9 @@ TYPES: dict[str, KinType] = {
 }
 
 
+KIN = "kin"  # a relation of two people of whom no more is known
+
+
 # Roles whose gender a list can be trusted on, by side of the pair; see describe_pairs.
 ROLE_GENDER = {
     "a": {code: kin_type.gender_a for code, kin_type in TYPES.items() if kin_type.relation == "parent"},

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import os
+import tempfile
 import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kinface.data.fiw import read_families, read_known_families
 from kinface.data.lists import read_any_list, read_list
 from kinface.data.pairs import write_pairs
+from kinface.data.sampling import sample_pairs
 from swinface.files import InputError
 
 
@@ -74,10 +80,154 @@ def test_members_without_faces_and_folders_that_are_no_member(write_family, root
         "member without faces": ["MID2 has no images"],
         "unexpected folder": ["not a MID: its images are left out"],
         "family without images": ["its members are in the tables, without faces"],
+        "files left out": ["1 file left out: 1 not named as an image (such as Train/train-faces/F0001/MID1/Thumbs.db)"],
     }
     families = read_families(root)
     assert families.people.set_index("person")["faces"]["F0001/MID2"] == 0
     assert not families.faces["face"].str.endswith("Thumbs.db").any()
+
+
+def test_hidden_files_break_nothing_and_are_accounted_for(root: Path, write_annotations):
+    """macOS leaves ._NAME beside each file, and .DS_Store, on disks and in archives of others."""
+    write_annotations(root / "annotations/a.csv", {face("F0001", 1): {"race_net": "asian"}})
+    sound = read_families(root)
+    for path in list(root.rglob("*")):
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7\xff")
+    (root / "Train/train-faces/F0001/MID1/.DS_Store").touch()
+    (root / "Train/train-faces/F0001/MID1/.hidden.jpg").touch()
+    families = read_families(root)
+    for table in ("faces", "people", "relations", "annotations"):
+        pd.testing.assert_frame_equal(getattr(families, table), getattr(sound, table))
+    problems = families.problems.set_index("where")["message"]
+    count = 6 * 8 + 6 * 4 + 6 + 2  # beside images, folders of people, and each mid.csv; and the two above
+    assert problems["."].startswith(f"{count} files left out: {count} hidden (such as Train/train-faces/F0001/")
+    assert problems["annotations/._a.csv"] == "hidden: left out"
+
+
+def test_images_of_all_endings_count_and_each_other_file_is_accounted_for(root: Path):
+    folder = root / "Train/train-faces/F0001"
+    for name in ("a.jfif", "b.JPE", "c.tif", "d.HEIC", "e.webp", "f.Jpg"):
+        (folder / "MID1" / name).touch()
+    for name in ("MID1/notes.txt", "group.jpg", "MID1/deeper/x.jpg"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    families = read_families(root)
+    assert families.people.set_index("person")["faces"]["F0001/MID1"] == 8
+    (message,) = families.problems["message"]
+    assert message == (
+        "3 files left out: 2 not in a folder such as MID1 (such as Train/train-faces/F0001/group.jpg), "
+        "1 not named as an image (such as Train/train-faces/F0001/MID1/notes.txt)"
+    )
+
+
+NAMES = st.sampled_from(["a", "._a", ".DS_Store", "P1_face0", ".x", "Thumbs"])
+ENDINGS = st.sampled_from([".jpg", ".JPG", ".jfif", ".tif", ".heic", ".db", ".txt", ".csv", ""])
+
+
+@settings(max_examples=25, deadline=None, derandomize=True, database=None)
+@given(st.sets(st.tuples(st.integers(1, 2), NAMES, ENDINGS), min_size=1))
+def test_each_file_is_a_face_or_accounted_for(files: set[tuple[int, str, str]]):
+    with tempfile.TemporaryDirectory() as folder:
+        for mid, name, ending in files | {(1, "face", ".jpg")}:
+            path = Path(folder, f"Train/train-faces/F0001/MID{mid}/{name}{ending}")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        Path(folder, "Train/train-faces/F0001/mid.csv").write_text("MID,1,2,Gender\n1,0,4,m\n2,1,0,f\n")
+        families = read_families(folder)
+    left_out = families.problems.set_index("kind")["message"].get("files left out", "0 files")
+    assert len(families.faces) + int(left_out.split()[0]) == len(files | {(1, "face", ".jpg")})
+    assert not families.faces["face"].str.contains(r"/\.|\.db|\.txt|\.csv").any()
+
+
+def test_folders_may_be_links(root: Path, tmp_path: Path):
+    sound = read_families(root)
+    for place in ("Train/train-faces/F0001/MID1", "Train/train-faces/F0002", "Validation"):
+        moved = tmp_path / place.replace("/", "_")
+        (root / place).rename(moved)
+        (root / place).symlink_to(moved)
+    families = read_families(root)
+    assert families.problems.empty
+    pd.testing.assert_frame_equal(families.faces, sound.faces)
+
+
+def test_names_that_are_no_text_are_left_out_or_refused(root: Path):
+    folder = os.fsencode(root / "Train/train-faces/F0001")
+    for name in (b"MID1/\xff.jpg", b"\xff\n/x.jpg"):
+        os.makedirs(os.path.dirname(os.path.join(folder, name)), exist_ok=True)
+        open(os.path.join(folder, name), "wb").close()
+    families = read_families(root)
+    families.problems.to_csv(io.BytesIO())
+    assert families.problems["where"].tolist() == ["Train/train-faces/F0001/\\udcff\\n", "."]
+    assert (
+        "1 with a name that is not UTF-8 (such as Train/train-faces/F0001/MID1/\\udcff.jpg)"
+        in (families.problems["message"].iloc[1])
+    )
+    os.rename(os.fsencode(root / "Train/train-faces"), os.fsencode(root / "Train") + b"/\xff")
+    with pytest.raises(InputError, match="no UTF-8 in its name; rename it"):
+        read_families(root)
+
+
+KAGGLE = """p1,p2
+F0001/MID3,F0001/MID1
+F0001/MID1,F0001/MID3
+F0002\\MID1,F0002\\MID3
+F0003/MID1,F0003/MID9
+F0003/MID1,F0004/MID1
+F0004/MID2,F0004/MID2
+F0004/MID1,F0004/MID2
+"""
+
+
+@pytest.mark.parametrize("name", ["train", "train-faces"])
+def test_kaggles_layout(tmp_path: Path, write_family, name: str):
+    for number in range(1, 5):
+        write_family(tmp_path, f"F000{number}", None, part=name)
+    (tmp_path / "train_relationships.csv").write_text(KAGGLE)
+    families = read_families(tmp_path, tune=0)
+    assert len(families.faces) == 4 * 8 and set(families.faces["split"]) == {"train"}
+    assert families.people["gender"].isna().all() and (families.people["faces"] == 2).all()
+    assert families.relations[["person_a", "person_b", "relation", "type"]].to_numpy().tolist() == [
+        ["F0001/MID1", "F0001/MID3", "kin", None],
+        ["F0002/MID1", "F0002/MID3", "kin", None],
+        ["F0004/MID1", "F0004/MID2", "kin", None],
+    ]
+    assert families.problems["message"].tolist() == [
+        "1 rows name people without faces, such as F0003/MID1 and F0003/MID9: left out",
+        "1 rows name people of two families, such as F0003/MID1 and F0004/MID1: left out",
+        "1 rows name one person twice, such as F0004/MID2 and F0004/MID2: left out",
+    ]
+    pairs = sample_pairs(families, "train")
+    assert pairs["kin"].sum() == (~pairs["kin"]).sum() == 9 and pairs["type"].isna().all()
+    assert (pairs["family_a"] == pairs["family_b"]).equals(pairs["kin"])
+
+
+def test_kaggles_relationships_are_checked(tmp_path: Path, write_family):
+    write_family(tmp_path, "F0001", None, part="train")
+    (tmp_path / "train_relationships.csv").write_text("a,b\nF0001/MID1,F0001/MID2\n")
+    with pytest.raises(InputError, match=r"train_relationships\.csv: no column 'p1'"):
+        read_families(tmp_path)
+
+
+def test_tskinface(tmp_path: Path):
+    for name in ("FMD/FMD-1-F", "FMD/FMD-1-M", "FMD/FMD-1-D", "FMSD/FMSD-2-F", "FMSD/FMSD-2-S", "FMSD/FMSD-2-D"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.jpg").touch()
+    (tmp_path / "FMD/readme.txt").touch()
+    (tmp_path / "FMD/FMD-1-S.jpg").touch()
+    families = read_families(tmp_path, tune=0)
+    assert families.faces["person"].tolist() == [
+        "FMD-1/F", "FMD-1/M", "FMD-1/D", "FMSD-2/F", "FMSD-2/S", "FMSD-2/D"
+    ]  # fmt: skip
+    assert families.people["gender"].tolist() == ["m", "f", "f", "m", "m", "f"]
+    assert families.relations[["person_a", "person_b", "relation", "type"]].to_numpy().tolist() == [
+        ["FMD-1/F", "FMD-1/M", "spouse", None],
+        ["FMD-1/F", "FMD-1/D", "parent", "fd"],
+        ["FMD-1/M", "FMD-1/D", "parent", "md"],
+        ["FMSD-2/F", "FMSD-2/S", "parent", "fs"],
+        ["FMSD-2/F", "FMSD-2/D", "parent", "fd"],
+        ["FMSD-2/S", "FMSD-2/D", "sibling", "sibs"],
+    ]
+    assert families.problems["message"].str.startswith("2 files left out").tolist() == [True]
 
 
 def test_image_folders_may_have_other_names(tmp_path: Path, write_family):
