@@ -18,29 +18,13 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from swinface.data.faces import IMAGE_SIZE, fit_face, scale_pixels, stack_faces
-from swinface.files import InputError, list_images, read_image
+from swinface.data.faces import IMAGE_SIZE, read_face, scale_pixels, stack_faces
+from swinface.files import InputError
 from swinface.mlca import ChannelGate, MultiLevelChannelAttention
 from swinface.model import GRID, SwinFace
 from swinface.tasks import TASKS
 
 COLUMNS = 7  # of the figure of places
-
-
-def find_images(paths: Sequence[Path]) -> list[Path]:
-    """The images that are named, and those in folders that are named.
-
-    Raises
-    ------
-    InputError
-        There are none.
-    """
-    files = []
-    for path in paths:
-        files += [path / name for name in list_images(path).names] if path.is_dir() else [path]
-    if not files:
-        raise InputError(f"{', '.join(map(str, paths))}: no images; name aligned faces, or a folder of them.")
-    return files
 
 
 def attend(model: SwinFace, files: Sequence[Path], batch: int = 64) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
@@ -76,7 +60,7 @@ def attend(model: SwinFace, files: Sequence[Path], batch: int = 64) -> tuple[pd.
     subnets = {subnet: [task for task in model.trained if TASKS[task].subnet == subnet] for subnet in model.subnets}
     weights, places, face = dict.fromkeys(subnets, 0), dict.fromkeys(model.trained, 0), 0
     for start in tqdm(range(0, len(files), batch), desc="attend", unit="batch", leave=False, disable=None):
-        faces = stack_faces(lambda path: fit_face(read_image(path), str(path)), files[start : start + batch])
+        faces = stack_faces(read_face, files[start : start + batch])
         face = face + faces.sum(dim=0)
         with torch.no_grad():
             levels, _ = model.trunk(scale_pixels(faces.to(next(model.parameters()).device)))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from swinface.data.align import ARCFACE
 from swinface.data.faces import IMAGE_SIZE, scale_pixels
-from swinface.files import InputError, check_ending, replacing
+from swinface.files import InputError, check_ending, describe_install, replacing
 from swinface.model import SwinFace
 
 OPSET = 18  # the one that torch's exporter writes without translating, and the runtimes of 2023 on read
@@ -77,7 +77,7 @@ def write_onnx(
     check_ending(out, [".onnx"], "an exported model")
     absent = [package for package in ("onnx", "onnxscript") if find_spec(package) is None]
     if absent:
-        raise InputError(f"export needs {' and '.join(absent)}: `pip install 'kinface[onnx]'` brings all of it.")
+        raise InputError(f"export needs {' and '.join(absent)}: {describe_install('onnx')} brings all of it.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own parts
         program = torch.onnx.export(

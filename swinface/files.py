@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath
@@ -53,6 +54,15 @@ def printable(text: str) -> str:
     """
     hidden = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # Unicode's categories
     return "".join(s.encode("unicode_escape").decode() if category(s) in hidden else s for s in text)
+
+
+def describe_install(extra: str) -> str:
+    """The command that brings an extra: the package is on no index, so its name would find another's.
+
+    >>> describe_install("photos")
+    "`pip install '.[photos]'` in this project's folder"
+    """
+    return f"`pip install '.[{extra}]'` in this project's folder"
 
 
 @contextmanager
@@ -277,6 +287,37 @@ def list_images(root: str | os.PathLike, below: str = ".") -> Images:
                 else:
                     found.left_out[path] = reason
     return found
+
+
+BESIDE = (".csv", ".json", ".mat", ".md", ".txt")  # endings of files that usually lie among images
+
+
+def take_images(root: str | os.PathLike, below: str = ".") -> list[str]:
+    """``list_images`` for a reader that needs the images alone; a warning counts what is left out.
+
+    Hidden files and ``BESIDE`` do not count.
+    """
+    names, left_out = list_images(root, below)
+    others = {name: why for name, why in left_out.items() if why != HIDDEN and not name.lower().endswith(BESIDE)}
+    if others:
+        warnings.warn(f"{root}: {Images(names, others).describe_left_out()}.", stacklevel=2)
+    return names
+
+
+def find_images(paths: Sequence[Path]) -> list[Path]:
+    """The files that are named, and the images in folders that are named, as ``take_images`` finds them.
+
+    Raises
+    ------
+    InputError
+        There are none.
+    """
+    files = []
+    for path in paths:
+        files += [path / name for name in take_images(path)] if path.is_dir() else [path]
+    if not files:
+        raise InputError(f"{', '.join(map(str, paths))}: no images; name images, or a folder of them.")
+    return files
 
 
 def _refuse_name(name: str) -> str | None:

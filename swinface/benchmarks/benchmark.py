@@ -25,6 +25,7 @@ from swinface.data.source import Source
 from swinface.files import InputError
 from swinface.inference import Precision, Shards, digest_weights, inference
 from swinface.model import SwinFace
+from swinface.photos.alignment import warn_unaligned
 from swinface.tasks import TASKS
 
 AGE_BANDS = (0, 13, 20, 30, 40, 50, 65)  # years at which the age groups begin; the last has no end
@@ -198,6 +199,7 @@ class Predictor:
         """Logits, (N, classes) float32, of every trained task for the faces of a source's table."""
         key = (type(source).__name__, str(source.root), str(source.crop), *source.table["image"])
         if key not in self._answers:
+            warn_unaligned(source.read, range(len(source)), source.root)
 
             def answer(rows: slice) -> dict[str, np.ndarray]:
                 batches = []

@@ -16,8 +16,9 @@ from sklearn.metrics import roc_auc_score
 from swinface.benchmarks.benchmark import Benchmark, Predictor, Result
 from swinface.benchmarks.verification import embed_with_mirror, score_pairs, ten_fold_accuracy
 from swinface.bootstrap import draw_clusters
-from swinface.data.faces import fit_face, stack_faces
-from swinface.files import InputError, inside, read_image
+from swinface.data.faces import read_face, stack_faces
+from swinface.files import InputError, inside
+from swinface.photos.alignment import warn_unaligned
 
 FOLDS = 10
 
@@ -49,7 +50,8 @@ class FrontalProfile(Benchmark):
     def run(self, model: Predictor) -> list[Result]:
         paths, first, second, same = read_protocol(self.root, self.protocol)
         used, place = np.unique([first, second], return_inverse=True)  # each face goes through the model once
-        faces = stack_faces(lambda number: fit_face(read_image(paths[number]), str(paths[number])), list(used))
+        warn_unaligned(read_face, paths, self.root)
+        faces = stack_faces(read_face, [paths[number] for number in used])
         scores = score_pairs(embed_with_mirror(model.embed, faces), *place.reshape(2, -1))
         found = ten_fold_accuracy(scores, same, FOLDS)
         return [Result("accuracy %", 100 * found.mean, len(same), 100 * found.low, 100 * found.high)]
@@ -79,7 +81,8 @@ class Profile(Benchmark):
 
     def run(self, model: Predictor) -> list[Result]:
         frontal, profile = (_read_images(self.root, f"Pair_list_{kind}.txt") for kind in "FP")
-        faces = stack_faces(lambda path: fit_face(read_image(path), str(path)), [*frontal, *profile])
+        warn_unaligned(read_face, [*frontal, *profile], self.root)
+        faces = stack_faces(read_face, [*frontal, *profile])
         yaw = np.abs(model.answer_faces(faces)["yaw"][:, 0])
         turned = np.arange(len(yaw)) >= len(frontal)
         people = np.unique([path.parent.parent.name for path in (*frontal, *profile)], return_inverse=True)[1]

@@ -21,10 +21,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from swinface.bootstrap import draw_clusters, weigh_pairs
-from swinface.data.faces import fit_face, stack_faces
+from swinface.data.faces import fit_face, read_face, stack_faces
 from swinface.data.pickles import read_pickled_pairs
 from swinface.files import InputError, inside, read_image
 from swinface.metrics import count_right
+from swinface.photos.alignment import warn_unaligned
 
 Embed = Callable[[Tensor], np.ndarray]
 
@@ -61,6 +62,7 @@ def read_bin(path: Path) -> tuple[Tensor, np.ndarray]:
             raise InputError(f"{where}: not a readable image ({error.__cause__}); download it again.") from error
         return fit_face(pixels, where)
 
+    warn_unaligned(read, range(len(images)), path)
     return stack_faces(read, range(len(images))), same
 
 
@@ -86,7 +88,8 @@ def read_pairs_folder(root: Path, pairs: Path) -> tuple[Tensor, np.ndarray, int]
         The list is not of that form (its row is named), or a face is missing, unreadable or not square.
     """
     paths, same, folds = _read_pairs(root, pairs)
-    return stack_faces(lambda path: fit_face(read_image(path), str(path)), paths), same, folds
+    warn_unaligned(read_face, paths, root)
+    return stack_faces(read_face, paths), same, folds
 
 
 def _read_pairs(root: Path, pairs: Path) -> tuple[list[Path], np.ndarray, int]:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from swinface.attention import attend, draw_levels, draw_places, find_images
-from swinface.files import replacing_folder
+from swinface.attention import attend, draw_levels, draw_places
+from swinface.files import find_images, replacing_folder
 from swinface.model import SwinFace
+from swinface.photos.alignment import warn_unaligned_files
 from swinface.pretrained import SHIPPED, best_device
 from swinface.tasks import TASKS
 
@@ -33,6 +34,7 @@ def attention(images: list[Path], *, out: Path, model: Path = SHIPPED) -> None:
     with replacing_folder(out) as folder:
         network = SwinFace.from_pretrained(model).to(best_device())
         files = find_images(images)
+        warn_unaligned_files(files)
         levels, places, face = attend(network, files)
         levels.to_csv(folder / "levels.csv")
         places.to_csv(folder / "places.csv")

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from cyclopts import App, CycloptsError, Group, MissingArgumentError, Parameter, UnusedCliTokensError
 
-from swinface.files import InputError
+from swinface.files import InputError, describe_install
 from swinface.settings import parser_options, reading_configurations
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -153,7 +153,7 @@ def _call(program: str, command: Command, arguments: list[str]) -> int:
     except (ArgumentError, CycloptsError) as error:
         return _fail(program, " ".join(str(error).split()))  # these may break lines
     except ModuleNotFoundError as error:
-        return _fail(program, f"{error.name} is not installed; `pip install 'kinface[models]'` brings it.")
+        return _fail(program, f"{error.name} is not installed; {describe_install('models')} brings it.")
     except OSError as error:
         if error.errno not in NO_SPACE:
             raise

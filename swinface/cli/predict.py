@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from swinface.files import InputError, check_ending, read_image, replacing
+from swinface.files import InputError, check_ending, find_images, printable, read_image, replacing
 from swinface.model import SwinFace
+from swinface.photos.alignment import warn_unaligned_files
 from swinface.photos.predict import draw_faces, summarise
 from swinface.photos.predict import predict as predict_faces
 from swinface.pretrained import SHIPPED, best_device
@@ -35,7 +36,7 @@ def predict(
     Parameters
     ----------
     photos
-        Image files; they are turned upright by their EXIF orientation.
+        Image files; they are turned upright by their EXIF orientation. A folder means all images in it.
     model
         Folder of a trained model; by default the one that comes with the package.
     aligned
@@ -47,10 +48,13 @@ def predict(
     """
     if json is not None:
         check_ending(json, [".json"], "the results")
+    photos = find_images(photos)
     targets = [None] * len(photos) if save is None else name_drawings(photos, save)
     network = SwinFace.from_pretrained(model).to(best_device())
     if network.untrained:
         print(f"swinface predict: left out, not trained in this model: {', '.join(network.untrained)}", file=sys.stderr)
+    if aligned:
+        warn_unaligned_files(photos)
     results, failures = [], []
     for photo, target in zip(photos, targets, strict=True):
         result: dict[str, Any] = {"photo": str(photo), "faces": []}
@@ -78,7 +82,7 @@ def predict(
 
 
 def _describe_photo(photo: Path, faces: Sequence[dict[str, Any]]) -> str:
-    lines = [str(photo)]
+    lines = [printable(str(photo))]
     for number, face in enumerate(faces, start=1):
         likely = sorted((-share, name) for name, share in face["attributes"].items() if share > LIKELY)
         attributes = ", ".join(f"{name.replace('_', ' ')} {-share:.2f}" for share, name in likely)

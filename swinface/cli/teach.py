@@ -8,6 +8,7 @@ import swinface.data.datasets  # noqa: F401  # its classes can then be named wit
 from swinface.data.embeddings import write_embeddings
 from swinface.data.source import Source
 from swinface.files import check_ending
+from swinface.photos.alignment import warn_unaligned
 from swinface.recognition.teacher import embed_by_teacher
 
 
@@ -22,6 +23,7 @@ def teach(*, source: Source, out: Path) -> None:
         File to write, .npz with ``face`` (N,), as the source names them, and ``embedding`` (N, 128).
     """
     check_ending(out, [".npz"], "a table of embeddings")
+    warn_unaligned(source.read, range(len(source)), source.root)
     embeddings = embed_by_teacher(source)
     write_embeddings(out, list(source.table["image"]), embeddings)
     print(f"{len(embeddings)} faces, {embeddings.shape[1]} numbers each: {out}")

@@ -32,19 +32,8 @@ from swinface.data.labels import (
 )
 from swinface.data.recordio import RecordFile
 from swinface.data.source import Source
-from swinface.files import HIDDEN, Images, InputError, inside, list_images, printable, read_image
+from swinface.files import InputError, inside, printable, read_image, take_images
 from swinface.tasks import EXPRESSIONS
-
-BESIDE = (".csv", ".json", ".mat", ".md", ".txt")  # files that may lie among the images of a data set
-
-
-def find_images(root: Path, below: str = ".") -> list[str]:
-    """The images that ``list_images`` finds; one warning counts the other files, but for hidden ones and ``BESIDE``."""
-    names, left_out = list_images(root, below)
-    others = {name: why for name, why in left_out.items() if why != HIDDEN and not name.lower().endswith(BESIDE)}
-    if others:
-        warnings.warn(f"{root}: {Images(names, others).describe_left_out()}.", stacklevel=2)
-    return names
 
 
 def match_names(root: Path, images: list[str], pattern: str, form: str) -> tuple[list[str], pd.DataFrame]:
@@ -134,7 +123,7 @@ class ImageFolder(Source):
         self.below, self.without, self.labels = below, without, labels or {}
 
     def _read_table(self) -> pd.DataFrame:
-        table = pd.DataFrame({"image": find_images(self.root, self.below)}, dtype=str)
+        table = pd.DataFrame({"image": take_images(self.root, self.below)}, dtype=str)
         start = Path(self.below).as_posix()
         people = table["image"] if start == "." else table["image"].str.slice(len(start) + 1)
         loose = ~people.str.contains("/")
@@ -175,7 +164,7 @@ class UTKFace(Source):
 
     def _read_table(self) -> pd.DataFrame:
         pattern = r"(?P<age>\d{1,3})_(?P<gender>[01])_(?P<race>[0-4])_\d+.*"
-        images, fields = match_names(self.root, find_images(self.root), pattern, "age_gender_race_stamp.jpg")
+        images, fields = match_names(self.root, take_images(self.root), pattern, "age_gender_race_stamp.jpg")
         numbers = fields.astype(int)
         return pd.DataFrame(
             {
@@ -200,7 +189,7 @@ class CKPlus(Source):
         super().__init__(root, crop=crop, **options)
 
     def _read_table(self) -> pd.DataFrame:
-        images = [image for folder in self.FOLDERS for image in find_images(self.root, folder)]
+        images = [image for folder in self.FOLDERS for image in take_images(self.root, folder)]
         images, fields = match_names(self.root, images, r"(?P<identity>S\d+)_\d+_\d+\..*", "person_sequence_frame.png")
         folders = pd.Series(images, dtype=str).str.partition("/")[0]
         expression = folders.map({folder: float(index) for index, folder in enumerate(self.FOLDERS)})

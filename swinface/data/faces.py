@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from swinface.files import InputError
+from swinface.files import InputError, read_image
 
 IMAGE_SIZE = 112  # pixels, of a face aligned to ArcFace's five points
 
@@ -96,6 +97,11 @@ def fit_face(pixels: np.ndarray, where: str, crop: Crop | None = None) -> np.nda
     if crop is None and height != width:
         raise InputError(f"{where}: {width}x{height} pixels; faces must be aligned and square.")
     return crop_face(pixels, crop or (0, 0, 1, 1))
+
+
+def read_face(path: Path) -> np.ndarray:
+    """Read an aligned face from a file, (112, 112, 3) uint8; raises as ``read_image`` and ``fit_face`` do."""
+    return fit_face(read_image(path), str(path))
 
 
 def stack_faces(read: Callable[[Any], np.ndarray], items: Sequence) -> Tensor:

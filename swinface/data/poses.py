@@ -13,11 +13,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from swinface.data.align import ARCFACE, align, fit_similarity
-from swinface.data.datasets import LabelList, find_images
+from swinface.data.datasets import LabelList
 from swinface.data.labels import decode, read_labels
 from swinface.data.pose import ANGLES, measure_turn, turn
 from swinface.data.source import Source
-from swinface.files import InputError
+from swinface.files import InputError, take_images
 
 # Prints a line for each file that is named on standard input, in a process of its own: broken bytes make scipy crash.
 LOAD = """
@@ -80,7 +80,7 @@ class PoseFolder(Source):
     LARGEST = 99.0  # degrees
 
     def _read_table(self) -> pd.DataFrame:
-        images = find_images(self.root)
+        images = take_images(self.root)
         lacking = [image for image in images if not (self.root / image).with_suffix(".mat").is_file()]
         if lacking:
             raise InputError(f"{self.root}: no {Path(lacking[0]).with_suffix('.mat')} beside {lacking[0]}.")

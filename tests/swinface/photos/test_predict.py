@@ -9,17 +9,20 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 import swinface.photos.predict
 from swinface.cli.main import COMMANDS, run
 from swinface.cli.predict import name_drawings
 from swinface.cli.predict import predict as predict_photos
+from swinface.data.align import align
 from swinface.data.faces import scale_pixels
 from swinface.files import InputError, read_image
 from swinface.model import SMALL, SwinFace
 from swinface.photos.detect import Face
-from swinface.photos.predict import cut_faces, predict
+from swinface.photos.predict import cut_faces, draw_faces, place_label, predict
 from swinface.tasks import TASKS
 
 HOPPER = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
@@ -48,8 +51,7 @@ def model(folder) -> SwinFace:
 
 @pytest.fixture
 def crop() -> np.ndarray:
-    with Image.open(HOPPER) as image:
-        return np.array(image.crop((160, 120, 360, 320)).resize((112, 112)))
+    return align(read_image(HOPPER), np.array([(224, 200), (307, 195), (262, 236), (229, 279), (301, 276)])).copy()
 
 
 @pytest.fixture
@@ -182,6 +184,43 @@ def test_likely_attributes_are_printed_likeliest_first(folder, crop, tmp_path, c
     assert [float(share) for _, share in printed] == sorted((round(s, 2) for s in likely.values()), reverse=True)
 
 
+# Folders, names, and faces that are not aligned
+
+
+def test_a_folder_stands_for_its_images(folder, two_faces, tmp_path, capsys):
+    for name in ("a.png", "b/c.jfif.png", "b/._d.png"):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        save_photo(tmp_path / "photos" / name)
+    (tmp_path / "photos" / "e.raw").touch()
+    with pytest.warns(UserWarning, match=r"photos: 1 file left out: 1 not named as an image \(such as e\.raw\)\.$"):
+        assert command(tmp_path / "photos", "--model", folder) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if not line.startswith(" ")] == [
+        str(tmp_path / "photos" / name) for name in ("a.png", "b/c.jfif.png")
+    ]
+    (tmp_path / "empty").mkdir()
+    assert command(tmp_path / "empty", "--model", folder) == 2
+    assert "empty: no images; name images, or a folder of them.\n" in capsys.readouterr().err
+
+
+def test_names_cannot_steer_the_terminal(folder, two_faces, tmp_path, capsys):
+    save_photo(tmp_path / "a\x1b[31m\n.png")
+    (tmp_path / "b\x1b[2J.png").touch()
+    assert command(tmp_path, "--model", folder) == 2
+    printed = capsys.readouterr()
+    assert "\x1b" not in printed.out + printed.err
+    assert r"a\x1b[31m\n.png" in printed.out
+    assert r"b\x1b[2J.png: not a readable image" in printed.err
+
+
+def test_a_face_that_is_not_aligned_is_warned_of(folder, tmp_path):
+    pytest.importorskip("onnxruntime")
+    photo = Image.open(HOPPER).convert("RGB")
+    photo.crop((0, 0, 512, 512)).save(tmp_path / "square.png")
+    with pytest.warns(UserWarning, match=r"square\.png: faces are not aligned: they lie about \d\d of 112 pixels"):
+        predict_photos([tmp_path / "square.png"], model=folder, aligned=True)
+
+
 # Photos that fail
 
 
@@ -303,6 +342,46 @@ def test_the_folder_a_link_leads_to_is_safe_too(tmp_path):
     (tmp_path / "a.png").symlink_to(photo)
     with pytest.raises(InputError, match="other than that of the photos"):
         name_drawings([tmp_path / "a.png"], tmp_path / "photos")
+
+
+@st.composite
+def crowds(draw: st.DrawFn) -> tuple[tuple[int, int], list[list[float]]]:
+    """The size of a photo, and boxes in it."""
+    width, height = draw(st.integers(20, 400)), draw(st.integers(20, 400))
+    boxes = []
+    for _ in range(draw(st.integers(1, 6))):
+        left, top = draw(st.floats(0, width - 5)), draw(st.floats(0, height - 5))
+        boxes.append([left, top, draw(st.floats(left + 1, width)), draw(st.floats(top + 1, height))])
+    return (width, height), boxes
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(crowds())
+def test_words_cover_no_face_and_no_other_words(tmp_path_factory, crowd):
+    size, boxes = crowd
+    faces = [{"box": box, "age": 30.0, "gender": {"label": "female", "probability": 0.9}} for box in boxes]
+    placed = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            swinface.photos.predict, "place_label", lambda *given: placed.append(place_label(*given)) or placed[-1]
+        )
+        path = tmp_path_factory.mktemp("drawn") / "a.png"
+        draw_faces(np.full((size[1], size[0], 3), 90, np.uint8), faces, path)
+    assert len(placed) == len(boxes)
+    for number, (left, top, right, bottom) in enumerate(placed):
+        for other in [*boxes, *placed[:number]]:
+            assert right <= other[0] or other[2] <= left or bottom <= other[1] or other[3] <= top
+    height, width, _ = read_image(path).shape
+    assert width >= size[0] and height >= size[1]
+    assert all(right <= width and bottom <= height for _, _, right, bottom in placed)
+
+
+def test_a_face_that_fills_its_picture_stays_visible(folder, crop, tmp_path):
+    Image.fromarray(crop).save(tmp_path / "a.png")
+    predict_photos([tmp_path / "a.png"], model=folder, aligned=True, save=tmp_path / "out")
+    drawn = read_image(tmp_path / "out" / "a.png")
+    assert drawn.shape[0] > 112
+    assert (drawn[4:108, 4:108] == crop[4:108, 4:108]).all()
 
 
 def test_faces_are_marked_where_they_are(folder, two_faces, tmp_path):
