@@ -1,64 +1,86 @@
-"""How a model's figures fall when crops are shifted, scaled or turned: for users whose crops differ from ArcFace's.
+"""How a model's figures change when faces are shown otherwise: moved, with bars, grey, or at low quality.
 
-    python benchmarks/robustness.py --data data
+    python benchmarks/robustness.py --data data --tables tables
 
-Reads FIW's validation families and the held-out part of UTKFace below ``--data``. What a moved crop shows from outside
-the image is black; a crop from the photo itself would show what lies there.
+Reads held-out faces below ``--data`` (FIW, UTKFace, RAF-DB, CK+48) and the tables of ``kinface prepare``. Each head is
+tried on faces of its own training sets and of others: only UTKFace and FIW have ages, and CK+ was never trained on.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import functional as transforms
 
 from swinface.benchmarks.benchmark import Predictor
+from swinface.benchmarks.stability import CHANGES, move
 from swinface.benchmarks.verification import auc_of_same_person, embed_with_mirror
-from swinface.data.datasets import ImageFolder, UTKFace
+from swinface.data.datasets import CKPlus, ImageFolder, RafDb, UTKFace
+from swinface.data.source import Source
 from swinface.model import SwinFace
 from swinface.pretrained import best_device
+from swinface.tasks import EXPRESSIONS
 
-MOVES = [
-    ("none", {}),
-    *((f"shift {pixels} pixels", {"translate": [pixels, pixels]}) for pixels in (2, 4, 8, 12)),
-    *((f"scale {scale}", {"scale": scale}) for scale in (0.8, 0.9, 1.1, 1.25)),
-    *((f"turn {degrees} degrees", {"angle": float(degrees)}) for degrees in (5, 10, 20, 30)),
-]
-
-
-def move(faces: Tensor, change: dict) -> Tensor:
-    """Faces, (N, 3, 112, 112) uint8, that are shifted right and down, scaled about the centre, or turned."""
-    settings = {"angle": 0.0, "translate": [0, 0], "scale": 1.0, "shear": [0.0, 0.0]} | change
-    return transforms.affine(faces, **settings, interpolation=transforms.InterpolationMode.BILINEAR)
+MOVES: dict[str, Callable[[Tensor], Tensor]] = {
+    "none": lambda faces: faces,
+    **{f"shift {pixels} pixels": partial(move, translate=[pixels, pixels]) for pixels in (2, 4, 8, 12)},
+    **{f"scale {scale}": partial(move, scale=scale) for scale in (0.8, 0.85, 0.9, 1.1, 1.15, 1.25)},
+    **{f"turn {degrees} degrees": partial(move, angle=float(degrees)) for degrees in (5, 10, 20, 30)},
+}
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    options.add_argument("--data", type=Path, required=True, help="folder that holds fiw and UTKFace")
+    options.add_argument("--data", type=Path, required=True, help="folder that holds fiw, UTKFace, RAF-DB and CK+48")
+    options.add_argument("--tables", type=Path, required=True, help="what `kinface prepare` wrote for FIW")
     options.add_argument("--model", default="shipped", help="folder of a SwinFace")
     options.add_argument("--people", type=int, default=200, help="people of FIW, the first ones by name")
     chosen = options.parse_args()
-    model = SwinFace.from_pretrained(chosen.model).to(best_device())
-    predictor = Predictor(model)
-    fiw = ImageFolder(chosen.data / "fiw", below="Validation/val-faces")
-    utkface = UTKFace(chosen.data / "UTKFace", part="held_out")
-    people = fiw.table["identity"]
-    kept = people.isin(sorted(people.unique())[: chosen.people]).to_numpy()
-    faces, described = fiw.read_all()[torch.tensor(kept)], utkface.read_all()
-    people, labels = people[kept].reset_index(drop=True), utkface.table
-    print(f"same person: {len(faces)} faces of FIW; age and gender: {len(described)} of UTKFace")
-    print(f"{'crop':18} {'AUC, same person':>17} {'MAE of age, years':>18} {'gender, %':>10}")
-    for name, change in MOVES:
-        embedded = embed_with_mirror(predictor.embed, move(faces, change))
-        auc = auc_of_same_person(embedded, people, people.str.partition("/")[0], resamples=2).auc
-        answers = predictor.answer_faces(move(described, change))
-        error = np.abs(answers["age"][:, 0] - labels["age"]).mean()
-        right = 100 * (answers["gender"].argmax(axis=1) == labels["gender"]).mean()
-        print(f"{name:18} {auc:17.3f} {error:18.1f} {right:10.1f}", flush=True)
+    predictor = Predictor(SwinFace.from_pretrained(chosen.model).to(best_device()))
+    labels = {"age": chosen.tables / "faces.parquet", "gender": chosen.tables / "people.parquet"}
+    fiw = ImageFolder(chosen.data / "fiw", below="Validation/val-faces", labels=labels)
+    known = set(sorted(fiw.table["identity"].unique())[: chosen.people])
+    sets: dict[str, tuple[Source, np.ndarray]] = {"FIW": (fiw, fiw.table["identity"].isin(known).to_numpy())}
+    sets["UTKFace"] = every(UTKFace(chosen.data / "UTKFace", part="held_out"))
+    sets["RAF-DB"] = every(RafDb(chosen.data / "RAF-DB", part="held_out"))
+    sets["CK+"] = every(CKPlus(chosen.data / "CK+48"))
+    faces = {name: source.read_all()[torch.tensor(rows)] for name, (source, rows) in sets.items()}
+    tables = {name: source.table[rows].reset_index(drop=True) for name, (source, rows) in sets.items()}
+    print("faces:", ", ".join(f"{len(of)} of {name}" for name, of in faces.items()))
+    print("AUC: same person, FIW. MAE of age in years: UTKFace, FIW. Gender, %: the same. Expression, %: RAF-DB, CK+.")
+    print(
+        f"{'change':18} {'AUC':>6} {'MAE UTK':>8} {'MAE FIW':>8} {'g. UTK':>7} {'g. FIW':>7} {'RAF-DB':>7} {'CK+':>7}"
+    )
+    for name, change in (MOVES | CHANGES).items():
+        shown = {of: change(images) for of, images in faces.items()}
+        people = tables["FIW"]["identity"]
+        embedded = embed_with_mirror(predictor.embed, shown["FIW"])
+        row = [auc_of_same_person(embedded, people, people.str.partition("/")[0], resamples=2).auc]
+        answers = {of: predictor.answer_faces(images) for of, images in shown.items()}
+        for of in ("UTKFace", "FIW"):
+            row.append(np.nanmean(np.abs(answers[of]["age"][:, 0] - tables[of]["age"])))
+        for of in ("UTKFace", "FIW"):
+            row.append(accuracy(answers[of]["gender"], tables[of]["gender"].to_numpy()))
+        row.append(accuracy(answers["RAF-DB"]["expression"], tables["RAF-DB"]["expression"].to_numpy()))
+        among = answers["CK+"]["expression"][:, : EXPRESSIONS.index("neutral")]  # CK+ has no neutral
+        row.append(accuracy(among, tables["CK+"]["expression"].to_numpy()))
+        print(f"{name:18} {row[0]:6.3f} {row[1]:8.1f} {row[2]:8.1f}" + "".join(f"{each:8.1f}" for each in row[3:]))
+
+
+def every(source: Source) -> tuple[Source, np.ndarray]:
+    """A source and all its rows."""
+    return source, np.ones(len(source), dtype=bool)
+
+
+def accuracy(logits: np.ndarray, truth: np.ndarray) -> float:
+    """In per cent, of faces with a known class."""
+    known = ~np.isnan(truth)
+    return 100 * (logits.argmax(axis=1) == truth)[known].mean()
 
 
 if __name__ == "__main__":

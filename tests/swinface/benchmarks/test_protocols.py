@@ -174,7 +174,7 @@ def test_age_is_mean_absolute_error_and_epsilon_by_hand():
     source = Made(age=[22.0, 30.0, 60.0], age_deviation=[2.0, 4.0, 0.0])
     results = Age(source).run(Known(age=years))
     epsilon = 1 - (np.exp(-1 / 2) + np.exp(-9 / 32) + 1) / 3
-    assert figures(results) == pytest.approx({"MAE years": 5 / 3, "epsilon error": epsilon})
+    assert figures(results) == pytest.approx({"MAE years": 5 / 3, "mean error years": 1 / 3, "epsilon error": epsilon})
     (alone,) = Age(Made(age=[22.0, np.nan, 60.0])).run(Known(age=years))
     assert (alone.metric, alone.ours, alone.n) == ("MAE years", 1, 2)
     assert alone.ours == mean_absolute_error([22, 60], [20, 60])
@@ -184,7 +184,9 @@ def test_clap2015_gives_both_of_the_papers_figures(tmp_path):
     (tmp_path / "label.csv").write_text("a.jpg;22.5;2\nb.jpg;30;4\n")
     paper = {"MAE years": 2.47, "epsilon error": 0.22}
     results = Age(Clap2015(tmp_path), paper=paper).run(Known(age=[[22.5], [34]]))
-    assert figures(results) == pytest.approx({"MAE years": 2, "epsilon error": (1 - np.exp(-0.5)) / 2})
+    assert figures(results) == pytest.approx(
+        {"MAE years": 2, "mean error years": 2, "epsilon error": (1 - np.exp(-0.5)) / 2}
+    )
 
 
 def test_gender_overall_and_above_twelve():
