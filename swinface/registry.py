@@ -1,0 +1,147 @@
+"""What there is several of, such as erasers or trunks, by name: ours are registered, others' are named by class path.
+
+A file of one's own needs no installation: ``mine.Eraser`` is found in the folder of the configuration that names it and
+in the working folder.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from swinface.files import InputError
+
+_BESIDE: list[str] = []  # folders of configurations, where modules of one's own are looked for
+
+
+class Registry:
+    """Classes or functions of one kind by name.
+
+    Parameters
+    ----------
+    kind
+        What they are, in one word or two, for messages.
+    known
+        Name to ``package.module.Class``, imported when it is first used.
+    base
+        ``package.module.Class`` that each must be a subclass of; any callable when left out.
+
+    Examples
+    --------
+    >>> shapes = Registry("shape", {"path": "pathlib.PurePath"})
+    >>> @shapes.register("point")
+    ... class Point:
+    ...     def __init__(self, x: float = 0.0) -> None:
+    ...         self.x = x
+    >>> shapes.names()
+    ('path', 'point')
+    >>> shapes.create("point", x=2.0).x
+    2.0
+    """
+
+    def __init__(self, kind: str, known: Mapping[str, str] | None = None, base: str | None = None) -> None:
+        self.kind, self.base = kind, base
+        self._known: dict[str, str | Callable] = dict(known or {})
+
+    def names(self) -> tuple[str, ...]:
+        """The registered names, in the order in which they were registered."""
+        return tuple(self._known)
+
+    def register(self, name: str) -> Callable[[Callable], Callable]:
+        """Decorator that registers a class or function under a name.
+
+        Raises
+        ------
+        ValueError
+            The name is taken, or has a dot, which marks a class path.
+        """
+        if name in self._known or "." in name:
+            raise ValueError(f"{self.kind} {name!r}: the name is taken or has a dot; choose another.")
+
+        def add(member: Callable) -> Callable:
+            self._known[name] = member
+            return member
+
+        return add
+
+    def find(self, name: str) -> Callable:
+        """The class or function of a registered name or of a path ``package.module.Class``.
+
+        Raises
+        ------
+        InputError
+            There is none, its module cannot be imported, or it is of another kind.
+        """
+        known = self._known.get(name, name)
+        if isinstance(known, str) and "." not in known:
+            raise InputError(
+                f"no {self.kind} {name!r}; there are {', '.join(self._known)}, and one of your own is named "
+                "package.module.Class."
+            )
+        found = _import(known, self.kind) if isinstance(known, str) else known
+        if self.base is not None:
+            base = _import(self.base, self.kind)
+            if not (inspect.isclass(found) and issubclass(found, base)):
+                raise InputError(f"{self.kind} {name!r}: must be a subclass of {self.base}.")
+        return found
+
+    def create(self, name: str, /, **options: Any) -> Any:
+        """An object of :meth:`find`'s class, or what its function returns, with these options.
+
+        Raises
+        ------
+        InputError
+            As of :meth:`find`, or it does not take these options.
+        """
+        member = self.find(name)
+        try:
+            inspect.signature(member).bind(**options)
+        except TypeError as error:
+            known = ", ".join(inspect.signature(member).parameters) or "none"
+            raise InputError(f"{self.kind} {name!r}: {error}; its options are {known}.") from None
+        return member(**options)
+
+
+def _import(path: str, kind: str) -> Callable:
+    module, _, attribute = path.rpartition(".")
+    try:
+        with _own_modules():
+            return getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):  # a module that theirs imports
+            raise InputError(f"{kind} {path!r}: its module cannot be imported ({error}).") from error
+        places = ", ".join(map(str, [*_BESIDE, Path.cwd()]))
+        raise InputError(f"{kind} {path!r}: no module {module!r}, neither installed nor in {places}.") from None
+    except AttributeError:
+        raise InputError(f"{kind} {path!r}: module {module!r} has no {attribute!r}.") from None
+    except InputError:
+        raise
+    except Exception as error:  # the code is another's and may fail in any way
+        reason = " ".join(str(error).split())
+        raise InputError(f"{kind} {path!r}: its module fails ({type(error).__name__}: {reason}).") from error
+
+
+def look_beside(configuration: str | Path) -> None:
+    """Look for modules of one's own in the folder of a configuration too."""
+    folder = str(Path(configuration).resolve().parent)
+    if folder not in _BESIDE:
+        _BESIDE.append(folder)
+
+
+@contextmanager
+def _own_modules() -> Iterator[None]:
+    """Modules are found in the folders of one's own too, after all that is installed: none of theirs hides one."""
+    added = [folder for folder in (*_BESIDE, str(Path.cwd())) if folder not in sys.path]
+    sys.path.extend(added)
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        for folder in added:
+            if folder in sys.path:
+                sys.path.remove(folder)
