@@ -9,7 +9,7 @@ from kinface.data.lists import read_any_list
 from kinface.data.matching import MATCHES, describe_matching, match_pairs
 from kinface.data.pairs import PAIRS_ENDINGS, write_pairs
 from kinface.data.sampling import sample_pairs
-from swinface.files import InputError, check_ending
+from swinface.files import InputError, check_ending, printable
 
 
 def pairs(
@@ -59,5 +59,6 @@ def pairs(
         standard = sample_pairs(families, split, seed=seed)
     matched, counts = match_pairs(standard, families, match, seed=seed)
     write_pairs(matched, out)
-    print(describe_matching(matched, counts))
+    for line in describe_matching(matched, counts).splitlines():
+        print(printable(line))
     print(f"{len(matched):,} pairs, half of them kin: {out}")

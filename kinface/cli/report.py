@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,6 @@ from kinface.data.pairs import read_pairs
 from kinface.data.tables import read_table
 from kinface.fairness.audit import FairnessAudit, audit_fairness
 from kinface.fairness.comparison import LISTS_DISPARATE_IN
-from kinface.fairness.groupings import DEFAULT_GROUPINGS
 from kinface.fairness.standards import measure_acquisition
 from kinface.fairness.threshold import choose_threshold
 from kinface.report.blocks import decimal
@@ -19,7 +19,7 @@ from kinface.report.build import build_report
 from kinface.report.checks import Origin, check_matched, check_validation
 from kinface.report.errors import render_errors
 from kinface.report.html import render
-from swinface.files import InputError, replacing_folder
+from swinface.files import InputError, printable, replacing_folder
 
 OWNED = (
     "rates_*.png",
@@ -56,7 +56,7 @@ def report(
     Parameters
     ----------
     scores
-        Scored pairs table (.parquet or .csv) to audit. The columns face_a, face_b, kin and score are enough.
+        Scored pairs table (.parquet, .csv or .xlsx) to audit. The columns face_a, face_b, kin and score are enough.
     out
         Folder to write to.
     threshold_from
@@ -64,8 +64,8 @@ def report(
     threshold
         The threshold itself, instead of validation pairs.
     by
-        Grouping to add: a column such as age_band, an attribute X with the columns X_a and X_b, or an intersection such
-        as "race x age_band"; repeat the option for several.
+        Grouping to add to those by race, gender and type: a column such as age_band, an attribute X with the columns
+        X_a and X_b, or an intersection such as "race x age_band"; repeat the option for several.
     compare
         The same list scored by another model; the report adds the differences to it.
     compare_threshold_from
@@ -75,9 +75,9 @@ def report(
         report shows both lists at the one threshold. To compare two models on a matched list, give the matched lists as
         SCORES and --compare.
     acquisition
-        A table of photos (.parquet or .csv) for failures to acquire: ``acquired``, 1 where a usable face was found, or
-        ``problem``, empty there, as in the aligned.csv of ``swinface align``; ``race``, ``gender`` or columns named by
-        --by; and ``person`` where it is known.
+        A table of photos for failures to acquire: ``acquired``, 1 where a usable face was found, or ``problem``, empty
+        there, as in the aligned.csv of ``swinface align``; ``race``, ``gender`` or columns named by --by; and
+        ``person`` where it is known.
     faces
         The folder that the paths of faces start from. Given, ``errors.html`` is written too: the pairs of each race
         that are most wrong, with their faces. That page is as confidential as the faces.
@@ -98,7 +98,7 @@ def report(
         check_matched(lists[scores], lists[matched], origin, matched_origin)
 
     def audit(path: Path, value: float, beside: Path | None) -> FairnessAudit:
-        options = {"groupings": (*DEFAULT_GROUPINGS, *(by or ())), "resamples": resamples, "seed": seed}
+        options = {"groupings": by or (), "resamples": resamples, "seed": seed}
         try:
             return audit_fairness(lists[path], value, beside=lists.get(beside), **options)
         except InputError as error:
@@ -127,7 +127,9 @@ def report(
         text = json.dumps(result.record, indent=1, allow_nan=False) + "\n"
         (folder / "metrics.json").write_text(text, encoding="utf-8")
         (folder / "report.html").write_text(render(result), encoding="utf-8")
-    _print_summary(result.record, out)
+    for line in _summarise(result.record):
+        print(printable(line))
+    print(f"wrote {out / 'report.html'}")
 
 
 def _check_options(
@@ -152,12 +154,13 @@ def _read_acquisition(path: Path, by: list[str] | None, resamples: int, seed: in
         if "problem" not in photos:
             raise InputError(f"{path}: no column 'acquired' (1 or 0), or 'problem' (empty where a face was found).")
         photos["acquired"] = photos["problem"].isna()
-    elif not photos["acquired"].isin([0, 1]).all():
-        raise InputError(f"{path}: acquired is 1 or 0 in every row.")
     groups = [name for name in dict.fromkeys(("race", "gender", *(by or ()))) if name in photos]
     if not groups:
         raise InputError(f"{path}: no column race or gender, and none of --by, to group the photos by.")
-    return {name: measure_acquisition(photos, name, resamples=resamples, seed=seed) for name in groups}
+    try:
+        return {name: measure_acquisition(photos, name, resamples=resamples, seed=seed) for name in groups}
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def _originate(scores: Path | None, threshold_from: Path | None) -> Origin:
@@ -167,40 +170,38 @@ def _originate(scores: Path | None, threshold_from: Path | None) -> Origin:
 
 def _read(path: Path) -> pd.DataFrame:
     pairs = read_pairs(path, scored=True)
-    for name in ("race", "gender"):
-        if name in pairs and pairs[f"{name}_a"].isna().all():
-            raise InputError(
-                f"{path}: column {name}: a pair has two people; name the columns {name}_a and {name}_b, the same value "
-                "in both where they share it."
-            )
     for kin, name in ((True, "kin"), (False, "non-kin")):
         if not (pairs["kin"] == kin).any():
             raise InputError(f"{path}: column kin: the list has no {name} pairs; an audit needs both.")
     return pairs
 
 
-def _print_summary(record: dict, out: Path) -> None:
+def _summarise(record: dict) -> Iterator[str]:
+    """The lines that the command prints."""
     overall = record["groups"][0]
     for metric in ("accuracy", "tpr", "fmr", "auc"):
         value, low, high = (decimal(overall[metric + end]) for end in ("", "_low", "_high"))
-        print(f"{metric:>8}  {value}  [{low}, {high}]")
+        yield f"{metric:>8}  {value}  [{low}, {high}]"
     for row in record["matched"]["differences"] if record["matched"] else []:
         if row["metric"] in ("auc", *LISTS_DISPARATE_IN) and row["group"] in ("all pairs", None):
             ours, other = decimal(row["ours"]), decimal(row["other"])
             low, high = decimal(row["low"], "+"), decimal(row["high"], "+")
             name = row["metric"] if row["group"] else f"{row['grouping']}, {row['metric']}"
-            print(f"{name}: {ours} on the matched list, {other} on this one; difference [{low}, {high}]")
+            yield f"{name}: {ours} on the matched list, {other} on this one; difference [{low}, {high}]"
     examined = [gap for gap in record["gaps"] if gap["comparable"]]
     shown, by_chance = sum(gap["shown"] for gap in examined), record["shown_by_chance"]
     if examined:
         about = f"significant; chance alone: about {by_chance:.1f}"
-        print(f"{shown} of {len(examined)} differences between groups are {about}")
+        yield f"{shown} of {len(examined)} differences between groups are {about}"
     else:
-        print("no groups were compared: name a column of labels with --by, or give each group more pairs")
+        yield "no groups were compared: name a column of labels with --by, or give each group more pairs"
     for gap in examined:
         if gap["shown"]:
             high, low = (f"{gap[end]} {decimal(gap[f'{end}_value'])}" for end in ("highest", "lowest"))
-            print(f"  {gap['grouping']}, {gap['metric']}: {high}, {low}")
+            yield f"  {gap['grouping']}, {gap['metric']}: {high}, {low}"
+    for listed, where in ((record, ""), (record["matched"], " on the matched list")):
+        for grouping, count in listed["without_group"].items() if listed else ():
+            if count:
+                yield f"{grouping}{where}: {count:,} of {listed['scores']['pairs']:,} pairs have no label, in no group"
     for warning in record["warnings"]:
-        print(f"warning: {warning}")
-    print(f"wrote {out / 'report.html'}")
+        yield f"warning: {warning}"

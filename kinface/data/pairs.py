@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kinface.data.tables import canonical_text, one_line, read_table
+from kinface.data.tables import canonical_text, one_line, read_table, truth
 from kinface.data.vocabulary import MEANINGS, TYPES, fold_word
 from swinface.files import InputError, check_ending, replacing
 
@@ -48,9 +48,6 @@ TEXT_COLUMNS = tuple(column for column in COLUMNS if column not in ("kin", "scor
 
 
 PATHS = (*REQUIRED_VALUES, "face_m")  # of triplets (kinface.data.triplets)
-
-
-KIN = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
 def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.DataFrame:
@@ -88,10 +85,10 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
     extra = [column for column in pairs if column not in COLUMNS]
     pairs = pairs.reset_index(drop=True).reindex(columns=[*COLUMNS, *extra])
     of_text = [column for column in extra if _holds_text(pairs[column])]
-    for column in ("kin", *TEXT_COLUMNS, *of_text):
+    for column in (*TEXT_COLUMNS, *of_text):
         pairs[column] = canonical_text(pairs[column], f"{source}: column {column}", paths=column in PATHS)
     pairs[["gender_a", "gender_b"]] = _read_genders(pairs[["gender_a", "gender_b"]], source)
-    kin = pairs["kin"].str.lower().map(KIN)
+    kin = truth(pairs["kin"], f"{source}: column kin")
     score = pd.to_numeric(pairs["score"], errors="coerce").astype("float64")
     gender = pairs[["gender_a", "gender_b"]]
     one_person = (pairs["person_a"] == pairs["person_b"]) | (pairs["face_a"] == pairs["face_b"])

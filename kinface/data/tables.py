@@ -23,6 +23,9 @@ BLANKS = " \t\r\n\f\v\xa0\u200b\u2060\ufeff"  # what nobody sees at the end of a
 AS_TEXT = {"header": None, "dtype": "object", "keep_default_na": False, "na_values": [""]}
 
 
+TRUTH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+
+
 LONGEST_HEADER = 1_000_000  # characters in which the separator is looked for
 
 
@@ -219,6 +222,15 @@ def _warn_of_merged(found: Sequence[object], spelt: Sequence[str | None], where:
 def _quote(text: str) -> str:
     """With signs for what cannot be seen, and for a form of Unicode that looks like another."""
     return repr(text) if unicodedata.is_normalized("NFC", text) else ascii(text)
+
+
+def truth(values: pd.Series, where: str) -> pd.Series:
+    """Whether each value says yes: ``object``, True for 1, yes and true, False for 0, no and false, else None.
+
+    ``where`` names the file and column, for messages.
+    """
+    found = canonical_text(values, where).map(lambda text: TRUTH.get(str(text).lower()))
+    return found.astype(object).where(found.notna(), None)
 
 
 def one_line(text: object) -> str:

@@ -18,7 +18,7 @@ from kinface.data.pairs import check_pairs
 from kinface.fairness.bootstrap import FAMILIES, Resamples, find_units, weighted_metrics
 from kinface.fairness.contrasts import contrast_with_largest, find_gaps
 from kinface.fairness.disparities import DISPARITIES, Disparity
-from kinface.fairness.groupings import DEFAULT_GROUPINGS, Specification, label_groups, resolve_groupings
+from kinface.fairness.groupings import Specification, label_groups, resolve_groupings
 from kinface.fairness.groups import (
     FALSE_ACCEPTS,
     FARS,
@@ -78,6 +78,11 @@ class FairnessAudit:
         """Names of what was resampled: clusters, and pairs whose clusters are unknown."""
         return self.draws.units
 
+    @property
+    def without_group(self) -> pd.Series:
+        """Grouping to the number of pairs that are in none of its groups, as their labels are missing."""
+        return self.labels.isna().sum()
+
     @cached_property
     def gaps(self) -> pd.DataFrame:
         """The largest gap of each grouping in accuracy, TPR, FMR and AUC (``contrasts.find_gaps``)."""
@@ -93,7 +98,7 @@ def audit_fairness(
     pairs: pd.DataFrame,
     threshold: float,
     *,
-    groupings: Iterable[Specification] | Mapping[str, Specification] = DEFAULT_GROUPINGS,
+    groupings: Iterable[Specification] | Mapping[str, Specification] = (),
     clusters: Sequence[str] | None = FAMILIES,
     resamples: int = 1000,
     seed: int = 0,
@@ -109,7 +114,9 @@ def audit_fairness(
     threshold
         A pair is accepted as kin where its score is at least this. Choose it on other pairs (``choose_threshold``).
     groupings
-        How pairs are divided into groups. Each entry, or each value of a dictionary from name to entry, is
+        How pairs are divided into groups, besides ``DEFAULT_GROUPINGS``, which are there as far as the pairs have the
+        labels: nobody is left out of an audit by asking for more. Each entry, or each value of a dictionary from name
+        to entry, is
 
         - the name of a default grouping: ``race``, ``race crossing``, ``gender pair``, ``type``, ``generation gap``,
           ``race and gender``;
@@ -119,8 +126,8 @@ def audit_fairness(
         - a function that takes the pairs and returns a value for each;
         - a list of these, or their names joined by " x ": the intersection.
 
-        Pairs whose value is missing are in no group. The default is ``DEFAULT_GROUPINGS`` as far as the pairs have the
-        labels; ``(*DEFAULT_GROUPINGS, "age_band")`` adds to them.
+        One with the name of a default grouping takes its place. Pairs whose value is missing are in no group, and
+        counted in ``without_group``.
     clusters
         One or two columns. Pairs with a value of these in common depend on each other, and are resampled together. A
         pair without a value is resampled alone, as if it were independent. None: all pairs are independent.

@@ -10,7 +10,7 @@ import pandas as pd
 from kinface.fairness.audit import FairnessAudit
 from kinface.fairness.disparities import DISPARITIES
 from kinface.fairness.groupings import DEFAULT_GROUPINGS, OVERALL
-from kinface.fairness.groups import METRICS, compared_groups
+from kinface.fairness.groups import METRICS, compared_groups, has_enough
 from swinface.bootstrap import interval_around, symmetric_interval
 from swinface.files import InputError
 
@@ -39,7 +39,8 @@ def compare_audits(ours: FairnessAudit, other: FairnessAudit) -> pd.DataFrame:
     -------
     pd.DataFrame
         One row per metric of a group and per disparity of a grouping (``group`` missing): ``grouping``, ``group``,
-        ``metric``, ``ours``, ``other``, ``difference`` (ours - other), ``low``, ``high`` of its 95% interval.
+        ``metric``, ``ours``, ``other``, ``difference`` (ours - other), ``low``, ``high`` of its 95% interval; a group
+        with too few pairs (``groups.has_enough``) has none.
 
     Raises
     ------
@@ -65,6 +66,7 @@ def compare_audits(ours: FairnessAudit, other: FairnessAudit) -> pd.DataFrame:
     for metric in METRICS:
         difference = ours.groups[metric] - other.groups[metric]
         low, high = interval_around(difference, ours.resampled[metric] - other.resampled[metric])
+        low, high = np.where(has_enough(ours.groups, metric), (low, high), np.nan)
         table = ours.groups[["grouping", "group"]].assign(metric=metric, ours=ours.groups[metric])
         tables.append(table.assign(other=other.groups[metric], low=low, high=high))
     table = ours.disparities[["grouping"]].assign(group=None, metric=ours.disparities["disparity"])
@@ -95,8 +97,9 @@ def compare_lists(matched: FairnessAudit, standard: FairnessAudit) -> pd.DataFra
     -------
     pd.DataFrame
         As from ``compare_audits``, ``ours`` of the matched list: one row per metric of ``LISTS_DIFFER_IN`` of all
-        pairs, of each race and of each group of one's own groupings, where both lists have the group; one row per
-        disparity of ``LISTS_DISPARATE_IN`` between the groups that both lists have enough pairs of (``group`` missing).
+        pairs, of each race and of each group of one's own groupings, where both lists have the group, without an
+        interval where one of them has too few pairs of it; one row per disparity of ``LISTS_DISPARATE_IN`` between the
+        groups that both lists have enough pairs of (``group`` missing).
 
     Raises
     ------
@@ -130,6 +133,8 @@ def _compare_metric(matched: FairnessAudit, standard: FairnessAudit, both: pd.Da
     values = {"ours": matched.groups[metric][ours], "other": standard.groups[metric][other]}
     values = {side: value.to_numpy() for side, value in values.items()}
     low, high = interval_around(values["ours"] - values["other"], drawn)
+    enough = has_enough(matched.groups, metric)[ours] & has_enough(standard.groups, metric)[other]
+    low, high = np.where(enough, (low, high), np.nan)
     return both[["grouping", "group"]].assign(metric=metric, **values, low=low, high=high)
 
 

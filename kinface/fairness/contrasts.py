@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from kinface.fairness.groups import FEWEST_FAMILIES, compared_groups, units_behind
+from kinface.fairness.groups import compared_groups, has_enough
 from swinface.bootstrap import interval_around
 
 GAPS = {"accuracy gap": "accuracy", "TPR gap": "tpr", "FMR gap": "fmr", "AUC gap": "auc"}
@@ -67,11 +67,10 @@ def find_gaps(groups: pd.DataFrame, disparities: pd.DataFrame, resampled: dict[s
 def find_race_reward(groups: pd.DataFrame, resampled: dict[str, np.ndarray]) -> dict[str, float] | None:
     """Find how much more often non-kin pairs of one race are accepted than those of two, with its 95% interval.
 
-    If they are, a model that recognises race does better on every list whose non-kin pairs cross races. None where one
-    of the two kinds is missing or has too few families for an interval.
+    If they are, a model that recognises race does better on every list whose non-kin pairs cross races. None where
+    there are too few pairs of one race, or of two.
     """
-    enough = units_behind(groups, "fmr") >= FEWEST_FAMILIES
-    crossing = groups[(groups["grouping"] == "race crossing") & enough]
+    crossing = groups[(groups["grouping"] == "race crossing") & has_enough(groups, "fmr")]
     rows = crossing.reset_index().set_index("group")["index"]
     if len(rows) < 2:
         return None

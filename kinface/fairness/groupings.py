@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from kinface.data.pairs import gender_pair, generation_gap, race_crossing, race_group
-from kinface.data.vocabulary import TYPES
+from kinface.data.tables import canonical_text
+from kinface.data.vocabulary import TYPES, fold_word
 from swinface.files import InputError
 
 OVERALL = "overall"  # the grouping of all pairs into one group, which every audit has
@@ -71,7 +73,7 @@ Specification = str | Callable[[pd.DataFrame], pd.Series] | Grouping | Iterable
 def resolve_groupings(
     pairs: pd.DataFrame, groupings: Iterable[Specification] | Mapping[str, Specification]
 ) -> list[Grouping]:
-    """Turn what a user wrote into groupings; of two with one name the later counts.
+    """The default groupings, and what a user wrote as groupings; of two with one name the later counts.
 
     See ``audit_fairness`` for what can be written.
 
@@ -88,7 +90,7 @@ def resolve_groupings(
         resolved = [_resolve(spec, pairs) for spec in groupings]
     if any(grouping.name == OVERALL for grouping in resolved):
         raise InputError(f"groupings: {OVERALL!r} is the group of all pairs, which is always there; use another name.")
-    return list({grouping.name: grouping for grouping in resolved}.values())
+    return list({grouping.name: grouping for grouping in (*DEFAULT_GROUPINGS, *resolved)}.values())
 
 
 def _resolve(spec: Specification, pairs: pd.DataFrame) -> Grouping:
@@ -122,7 +124,7 @@ def _find(name: str, pairs: pd.DataFrame) -> Grouping:
 
 def _share(pairs: pd.DataFrame, attribute: str) -> pd.Series:
     """The value that both persons share, else ``cross-`` and the attribute; missing where either is unknown."""
-    first, second = (_to_text(pairs[f"{attribute}_{side}"]) for side in "ab")
+    first, second = _values_of(pairs, attribute)
     return first.where(first == second, f"cross-{attribute}").where(first.notna() & second.notna(), None)
 
 
@@ -158,12 +160,19 @@ def label_groups(
     InputError
         No pair has a group in a grouping that is not optional, a grouping has more than ``MOST_GROUPS`` groups, or a
         function did not return a value for each pair.
+
+    Warns
+    -----
+    UserWarning
+        Groups differ only in capital letters, blanks, hyphens or underscores.
     """
     labels, mixed = {OVERALL: pd.Series("all pairs", pairs.index, dtype="category")}, {}
     for grouping in groupings:
         label = _label(grouping, pairs)
         if label.notna().any():
             labels[grouping.name] = label
+            if not intersects(grouping.name):
+                _warn_of_look_alikes(grouping.name, label)
             for attribute in grouping.attributes:
                 groups = label[_have_two_values(pairs, attribute)].dropna().unique()
                 mixed |= {(grouping.name, group): attribute for group in groups}
@@ -179,9 +188,10 @@ def _label(grouping: Grouping, pairs: pd.DataFrame) -> pd.Series:
     if not pd.api.types.is_list_like(values) or len(values) != len(pairs):
         raise InputError(f"grouping {grouping.name!r}: its function must return a value for each of the pairs.")
     values = pd.Series(values).set_axis(pairs.index)
+    where = f"grouping {grouping.name!r}"
     ordered = isinstance(values.dtype, pd.CategoricalDtype) and values.dtype.ordered
-    order = _to_text(values.cat.categories.to_series()).tolist() if ordered else GROUP_ORDER
-    label = _to_text(values)
+    order = canonical_text(values.cat.categories.to_series(), where).tolist() if ordered else GROUP_ORDER
+    label = canonical_text(values, where)
     if label.nunique() > MOST_GROUPS:
         raise InputError(
             f"grouping {grouping.name!r} has {label.nunique():,} groups; at most {MOST_GROUPS} can be read in a "
@@ -190,17 +200,31 @@ def _label(grouping: Grouping, pairs: pd.DataFrame) -> pd.Series:
     mixed = set().union(*(label[_have_two_values(pairs, attribute)] for attribute in grouping.attributes))
 
     def place(group: str) -> tuple:
-        digits = [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", group)]  # 5-9 before 10-14
-        return group in mixed, order.index(group) if group in order else len(order), digits
+        return group in mixed, order.index(group) if group in order else len(order), natural_order(group)
 
     return label.astype(pd.CategoricalDtype(sorted(label.dropna().unique(), key=place), ordered=True))
 
 
+def natural_order(group: str) -> list[str | int]:
+    """What groups are sorted by: 5-9 comes before 10-14."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", group)]
+
+
+def _warn_of_look_alikes(grouping: str, label: pd.Series) -> None:
+    spellings: dict[str, list[str]] = {}
+    for group in label.cat.categories:
+        spellings.setdefault(fold_word(group), []).append(repr(group))
+    for groups in spellings.values():
+        if len(groups) > 1:
+            alike = " and ".join(groups)
+            warnings.warn(f"grouping {grouping!r}: {alike} look alike, yet are two groups; rename one.", stacklevel=4)
+
+
 def _have_two_values(pairs: pd.DataFrame, attribute: str) -> pd.Series:
-    first, second = pairs[f"{attribute}_a"], pairs[f"{attribute}_b"]
-    return first.notna() & second.notna() & (first.astype(object) != second.astype(object))
+    first, second = _values_of(pairs, attribute)
+    return first.notna() & second.notna() & (first != second)
 
 
-def _to_text(values: pd.Series) -> pd.Series:
-    """Values as text, whole numbers without a decimal point, None where missing."""
-    return values.convert_dtypes().astype(str).astype(object).where(values.notna(), None)
+def _values_of(pairs: pd.DataFrame, attribute: str) -> list[pd.Series]:
+    """An attribute of the first and of the second person of each pair, as text."""
+    return [canonical_text(pairs[column], f"column {column}") for column in (f"{attribute}_a", f"{attribute}_b")]

@@ -171,17 +171,23 @@ def units_behind(groups: pd.DataFrame, metric: str) -> pd.Series:
     return groups[[f"{kind}_units" for kind in kinds]].min(axis="columns")
 
 
-def compared_groups(groups: pd.DataFrame, grouping: str, metrics: tuple[str, ...]) -> np.ndarray:
-    """Rows of ``groups`` that can be compared by some metrics.
+def has_enough(groups: pd.DataFrame, *metrics: str) -> np.ndarray:
+    """Whether each group has the pairs without which no difference in these metrics is called significant, (groups,).
 
-    They have at least ``FEWEST_PAIRS`` pairs from at least ``FEWEST_FAMILIES`` families of each kind, kin or non-kin,
-    that the metrics need. Pairs of two values, such as cross-race, are not compared with pairs of one.
+    They are ``FEWEST_PAIRS`` pairs from ``FEWEST_FAMILIES`` families of each kind, kin or non-kin, that a metric needs.
+    """
+    kinds = {kind for metric in metrics for kind in _kinds_behind(metric)}
+    enough = [(groups[kind] >= FEWEST_PAIRS) & (groups[f"{kind}_units"] >= FEWEST_FAMILIES) for kind in kinds]
+    return np.all(enough, axis=0)
+
+
+def compared_groups(groups: pd.DataFrame, grouping: str, metrics: tuple[str, ...]) -> np.ndarray:
+    """Rows of ``groups`` that can be compared with each other by some metrics.
+
+    They have enough pairs (``has_enough``), and these are not of two values: cross-race is not compared with a race.
     """
     small = groups["not_compared"].fillna(TOO_FEW).str.startswith(TOO_FEW)  # what else keeps a group out does so always
-    enough = (groups["grouping"] == grouping) & small
-    for kind in {kind for metric in metrics for kind in _kinds_behind(metric)}:
-        enough &= (groups[kind] >= FEWEST_PAIRS) & (groups[f"{kind}_units"] >= FEWEST_FAMILIES)
-    return np.flatnonzero(enough)
+    return np.flatnonzero((groups["grouping"] == grouping) & small & has_enough(groups, *metrics))
 
 
 def _kinds_behind(metric: str) -> tuple[str, ...]:

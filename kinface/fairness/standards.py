@@ -13,8 +13,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import beta
 
+from kinface.data.tables import canonical_text, truth
 from kinface.fairness.audit import FairnessAudit
-from kinface.fairness.groups import FEWEST_FAMILIES
+from kinface.fairness.groupings import natural_order
+from kinface.fairness.groups import FEWEST_FAMILIES, has_enough
 from swinface.bootstrap import draw_clusters, interval_around
 from swinface.files import InputError
 
@@ -115,10 +117,10 @@ def match_across_groups(audit: FairnessAudit, attribute: str = "race") -> pd.Dat
     lacking = [column for column in columns if column not in audit.pairs]
     if lacking:
         raise InputError(f"the pairs have no column {lacking[0]!r}; an attribute X of persons has X_a and X_b.")
-    first, second = (audit.pairs[column] for column in columns)
+    first, second = (canonical_text(audit.pairs[column], f"column {column}") for column in columns)
     non_kin, accepted = ~audit.pairs["kin"], (audit.pairs["score"] >= audit.threshold).to_numpy(float)
     cells = []
-    for a, b in combinations_with_replacement(sorted({*first.dropna(), *second.dropna()}), 2):
+    for a, b in combinations_with_replacement(sorted({*first.dropna(), *second.dropna()}, key=natural_order), 2):
         rows = (non_kin & (((first == a) & (second == b)) | ((first == b) & (second == a)))).to_numpy()
         if rows.any():
             cells.append((a, b, rows))
@@ -137,7 +139,8 @@ def shift_scores(audit: FairnessAudit) -> pd.DataFrame:
 
     A shift is the difference of means in standard deviations of all pairs of the kind. A group whose non-kin pairs are
     shifted upwards has more false matches at any threshold for all; one whose kin pairs are shifted downwards, more
-    false non-matches (ISO/IEC 19795-10 asks for such shifts).
+    false non-matches (ISO/IEC 19795-10 asks for such shifts). A group with too few pairs has no interval
+    (``groups.has_enough``).
 
     Returns
     -------
@@ -148,7 +151,8 @@ def shift_scores(audit: FairnessAudit) -> pd.DataFrame:
     score, kin = audit.pairs["score"].to_numpy(), audit.pairs["kin"].to_numpy()
     members = [(audit.labels[group.grouping] == group.group).to_numpy() for group in groups.itertuples()]
     found = []
-    for kind, of_kind in (("kin", kin), ("non-kin", ~kin)):
+    for kind, of_kind, metric in (("kin", kin, "tpr"), ("non-kin", ~kin, "fmr")):
+        enough = has_enough(groups, metric)
         deviation = score[of_kind].std()
         means = _resample_means(audit, score, [of_kind, *(rows & of_kind for rows in members)])
         for place, (group, rows) in enumerate(zip(groups.itertuples(), members, strict=True), start=1):
@@ -157,7 +161,7 @@ def shift_scores(audit: FairnessAudit) -> pd.DataFrame:
                 continue
             shift = (score[chosen].mean() - score[of_kind].mean()) / deviation
             low, high = np.nan, np.nan
-            if audit.draws.count_units(chosen) >= FEWEST_FAMILIES:
+            if enough[place - 1]:
                 low, high = interval_around(shift, (means[:, place] - means[:, 0]) / deviation)
             row = {"grouping": group.grouping, "group": group.group, "kind": kind, "pairs": int(chosen.sum())}
             found.append(row | {"shift": float(shift), "low": float(low), "high": float(high)})
@@ -170,35 +174,43 @@ def measure_acquisition(photos: pd.DataFrame, by: str, *, resamples: int = 1000,
     Parameters
     ----------
     photos
-        A row per photo: ``acquired`` (bool) and the column ``by``; photos of an unknown group are left out. With a
-        column ``person``, people are resampled, otherwise photos.
+        A row per photo: ``acquired`` (1 or 0, or as ``kinface.data.tables.truth`` reads it) and the column ``by``.
+        People are resampled as far as a column ``person`` names them, otherwise photos.
     by
         Column of the group.
 
     Returns
     -------
     pd.DataFrame
-        A row per group: ``group``, ``photos``, ``failed``, ``rate``, ``rate_low``, ``rate_high``.
+        A row per group: ``group``, ``photos``, ``failed``, ``rate``, ``rate_low``, ``rate_high``. Photos of an unknown
+        group are the last row, without a ``group``: a label may be missing because no face was found.
 
     Raises
     ------
     InputError
-        A column is missing, or no photo is of a known group.
+        A column is missing, ``acquired`` is neither 1 nor 0, or no photo is of a known group.
     """
     for column in ("acquired", by):
         if column not in photos:
             raise InputError(f"the table of photos has no column {column!r}.")
+    photos = photos.reset_index(drop=True)
+    acquired, label = truth(photos["acquired"], "column acquired"), canonical_text(photos[by], f"column {by}")
+    if acquired.isna().any():
+        raise InputError(f"row {int(acquired.isna().argmax()) + 1}: acquired is 1 or 0 in every row.")
+    if label.isna().all():
+        raise InputError(f"no photo has a value of {by!r}.")
+    person = canonical_text(photos.get("person", pd.Series(index=photos.index, dtype=object)), "column person")
+    person = person.where(person.notna(), photos.index)  # the photo itself, as a number
     rows = []
-    for group, members in photos.dropna(subset=by).groupby(by, sort=True):
-        failed = ~members["acquired"].to_numpy(bool)
-        units, count = pd.factorize(members["person"] if "person" in members else np.arange(len(members)))
+    for group in [*sorted(label.dropna().unique(), key=natural_order), *[None] * label.hasnans]:
+        of_group = label.isna() if group is None else label == group
+        failed = ~acquired[of_group].to_numpy(bool)
+        units, count = pd.factorize(person[of_group])
         totals = np.zeros((len(count), 2))
         np.add.at(totals, units, np.stack([failed, np.ones(len(failed))], axis=1))
         drawn = np.stack([times @ totals for times in draw_clusters(len(count), resamples, seed)])
         low, high = _interval(failed.mean(), drawn[:, 0] / drawn[:, 1], len(count))
-        rows.append((group, len(members), int(failed.sum()), failed.mean(), low, high))
-    if not rows:
-        raise InputError(f"no photo has a value of {by!r}.")
+        rows.append((group, len(failed), int(failed.sum()), failed.mean(), low, high))
     return pd.DataFrame(rows, columns=["group", "photos", "failed", "rate", "rate_low", "rate_high"])
 
 

@@ -111,18 +111,21 @@ def estimate(row: dict, metric: str) -> Markup:
 
 
 def change(row: dict | None, in_points: bool) -> Markup:
-    """A difference with its interval and the two values, in a cell; bold where the interval excludes 0."""
+    """A difference with its interval and the two values, in a cell; bold where the interval excludes 0.
+
+    A group with too few pairs has no interval.
+    """
     if row is None or not isinstance(row["difference"], float | int):
         return DASH
     form, plain = (points, percent) if in_points else (signed, decimal)
     low, high = row["low"], row["high"]
     shown = isinstance(low, float | int) and isinstance(high, float | int) and (low > 0 or high < 0)
     value = form(row["difference"])
+    interval = say("<small>{} to {}</small>", form(low), form(high))
     return say(
-        '{value}<small>{low} to {high}</small><small class="none">{ours}, {other}</small>',
+        '{value}{interval}<small class="none">{ours}, {other}</small>',
         value=bold(value) if shown else escape(value),
-        low=form(low),
-        high=form(high),
+        interval=interval if low is not None else say('<small class="none">too few pairs</small>'),
         ours=plain(row["ours"]),
         other=plain(row["other"]),
     )

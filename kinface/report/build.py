@@ -111,6 +111,7 @@ def build_report(
         "kinface": version("kinface"),
         "own_groupings": find_own_groupings(audit),
         "groups": audit.groups.to_dict("records"),
+        "without_group": audit.without_group.to_dict(),
         "disparities": _list_disparities(audit),
         "gaps": gaps,
         "shown_by_chance": SIGNIFICANT_BY_CHANCE * sum(gap["comparable"] for gap in gaps),
@@ -181,6 +182,7 @@ def _describe_matched(matched: FairnessAudit, standard: FairnessAudit, origin: O
         "scores": _describe_list(matched.pairs, origin.file),
         "kin_in_both": check_matched(standard.pairs, matched.pairs, standard_origin, origin),
         "groups": matched.groups.to_dict("records"),
+        "without_group": matched.without_group.to_dict(),
         "disparities": matched.disparities.to_dict("records"),
         "differences": compare_lists(matched, standard).to_dict("records"),
     }

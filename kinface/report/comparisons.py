@@ -20,7 +20,7 @@ from kinface.report.blocks import (
     signed,
 )
 from kinface.report.build import name_files
-from kinface.report.sections import describe_families, name_grouping
+from kinface.report.sections import describe_families, describe_unlabelled, name_grouping
 
 
 def write_matched(record: dict) -> Section:
@@ -47,6 +47,8 @@ def write_matched(record: dict) -> Section:
         "are of one race too. An advantage of recognising race therefore shows in all pairs. The threshold is the same."
     )
     blocks.append(Paragraph(say(note, resampled=record["resampled"]), "note"))
+    unlabelled = [name for name in ("race", *record["own_groupings"]) if matched["without_group"].get(name)]
+    blocks += [Paragraph(describe_unlabelled(matched, name)) for name in unlabelled]
     return Section("matched", "Matched non-kin pairs", [*blocks, *_tabulate_list_disparities(record)])
 
 
@@ -130,8 +132,8 @@ def write_comparison(record: dict) -> Section:
     warnings = [say("<b>Warning about the other model.</b> {}", text) for text in other["warnings"]]
     warnings = [Paragraph(text, "warning") for text in warnings]
     note = (
-        "Bold: the interval excludes 0, so the difference is significant. All other differences are not. In grey: this "
-        "model, the other model."
+        "Bold: the interval excludes 0, so the difference is significant. All other differences are not. A group with "
+        "too few pairs for comparisons has no interval here either. In grey: this model, the other model."
     )
     blocks: list[Block] = [Paragraph(described), *warnings, _tabulate_models(record), Paragraph(say(note), "note")]
     files = name_files(dict.fromkeys(row["grouping"] for row in record["groups"]))

@@ -156,7 +156,7 @@ def plot_scores(audit: FairnessAudit, grouping: str) -> Figure:
 def plot_differences(changes: pd.DataFrame, grouping: str) -> Figure:
     """Plot differences between two models, or two lists, for all pairs and per group, with 95% intervals.
 
-    Open points have too few families for an interval.
+    Open points have too few pairs for an interval.
 
     Parameters
     ----------

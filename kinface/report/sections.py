@@ -60,6 +60,13 @@ def describe_families(listed: dict) -> str:
     return f"{listed['families']:,} known families and unknown ones" if listed["families"] else "unknown families"
 
 
+def describe_unlabelled(listed: dict, grouping: str) -> str:
+    """How many pairs of a list are in no group of a grouping."""
+    text = "{count:,} of the {pairs:,} pairs have no label for {grouping} and are in none of its groups."
+    name = name_grouping(grouping).lower()
+    return say(text, count=listed["without_group"][grouping], pairs=listed["scores"]["pairs"], grouping=name)
+
+
 def write_lead(record: dict) -> str:
     """The first paragraph."""
     return say(
@@ -297,6 +304,8 @@ def write_groups(record: dict) -> Section:
 def _write_grouping(record: dict, grouping: str) -> list[Block]:
     rows = [row for row in record["groups"] if row["grouping"] == grouping]
     blocks: list[Block] = [Heading(name_grouping(grouping)), tabulate_groups(rows)]
+    if record["without_group"][grouping]:
+        blocks.append(Paragraph(describe_unlabelled(record, grouping)))
     excluded = [f"{row['group']} ({row['not_compared']})" for row in rows if row["not_compared"]]
     if excluded:
         blocks.append(Paragraph(say("Left out of comparisons: {groups}.", groups="; ".join(excluded)), "note"))

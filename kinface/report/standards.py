@@ -126,7 +126,10 @@ def _tabulate_acquisition(acquisition: dict[str, list[dict]]) -> list[Block]:
         )
         return [*blocks, Paragraph(say(text), "note")]
     for name, groups in acquisition.items():
-        rows = [[row["group"], f"{row['photos']:,}", f"{row['failed']:,}", estimate(row, "rate")] for row in groups]
+        rows = [
+            [row["group"] or "no label", f"{row['photos']:,}", f"{row['failed']:,}", estimate(row, "rate")]
+            for row in groups
+        ]
         blocks.append(Table([name, "photos", "without a usable face", "share, %"], rows))
     note = "These photos take no part in any other figure of this report."
     return [*blocks, Paragraph(say(note), "note")]

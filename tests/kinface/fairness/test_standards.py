@@ -109,8 +109,9 @@ def test_few_families_give_no_interval(draw_scored):
 def test_failures_to_acquire_by_group():
     photos = pd.DataFrame({"acquired": [1, 1, 0, 1, 0, 0, 1, 1] * 20, "race": (["a"] * 4 + ["b"] * 3 + [None]) * 20})
     found = measure_acquisition(photos, "race").set_index("group")
-    assert found[["photos", "failed"]].to_numpy().tolist() == [[80, 20], [60, 40]]
-    assert found["rate"].tolist() == pytest.approx([0.25, 2 / 3])
+    assert found.index.fillna("no label").tolist() == ["a", "b", "no label"]
+    assert found[["photos", "failed"]].to_numpy().tolist() == [[80, 20], [60, 40], [20, 0]]
+    assert found["rate"].tolist() == pytest.approx([0.25, 2 / 3, 0])
     assert found.loc["a", "rate_high"] < found.loc["b", "rate_low"]
     none = measure_acquisition(photos.assign(acquired=1), "race").set_index("group").loc["a"]
     assert (none["rate"], none["rate_low"]) == (0, 0)
