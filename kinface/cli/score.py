@@ -5,16 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
 from kinface.cli.inputs import HERE, Computing, embed_all
 from kinface.cli.source import OURS, Source
+from kinface.data import sampling
 from kinface.data.fiw import read_known_families
 from kinface.data.lists import read_any_list
 from kinface.data.pairs import PAIRS_ENDINGS, score_pairs, write_pairs
+from kinface.data.submissions import SUBMISSION_ENDINGS, is_submission, read_submission, write_submission
 from kinface.data.vocabulary import TYPES
 from kinface.models.inference import predict_types
-from swinface.files import check_ending
+from swinface.files import InputError, check_ending
 
 
 def score(
@@ -23,6 +26,8 @@ def score(
     list: Path,
     out: Path,
     source: Source = OURS,
+    draw_non_kin: bool = False,
+    seed: int = 0,
     swap_grandparents: bool = False,
     computing: Computing = HERE,
 ) -> None:
@@ -34,21 +39,32 @@ def score(
         A FIW folder, the folder ``kinface prepare`` made of it, or any other folder that the list's paths start from.
         Persons and families of faces outside of FIW's family folders are not known, and missing in the table.
     list
-        Pairs in RFIW's form (index path1 path2 type kin) or KFC's (path1 path2 type kin race); a pairs table (.parquet
-        or .csv), such as ``kinface pairs`` writes; or the name of a list of the prepared folder, such as tune.
+        Pairs in RFIW's form (index path1 path2 type kin), FaCoRNet's (a similarity behind it), KFC's (path1 path2 type
+        kin race) or FIW_KRT's (a csv without header: split, kin, path1, path2); a pairs table (.parquet or .csv), such
+        as ``kinface pairs`` writes; the name of a list of the prepared folder, such as tune; or Kaggle's
+        sample_submission.csv, with the folder of the test faces as root.
     out
         The pairs table to write, .parquet or .csv, a row per line of the list, in its order; with
-        ``type_predicted`` where the model was trained on types.
+        ``type_predicted`` where the model was trained on types. For a submission, the submission (.csv).
     source
         Whose embeddings.
+    draw_non_kin
+        The list has kin pairs alone: add as many non-kin pairs, of the same roles in other families of the list.
+    seed
+        Of the draw of non-kin pairs.
     swap_grandparents
         The list names grandparents as FIW's official lists do, which swap their genders.
     computing
         How a model computes.
     """
-    check_ending(out, PAIRS_ENDINGS, "a pairs table")
+    submitted = is_submission(list)
+    check_ending(out, *((SUBMISSION_ENDINGS, "a submission") if submitted else (PAIRS_ENDINGS, "a pairs table")))
     families = read_known_families(root)
-    pairs = read_any_list(list, root, families, swap_grandparents=swap_grandparents)
+    if submitted:
+        pairs = read_submission(list, families.root)
+    else:
+        pairs = read_any_list(list, root, families, swap_grandparents=swap_grandparents)
+        pairs = _add_non_kin(pairs, list, seed) if draw_non_kin else pairs
     faces = sorted({*pairs["face_a"], *pairs["face_b"]})
     network, embedding, shards = embed_all(faces, root=families.root, out=out, source=source, computing=computing)
     if not shards.first:
@@ -58,6 +74,18 @@ def score(
     if network is not None and network.types is not None:
         predicted = predict_types(network, pairs, faces, torch.from_numpy(embedding))
         pairs["type_predicted"] = np.array([*TYPES, "unrelated"])[predicted]
-    write_pairs(pairs, out)
+    (write_submission if submitted else write_pairs)(pairs, out)
     shards.finish()
     print(f"{len(pairs)} pairs, {len(faces)} faces: {out}")
+    if not submitted and pairs["kin"].all():
+        print("all of them are kin; --draw-non-kin adds as many that are not, which a report needs")
+
+
+def _add_non_kin(pairs: pd.DataFrame, list: Path, seed: int) -> pd.DataFrame:
+    try:
+        drawn = sampling.draw_non_kin(pairs, seed=seed)
+    except InputError as error:
+        raise InputError(f"{list}: {error}") from error
+    left_out = len(pairs) - int(drawn["kin"].sum())
+    print(f"{len(drawn) // 2} non-kin pairs drawn; {left_out} kin pairs without one are left out")
+    return drawn

@@ -108,7 +108,7 @@ def read_annotations(
             values, mapped = table[column], {}
             if attribute:
                 words = MEANINGS.get(attribute, {}) | wanted.get(attribute, {})
-                unmet -= {(attribute, word) for word in values.dropna().map(fold_word).unique()}
+                unmet -= {(attribute, word) for word in _fold(values).dropna().unique()}
                 values, mapped = _read_values(values, attribute, words, path.name, problems)
                 stated.append((attribute, source, values.reset_index(drop=True)))
             said = ", ".join(f"{word} as {meaning} ({count:,})" for (word, meaning), count in mapped.items()) or None
@@ -173,7 +173,7 @@ def _drop_marked(table: pd.DataFrame, columns: Columns, file: str, problems: lis
     marked = pd.DataFrame(index=table.index)
     for column, (attribute, _) in columns.items():
         marks = UNKNOWN_OF_THREE if attribute in ATTRIBUTES else UNKNOWN
-        marked[column] = table[column].map(fold_word, na_action="ignore").isin(marks)
+        marked[column] = _fold(table[column]).isin(marks)
     for source in dict.fromkeys(source for _, source in columns.values() if source.startswith(PREDICTED)):
         own = [column for column, (_, of) in columns.items() if of == source]
         ages = [column for column in own if columns[column][0] == "age"]
@@ -192,7 +192,7 @@ def _read_values(
     texts: pd.Series, attribute: str, words: Mapping[str, str], file: str, problems: list[Problem]
 ) -> tuple[pd.Series, dict[tuple[str, str], int]]:
     """What the texts of a column mean, as text, and which of them were read as something else, with their numbers."""
-    folded = texts.map(fold_word, na_action="ignore")
+    folded = _fold(texts)
     if attribute == "age":
         years = pd.to_numeric(texts, errors="coerce")
         values = texts.where(years.between(0, OLDEST), None)
@@ -208,6 +208,10 @@ def _read_values(
         message = f"{texts.name} {text!r} of {_count_faces(count)}: {attribute} unknown"
         problems.append(("unknown annotation", file, message))
     return values, mapped.to_dict()
+
+
+def _fold(texts: pd.Series) -> pd.Series:
+    return texts.map({text: fold_word(text) for text in texts.dropna().unique()}).astype(object)
 
 
 def _count_faces(count: int) -> str:

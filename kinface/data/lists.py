@@ -1,9 +1,11 @@
-"""Lists of pairs in the form of RFIW or KFC -> pairs tables."""
+"""Lists of pairs in the forms of the field (``FORMS``) -> pairs tables."""
 
 from __future__ import annotations
 
+import codecs
 import os
 import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -11,12 +13,23 @@ import pandas as pd
 from kinface.data.families import Families, name_prepared_lists, read_prepared_list
 from kinface.data.fiw import FAMILY_FOLDER
 from kinface.data.pairs import read_pairs
+from kinface.data.paths import tidy_path
 from kinface.data.sampling import describe_pairs
 from kinface.data.tables import is_table, one_line
 from kinface.data.vocabulary import RACES, TYPES
-from swinface.files import InputError, inside
+from swinface.files import InputError, inside, printable
 
 OFFICIAL_GRANDPARENTS = {"gmgs": "gfgd", "gfgd": "gmgs", "gfgs": "gmgd", "gmgd": "gfgs"}
+
+
+# The fields of a line. Each form has its own number of them, or begins otherwise: with a number or not. The similarity
+# in FaCoRNet's training lists and the split in FIW_KRT's are not used; the type of FIW_KRT's is in the file's name.
+FORMS = {
+    "RFIW": ("index", "path1", "path2", "type", "kin"),
+    "FaCoRNet": ("index", "path1", "path2", "type", "kin", "similarity"),
+    "KFC": ("path1", "path2", "type", "kin", "race"),
+    "FIW_KRT": ("split", "kin", "path1", "path2"),
+}
 
 
 KFC_RACES = {code: race for race, code in RACES.items()}
@@ -25,17 +38,17 @@ KFC_RACES = {code: race for race, code in RACES.items()}
 def read_any_list(
     name: str | Path, root: str | Path, families: Families, *, swap_grandparents: bool = False
 ) -> pd.DataFrame:
-    """Read a list in any of its forms: a list of the prepared folder, a pairs table, or a list of RFIW or KFC.
+    """Read a list in any of its forms: a list of the prepared folder, a pairs table, or a list of one of ``FORMS``.
 
     Parameters
     ----------
     name
-        The name of a list of the prepared folder, such as ``tune``, or else a file, a pairs table where it ends in
-        .parquet or .csv.
+        The name of a list of the prepared folder, such as ``tune``, or else a file: a pairs table if its ending is that
+        of a table, unless it is a csv without a header.
     root
         Where ``families`` were read from.
     swap_grandparents
-        See ``read_list``; only lists of RFIW and KFC are read so.
+        See ``read_list``; pairs tables are not read so.
 
     Raises
     ------
@@ -49,20 +62,25 @@ def read_any_list(
         lists = name_prepared_lists(Path(root))
         there = f"; its lists are {one_line(', '.join(lists))}" if lists else ""
         raise InputError(f"{name}: no such file, and no list of {root}{there}.")
-    if not is_table(name):
+    if not is_table(name) or _lacks_header(Path(name)):
         return read_list(name, families, swap_grandparents=swap_grandparents)
-    pairs = read_pairs(name)
-    persons = persons_of_faces(families)
-    for row, faces in enumerate(zip(pairs["face_a"], pairs["face_b"], strict=True), start=1):
-        for face in faces:
-            check_face(face, f"{name}: row {row}", families.root, persons)
-    return pairs
+    return check_faces(read_pairs(name), ("face_a", "face_b"), str(name), families)
+
+
+def _lacks_header(path: Path) -> bool:
+    """Whether a csv begins with a pair."""
+    if path.suffix.lower() != ".csv":
+        return False
+    fields = read_first_fields(path)
+    form = _find_form(fields)
+    return form is not None and fields[FORMS[form].index("kin")] in ("0", "1")
 
 
 def read_list(path: str | Path, families: Families, *, swap_grandparents: bool = False) -> pd.DataFrame:
-    """Read a list of pairs in the form of RFIW or of KFC and describe its persons.
+    """Read a list of pairs in one of ``FORMS`` and describe its persons.
 
-    RFIW Track 1 writes ``index path1 path2 type kin``, KFC ``path1 path2 type kin race``; one file has one form.
+    RFIW Track 1 writes ``index path1 path2 type kin``, KFC ``path1 path2 type kin race``; one file has one form, and
+    blanks or commas between fields.
     KFC's race (``AA``, ``A``, ``C``, ``I``, or ``C&AA`` for the first and second face of a cross-race pair) goes
     before the annotated one. Paths are relative to the root of ``families``, but may lie elsewhere below it than in a
     family's folder, as RFIW's test faces do (``Test/test-faces/face3118.jpg``): person and family are missing then.
@@ -89,7 +107,7 @@ def read_list(path: str | Path, families: Families, *, swap_grandparents: bool =
         Persons' genders contradict most grandparent pairs of the list.
     """
     path = Path(path)
-    pairs = pd.DataFrame(_parse_list(path, families)).assign(list=path.stem)
+    pairs = pd.DataFrame(_parse_list(path, families)).assign(list=printable(path.stem))
     if swap_grandparents:
         pairs["type"] = pairs["type"].replace(OFFICIAL_GRANDPARENTS)
     pairs = describe_pairs(pairs, families)
@@ -97,40 +115,70 @@ def read_list(path: str | Path, families: Families, *, swap_grandparents: bool =
     return pairs
 
 
-def _parse_list(path: Path, families: Families) -> list[dict[str, str]]:
+def _parse_list(path: Path, families: Families) -> list[dict[str, str | None]]:
     """One row per pair: face_a, face_b, type, kin and, in KFC's form, race_a, race_b, race_source."""
     persons = persons_of_faces(families)
-    rows, form = [], None
-    for where, fields in read_fields(path):
-        row_form = "RFIW" if fields[0].isdecimal() else "KFC"
-        form = form or row_form
-        if len(fields) != 5 or row_form != form:
-            wanted = "index path1 path2 type kin" if form == "RFIW" else "path1 path2 type kin race"
-            raise InputError(
-                f"{where}: expected the five fields '{wanted}' of the {form} form, got {' '.join(fields)!r}."
-            )
-        *pair, race = fields if form == "KFC" else [*fields[1:], None]
-        row = _parse_pair(pair, where, families.root, persons)
-        rows.append(row | (_parse_race(race, where) if race else {}))
+    lines = read_fields(path)
+    form = _find_form(lines[0][1])
+    if form is None:
+        known = "; ".join(f"'{' '.join(names)}' ({name})" for name, names in FORMS.items())
+        raise InputError(f"{lines[0][0]}: expected the fields of a list, {known}; got {' '.join(lines[0][1])!r}.")
+    of_file = path.stem.partition("_")[0]
+    rows = []
+    for where, fields in lines:
+        if _find_form(fields) != form:
+            wanted = f"{len(FORMS[form])} fields '{' '.join(FORMS[form])}' of the {form} form"
+            raise InputError(f"{where}: expected the {wanted}, got {' '.join(fields)!r}.")
+        row = dict(zip(FORMS[form], fields, strict=True))
+        if "type" not in row:
+            row["type"] = of_file if of_file in TYPES else None
+        pair = _parse_pair(row, where, families.root, persons)
+        rows.append(pair | (_parse_race(row["race"], where) if "race" in row else {}))
     return rows
 
 
+def _find_form(fields: list[str]) -> str | None:
+    kinds = {(len(names), names[0] == "index"): form for form, names in FORMS.items()}
+    return kinds.get((len(fields), fields[0].isdecimal()))
+
+
 def read_fields(path: Path) -> list[tuple[str, list[str]]]:
-    """The fields of each line of a list, split at blanks, and where they stand: the file and line, for messages.
+    """The fields of each line of a list, and where they stand: the file and line, for messages.
+
+    Fields are split at commas in a csv, and in a line without blanks; else at blanks.
 
     Raises
     ------
     InputError
         The file cannot be read as text, or has no line.
     """
+    return [*_read_lines(path)]
+
+
+def read_first_fields(path: Path) -> list[str]:
+    """Those of the first line alone."""
+    return next(_read_lines(path))[1]
+
+
+def _read_lines(path: Path) -> Iterator[tuple[str, list[str]]]:
+    commas, found = path.suffix.lower() == ".csv", False
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open("rb") as file:
+            wide = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        with path.open(encoding="utf-16" if wide else "utf-8-sig") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    found = True
+                    yield f"{path}:{number}", _split(line, commas)
+    except (OSError, UnicodeError) as error:
         raise InputError(f"{path}: not a readable list ({getattr(error, 'strerror', None) or error}).") from error
-    rows = [(f"{path}:{number}", line.split()) for number, line in enumerate(lines, start=1) if line.strip()]
-    if not rows:
+    if not found:
         raise InputError(f"{path}: the list is empty.")
-    return rows
+
+
+def _split(line: str, commas: bool) -> list[str]:
+    fields = line.split()
+    return [field.strip() for field in line.split(",")] if commas or len(fields) == 1 else fields
 
 
 def persons_of_faces(families: Families) -> dict[str, str | None]:
@@ -138,8 +186,21 @@ def persons_of_faces(families: Families) -> dict[str, str | None]:
     return dict(zip(families.faces["face"], families.faces["person"], strict=True))
 
 
+def check_faces(pairs: pd.DataFrame, sides: Sequence[str], where: str, families: Families) -> pd.DataFrame:
+    """A table of pairs, or triplets, whose columns of faces have been through ``check_face``."""
+    persons = persons_of_faces(families)
+    checked = pairs.copy()
+    for side in sides:
+        faces = [
+            check_face(face, f"{where}: row {row}", families.root, persons)
+            for row, face in enumerate(pairs[side], start=1)
+        ]
+        checked[side] = pd.Series(faces, pairs.index, dtype=object)
+    return checked
+
+
 def check_face(face: str, where: str, root: Path, persons: dict[str, str | None]) -> str:
-    """The path of a face that a list names, without ``./`` before it.
+    """The path of a face that a list names, as ``tidy_path`` gives it.
 
     A face that lies outside of all family folders joins ``persons`` as None.
 
@@ -148,7 +209,7 @@ def check_face(face: str, where: str, root: Path, persons: dict[str, str | None]
     InputError
         There is no such face below the root.
     """
-    face = face.removeprefix("./")
+    face = tidy_path(face)
     if face in persons:
         return face
     path = inside(root, face, where)
@@ -159,10 +220,12 @@ def check_face(face: str, where: str, root: Path, persons: dict[str, str | None]
     return face
 
 
-def _parse_pair(fields: list[str], where: str, root: Path, persons: dict[str, str | None]) -> dict[str, str]:
-    *faces, kin_type, kin = fields
-    face_a, face_b = (check_face(face, where, root, persons) for face in faces)
-    if kin_type not in TYPES:
+def _parse_pair(
+    row: dict[str, str | None], where: str, root: Path, persons: dict[str, str | None]
+) -> dict[str, str | None]:
+    face_a, face_b = (check_face(row[name], where, root, persons) for name in ("path1", "path2"))
+    kin_type, kin = row["type"], row["kin"]
+    if kin_type is not None and kin_type not in TYPES:
         raise InputError(f"{where}: unknown type {kin_type!r}; the types are {' '.join(TYPES)}.")
     check_kin(kin, where)
     person_a, person_b = (persons[face] or face for face in (face_a, face_b))

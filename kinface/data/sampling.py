@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from kinface.data.annotations import list_own_attributes
 from kinface.data.families import Families
@@ -110,6 +112,62 @@ def _draw_kin(families: Families, split: str, per_relation: int, generator: np.r
             a, b = divmod(int(choice), len(faces_b))
             rows.append((faces_a[a], faces_b[b], relation.type, True, relation.family))
     return pd.DataFrame(rows, columns=["face_a", "face_b", "type", "kin", "family"])
+
+
+def draw_non_kin(pairs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """Add to a list of kin pairs alone as many non-kin pairs, as ``sample_pairs`` draws them.
+
+    Each kin pair is copied with the second face of another kin pair of the same type and of another family. Where
+    families are unknown, faces that the list's kin pairs link, also by others between, are of one. Two people of a
+    family whom nothing links may then be drawn as non-kin.
+
+    Parameters
+    ----------
+    pairs
+        A pairs table.
+    seed
+        The same seed draws the same pairs.
+
+    Returns
+    -------
+    pd.DataFrame
+        The kin pairs, without those whose type no other family has, and then a non-kin pair for each, in their order.
+
+    Raises
+    ------
+    InputError
+        The list has non-kin pairs of its own, or none can be drawn.
+    """
+    if not pairs["kin"].all():
+        raise InputError("the list has non-kin pairs already; they are drawn for a list of kin pairs alone.")
+    generator, family = np.random.default_rng(seed), _link_families(pairs)
+    partner = pd.Series(-1, index=pairs.index)
+    for rows in pairs.groupby("type", sort=True, dropna=False).indices.values():
+        drawn = draw_partners(family[rows], generator)
+        partner.iloc[rows] = np.where(drawn >= 0, rows[drawn], -1)
+    kin = pairs[partner >= 0]
+    if kin.empty:
+        raise InputError("no non-kin pairs can be drawn: no two kin pairs of one type are of two families.")
+    other = pairs.iloc[partner[partner >= 0]].reset_index(drop=True)
+    drawn = kin.reset_index(drop=True).assign(kin=False, score=np.nan)
+    for column in (column for column in pairs if column.endswith("_b")):
+        drawn[column] = other[column]
+    drawn["split"] = drawn["split"].where(drawn["split"] == other["split"], None)
+    return check_pairs(pd.concat([kin, drawn]), "pairs")
+
+
+def _link_families(pairs: pd.DataFrame) -> np.ndarray:
+    """(pairs,) a number for each family: faces are of one that a kin pair, a person or a family links."""
+
+    def name(column: str) -> pd.Series:  # a person may be called as a family is
+        return pairs[column].map(lambda value: (column.partition("_")[0], value), na_action="ignore")
+
+    links = [("face_a", "face_b"), *((f"face_{side}", f"{of}_{side}") for side in "ab" for of in ("person", "family"))]
+    linked = pd.concat([pd.DataFrame({"one": name(one), "other": name(other)}) for one, other in links]).dropna()
+    codes, names = pd.factorize(pd.concat([linked["one"], linked["other"]]))
+    graph = coo_array((np.ones(len(linked)), codes.reshape(2, -1)), shape=(len(names), len(names)))
+    _, families = connected_components(graph, directed=False)
+    return families[codes[: len(pairs)]]  # the first links are of the first faces
 
 
 def draw_partners(families: np.ndarray, generator: np.random.Generator) -> np.ndarray:

@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 
 from kinface.data.families import Families
-from kinface.data.lists import check_face, check_kin, persons_of_faces, read_fields
+from kinface.data.lists import check_face, check_faces, check_kin, persons_of_faces, read_fields
 from kinface.data.pairs import check_pairs, find_rows, read_pairs, to_unit_length
 from kinface.data.sampling import describe_pairs, draw_partners
 from kinface.data.tables import is_table
-from swinface.files import InputError, replacing
+from swinface.files import InputError, printable, replacing
 
 TRIPLETS = {"FMD": "f", "FMS": "m"}  # RFIW's names, and the gender of the child
 
@@ -36,7 +36,7 @@ def read_triplets(path: str | Path, families: Families) -> pd.DataFrame:
     InputError
         Names the file and line that cannot be used.
     """
-    path, persons = Path(path), persons_of_faces(families)
+    path = Path(path)
     if is_table(path):
         triplets = read_pairs(path)
         lacking = [
@@ -44,12 +44,10 @@ def read_triplets(path: str | Path, families: Families) -> pd.DataFrame:
         ]
         if lacking:
             raise InputError(f"{path}: a table of triplets has {' and '.join(lacking)} in every row.")
-        for row, faces in enumerate(triplets[list(FACES)].itertuples(index=False), start=1):
-            for face in faces:
-                check_face(face, f"{path}: row {row}", families.root, persons)
-        return triplets
+        return check_faces(triplets, FACES, str(path), families)
+    persons = persons_of_faces(families)
     rows = [_parse_triplet(fields, where, families.root, persons) for where, fields in read_fields(path)]
-    return describe_triplets(pd.DataFrame(rows).assign(list=path.stem), families)
+    return describe_triplets(pd.DataFrame(rows).assign(list=printable(path.stem)), families)
 
 
 def _parse_triplet(fields: list[str], where: str, root: Path, persons: dict[str, str | None]) -> dict[str, object]:

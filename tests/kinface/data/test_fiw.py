@@ -341,7 +341,10 @@ def test_a_kfc_race_goes_before_an_annotated_one(write_annotations, root: Path, 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (f"2 {face('F0001', 1)} fd 1", "list.txt:3: expected the five fields 'index path1 path2 type kin'"),
+        (
+            f"2 {face('F0001', 1)} fd 1",
+            "list.txt:3: expected the 5 fields 'index path1 path2 type kin' of the RFIW form",
+        ),
         (f"{face('F0001', 1)} {face('F0001', 3)} fd 1 AA", "list.txt:3: expected .* of the RFIW form"),
         (
             f"2 {face('F0001', 9)} {face('F0001', 3)} fd 1",
