@@ -15,6 +15,8 @@ from kinface.data.tables import NUMBER, canonical_text
 from kinface.data.vocabulary import fold_word
 from swinface.files import InputError
 
+Name = str | int | float | bool  # of a class, as a configuration has it
+
 
 def name_labels(labels: Any, what: str) -> pd.Series:
     """The class of each label, as text.

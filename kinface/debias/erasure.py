@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kinface.data.labels import Name
 from kinface.debias.closed_form import Inlp, Leace, Splince
 from kinface.debias.learned import Igbp, Kram, Leopard, Mute, Obliviator
 from kinface.debias.maps import ErasingMap, LearnedMap
@@ -50,7 +51,7 @@ class Erase:
         What it acts on: the ``embedding``, or the ``features`` of the neck, from which the embedding is computed.
     """
 
-    classes: dict[str, list[str]]
+    classes: dict[str, list[Name]]
     method: Literal["leace", "splince", "inlp", "transport", "leopard", "igbp", "kram", "mute", "obliviator"] = "leace"
     inside: bool = False
     at: Literal["embedding", "features"] = "embedding"

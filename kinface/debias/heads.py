@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kinface.data.labels import Name
+
 Place = Literal["embedding", "features", "levels"]
 
 
@@ -19,8 +21,8 @@ class Head:
     Parameters
     ----------
     classes
-        Values of the column of the people table that has the name of the head, in the order of its outputs. People with
-        another value, or with none, are not part of its loss.
+        Values of the column of the people table that has the name of the head, in the order of its outputs; numbers are
+        the texts that they have there. People with another value, or with none, are not part of its loss.
     weight
         Of the loss of a head that is not adversarial.
     balanced
@@ -52,7 +54,7 @@ class Head:
         Steps after which the next member starts again from new weights; never if left out.
     """
 
-    classes: list[str]
+    classes: list[Name]
     weight: float = 1.0
     balanced: bool = True
     learning_rate: float | None = None

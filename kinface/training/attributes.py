@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from kinface.data.labels import Name, name_classes
 from kinface.debias.erasure import Erase
 from kinface.debias.heads import Head
 from swinface.files import InputError
@@ -14,11 +15,11 @@ from swinface.files import InputError
 
 def collect_classes(
     heads: Mapping[str, Head],
-    matched: Mapping[str, list[str]],
-    domains: Mapping[str, list[str]],
+    matched: Mapping[str, list[Name]],
+    domains: Mapping[str, list[Name]],
     erase: Sequence[Erase],
 ) -> dict[str, list[str]]:
-    """Collect the classes of every attribute for which a configuration needs labels.
+    """Collect the classes, as text, of every attribute for which a configuration needs labels.
 
     Raises
     ------
@@ -41,8 +42,9 @@ def collect_classes(
     ]
     attributes: dict[str, list[str]] = {}
     for option, name, classes in stated:
-        if len(classes) < 2 or len(set(classes)) < len(classes):
-            raise InputError(f"model.{option}: two classes or more, each named once; not {classes}.")
+        if len(classes) < 2:
+            raise InputError(f"model.{option}: two classes or more; not {classes}.")
+        classes = name_classes(classes, f"model.{option}")
         if attributes.setdefault(name, classes) != classes:
             raise InputError(f"model.{option}: {classes}, but elsewhere {name} is {attributes[name]}; name the same.")
     return attributes

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from kinface.data.families import Families, read_prepared_list
 from kinface.data.fiw import read_families
+from kinface.data.labels import encode_labels
 from kinface.data.matching import match_pairs
 from kinface.data.pairs import score_pairs
 from kinface.data.people import read_people
@@ -266,7 +267,7 @@ class KinshipData(lightning.LightningDataModule):
         for name, classes in self.trainer.lightning_module.attributes.items():
             if name not in people:
                 raise InputError(f"model: {name}: the people table has no column {name!r}.")
-            labels[name] = torch.from_numpy(pd.Index(classes).get_indexer(people[name].reindex(faces["person"])))
+            labels[name] = torch.from_numpy(encode_labels(people[name].reindex(faces["person"]), classes, name)[0])
         return labels
 
     def describe_known(self) -> tuple[Tensor, Tensor, dict[str, Tensor], dict[str, Tensor]]:
@@ -288,7 +289,7 @@ class KinshipData(lightning.LightningDataModule):
         families = torch.cat([families, torch.full((len(people),), -1)])
         attributes = self.trainer.lightning_module.attributes
         known = {
-            name: torch.from_numpy(pd.Index(classes).get_indexer(self.others[name]))
+            name: torch.from_numpy(encode_labels(self.others[name], classes, f"data.others: {name}")[0])
             for name, classes in attributes.items()
             if name in self.others
         }

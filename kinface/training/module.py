@@ -6,6 +6,7 @@ Its parts have modules of their own: the network (``network``), the labels that 
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kinface.data.labels import Name, encode_labels
 from kinface.data.vocabulary import TYPES
 from kinface.debias.erasure import OTHER_AXES, Erase, fit_erasure, join_labels
 from kinface.debias.heads import Head, attribute_loss, class_weights
@@ -90,8 +92,8 @@ class KinshipTraining(lightning.LightningModule):
         type_weight: float = 0.0,
         distillation: float = 0.0,
         heads: dict[str, Head] | None = None,
-        matched: dict[str, list[str]] | None = None,
-        domains: dict[str, list[str]] | None = None,
+        matched: dict[str, list[Name]] | None = None,
+        domains: dict[str, list[Name]] | None = None,
         erase: list[Erase] | None = None,
         select: Literal["standard", "matched"] = "standard",
         network: Network = Network(),  # noqa: B008  (it cannot be changed)
@@ -113,7 +115,7 @@ class KinshipTraining(lightning.LightningModule):
         self.heads, self.matched, self.domains, self.erase = heads or {}, matched or {}, domains or {}, erase or []
         self.select = select
         self.attributes = collect_classes(self.heads, self.matched, self.domains, self.erase)
-        classes = {name: head.classes for name, head in self.heads.items() if not head.adversarial}
+        classes = {name: self.attributes[name] for name, head in self.heads.items() if not head.adversarial}
         self.network = build_network(
             network,
             embedding_size=embedding_size,
@@ -136,8 +138,12 @@ class KinshipTraining(lightning.LightningModule):
         self.class_weights = {}
         for name, labels in data.labels(data.train_faces).items():
             classes = self.attributes[name]
-            if (labels < 0).all():
-                raise InputError(f"{name}: no training face is any of {', '.join(classes)}.")
+            absent = [text for code, text in enumerate(classes) if not (labels == code).any()]
+            if absent:
+                there = ", ".join(encode_labels(data.families.people[name])[1]) or "of no known value"
+                if len(absent) == len(classes):
+                    raise InputError(f"{name}: no training face is any of {', '.join(classes)}; people are {there}.")
+                warnings.warn(f"{name}: no training face is {' or '.join(absent)}; people are {there}.", stacklevel=1)
             if name in self.heads and self.heads[name].balanced:
                 self.class_weights[name] = class_weights(labels, shares, len(classes)).to(self.device)
         if self.select not in data.tune_pairs:

@@ -268,7 +268,7 @@ def test_a_teacher_is_centred(synthetic, teacher):
         (["--trainer.max_steps", "6"], "max_steps"),
         (["--trainer.fast_dev_run", "true"], "fast_dev_run"),
         (["--model.network.trained_stages", "7"], "trained_stages"),
-        (["--model.heads", "{race: {classes: [African, African]}}"], "two classes or more"),
+        (["--model.heads", "{race: {classes: [African, African]}}"], "each class is named once"),
     ],
 )
 def test_bad_options_are_named_and_nothing_is_left(options, named, synthetic, tmp_path, capsys, monkeypatch):
