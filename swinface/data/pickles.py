@@ -1,16 +1,17 @@
 """The verification sets of insightface, ``.bin`` files: pickles of encoded images, and of a label per pair.
 
-A pickle may name any function and call it. This reader knows the few names that are needed for bytes, numpy arrays and
-numpy booleans, calls functions of its own instead, and refuses every other name.
+A pickle may name any function and call it. This reader knows the few names that are needed for bytes, and for numpy's
+arrays and numbers. It calls functions of its own instead, which make none of numpy's objects, and refuses other names.
 """
 
 from __future__ import annotations
 
 import pickle
-import pickletools
+import struct
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -21,27 +22,8 @@ class _Refused(Exception):
     """The pickle names a function that images and labels do not need."""
 
 
-def _encode(text: str, _: str) -> bytes:
-    return text.encode("latin1")  # how Python 3 pickles bytes for Python 2
-
-
-def _make_dtype(name: str | bytes, *_: Any) -> np.dtype:
-    text = name.decode("latin1") if isinstance(name, bytes) else str(name)
-    if text not in ("u1", "b1"):
-        raise _Refused(f"numpy.dtype({text})")
-    return np.dtype(text)
-
-
-def _make_array(*_: Any) -> np.ndarray:
-    return np.empty(0, dtype=np.uint8)  # the pickle goes on to set its shape and bytes, of a type made above
-
-
-def _read_array(content: bytes, dtype: np.dtype, shape: tuple[int, ...], order: str) -> np.ndarray:
-    return np.frombuffer(content, dtype).reshape(shape, order=order)
-
-
-def _read_scalar(dtype: np.dtype, content: bytes) -> np.generic:
-    return np.frombuffer(content, dtype)[0]
+class _Unknown(Exception):
+    """The pickle has values of a kind that is neither images nor labels."""
 
 
 class _StandIn:
@@ -59,9 +41,64 @@ class _StandIn:
         raise _Refused(f"{self._function.__name__} with attributes of its own")
 
 
+class _Dtype:
+    """A type of numpy's numbers, or O for any value; the pickle sets the order of its bytes."""
+
+    __slots__ = ("_name", "_order")
+
+    def __init__(self, name: str | bytes, *_: Any) -> None:
+        self._name, self._order = _text(name), "="
+        if self._name[:1] not in tuple("biufO"):
+            raise _Unknown(self._name)
+
+    def __setstate__(self, state: tuple) -> None:
+        self._order = _text(state[1])
+
+    def read(self, content: bytes | list) -> np.ndarray | list:
+        """The values of an array's content in one row."""
+        if self._name[0] == "O":
+            return content if isinstance(content, list) else []
+        return np.frombuffer(content, np.dtype(self._name).newbyteorder(self._order))
+
+
+class _Array:
+    """An array that a pickle makes and fills."""
+
+    __slots__ = ("shape", "values")
+
+    def __setstate__(self, state: tuple) -> None:
+        *_, self.shape, dtype, _, content = state
+        self.values = dtype.read(content)
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("latin1") if isinstance(value, bytes) else str(value)
+
+
+def _encode(text: str | bytes = b"", *_: str) -> bytes:
+    """How Python 3 pickles bytes for Python 2, and ``bytearray``."""
+    return text.encode("latin1") if isinstance(text, str) else b"" + text
+
+
+def _make_array(*_: Any) -> _Array:
+    return _Array()
+
+
+def _read_array(content: bytes, dtype: _Dtype, shape: tuple[int, ...], *_: Any) -> _Array:
+    array = _Array()
+    array.__setstate__((shape, dtype, False, content))
+    return array
+
+
+def _read_scalar(dtype: _Dtype, content: bytes) -> bool | int | float:
+    return dtype.read(content)[0].item()
+
+
 STAND_INS: dict[str, _StandIn | None] = {
     "_codecs.encode": _StandIn(_encode),
-    "numpy.dtype": _StandIn(_make_dtype),
+    "builtins.bytearray": _StandIn(_encode),
+    "builtins.bytes": _StandIn(_encode),
+    "numpy.dtype": _StandIn(_Dtype),
     "numpy.ndarray": None,  # named as an argument of the next, which does not need it
     "numpy.core.multiarray._reconstruct": _StandIn(_make_array),
     "numpy.core.multiarray.scalar": _StandIn(_read_scalar),
@@ -69,27 +106,38 @@ STAND_INS: dict[str, _StandIn | None] = {
 }
 
 
-def _check_memory(path: Path) -> None:
-    """Refuse a pickle that needs far more memory than its values: it numbers those that it uses again, and the list of
-    them is as long as the highest number. A few damaged bytes can make it 34 GB.
-    """
-    with open(path, "rb") as file:
-        for place, (operation, argument, _) in enumerate(pickletools.genops(file)):
-            if operation.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > place:
-                raise ValueError(f"value {argument} of {place}")
+class _Lines(BytesIO):
+    def readline(self, *_: Any) -> bytes:
+        line = super().readline()
+        if not line.endswith(b"\n"):
+            raise EOFError("the file ends within a name")
+        return line
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(pickle._Unpickler):
+    """Python's own unpickler, not that in C: a few damaged bytes can make that one ask for 34 GB."""
+
+    dispatch: ClassVar[dict[int, Callable]] = dict(pickle._Unpickler.dispatch)
+
     def find_class(self, module: str, name: str) -> _StandIn | None:
         called = f"{module}.{name}"
         known = called.replace("numpy._core.", "numpy.core.", 1)  # numpy 2 renamed it
+        known = known.replace("__builtin__.", "builtins.", 1)  # so did Python 3
         if known not in STAND_INS:
             raise _Refused(called)
         return STAND_INS[known]
 
+    def _load_bytearray(self) -> None:
+        (length,) = struct.unpack("<Q", self.read(8))
+        self.append(self.read(length))
+
+    dispatch[pickle.BYTEARRAY8[0]] = _load_bytearray  # theirs takes the memory before it reads
+
 
 def read_pickled_pairs(path: Path) -> tuple[list[bytes], np.ndarray]:
     """Read a verification set as insightface packs it, in Python 2 or 3.
+
+    Images may be bytes or arrays of uint8; labels booleans or the numbers 0 and 1, of Python or numpy.
 
     Returns
     -------
@@ -104,11 +152,13 @@ def read_pickled_pairs(path: Path) -> tuple[list[bytes], np.ndarray]:
         The file is missing, damaged, holds anything else, or would run anything.
     """
     try:
-        _check_memory(path)
-        with open(path, "rb") as file:
-            content = _Unpickler(file, encoding="bytes").load()
+        content = _Unpickler(_Lines(path.read_bytes()), encoding="bytes").load()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); name a verification set, a .bin file.") from None
+    except _Unknown as unknown:
+        raise InputError(
+            f"{path}: holds values of numpy's type {unknown}; images must be bytes or uint8, labels True or False."
+        ) from None
     except _Refused as refused:
         raise InputError(
             f"{path}: not a verification set: it would run {refused}, which images and labels do not need. "
@@ -126,23 +176,35 @@ def read_pickled_pairs(path: Path) -> tuple[list[bytes], np.ndarray]:
 
 
 def _check_images(images: Any, path: Path) -> list[bytes]:
+    if isinstance(images, _Array):
+        images = images.values
     if not isinstance(images, tuple | list):
-        raise InputError(f"{path}: the images are a {type(images).__name__}; they must be a list of encoded images.")
+        raise InputError(f"{path}: the images are {_name_kind(images)}; they must be a list of encoded images.")
     encoded = []
     for number, image in enumerate(images):
-        if isinstance(image, np.ndarray) and image.dtype == np.uint8:
-            image = image.tobytes()
+        if isinstance(image, _Array) and getattr(image.values, "dtype", None) == np.uint8:
+            image = image.values.tobytes()
         if not isinstance(image, bytes):
-            raise InputError(f"{path}: image {number} is a {type(image).__name__}; it must be an encoded image.")
+            raise InputError(f"{path}: image {number} is {_name_kind(image)}; it must be an encoded image.")
         encoded.append(image)
     return encoded
 
 
 def _check_labels(labels: Any, path: Path) -> np.ndarray:
-    plain = labels.tolist() if isinstance(labels, np.ndarray) else labels
-    if not isinstance(plain, tuple | list) or len(plain) == 0:
+    if isinstance(labels, _Array):
+        if len(labels.shape) != 1:
+            raise InputError(f"{path}: the labels are an array of shape {labels.shape}; it must have one axis.")
+        labels = labels.values if isinstance(labels.values, list) else labels.values.tolist()
+    if not isinstance(labels, tuple | list) or len(labels) == 0:
         raise InputError(f"{path}: it has no pairs; the labels must be a list, True for one person and False for two.")
-    for number, label in enumerate(plain):
-        if not isinstance(label, bool | int | np.bool_ | np.uint8) or label not in (0, 1):
-            raise InputError(f"{path}: label {number} is {str(label)[:40]}; it must be True or False.")
-    return np.array(plain, dtype=bool)
+    for number, label in enumerate(labels):
+        if not isinstance(label, bool | int | float) or label not in (0, 1):
+            raise InputError(f"{path}: label {number} is {_name_kind(label)}; it must be True or False.")
+    return np.array(labels, dtype=bool)
+
+
+def _name_kind(value: Any) -> str:
+    """A value in a message: short numbers and texts as they are, else its type."""
+    if isinstance(value, str | bytes | float) or (isinstance(value, int) and abs(value) < 10**9):
+        return repr(value)[:40]
+    return f"a {'numpy array' if isinstance(value, _Array) else type(value).__name__}"
