@@ -20,7 +20,7 @@ from kinface.data.pairs import score_pairs
 from kinface.data.people import read_people
 from kinface.data.prepare import SAMPLED, TUNE_MATCHES
 from kinface.data.sampling import sample_pairs
-from kinface.data.vocabulary import TYPES
+from kinface.data.vocabulary import KIN, TYPES
 from kinface.models.faces import BATCH, read_faces
 from kinface.training.cache import cache_levels
 from swinface.data.augment import augment
@@ -42,8 +42,8 @@ class KinBatches(Dataset):
     inputs
         (N, ...), input of the model for each row of ``faces``.
     faces, relations
-        Tables of one split, see ``kinface.data.fiw``. Relations without one of the 11 types, or with a person without
-        faces, are left out.
+        Tables of one split, see ``kinface.data.fiw``. Relations without one of the 11 types are left out, but for those
+        of kin of whom no more is known; and those with a person without faces.
     labels
         Attribute name to (N,) class indices per face, -1 where unknown.
     batch_size
@@ -72,12 +72,11 @@ class KinBatches(Dataset):
         self.inputs, self.labels, self.teacher = inputs, labels, teacher
         self.seed, self.rank, self.processes, self.augment = seed, rank, processes, augment
         rows = dict(faces.reset_index(drop=True).groupby("person").indices)
-        usable = relations[
-            relations["type"].notna() & relations["person_a"].isin(rows) & relations["person_b"].isin(rows)
-        ]
-        codes = list(TYPES)
+        kin = relations["type"].notna() | (relations["relation"] == KIN)
+        usable = relations[kin & relations["person_a"].isin(rows) & relations["person_b"].isin(rows)]
+        codes = {code: place for place, code in enumerate(TYPES)}
         self.families = [
-            [(rows[row.person_a], rows[row.person_b], codes.index(row.type)) for row in family.itertuples()]
+            [(rows[row.person_a], rows[row.person_b], codes.get(row.type, -1)) for row in family.itertuples()]
             for _, family in usable.groupby("family", sort=True)
         ]
         if batch_size < 2:
@@ -93,8 +92,8 @@ class KinBatches(Dataset):
         return max(1, sum(map(len, self.families)) // (self.batch_size * self.processes))
 
     def __getitem__(self, step: int) -> dict[str, Tensor]:
-        """Batch ``step``: ``faces`` (2B, ...), all first faces and then all second ones; ``type`` (B,); each label as
-        (2B,); ``step``; ``teacher`` (2B, D) if there is a teacher."""
+        """Batch ``step``: ``faces`` (2B, ...), all first faces and then all second ones; ``type`` (B,), -1 where unknown;
+        each label as (2B,); ``step``; ``teacher`` (2B, D) if there is a teacher."""
         random = np.random.default_rng([self.seed, step])
         drawn = random.choice(len(self.families), self.batch_size * self.processes, replace=False)
         pairs = [self._draw_pair(self.families[family], random) for family in drawn]
@@ -222,6 +221,8 @@ class KinshipData(lightning.LightningDataModule):
         self.tune_inputs = self._read(self.tune_faces)
         self.others_inputs = None if self.others is None else self._read_others()
         relations = self.families.relations
+        if self.trainer.lightning_module.type_weight and (relations["relation"] == KIN).any():
+            raise InputError(f"{self.root}: of its kin no types are known: set model.type_weight to 0.")
         self.batches = KinBatches(
             self._read(self.train_faces),
             self.train_faces,
