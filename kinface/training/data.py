@@ -92,7 +92,7 @@ class KinBatches(Dataset):
         return max(1, sum(map(len, self.families)) // (self.batch_size * self.processes))
 
     def __getitem__(self, step: int) -> dict[str, Tensor]:
-        """Batch ``step``: ``faces`` (2B, ...), all first faces and then all second ones; ``type`` (B,), -1 where unknown;
+        """Batch ``step``: ``faces`` (2B, ...), all first faces and then all second ones; ``type`` (B,), -1 if unknown;
         each label as (2B,); ``step``; ``teacher`` (2B, D) if there is a teacher."""
         random = np.random.default_rng([self.seed, step])
         drawn = random.choice(len(self.families), self.batch_size * self.processes, replace=False)
