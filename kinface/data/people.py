@@ -7,12 +7,16 @@ from pathlib import Path
 import pandas as pd
 
 from kinface.data.fiw import read_families
-from kinface.data.tables import one_line, read_table
+from kinface.data.tables import canonical_text, one_line, read_table
 from swinface.files import InputError
+
+KEYS = ("face", "person", "family")
 
 
 def read_people(path: Path) -> pd.DataFrame:
     """Read who faces belong to: a row per face with ``face``, ``person``, ``family`` and attributes of the person.
+
+    These three are text, as ``canonical_text`` gives it, whatever a table has them in.
 
     Parameters
     ----------
@@ -33,9 +37,10 @@ def read_people(path: Path) -> pd.DataFrame:
             f"{path}: no such file or folder; people are a folder of `kinface prepare` or a .parquet or .csv table."
         )
     table = read_table(path, "table of people")
-    for column in ("face", "person", "family"):
+    for column in KEYS:
         if column not in table:
             raise InputError(f"{path}: no column {column!r}; a table of people has face, person and family.")
+        table[column] = canonical_text(table[column], f"{path}: {column}", paths=column == "face")
         if table[column].isna().any():
             raise InputError(f"{path}: row {int(table[column].isna().argmax()) + 1}: {column} is missing.")
     twice = table["face"].duplicated()
