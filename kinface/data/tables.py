@@ -100,7 +100,7 @@ def _read_csv(path: Path, what: str) -> pd.DataFrame:
 
 def _read_excel(path: Path, what: str) -> pd.DataFrame:
     try:
-        table = pd.read_excel(path, **AS_TEXT)
+        table = pd.read_excel(path, engine="openpyxl", **AS_TEXT)
     except ImportError:
         raise InputError(f"{path}: to read it, `pip install openpyxl`; or save the {what} as .csv.") from None
     return _take_header(table)
@@ -130,8 +130,8 @@ def _read_parquet(path: Path, what: str) -> pd.DataFrame:
 def _infer_type(column: pd.Series) -> pd.Series:
     """The column as numbers or truth values if all its values are, and none is another one then; else as it is."""
     known = column.dropna().drop_duplicates()
-    if known.isin(["True", "False"]).all():
-        typed = column.map({"True": True, "False": False})
+    if known.map(str).isin(["True", "False"]).all():
+        typed = column.map(lambda value: None if value is None else str(value) == "True")
     elif known.map(lambda value: bool(NUMBER.fullmatch(str(value).strip(BLANKS)))).all():
         typed = pd.to_numeric(column)
     else:
@@ -215,8 +215,12 @@ def _warn_of_merged(found: Sequence[object], spelt: Sequence[str | None], where:
             texts.setdefault(text, []).append(value)
     merged = [" and ".join(map(_quote, names)) for names in texts.values() if len(names) > 1]
     if merged:
-        more = f"; so are {len(merged) - 1} more" if len(merged) > 1 else ""
-        warnings.warn(f"{where}: {merged[0]} are read as one value{more}.", stacklevel=3)
+        warnings.warn(f"{where}: read as one value: {name_few(merged)}.", stacklevel=3)
+
+
+def name_few(names: Sequence[str], most: int = 3) -> str:
+    """The first of many, and how many more there are, for a message."""
+    return "; ".join([*names[:most], *[f"{len(names) - most} more"] * (len(names) > most)])
 
 
 def _quote(text: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from kinface.data.pairs import gender_pair, generation_gap, race_crossing, race_group
-from kinface.data.tables import canonical_text
+from kinface.data.tables import canonical_text, name_few
 from kinface.data.vocabulary import TYPES, fold_word
 from swinface.files import InputError
 
@@ -214,10 +214,9 @@ def _warn_of_look_alikes(grouping: str, label: pd.Series) -> None:
     spellings: dict[str, list[str]] = {}
     for group in label.cat.categories:
         spellings.setdefault(fold_word(group), []).append(repr(group))
-    for groups in spellings.values():
-        if len(groups) > 1:
-            alike = " and ".join(groups)
-            warnings.warn(f"grouping {grouping!r}: {alike} look alike, yet are two groups; rename one.", stacklevel=4)
+    alike = [" and ".join(groups) for groups in spellings.values() if len(groups) > 1]
+    if alike:
+        warnings.warn(f"grouping {grouping!r}: groups that look alike, yet differ: {name_few(alike)}.", stacklevel=4)
 
 
 def _have_two_values(pairs: pd.DataFrame, attribute: str) -> pd.Series:

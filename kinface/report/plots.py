@@ -16,6 +16,7 @@ from sklearn.metrics import det_curve, roc_curve
 
 from kinface.fairness.audit import FairnessAudit
 from kinface.fairness.groups import compared_groups
+from swinface.files import printable
 
 # Okabe & Ito's palette, which people with any kind of colour vision can tell apart (Color Universal Design, 2008).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
@@ -210,12 +211,13 @@ def plot_leakage(table: pd.DataFrame) -> Figure:
             faces = np.where(of_probe["leaks"].fillna(False), colour, "white")
             axes.scatter(of_probe["balanced_accuracy"], places, s=26, facecolor=faces, edgecolor=colour, zorder=3)
         axes.axvline(rows["chance"].iloc[0], color=GREY, linewidth=1, linestyle="--", zorder=1, label="chance")
-        counts = "{faces:,} faces, {people:,} people,\n{families:,} families: {classes}".format(**rows.iloc[0])
-        axes.set_title(f"{attribute}: {counts}", fontsize=9, loc="left")
+        counts = "{faces:,} faces, {people:,} people,\n{families:,} families".format(**rows.iloc[0])
+        axes.set_title(f"{_plain(attribute)}: {counts}: {_plain(rows['classes'].iloc[0])}", fontsize=9, loc="left")
         axes.set_xlabel("balanced accuracy")
         _tidy(axes, grid="x")
     many = len(tables["file"].unique()) > 1
-    names = [f"{row.representation}\n{row.file}" if many else row.representation for row in tables.itertuples()]
+    drawn = tables[["representation", "file"][: 1 + many]]
+    names = ["\n".join(map(_plain, row)) for row in drawn.itertuples(index=False)]
     panels[0].set_yticks(np.arange(len(tables)), names, fontsize=8)
     panels[0].set_ylim(len(tables) - 0.5, -0.5)
     figure.legend(*panels[0].get_legend_handles_labels(), fontsize=8, frameon=False, ncols=4, loc="outside lower right")
@@ -236,8 +238,8 @@ def _lengths(group: tuple, metric: str) -> np.ndarray:
 
 
 def _plain(name: str) -> str:
-    """A group's name as matplotlib draws it as it is: no formula between dollar signs, no hidden label."""
-    return ("" if not name.startswith("_") else " ") + name.replace("$", r"\$")
+    """A name from a file as matplotlib draws it as it is: no formula, no control characters, no hidden label."""
+    return ("" if not name.startswith("_") else " ") + printable(name).replace("$", r"\$")
 
 
 def _count_families(group: tuple) -> str:
@@ -284,9 +286,10 @@ def plot_frontier(table: pd.DataFrame, attribute: str, about: dict, targets: Map
         counts = about[listed]
         axes.set_ylabel(f"AUC, {listed} list\n({counts['pairs']:,} pairs of {counts['families']:,} families)")
     for axes, probe in zip(panels[1], probes.values(), strict=True):
-        axes.set_xlabel(f"balanced accuracy of a fresh {probe} probe of {attribute}")
+        axes.set_xlabel(f"balanced accuracy of a fresh {probe} probe of {_plain(attribute)}")
     seeds = " to ".join(str(count) for count in sorted({table["seeds"].min(), table["seeds"].max()}))
-    probed = "{faces:,} faces of {families:,} families; {classes}".format(**about[attribute])
+    probed = "{faces:,} faces of {families:,} families; ".format(**about[attribute])
+    probed += _plain(about[attribute]["classes"])
     note = f"Points: means over seeds ({seeds}). Bars: 95% intervals over families. Probes: {probed}."
     figure.suptitle(note, fontsize=9)
     figure.draw_without_rendering()  # puts the axes in their place, by which names are placed
@@ -321,11 +324,13 @@ def plot_changes(table: pd.DataFrame, reference: str, about: dict) -> Figure:
         axes.set_xlabel(title, fontsize=9)
         axes.xaxis.set_major_locator(MaxNLocator(3))
         _tidy(axes, grid="x")
-    names = [row.method if np.isnan(row.strength) else f"{row.method}, λ {row.strength:g}" for row in rows.itertuples()]
+    methods, strengths = map(_plain, rows["method"]), rows["strength"]
+    names = [name if np.isnan(at) else f"{name}, λ {at:g}" for name, at in zip(methods, strengths, strict=True)]
     panels[0].set_yticks(np.arange(len(rows)), names, fontsize=8)
     panels[0].set_ylim(len(rows) - 0.4, -0.6)
     families = about["matched"]["families"]
-    figure.suptitle(f"Less {reference}, 95% intervals over {families} families; probes: balanced accuracy", fontsize=9)
+    about_all = f"95% intervals over {families} families; probes: balanced accuracy"
+    figure.suptitle(f"Less {_plain(reference)}, {about_all}", fontsize=9)
     return figure
 
 
@@ -366,7 +371,9 @@ def _name_methods(axes: Axes, table: pd.DataFrame, x: str, y: str) -> None:
     directions = np.column_stack([np.cos(angles), np.sin(angles)])
     for method, rows, colour, _ in _list_methods(table):
         strengths = rows["strength"].dropna()
-        name = f"{method}, λ {strengths.min():g} to {strengths.max():g}" if len(strengths) > 1 else method
+        name = _plain(method)
+        if len(strengths) > 1:
+            name += f", λ {strengths.min():g} to {strengths.max():g}"
         point = rows[[x, y]].iloc[-1].to_numpy()
         if not np.isfinite(point).all():
             continue

@@ -1,0 +1,180 @@
+"""An audit says the same of a table whatever the types, blanks, Unicode form, order and file format it comes in."""
+
+from __future__ import annotations
+
+import unicodedata
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kinface.data.pairs import check_pairs, read_pairs
+from kinface.fairness.audit import FairnessAudit, audit_fairness
+from kinface.fairness.standards import match_across_groups, measure_acquisition
+from swinface.files import InputError
+
+COUNT = 240
+
+
+def draw_table() -> pd.DataFrame:
+    """Pairs of 20 families named by numbers, with a group of numbers, one of words and an attribute of both people."""
+    rng, number = np.random.default_rng(0), np.arange(COUNT)
+    kin = number % 2 == 0
+    family = rng.integers(1, 21, COUNT)
+    tone = rng.integers(1, 4, (2, COUNT))
+    tone[1] = np.where(kin, tone[0], tone[1])
+    return pd.DataFrame(
+        {
+            "face_a": [f"{i}a.jpg" for i in number],
+            "face_b": [f"{i}b.jpg" for i in number],
+            "kin": kin.astype(int),
+            "score": (kin + rng.normal(size=COUNT)).round(4),
+            "family_a": family,
+            "family_b": np.where(kin, family, family % 20 + 1),
+            "tone_a": tone[0],
+            "tone_b": tone[1],
+            "region": rng.choice(["Métis", "Côte d'Or", "NA"], COUNT),
+            "studio": rng.integers(1, 9, COUNT),
+        }
+    )
+
+
+TABLE = draw_table()
+
+
+def audit_table(table: pd.DataFrame) -> FairnessAudit:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that spellings are read as one is said elsewhere
+        return audit_fairness(table, 0.5, groupings=["tone", "region", "studio"], resamples=20)
+
+
+@pytest.fixture(scope="module")
+def expected() -> FairnessAudit:
+    return audit_table(TABLE)
+
+
+def assert_same(audit: FairnessAudit, expected: FairnessAudit) -> None:
+    for name in ("groups", "gaps", "contrasts", "disparities"):
+        pd.testing.assert_frame_equal(getattr(audit, name), getattr(expected, name), obj=name)
+    assert audit.units.tolist() == expected.units.tolist()
+    pd.testing.assert_frame_equal(match_across_groups(audit, "tone"), match_across_groups(expected, "tone"))
+
+
+def retype(values: pd.Series, kind: str) -> pd.Series:
+    if kind == "mixed":
+        return pd.Series([(int, float, str, lambda n: f"{n}.0")[i % 4](n) for i, n in enumerate(values)], dtype=object)
+    if kind == "decimals":
+        return values.map(lambda number: f" {number}.0")
+    return values.astype(kind)
+
+
+TYPES = st.sampled_from(["int64", "float32", "Int64", "object", "str", "string", "category", "mixed", "decimals"])
+NUMBERED = ["family_a", "family_b", "tone_a", "tone_b", "studio"]
+
+
+@settings(max_examples=25, deadline=None, derandomize=True, database=None)
+@given(
+    types=st.fixed_dictionaries(dict.fromkeys(NUMBERED, TYPES)),
+    spelled=st.lists(st.sampled_from(["{}", "{} ", "\u00a0{}", "NFD"]), min_size=COUNT, max_size=COUNT),
+    kin=st.sampled_from(["int64", "bool", "float64", "str", "yes"]),
+    form=st.sampled_from(["table", "plain.csv", "EUROPEAN.CSV", "utf16.csv", "t.parquet"]),
+)
+def test_types_spellings_and_files_change_nothing(types, spelled, kin, form, expected, tmp_path_factory):
+    table = TABLE.copy()
+    for column, kind in types.items():
+        table[column] = retype(table[column], kind)
+    decomposed = table["region"].map(lambda text: unicodedata.normalize("NFD", text))
+    table["region"] = [
+        d if s == "NFD" else s.format(t) for s, t, d in zip(spelled, table["region"], decomposed, strict=True)
+    ]
+    table["kin"] = table["kin"].map({1: "yes", 0: "No"}) if kin == "yes" else table["kin"].astype(kin)
+    if form == "table":
+        assert_same(audit_table(table), expected)
+        return
+    path = tmp_path_factory.mktemp("form") / form
+    match form:
+        case "t.parquet":  # a column has one type there
+            mixed = [column for column, kind in types.items() if kind in ("mixed", "object")]
+            table.astype(dict.fromkeys(mixed, str)).to_parquet(path)
+        case "EUROPEAN.CSV":
+            table.to_csv(path, index=False, sep=";", decimal=",")
+        case _:
+            table.to_csv(path, index=False, encoding="utf-16" if form == "utf16.csv" else "utf-8")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert_same(audit_table(read_pairs(path, scored=True)), expected)
+
+
+@settings(max_examples=10, deadline=None, derandomize=True, database=None)
+@given(st.permutations(range(COUNT)), st.permutations(list(TABLE)), st.booleans())
+def test_the_order_of_rows_columns_and_faces_changes_nothing(rows, columns, swap):
+    table = TABLE.iloc[list(rows)][list(columns)]
+    if swap:
+        sides = {f"{name}_a": f"{name}_b" for name in ("face", "family", "tone")}
+        table = table.rename(columns=sides | {second: first for first, second in sides.items()})
+    audit, expected = audit_table(table), audit_table(TABLE)
+    pd.testing.assert_frame_equal(audit.groups, expected.groups)
+    pd.testing.assert_frame_equal(audit.gaps, expected.gaps)
+
+
+def test_one_word_among_numbers_leaves_the_other_groups_as_they_are(expected):
+    table = TABLE.astype({"tone_b": object})
+    table.loc[7, "tone_b"] = "unclear"
+    audit = audit_table(table)
+    groups, before = (it.groups[it.groups["grouping"] == "tone"].set_index("group") for it in (audit, expected))
+    assert groups.index.tolist() == ["1", "2", "3", "cross-tone"]
+    assert groups.loc[["1", "2", "3"], "kin"].tolist() == before.loc[["1", "2", "3"], "kin"].tolist()
+    assert len(audit.gaps) == len(expected.gaps) > 0
+    cells = match_across_groups(audit, "tone")
+    assert {*cells["a"], *cells["b"]} == {"1", "2", "3", "unclear"}
+
+
+@pytest.mark.parametrize("word", ["NA", "None", "null", "nan", "N/A"])
+def test_a_group_may_have_any_name(word, tmp_path):
+    table = TABLE.assign(region=TABLE["region"].replace("NA", word))
+    table.loc[:9, "region"] = None
+    table.to_csv(tmp_path / "t.csv", index=False)
+    audit = audit_table(read_pairs(tmp_path / "t.csv", scored=True))
+    counted = audit.groups[audit.groups["grouping"] == "region"].set_index("group")["pairs"]
+    assert counted[word] == (table["region"] == word).sum() > 0
+    assert audit.without_group["region"] == 10 == COUNT - counted.sum()
+
+
+def test_groups_that_look_alike_and_are_two_are_said():
+    table = TABLE.assign(region=TABLE["region"].where(TABLE.index % 2 == 0, TABLE["region"].str.upper()))
+    with pytest.warns(UserWarning, match="grouping 'region': groups that look alike, .*'MÉTIS' and 'Métis'"):
+        audit_fairness(table, 0.5, groupings=["region"], resamples=20)
+
+
+def test_spellings_of_one_group_are_said_with_file_and_column(tmp_path):
+    TABLE.assign(region=TABLE["region"] + [" ", ""] * (COUNT // 2)).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.warns(UserWarning, match=r"t.csv: column region: read as one value: .*'Métis '"):
+        read_pairs(tmp_path / "t.csv", scored=True)
+
+
+def test_one_race_of_two_people_is_refused_and_one_group_of_a_pair_is_not():
+    with pytest.raises(
+        InputError, match="here: column race: a pair has two people; name the columns race_a and race_b"
+    ):
+        check_pairs(TABLE.assign(race="Asian"), "here")
+    assert "race" in check_pairs(TABLE.assign(race="Asian", race_a="Asian", race_b="Asian"), "here")
+    with pytest.raises(InputError, match="here: two columns have the name 'region'"):
+        check_pairs(pd.concat([TABLE, TABLE[["region"]]], axis="columns"), "here")
+
+
+def test_words_for_genders_are_read_and_said():
+    with pytest.warns(UserWarning, match=r"here: gender: 'Female' is read as f, 'male' is read as m\."):
+        pairs = check_pairs(TABLE.assign(gender_a="male", gender_b=["Female", "m", None] * 80), "here")
+    assert (set(pairs["gender_a"]), set(pairs["gender_b"])) == ({"m"}, {"f", "m", None})
+
+
+def test_photos_are_grouped_by_the_same_rule_and_those_without_a_label_are_counted():
+    photos = pd.DataFrame({"acquired": ["1", "no", 1.0, True, "yes", 0], "tone": [1, "1.0", 1.0, " 1", None, None]})
+    found = measure_acquisition(photos.assign(person=["p", None, None, "p", 1, "1.0"]), "tone", resamples=20)
+    assert found[["photos", "failed"]].to_numpy().tolist() == [[4, 1], [2, 1]]
+    assert found["group"][0] == "1" and pd.isna(found["group"][1])
+    with pytest.raises(InputError, match="row 3: acquired is 1 or 0"):
+        measure_acquisition(photos.assign(acquired=[1, 1, "maybe", 1, 1, 1]), "tone")
