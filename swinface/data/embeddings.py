@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from swinface.data.npz import ArrayFile
 from swinface.files import InputError, replacing
 
 
@@ -70,28 +72,47 @@ def read_arrays(path: Path, names: Sequence[str] | None = None) -> tuple[list[st
     InputError
         The file is missing, is no such table, names a face twice, or has numbers that are not finite.
     """
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as table:
-            faces = [str(face) for face in np.asarray(table["face"])]
-            others = [name for name in table.files if name not in ("face", "embedding")]
-            names = ["embedding", *others] if names is None else names
-            arrays = {name: np.asarray(table[name]) for name in names}  # damaged, an entry is no array but bytes
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such table of embeddings.") from None
-    except Exception as error:  # damaged bytes make numpy, and what unpacks for it, fail in any way
-        raise InputError(f"{path}: not a .npz with the arrays `face` (text) and `embedding` (numbers).") from error
-    if len(set(faces)) != len(faces):
-        raise InputError(f"{path}: {len(faces) - len(set(faces))} faces are named more than once.")
+    table = ArrayFile(path)
+    lacking = [name for name in ("face", *(names or ["embedding"])) if name not in table.names]
+    if lacking:
+        raise InputError(f"{path}: no array `{lacking[0]}`; a table has `face` (text) and `embedding` (numbers).")
+    faces = _read_faces(table)
+    if names is None:
+        others = [name for name in table.names if name not in ("face", "embedding")]
+        names = ["embedding", *(name for name in others if _is_numbers(table, name, len(faces)))]
     found = {}
-    for name, values in arrays.items():
-        if values.ndim != 2 or len(values) != len(faces) or values.dtype.kind not in "fiu":
-            if name != "embedding":
-                continue  # something else about the faces, or about the model
-            raise InputError(f"{path}: `{name}` is {values.shape}; it must be ({len(faces)}, D), a row per `face`.")
+    for name in names:
+        if not _is_numbers(table, name, len(faces)):
+            shape, dtype = table.describe(name)
+            raise InputError(f"{path}: `{name}` is {shape} {dtype}; it must be ({len(faces)}, D), a row per `face`.")
+        with np.errstate(over="ignore"):  # too large for float32 is as infinite
+            values = table.read(name).astype(np.float32)
         if not np.isfinite(values).all():
             raise InputError(f"{path}: row {np.argmin(np.isfinite(values).all(axis=1))} of `{name}` is not finite.")
-        found[name] = values.astype(np.float32)
+        found[name] = values
     return faces, found
+
+
+def _is_numbers(table: ArrayFile, name: str, rows: int) -> bool:
+    """Whether an array has a row of numbers per face; another is something else about the faces, or about the model."""
+    shape, dtype = table.describe(name)
+    return len(shape) == 2 and shape[0] == rows and dtype.kind in "fiu"
+
+
+def _read_faces(table: ArrayFile) -> list[str]:
+    values = table.read("face")
+    if values.ndim != 1:
+        raise InputError(f"{table.path}: `face` is {values.shape}; it must be (N,), the paths of faces.")
+    faces = []
+    for row, face in enumerate(values.tolist()):
+        if isinstance(face, bytes):
+            face = os.fsdecode(face)
+        if not isinstance(face, str | int):
+            raise InputError(f"{table.path}: row {row} of `face` is a {type(face).__name__}; save paths as text.")
+        faces.append(str(face))
+    if len(set(faces)) != len(faces):
+        raise InputError(f"{table.path}: {len(faces) - len(set(faces))} faces are named more than once.")
+    return faces
 
 
 def write_embeddings(

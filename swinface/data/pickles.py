@@ -1,5 +1,7 @@
 """The verification sets of insightface, ``.bin`` files: pickles of encoded images, and of a label per pair.
 
+Arrays of Python's texts, which ``numpy.save`` pickles too, are read in the same way.
+
 A pickle may name any function and call it. This reader knows the few names that are needed for bytes, and for numpy's
 arrays and numbers. It calls functions of its own instead, which make none of numpy's objects, and refuses other names.
 """
@@ -42,13 +44,13 @@ class _StandIn:
 
 
 class _Dtype:
-    """A type of numpy's numbers, or O for any value; the pickle sets the order of its bytes."""
+    """A type of numpy's numbers or texts, or O for any value; the pickle sets the order of its bytes."""
 
     __slots__ = ("_name", "_order")
 
     def __init__(self, name: str | bytes, *_: Any) -> None:
         self._name, self._order = _text(name), "="
-        if self._name[:1] not in tuple("biufO"):
+        if self._name[:1] not in tuple("biufOSU"):
             raise _Unknown(self._name)
 
     def __setstate__(self, state: tuple) -> None:
@@ -152,20 +154,11 @@ def read_pickled_pairs(path: Path) -> tuple[list[bytes], np.ndarray]:
         The file is missing, damaged, holds anything else, or would run anything.
     """
     try:
-        content = _Unpickler(_Lines(path.read_bytes()), encoding="bytes").load()
+        content = _unpickle(path.read_bytes())
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); name a verification set, a .bin file.") from None
-    except _Unknown as unknown:
-        raise InputError(
-            f"{path}: holds values of numpy's type {unknown}; images must be bytes or uint8, labels True or False."
-        ) from None
-    except _Refused as refused:
-        raise InputError(
-            f"{path}: not a verification set: it would run {refused}, which images and labels do not need. "
-            "Take the file from a source that you trust."
-        ) from None
-    except Exception as error:  # damaged bytes make an unpickler fail in any way
-        raise InputError(f"{path}: not a verification set (damaged, or no pickle); download it again.") from error
+    except InputError as error:
+        raise InputError(f"{path}: not a verification set: {error}") from error
     if not (isinstance(content, tuple | list) and len(content) == 2):
         raise InputError(f"{path}: not a verification set; it must hold a list of images and one of labels.")
     same = _check_labels(content[1], path)
@@ -173,6 +166,35 @@ def read_pickled_pairs(path: Path) -> tuple[list[bytes], np.ndarray]:
     if len(images) != 2 * len(same):
         raise InputError(f"{path}: {len(images)} images for {len(same)} pairs; there must be two for each.")
     return images, same
+
+
+def read_objects(content: bytes) -> list:
+    """The values of an array of Python's objects, of one axis, as ``numpy.save`` pickles it: texts and numbers alone.
+
+    Raises
+    ------
+    InputError
+        It is damaged, holds anything else, or would run anything; names no file.
+    """
+    array = _unpickle(content)
+    if not isinstance(array, _Array) or not isinstance(array.values, list) or len(array.shape) != 1:
+        raise InputError("it holds no array of one axis.")
+    return array.values
+
+
+def _unpickle(content: bytes) -> Any:
+    try:
+        return _Unpickler(_Lines(content), encoding="bytes").load()
+    except _Unknown as unknown:
+        raise InputError(
+            f"it has values of numpy's type {unknown}; save texts as bytes or str, numbers as numbers."
+        ) from None
+    except _Refused as refused:
+        raise InputError(
+            f"it would run {refused}, which texts and numbers do not need. Take it from a source that you trust."
+        ) from None
+    except Exception as error:  # damaged bytes make an unpickler fail in any way
+        raise InputError("it is damaged, or no pickle; get it again.") from error
 
 
 def _check_images(images: Any, path: Path) -> list[bytes]:
