@@ -2,7 +2,7 @@ from .data.fiw import read_families
 from .data.matching import match_pairs
 from .data.pairs import read_pairs, score_pairs
 from .data.ranking import find_nearest, score_search
-from .data.sampling import sample_pairs
+from .data.sampling import draw_non_kin, sample_pairs
 from .data.search import read_search, sample_search
 from .data.triplets import read_triplets, sample_triplets, score_triplets
 from .debias.closed_form import Inlp, Leace, Splince
@@ -54,6 +54,7 @@ __all__ = [
     "choose_threshold_at_fmr",
     "compare_audits",
     "compare_leakage",
+    "draw_non_kin",
     "embed",
     "find_nearest",
     "fit_relation",

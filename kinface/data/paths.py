@@ -9,9 +9,9 @@ from kinface.data.matrices import Problem
 
 
 def tidy_path(path: str) -> str:
-    """A path below the data root as all tables here have it: with slashes, also from Windows, and no ``./`` before it.
+    r"""A path below the data root as all tables here have it: with slashes, also from Windows, and no ``./`` before it.
 
-    >>> tidy_path(".\\Train\\train-faces\\a.jpg")
+    >>> tidy_path(r".\Train\train-faces\a.jpg")
     'Train/train-faces/a.jpg'
     """
     return path.strip().replace("\\", "/").removeprefix("./")

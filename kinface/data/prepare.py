@@ -74,7 +74,7 @@ def prepare_families(
     annotations, meanings, measurements, tune, seed
         See ``kinface.data.fiw.read_families``. The seed is also that of the tune pairs.
     lists
-        Lists of pairs in the form of RFIW or KFC; all of ``ROOT/lists/*.txt`` when not given.
+        Lists of pairs, see ``kinface.data.lists.read_list``; all of ``ROOT/lists/*.txt`` when not given.
     swap_grandparents
         See ``kinface.data.lists.read_list``.
 

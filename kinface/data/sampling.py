@@ -137,7 +137,18 @@ def draw_non_kin(pairs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     ------
     InputError
         The list has non-kin pairs of its own, or none can be drawn.
+
+    Examples
+    --------
+    >>> faces = {"face_a": ["parent1.jpg", "parent2.jpg"], "face_b": ["child1.jpg", "child2.jpg"]}
+    >>> draw_non_kin(pd.DataFrame(faces).assign(kin=1, type="fs"))[["face_a", "face_b", "kin"]]
+            face_a      face_b    kin
+    0  parent1.jpg  child1.jpg   True
+    1  parent2.jpg  child2.jpg   True
+    2  parent1.jpg  child2.jpg  False
+    3  parent2.jpg  child1.jpg  False
     """
+    pairs = check_pairs(pairs, "pairs")
     if not pairs["kin"].all():
         raise InputError("the list has non-kin pairs already; they are drawn for a list of kin pairs alone.")
     generator, family = np.random.default_rng(seed), _link_families(pairs)
