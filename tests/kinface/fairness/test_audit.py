@@ -5,15 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import beta
 from sklearn.metrics import roc_auc_score
 
 from kinface.data.pairs import check_pairs
 from kinface.fairness.audit import audit_fairness
 from kinface.fairness.bootstrap import weighted_metrics
-from kinface.fairness.comparison import compare_audits
+from kinface.fairness.comparison import compare_audits, compare_lists
 from kinface.fairness.disparities import DISPARITIES
 from kinface.fairness.groupings import label_groups
 from kinface.fairness.groups import METRICS, compared_groups
+from kinface.fairness.standards import shift_scores
 from kinface.fairness.threshold import choose_threshold
 from swinface.files import InputError
 
@@ -105,6 +107,15 @@ def test_tar_is_given_only_where_negatives_suffice(draw_scored):
     assert groups["tar_at_1e-3"].isna().all()
 
 
+def test_tar_and_its_interval_are_given_from_the_same_number_of_negatives_on(draw_scored):
+    pairs = draw_scored(400)
+    for non_kin in (99, 100):
+        kept = pd.concat([pairs[pairs["kin"]][:100], pairs[~pairs["kin"]][:non_kin]])
+        overall = audit_fairness(kept, 0.5, resamples=20).groups.iloc[0]
+        given = overall[["tar_at_1e-1", "tar_at_1e-1_low", "tar_at_1e-1_high"]].notna()
+        assert given.tolist() == [non_kin == 100] * 3
+
+
 def test_few_families_give_no_interval_and_no_comparison(draw_scored):
     pairs = draw_scored(2000)
     first = (pairs["family_a"].isin(["F0", "F1", "F2"]) & pairs["kin"]) | (pairs.index % 20 == 1)
@@ -135,6 +146,18 @@ def test_an_error_never_seen_has_an_interval_all_the_same(draw_scored):
     assert inequity["value"] == np.inf
     assert inequity["beyond_chance"] is None
     assert np.isnan(inequity["low"])
+
+
+def test_the_interval_of_an_error_never_seen_depends_on_families_not_on_resamples(draw_scored):
+    """It is Jeffreys' interval, with as many trials as there are families."""
+    for families in (10, 40):
+        pairs = draw_scored(600, families=families)
+        pairs.loc[~pairs["kin"], "score"] = -9.0
+        reach = beta.ppf(0.95, 0.5, families + 0.5), beta.ppf(0.99, 0.5, families + 0.5)
+        for resamples in (400, 1600):
+            overall = audit_fairness(pairs, 0.5, resamples=resamples).groups.iloc[0]
+            assert overall["fmr"] == overall["fmr_low"] == 0
+            assert reach[0] < overall["fmr_high"] < reach[1]
 
 
 @pytest.fixture
@@ -250,6 +273,31 @@ def test_a_better_model_is_shown_on_the_same_resamples(draw_scored):
     spread = table[(table["grouping"] == "race") & (table["metric"] == "equalized odds difference")].iloc[0]
     assert pd.isna(spread["group"])
     assert spread["difference"] - spread["low"] == pytest.approx(spread["high"] - spread["difference"])
+
+
+def test_a_group_that_is_left_out_of_an_audit_is_not_significant_beside_another_model(draw_scored):
+    """26 non-kin pairs of many families: by its FMR the group is compared with no other group, and with no model."""
+    pairs = draw_scored(2000)
+    shared = pairs["race_a"].where(pairs["race_a"] == pairs["race_b"])
+    asian = np.flatnonzero((shared == "Asian") & ~pairs["kin"])
+    pairs = pairs.drop(index=pairs.index[asian[26:]]).reset_index(drop=True)
+    group = (pairs["race_a"] == "Asian") & (pairs["race_b"] == "Asian")
+    other = pairs.assign(score=pairs["score"] - 9 * group * ~pairs["kin"])
+    audits = [audit_fairness(scored, 0.5, resamples=100) for scored in (pairs, other)]
+    asian = row_of(audits[0].groups, grouping="race", group="Asian")
+    assert (asian["non_kin"], asian["not_compared"]) == (26, "too few: 26 non-kin pairs")
+    assert asian["fmr"] > 0.2 and np.isfinite(asian["fmr_low"])
+    differences = compare_audits(*audits)
+    for metric, judged in {"fmr": False, "accuracy": False, "auc": False, "tpr": True}.items():
+        row = row_of(differences, grouping="race", group="Asian", metric=metric)
+        assert np.isfinite(row["difference"])
+        assert np.isfinite([row["low"], row["high"]]).all() == judged
+    beside = [audit_fairness(scored, 0.5, resamples=100, beside=pairs) for scored in (pairs, pairs)]
+    row = row_of(compare_lists(*beside), grouping="race", group="Asian", metric="fmr")
+    assert np.isnan([row["low"], row["high"]]).all()
+    shifts = shift_scores(audits[0])
+    assert np.isnan(row_of(shifts, grouping="race", group="Asian", kind="non-kin")["low"])
+    assert np.isfinite(row_of(shifts, grouping="race", group="Asian", kind="kin")["low"])
 
 
 def test_unlike_lists_or_resamples_are_not_compared(draw_scored):

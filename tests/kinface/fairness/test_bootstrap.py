@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, recall_score, roc_auc_score, roc_curve
 
+from kinface.fairness import bootstrap
 from kinface.fairness.bootstrap import Resamples, weighted_metrics
 from swinface.bootstrap import percentile_interval
 from swinface.metrics import tar_at_far
@@ -38,6 +39,16 @@ def test_resamples_follow_from_families_and_seed(draw_scored):
     first, again, other = (Resamples(pairs, 20, seed).weights() for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
+
+
+def test_no_more_weights_are_held_at_once_than_memory_allows(draw_scored, monkeypatch):
+    pairs = draw_scored(30)
+    draws = Resamples(pairs, count=25, seed=1)
+    for most, step in ((300, 10), (329, 10), (330, 11), (29, 1), (10**6, 25)):
+        monkeypatch.setattr(bootstrap, "WEIGHTS_AT_ONCE", most)
+        parts, weights = zip(*draws.blocks(len(pairs)), strict=True)
+        assert [part.stop - part.start for part in parts] == [*[step] * (25 // step), *[25 % step] * (25 % step > 0)]
+        np.testing.assert_array_equal(np.concatenate(weights, axis=1), draws.weights())
 
 
 @pytest.mark.parametrize("digits", [6, 1, 0])

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from kinface.fairness.audit import audit_fairness
-from kinface.fairness.contrasts import find_race_reward, find_unequal_prevalence
+from kinface.fairness.contrasts import find_gaps, find_race_reward, find_unequal_prevalence
 
 
 def reward_of(pairs: pd.DataFrame) -> dict[str, float] | None:
@@ -41,6 +41,14 @@ def test_no_reward_is_judged_from_few_families(draw_scored):
     assert len(families) < 5
 
 
+def test_no_reward_is_judged_from_few_pairs(draw_scored):
+    pairs = draw_scored(2000)
+    crossing = np.flatnonzero(pairs["race_a"] != pairs["race_b"])
+    for count in (29, 30):
+        kept = pairs.drop(index=crossing[count:]).reset_index(drop=True)
+        assert (reward_of(kept) is None) == (count == 29)
+
+
 def test_a_gap_of_equal_groups_is_between_two_groups_and_has_a_width(draw_scored):
     pairs = draw_scored(1500)
     pairs.loc[~pairs["kin"], "score"] = -9.0
@@ -52,6 +60,18 @@ def test_a_gap_of_equal_groups_is_between_two_groups_and_has_a_width(draw_scored
     assert (strangers["low"] < 0).all() and (strangers["high"] > 0).all()
     assert not strangers["shown"].any()
     assert np.isfinite(gaps["chance"]).all()
+
+
+@pytest.mark.parametrize("beyond", [True, False])
+@pytest.mark.parametrize("spread", [0.01, 0.5])
+def test_a_gap_is_shown_only_if_its_interval_excludes_0_and_it_is_beyond_chance(spread, beyond):
+    counts = dict.fromkeys(["pairs", "kin", "non_kin", "units", "kin_units", "non_kin_units"], 100)
+    groups = pd.DataFrame({"grouping": "race", "group": ["x", "y"], "tpr": [0.9, 0.6], "not_compared": None} | counts)
+    found = {"grouping": "race", "disparity": "TPR gap", "value": 0.3, "chance": 0.2, "beyond_chance": beyond}
+    drawn = groups["tpr"].to_numpy() + np.random.default_rng(0).normal(0, spread, (200, 2))
+    (gap,) = find_gaps(groups, pd.DataFrame([found]), {"tpr": drawn}).itertuples()
+    assert (gap.highest, gap.lowest, gap.low > 0) == ("x", "y", spread < 0.1)
+    assert gap.shown == (beyond and spread < 0.1)
 
 
 def test_each_group_is_compared_with_the_largest(draw_scored):

@@ -64,6 +64,17 @@ def test_operating_points_by_hand(audit, draw_scored):
             assert row.fnmr_low <= row.fnmr <= row.fnmr_high
 
 
+def test_a_score_at_the_threshold_is_accepted_at_operating_points_too(draw_scored):
+    pairs = draw_scored(600, digits=0)
+    validation = draw_scored(600, seed=5, prefix="V", digits=0)
+    (overall,) = audit_operating_points(audit_fairness(pairs, 0.0, resamples=20), validation, fmrs=[0.3]).query(
+        "grouping == 'overall'"
+    ).itertuples()  # fmt: skip
+    assert (pairs["score"] == overall.threshold).any()
+    assert overall.fnmr == (pairs.loc[pairs["kin"], "score"] < overall.threshold).mean()
+    assert overall.fmr == (pairs.loc[~pairs["kin"], "score"] >= overall.threshold).mean()
+
+
 def test_at_the_audits_threshold_rates_and_intervals_are_the_audits(audit):
     """The same resamples: the FMR within each race is that of the audit, to the last figure."""
     cells = match_across_groups(audit)
