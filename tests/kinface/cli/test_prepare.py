@@ -200,6 +200,50 @@ def test_prepare_refuses_what_it_cannot_use(root: Path, tmp_path: Path):
     assert not (tmp_path / "out").exists()
 
 
+def test_what_is_read_as_what_is_printed_and_can_be_set(write_annotations, root: Path, tmp_path: Path, capsys):
+    table = {
+        face("F0001", 1): {"race_net": "Latino_Hispanic", "age_net": "0", "hat_human": "1", "yaw_net": "3"},
+        face("F0001", 2): {"race_net": "East Asian", "age_net": "30", "hat_human": "0", "yaw_net": "8"},
+        face("F0001", 3): {"race_net": "unk", "age_net": "30", "hat_human": "1", "yaw_net": "9"},
+    }
+    write_annotations(root / "annotations/a.csv", table)
+    words = ["prepare", str(root), "--out", str(tmp_path / "out"), "--tune", "0", "--measurement", "yaw"]
+    assert run("kinface", "", COMMANDS, [*words, "--meaning", "race:Latino_Hispanic=Latino"]) == 0
+    printed = capsys.readouterr().out
+    for said in (
+        "race_net (a.csv): East Asian as Asian (1), Latino_Hispanic as Latino (1)",
+        "hat: human annotated (3 people); 2 categories, a person's value is the majority: 0, 1",
+        "yaw: predicted by net (2 people); measured, a person's value is the median",
+        f"a.csv: net marks 1 face such as {face('F0001', 3)} as unknown: its race, age, yaw left out",
+    ):
+        assert said in printed
+    people = read_families(tmp_path / "out").people.set_index("person")
+    assert people["hat"].dropna().tolist() == ["1", "0", "1"] and people["yaw"].dropna().tolist() == [3.0, 8.0]
+    assert people["race"].dropna().to_dict() == {"F0001/MID1": "Latino", "F0001/MID2": "Asian"}
+    record = json.loads((tmp_path / "out/dataset.json").read_text())
+    assert record["meanings"] == {"race": {"Latino_Hispanic": "Latino"}} and record["measurements"] == ["yaw"]
+    for option, message in (
+        (["--meaning", "race=x"], "--meaning race=x: give an attribute, a word and its meaning"),
+        (["--meaning", "race:Martian=x"], "no annotation of a face says 'martian' of race"),
+        (["--measurement", "height"], "no annotation file has height"),
+    ):
+        assert run("kinface", "", COMMANDS, [*words, *option]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_hidden_and_other_files_beside_lists_are_accounted_for(root: Path, tmp_path: Path):
+    (root / "lists").mkdir()
+    for name in ("val.txt", "VAL2.TXT", "._val.txt", "notes.md"):
+        (root / "lists" / name).write_text(RFIW)
+    prepare(root, out=tmp_path / "out", tune=0.0)
+    assert set(read_pairs(tmp_path / "out/pairs.parquet")["list"]) == {"val", "VAL2"}
+    problems = read_families(tmp_path / "out").problems
+    assert problems.set_index("where")["message"].to_dict() == {
+        "lists/._val.txt": "hidden: left out",
+        "lists/notes.md": "does not end in .txt: left out",
+    }
+
+
 def test_the_command_line(root: Path, tmp_path: Path, capsys):
     out = tmp_path / "out"
     assert run("kinface", "", COMMANDS, ["prepare", str(root), "--out", str(out), "--tune", "0.5", "--strict"]) == 0

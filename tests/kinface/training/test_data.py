@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -43,6 +45,20 @@ def test_a_batch_is_kin_pairs_of_different_families(families):
         for first, second, kind in zip(a["person"], b["person"], batch["type"], strict=True):
             assert related[frozenset((first, second))] == kinds[kind]
         assert torch.equal(batch["row"], batch["faces"])
+
+
+def test_kin_of_whom_no_more_is_known_are_trained_on(families):
+    """As Kaggle's; spouses are no kin, though their relation has no type either."""
+    unknown = families.relations.assign(type=None, relation=families.relations["relation"].replace("sibling", "kin"))
+    made = batches(replace(families, relations=unknown))
+    siblings = families.relations[families.relations["relation"] == "sibling"]
+    kin = {frozenset(pair) for pair in zip(siblings["person_a"], siblings["person_b"], strict=True)}
+    for step in range(5):
+        batch = made[step]
+        persons = made.table["person"].to_numpy()[batch["faces"].numpy()]
+        half = len(persons) // 2
+        assert {frozenset(pair) for pair in zip(persons[:half], persons[half:], strict=True)} <= kin
+        assert (batch["type"] == -1).all()
 
 
 def test_both_roles_come_first(families):
