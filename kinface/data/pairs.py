@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kinface.data.tables import canonical_text, one_line, read_table, truth
+from kinface.data.tables import canonical_text, name_few, one_line, read_table, truth
 from kinface.data.vocabulary import MEANINGS, TYPES, fold_word
 from swinface.files import InputError, check_ending, replacing
 
@@ -116,8 +116,10 @@ def _check_columns(pairs: pd.DataFrame, source: str, scored: bool) -> None:
     missing = [column for column in (*REQUIRED_VALUES, "kin", *["score"] * scored) if column not in pairs]
     if missing:
         described = ", ".join(f"{column} ({COLUMNS[column]})" for column in missing)
-        one = f" It has one column, {pairs.columns[0]!r}; are its values separated by commas?" * (pairs.shape[1] == 1)
-        raise InputError(f"{source}: a pairs table needs the column{'s' * (len(missing) > 1)} {described}.{one}")
+        has = f"It has {name_few([repr(str(column)) for column in pairs], 20)}."
+        if pairs.shape[1] == 1:
+            has = f"It has one column, {pairs.columns[0]!r}; are its values separated by commas?"
+        raise InputError(f"{source}: a pairs table needs the column{'s' * (len(missing) > 1)} {described}. {has}")
     if not pairs.columns.is_unique:
         twice = pairs.columns[pairs.columns.duplicated()][0]
         raise InputError(f"{source}: two columns have the name {twice!r}; rename or remove one.")

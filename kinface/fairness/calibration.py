@@ -21,7 +21,7 @@ from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
-from kinface.data.pairs import find_rows, resampling_units, to_unit_length
+from kinface.data.pairs import check_pairs, find_rows, resampling_units, to_unit_length
 from kinface.fairness.standards import choose_threshold_at_fmr
 from swinface.files import InputError
 
@@ -212,12 +212,13 @@ def calibrate(
     Raises
     ------
     InputError
-        A face is not embedded, or there are too few pairs or families.
+        A table is no scored pairs table, a face is not embedded, or there are too few pairs or families.
     """
 
     def make() -> FairCal | ScoreNormalization:
         return FairCal(clusters, seed) if method == "faircal" else ScoreNormalization(clusters, fmr, seed)
 
+    validation, pairs = (check_pairs(table, "pairs to calibrate", scored=True) for table in (validation, pairs))
     first, second = resampling_units(validation)
     if first.nunique() < folds:
         raise InputError(f"{first.nunique()} families among the validation pairs; {folds} parts need as many.")

@@ -17,6 +17,7 @@ from kinface.data.tables import canonical_text, truth
 from kinface.fairness.audit import FairnessAudit
 from kinface.fairness.groupings import natural_order
 from kinface.fairness.groups import FEWEST_FAMILIES, has_enough
+from kinface.fairness.threshold import scores_and_kin
 from swinface.bootstrap import draw_clusters, interval_around
 from swinface.files import InputError
 
@@ -36,7 +37,7 @@ def choose_threshold_at_fmr(pairs: pd.DataFrame, fmr: float) -> float:
     Raises
     ------
     InputError
-        ``fmr`` is out of range, or there are too few non-kin pairs to tell it from 0.
+        ``fmr`` is out of range, there are too few non-kin pairs to tell it from 0, or a score or ``kin`` is missing.
 
     Examples
     --------
@@ -47,7 +48,8 @@ def choose_threshold_at_fmr(pairs: pd.DataFrame, fmr: float) -> float:
     """
     if not 0 < fmr < 1:
         raise InputError(f"a false match rate lies between 0 and 1; got {fmr}.")
-    scores = np.sort(pairs.loc[~pairs["kin"].astype(bool), "score"].to_numpy())
+    score, kin = scores_and_kin(pairs)
+    scores = np.sort(score[~kin])
     allowed = int(np.floor(fmr * len(scores) + 1e-9))
     if allowed < 1:
         raise InputError(f"{len(scores)} non-kin pairs are too few for a threshold at FMR {fmr:g}.")
@@ -83,7 +85,7 @@ def audit_operating_points(
     """
     rows = []
     score, kin = audit.pairs["score"].to_numpy(), audit.pairs["kin"].to_numpy()
-    enough = [fmr for fmr in fmrs if fmr * (~validation["kin"].astype(bool)).sum() >= 1]
+    enough = [fmr for fmr in fmrs if fmr * (~scores_and_kin(validation)[1]).sum() >= 1]
     groups = audit.groups[audit.groups["grouping"].isin(groupings)]
     members = [(audit.labels[group.grouping] == group.group).to_numpy() for group in groups.itertuples()]
     for fmr in enough:

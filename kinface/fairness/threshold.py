@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_curve
 
+from kinface.data.tables import truth
 from swinface.files import InputError
 
 
@@ -26,7 +27,7 @@ def choose_threshold(pairs: pd.DataFrame) -> float:
     Raises
     ------
     InputError
-        The table has no kin pairs, no non-kin pairs, or a score that is missing.
+        The table has no kin pairs, no non-kin pairs, or a score that is no finite number.
 
     Examples
     --------
@@ -34,10 +35,26 @@ def choose_threshold(pairs: pd.DataFrame) -> float:
     >>> kinface.choose_threshold(pd.DataFrame({"kin": [True, False, True, False], "score": [0.9, 0.2, 0.6, 0.4]}))
     0.6
     """
-    for kin, name in ((True, "kin"), (False, "non-kin")):
-        if not (pairs["kin"] == kin).any():
+    score, kin = scores_and_kin(pairs)
+    for missing, name in ((~kin.any(), "kin"), (kin.all(), "non-kin")):
+        if missing:
             raise InputError(f"there are no {name} pairs; a threshold is chosen on both kinds.")
-    if not np.isfinite(pairs["score"]).all():
-        raise InputError("some pairs have no finite score; score all of them.")
-    fmr, tpr, thresholds = roc_curve(pairs["kin"], pairs["score"])
+    fmr, tpr, thresholds = roc_curve(kin, score)
     return float(thresholds[1:][np.argmax((tpr - fmr)[1:])])  # the first is infinite and rejects all
+
+
+def scores_and_kin(pairs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """(pairs,) scores, float64, and whether the pairs are kin, bool, of whatever types their columns are.
+
+    Raises
+    ------
+    InputError
+        A score is no finite number, or ``kin`` is neither 1 nor 0.
+    """
+    score = pd.to_numeric(pairs["score"], errors="coerce").to_numpy(np.float64)
+    if not np.isfinite(score).all():
+        raise InputError("some pairs have no finite score; score all of them.")
+    kin = truth(pairs["kin"], "column kin")
+    if kin.isna().any():
+        raise InputError("column kin: it is 1 or 0 in every row.")
+    return score, kin.to_numpy(bool)

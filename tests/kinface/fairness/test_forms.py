@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from kinface.data.pairs import check_pairs, read_pairs
 from kinface.fairness.audit import FairnessAudit, audit_fairness
-from kinface.fairness.standards import match_across_groups, measure_acquisition
+from kinface.fairness.calibration import calibrate
+from kinface.fairness.standards import choose_threshold_at_fmr, match_across_groups, measure_acquisition
+from kinface.fairness.threshold import choose_threshold
 from swinface.files import InputError
 
 COUNT = 240
@@ -178,3 +180,23 @@ def test_photos_are_grouped_by_the_same_rule_and_those_without_a_label_are_count
     assert found["group"][0] == "1" and pd.isna(found["group"][1])
     with pytest.raises(InputError, match="row 3: acquired is 1 or 0"):
         measure_acquisition(photos.assign(acquired=[1, 1, "maybe", 1, 1, 1]), "tone")
+
+
+def test_thresholds_are_chosen_on_columns_of_any_type():
+    typed = TABLE.assign(kin=TABLE["kin"].map({1: "yes", 0: "no"}), score=TABLE["score"].astype(str))
+    assert choose_threshold(typed) == choose_threshold(TABLE)
+    assert choose_threshold_at_fmr(typed, 0.1) == choose_threshold_at_fmr(TABLE, 0.1)
+    for choose in (choose_threshold, lambda pairs: choose_threshold_at_fmr(pairs, 0.1)):
+        with pytest.raises(InputError, match="no finite score"):
+            choose(TABLE.assign(score=["high", *TABLE["score"][1:]]))
+        with pytest.raises(InputError, match="column kin: it is 1 or 0"):
+            choose(TABLE.assign(kin=[2, *TABLE["kin"][1:]]))
+
+
+def test_calibration_keeps_families_apart_whatever_their_type():
+    faces = sorted({*TABLE["face_a"], *TABLE["face_b"]})
+    embedding = np.random.default_rng(1).normal(size=(len(faces), 4))
+    scored = TABLE.assign(score=TABLE["score"] / 10)
+    typed = scored.assign(family_b=scored["family_b"].map("{}.0".format), kin=scored["kin"].astype(str))
+    found = [calibrate(table, scored, faces, embedding, clusters=2)[0]["score"] for table in (scored, typed)]
+    np.testing.assert_array_equal(*found)
