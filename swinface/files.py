@@ -24,11 +24,12 @@ from PIL import Image, ImageOps
 MOST_PIXELS = 200_000_000  # of an image; reading one of this size needs 3 GB
 
 
-# Of the files that are taken for images. Photos of iPhones (.heic) are among them, though Pillow cannot read them: they
-# are refused by name, not overlooked.
+# Of the files that are taken for images. Photos of iPhones are among them, though Pillow cannot read them: they are
+# refused by name, not overlooked.
+UNREADABLE = (".heic", ".heif")
 IMAGE_ENDINGS = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"),
-    *(".avif", ".heic", ".heif"),
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".avif"),
+    *UNREADABLE,
 )
 
 _opening = threading.Lock()
@@ -356,10 +357,14 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
             return upright_rgb(image)
     except FileNotFoundError:
         raise InputError(f"{path}: no such image.") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder; name an image in it.") from None
     except InputError:
         raise
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"{path}: not a readable image ({error}); replace or remove it.") from error
+    except Exception as error:  # Pillow's readers fail in any way on damaged bytes
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+        do = "save it as JPEG" if str(path).lower().endswith(UNREADABLE) else "replace or remove it"
+        raise InputError(f"{path}: not a readable image ({reason}); {do}.") from error
 
 
 def check_pixels(image: np.ndarray, name: str = "the image") -> None:

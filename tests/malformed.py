@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ from hypothesis import strategies as st
 from swinface.files import InputError
 
 TRIES = pytest.mark.parametrize("tries", [40, pytest.param(500, marks=pytest.mark.slow)])
+
+
+MEMORY = 200_000_000  # bytes that a reader may take for an input of a few kilobytes
 
 
 # Texts that a field may hold where a number, a name or a path is expected.
@@ -89,11 +93,15 @@ def _split(text: str, separators: str) -> list[str]:
 
 
 def refuse_all(
-    inputs: st.SearchStrategy, read: Callable[[Any], object], tries: int, named: str | tuple[str, ...] = ""
+    inputs: st.SearchStrategy,
+    read: Callable[[Any], object],
+    tries: int,
+    named: str | tuple[str, ...] = "",
+    bounded: bool = False,
 ) -> None:
     """Read ``tries`` malformed inputs: each must raise ``InputError``, with one line that names the file.
 
-    Inputs that are still valid do not count.
+    Inputs that are still valid do not count. ``bounded``: nor may one of them take more than ``MEMORY``.
     """
     refused = []
 
@@ -103,7 +111,8 @@ def refuse_all(
     @given(inputs)
     def check(content: Any) -> None:
         try:
-            read(content)
+            with _bounded_memory() if bounded else contextlib.nullcontext():
+                read(content)
         except InputError as error:
             message = str(error)
         else:
@@ -114,6 +123,17 @@ def refuse_all(
 
     check()
     assert len(refused) >= tries
+
+
+@contextlib.contextmanager
+def _bounded_memory() -> Iterator[None]:
+    tracemalloc.start()
+    try:
+        yield
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < MEMORY
 
 
 def refuse_command(run: Callable[[], int], *outputs: Path) -> str:

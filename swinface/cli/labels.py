@@ -38,7 +38,7 @@ def labels(
         raise InputError(f"{out}: a list of labels is written to a file that ends in .txt.")
     log = read_log(faces / LOG)
     found = SETS[set](annotations)
-    table = list_faces(found, log)
+    table = list_faces(found, log, str(annotations))
     spaced = table["name"].str.contains(r"\s")
     if spaced.any():
         raise InputError(f"{faces}: {table['name'][spaced].iloc[0]!r} has white space in its name; rename the photo.")

@@ -19,7 +19,7 @@ LARGEST = 1e9  # pixels; farther from the corner is no place in an image
 ARCFACE = np.array([(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)])
 
 
-def align(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+def align(image: np.ndarray, landmarks: np.ndarray, name: str = "the image") -> np.ndarray:
     """Cut a face out of a photo, turned and scaled so that its landmarks are as near as possible to ``ARCFACE``.
 
     Near in the crop, as in insightface: the landmarks are fitted to the template. The template fitted to the landmarks
@@ -33,6 +33,8 @@ def align(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         (H, W, 3), uint8.
     landmarks
         (5, 2), x and y in pixels of ``image``, in the order of ``ARCFACE``.
+    name
+        Of the image, for messages.
 
     Returns
     -------
@@ -53,8 +55,8 @@ def align(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     >>> face.shape, int(face[56, 56, 0])
     ((112, 112, 3), 7)
     """
-    check_pixels(image)
-    to_crop = fit_similarity(np.asarray(landmarks, dtype=float), ARCFACE)
+    check_pixels(image, name)
+    to_crop = fit_similarity(np.asarray(landmarks, dtype=float), ARCFACE, name)
     matrix = np.linalg.inv(to_crop[:, :2])  # from crop to photo, as a warp needs it
     shift = -matrix @ to_crop[:, 2]
     corners = np.array([(0, 0), (SIDE, 0), (SIDE, SIDE), (0, SIDE)]) @ matrix.T + shift
@@ -71,7 +73,7 @@ def align(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     return np.asarray(part.transform((SIDE, SIDE), Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR))
 
 
-def fit_similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+def fit_similarity(source: np.ndarray, target: np.ndarray, name: str = "the image") -> np.ndarray:
     """The rotation, scale and shift that bring points nearest to others in least squares, without mirroring.
 
     Umeyama, "Least-squares estimation of transformation parameters between two point patterns", IEEE TPAMI 1991,
@@ -81,6 +83,8 @@ def fit_similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     ----------
     source, target
         (N, 2) points.
+    name
+        Of the image that they are landmarks of, for messages.
 
     Returns
     -------
@@ -95,14 +99,14 @@ def fit_similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """
     both = np.stack([source, target])
     if not (np.abs(both) < LARGEST).all() or np.ptp(both, axis=1).max(axis=1).min() < 1e-6:
-        raise InputError("the landmarks of a face coincide, or are no places in an image; give five different points.")
+        raise InputError(f"{name}: the landmarks coincide, or are no places in an image; give five different points.")
     centred, goal = both - both.mean(axis=1, keepdims=True)
     u, strengths, vt = np.linalg.svd(goal.T @ centred / len(source))
     signs = np.array([1.0, np.sign(np.linalg.det(u) * np.linalg.det(vt))])
     strength = (strengths * signs).sum()
     if strength < 1e-6 * strengths.sum():
         raise InputError(
-            "the landmarks of a face are mirrored; give eyes, nose and mouth from the image's left to right."
+            f"{name}: the landmarks are mirrored; give eyes, nose and mouth from the image's left to right."
         )
     matrix = strength / centred.var(axis=0).sum() * (u * signs) @ vt
     return np.column_stack([matrix, target.mean(axis=0) - matrix @ source.mean(axis=0)])

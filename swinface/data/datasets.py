@@ -28,6 +28,7 @@ from swinface.data.labels import (
     decode,
     look_up_labels,
     read_attributes,
+    read_celeba,
     read_labels,
 )
 from swinface.data.recordio import RecordFile
@@ -238,7 +239,8 @@ class RafDb(Source):
 class CelebA(Source):
     """CelebA (Liu et al., ICCV 2015): the official files and the images its authors aligned.
 
-    ``img_align_celeba/``, ``list_attr_celeba.txt`` and ``identity_CelebA.txt`` side by side.
+    ``img_align_celeba/``, ``list_attr_celeba.txt`` and ``identity_CelebA.txt`` side by side. Where a list is
+    missing, one that ends in .csv is read, as Kaggle hands them out; its images, a folder deeper, are found too.
 
     Parameters
     ----------
@@ -260,16 +262,24 @@ class CelebA(Source):
         self.subset = subset
 
     def _read_table(self) -> pd.DataFrame:
-        table = read_attributes(self.root / "list_attr_celeba.txt", skip=1)
-        table.insert(1, "identity", self._look_up("identity_CelebA.txt", table["image"]))
+        table = read_attributes(self._find("list_attr_celeba"), skip=1)
+        table.insert(1, "identity", self._look_up("identity_CelebA", "identity", table["image"]))
         if self.subset != "all":
             number = str(self.SUBSETS.index(self.subset))
-            table = table[self._look_up("list_eval_partition.txt", table["image"]) == number]
-        return table.assign(image="img_align_celeba/" + table["image"])
+            table = table[self._look_up("list_eval_partition", "partition", table["image"]) == number]
+        folder = "img_align_celeba"
+        if (self.root / folder / folder).is_dir():
+            folder = f"{folder}/{folder}"
+        return table.assign(image=f"{folder}/" + table["image"])
 
-    def _look_up(self, file: str, images: pd.Series) -> pd.Series:
-        path = self.root / file
-        numbers = read_labels(path, ["name", "number"], header=False).set_index("name")["number"]
+    def _find(self, name: str) -> Path:
+        """A list, with the ending that it has."""
+        text, csv = self.root / f"{name}.txt", self.root / f"{name}.csv"
+        return csv if csv.exists() and not text.exists() else text
+
+    def _look_up(self, file: str, column: str, images: pd.Series) -> pd.Series:
+        path = self._find(file)
+        numbers = read_celeba(path, [column], header=False).set_index("name")[column]
         if not numbers.index.is_unique:
             raise InputError(f"{path}: {numbers.index[numbers.index.duplicated()][0]!r} is listed twice.")
         found = images.map(numbers)

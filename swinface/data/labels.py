@@ -190,8 +190,26 @@ def decode(
     return numbers.map(dict(classes)).astype("float64") if classes else numbers
 
 
+def read_celeba(path: Path, columns: Sequence[str], **options) -> pd.DataFrame:
+    """Read one of CelebA's lists: its authors' text, or Kaggle's .csv, whose header begins with ``image_id``.
+
+    Parameters
+    ----------
+    options
+        Of ``read_labels``, for the authors' text.
+
+    Returns
+    -------
+    pd.DataFrame
+        Text, as ``read_labels`` gives it: ``name`` and ``columns``.
+    """
+    if path.suffix != ".csv":
+        return read_labels(path, ["name", *columns], **options)
+    return read_labels(path, ["image_id", *columns], separator=",").rename(columns={"image_id": "name"})
+
+
 def read_attributes(path: Path, skip: int = 0) -> pd.DataFrame:
     """Read a list of CelebA's 40 attributes: columns ``image`` and a 0 or 1 for each, float64."""
-    labels = read_labels(path, ["name", *ATTRIBUTES], skip=skip)
+    labels = read_celeba(path, ATTRIBUTES, skip=skip)
     columns = {name: decode(path, labels[name], ATTRIBUTE_CLASSES) for name in ATTRIBUTES}
     return pd.DataFrame({"image": labels["name"], **columns})

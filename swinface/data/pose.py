@@ -60,13 +60,15 @@ def measure_turn(similarity: np.ndarray) -> float:
     return float(np.degrees(np.arctan2(similarity[1, 0], similarity[0, 0])))
 
 
-def fit_pose(landmarks: np.ndarray) -> tuple[np.ndarray, float]:
+def fit_pose(landmarks: np.ndarray, name: str = "the image") -> tuple[np.ndarray, float]:
     """The pose in which the mean face, seen by a camera, comes nearest to five landmarks.
 
     Parameters
     ----------
     landmarks
         (5, 2), x and y in pixels, in the order of ``swinface.data.align.ARCFACE``.
+    name
+        Of the image, for messages.
 
     Returns
     -------
@@ -82,7 +84,7 @@ def fit_pose(landmarks: np.ndarray) -> tuple[np.ndarray, float]:
     """
     points = np.asarray(landmarks, dtype=float)
     if points.shape != (5, 2) or not np.isfinite(points).all() or np.ptp(points, axis=0).max() < 1e-6:
-        raise InputError("the landmarks of a face coincide or are not finite; give five different points.")
+        raise InputError(f"{name}: the landmarks coincide or are not finite; give five different points.")
     centre = points.mean(axis=0)
     size = np.sqrt(np.square(points - centre).sum() / np.square(FACE[:, :2] - FACE[:, :2].mean(axis=0)).sum())
     goal = (points - centre) / size * (1, -1)

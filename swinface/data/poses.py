@@ -86,14 +86,18 @@ class PoseFolder(Source):
             raise InputError(f"{self.root}: no {Path(lacking[0]).with_suffix('.mat')} beside {lacking[0]}.")
         poses, landmarks = read_poses([(self.root / image).with_suffix(".mat") for image in images])
         kept = (np.abs(poses) <= self.LARGEST).all(axis=1)
-        turns = [measure_turn(fit_similarity(points, ARCFACE)) for points in landmarks[kept]]
-        table = pd.DataFrame(turn(poses[kept], np.array(turns)), columns=list(ANGLES))
-        table.insert(0, "image", np.array(images, dtype=object)[kept])
+        names = np.array(images, dtype=object)[kept]
+        fitted = [
+            fit_similarity(points, ARCFACE, f"{self.root / name}")
+            for name, points in zip(names, landmarks[kept], strict=True)
+        ]
+        table = pd.DataFrame(turn(poses[kept], np.array([*map(measure_turn, fitted)])), columns=list(ANGLES))
+        table.insert(0, "image", names)
         self._landmarks = dict(zip(table["image"], landmarks[kept], strict=True))
         return table
 
     def _decode(self, image: str) -> np.ndarray:
-        return align(super()._decode(image), self._landmarks[image])
+        return align(super()._decode(image), self._landmarks[image], f"{self.root / image}")
 
 
 class PoseList(LabelList):

@@ -124,7 +124,7 @@ def _align_photo(photos: Path, folder: Path, choose: Choice, name: str) -> dict[
         if not found:
             return row | {"problem": NO_FACE}
         face = found[0] if choose == "largest" else _find_central(found, image.shape)
-        aligned = Image.fromarray(align(image, face.landmarks))
+        aligned = Image.fromarray(align(image, face.landmarks, str(photos / name)))
     except InputError as error:
         return row | {"problem": str(error)}
     target = name if name.lower().endswith(KEPT_ENDINGS) else f"{name}.png"

@@ -144,9 +144,10 @@ def read_pose(path: Path, largest_error: float = 0.15) -> pd.DataFrame:
     landmarks = log[[f"{axis}{number}" for number in range(1, 6) for axis in "xy"]].to_numpy().reshape(-1, 5, 2)
     rows = []
     for photo, points in zip(log["photo"], landmarks, strict=True):
-        pose, error = fit_pose(points)
+        name = f"{path}: {photo}"
+        pose, error = fit_pose(points, name)
         if error <= largest_error:
-            rows.append((photo, *turn(pose, measure_turn(fit_similarity(points, ARCFACE))).round(1)))
+            rows.append((photo, *turn(pose, measure_turn(fit_similarity(points, ARCFACE, name))).round(1)))
     return pd.DataFrame(rows, columns=["photo", *ANGLES])
 
 
@@ -159,7 +160,7 @@ SETS: dict[str, Callable[[Path], pd.DataFrame]] = {
 }
 
 
-def list_faces(labels: pd.DataFrame, log: pd.DataFrame) -> pd.DataFrame:
+def list_faces(labels: pd.DataFrame, log: pd.DataFrame, where: str = "the labels") -> pd.DataFrame:
     """The labels of the faces that were cut out of their photos.
 
     Parameters
@@ -169,6 +170,8 @@ def list_faces(labels: pd.DataFrame, log: pd.DataFrame) -> pd.DataFrame:
     log
         Of ``swinface.photos.folder.align_folder``: ``photo`` and ``face``. Where its names lie deeper than those of the
         labels, or less deep, the ends of the names are compared.
+    where
+        What the labels were read from, for messages.
 
     Returns
     -------
@@ -181,13 +184,14 @@ def list_faces(labels: pd.DataFrame, log: pd.DataFrame) -> pd.DataFrame:
         No photo has labels, or none of those that have a face.
     """
     if labels.empty:
-        raise InputError("no photo has all labels; take the files as the set's authors hand them out.")
+        raise InputError(f"{where}: no photo has all labels; take the files as the set's authors hand them out.")
     faces = log.dropna(subset="face")
     depth = min(labels["photo"].str.count("/").max(), faces["photo"].str.count("/").max() if len(faces) else 0)
     ends = {_end(photo, depth): face for photo, face in zip(faces["photo"], faces["face"], strict=True)}
     name = labels["photo"].map(lambda photo: ends.get(_end(photo, depth)))
     if name.isna().all():
-        raise InputError(f"none of the {len(labels):,} labelled photos, such as {labels['photo'].iloc[0]}, has a face.")
+        some = f"{len(labels):,} labelled photos, such as {labels['photo'].iloc[0]}"
+        raise InputError(f"{where}: none of {some}, has a face; align the photos of this set.")
     table = labels.drop(columns="photo")
     table.insert(0, "name", name)
     return table.dropna(subset="name").reset_index(drop=True)

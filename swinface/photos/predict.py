@@ -85,7 +85,7 @@ def cut_faces(image: np.ndarray, aligned: bool, name: str) -> tuple[list[np.ndar
             }
             for face in faces
         ]
-        return [align(image, face.landmarks) for face in faces], places
+        return [align(image, face.landmarks, name) for face in faces], places
     return [fit_face(image, name)], [{}]
 
 

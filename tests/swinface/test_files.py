@@ -326,6 +326,32 @@ def test_read_image_refuses_damaged_files_by_name(content, tmp_path):
         read_image(tmp_path / "a.jpg")
 
 
+@pytest.mark.parametrize("ending", ["heic", "HEIF"])
+def test_a_format_that_is_not_read_is_refused_with_what_to_do(ending, tmp_path):
+    (tmp_path / f"a.{ending}").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    with pytest.raises(InputError, match=rf"a\.{ending}: not a readable image \(.*\); save it as JPEG\.$"):
+        read_image(tmp_path / f"a.{ending}")
+
+
+def test_a_folder_is_no_image(tmp_path):
+    with pytest.raises(InputError, match=rf"^{tmp_path}: is a folder; name an image in it\.$"):
+        read_image(tmp_path)
+
+
+def test_an_exception_of_any_kind_is_an_input_error(tmp_path):
+    """A DDS image of a format that Pillow knows by name alone."""
+    buffer = BytesIO()
+    Image.new("RGB", (4, 4)).save(buffer, "DDS")
+    content = bytearray(buffer.getvalue())
+    content[84:88] = b"ABCD"  # the compression
+    content[80:84] = (4).to_bytes(4, "little")  # there is one
+    (tmp_path / "a.dds").write_bytes(content)
+    with pytest.raises(NotImplementedError), Image.open(tmp_path / "a.dds"):
+        pass
+    with pytest.raises(InputError, match=r"a\.dds: not a readable image \(.*; replace or remove it"):
+        read_image(tmp_path / "a.dds")
+
+
 def test_read_image_names_a_missing_file(tmp_path):
     with pytest.raises(InputError, match=r"a\.jpg: no such image"):
         read_image(tmp_path / "a.jpg")

@@ -33,10 +33,10 @@ def test_label_files_of_sets(name, tries, tmp_path):
 
     def read_all(mutant: bytes) -> None:
         (tmp_path / file).write_bytes(mutant)
-        table = read(tmp_path if name == "adience" else tmp_path / file)
-        list_faces(table, log)
+        place = tmp_path if name == "adience" else tmp_path / file
+        list_faces(read(place), log, str(place))
 
-    refuse_all(mutated_text(valid), read_all, tries)
+    refuse_all(mutated_text(valid), read_all, tries, str(tmp_path))
 
 
 @TRIES

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -97,6 +98,30 @@ def test_celeba_is_read_from_its_own_files(tmp_path):
     write(tmp_path / "identity_CelebA.txt", "000001.jpg 3\n000001.jpg 4\n")
     with pytest.raises(InputError, match=r"identity_CelebA\.txt: '000001\.jpg' is listed twice"):
         _ = CelebA(tmp_path).table
+
+
+def test_celeba_of_kaggle_is_read_as_that_of_its_authors(tmp_path):
+    _, rows = attribute_rows(6)
+    text, csv = tmp_path / "text", tmp_path / "csv"
+    people, parts = ([f"{i + 1:06}.jpg {value}" for i, value in enumerate(values)] for values in ("778899", "012012"))
+    write(text / "list_attr_celeba.txt", "\n".join(["6", HEADER, *rows]))
+    write(text / "identity_CelebA.txt", "\n".join(people))
+    write(text / "list_eval_partition.txt", "\n".join(parts))
+    lists = {"list_attr_celeba": (HEADER, rows), "identity_CelebA": ("identity", people)}
+    for name, (header, lines) in (lists | {"list_eval_partition": ("partition", parts)}).items():
+        write(csv / f"{name}.csv", "\n".join(",".join(line.split()) for line in [f"image_id {header}", *lines]))
+    save(csv / "img_align_celeba/img_align_celeba/000002.jpg", size=(178, 218))
+    for subset in ("all", "validation"):
+        expected = CelebA(text, subset=subset).table
+        images = "img_align_celeba/" + expected["image"]
+        pd.testing.assert_frame_equal(CelebA(csv, subset=subset).table, expected.assign(image=images))
+    assert CelebA(csv, subset="validation").read(0).shape == (112, 112, 3)
+    write(csv / "identity_CelebA.csv", "image,person\n000001.jpg,1\n")
+    with pytest.raises(InputError, match=r"identity_CelebA\.csv: line 1, the header, has no image_id, identity"):
+        _ = CelebA(csv).table
+    (csv / "list_attr_celeba.csv").unlink()
+    with pytest.raises(InputError, match=r"list_attr_celeba\.txt: no such label file"):
+        _ = CelebA(csv).table
 
 
 @pytest.mark.parametrize("name", [[], ["name"]])
