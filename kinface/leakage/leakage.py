@@ -30,6 +30,9 @@ RULE = (
 FEWEST_LABELLED = 4  # people
 
 
+LARGEST = 1e15  # number in an embedding; the squares of larger ones leave float32
+
+
 @dataclass(frozen=True)
 class Leakage:
     """The result of ``probe_leakage``: what fresh probes read of one attribute from one table of embeddings.
@@ -38,12 +41,12 @@ class Leakage:
     ----------
     table
         One row per probe: ``probe``, ``attribute``, ``classes`` (their names), ``left_out`` (classes with too few
-        families), ``faces``, ``unknown`` (faces without a label or a cluster), ``people``, ``families`` (the clusters), ``chance`` (1/K); ``balanced_accuracy`` and
-        ``auc`` (mean one-vs-rest), each the mean over seeds with ``_low`` and ``_high``, the ends of its 95% interval;
-        ``permuted``, the mean balanced accuracy with labels permuted over persons, and ``permuted_high``, which 95 of
-        100 such probes stay below; ``leaks``, by ``finds_leakage``, missing without permutations; ``codelength`` in
-        bits per face, ``codelength_uniform`` (log2 K) and ``compression``, their ratio; ``seeds``, ``folds``,
-        ``resamples`` and ``seed``.
+        families), ``faces``, ``unknown`` (faces left out, without a label or a cluster), ``people``, ``families`` (the
+        clusters), ``chance`` (1/K); ``balanced_accuracy`` and ``auc`` (mean one-vs-rest), each the mean over seeds with
+        ``_low`` and ``_high``, the ends of its 95% interval; ``permuted``, the mean balanced accuracy with labels
+        permuted over persons, and ``permuted_high``, which 95 of 100 such probes stay below; ``leaks``, by
+        ``finds_leakage``, missing without permutations; ``codelength`` in bits per face, ``codelength_uniform`` (log2
+        K) and ``compression``, their ratio; ``seeds``, ``folds``, ``resamples`` and ``seed``.
     resampled
         Probe to (resamples,), its balanced accuracy in each resample of clusters.
     permuted
@@ -145,8 +148,8 @@ def probe_leakage(
     Raises
     ------
     InputError
-        A setting cannot be, the arrays do not fit each other, a person has two labels or clusters, a number is not
-        finite, or fewer than two classes are left.
+        A setting cannot be, the arrays do not fit each other, a person has two labels or clusters, embeddings are no
+        finite numbers, or fewer than two classes are left.
 
     Examples
     --------
@@ -265,7 +268,7 @@ def _describe_faces(
     embedding: np.ndarray, labels: Sequence, clusters: Sequence, persons: Sequence | None
 ) -> pd.DataFrame:
     """A row per face: ``label``, ``cluster`` and ``person``."""
-    if np.ndim(embedding) != 2:
+    if np.ndim(embedding) != 2 or not np.shape(embedding)[1]:
         raise InputError(f"embedding: its shape is {np.shape(embedding)}; it must be (N, D), a row per face.")
     given = {"labels": labels, "clusters": clusters} | ({} if persons is None else {"persons": persons})
     for name, values in given.items():
@@ -298,10 +301,15 @@ def _choose_faces(faces: pd.DataFrame, attribute: str, folds: int) -> tuple[pd.D
 
 
 def _take_rows(embedding: np.ndarray, rows: pd.Index) -> np.ndarray:
-    taken = np.asarray(embedding)[rows].astype(np.float32)
-    if not np.isfinite(taken).all():
-        raise InputError(f"embedding: row {rows[np.argmin(np.isfinite(taken).all(axis=1))]} is not finite.")
-    return taken
+    taken = np.asarray(embedding)[rows]
+    try:
+        taken = taken.astype(np.float64, casting="unsafe" if taken.dtype.kind == "O" else "same_kind")
+    except (TypeError, ValueError):
+        raise InputError(f"embedding: it holds {taken.dtype}; it must hold real numbers.") from None
+    fit = (np.abs(taken) <= LARGEST).all(axis=1)
+    if not fit.all():
+        raise InputError(f"embedding: row {rows[np.argmin(fit)]} is not finite, or has numbers above {LARGEST:g}.")
+    return taken.astype(np.float32)
 
 
 def _permute(labels: np.ndarray, person: pd.Series, seed: int) -> np.ndarray:

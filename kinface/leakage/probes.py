@@ -182,6 +182,9 @@ def predict(
     All classes have the same weight: the MLP and the trees draw equally many faces of each, the others weight faces.
     Features are standardised by the faces that the probe is fitted on.
     """
+    count, (first, *others) = labels.max() + 1, np.unique(labels[train])
+    if not others or not test.any():  # of few families: there is nothing to learn, or nobody to test on
+        return dict.fromkeys(probes, np.eye(count, dtype=np.float32)[np.full(test.sum(), first)])
     scaler = StandardScaler().fit(features[train])
     fitted_on, tested = scaler.transform(features[train]), scaler.transform(features[test])
     found = {}
@@ -190,7 +193,7 @@ def predict(
             fitted, inputs = _Neighbours().fit(features[train], labels[train]), features[test]
         else:
             fitted, inputs = FIT[probe](fitted_on, labels[train], seed, rounds), tested
-        found[probe] = np.zeros((len(tested), labels.max() + 1), dtype=np.float32)
+        found[probe] = np.zeros((len(tested), count), dtype=np.float32)
         found[probe][:, fitted.classes_] = fitted.predict_proba(inputs)
     return found
 
@@ -224,6 +227,8 @@ def _fit_kernel(features: np.ndarray, labels: np.ndarray, seed: int, rounds: int
 def _fit_trees(features: np.ndarray, labels: np.ndarray, seed: int, rounds: int) -> ClassifierMixin:
     """Boosted trees on a balanced draw: with weights scikit-learn's take ten times as long."""
     drawn = np.random.default_rng(seed).choice(len(labels), len(labels), p=_even_shares(labels))
+    classes, first = np.unique(labels, return_index=True)
+    drawn = np.append(drawn, first[~np.isin(classes, labels[drawn])])  # of few faces, a draw may miss a class
     return HistGradientBoostingClassifier(
         max_iter=TREES,
         max_leaf_nodes=LEAVES,

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kinface.data.labels import encode_labels, name_labels
@@ -20,6 +20,7 @@ from kinface.leakage.leakage import average_people, probe_leakage
 from swinface.files import InputError
 
 NAN = float("nan")
+QUICK = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 
 
 def mask(values: list, filler: object) -> np.ma.MaskedArray:
@@ -57,6 +58,7 @@ OF_NUMBERS = {
 }
 
 
+@QUICK
 @given(st.lists(st.none() | st.sampled_from(["f", "m", "x y", "é"]), min_size=1), st.sampled_from([*ANY, *OF_TEXTS]))
 def test_texts_have_the_same_codes_in_any_container(values, container):
     classes = sorted({value for value in values if value is not None})
@@ -64,6 +66,7 @@ def test_texts_have_the_same_codes_in_any_container(values, container):
     assert (codes.tolist(), found) == ([-1 if value is None else classes.index(value) for value in values], classes)
 
 
+@QUICK
 @given(st.lists(st.none() | st.integers(0, 30), min_size=1), st.sampled_from([*ANY, *OF_NUMBERS]))
 def test_numbers_have_the_same_codes_in_any_container(values, container):
     classes = sorted({value for value in values if value is not None})

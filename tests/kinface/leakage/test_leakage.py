@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from itertools import pairwise
 from types import SimpleNamespace
 
+import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import strategies as st
 from joblib import parallel_config
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
@@ -16,7 +19,7 @@ from kinface.data.fiw import read_families
 from kinface.fairness.bootstrap import draw_families
 from kinface.leakage import leakage, probes
 from kinface.leakage.leakage import compare_leakage, finds_leakage, probe_leakage
-from kinface.leakage.probes import Trial, code_online, codelength, cross_validate, deal_families, run_probes
+from kinface.leakage.probes import ATTACKERS, Trial, code_online, codelength, cross_validate, deal_families, run_probes
 from swinface.data.embeddings import read_arrays
 from swinface.files import InputError
 from tests.kinface.leakage.planted import QUICK, codes_of, draw_noise, draw_people, plant, probe
@@ -133,6 +136,16 @@ def test_auc_is_that_of_scikit_learn_within_each_fold(attribute):
             of_classes.append(np.average(values, weights=pairs))
         of_seeds.append(np.mean(of_classes))
     assert found == pytest.approx(np.mean(of_seeds), abs=1e-6)
+
+
+def test_a_face_counts_by_the_share_of_seeds_that_recognise_it():
+    people = draw_people(families=24)
+    features = plant(people, 0.7)
+    of_seeds = [probe(features, people, "race", **QUICK | {"seed": seed}) for seed in range(3)]
+    together = probe(features, people, "race", **QUICK | {"seeds": 3})
+    single = [float(found.table["balanced_accuracy"].iloc[0]) for found in of_seeds]
+    assert len({*single}) > 1, "or a mean tells nothing"
+    assert together.table["balanced_accuracy"].iloc[0] == pytest.approx(np.mean(single))
 
 
 def test_resampled_balanced_accuracy_is_that_of_the_drawn_families():
@@ -303,6 +316,44 @@ def test_people_that_cannot_be_told_apart_are_refused(columns, said):
     people = draw_people()
     with pytest.raises(InputError, match=said):
         probe(plant(people, 1), people.assign(**columns), "race", **QUICK)
+
+
+@pytest.mark.parametrize("features", ["same", "zeros", "one", "large", "whole", "truth"])
+def test_every_probe_answers_for_degenerate_embeddings(features):
+    people, noise = draw_people(families=15, people=2, photos=1), draw_noise(30, 3)
+    of_kind = {"same": noise[:1].repeat(30, 0), "zeros": 0 * noise, "one": noise[:, :1], "large": 1e14 * noise}
+    of_kind |= {"whole": noise.astype(int), "truth": noise > 0}
+    options = {"seeds": 1, "resamples": 50, "permutations": 2, "rounds": 1, "kinds": ATTACKERS}
+    found = probe(of_kind[features], people, "race", **options).table
+    assert found[["balanced_accuracy", "auc", "codelength"]].notna().all(axis=None)
+
+
+@hypothesis.settings(max_examples=12, deadline=None, derandomize=True, database=None)
+@hypothesis.given(st.integers(4, 14), st.integers(2, 3), st.integers(2, 7), st.booleans(), st.integers(0, 2**16))
+def test_few_faces_are_probed_or_refused(families, classes, folds, of_family, seed):
+    rng = np.random.default_rng(seed)
+    family = rng.permutation(np.repeat(np.arange(families), rng.integers(1, 4, families)))
+    labels = rng.integers(0, classes, families)[family] if of_family else rng.integers(0, classes, len(family))
+    options = {"kinds": ATTACKERS, "folds": folds, "seeds": 1, "resamples": 50, "permutations": 2, "rounds": 1}
+    with contextlib.suppress(InputError):
+        table = probe_leakage(draw_noise(len(family), 4), labels, family, **options).table
+        assert table["balanced_accuracy"].between(0, 1).all()
+
+
+@pytest.mark.parametrize(
+    ("features", "said"),
+    [
+        (np.zeros((288, 0)), r"its shape is \(288, 0\)"),
+        (np.full((288, 2), 1e16), "row 0 is not finite, or has numbers above 1e\\+15"),
+        (np.full((288, 2), 1e300), "row 0 is not finite"),
+        (np.full((288, 2), 1j), "it holds complex128; it must hold real numbers"),
+        (np.full((288, 2), "a"), "it holds <U1"),
+        (np.full((288, 2), "a", dtype=object), "it holds object"),
+    ],
+)
+def test_embeddings_that_are_no_numbers_are_refused(features, said):
+    with pytest.raises(InputError, match=f"embedding: {said}"):
+        probe(features, draw_people(), "race", **QUICK)
 
 
 def test_arrays_that_do_not_fit_are_refused():
