@@ -170,8 +170,10 @@ def _read_lines(path: Path) -> Iterator[tuple[str, list[str]]]:
                 if line.strip():
                     found = True
                     yield f"{path}:{number}", _split(line, commas)
-    except (OSError, UnicodeError) as error:
-        raise InputError(f"{path}: not a readable list ({getattr(error, 'strerror', None) or error}).") from error
+    except OSError as error:
+        raise InputError(f"{path}: not a readable list ({error.strerror or error}).") from error
+    except UnicodeError as error:
+        raise InputError(f"{path}: not a readable list (it is not in UTF-8); save it in UTF-8.") from error
     if not found:
         raise InputError(f"{path}: the list is empty.")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import numpy as np
 import pandas as pd
 from scipy.sparse import coo_array
@@ -117,9 +119,9 @@ def _draw_kin(families: Families, split: str, per_relation: int, generator: np.r
 def draw_non_kin(pairs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """Add to a list of kin pairs alone as many non-kin pairs, as ``sample_pairs`` draws them.
 
-    Each kin pair is copied with the second face of another kin pair of the same type and of another family. Where
-    families are unknown, faces that the list's kin pairs link, also by others between, are of one. Two people of a
-    family whom nothing links may then be drawn as non-kin.
+    Each kin pair is copied with the second face of another kin pair of the same type and of another family; no two
+    faces are paired twice. Where families are unknown, faces that the list's kin pairs link, also by others between,
+    are of one. Two people of a family whom nothing links may then be drawn as non-kin.
 
     Parameters
     ----------
@@ -131,7 +133,7 @@ def draw_non_kin(pairs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     Returns
     -------
     pd.DataFrame
-        The kin pairs, without those whose type no other family has, and then a non-kin pair for each, in their order.
+        The kin pairs, without those that have no such other, and then a non-kin pair for each, in their order.
 
     Raises
     ------
@@ -152,10 +154,16 @@ def draw_non_kin(pairs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     if not pairs["kin"].all():
         raise InputError("the list has non-kin pairs already; they are drawn for a list of kin pairs alone.")
     generator, family = np.random.default_rng(seed), _link_families(pairs)
-    partner = pd.Series(-1, index=pairs.index)
+    codes, _ = pd.factorize(pd.concat([pairs["face_a"], pairs["face_b"]]))
+    faces_a, faces_b = codes.reshape(2, -1)
+    partner, met = np.full(len(pairs), -1), defaultdict(list)
     for rows in pairs.groupby("type", sort=True, dropna=False).indices.values():
-        drawn = draw_partners(family[rows], generator)
-        partner.iloc[rows] = np.where(drawn >= 0, rows[drawn], -1)
+        for row in rows:
+            free = rows[(family[rows] != family[row]) & ~np.isin(faces_b[rows], met[faces_a[row]])]
+            if len(free):
+                partner[row] = generator.choice(free)
+                met[faces_a[row]].append(faces_b[partner[row]])
+                met[faces_b[partner[row]]].append(faces_a[row])
     kin = pairs[partner >= 0]
     if kin.empty:
         raise InputError("no non-kin pairs can be drawn: no two kin pairs of one type are of two families.")

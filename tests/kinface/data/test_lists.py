@@ -147,8 +147,10 @@ def test_no_drawn_pair_is_of_one_family(pairs: list[tuple[int, int, int]]):
             draw_non_kin(kin)
         return
     drawn = draw_non_kin(kin)
-    assert drawn["kin"].tolist() == [True] * len(kin) + [False] * len(kin)
     other = drawn[~drawn["kin"]]
+    assert drawn["kin"].tolist() == [True] * len(other) + [False] * len(other)
+    met = [frozenset(pair) for pair in zip(other["face_a"], other["face_b"], strict=True)]
+    assert len({*met}) == len(met)
     assert (other["face_a"].map(groups) != other["face_b"].map(groups)).all()
 
 
