@@ -89,10 +89,13 @@ def _read_csv(path: Path, what: str) -> pd.DataFrame:
     try:
         with path.open(encoding=encoding, newline="") as file:
             header = file.readline(LONGEST_HEADER)
+        if "\0" in header:
+            raise UnicodeError("UTF-16 without its mark")
         separator = max(",;\t", key=header.count)
         table = pd.read_csv(path, sep=separator, encoding=encoding, skipinitialspace=True, **AS_TEXT)
     except UnicodeError:
-        raise InputError(f"{path}: not a readable {what} (it is not in UTF-8); save it as CSV UTF-8.") from None
+        reason = "not in UTF-8, nor in UTF-16 with its mark"
+        raise InputError(f"{path}: not a readable {what} ({reason}); save it as CSV UTF-8.") from None
     if separator == ";":
         table = table.replace(r"^([+-]?\d+),(\d+)$", r"\1.\2", regex=True)
     return _take_header(table)
@@ -107,10 +110,10 @@ def _read_excel(path: Path, what: str) -> pd.DataFrame:
 
 
 def _take_header(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows below the first, which names the columns; missing values are None."""
+    """The rows below the first, which names the columns, without empty ones; missing values are None."""
     if table.empty:
         raise ValueError("it is empty")
-    header, table = table.iloc[0].fillna(""), table.iloc[1:].reset_index(drop=True)
+    header, table = table.iloc[0].fillna(""), table.iloc[1:].dropna(how="all").reset_index(drop=True)
     return table.set_axis(header, axis="columns").where(table.notna().to_numpy(), None)
 
 

@@ -129,8 +129,8 @@ def test_every_form_of_a_table_reads_the_same(tmp_path):
         pd.testing.assert_frame_equal(table, TABLE, obj=path.name)
 
 
-def test_blanks_after_commas_are_not_part_of_a_value(tmp_path):
-    (tmp_path / "t.csv").write_text('face, group, tone\na.jpg, "x, y", 1\n\nb.jpg, , 2\n')
+def test_blanks_after_commas_and_empty_rows_hold_nothing(tmp_path):
+    (tmp_path / "t.csv").write_text('face, group, tone\na.jpg, "x, y", 1\n\nb.jpg, , 2\n,,\n')
     table = read_table(tmp_path / "t.csv", "table", ["face"])
     assert table.to_dict("list") == {"face": ["a.jpg", "b.jpg"], "group": ["x, y", None], "tone": [1, 2]}
 
@@ -177,8 +177,9 @@ def test_types_that_are_inferred_never_change_a_text(tmp_path_factory, cells):
     [
         ("t.txt", b"a,b\n1,2\n", "a table is a .parquet, .csv or .xlsx file"),
         ("t.csv", b"a,kin, kin\n1,2,3\n", "two columns have the name 'kin'; rename or remove one"),
-        ("t.csv", "a,b\né,2\n".encode("latin-1"), "it is not in UTF-8.*; save it as CSV UTF-8"),
-        ("t.csv", "a,b\n1,2\n".encode("utf-16")[:-1], "it is not in UTF-8"),
+        ("t.csv", "a,b\né,2\n".encode("latin-1"), "not in UTF-8.*; save it as CSV UTF-8"),
+        ("t.csv", "a,b\n1,2\n".encode("utf-16")[:-1], "not in UTF-8"),
+        ("t.csv", "a,b\n1,2\n".encode("utf-16-le"), "not in UTF-8, nor in UTF-16 with its mark"),
         ("t.csv", b"", "not a readable table"),
         ("t.csv", b"a,b\n1,2,3\n", "not a readable table"),
     ],
