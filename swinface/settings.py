@@ -143,7 +143,7 @@ def parser_options() -> dict[str, Any]:
 
 @contextmanager
 def reading_configurations(arguments: Sequence[str]) -> Iterator[None]:
-    """Turn all that can be wrong with the files that ``--config`` names, and with their values, into ``InputError``.
+    """Turn all that can be wrong with options, and with the files that ``--config`` names, into ``InputError``.
 
     The block reads them and makes the objects they describe. Parsers of configurations do not always say which file
     is wrong, and a class may fail in any way on a value that it does not expect.
@@ -155,9 +155,10 @@ def reading_configurations(arguments: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except ArgumentError as error:
-        if "Expected a <class 'str'>" in str(error):  # of a number, true, false or null
-            raise InputError(f"{str(error).rstrip('.')}; what is text goes into quotes, such as 'null'.") from error
-        raise
+        reason = " ".join(str(error).split()).rstrip(".")  # may break lines
+        if "Expected a <class 'str'>" in reason or "expected str" in reason:  # and got a number, true, false or null
+            reason += "; what is text goes into quotes, such as 'null'"
+        raise InputError(f"{reason}.") from error
     except (InputError, ImportError):
         raise
     except Exception as error:

@@ -47,7 +47,7 @@ class Adversary(nn.Module):
             )
             for _ in range(head.members)
         )
-        self.optimiser = torch.optim.AdamW(self.members.parameters(), head.learning_rate or learning_rate)
+        self.optimiser = torch.optim.AdamW(self.members.parameters(), float(head.learning_rate or learning_rate))
         self.seed = int(torch.randint(2**31, ()))  # for new weights; the same in every process of a run
         self.requires_grad_(False)
 

@@ -6,12 +6,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinface.data.labels import Name
+from swinface.files import InputError
 
 Place = Literal["embedding", "features", "levels"]
+
+
+# Options that no other head has: an adversarial one, and an adversary of kind mlp.
+ADVERSARIAL = ("strength", "schedule", "reads", "kind", "objective", "updates", "members", "restart")
+MLP = ("objective", "learning_rate", "updates", "members", "restart", "balanced")
 
 
 @dataclass
@@ -55,23 +62,47 @@ class Head:
     """
 
     classes: list[Name]
-    weight: float = 1.0
+    weight: NonNegativeFloat = 1.0
     balanced: bool = True
-    learning_rate: float | None = None
+    learning_rate: PositiveFloat | None = None
     adversarial: bool = False
-    strength: float = 1.0
+    strength: NonNegativeFloat = 1.0
     schedule: Literal["warmup", "constant"] = "warmup"
     reads: Place | list[Place] = "features"
     kind: Literal["mlp", "kernel", "mmd"] = "mlp"
     objective: Literal["reversal", "confusion"] = "reversal"
-    updates: int = 1
-    members: int = 1
-    restart: int | None = None
+    updates: PositiveInt = 1
+    members: PositiveInt = 1
+    restart: PositiveInt | None = None
 
     @property
     def places(self) -> list[Place]:
         """What it reads, as a list."""
         return [self.reads] if isinstance(self.reads, str) else self.reads
+
+    def check_options(self, option: str) -> None:
+        """Refuse options that change nothing, as they are for another kind of head.
+
+        Parameters
+        ----------
+        option
+            Where the head stands in the configuration, for messages.
+
+        Raises
+        ------
+        InputError
+            Names the option.
+        """
+        if not self.places or len({*self.places}) < len(self.places):
+            raise InputError(f"{option}.reads: one place or several different ones; not {self.reads}.")
+        only = dict.fromkeys(ADVERSARIAL, "an adversarial head")
+        if self.adversarial:
+            only = {"weight": "a head that is not adversarial"}
+            only |= dict.fromkeys(MLP if self.kind != "mlp" else (), "an adversary of kind mlp")
+        plain = Head(self.classes)
+        for name, kind in only.items():
+            if getattr(self, name) != getattr(plain, name):
+                raise InputError(f"{option}.{name}: only {kind} has this option; leave it out.")
 
 
 def build_mlp(size: int, classes: int) -> nn.Sequential:

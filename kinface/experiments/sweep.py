@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentError
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -79,7 +78,7 @@ def select_jobs(jobs: Sequence[Job], methods: Collection[str] | None) -> list[Jo
     for method, job in first_of_methods.items():
         try:
             check_config(job.run.config)
-        except (InputError, ArgumentError) as error:
+        except InputError as error:
             raise InputError(f"methods.{method}: {error}") from None
     return chosen
 

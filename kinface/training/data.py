@@ -9,6 +9,7 @@ import lightning
 import numpy as np
 import pandas as pd
 import torch
+from jsonargparse.typing import NonNegativeInt, PositiveInt
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -21,7 +22,7 @@ from kinface.data.people import read_people
 from kinface.data.prepare import SAMPLED, TUNE_MATCHES
 from kinface.data.sampling import sample_pairs
 from kinface.data.vocabulary import KIN, TYPES
-from kinface.models.faces import BATCH, read_faces
+from kinface.models.faces import BATCH, read_faces, warn_of_unaligned
 from kinface.training.cache import cache_levels
 from swinface.data.augment import augment
 from swinface.data.embeddings import Embeddings
@@ -175,9 +176,9 @@ class KinshipData(lightning.LightningDataModule):
         root: Path,
         embeddings: Path | None = None,
         batch_size: int = 64,
-        steps: int | None = None,
+        steps: PositiveInt | None = None,
         augment: bool = False,
-        workers: int = 0,
+        workers: NonNegativeInt = 0,
         teacher: Path | None = None,
         others: Path | None = None,
         others_embeddings: Path | None = None,
@@ -218,6 +219,8 @@ class KinshipData(lightning.LightningDataModule):
         paired = faces["face"].isin(pd.concat(sides))
         self.tune_faces = faces[paired].reset_index(drop=True)
         self.train_faces = faces[faces["split"] == "train"].reset_index(drop=True)
+        if self.table is None and self.trainer.is_global_zero:
+            warn_of_unaligned(self.families.root, list(self.train_faces["face"]))
         self.tune_inputs = self._read(self.tune_faces)
         self.others_inputs = None if self.others is None else self._read_others()
         relations = self.families.relations

@@ -84,9 +84,8 @@ def fit(arguments: list[str]) -> Fitted | None:
     Raises
     ------
     InputError
-        Another process trains in the folder, it holds another experiment or one that is complete, or an input is bad.
-    ArgumentError
-        An option is unknown, or its value is not of its type.
+        Another process trains in the folder, it holds another experiment or one that is complete, or an option or an
+        input is bad.
     """
     return run_training(_configure(KinshipCLI, arguments), _finish)
 
@@ -96,7 +95,7 @@ def check_config(config: dict[str, Any]) -> None:
 
     Raises
     ------
-    InputError or ArgumentError
+    InputError
         ``fit`` would refuse it.
     """
     _configure(_ReadingCLI, deepcopy(config) | {"run": "run"})  # the parser changes what it reads
@@ -112,9 +111,13 @@ def _configure(cli_class: type[KinshipCLI], arguments: list[str] | dict[str, Any
 def _finish(run: Path, cli: KinshipCLI) -> Fitted:
     """Write the model of the best epoch with its threshold, and the pairs that the threshold comes from."""
     module, data = cli.model, cli.datamodule
-    checkpoint = torch.load(run / f"{BEST}.ckpt", map_location="cpu", weights_only=True)
-    if checkpoint["callbacks"][RunFolder.__qualname__]["rows"][-1]["selection"] == NOT_SETTLED:
-        raise InputError(f"{run}: ended before half of its training, so no epoch was selected; run it again.")
+    best = run / f"{BEST}.ckpt"
+    checkpoint = torch.load(best, map_location="cpu", weights_only=True) if best.exists() else None
+    if checkpoint is None or checkpoint["callbacks"][RunFolder.__qualname__]["rows"][-1]["selection"] == NOT_SETTLED:
+        raise InputError(
+            f"{run}: ended before its first epoch, or with adversaries half of its training, so no epoch was selected; "
+            "run it for longer, in another folder."
+        )
     module.on_load_checkpoint(checkpoint)
     module.load_state_dict(checkpoint["state_dict"])
     network = module.network.eval()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 import torch
+from jsonargparse.typing import PositiveFloat
 from pytorch_metric_learning.losses import SupConLoss
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -30,7 +31,7 @@ class SupervisedContrastive(VerificationLoss):
         Divides the cosines.
     """
 
-    def __init__(self, temperature: float = 0.08) -> None:
+    def __init__(self, temperature: PositiveFloat = 0.08) -> None:
         super().__init__()
         self.loss = SupConLoss(temperature=temperature)
 
@@ -61,7 +62,7 @@ class FairContrastive(VerificationLoss):
         t above.
     """
 
-    def __init__(self, temperature: float = 0.08) -> None:
+    def __init__(self, temperature: PositiveFloat = 0.08) -> None:
         super().__init__()
         self.temperature = temperature
 

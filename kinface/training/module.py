@@ -13,6 +13,7 @@ from typing import Any, Literal
 import lightning
 import numpy as np
 import torch
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -33,7 +34,7 @@ from swinface.training.schedule import rate_at
 
 TRUNK = "network.trunk."  # where a checkpoint's names of the trunk's weights begin
 READS = {"embedding": "embedding", "features": "features", "levels": "inputs"}  # place to output of the network
-NOT_SETTLED = 0.0  # selection value of epochs in the first half of training, below the AUC of any useful model
+NOT_SETTLED = 0.0  # selection value of epochs that are not selected, below the AUC of any useful model
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,10 @@ class Optimizer:
         Share of training in which the learning rate rises.
     """
 
-    learning_rate: float = 1e-3
-    trunk_learning_rate: float = 1e-4
-    weight_decay: float = 0.05
-    warmup: float = 0.1
+    learning_rate: PositiveFloat = 1e-3
+    trunk_learning_rate: NonNegativeFloat = 1e-4
+    weight_decay: NonNegativeFloat = 0.05
+    warmup: ClosedUnitInterval = 0.1
 
 
 class KinshipTraining(lightning.LightningModule):
@@ -89,8 +90,8 @@ class KinshipTraining(lightning.LightningModule):
     def __init__(
         self,
         verification: VerificationLoss | None = None,
-        type_weight: float = 0.0,
-        distillation: float = 0.0,
+        type_weight: NonNegativeFloat = 0.0,
+        distillation: NonNegativeFloat = 0.0,
         heads: dict[str, Head] | None = None,
         matched: dict[str, list[Name]] | None = None,
         domains: dict[str, list[Name]] | None = None,
@@ -185,8 +186,8 @@ class KinshipTraining(lightning.LightningModule):
 
     @property
     def settled(self) -> bool:
-        """Whether half of training is done; earlier epochs are not selected, as lambda is not at its full value."""
-        return self.progress > 0.5
+        """Whether this epoch may be selected: with adversaries not before half of training, as lambda still grows."""
+        return not self.adversarial or self.progress > 0.5
 
     def reversal(self) -> dict[str, float]:
         """Lambda of each adversarial head at this step."""
@@ -302,9 +303,9 @@ class KinshipTraining(lightning.LightningModule):
         attributes = {name: name for name in self.network.heads}
         attributes |= {key: name for key, (name, _) in self.adversarial.items()}
         metrics = measure_tune_pairs(self.network, self.trainer.datamodule, outputs, attributes)
-        selected = metrics["val_auc_matched" if self.select == "matched" else "val_auc"]
+        selected = metrics["tune_auc_matched" if self.select == "matched" else "tune_auc"]
         metrics["selection"] = selected if self.settled else NOT_SETTLED
-        self.log("val_auc", metrics.pop("val_auc"), prog_bar=True, sync_dist=True)
+        self.log("tune_auc", metrics.pop("tune_auc"), prog_bar=True, sync_dist=True)
         self.log_dict(metrics, sync_dist=True)
 
     def configure_optimizers(self) -> dict[str, Any]:
@@ -314,7 +315,7 @@ class KinshipTraining(lightning.LightningModule):
             if parameter.requires_grad:
                 groups.setdefault(self._rate_of(name), []).append(parameter)
         parameters = [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
-        optimizer = torch.optim.AdamW(parameters, weight_decay=self.optimizer.weight_decay)
+        optimizer = torch.optim.AdamW(parameters, weight_decay=float(self.optimizer.weight_decay))
 
         def rate(step: int) -> float:
             return rate_at(step, lambda: self.trainer.estimated_stepping_batches, self.optimizer.warmup)
@@ -323,9 +324,10 @@ class KinshipTraining(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _rate_of(self, parameter: str) -> float:
+        rate = self.optimizer.learning_rate
         match parameter.split("."):
             case ["network", "trunk", *_]:
-                return self.optimizer.trunk_learning_rate
+                rate = self.optimizer.trunk_learning_rate
             case ["network", "heads", name, *_] if self.heads[name].learning_rate is not None:
-                return self.heads[name].learning_rate
-        return self.optimizer.learning_rate
+                rate = self.heads[name].learning_rate
+        return float(rate)  # of plain type, as the checkpoint has it

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jsonargparse.typing import PositiveInt
 from torch import nn
 
 from kinface.debias.adversaries import Adversary, KernelAdversary, MeanDiscrepancy
@@ -15,8 +16,6 @@ from kinface.debias.heads import Head, Place
 from kinface.models.kinface import KinFace
 from swinface.files import InputError
 from swinface.model import SwinFace, Trunk
-
-MLP_OPTIONS = ("objective", "learning_rate", "updates", "members", "restart", "balanced")  # of no other kind
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,8 @@ class Network:
     kinface: Path | None = None
     trunk: dict[str, Any] | None = None
     trained_stages: int | None = 0
-    width: int = 512
-    size: int = 256
+    width: PositiveInt = 512
+    size: PositiveInt = 256
 
 
 def build_network(
@@ -124,7 +123,15 @@ def name_adversaries(heads: Mapping[str, Head]) -> dict[str, tuple[str, Place]]:
 
 
 def build_adversaries(heads: Mapping[str, Head], network: KinFace, learning_rate: float) -> nn.ModuleDict:
-    """The adversaries of ``name_adversaries``."""
+    """The adversaries of ``name_adversaries``.
+
+    Raises
+    ------
+    InputError
+        A head has an option that changes nothing, or reads what the network does not have.
+    """
+    for name, head in heads.items():
+        head.check_options(f"model.heads.{name}")
     named = name_adversaries(heads).items()
     return nn.ModuleDict(
         {key: _build_adversary(name, heads[name], place, network, learning_rate) for key, (name, place) in named}
@@ -141,10 +148,6 @@ def _build_adversary(
     if head.kind == "mlp":
         channels = trunk.channels if place == "levels" else None
         return Adversary(head, place, sizes.get(place, projection.in_features), channels, learning_rate)
-    plain = Head(head.classes)
-    for option in MLP_OPTIONS:
-        if getattr(head, option) != getattr(plain, option):
-            raise InputError(f"model.heads.{name}.{option}: only kind mlp has this option; leave it out.")
     read = sizes[place] if place in sizes else sum(trunk.channels)
     return (KernelAdversary if head.kind == "kernel" else MeanDiscrepancy)(head, read)
 

@@ -33,25 +33,25 @@ def measure_tune_pairs(
     Returns
     -------
     dict
-        ``val_auc``, ``val_auc_matched`` if there are matched pairs, ``val_auc_<race>``, and
-        ``val_<output>_balanced_accuracy``.
+        ``tune_auc``, ``tune_auc_matched`` if there are matched pairs, ``tune_auc_<race>``, and
+        ``tune_<output>_balanced_accuracy``.
     """
     scored = {name: data.score_tune_pairs(outputs["embedding"], name) for name in data.tune_pairs}
     pairs = scored["standard"]
-    metrics = {f"val_auc_{name}": roc_auc_score(table["kin"], table["score"]) for name, table in scored.items()}
-    metrics = {"val_auc": metrics.pop("val_auc_standard")} | metrics
+    metrics = {f"tune_auc_{name}": roc_auc_score(table["kin"], table["score"]) for name, table in scored.items()}
+    metrics = {"tune_auc": metrics.pop("tune_auc_standard")} | metrics
     for race, group in pairs.groupby(race_group(pairs)):
         if group["kin"].nunique() == 2:
-            metrics[f"val_auc_{race}"] = roc_auc_score(group["kin"], group["score"])
+            metrics[f"tune_auc_{race}"] = roc_auc_score(group["kin"], group["score"])
     labels = data.labels(data.tune_faces)
     for name, attribute in attributes.items():
         if attribute in labels and (known := labels[attribute] >= 0).any():
             predicted = outputs[name].argmax(dim=1)
-            metrics[f"val_{name}_balanced_accuracy"] = _balanced_accuracy(labels[attribute][known], predicted[known])
+            metrics[f"tune_{name}_balanced_accuracy"] = _balanced_accuracy(labels[attribute][known], predicted[known])
     if network.types is not None:
         kind = torch.from_numpy(np.where(pairs["kin"], pd.Index(TYPES).get_indexer(pairs["type"]), len(TYPES)))
         predicted = predict_types(network, pairs, data.tune_faces["face"], outputs["embedding"])
-        metrics["val_type_balanced_accuracy"] = _balanced_accuracy(kind, predicted)
+        metrics["tune_type_balanced_accuracy"] = _balanced_accuracy(kind, predicted)
     return metrics
 
 

@@ -62,9 +62,8 @@ def fit(arguments: list[str]) -> Fitted | None:
     Raises
     ------
     InputError
-        Another process trains in the folder, it holds another experiment or one that is complete, or an input is bad.
-    ArgumentError
-        An option is unknown, or its value is not of its type.
+        Another process trains in the folder, it holds another experiment or one that is complete, or an option or an
+        input is bad.
     """
     # Before training, the benchmarks are run once: what is wrong with their data is said at once, not after an epoch.
     options = {"num_sanity_val_steps": 1}

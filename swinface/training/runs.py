@@ -16,8 +16,10 @@ from typing import Any, TypeVar
 import lightning
 import pandas as pd
 import torch
+from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
@@ -52,6 +54,18 @@ FREE = (
     "trainer.logger",
     "trainer.profiler",
 )
+
+
+# Weights are in single precision, and layers compute in it or, by autocast, in half of it. In weights of half precision
+# small steps are lost, and an erasure would let through a little of what it removes.
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+
+
+# An epoch ends with the validation of all its data, by which the best one is chosen.
+EPOCH = {"check_val_every_n_epoch": 1, "limit_val_batches": 1.0, "val_check_interval": 1.0}
+
+
+POSITIVE = ("max_epochs", "limit_train_batches", "accumulate_grad_batches")
 
 
 TRAINER = {
@@ -140,13 +154,7 @@ class RunCLI(LightningCLI):
 
     def instantiate_trainer(self, **options: Any) -> lightning.Trainer:
         """A trainer that writes the run's folder, with the callbacks of the configuration."""
-        if self.config["trainer"]["fast_dev_run"]:
-            raise InputError("trainer.fast_dev_run writes no model; for a quick try add configs/smoke.yaml.")
-        if self.config["trainer"]["max_epochs"] in (None, -1) or self.config["trainer"]["max_steps"] != -1:
-            # The engine resumes a run that ended at max_steps as if it had stopped in the middle of an epoch.
-            raise InputError(
-                "give the length of a run as trainer.max_epochs, not as max_steps; the data state how long an epoch is."
-            )
+        _check_trainer(self.config["trainer"])
         run = Path(self.config["run"])
         callbacks = [
             *(self.config_init["trainer"].get("callbacks") or []),
@@ -163,6 +171,26 @@ class RunCLI(LightningCLI):
     def checkpoints(self, run: Path) -> list[ModelCheckpoint]:
         """Checkpoints that the run keeps besides that of its last epoch."""
         return []
+
+
+def _check_trainer(options: Namespace) -> None:
+    """Refuse what the engine allows and a run cannot do."""
+    if options["fast_dev_run"]:
+        raise InputError("trainer.fast_dev_run writes no model; for a quick try add configs/smoke.yaml.")
+    if options["max_epochs"] in (None, -1) or options["max_steps"] != -1:
+        # The engine resumes a run that ended at max_steps as if it had stopped in the middle of an epoch.
+        raise InputError(
+            "give the length of a run as trainer.max_epochs, not as max_steps; the data state how long an epoch is."
+        )
+    precision = options["precision"]
+    if precision is not None and str(precision) not in {name for it in PRECISIONS for name in (it, it.split("-")[0])}:
+        raise InputError(f"trainer.precision {precision}: a run computes in {', '.join(PRECISIONS)}; choose one.")
+    for name, needed in EPOCH.items():
+        if str(options[name]) not in ("None", str(needed)):  # 1 is one batch, 1.0 is all
+            raise InputError(f"trainer.{name} {options[name]}: each epoch ends with a whole validation; leave it out.")
+    for name in POSITIVE:
+        if options[name] is not None and not options[name] > 0:
+            raise InputError(f"trainer.{name} {options[name]}: nothing would be learned; give a number above 0.")
 
 
 def configure(
@@ -243,6 +271,8 @@ def run_training(cli: RunCLI, finish: Callable[[Path, RunCLI], Finished]) -> Fin
         last = _find_last(run, config)
         try:
             cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=last, weights_only=True)
+        except MisconfigurationException as error:
+            raise InputError(f"trainer: {' '.join(str(error).split())}") from error
         except SystemExit:  # the engine raises it when interrupted
             raise KeyboardInterrupt("the same command goes on from the last checkpoint") from None
         finally:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from swinface.files import InputError
 from swinface.settings import parse_yaml, read_yaml, reading_configurations
+
+QUICK = settings(
+    max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
 
 
 def test_a_sound_configuration_is_left_to_its_reader(tmp_path):
@@ -97,11 +101,13 @@ values = st.recursive(
 )
 
 
+@QUICK
 @given(values, st.booleans())
 def test_what_was_written_is_read_as_it_was(value, flow):
     assert parse_yaml(yaml.safe_dump(value, default_flow_style=flow)) == value
 
 
+@QUICK
 @given(st.data())
 def test_a_key_twice_is_refused_wherever_it_is(data):
     words = st.text("abcdefgh", min_size=1, max_size=3)

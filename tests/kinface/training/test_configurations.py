@@ -21,8 +21,8 @@ from kinface.experiments.ablation import read_ablation
 from kinface.models.inference import embed, load_model
 from kinface.training.fit import fit
 from swinface.data.embeddings import Embeddings, write_embeddings
-from swinface.settings import merge_settings
 from swinface.model import SwinFace
+from swinface.settings import merge_settings
 
 pytestmark = pytest.mark.slow
 
@@ -69,7 +69,7 @@ def check_run(run: Path, config: dict, root: Path) -> None:
     losses = metrics.filter(like="train_")
     assert len(losses.columns) > 0
     assert np.isfinite(losses).all(axis=None)
-    assert metrics["val_auc"].between(0, 1).all()
+    assert metrics["tune_auc"].between(0, 1).all()
     model = load_model(run)
     assert np.isfinite(float(model.threshold))
     families = read_families(root)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from swinface.model import SwinFace
 from tests.training_runs import TINY
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
+REFUSED_PRECISIONS = ["bf16-true", "16-true", "64-true", "64", "transformer-engine"]
+RACES = "classes: [African, Asian, Caucasian]"
 EXPERIMENTS = ["base", "adversarial", "fair_contrastive", "debiased", "type"]  # the base alone, or an overlay on it
 
 
@@ -52,14 +55,32 @@ def test_every_experiment_trains_and_leaves_a_model(config, synthetic, tmp_path)
     assert np.isfinite(float(KinFace.from_pretrained(tmp_path / "run").threshold))
     metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
     assert list(metrics["epoch"]) == [0, 1]
-    assert metrics["val_auc"].between(0, 1).all()
-    assert {"val_auc_Caucasian", "val_auc_cross-race"} <= set(metrics)
+    assert metrics["tune_auc"].between(0, 1).all()
+    assert {"tune_auc_Caucasian", "tune_auc_cross-race"} <= set(metrics)
+
+
+def test_without_adversaries_every_epoch_may_be_the_best(synthetic, tmp_path):
+    run = tmp_path / "run"
+    erase = ["--model.erase", "[{classes: {gender: [f, m]}}]"]
+    assert fit(synthetic, run, "--trainer.max_epochs", 3, *erase, config="base") == 0
+    metrics = pd.read_csv(run / "metrics.csv")
+    assert (metrics["selection"] == metrics["tune_auc"]).all()
+    best = torch.load(run / "best.ckpt", weights_only=True)
+    assert best["epoch"] == metrics["tune_auc"].argmax()
+    erasure = best["state_dict"]["network.erasures.0.maps"][0]
+    assert not torch.equal(erasure, torch.eye(len(erasure))), "an epoch that may be selected has its erasures"
+
+
+def test_a_run_says_what_its_folder_holds_and_nothing_of_a_hub(unbroken):
+    card = (unbroken / "README.md").read_text(encoding="utf-8")
+    assert card.startswith("---\n") and "config.yaml" in card
+    assert not re.search("Hub|pushed|More Information Needed", card)
 
 
 def test_the_model_is_that_of_the_best_epoch_of_the_second_half(unbroken):
     metrics = pd.read_csv(unbroken / "metrics.csv")
     assert (metrics["selection"][:1] == 0).all()
-    assert (metrics["selection"][1:] == metrics["val_auc"][1:]).all()
+    assert (metrics["selection"][1:] == metrics["tune_auc"][1:]).all()
     best = torch.load(unbroken / "best.ckpt", weights_only=True)
     assert best["epoch"] == metrics["selection"].argmax()
     model = KinFace.from_pretrained(unbroken)
@@ -143,7 +164,7 @@ def test_two_processes_train_one_model(synthetic, tmp_path):
 def test_types_are_measured_and_written(synthetic, tmp_path):
     run, out = tmp_path / "run", tmp_path / "scores.parquet"
     assert fit(synthetic, run, config="type") == 0
-    assert pd.read_csv(run / "metrics.csv")["val_type_balanced_accuracy"].between(0, 1).all()
+    assert pd.read_csv(run / "metrics.csv")["tune_type_balanced_accuracy"].between(0, 1).all()
     listed = synthetic.parent / "families" / "lists" / "val_choose.txt"
     assert kinface("score", "--model", run, "--root", synthetic, "--list", listed, "--out", out) == 0
     assert set(read_pairs(out, scored=True)["type_predicted"]) <= {*TYPES, "unrelated"}
@@ -267,6 +288,30 @@ def test_a_teacher_is_centred(synthetic, teacher):
         (["--trainer.max_epochs", "-1"], "max_epochs"),
         (["--trainer.max_steps", "6"], "max_steps"),
         (["--trainer.fast_dev_run", "true"], "fast_dev_run"),
+        *((["--trainer.precision", precision], "32-true, bf16-mixed, 16-mixed") for precision in REFUSED_PRECISIONS),
+        (["--trainer.max_epochs", "0"], "max_epochs 0"),
+        (["--trainer.accumulate_grad_batches", "0"], "accumulate_grad_batches 0"),
+        (["--trainer.limit_train_batches", "0"], "limit_train_batches 0"),
+        (["--trainer.limit_val_batches", "1"], "limit_val_batches 1"),
+        (["--trainer.val_check_interval", "0.5"], "val_check_interval 0.5"),
+        (["--trainer.check_val_every_n_epoch", "5"], "check_val_every_n_epoch 5"),
+        (["--model.optimizer.learning_rate", "-1"], "learning_rate"),
+        (["--model.optimizer.weight_decay", "-1"], "weight_decay"),
+        (["--model.optimizer.warmup", "2"], "warmup"),
+        (["--model.verification.temperature", "0"], "temperature"),
+        (["--model.network.width", "0"], "width"),
+        (["--model.type_weight", "-1"], "type_weight"),
+        (["--data.steps", "-1"], "steps"),
+        (["--data.workers", "-1"], "workers"),
+        (["--data.root", "3"], "3"),
+        (["--model.heads", f"{{race: {{{RACES}, strength: 5}}}}"], "race.strength: only an adversarial head"),
+        (["--model.heads", f"{{race: {{{RACES}, adversarial: yes, weight: 5}}}}"], "race.weight: only a head that is"),
+        (["--model.heads", f"{{race: {{{RACES}, adversarial: yes, updates: 0}}}}"], "updates"),
+        (["--model.heads", f"{{race: {{{RACES}, adversarial: yes, reads: []}}}}"], "race.reads: one place"),
+        (["--model.heads", "{race: {classes: [no, yes]}}"], "any of no, yes; people are African, Asian, Caucasian"),
+        (["--model.heads", "{race: {classes: [01, 10_20]}}"], "any of 01, 10_20; people are"),
+        (["--model.heads", "{race: {classes: [null, African]}}"], "goes into quotes"),
+        (["--model.heads", f"{{race: {{{RACES}}}, race: {{{RACES}}}}}"], "the key 'race' is here twice"),
         (["--model.network.trained_stages", "7"], "trained_stages"),
         (["--model.heads", "{race: {classes: [African, African]}}"], "each class is named once"),
     ],

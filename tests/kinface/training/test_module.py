@@ -265,7 +265,7 @@ def test_an_attribute_of_ones_own_is_matched_hidden_erased_and_has_a_domain(synt
     arguments = [f"--config={path}" for path in configs] + [f"--{name}={value}" for name, value in options.items()]
     assert run_command("kinface", "", COMMANDS, ["fit", *arguments]) == 0
     metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
-    assert metrics["train_age_band"].gt(0).all() and metrics["val_age_band_balanced_accuracy"].between(0, 1).all()
+    assert metrics["train_age_band"].gt(0).all() and metrics["tune_age_band_balanced_accuracy"].between(0, 1).all()
     network = KinFace.from_pretrained(tmp_path / "run")
     assert network.domains == 2
     assert not torch.equal(network.erasures[0].maps[0], torch.eye(network.projection.out_features))
