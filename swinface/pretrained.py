@@ -33,7 +33,19 @@ CONFIG, WEIGHTS = "config.json", "model.safetensors"
 LEARNED = (".weight", ".relative_position_bias_table")  # endings of the names of layers' matrices and kernels
 
 
-class Pretrained(PyTorchModelHubMixin):
+# The README of a folder that `save_pretrained` wrote.
+CARD = """---
+{{ card_data }}
+---
+
+`config.json` has the arguments of the model's class, `model.safetensors` its weights. What a run was trained on is in
+its `config.yaml`, how its epochs went in `metrics.csv`.
+
+The model is for research. It errs, and for some groups more than for others: measure for whom before you use it.
+"""
+
+
+class Pretrained(PyTorchModelHubMixin, model_card_template=CARD):
     """Mixin of a ``torch.nn.Module`` whose constructor's arguments fit into JSON."""
 
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from importlib.resources import as_file, files
+from importlib.util import find_spec
 from pathlib import Path
 
 from kinface.cli.prepare import prepare
@@ -54,6 +55,9 @@ def demo(
     seed
         Of the families, the training and the resamples.
     """
+    for needed in ("torch", "lightning"):  # which are imported later, and the work of the first steps would be lost
+        if find_spec(needed) is None:
+            raise ModuleNotFoundError(name=needed)
     clear(out)
     root, tables = out / "families", out / "tables"
     listed = root / "lists" / "val_choose_kfc.txt"

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from torch import Tensor
 
-from swinface.data.faces import fit_face, stack_faces
-from swinface.files import inside, read_image
+from swinface.data.faces import read_face, stack_faces
+from swinface.files import inside
+from swinface.photos.alignment import warn_unaligned
 
 BATCH = 256  # faces that go through a trunk at once where no gradient is needed
 
@@ -26,4 +28,13 @@ def read_faces(root: Path, faces: Sequence[str]) -> Tensor:
     InputError
         A face is missing, unreadable or not square (then it was not aligned).
     """
-    return stack_faces(lambda face: fit_face(read_image(inside(root, face, "table of faces")), f"{root / face}"), faces)
+    return stack_faces(lambda face: _read(root, face), faces)
+
+
+def warn_of_unaligned(root: Path, faces: Sequence[str]) -> None:
+    """Warn, for all that a command reads at once, if most of a few of these faces are not aligned."""
+    warn_unaligned(lambda face: _read(root, face), faces, root)
+
+
+def _read(root: Path, face: str) -> np.ndarray:
+    return read_face(inside(root, face, "table of faces"))

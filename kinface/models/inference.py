@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from kinface.data.pairs import find_rows
-from kinface.models.faces import BATCH, read_faces
+from kinface.models.faces import BATCH, read_faces, warn_of_unaligned
 from kinface.models.kinface import KinFace
 from swinface.data.faces import IMAGE_SIZE, scale_pixels
 from swinface.files import InputError
@@ -133,6 +133,8 @@ def describe_faces(
         return {name: np.concatenate(part) for name, part in parts.items()}
 
     shards, about = shards or Shards(), None
+    if not isinstance(faces, np.ndarray | Tensor) and shards.first:
+        warn_of_unaligned(root or Path(), [str(face) for face in faces])
     if shards.folder is not None:
         about = [digest_weights(model), precision, str(root), *_name_faces(faces)]
     described = shards.compute("embed", about, len(faces), describe)

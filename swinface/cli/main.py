@@ -8,10 +8,10 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from argparse import ArgumentError
 from collections.abc import Callable
 from enum import Enum, auto
 from importlib import import_module
+from importlib.metadata import version
 from inspect import signature
 from typing import NamedTuple
 
@@ -105,6 +105,9 @@ def run(program: str, about: str, commands: dict[str, Command], argv: list[str])
         0 on success, 2 for bad input (one line on stderr says what to do), 130 when interrupted.
     """
     try:
+        if argv[:1] == ["--version"]:
+            print(f"{program} {version('kinface')}")
+            return 0
         if not argv or argv[0] in ("-h", "--help"):
             _print_help(program, about, commands)
             return 0 if argv else 2
@@ -124,7 +127,11 @@ def _print_help(program: str, about: str, commands: dict[str, Command]) -> None:
     """List the commands by group, in the order of the table, without importing them."""
     names = list(dict.fromkeys(command.group for command in commands.values()))
     groups = {name: Group(name, sort_key=number) for number, name in enumerate(names)}
-    app = _make_app(program, help=about, help_epilogue=f"`{program} COMMAND --help` lists a command's options.")
+    app = _make_app(
+        program,
+        help=about,
+        help_epilogue=f"`{program} COMMAND --help` lists a command's options, `{program} --version` says which it is.",
+    )
     for number, (name, command) in enumerate(commands.items()):
         app.command(command.place, name=name, help=command.about, group=groups[command.group], sort_key=number)
     app.help_print([])
@@ -150,7 +157,7 @@ def _call(program: str, command: Command, arguments: list[str]) -> int:
     except UnusedCliTokensError as error:
         unused = " ".join(map(str, error.unused_tokens))
         return _fail(program, f"{unused!r} is one value too many; repeat an option to give it several values.")
-    except (ArgumentError, CycloptsError) as error:
+    except CycloptsError as error:
         return _fail(program, " ".join(str(error).split()))  # these may break lines
     except ModuleNotFoundError as error:
         return _fail(program, f"{error.name} is not installed; {describe_install('models')} brings it.")

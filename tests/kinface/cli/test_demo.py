@@ -43,6 +43,15 @@ def test_an_earlier_demo_is_replaced_and_nothing_else(tmp_path):
         demo.clear(other / "thesis.tex")
 
 
+@pytest.mark.parametrize("missing", ["torch", "lightning"])
+def test_what_is_missing_is_said_before_any_work(missing, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(demo, "find_spec", lambda name: None if name == missing else True)
+    assert run_command("kinface", "", COMMANDS, ["demo", "--out", str(tmp_path / "demo")]) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"kinface demo: error: {missing} is not installed; ") and not printed.out
+    assert not (tmp_path / "demo").exists()
+
+
 def test_it_is_a_command(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert run_command("kinface", "", COMMANDS, ["demo", "--out", str(tmp_path / "file")]) == 2

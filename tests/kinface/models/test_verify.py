@@ -9,13 +9,14 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageEnhance
 
 import swinface.photos.predict
 from kinface.cli.main import COMMANDS
 from kinface.data.vocabulary import TYPES
+from kinface.models.inference import embed
 from kinface.models.kinface import KinFace
-from kinface.models.verify import CAUTION
+from kinface.models.verify import CAUTION, SAME_PICTURE, verify
 from swinface.cli.main import run
 from swinface.photos.detect import Face
 
@@ -112,7 +113,28 @@ def test_a_real_photo_is_like_itself(model, tmp_path, capsys):
     with Image.open(HOPPER) as image:
         image.resize((384, 450)).save(tmp_path / "smaller.png")
     assert command(HOPPER, tmp_path / "smaller.png", "--model", model, "--json") == 0
-    assert json.loads(capsys.readouterr().out)["score"] > 0.95
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["score"] > 0.95 and answer["same_picture"]
+    assert answer["caution"] == f"{SAME_PICTURE} {CAUTION}"
+
+
+@pytest.mark.parametrize("brighter", [1.0, 1.15])
+def test_one_picture_twice_is_said(brighter, model, photos, capsys):
+    with Image.open(photos[0]) as image:
+        ImageEnhance.Brightness(image.resize((224, 224))).enhance(brighter).save(photos[1], quality=80)
+    for pair in (photos, [photos[0]] * 2):
+        assert command(*pair, "--model", model, "--aligned") == 0
+        assert capsys.readouterr().out.splitlines()[-1].startswith(SAME_PICTURE)
+
+
+def test_faces_that_are_not_aligned_are_said_to_be_so(model, tmp_path):
+    pytest.importorskip("onnxruntime")
+    with Image.open(HOPPER) as image:
+        image.crop((0, 0, 512, 512)).save(tmp_path / "square.png")
+    with pytest.warns(UserWarning, match=r"square\.png.*: faces are not aligned"):
+        verify(KinFace.from_pretrained(model), *[tmp_path / "square.png"] * 2, aligned=True)
+    with pytest.warns(UserWarning, match="faces are not aligned"):
+        embed(KinFace.from_pretrained(model), ["square.png"], root=tmp_path)
 
 
 @pytest.mark.parametrize(

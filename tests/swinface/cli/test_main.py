@@ -10,6 +10,7 @@ import sys
 import types
 from dataclasses import fields, is_dataclass
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,12 @@ def test_one_process_of_several_says_what_is_wrong(commands, capsys, monkeypatch
 def test_an_unknown_command_is_named(commands, capsys):
     assert run("program", "about", commands, ["great"]) == 2
     assert capsys.readouterr().err == "program: error: no command 'great'; choose from greet, repeat, listen.\n"
+
+
+@pytest.mark.parametrize("program", ["swinface", "kinface"])
+def test_a_program_says_which_version_it_is(program, capsys):
+    assert run(program, "", {}, ["--version"]) == 0
+    assert capsys.readouterr().out == f"{program} {version('kinface')}\n"
 
 
 @pytest.mark.parametrize(
