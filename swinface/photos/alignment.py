@@ -45,10 +45,10 @@ def warn_unaligned(read: Callable[[Any], np.ndarray], items: Sequence, where: ob
                 distances.append(measure_misalignment(found[0].landmarks))
         except InputError:  # who needs this face will say so
             continue
-    if distances and (typical := np.median(distances)) > FARTHEST:
+    if distances and np.median(distances) > FARTHEST:
         warnings.warn(
-            f"{printable(str(where))}: faces are not aligned: they lie about {typical:.0f} of 112 pixels from where "
-            "models expect them, so answers will be poor. Cut them with `swinface align`.",
+            f"{printable(str(where))}: faces are not aligned as the models expect them, so answers will be poor; "
+            "cut them with `swinface align`.",
             stacklevel=2,
         )
 

@@ -46,7 +46,7 @@ def test_misalignment_is_what_the_face_would_move():
 
 def test_unaligned_faces_are_warned_of_once(square, aligned):
     read = {0: square, 1: square, 2: aligned}.__getitem__
-    with pytest.warns(UserWarning, match=r"^lfw: faces are not aligned: .* Cut them with `swinface align`\.$") as found:
+    with pytest.warns(UserWarning, match=r"^lfw: faces are not aligned .*; cut them with `swinface align`\.$") as found:
         warn_unaligned(read, range(3), "lfw")
     assert len(found) == 1
 
