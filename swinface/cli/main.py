@@ -8,8 +8,10 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from enum import Enum, auto
+from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from inspect import signature
@@ -17,9 +19,10 @@ from typing import NamedTuple
 
 from cyclopts import App, CycloptsError, Group, MissingArgumentError, Parameter, UnusedCliTokensError
 
-from swinface.files import InputError, describe_install
+from swinface.files import InputError, describe_install, printable
 from swinface.settings import parser_options, reading_configurations
 
+FORMAT_WARNING = warnings.formatwarning
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -140,6 +143,7 @@ def _print_help(program: str, about: str, commands: dict[str, Command]) -> None:
 def _call(program: str, command: Command, arguments: list[str]) -> int:
     """Call the command's function with its arguments."""
     module, name = command.place.split(":")
+    warnings.formatwarning = partial(_format_warning, program)
     try:
         function = getattr(import_module(module), name)
         if command.options is Options.OWN:
@@ -166,6 +170,13 @@ def _call(program: str, command: Command, arguments: list[str]) -> int:
             raise
         return _fail(program, "the disk is full. Free some space and give the same command again.")
     return 0
+
+
+def _format_warning(program: str, message: Warning, category: type[Warning], *where: object) -> str:
+    """What our code warns of in one line, without its place in the code; that of others as Python does."""
+    if category is UserWarning:
+        return f"{program}: warning: {printable(' '.join(str(message).split()))}\n"
+    return FORMAT_WARNING(message, category, *where)
 
 
 def _make_app(name: str, **options: str) -> App:
@@ -198,7 +209,7 @@ def _call_with_classes(program: str, function: Callable[..., None], arguments: l
 
 def _fail(program: str, message: str) -> int:
     if os.environ.get("LOCAL_RANK", "0") == "0":  # a run on several devices starts the same command once for each
-        print(f"{program}: error: {message}", file=sys.stderr)
+        print(f"{program}: error: {printable(message)}", file=sys.stderr)
     return 2
 
 

@@ -137,6 +137,21 @@ def test_wrong_options_are_refused_by_name(commands, capsys, arguments, named):
     assert message.count("\n") == 1
 
 
+def test_a_warning_is_one_line_without_code(tmp_path):
+    (tmp_path / "careful.py").write_text(
+        "import warnings\n"
+        "def warn(arguments):\n"
+        "    warnings.warn('a\\x1b[2J.jpg\\nis left out')\n"
+        "    warnings.warn('of others', RuntimeWarning)\n"
+    )
+    call = "run('program', '', {'warn': Command('careful:warn', '', '', Options.OWN)}, ['warn'])"
+    code = f"from swinface.cli.main import Command, Options, run; {call}"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    first, second, *_ = done.stderr.splitlines()
+    assert first == r"program warn: warning: a\x1b[2J.jpg is left out"
+    assert "careful.py:4: RuntimeWarning: of others" in second
+
+
 def test_a_missing_package_is_named_with_its_extra(commands, capsys):
     assert run("program", "about", commands, ["listen"]) == 2
     message = capsys.readouterr().err
