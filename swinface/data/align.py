@@ -23,7 +23,7 @@ def align(image: np.ndarray, landmarks: np.ndarray, name: str = "the image") -> 
     """Cut a face out of a photo, turned and scaled so that its landmarks are as near as possible to ``ARCFACE``.
 
     Near in the crop, as in insightface: the landmarks are fitted to the template. The template fitted to the landmarks
-    would be nearest in the photo, and another crop: the worse the fit, the narrower.
+    would be nearest in the photo, which is another crop: the worse the fit, the narrower.
 
     Parts outside the photo are black. If the photo has more pixels than the crop, they are averaged, not skipped.
 

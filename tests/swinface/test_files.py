@@ -21,12 +21,14 @@ from PIL import Image
 from swinface.files import (
     InputError,
     check_pixels,
+    find_images,
     inside,
     list_images,
     printable,
     read_image,
     replacing,
     replacing_folder,
+    take_images,
     working_alone,
 )
 
@@ -237,6 +239,14 @@ def test_links_to_folders_are_followed_once_and_not_round_in_circles(tmp_path):
 def test_a_folder_that_is_not_there_or_not_below_is_refused(below, fault, tmp_path):
     with pytest.raises(InputError, match=fault):
         list_images(tmp_path, below)
+
+
+def test_readers_warn_of_what_they_leave_out_but_for_what_belongs_there(tmp_path):
+    write(tmp_path, "a/1.jpg", "a/mid.csv", "a/1.mat", "a/.DS_Store", "README.md")
+    assert take_images(tmp_path) == ["a/1.jpg"]
+    write(tmp_path, "a/2.cr2", "b/3.CR2")
+    with pytest.warns(UserWarning, match=r": 2 files left out: 2 not named as an image \(such as a/2\.cr2\)\.$"):
+        assert find_images([tmp_path, tmp_path / "a" / "2.cr2"]) == [tmp_path / "a/1.jpg", tmp_path / "a/2.cr2"]
 
 
 def test_a_name_that_no_table_can_hold_is_left_out(tmp_path):
