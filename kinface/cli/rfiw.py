@@ -21,13 +21,12 @@ from kinface.data.sampling import sample_pairs
 from kinface.data.search import Search, read_search, sample_search
 from kinface.data.triplets import FACES, read_triplets, sample_triplets, score_triplets
 from kinface.fairness.audit import FairnessAudit, audit_fairness
-from kinface.fairness.groupings import DEFAULT_GROUPINGS
 from kinface.fairness.retrieval import METRICS, SearchAudit, audit_search
 from kinface.fairness.threshold import choose_threshold
 from kinface.models.kinface import KinFace
 from kinface.models.triplets import TripletHead
 from kinface.report.checks import Origin, check_validation
-from swinface.files import InputError, replacing_folder
+from swinface.files import InputError, printable, replacing_folder
 from swinface.inference import Shards
 
 SPLITS = ("train", "tune", "val", "test")
@@ -175,7 +174,7 @@ def _verify(
         threshold, origin = choose_threshold(others[0]), "Youden's J on the validation list"
     else:
         threshold, origin = _own_threshold(network, head, of_three)
-    groupings = (*DEFAULT_GROUPINGS, *["triplet"] * of_three)
+    groupings = ["triplet"] if of_three else []
     audit = audit_fairness(pairs, threshold, groupings=groupings, resamples=resamples, seed=seed)
     accepted = (pairs["score"] >= threshold).astype(int)
     units = _name_units(pairs)
@@ -214,8 +213,14 @@ def _print_audit(audit: FairnessAudit, origin: str, units: str, out: Path) -> No
         name = row.group if row.grouping == "overall" else f"{row.grouping} {row.group}"
         accuracy = f"{100 * row.accuracy:.1f}% [{100 * row.accuracy_low:.1f}, {100 * row.accuracy_high:.1f}]"
         auc = f"{row.auc:.3f} [{row.auc_low:.3f}, {row.auc_high:.3f}]"
-        print(f"{name:24} {row.pairs:7,} {accuracy:>24} {auc:>22}")
+        print(f"{printable(name):24} {row.pairs:7,} {accuracy:>24} {auc:>22}")
+    _print_unlabelled(audit.without_group.filter(items=PRINTED), len(audit.pairs), "pairs")
     print(f"wrote {out}")
+
+
+def _print_unlabelled(counts: pd.Series, total: int, what: str) -> None:
+    for grouping, count in counts[counts > 0].items():
+        print(f"{grouping}: {count:,} of {total:,} {what} have no label, in no group")
 
 
 def _search(search: Search, embed: Embed, fusion: Fusion, out: Path, resamples: int, seed: int) -> Shards:
@@ -250,11 +255,14 @@ def _print_search(audit: SearchAudit) -> None:
     for row in audit.groups.to_dict("records"):
         name = row["group"] if row["grouping"] == "overall" else f"{row['grouping']} {row['group']}"
         first, *others = (f"{row[it]:.3f} [{row[f'{it}_low']:.3f}, {row[f'{it}_high']:.3f}]" for it in METRICS)
-        print(f"{name:20} {row['probes']:6}  {first} ({row['chance_map']:.3f}) {others[0]:>21} {others[1]:>21}")
+        print(
+            f"{printable(name):20} {row['probes']:6}  {first} ({row['chance_map']:.3f}) {others[0]:>21} {others[1]:>21}"
+        )
     for row in audit.matched.to_dict("records"):
         change = f"{row['difference']:+.3f} [{row['difference_low']:+.3f}, {row['difference_high']:+.3f}]"
         print(
-            f"race {row['race']}: mAP {row['map_random']:.3f} among {row['distractors']} faces of other families, "
-            f"{row['map_matched']:.3f} if they are of the probe's race: {change}"
+            f"race {printable(row['race'])}: mAP {row['map_random']:.3f} among {row['distractors']} faces of other "
+            f"families, {row['map_matched']:.3f} if they are of the probe's race: {change}"
         )
+    _print_unlabelled(audit.probes[["race", "gender"]].isna().sum(), len(audit.probes), "probes")
     print("intervals resample the probes' families; the gallery stays as it is")

@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from kinface.cli import main as cli
 from kinface.data.fiw import read_families
-from kinface.data.pairs import read_pairs
+from kinface.data.pairs import read_pairs, write_pairs
 from kinface.models.kinface import KinFace
 from swinface.cli.main import run as run_command
 from swinface.data.embeddings import write_embeddings
@@ -61,6 +61,11 @@ def test_track_1_prints_accuracy_by_type_at_the_validation_threshold(synthetic, 
     for group, rows in [("all pairs", right), ("type fd", right[scores["type"] == "fd"])]:
         assert any(line.startswith(group) and f" {100 * rows.mean():.1f}%" in line for line in printed.splitlines())
     assert kinface("report", out / "scores.parquet", "--threshold", how["threshold"], "--out", tmp_path / "page") == 0
+    write_pairs(scores.assign(race_a=scores["race_a"].mask(scores.index < 7)), tmp_path / "partly.parquet")
+    options[-1] = "20"
+    assert kinface("rfiw", "--track", "1", "--list", tmp_path / "partly.parquet", "--out", out, *options) == 0
+    said = f"race: {scores['race_b'].isna().sum() + 7} of {len(scores)} pairs have no label, in no group"
+    assert said in capsys.readouterr().out.splitlines()
 
 
 @pytest.mark.parametrize("name", ["val", "val_choose_kfc.txt"])
