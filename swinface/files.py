@@ -192,7 +192,7 @@ def check_ending(path: str | os.PathLike, endings: Sequence[str], what: str) -> 
 
 
 def inside(root: str | os.PathLike, relative: str, where: str) -> Path:
-    """The path of ``relative`` below ``root``, refused when it would leave it.
+    """The path of ``relative`` below ``root``, refused when it would leave it. Backslashes, of Windows, are slashes.
 
     Parameters
     ----------
@@ -204,10 +204,10 @@ def inside(root: str | os.PathLike, relative: str, where: str) -> Path:
     InputError
         ``relative`` is empty, absolute or climbs out of ``root``.
     """
-    parts = PurePosixPath(relative).parts
-    if not parts or ".." in parts or PurePosixPath(relative).is_absolute() or "\\" in relative:
+    path = PurePosixPath(relative.replace("\\", "/"))
+    if not path.parts or ".." in path.parts or path.is_absolute():
         raise InputError(f"{where}: the path {relative!r} leaves the data root; paths must lie below it.")
-    return Path(root, *parts)
+    return Path(root, path)
 
 
 HIDDEN = "hidden"  # why such files are left out

@@ -107,6 +107,12 @@ def test_an_installed_package_has_every_room():
     assert {*listed} == {module for module, path in MODULES.items() if path.name == "__init__.py"} | {"kinface.configs"}
 
 
+@pytest.mark.parametrize("extra", ["notebooks", "onnx", "photos", "teacher"])
+def test_an_extra_brings_all_that_it_needs(extra):
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert "kinface[models]" in extras[extra]
+
+
 @pytest.mark.parametrize("package", ["swinface", "kinface", "swinface.cli.main, kinface.cli.main"])
 def test_imports_are_light_and_silent(package):
     loaded = modules_loaded_by(f"import {package}")

@@ -169,7 +169,7 @@ def list_faces(labels: pd.DataFrame, log: pd.DataFrame, where: str = "the labels
         Of ``read_adience`` and the others.
     log
         Of ``swinface.photos.folder.align_folder``: ``photo`` and ``face``. Where its names lie deeper than those of the
-        labels, or less deep, the ends of the names are compared.
+        labels, or less deep, the ends of the names are compared. Backslashes are slashes.
     where
         What the labels were read from, for messages.
 
@@ -185,6 +185,7 @@ def list_faces(labels: pd.DataFrame, log: pd.DataFrame, where: str = "the labels
     """
     if labels.empty:
         raise InputError(f"{where}: no photo has all labels; take the files as the set's authors hand them out.")
+    labels = labels.assign(photo=labels["photo"].str.replace("\\", "/", regex=False))
     faces = log.dropna(subset="face")
     depth = min(labels["photo"].str.count("/").max(), faces["photo"].str.count("/").max() if len(faces) else 0)
     ends = {_end(photo, depth): face for photo, face in zip(faces["photo"], faces["face"], strict=True)}

@@ -187,10 +187,11 @@ def test_a_folder_is_one_process_at_a_time_and_free_when_it_is_killed(tmp_path, 
 
 
 def test_inside_joins_paths_below_the_root(tmp_path):
-    assert inside(tmp_path, "F0001/MID1/a.jpg", "list.csv row 3") == tmp_path / "F0001" / "MID1" / "a.jpg"
+    for path in ("F0001/MID1/a.jpg", "./F0001/MID1/a.jpg", "F0001\\MID1\\a.jpg", ".\\F0001/MID1\\a.jpg"):
+        assert inside(tmp_path, path, "list.csv row 3") == tmp_path / "F0001" / "MID1" / "a.jpg"
 
 
-@pytest.mark.parametrize("path", ["", ".", "/etc/passwd", "../a.jpg", "F0001/../../a.jpg", "F0001\\a.jpg"])
+@pytest.mark.parametrize("path", ["", ".", "/etc/passwd", "../a.jpg", "F0001/../../a.jpg", "..\\a.jpg", "\\a.jpg"])
 def test_inside_refuses_paths_that_leave_the_root(path, tmp_path):
     with pytest.raises(InputError, match=r"^list.csv row 3: the path '.*' leaves the data root"):
         inside(tmp_path, path, "list.csv row 3")

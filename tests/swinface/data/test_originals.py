@@ -100,6 +100,8 @@ def test_names_are_compared_as_deep_as_both_go():
     assert list_faces(labels, log).to_dict("list") == {"name": ["MORPH/Album2/a.JPG"], "age": [1.0]}
     flat = pd.DataFrame({"photo": ["a.JPG", "c.JPG"], "face": ["a.JPG", "c.JPG"]})
     assert list_faces(labels, flat)["age"].tolist() == [1.0, 3.0]
+    windows = labels.assign(photo=labels["photo"].str.replace("/", "\\"))
+    assert list_faces(windows, log)["age"].tolist() == [1.0]
     with pytest.raises(InputError, match=r"^m\.csv: none of 3 labelled photos, such as Album2/a\.JPG"):
         list_faces(labels, flat.assign(photo=["x.JPG", "y.JPG"]), "m.csv")
 
