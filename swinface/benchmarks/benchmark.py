@@ -199,7 +199,8 @@ class Predictor:
         """Logits, (N, classes) float32, of every trained task for the faces of a source's table."""
         key = (type(source).__name__, str(source.root), str(source.crop), *source.table["image"])
         if key not in self._answers:
-            warn_unaligned(source.read, range(len(source)), source.root)
+            if self.shards.first:
+                warn_unaligned(source.read, range(len(source)), source.root)
 
             def answer(rows: slice) -> dict[str, np.ndarray]:
                 batches = []
