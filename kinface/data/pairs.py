@@ -125,7 +125,7 @@ def _check_columns(pairs: pd.DataFrame, source: str, scored: bool) -> None:
         raise InputError(f"{source}: two columns have the name {twice!r}; rename or remove one.")
     if pairs.empty:
         raise InputError(f"{source}: the table has no pairs.")
-    for name in ("race", "gender"):
+    for name in ("race", "gender") if scored else ():  # whoever only scores the pairs needs neither
         of_people = pairs.columns.intersection([f"{name}_a", f"{name}_b"])
         if name in pairs and pairs[of_people].isna().all(axis=None):
             raise InputError(

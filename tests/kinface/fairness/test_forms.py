@@ -161,8 +161,9 @@ def test_one_race_of_two_people_is_refused_and_one_group_of_a_pair_is_not():
     with pytest.raises(
         InputError, match="here: column race: a pair has two people; name the columns race_a and race_b"
     ):
-        check_pairs(TABLE.assign(race="Asian"), "here")
-    assert "race" in check_pairs(TABLE.assign(race="Asian", race_a="Asian", race_b="Asian"), "here")
+        check_pairs(TABLE.assign(race="Asian"), "here", scored=True)
+    check_pairs(TABLE.assign(race="Asian"), "here")
+    assert "race" in check_pairs(TABLE.assign(race="Asian", race_a="Asian", race_b="Asian"), "here", scored=True)
     with pytest.raises(InputError, match="here: two columns have the name 'region'"):
         check_pairs(pd.concat([TABLE, TABLE[["region"]]], axis="columns"), "here")
 
