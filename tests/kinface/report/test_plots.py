@@ -5,11 +5,20 @@ from __future__ import annotations
 import io
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from kinface.fairness.audit import audit_fairness
 from kinface.fairness.comparison import compare_audits
-from kinface.report.plots import plot_differences, plot_rates, plot_roc, plot_scores
+from kinface.report.plots import (
+    plot_changes,
+    plot_differences,
+    plot_frontier,
+    plot_leakage,
+    plot_rates,
+    plot_roc,
+    plot_scores,
+)
 
 
 @pytest.fixture
@@ -80,3 +89,32 @@ def test_figures_do_without_race(draw_scored):
     assert len(plot_roc(result, "race").legends[0].get_texts()) == 1
     assert drawn(plot_scores(result.__class__(**{**vars(result), "threshold": 9.0}), "overall"))
     assert drawn(plot_scores(audit_fairness(pairs.assign(score=1.0), 1.0, resamples=20), "overall"))
+
+
+HOSTILE = ["$\\frac{", "$a$ \x1b[31m", "_x\n"]
+
+
+def test_leakage_draws_names_of_files_and_classes_as_they_are():
+    rows = [{"attribute": name, "file": name, "representation": name, "probe": "linear"} for name in HOSTILE]
+    rows = [row | {"file": other, "representation": other} for row in rows for other in HOSTILE]
+    figures = {"balanced_accuracy": 0.6, "balanced_accuracy_low": 0.5, "balanced_accuracy_high": 0.7, "leaks": True}
+    figures |= {"permuted": 0.5, "permuted_high": 0.55, "chance": 0.5, "faces": 9, "people": 3, "families": 2}
+    figure = plot_leakage(pd.DataFrame(rows).assign(classes=", ".join(HOSTILE), **figures))
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names[1] == "\\$a\\$ \\x1b[31m\n\\$a\\$ \\x1b[31m" and names[2] == " _x\\n\n _x\\n"
+    assert "\x1b" not in "".join(axes.get_title(loc="left") for axes in figure.axes)
+    assert drawn(figure)
+
+
+def test_changes_and_frontiers_draw_names_of_methods_as_they_are():
+    columns = ["auc_matched", "auc_standard", "race_linear", "race_mlp", "gender_linear", "gender_mlp"]
+    table = pd.DataFrame({"method": [*HOSTILE, "$"], "strength": [np.nan, 1, 2, np.nan], "seeds": 3})
+    for name in columns:
+        for end, value in (("", 0.6), ("_low", 0.5), ("_high", 0.7)):
+            table[f"{name}{end}"] = table[f"{name}_minus_${end}"] = value
+    about = {name: {"pairs": 9, "families": 2, "faces": 9} for name in ("matched", "standard")}
+    about |= {name: {"faces": 9, "families": 2, "chance": 0.5, "classes": "$, $\\x"} for name in ("race", "gender")}
+    changes = plot_changes(table, "$", about)
+    names = [label.get_text() for label in changes.axes[0].get_yticklabels()]
+    assert names == ["\\$\\frac{", "\\$a\\$ \\x1b[31m, λ 1", " _x\\n, λ 2"]
+    assert drawn(changes) and drawn(plot_frontier(table, "race", about, {}))
