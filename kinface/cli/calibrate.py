@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
-
 from kinface.cli.inputs import HERE, Computing, embed_all
 from kinface.cli.source import OURS, Source
-from kinface.data.pairs import read_pairs, write_pairs
+from kinface.data.pairs import list_families, read_pairs, write_pairs
 from kinface.fairness.calibration import Method
 from kinface.fairness.calibration import calibrate as calibrate_pairs
 from swinface.files import InputError, replacing_folder
@@ -61,7 +59,7 @@ def calibrate(
         How a model computes.
     """
     pairs, others = (read_pairs(path, scored=True) for path in (scores, validation))
-    common = _families(pairs) & _families(others)
+    common = list_families(pairs) & list_families(others)
     if common:
         raise InputError(
             f"{validation}: family {min(common)} is in {scores} too; calibrate by pairs of other families."
@@ -78,7 +76,3 @@ def calibrate(
             write_pairs(calibrated, folder / "validation.parquet")
         print(f"{len(result):,} pairs calibrated by {len(others):,} of other families, {clusters} clusters: {out}")
     shards.finish()
-
-
-def _families(pairs: pd.DataFrame) -> set[str]:
-    return {family for side in ("family_a", "family_b") for family in pairs[side].dropna()}

@@ -178,6 +178,11 @@ def families_known(pairs: pd.DataFrame) -> pd.Series:
     return pairs[["family_a", "family_b"]].notna().all(axis="columns")
 
 
+def list_families(pairs: pd.DataFrame) -> set[str]:
+    """All known families of a list of pairs."""
+    return {family for side in ("family_a", "family_b") for family in canonical_text(pairs[side], side).dropna()}
+
+
 def resampling_units(pairs: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     """What is resampled where a pair is: its two families, which are one where the pair lies in one.
 

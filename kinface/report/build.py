@@ -12,7 +12,7 @@ from importlib.metadata import version
 import pandas as pd
 from matplotlib.figure import Figure
 
-from kinface.data.pairs import families_known
+from kinface.data.pairs import families_known, list_families
 from kinface.fairness.audit import FairnessAudit
 from kinface.fairness.bootstrap import FAMILIES
 from kinface.fairness.comparison import compare_audits, compare_lists, find_own_groupings
@@ -25,7 +25,6 @@ from kinface.report.checks import (
     Origin,
     check_matched,
     check_validation,
-    list_families,
     warn_of_fitted_splits,
     warn_of_scores,
     warn_of_threshold,

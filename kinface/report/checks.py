@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from kinface.data.pairs import families_known
+from kinface.data.pairs import families_known, list_families
+from kinface.data.tables import canonical_text
 from kinface.fairness.audit import FairnessAudit
 from swinface.files import InputError
 
@@ -151,10 +152,6 @@ def warn_of_unknown_families(audit: FairnessAudit, origin: Origin) -> list[str]:
     ]
 
 
-def list_families(pairs: pd.DataFrame) -> set[str]:
-    """All known families of a list of pairs."""
-    return set(pairs["family_a"].dropna()) | set(pairs["family_b"].dropna())
-
-
 def _faces_of_pairs(pairs: pd.DataFrame) -> set[frozenset[str]]:
-    return set(map(frozenset, zip(pairs["face_a"], pairs["face_b"], strict=True)))
+    sides = (canonical_text(pairs[side], f"column {side}", paths=True) for side in ("face_a", "face_b"))
+    return set(map(frozenset, zip(*sides, strict=True)))

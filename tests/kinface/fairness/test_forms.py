@@ -16,6 +16,7 @@ from kinface.fairness.audit import FairnessAudit, audit_fairness
 from kinface.fairness.calibration import calibrate
 from kinface.fairness.standards import choose_threshold_at_fmr, match_across_groups, measure_acquisition
 from kinface.fairness.threshold import choose_threshold
+from kinface.report.checks import Origin, check_validation, warn_of_threshold
 from swinface.files import InputError
 
 COUNT = 240
@@ -201,3 +202,12 @@ def test_calibration_keeps_families_apart_whatever_their_type():
     typed = scored.assign(family_b=scored["family_b"].map("{}.0".format), kin=scored["kin"].astype(str))
     found = [calibrate(table, scored, faces, embedding, clusters=2)[0]["score"] for table in (scored, typed)]
     np.testing.assert_array_equal(*found)
+
+
+def test_shared_families_and_pairs_are_found_whatever_their_type():
+    expected = audit_table(TABLE)
+    validation = TABLE.assign(face_a="v" + TABLE["face_a"], list=None, split=None, race_source=None, gender_source=None)
+    (warning,) = warn_of_threshold(expected, Origin(validation=validation))
+    assert warning.startswith("20 of the 20 audited families also chose the threshold")
+    with pytest.raises(InputError, match="240 of its pairs are also in the audited pairs"):
+        check_validation(expected.pairs, Origin(validation=TABLE))
