@@ -6,12 +6,13 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from matplotlib import cbook
 
 from swinface.benchmarks.benchmark import Predictor
 from swinface.benchmarks.protocols import Age, Gender
-from swinface.data.datasets import UTKFace
+from swinface.data.datasets import ImageFolder, UTKFace
 from swinface.model import SwinFace
 from swinface.photos.predict import predict
 
@@ -43,9 +44,9 @@ def test_every_head_is_trained(model, card):
     assert "All heads are trained" in card
 
 
-def test_a_public_figures_photo(model, card):
+def test_a_public_figures_photo(model):
     (face,) = predict(model, Path(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)))
-    assert face["gender"]["label"] == "male" and "Grace Hopper" in card  # it is wrong, and the card says so
+    assert face["gender"]["label"] == "female"
     assert 50 < face["age"] < 90  # she was 77
     assert face["attributes"]["wearing_hat"] > 0.5
     assert face["attributes"]["mustache"] < 0.1
@@ -56,6 +57,18 @@ def test_the_cards_figures_on_unseen_faces(model, card, shared_data):
     found = [*Age(source).run(predictor), *Gender(source).run(predictor)]
     said = re.findall(r"\| (?:UTKFace, a fifth)? ?\| .*n = ([\d,]+) \| ([\d.]+) \[", card)
     said = [(int(n.replace(",", "")), float(value)) for n, value in said][-len(found) - 1 :]
-    assert len(found) == 3
+    assert len(found) == 4
     for result in found:
         assert any(n == result.n and abs(value - result.ours) < 0.1 for n, value in said), (result.metric, result.ours)
+
+
+def test_ages_are_right_on_a_set_whose_photos_have_no_bars(model, shared_data, tmp_path):
+    """The card's figures on FIW, against the predictions of another model that come with it, on some of the faces."""
+    stated = pd.read_csv(shared_data / "fiw" / "annotations" / "faces_predicted.csv").query("age_mivolo > 0")
+    stated.rename(columns={"age_mivolo": "age"})[["face", "age"]].to_csv(tmp_path / "ages.csv", index=False)
+    source = ImageFolder(shared_data / "fiw", below="Validation/val-faces", labels={"age": tmp_path / "ages.csv"})
+    source.table = source.table.dropna(subset=["age"])[::7].reset_index(drop=True)
+    error, shift, *_ = Age(source).run(Predictor(model))
+    assert error.n > 400
+    assert error.ours < 6
+    assert abs(shift.ours) < 2
