@@ -9,17 +9,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import savemat
 
 from kinface.cli.main import COMMANDS
 from kinface.data.fiw import read_families
 from kinface.data.kinfacew import read_kinfacew
-from kinface.data.lists import read_any_list, read_list
+from kinface.data.lists import read_any_list
 from kinface.data.matrices import read_matrix
 from kinface.data.pairs import read_pairs
 from kinface.data.people import read_people
 from kinface.data.prepare import prepare_families, write_prepared
+from kinface.data.submissions import is_submission, read_submission
 from kinface.experiments.ablation import read_ablation
 from kinface.experiments.tradeoff import FIGURES, Protocol, Result, read_result, write_result
 from kinface.models.kinface import KinFace
@@ -82,16 +84,38 @@ def mutated_table(draw: st.DrawFn, valid: pd.DataFrame) -> bytes:
     return parquet(table)
 
 
+LISTS = {
+    "rfiw.txt": RFIW,
+    "kfc.txt": KFC,
+    "facornet.txt": RFIW.replace("\n", " 0.37\n"),
+    "fd_krt.csv": "".join(f"VAL,{1 - n % 2},{face(1, 1)},{face(1 + n % 2, 3)}\n" for n in range(4)),
+}
+
+
 @TRIES
-@pytest.mark.parametrize("form", ["RFIW", "KFC"])
-def test_lists(form, tries, root, tmp_path):
-    families, path = read_families(root), tmp_path / "list.txt"
+@pytest.mark.parametrize("name", LISTS)
+def test_lists(name, tries, root, tmp_path):
+    families, path = read_families(root), tmp_path / name
 
     def read(mutant: bytes) -> None:
         path.write_bytes(mutant)
-        read_list(path, families)
+        read_any_list(path, root, families)
 
-    refuse_all(mutated_text(RFIW if form == "RFIW" else KFC), read, tries, "list.txt")
+    refuse_all(mutated_text(LISTS[name], " ,\n"), read, tries, name)
+
+
+@TRIES
+def test_submissions(tries, tmp_path):
+    path = tmp_path / "submission.csv"
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).touch()
+
+    def read(mutant: bytes) -> None:
+        path.write_bytes(mutant)
+        if is_submission(path):
+            read_submission(path, tmp_path)
+
+    refuse_all(mutated_text("img_pair,is_related\na.jpg-b.jpg,0\nb.jpg-a.jpg,0\n", ",-\n"), read, tries, path.name)
 
 
 @TRIES
@@ -140,6 +164,21 @@ def test_a_matrix_is_never_refused_but_reported(tries, tmp_path):
             raise InputError(" ".join(matrix.problems[0]))
 
     refuse_all(mutated_text(FAMILY, ",\n"), read, tries, "mid.csv")
+
+
+@TRIES
+def test_a_folder_with_a_broken_matrix_is_prepared_and_read_again(tries, root, tmp_path):
+    path = root / "Train/train-faces/F0001/mid.csv"
+
+    @settings(max_examples=tries, deadline=None, derandomize=True, database=None)
+    @given(mutated_text(FAMILY, ",\n"))
+    def check(mutant: bytes) -> None:
+        path.write_bytes(mutant)
+        prepared = prepare_families(root, tune=0.5)
+        write_prepared(prepared, tmp_path / "out")
+        assert len(read_families(tmp_path / "out").problems) == len(prepared.families.problems)
+
+    check()
 
 
 @pytest.fixture
