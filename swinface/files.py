@@ -13,13 +13,14 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from unicodedata import category
 
 import numpy as np
 from filelock import FileLock, Timeout
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 MOST_PIXELS = 200_000_000  # of an image; reading one of this size needs 3 GB
 
@@ -334,8 +335,15 @@ def _refuse_name(name: str) -> str | None:
     return None
 
 
-def read_image(path: str | os.PathLike) -> np.ndarray:
+def read_image(image: str | os.PathLike | bytes, name: str = "the image") -> np.ndarray:
     """Decode an image in full; ``upright_rgb`` describes how other modes are converted.
+
+    Parameters
+    ----------
+    image
+        A file, or its content.
+    name
+        Of an image that is no file, for messages.
 
     Returns
     -------
@@ -347,24 +355,28 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     InputError
         The file is missing, empty, truncated, too large or not an image.
     """
+    name = name if isinstance(image, bytes) else os.fspath(image)
     try:
-        with _open_image(path) as image:
-            if image.width * image.height > MOST_PIXELS:
+        content = image if isinstance(image, bytes) else Path(image).read_bytes()  # Pillow would read what lengths say
+        with _open_image(content) as opened:
+            if opened.width * opened.height > MOST_PIXELS:
                 raise InputError(
-                    f"{path}: {image.width}x{image.height} pixels; at most {MOST_PIXELS // 10**6} million are read: "
+                    f"{name}: {opened.width}x{opened.height} pixels; at most {MOST_PIXELS // 10**6} million are read: "
                     "make it smaller."
                 )
-            return upright_rgb(image)
+            return upright_rgb(opened)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such image.") from None
+        raise InputError(f"{name}: no such image.") from None
     except IsADirectoryError:
-        raise InputError(f"{path}: is a folder; name an image in it.") from None
+        raise InputError(f"{name}: is a folder; name an image in it.") from None
     except InputError:
         raise
+    except UnidentifiedImageError as error:
+        do = "save it as JPEG" if name.lower().endswith(UNREADABLE) else "replace or remove it"
+        raise InputError(f"{name}: not a readable image (in no format that is read); {do}.") from error
     except Exception as error:  # Pillow's readers fail in any way on damaged bytes
         reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-        do = "save it as JPEG" if str(path).lower().endswith(UNREADABLE) else "replace or remove it"
-        raise InputError(f"{path}: not a readable image ({reason}); {do}.") from error
+        raise InputError(f"{name}: not a readable image ({reason}); replace or remove it.") from error
 
 
 def check_pixels(image: np.ndarray, name: str = "the image") -> None:
@@ -373,12 +385,12 @@ def check_pixels(image: np.ndarray, name: str = "the image") -> None:
         raise InputError(f"{name}: pixels must be (H, W, 3) uint8, not {image.shape} {image.dtype}.")
 
 
-def _open_image(path: str | os.PathLike) -> Image.Image:
+def _open_image(content: bytes) -> Image.Image:
     """Read an image's header, without Pillow's limit, which is lower than ours and at first only a warning."""
     with _opening:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(path)
+            return Image.open(BytesIO(content))
         finally:
             Image.MAX_IMAGE_PIXELS = limit
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -56,11 +55,7 @@ def read_bin(path: Path) -> tuple[Tensor, np.ndarray]:
 
     def read(number: int) -> np.ndarray:
         where = f"{path}: image {number}"
-        try:
-            pixels = read_image(BytesIO(images[number]))
-        except InputError as error:  # names no file
-            raise InputError(f"{where}: not a readable image ({error.__cause__}); download it again.") from error
-        return fit_face(pixels, where)
+        return fit_face(read_image(images[number], where), where)
 
     warn_unaligned(read, range(len(images)), path)
     return stack_faces(read, range(len(images))), same

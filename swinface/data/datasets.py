@@ -12,7 +12,6 @@ import re
 import warnings
 from abc import abstractmethod
 from functools import cached_property
-from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
@@ -90,10 +89,7 @@ class RecordIO(Source):
 
     def _decode(self, image: str) -> np.ndarray:
         _, content = self._records.read(int(image))
-        try:
-            return read_image(BytesIO(content))
-        except InputError as error:
-            raise InputError(f"{self._records.path}: record {image} is no readable image; pack it again.") from error
+        return read_image(content, f"{self._records.path}: record {image}")
 
 
 class ImageFolder(Source):

@@ -276,7 +276,7 @@ def test_record_io_gives_keys_identities_and_faces(tmp_path):
     assert source.read_all()[:, :, 5, 5].tolist() == [[0, 50, 200], [9, 50, 200], [9, 50, 200]]
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(source)).read(1), source.read(1))
     (tmp_path / "train.rec").write_bytes(data.replace(b"PNG", b"GNP", 1))
-    with pytest.raises(InputError, match=r"train\.rec: record 1 is no readable image"):
+    with pytest.raises(InputError, match=r"train\.rec: record 1: not a readable image"):
         RecordIO(tmp_path).read(0)
     (tmp_path / "train.rec").write_bytes(data.replace(struct.pack("<If", 0, 9), struct.pack("<If", 0, np.nan), 1))
     with pytest.raises(InputError, match=r"train\.rec: record 2 has no number as its label"):
