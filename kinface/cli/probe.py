@@ -230,6 +230,7 @@ def _print_summary(
         source = record["sources"].get(attribute)
         print(f"{file}: {attribute}" + (f", {source}" if source else "") + f": {first['classes']}")
         left_out = f"; left out: {first['left_out']}" if first["left_out"] else ""
+        left_out += f"; {first['unknown']:,} more without {attribute}" if first["unknown"] else ""
         split = f" of {record['split']}" if record["split"] else ""
         print(f"{first['faces']:,} faces, {first['people']:,} people, {first['families']:,} families{split}{left_out}")
         shown = {
