@@ -63,7 +63,9 @@ def align_folder(photos: Path, out: Path, choose: Choice = "largest", chunk: int
     names, left_out = list_images(photos)
     if not names:
         raise InputError(f"{photos}: no photos below this folder.")
-    if photos.resolve() in (out.resolve(), *out.resolve().parents):
+    place = out.resolve()
+    folders = {folder.resolve() for folder in {(photos / name).parent for name in names}}  # links may lead to `out`
+    if photos.resolve() in (place, *place.parents) or any(place in (it, *it.parents) for it in folders):
         raise InputError(f"{out}: lies within {photos}; name a folder elsewhere.")
     detect(np.zeros((64, 64, 3), dtype=np.uint8))  # the detector is loaded once, or is not installed
     with working_alone(out):

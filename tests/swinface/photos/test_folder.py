@@ -122,6 +122,10 @@ def test_what_cannot_be_is_refused(photos, unbroken, tmp_path):
         align_folder(tmp_path / "nowhere", tmp_path / "out")
     with pytest.raises(InputError, match="lies within"):
         align_folder(photos, photos / "a" / "faces")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "link").symlink_to(unbroken.parent)
+    with pytest.raises(InputError, match="lies within"):
+        align_folder(tmp_path / "linked", unbroken)
     with pytest.raises(InputError, match="chosen by 'largest', not 'central'"):
         align_folder(photos, unbroken, "central")
     with working_alone(unbroken), pytest.raises(InputError, match="another process"):
