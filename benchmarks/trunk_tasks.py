@@ -27,7 +27,8 @@ from swinface.benchmarks.verification import auc_of_same_person
 from swinface.data.datasets import CelebA, RafDb, UTKFace
 from swinface.data.faces import scale_pixels
 from swinface.data.labels import ATTRIBUTES
-from swinface.model import SwinFace, Trunk
+from swinface.model import SwinFace
+from swinface.trunk import Trunk
 
 MOST = 3000  # images of a set
 FOLDS = 5

@@ -21,8 +21,9 @@ from tqdm import tqdm
 from swinface.data.faces import IMAGE_SIZE, read_face, scale_pixels, stack_faces
 from swinface.files import InputError
 from swinface.mlca import ChannelGate, MultiLevelChannelAttention
-from swinface.model import GRID, SwinFace
+from swinface.model import SwinFace
 from swinface.tasks import TASKS
+from swinface.trunk import GRID
 
 COLUMNS = 7  # of the figure of places
 

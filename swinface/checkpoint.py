@@ -14,7 +14,7 @@ import torch
 
 from swinface.files import InputError
 from swinface.model import SwinFace
-from swinface.pretrained import check_entries
+from swinface.pretrained import check_entries, unpickle_weights
 from swinface.tasks import PAPER_TASKS, SUBNETS
 
 PARTS = ("state_dict_backbone", "state_dict_fam", "state_dict_tss", "state_dict_om")
@@ -88,14 +88,7 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     InputError
         The file cannot be read as weights or lacks one of the four parts.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); name the published checkpoint.") from None
-    except Exception as error:  # damaged bytes make an unpickler fail in any way
-        forbidden = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f"it would run {forbidden[1]}, which weights do not need" if forbidden else "damaged, or no torch file"
-        raise InputError(f"{path}: not a checkpoint ({reason}); download it again from the authors.") from error
+    content = unpickle_weights(path)
     lacking = [part for part in PARTS if not isinstance(content, dict) or not isinstance(content.get(part), dict)]
     if lacking:
         raise InputError(f"{path}: not the published SwinFace checkpoint; it has no {', '.join(lacking)}.")

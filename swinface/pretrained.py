@@ -151,17 +151,40 @@ def pack(model: Path, out: Path) -> dict[str, Tensor]:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a file of weights: name to tensor.
+    """Read a file of weights, .safetensors or of ``torch.save``: name to tensor.
 
     Raises
     ------
     InputError
-        The file is missing or damaged.
+        The file is missing or damaged, or holds something else.
     """
+    if path.suffix in (".pt", ".pth", ".bin"):
+        weights = unpickle_weights(path)
+        if not isinstance(weights, dict) or not all(isinstance(tensor, Tensor) for tensor in weights.values()):
+            raise InputError(f"{path}: no tensors by name; save the state_dict of a network alone.")
+        return weights
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: not readable as safetensors ({error}); convert or copy it again.") from error
+
+
+def unpickle_weights(path: Path) -> Any:
+    """What a file of ``torch.save`` holds, read by torch's weights-only loader, which runs no code from it.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read as weights, or holds more than weights.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); name a file of weights.") from None
+    except Exception as error:  # damaged bytes make an unpickler fail in any way
+        forbidden = re.search(r"GLOBAL (\S+)", str(error))
+        reason = f"it would run {forbidden[1]}, which weights do not need" if forbidden else "damaged, or no torch file"
+        raise InputError(f"{path}: not a file of weights ({reason}); copy or download it again.") from error
 
 
 def _find_folder(cls: type, source: str | os.PathLike, **hub_options: Any) -> Path:

@@ -23,8 +23,8 @@ from kinface.debias.heads import build_mlp
 from swinface.data.faces import scale_pixels
 from swinface.files import InputError
 from swinface.mlca import MultiLevelChannelAttention
-from swinface.model import Trunk
 from swinface.pretrained import Pretrained
+from swinface.trunk import create_trunk
 
 
 class TypeHead(nn.Module):
@@ -62,7 +62,7 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
     Parameters
     ----------
     trunk
-        Constructor arguments of :class:`swinface.model.Trunk`, for a model that sees images; None for one that
+        Arguments of :func:`swinface.trunk.create_trunk`, for a model that sees images; None for one that
         reads embeddings.
     embedding_size
         Numbers in an embedding that is read, where there is no trunk.
@@ -112,7 +112,7 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
         if (trunk is None) == (embedding_size is None):
             raise InputError("a kinship model needs either a trunk or the size of the embeddings it reads, not both.")
         self.embedding_size = embedding_size
-        self.trunk = None if trunk is None else Trunk(**trunk)
+        self.trunk = None if trunk is None else create_trunk(**trunk)
         if self.trunk is not None:
             self.neck = MultiLevelChannelAttention(self.trunk.channels, width)
         else:

@@ -12,7 +12,7 @@ from torch import Tensor
 from kinface.models.faces import BATCH
 from swinface.data.cache import map_computed
 from swinface.data.faces import scale_pixels
-from swinface.model import GRID, Trunk
+from swinface.trunk import GRID, Trunk
 
 
 def cache_levels(trunk: Trunk, images: Tensor, folder: Path) -> Tensor:

@@ -27,8 +27,8 @@ from kinface.training.cache import cache_levels
 from swinface.data.augment import augment
 from swinface.data.embeddings import Embeddings
 from swinface.files import InputError
-from swinface.model import Trunk
 from swinface.training.data import Steps
+from swinface.trunk import Trunk
 
 
 class KinBatches(Dataset):

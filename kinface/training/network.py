@@ -15,7 +15,8 @@ from kinface.debias.erasure import Erase
 from kinface.debias.heads import Head, Place
 from kinface.models.kinface import KinFace
 from swinface.files import InputError
-from swinface.model import SwinFace, Trunk
+from swinface.model import SwinFace
+from swinface.trunk import Trunk, split_weights
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,10 @@ class Network:
         Folder of a kinship model to start from: its trunk, and where ``width`` and ``size`` below are its own, its neck
         and projection; ``shipped`` is the one that comes with the package.
     trunk
-        Constructor arguments of ``swinface.model.Trunk``, to start from random weights. Not used if ``swinface``,
-        ``kinface`` or ``data.embeddings`` is given.
+        Arguments of ``swinface.trunk.create_trunk``, to start from random weights: a Swin Transformer, or, as ``kind``
+        says, ``timm/MODEL`` or ``package.module.Class`` of one's own. ``weights`` among them is a file of weights to
+        start from in their place, see ``swinface.trunk.Trunk.take_weights``. Not used if ``swinface``, ``kinface`` or
+        ``data.embeddings`` is given.
     trained_stages
         How many of the trunk's stages learn, counted from the last: 0 freezes it, null trains all of it.
     width, size
@@ -87,7 +90,7 @@ def build_network(
         start = earlier.trunk
     if embedding_size is None and start is None and options.trunk is None:
         raise InputError("the model needs an input: model.network.trunk, model.network.swinface or data.embeddings.")
-    trunk = options.trunk if start is None else start.arguments
+    trunk, weights = split_weights(options.trunk) if start is None else (start.arguments, None)
     network = KinFace(
         None if embedding_size is not None else trunk,
         embedding_size,
@@ -99,6 +102,8 @@ def build_network(
         **_describe_erasures("", [step for step in erase if step.at == "embedding"]),
         **_describe_erasures("feature_", [step for step in erase if step.at == "features"]),
     )
+    if weights is not None and network.trunk is not None:
+        network.trunk.take_weights(weights)
     if start is not None:
         network.trunk.load_state_dict(start.state_dict())
     if earlier is not None and (earlier.projection.weight.shape == network.projection.weight.shape):
@@ -167,12 +172,10 @@ def freeze_trunk(trunk: Trunk | None, trained_stages: int | None) -> bool:
     """
     if trunk is None:
         return False
-    trunk.swin.norm.requires_grad_(False)  # only the summary of a face needs it, and KinFace does not use that
-    if trained_stages is None:
-        return False
-    stages = list(trunk.swin.layers)
-    if not 0 <= trained_stages <= len(stages):
-        raise InputError(f"model.network.trained_stages {trained_stages}: the trunk has {len(stages)} stages.")
-    for frozen in (trunk.swin.patch_embed, *stages[: len(stages) - trained_stages]):
-        frozen.requires_grad_(False).eval()
+    trunk.freeze_unread()  # only the summary of a face needs it, and KinFace does not use that
+    if trained_stages is not None:
+        try:
+            trunk.freeze(trained_stages)
+        except InputError as error:
+            raise InputError(f"model.network.{error}") from None
     return trained_stages == 0

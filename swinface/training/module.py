@@ -25,6 +25,7 @@ from swinface.training.precision import keep_half_to_linear
 from swinface.training.pseudo import PseudoLabels
 from swinface.training.schedule import rate_at
 from swinface.training.validation import COLLAPSED, validate_together
+from swinface.trunk import split_weights
 
 REFERENCE_BATCH = 512  # learning rates are given for this many faces per step, as in the authors' code
 MOST_SKIPPED = 20  # steps in a row that may be skipped before training has failed
@@ -86,7 +87,8 @@ class FaceTraining(lightning.LightningModule):
     Parameters
     ----------
     swinface
-        Constructor arguments of ``SwinFace``; empty is the published size.
+        Constructor arguments of ``SwinFace``; empty is the published size. ``weights`` in its ``trunk`` is a file of
+        weights to start from, see ``swinface.trunk.Trunk.take_weights``.
     start
         Folder of a SwinFace whose trunk and embedding to start from, such as a run of recognition pretraining.
     start_whole
@@ -155,11 +157,14 @@ class FaceTraining(lightning.LightningModule):
         missing = [] if self.tasks == list(TASKS) else [task for task in self.tasks if task not in self.learned]
         if missing:
             raise InputError(f"model.tasks: no stream has labels of {', '.join(missing)}.")
+        trunk, weights = split_weights(self.swinface.get("trunk"))
         self.network = SwinFace(
-            **self.swinface,
+            **{**self.swinface, "trunk": trunk},
             untrained=[task for task in PAPER_TASKS if task not in self.learned],
             extra=[task for task in self.learned if task not in PAPER_TASKS],
         )
+        if weights is not None:
+            self.network.trunk.take_weights(weights)
         if self.start is not None:
             self._take_over(SwinFace.from_pretrained(self.start))
         if self.half == "linear":
@@ -233,13 +238,8 @@ class FaceTraining(lightning.LightningModule):
 
     def _freeze_unread(self) -> None:
         """If no embedding is trained, freeze the parts that no output needs: DDP would wait for their gradient."""
-        swin, levels = self.network.trunk.swin, len(self.network.trunk.channels)
-        last = max(self.network.subnets["age"].attention.levels)
         self.network.embedding.requires_grad_(False)
-        swin.norm.requires_grad_(False)
-        if last < levels:  # the merging of stage k, counted from 0, makes level k; the last level also needs its blocks
-            swin.layers[last].blocks.requires_grad_(False)
-            swin.layers[last + 1 :].requires_grad_(False)
+        self.network.trunk.freeze_unread(self.network.subnets["age"].attention.levels)
 
     def _take_over(self, other: SwinFace) -> None:
         for part in ("trunk", "embedding", "subnets", "heads") if self.start_whole else ("trunk", "embedding"):

@@ -7,6 +7,7 @@ from timm.layers import Mlp
 from timm.models.swin_transformer import WindowAttention
 from torch import Tensor, nn
 
+from swinface.files import InputError
 from swinface.model import SwinFace
 
 
@@ -25,13 +26,19 @@ def keep_half_to_linear(network: SwinFace) -> None:
     The network is then called with autocast turned off; the layers turn it on for themselves, with the type that was
     set before. The residual stream, attention, patch merging, embedding, MLCA, subnets and heads stay in single
     precision, as in the authors' code. There half precision is float16; here it is that of ``trainer.precision``.
+
+    Raises
+    ------
+    InputError
+        The trunk has no such layers.
     """
-    for part in network.trunk.swin.modules():
+    layers = []
+    for part in network.trunk.modules():
         if isinstance(part, WindowAttention):
-            linear = [part.qkv, part.proj]
+            layers += [part.qkv, part.proj]
         elif isinstance(part, Mlp):
-            linear = [part.fc1, part.fc2]
-        else:
-            continue
-        for layer in linear:
-            layer.__class__ = HalfLinear  # the same weights under the same names
+            layers += [part.fc1, part.fc2]
+    if not layers:
+        raise InputError("model.half: linear: this trunk has no attention or MLP of timm's; set it to all.")
+    for layer in layers:
+        layer.__class__ = HalfLinear  # the same weights under the same names

@@ -11,8 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from swinface.data.faces import scale_pixels
 from swinface.files import InputError
 from swinface.mlca import MultiLevelChannelAttention
-from swinface.model import SMALL, ConvolutionalMerging, SwinFace, Trunk
+from swinface.model import SMALL, SwinFace
 from swinface.tasks import PAPER_TASKS
+from swinface.trunk import ConvolutionalMerging, SwinTrunk
 from tests.swinface.tiny import TINY, TINY_TRUNK, faces, tiny
 
 CONVOLVED = {"embed_dim": 4, "depths": (0, 0, 1, 1), "num_heads": (1, 1, 1, 2), "convolutions": (1, 0, 2, 0)}
@@ -81,7 +82,7 @@ def test_outputs_have_the_stated_shapes(size, channels):
 @pytest.mark.parametrize("change", [{"patch_size": 2}, {"depths": (2, 2)}, {"num_heads": (1, 2)}])
 def test_a_size_that_does_not_end_at_7x7_is_refused(change):
     with pytest.raises(InputError, match="does not end at 7x7"):
-        Trunk(**{**TINY_TRUNK, **change})
+        SwinTrunk(**{**TINY_TRUNK, **change})
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ def test_a_size_that_does_not_end_at_7x7_is_refused(change):
 )
 def test_convolutions_need_one_number_per_stage_and_small_patches(change):
     with pytest.raises(InputError, match="one number per stage"):
-        Trunk(**{**CONVOLVED, **change})
+        SwinTrunk(**{**CONVOLVED, **change})
 
 
 # Mathematics
@@ -114,7 +115,7 @@ def test_normalise_maps_pixels_to_minus_one_and_one():
 
 
 def test_levels_are_the_pooled_mergings_and_the_last_stage():
-    trunk = Trunk(**TINY_TRUNK).eval()
+    trunk = SwinTrunk(**TINY_TRUNK).eval()
     seen = []
     stages = trunk.swin.layers
     for module in (stages[1].downsample, stages[2].downsample, stages[2].blocks):

@@ -1,0 +1,424 @@
+"""The trunk of a model: a Swin Transformer, any timm model with features, or a network of one's own.
+
+    images (B, 3, 112, 112) -> Trunk -> levels (B, sum of channels, 7, 7) and summary (B, summary_size)
+
+A network of one's own is any ``torch.nn.Module`` that takes images, (B, 3, 112, 112) of mean and standard deviation
+0.5, and returns its levels, a list of maps (B, channels, rows, columns) of any size from early to late, and a summary
+of the face, (B, numbers). ``create_trunk`` finds out all else that ``Trunk`` promises.
+"""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from timm.models.swin_transformer import SwinTransformer
+from torch import Tensor, nn
+from torch.nn import functional
+
+from swinface.data.faces import IMAGE_SIZE
+from swinface.files import InputError
+from swinface.pretrained import check_entries, read_weights
+from swinface.registry import Registry
+
+GRID = 7  # every level is pooled to GRID x GRID positions
+
+
+TRUNKS = Registry(
+    "trunk", {"swin": "swinface.trunk.SwinTrunk", "timm": "swinface.trunk.TimmTrunk"}, base="torch.nn.Module"
+)
+
+
+def create_trunk(kind: str = "swin", **options: Any) -> Trunk:
+    """Make a trunk, with random weights.
+
+    Parameters
+    ----------
+    kind
+        ``swin``, ``timm/MODEL`` such as ``timm/convnext_tiny.in12k``, or ``package.module.Class`` of one's own.
+    options
+        Arguments of ``SwinTrunk``, of ``TimmTrunk``, or of that class. They must fit into JSON: a model's
+        ``config.json`` keeps them.
+
+    Raises
+    ------
+    InputError
+        There is no such trunk, it does not take these options, or it returns no levels and summary.
+
+    Examples
+    --------
+    >>> trunk = create_trunk("timm/convnext_tiny", dims=[4, 8, 16, 32], depths=[1, 1, 1, 1])
+    >>> levels, summary = trunk(torch.zeros(2, 3, 112, 112))
+    >>> trunk.channels, tuple(levels.shape), tuple(summary.shape)
+    ([4, 8, 16, 32], (2, 60, 7, 7), (2, 32))
+    """
+    family, of_family, model = str(kind).partition("/")
+    made = TRUNKS.create(family, **({"model": model} if of_family else {}), **options)
+    trunk = made if isinstance(made, Trunk) else OwnTrunk(made, str(kind))
+    trunk.arguments = {"kind": kind, **options}
+    return trunk
+
+
+def split_weights(trunk: Mapping[str, Any] | None) -> tuple[dict[str, Any] | None, Path | None]:
+    """Arguments of ``create_trunk``, and the file ``weights`` that a configuration names among them.
+
+    >>> split_weights({"kind": "timm/resnet18"})
+    ({'kind': 'timm/resnet18'}, None)
+    """
+    if trunk is None:
+        return None, None
+    given = trunk.get("weights")
+    return {name: value for name, value in trunk.items() if name != "weights"}, None if given is None else Path(given)
+
+
+class Trunk(nn.Module):
+    """The contract of all trunks; a subclass says what it reads of faces, and in which stages it is frozen.
+
+    Attributes
+    ----------
+    channels : list of int
+        Channels of each level, from early to late.
+    summary_size : int
+        Numbers of the summary.
+    arguments : dict
+        Those of ``create_trunk``, to make the same trunk in another model.
+    """
+
+    channels: list[int]
+    summary_size: int
+    arguments: dict[str, Any]
+
+    def read(self, images: Tensor) -> tuple[Sequence[Tensor], Tensor]:
+        """The maps of the levels, (B, channels, rows, columns) each, and the summary, (B, summary_size)."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the levels side by side, and one vector for the face.
+
+        Parameters
+        ----------
+        images
+            (B, 3, 112, 112), float, as ``scale_pixels`` gives them.
+
+        Returns
+        -------
+        levels : Tensor
+            (B, sum(channels), 7, 7), each level average-pooled to 7x7; split along axis 1 by ``channels``.
+        summary : Tensor
+            (B, summary_size).
+        """
+        maps, summary = self.read(images)
+        return torch.cat([_pool(level) for level in maps], dim=1), summary
+
+    def stages(self) -> list[set[nn.Parameter]]:
+        """The parameters of each stage, in the order in which a face passes them.
+
+        Here a stage is all that makes a level out of the one before. What only the summary needs is of the last stage.
+        """
+        stages, before = [], set()
+        for level in range(1, len(self.channels) + 1):
+            behind = self._find_behind([level], summary=False)
+            stages.append(behind - before)
+            before |= behind
+        stages[-1] |= set(self.parameters()) - before
+        return stages
+
+    def freeze(self, trained_stages: int) -> None:
+        """Freeze all but the last stages; what is frozen is in evaluation mode.
+
+        Raises
+        ------
+        InputError
+            There are fewer stages.
+        """
+        stages = self.stages()
+        if not 0 <= trained_stages <= len(stages):
+            raise InputError(f"trained_stages {trained_stages}: the trunk has {len(stages)} stages.")
+        _freeze(self, keep=set().union(*stages[len(stages) - trained_stages :]))
+        for module in self.modules():
+            learns = [parameter.requires_grad for parameter in module.parameters()]
+            if learns and not any(learns):
+                module.eval()
+
+    def freeze_unread(self, levels: Collection[int] | None = None, summary: bool = False) -> None:
+        """Freeze what nobody reads: DDP would wait for its gradient.
+
+        Parameters
+        ----------
+        levels
+            The levels that are read, 1 for the first; None is all of them.
+        summary
+            Whether the summary is read.
+        """
+        _freeze(self, keep=self._find_behind(levels or range(1, len(self.channels) + 1), summary))
+
+    def take_weights(self, path: Path) -> None:
+        """Start from a file of weights under the names of the network itself, such as timm's; surplus ones are named.
+
+        Raises
+        ------
+        InputError
+            The file is unreadable, or lacks weights of the network.
+        """
+        network = getattr(self, "network", self)
+        found, expected = read_weights(path), network.state_dict()
+        surplus = [name for name in found if name not in expected]
+        if surplus and len(surplus) < len(found):  # such as a classifier
+            warnings.warn(f"{path}: {len(surplus)} weights are not the trunk's ({surplus[0]}, ...).", stacklevel=2)
+            found = {name: tensor for name, tensor in found.items() if name in expected}
+        check_entries(found, expected, path)
+        network.load_state_dict(found)
+
+    def _find_behind(self, levels: Collection[int], summary: bool) -> set[nn.Parameter]:
+        """The parameters on which these levels, and the summary, depend."""
+        modes = {module: module.training for module in self.modules()}
+        self.eval()
+        parameters = list(self.parameters())
+        learning = [parameter.requires_grad for parameter in parameters]
+        self.requires_grad_(True)
+        with torch.enable_grad():
+            maps, whole = self.read(self._blank())
+            read = sum(maps[level - 1].sum() for level in levels) + (whole.sum() if summary else 0)
+            gradients = torch.autograd.grad(read, parameters, allow_unused=True)
+        for parameter, learns in zip(parameters, learning, strict=True):
+            parameter.requires_grad_(learns)
+        for module, mode in modes.items():
+            module.training = mode
+        return {each for each, gradient in zip(parameters, gradients, strict=True) if gradient is not None}
+
+    def _blank(self) -> Tensor:
+        parameter = next(self.parameters(), torch.zeros(()))
+        return torch.zeros(2, 3, IMAGE_SIZE, IMAGE_SIZE, device=parameter.device, dtype=parameter.dtype)
+
+    def _measure(self, name: str) -> None:
+        """Set ``channels`` and ``summary_size`` from what it returns for two blank faces.
+
+        Raises
+        ------
+        InputError
+            It fails, or returns something else than levels and a summary.
+        """
+        self.eval()
+        try:
+            with torch.no_grad():
+                given = self.read(self._blank())
+        except Exception as error:  # the code is another's and may fail in any way
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise InputError(f"trunk {name!r}: fails on faces of {IMAGE_SIZE}x{IMAGE_SIZE} ({reason}).") from error
+        self.train()
+        maps, summary = given if isinstance(given, tuple | list) and len(given) == 2 else ([], None)
+        shapes = [tuple(it.shape) if isinstance(it, Tensor) else () for it in (*maps, summary)]
+        axes = [len(shape) if shape[:1] == (2,) else 0 for shape in shapes]
+        if not isinstance(maps, tuple | list) or not maps or axes != [4] * len(maps) + [2]:
+            raise InputError(
+                f"trunk {name!r}: must return a list of levels, (faces, channels, rows, columns) each, and a summary, "
+                f"(faces, numbers); it returns {_describe(given)} for two faces."
+            )
+        self.channels, self.summary_size = [shape[1] for shape in shapes[:-1]], shapes[-1][1]
+
+
+def _pool(level: Tensor) -> Tensor:
+    """A map, (B, channels, rows, columns), brought to 7x7 by averages of its places."""
+    side = level.shape[-1]
+    if side % GRID == 0 and level.shape[-2] == side:
+        return functional.avg_pool2d(level, side // GRID)
+    return functional.adaptive_avg_pool2d(level, GRID)
+
+
+def _freeze(trunk: Trunk, keep: Collection[nn.Parameter]) -> None:
+    for parameter in trunk.parameters():
+        if parameter not in keep:
+            parameter.requires_grad_(False)
+
+
+def _describe(given: Any) -> str:
+    """What a network returned, in short: shapes of tensors within lists."""
+    if isinstance(given, Tensor):
+        return str(tuple(given.shape))
+    if isinstance(given, tuple | list):
+        return f"[{', '.join(map(_describe, given))}]"
+    return f"a {type(given).__name__}"
+
+
+class OwnTrunk(Trunk):
+    """A network of one's own, see the top of this file.
+
+    Raises
+    ------
+    InputError
+        It fails on faces, or returns something else than levels and a summary.
+    """
+
+    def __init__(self, network: nn.Module, name: str) -> None:
+        super().__init__()
+        self.network = network
+        self._measure(name)
+
+    def read(self, images: Tensor) -> tuple[Sequence[Tensor], Tensor]:
+        """What the network returns."""
+        return self.network(images)
+
+
+class TimmTrunk(Trunk):
+    """A model of timm, with random weights; nothing is downloaded. The summary is what its classifier would read.
+
+    Parameters
+    ----------
+    model
+        Its name in timm. A tag such as ``.in12k`` says with which mean and deviation of pixels it is given faces.
+    out_indices
+        Places of its features that are levels, in timm's count; by default the last four, or all if they are fewer.
+    options
+        Further arguments of ``timm.create_model``, such as ``img_size=112``, ``output_stride`` or ``drop_path_rate``.
+
+    Raises
+    ------
+    InputError
+        timm has no such model or it does not take these options, it has no features, or it fails on faces of 112x112.
+    """
+
+    def __init__(self, model: str, out_indices: Sequence[int] | None = None, **options: Any) -> None:
+        super().__init__()
+        name = f"timm/{model}"
+        try:
+            self.network = timm.create_model(model, pretrained=False, num_classes=0, **options)
+        except Exception as error:  # models fail in any way on options that they do not expect
+            near = difflib.get_close_matches(model.partition(".")[0], timm.list_models(), n=3)
+            known = f"; timm has {', '.join(near)}" if near and not timm.is_model(model) else ""
+            raise InputError(f"trunk {name!r}: {' '.join(str(error).split())}{known}.") from error
+        if not hasattr(self.network, "forward_intermediates"):
+            raise InputError(f"trunk {name!r}: this model of timm gives no features; choose another.")
+        self.levels = min(4, len(self.network.feature_info)) if out_indices is None else list(out_indices)
+        given = self.network.pretrained_cfg
+        for constant in ("mean", "std"):  # of pixels from 0 to 1; no part of the weights
+            self.register_buffer(constant, torch.tensor(given[constant]).view(-1, 1, 1), persistent=False)
+        self._measure(name)
+
+    def read(self, images: Tensor) -> tuple[Sequence[Tensor], Tensor]:
+        """The features of the model, and what its classifier would read."""
+        pixels = ((images + 1) / 2 - self.mean) / self.std
+        last, maps = self.network.forward_intermediates(pixels, indices=self.levels)
+        return maps, self.network.forward_head(last)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions with batch norm around a shortcut (He et al., CVPR 2016), (B, channels, H, W)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return relu(x + convolutions(x))."""
+        return functional.relu(x + self.convolutions(x))
+
+
+class ConvolutionalMerging(nn.Sequential):
+    """Halves the side of a grid by a strided convolution, then refines it by residual blocks.
+
+    Takes tokens (B, H, W, in_channels), or images (B, 3, H, W) as a stem, and gives tokens (B, H/2, W/2, out_channels).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, blocks: int, stem: bool = False) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(),
+            *(ResidualBlock(out_channels) for _ in range(blocks)),
+        )
+        self.stem = stem
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve with channels last in memory, where tokens and maps are views of each other."""
+        maps = x.contiguous(memory_format=torch.channels_last) if self.stem else x.permute(0, 3, 1, 2)
+        return super().forward(maps).permute(0, 2, 3, 1)
+
+
+class SwinTrunk(Trunk):
+    """Swin Transformer (Liu et al., ICCV 2021) with a tap after every patch merging and one before its final norm.
+
+    The summary is the mean of the last level's tokens after that norm. A stage is one of Swin's, with the merging at
+    its start; the patches are of none.
+
+    Parameters
+    ----------
+    embed_dim, depths, num_heads, patch_size, drop_path
+        As in the Swin paper. Every stage but the first halves the side of the token grid, and the last must reach
+        7x7: four stages with patches of 2 pixels, three with 4.
+    convolutions
+        Residual blocks per stage ahead of its attention. They come with strided convolutions in place of Swin's
+        patches and mergings; None is Swin as published.
+
+    Raises
+    ------
+    InputError
+        The sizes do not end at 7x7, or ``convolutions`` does not fit them.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int = 96,
+        depths: Sequence[int] = (2, 2, 6, 2),
+        num_heads: Sequence[int] = (3, 6, 12, 24),
+        patch_size: int = 2,
+        drop_path: float = 0.1,
+        convolutions: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__()
+        stages = len(depths)
+        if len(num_heads) != stages or patch_size * GRID * 2 ** (stages - 1) != IMAGE_SIZE:
+            raise InputError(
+                f"patch_size {patch_size} with {stages} depths and {len(num_heads)} num_heads does not end at "
+                f"{GRID}x{GRID} tokens; use patch_size 2 with four stages or 4 with three."
+            )
+        self.swin = SwinTransformer(
+            img_size=IMAGE_SIZE,
+            patch_size=patch_size,
+            num_classes=0,
+            embed_dim=embed_dim,
+            depths=tuple(depths),
+            num_heads=tuple(num_heads),
+            window_size=GRID,
+            drop_path_rate=drop_path,
+        )
+        if convolutions is not None:
+            if len(convolutions) != stages or patch_size != 2:
+                raise InputError(
+                    f"convolutions {list(convolutions)}: give one number per stage, {stages}, and patch_size 2."
+                )
+            self._convolve(convolutions, embed_dim)
+        self.summary_size = self.swin.num_features
+        self.channels = [embed_dim * 2**stage for stage in range(1, stages)] + [self.summary_size]
+
+    def _convolve(self, blocks: Sequence[int], width: int) -> None:
+        """Replace patches and mergings by strided convolutions and residual blocks."""
+        self.swin.patch_embed = ConvolutionalMerging(3, width, blocks[0], stem=True)
+        for stage, count in zip(self.swin.layers[1:], blocks[1:], strict=True):
+            stage.downsample = ConvolutionalMerging(width, 2 * width, count)
+            width *= 2
+
+    def read(self, images: Tensor) -> tuple[Sequence[Tensor], Tensor]:
+        """The grids of tokens after each merging and at the end, as maps, and the mean of the last one's."""
+        tokens, taps = self.swin.patch_embed(images), []
+        for stage in self.swin.layers:
+            tokens = stage.downsample(tokens)
+            taps.append(tokens)
+            tokens = stage.blocks(tokens)
+        taps = [*taps[1:], tokens]  # the first stage has no merging
+        maps = [tap.permute(0, 3, 1, 2) for tap in taps]  # timm keeps channels last
+        return maps, self.swin.norm(tokens).mean(dim=(1, 2))
+
+    def stages(self) -> list[set[nn.Parameter]]:
+        """The parameters of each stage of Swin."""
+        return [set(stage.parameters()) for stage in self.swin.layers]
