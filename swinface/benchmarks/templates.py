@@ -179,11 +179,9 @@ def embed_templates(
     """
 
     def read(row: int) -> np.ndarray:
-        path = inside(templates.folder, templates.images[row], f"row {row + 1} of the images")
-        try:
-            return align(read_image(path), templates.landmarks[row], str(path))
-        except InputError as error:
-            raise InputError(f"row {row + 1} of the images, {path}: {error}") from error
+        where = f"row {row + 1} of the images"
+        path = inside(templates.folder, templates.images[row], where)
+        return align(read_image(path), templates.landmarks[row], f"{where}, {path}")
 
     def embed_rows(rows: slice) -> dict[str, np.ndarray]:
         parts = []

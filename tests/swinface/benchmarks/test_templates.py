@@ -125,7 +125,7 @@ def test_landmarks_that_coincide_are_named(ijbc):
     rows = file(ijbc, "name_5pts_score").read_text().splitlines()
     rows[3] = "1.jpg" + " 50.0" * 10 + " 0.9"
     write(ijbc, "name_5pts_score", rows)
-    with pytest.raises(InputError, match=r"row 4 of the images, .*1\.jpg: the landmarks of a face coincide"):
+    with pytest.raises(InputError, match=r"row 4 of the images, .*1\.jpg: the landmarks coincide"):
         embed_templates(corners, read_ijb(ijbc, "ijbc"))
 
 
