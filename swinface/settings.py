@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from swinface.files import InputError
+from swinface.registry import look_beside
 
 MODE = "swinface"  # under which parsers of options know our reader of YAML
 
@@ -151,7 +152,9 @@ def reading_configurations(arguments: Sequence[str]) -> Iterator[None]:
     for argument, following in pairwise([*arguments, ""]):
         name, given, value = argument.partition("=")
         if name == "--config":
-            read_settings(Path(value if given else following))
+            path = Path(value if given else following)
+            read_settings(path)
+            look_beside(path)  # modules of one's own that it names
     try:
         yield
     except ArgumentError as error:
