@@ -201,8 +201,10 @@ def _read_values(
         if attribute not in MEANINGS:
             values = values.where(folded.isin(words), texts)
         values = values.where(values.notna() & (values != ""), None)
-    changed = values.notna() & (values != texts)
-    mapped = pd.DataFrame({"word": texts[changed], "meaning": values[changed]}).value_counts().sort_index()
+    emptied = folded.isin([word for word, meaning in words.items() if not meaning])
+    changed = (values.notna() & (values != texts)) | emptied
+    meant = values.where(~emptied, "unknown")
+    mapped = pd.DataFrame({"word": texts[changed], "meaning": meant[changed]}).value_counts().sort_index()
     unread = texts[values.isna() & texts.notna() & ~folded.isin(words)]
     for text, count in unread.value_counts().items():
         message = f"{texts.name} {text!r} of {_count_faces(count)}: {attribute} unknown"

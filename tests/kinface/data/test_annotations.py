@@ -236,7 +236,9 @@ def test_what_words_mean_can_be_set(tmp_path: Path):
     values, columns, problems = read_annotations([tmp_path / "a.csv"], FACES, meanings=meanings)
     assert values["race"].tolist()[:3] == ["Latino", "Caucasian", None] and problems == []
     assert values["gender"].tolist()[:3] == ["f", "f", "m"] and values["hat"].tolist()[:3] == ["none", "cap", "2"]
-    assert columns.set_index("column")["mapped"]["hat_human"] == "0 as none (1), 1 as cap (1)"
+    mapped = columns.set_index("column")["mapped"]
+    assert mapped["hat_human"] == "0 as none (1), 1 as cap (1)"
+    assert mapped["race_net"] == "Latino_Hispanic as Latino (1), White as Caucasian (1), other as unknown (1)"
 
 
 @pytest.mark.parametrize(
