@@ -8,6 +8,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import kinface.cli.main
+import swinface.cli.main
 from swinface.files import InputError
 from swinface.settings import parse_yaml, read_yaml, reading_configurations
 
@@ -143,3 +145,29 @@ def test_keys_are_text_and_no_two_places_share_an_object(tmp_path):
     found = read_yaml(tmp_path / "a.yaml")
     assert found == {"1": [1], "no": [1], "x": 2}
     assert found["1"] is not found["no"]
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments"),
+    [
+        (kinface.cli.main, ["fit", "--run", "run", "--config", "a.yaml"]),
+        (kinface.cli.main, ["sweep", "a.yaml", "--root", ".", "--list", "val", "--out", "out"]),
+        (swinface.cli.main, ["fit", "--run", "run", "--config=a.yaml"]),
+        (swinface.cli.main, ["evaluate", "--config", "a.yaml"]),
+        (swinface.cli.main, ["compare", "--config", "a.yaml", "--out", "out"]),
+        (swinface.cli.main, ["teach", "--config", "a.yaml", "--out", "out.npz"]),
+    ],
+)
+def test_every_command_that_reads_yaml_refuses_a_key_twice(program, arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.yaml").write_text("model:\n  heads: {race: {strength: 5}}\n  # and gender\n  heads: {gender: {}}\n")
+    assert swinface.cli.main.run("program", "", program.COMMANDS, arguments) == 2
+    assert "a.yaml: line 4: the key 'heads' is here twice, first in line 2" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["a.yaml"]
+
+
+def test_options_on_the_command_line_are_read_in_the_same_way(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    options = ["fit", "--run", "run", "--data.root", ".", "--model.heads", "{no: {strength: 1}, no: {strength: 2}}"]
+    assert swinface.cli.main.run("kinface", "", kinface.cli.main.COMMANDS, options) == 2
+    assert "line 1: the key 'no' is here twice" in capsys.readouterr().err
