@@ -87,7 +87,7 @@ def name_classes(classes: Iterable, what: str) -> list[str]:
     texts = canonical_text(pd.Series(listed, dtype=object), what).tolist()
     if len({*texts}) < len(texts) or not all(map(_is_known, texts)):
         raise InputError(
-            f"{what}: each class is named once, and none is a mark of the unknown (empty, {', '.join(UNKNOWN)}, a number "
+            f"{what}: each class is named once, and none is a mark of the unknown (empty, {', '.join(UNKNOWN)}, "
             f"below 0); not {listed}."
         )
     return texts
