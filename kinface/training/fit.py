@@ -115,8 +115,8 @@ def _finish(run: Path, cli: KinshipCLI) -> Fitted:
     checkpoint = torch.load(best, map_location="cpu", weights_only=True) if best.exists() else None
     if checkpoint is None or checkpoint["callbacks"][RunFolder.__qualname__]["rows"][-1]["selection"] == NOT_SETTLED:
         raise InputError(
-            f"{run}: ended before its first epoch, or with adversaries half of its training, so no epoch was selected; "
-            "run it for longer, in another folder."
+            f"{run}: ended before its first epoch, or with adversaries before half of its training, so no epoch was "
+            "selected; run it for longer, in another folder."
         )
     module.on_load_checkpoint(checkpoint)
     module.load_state_dict(checkpoint["state_dict"])
