@@ -65,6 +65,8 @@ def test_runs_are_trained_once_and_compared_where_they_have_the_same_figure(sett
     assert set(table.index) == {
         ("MAE years", "together"),
         ("MAE years", "age"),
+        ("mean error years", "together"),
+        ("mean error years", "age"),
         ("accuracy %", "together"),
         ("balanced accuracy %", "together"),
     }
