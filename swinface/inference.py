@@ -188,7 +188,7 @@ class Shards:
     def _claim(self, folder: Path, about: object) -> None:
         digest = hashlib.sha256(json.dumps(about).encode()).hexdigest()
         place = folder / ABOUT
-        if not place.exists():
+        if not place.exists() or not any(folder.glob("[0-9]*.npz")):
             with replacing(place) as partial:
                 partial.write_text(json.dumps(digest), encoding="utf-8")
         elif place.read_text(encoding="utf-8") != json.dumps(digest):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from kinface.cli.inputs import HERE, Computing, describe_all
-from kinface.data.fiw import read_families
+from cyclopts import Parameter
+
+from kinface.cli.inputs import HERE, Computing, describe_all, start_shards
+from kinface.data.fiw import is_families, read_families
+from kinface.models.recogniser import INSIGHTFACE, Pixels, Recogniser
 from swinface.data.embeddings import write_embeddings
-from swinface.files import check_ending
+from swinface.files import InputError, check_ending, take_images
 from swinface.pretrained import SHIPPED
 
 
@@ -15,19 +19,21 @@ def embed(
     *,
     root: Path,
     out: Path,
-    model: Path = SHIPPED,
+    model: Path | None = None,
     inputs: Path | None = None,
     features: bool = False,
+    recogniser: str | None = None,
+    pixels: Annotated[Pixels, Parameter(name="*")] = INSIGHTFACE,
     computing: Computing = HERE,
 ) -> None:
-    """Embed every face of a copy of FIW.
+    """Embed every face of a copy of FIW, or of a folder, by a kinship model or by any face recogniser.
 
     Parameters
     ----------
     model
         Folder of a trained model; by default the one that comes with the package.
     root
-        A FIW folder, or the folder ``kinface prepare`` made of it.
+        A FIW folder, the folder ``kinface prepare`` made of it, or any folder of aligned faces.
     out
         File to write, .npz with ``face`` (N,) and ``embedding`` (N, D).
     inputs
@@ -35,15 +41,37 @@ def embed(
     features
         Write the features of the neck as well, and of a model with a trunk what of them the kinship MLCA takes from
         each level: ``kinface probe`` then says where in the model an attribute can be read.
+    recogniser
+        In place of a model: an ONNX file of ArcFace's kind, or ``package.module.function`` of one's own, which takes
+        faces (B, size, size, 3) uint8 and returns embeddings (B, D).
+    pixels
+        How the recogniser sees a face.
     computing
         How a model computes.
     """
     check_ending(out, [".npz"], "a table of embeddings")
-    families = read_families(root)
-    faces = list(families.faces["face"])
-    _, described, shards = describe_all(model, faces, root=families.root, inputs=inputs, out=out, computing=computing)
-    if shards.first:
+    root, faces = _list_faces(root)
+    if recogniser is None:
+        if pixels != INSIGHTFACE:
+            raise InputError("--size, --channels, --mean, --scale and --output are for a --recogniser; leave them out.")
+        _, described, shards = describe_all(
+            model or SHIPPED, faces, root=root, inputs=inputs, out=out, computing=computing
+        )
         embedding = described.pop("embedding")
+    else:
+        if model is not None or inputs is not None or features:
+            raise InputError("--model, --inputs and --features are for a kinship model; leave them out.")
+        opened, shards = Recogniser(recogniser, pixels), start_shards(out, computing)
+        embedding, described = opened.embed(faces, root, shards), {}
+    if shards.first:
         write_embeddings(out, faces, embedding, described if features else None)
         print(f"{len(faces)} faces, {embedding.shape[1]} numbers each: {out}")
     shards.finish()
+
+
+def _list_faces(root: Path) -> tuple[Path, list[str]]:
+    """The folder that the faces' paths start from, and these paths."""
+    if not is_families(root):
+        return root, take_images(root)
+    families = read_families(root)
+    return families.root, list(families.faces["face"])

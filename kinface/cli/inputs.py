@@ -41,6 +41,11 @@ class Computing:
 HERE = Computing()  # on one device, in the fast precision
 
 
+def start_shards(out: Path, computing: Computing) -> Shards:
+    """Start the processes that compute; they keep their parts beside ``out`` until ``Shards.finish``."""
+    return Shards.start(out.with_name(f"{out.name}.parts"), computing.devices, computing.num_nodes)
+
+
 def describe_all(
     model: Path, faces: Sequence[str], *, root: Path, inputs: Path | None, out: Path, computing: Computing
 ) -> tuple[KinFace, dict[str, np.ndarray], Shards]:
@@ -48,7 +53,7 @@ def describe_all(
 
     Parts are kept beside ``out`` until ``Shards.finish``.
     """
-    shards = Shards.start(out.with_name(f"{out.name}.parts"), computing.devices, computing.num_nodes)
+    shards = start_shards(out, computing)
     network = load_model(model, shards.device)
     read = read_inputs(network, faces, inputs)
     return network, describe_faces(network, read, root=root, precision=computing.precision, shards=shards), shards

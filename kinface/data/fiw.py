@@ -102,6 +102,13 @@ def read_families(
     )
 
 
+def is_families(root: Path) -> bool:
+    """Whether ``read_families`` knows the layout of a folder, or this is no folder."""
+    if (root / DATASET).is_file() or not root.is_dir():
+        return True
+    return is_tskinface(root) or not _find_families(root).empty
+
+
 def read_known_families(root: str | Path) -> Families:
     """Read families as ``read_families`` does; of a folder that is laid out otherwise, empty tables.
 

@@ -8,27 +8,27 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from swinface.data.faces import read_face, stack_faces
+from swinface.data.faces import IMAGE_SIZE, read_face, stack_faces
 from swinface.files import inside
 from swinface.photos.alignment import warn_unaligned
 
 BATCH = 256  # faces that go through a trunk at once where no gradient is needed
 
 
-def read_faces(root: Path, faces: Sequence[str]) -> Tensor:
+def read_faces(root: Path, faces: Sequence[str], size: int = IMAGE_SIZE) -> Tensor:
     """Decode aligned faces, on all cores.
 
     Returns
     -------
     Tensor
-        (N, 3, 112, 112), uint8, RGB. Square images of another size are resized.
+        (N, 3, size, size), uint8, RGB. Square images of another size are resized.
 
     Raises
     ------
     InputError
         A face is missing, unreadable or not square (then it was not aligned).
     """
-    return stack_faces(lambda face: _read(root, face), faces)
+    return stack_faces(lambda face: _read(root, face, size), faces, size)
 
 
 def warn_of_unaligned(root: Path, faces: Sequence[str]) -> None:
@@ -36,5 +36,5 @@ def warn_of_unaligned(root: Path, faces: Sequence[str]) -> None:
     warn_unaligned(lambda face: _read(root, face), faces, root)
 
 
-def _read(root: Path, face: str) -> np.ndarray:
-    return read_face(inside(root, face, "table of faces"))
+def _read(root: Path, face: str, size: int = IMAGE_SIZE) -> np.ndarray:
+    return read_face(inside(root, face, "table of faces"), size)

@@ -40,7 +40,7 @@ def scale_pixels(images: Tensor) -> Tensor:
     return images.float() / 127.5 - 1
 
 
-def crop_face(pixels: np.ndarray, crop: Crop) -> np.ndarray:
+def crop_face(pixels: np.ndarray, crop: Crop, size: int = IMAGE_SIZE) -> np.ndarray:
     """Cut a region out of an image and resize it, antialiased.
 
     Parameters
@@ -50,11 +50,13 @@ def crop_face(pixels: np.ndarray, crop: Crop) -> np.ndarray:
     crop
         (left, top, right, bottom) as fractions of width and height. Outside the image, its edges are repeated: a black
         bar would tell a model which data set a face is from.
+    size
+        Side of the result, in pixels.
 
     Returns
     -------
     np.ndarray
-        (112, 112, 3), uint8.
+        (size, size, 3), uint8.
     """
     height, width = pixels.shape[:2]
     left, top, right, bottom = crop[0] * width, crop[1] * height, crop[2] * width, crop[3] * height
@@ -63,7 +65,7 @@ def crop_face(pixels: np.ndarray, crop: Crop) -> np.ndarray:
     rows = np.arange(above, math.ceil(bottom)).clip(0, height - 1)
     whole = Image.fromarray(pixels[rows[:, None], columns])
     box = (left - first, top - above, right - first, bottom - above)  # resize takes fractions of a pixel, crop does not
-    return np.asarray(whole.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BILINEAR, box=box))
+    return np.asarray(whole.resize((size, size), Image.Resampling.BILINEAR, box=box))
 
 
 def covered(crop: Crop | None) -> tuple[float, float, float, float]:
@@ -78,14 +80,14 @@ def covered(crop: Crop | None) -> tuple[float, float, float, float]:
     return tuple(min(max(side, 0.0), 1.0) for side in sides)
 
 
-def fit_face(pixels: np.ndarray, where: str, crop: Crop | None = None) -> np.ndarray:
+def fit_face(pixels: np.ndarray, where: str, crop: Crop | None = None, size: int = IMAGE_SIZE) -> np.ndarray:
     """Resize a face for the models: a region of an image, or the whole image, which must then be square.
 
     Parameters
     ----------
     where
         Name of the image, for the message.
-    crop
+    crop, size
         As in ``crop_face``.
 
     Raises
@@ -96,17 +98,17 @@ def fit_face(pixels: np.ndarray, where: str, crop: Crop | None = None) -> np.nda
     height, width = pixels.shape[:2]
     if crop is None and height != width:
         raise InputError(f"{where}: {width}x{height} pixels; faces must be aligned and square.")
-    return crop_face(pixels, crop or (0, 0, 1, 1))
+    return crop_face(pixels, crop or (0, 0, 1, 1), size)
 
 
-def read_face(path: Path) -> np.ndarray:
-    """Read an aligned face from a file, (112, 112, 3) uint8; raises as ``read_image`` and ``fit_face`` do."""
-    return fit_face(read_image(path), str(path))
+def read_face(path: Path, size: int = IMAGE_SIZE) -> np.ndarray:
+    """Read an aligned face from a file, (size, size, 3) uint8; raises as ``read_image`` and ``fit_face`` do."""
+    return fit_face(read_image(path), str(path), size=size)
 
 
-def stack_faces(read: Callable[[Any], np.ndarray], items: Sequence) -> Tensor:
-    """Read faces on all cores: (len(items), 3, 112, 112), uint8, from what ``read`` gives for each, (112, 112, 3)."""
-    faces = np.empty((len(items), 3, IMAGE_SIZE, IMAGE_SIZE), dtype=np.uint8)
+def stack_faces(read: Callable[[Any], np.ndarray], items: Sequence, size: int = IMAGE_SIZE) -> Tensor:
+    """Read faces on all cores: (N, 3, size, size), uint8, from what ``read`` gives of each item, (size, size, 3)."""
+    faces = np.empty((len(items), 3, size, size), dtype=np.uint8)
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding runs outside Python's lock
         for row, face in enumerate(pool.map(read, items)):
             faces[row] = face.transpose(2, 0, 1)

@@ -1,0 +1,212 @@
+"""Any face recogniser, as an ONNX file of ArcFace's kind or as a Python function, for its embeddings of faces."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from tqdm import tqdm
+
+from kinface.models.faces import read_faces, warn_of_unaligned
+from swinface.data.faces import IMAGE_SIZE
+from swinface.files import InputError, describe_install
+from swinface.inference import Shards
+from swinface.registry import Registry
+
+BATCH = 64  # faces that are given to a recogniser at once, unless its file fixes another number
+
+
+# What an ONNX file may take: its name for the type, and numpy's. Bytes are given pixels as they are.
+TYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(uint8)": "uint8",
+}
+
+
+RECOGNISERS = Registry("recogniser")
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """How a recogniser sees a face; as insightface's by default.
+
+    Parameters
+    ----------
+    size
+        Side of a face in pixels; by default what the ONNX file fixes, or 112.
+    channels
+        Order of the colours.
+    mean, scale
+        An ONNX file is given (pixel - mean) / scale, of pixels from 0 to 255.
+    output
+        Name of the embedding, for an ONNX file with several outputs.
+    """
+
+    size: int | None = None
+    channels: Literal["rgb", "bgr"] = "rgb"
+    mean: float = 127.5
+    scale: float = 127.5
+    output: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.scale == 0 or (self.size is not None and self.size < 1):
+            raise InputError(f"size {self.size}, scale {self.scale}: a size is 1 or more, and a scale is not 0.")
+
+
+INSIGHTFACE = Pixels()
+
+
+class Recogniser:
+    """A recogniser of faces: what it makes of pixels, and what it is.
+
+    Parameters
+    ----------
+    name
+        An ONNX file, or ``package.module.function`` of one's own. The function takes faces (B, size, size, 3) uint8 and
+        returns embeddings (B, D).
+    pixels
+        How it sees a face; ``mean``, ``scale`` and ``output`` are for ONNX files alone.
+
+    Attributes
+    ----------
+    size, batch : int
+        Side of a face, and how many it is given at once.
+    about : list of str
+        What tells it from others.
+
+    Raises
+    ------
+    InputError
+        There is no such file or function, the file is no ONNX model of one image and one embedding, or the options do
+        not fit it.
+    """
+
+    def __init__(self, name: str, pixels: Pixels = INSIGHTFACE) -> None:
+        self.name, self.pixels = name, pixels
+        path = Path(name)
+        if path.suffix == ".onnx" or path.is_file():
+            embed, self.size, self.batch = _open_onnx(path, pixels)
+            made_of = path.read_bytes()
+        else:
+            embed, self.size, self.batch = RECOGNISERS.find(name), pixels.size or IMAGE_SIZE, BATCH
+            if (pixels.mean, pixels.scale, pixels.output) != (INSIGHTFACE.mean, INSIGHTFACE.scale, None):
+                raise InputError(f"mean, scale and output are for ONNX files; {name} is given pixels from 0 to 255.")
+            made_of = Path(inspect.getfile(embed)).read_bytes()
+        self._embed: Callable[[np.ndarray], Any] = embed
+        self.about = [name, hashlib.sha256(made_of).hexdigest(), json.dumps(asdict(pixels))]
+
+    def __call__(self, faces: np.ndarray) -> np.ndarray:
+        """Embeddings (B, D), float32, of faces (B, size, size, 3), uint8, RGB.
+
+        Raises
+        ------
+        InputError
+            The recogniser fails, or returns something else.
+        """
+        given = np.ascontiguousarray(faces if self.pixels.channels == "rgb" else faces[..., ::-1])
+        try:
+            embedding = np.asarray(self._embed(given), dtype=np.float32)
+        except InputError:
+            raise
+        except Exception as error:  # the code is another's and may fail in any way
+            reason = " ".join(str(error).split())
+            raise InputError(
+                f"{self.name}: fails on {given.shape} faces ({type(error).__name__}: {reason})."
+            ) from error
+        if embedding.ndim != 2 or len(embedding) != len(faces):
+            raise InputError(f"{self.name}: gives {embedding.shape} of {len(faces)} faces; embeddings are (faces, D).")
+        return embedding
+
+    def embed(self, faces: Sequence[str], root: Path = Path(), shards: Shards | None = None) -> np.ndarray:
+        """Embed image files of aligned faces, each once.
+
+        Parameters
+        ----------
+        faces
+            Their paths below ``root``.
+        shards
+            The processes that compute, and where they keep what they have.
+
+        Returns
+        -------
+        np.ndarray
+            (N, D), float32, as the recogniser gives them.
+
+        Raises
+        ------
+        InputError
+            A face is missing, unreadable or not square, or its embedding is not finite; or as of a call.
+        """
+        if not len(faces):
+            raise InputError("there are no faces to embed.")
+        shards = shards or Shards()
+        if shards.first:
+            warn_of_unaligned(root, faces)
+
+        def compute(rows: slice) -> dict[str, np.ndarray]:
+            parts = []
+            for start in tqdm(
+                range(rows.start, rows.stop, self.batch), "embed", unit="batch", leave=False, disable=None
+            ):
+                named = faces[start : min(start + self.batch, rows.stop)]
+                part = self(read_faces(root, named, self.size).permute(0, 2, 3, 1).numpy())
+                finite = np.isfinite(part).all(axis=1)
+                if not finite.all():
+                    raise InputError(f"{self.name}: the embedding of {named[finite.argmin()]} is not finite.")
+                parts.append(part)
+            return {"embedding": np.concatenate(parts)}
+
+        return shards.compute("embed", [*self.about, str(root), *faces], len(faces), compute)["embedding"]
+
+
+def _open_onnx(path: Path, pixels: Pixels) -> tuple[Callable[[np.ndarray], np.ndarray], int, int]:
+    """From faces (B, size, size, 3) uint8 to what a file makes of them; the size, and how many it takes at once."""
+    try:
+        import onnxruntime
+    except ImportError:
+        raise InputError(f"an ONNX file needs onnxruntime: {describe_install('onnx')} brings it.") from None
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; name an ONNX model, or package.module.function.")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # errors are raised, and need not be printed too
+    wanted = [name for name in ("CUDA", "CPU") if f"{name}ExecutionProvider" in onnxruntime.get_available_providers()]
+    try:
+        session = onnxruntime.InferenceSession(path, options, [f"{name}ExecutionProvider" for name in wanted])
+    except Exception as error:  # damaged bytes make onnxruntime fail in any way
+        raise InputError(f"{path}: not an ONNX model that can be run ({' '.join(str(error).split())}).") from error
+    inputs, outputs = session.get_inputs(), [output.name for output in session.get_outputs()]
+    if len(inputs) != 1:
+        named = ", ".join(each.name for each in inputs) or "none"
+        raise InputError(f"{path}: has {len(inputs)} inputs ({named}); a recogniser has one, the faces.")
+    if pixels.output not in (outputs if len(outputs) > 1 else [*outputs, None]):
+        raise InputError(f"{path}: its outputs are {', '.join(outputs)}; name the embedding by output.")
+    (given,), output = inputs, pixels.output or outputs[0]
+    shape = given.shape if len(given.shape) == 4 else [None] * 4
+    fixed = [side if isinstance(side, int) and side > 0 else None for side in shape]
+    last = fixed[3] == 3 and fixed[1] != 3  # colours come last, as TensorFlow has them
+    colours, sides = (fixed[3], fixed[1:3]) if last else (fixed[1], fixed[2:])
+    if len(given.shape) != 4 or colours not in (3, None) or sides[0] != sides[1] or given.type not in TYPES:
+        raise InputError(
+            f"{path}: its input is {given.type} {given.shape}; it must be (faces, 3, size, size) or "
+            "(faces, size, size, 3), of floating-point numbers or bytes."
+        )
+    if None not in (sides[0], pixels.size) and sides[0] != pixels.size:
+        raise InputError(f"{path}: takes faces of {sides[0]}x{sides[0]}, not of size {pixels.size}.")
+    dtype = np.dtype(TYPES[given.type])
+
+    def embed(faces: np.ndarray) -> np.ndarray:
+        values = faces if dtype == np.uint8 else ((faces.astype(np.float32) - pixels.mean) / pixels.scale).astype(dtype)
+        count = len(values)
+        if fixed[0] is not None:  # the last batch is filled up with its last face
+            values = values[np.minimum(np.arange(fixed[0]), count - 1)]
+        return session.run([output], {given.name: values if last else values.transpose(0, 3, 1, 2)})[0][:count]
+
+    return embed, sides[0] or pixels.size or IMAGE_SIZE, fixed[0] or BATCH
