@@ -19,8 +19,9 @@ import numpy as np
 import pandas as pd
 
 from kinface.cli.probe import probe
+from kinface.leakage.attackers import ATTACKERS
 from kinface.leakage.leakage import probe_leakage
-from kinface.leakage.probes import ATTACKERS, PROBES
+from kinface.leakage.probes import PROBES
 from swinface.data.embeddings import write_embeddings
 
 RACES = ("African", "Asian", "Caucasian")
@@ -85,7 +86,7 @@ def main() -> None:
         for shape in SHAPES:
             for strength in (0.0, 1.5):
                 print(check(shape, strength, count, kind), f"({count} sets)", flush=True)
-    for kinds in (PROBES, ATTACKERS):
+    for kinds in (PROBES, ATTACKERS.names()):
         print(time_probe(kinds), flush=True)
 
 

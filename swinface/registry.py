@@ -88,6 +88,8 @@ class Registry:
             base = _import(self.base, self.kind)
             if not (inspect.isclass(found) and issubclass(found, base)):
                 raise InputError(f"{self.kind} {name!r}: must be a subclass of {self.base}.")
+        elif not callable(found):
+            raise InputError(f"{self.kind} {name!r}: must be a class or a function.")
         return found
 
     def create(self, name: str, /, **options: Any) -> Any:

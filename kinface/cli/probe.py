@@ -13,8 +13,9 @@ from joblib import parallel_config
 from tqdm import tqdm
 
 from kinface.data.people import read_people
+from kinface.leakage.attackers import create_attacker
 from kinface.leakage.leakage import RULE, Leakage, average_people, compare_leakage, probe_leakage
-from kinface.leakage.probes import ATTACKERS, PROBES
+from kinface.leakage.probes import PROBES
 from kinface.report.plots import plot_leakage
 from swinface.data.embeddings import read_arrays
 from swinface.files import InputError, replacing_folder
@@ -63,8 +64,10 @@ def probe(
     split
         Use only faces of this split, such as val.
     kind
-        Which probes to fit: linear, mlp, kernel, trees or knn, which reads scores alone; repeat the option for several.
-        The default is linear and mlp. Of several, what the best one reads is given too.
+        Which probes to fit: linear, mlp, kernel, trees, qda (a quadratic discriminant) or knn, which reads scores
+        alone; or the path of any classifier with scikit-learn's fit and predict, such as sklearn.svm.SVC, or
+        mine.Attacker of a file mine.py in the working folder. Repeat the option for several. The default is linear and
+        mlp. Of several, what the best one reads is given too.
     compare
         Embeddings of the same faces by another model; its results and the differences to them are added.
     each
@@ -81,7 +84,7 @@ def probe(
         First of the seeds of folds and probes; also the seed of the resamples.
     """
     kinds = PROBES if kind is None else tuple(kind)
-    _check_options(attribute, kinds, seeds, folds, resamples)
+    _check_options(attribute, kinds, seeds, folds, resamples, seed)
     faces, arrays = read_arrays(embeddings)
     described = _describe_faces(read_people(people), faces, embeddings, people)
     described = _choose(described, people, attribute, split)
@@ -127,11 +130,18 @@ def probe(
     _print_summary(record, table, worst, differences, out, many=len(kinds) > 1)
 
 
-def _check_options(attribute: list[str], kinds: tuple[str, ...], seeds: int, folds: int, resamples: int) -> None:
+def _check_options(
+    attribute: list[str], kinds: tuple[str, ...], seeds: int, folds: int, resamples: int, seed: int
+) -> None:
     if not attribute or len(set(attribute)) < len(attribute):
         raise InputError("--attribute: name each attribute once, such as --attribute race --attribute gender.")
-    if not set(kinds) <= set(ATTACKERS) or len(set(kinds)) < len(kinds):
-        raise InputError(f"--kind {' '.join(kinds)}: probes are {', '.join(ATTACKERS)}; name each at most once.")
+    if len(set(kinds)) < len(kinds):
+        raise InputError(f"--kind {' '.join(kinds)}: name each attacker once.")
+    for kind in kinds:
+        try:
+            create_attacker(kind, seed)
+        except InputError as error:
+            raise InputError(f"--kind: {error}") from None
     if seeds < FEWEST_SEEDS:
         raise InputError(f"--seeds {seeds}: results vary with the seed; take at least {FEWEST_SEEDS}.")
     if folds < 2:

@@ -16,8 +16,9 @@ import pandas as pd
 from kinface.data.labels import encode_labels, name_labels
 from kinface.fairness.bootstrap import draw_families
 from kinface.fairness.groups import FEWEST_FAMILIES
+from kinface.leakage.attackers import create_attacker
 from kinface.leakage.judging import bound_permuted, judge, judge_codes, measure_permuted
-from kinface.leakage.probes import ATTACKERS, PROBES, ROUNDS, code_online, cross_validate, label_few, run_probes
+from kinface.leakage.probes import PROBES, code_online, cross_validate, label_few, run_probes
 from swinface.bootstrap import interval_around
 from swinface.files import InputError
 
@@ -104,7 +105,6 @@ def probe_leakage(
     permutations: int = 5,
     codelength: bool = True,
     labelled: int | None = None,
-    rounds: int = ROUNDS,
 ) -> Leakage:
     """Fit fresh probes that predict an attribute from embeddings, and test them on clusters they never saw.
 
@@ -128,7 +128,9 @@ def probe_leakage(
     attribute
         Name of the attribute, for the table and for messages.
     kinds
-        Of ``ATTACKERS``, which to fit; ``knn`` reads scores with faces of known class alone.
+        Which attackers to fit: ``linear``, ``mlp``, ``kernel``, ``trees``, ``qda``, or ``knn``, which reads scores with
+        faces of known class alone; or ``package.module.Class`` of any classifier of scikit-learn or of one's own. All
+        classes weigh the same: ``fit`` is given ``sample_weight``, or an even draw of faces if it takes none.
     folds, seeds
         In how many parts clusters are divided, and how often.
     seed, resamples
@@ -142,14 +144,12 @@ def probe_leakage(
     labelled
         Fit each probe on so many people alone, drawn evenly from the classes: what an attacker with few labels reads.
         Codelength is that of all people.
-    rounds
-        Length of the training of an MLP probe, in rounds of ten steps.
 
     Raises
     ------
     InputError
-        A setting cannot be, the arrays do not fit each other, a person has two labels or clusters, embeddings are no
-        finite numbers, or fewer than two classes are left.
+        A setting cannot be, there is no such attacker or it fails, the arrays do not fit each other, a person has two
+        labels or clusters, embeddings are no finite numbers, or fewer than two classes are left.
 
     Examples
     --------
@@ -176,7 +176,7 @@ def probe_leakage(
     if labelled is not None:
         people = np.unique(tested["person"].to_numpy(str), return_inverse=True)[1]
         trials, unrelated = ([label_few(it, people, labelled) for it in some] for some in (trials, unrelated))
-    answers = run_probes(features, [*trials, *coded, *unrelated], kinds, rounds)
+    answers = run_probes(features, [*trials, *coded, *unrelated], kinds)
     about = {
         "attribute": attribute,
         "classes": ", ".join(names),
@@ -256,8 +256,10 @@ def average_people(embedding: np.ndarray, persons: Sequence) -> tuple[np.ndarray
 
 
 def _check_settings(kinds: Sequence[str], folds: int, seeds: int, labelled: int | None) -> None:
-    if not kinds or not set(kinds) <= set(ATTACKERS):
-        raise InputError(f"kinds: {', '.join(kinds) or 'nothing'} given; probes are {', '.join(ATTACKERS)}.")
+    if not kinds or len(set(kinds)) < len(kinds):
+        raise InputError(f"kinds: {', '.join(kinds) or 'nothing'} given; name each attacker once.")
+    for kind in kinds:
+        create_attacker(kind, seed=0)
     if folds < 2 or seeds < 1:
         raise InputError(f"folds {folds}, seeds {seeds}: at least two folds and one seed are needed.")
     if labelled is not None and labelled < FEWEST_LABELLED:

@@ -208,7 +208,7 @@ def test_arrays_of_a_table_of_embeddings(tmp_path):
         ({"people": "unnamed.csv"}, ["unnamed.csv: no column 'person'"]),
         ({"people": "broken.parquet"}, ["broken.parquet: not a readable table"]),
         ({"compare": "ours.npz"}, ["--compare", "another model"]),
-        ({"kind": "quadratic"}, ["--kind linear quadratic", "linear, mlp, kernel, trees, knn"]),
+        ({"kind": "quadratic"}, ["--kind: no attacker 'quadratic'", "linear, mlp, kernel, trees, knn, qda"]),
         ({"compare": "half.npz"}, ["half.npz: no embedding of 3.jpg (177 faces are missing)"]),
         ({"compare": "none.npz"}, ["none.npz: no such table of embeddings"]),
     ],

@@ -1,0 +1,264 @@
+"""Attackers: classifiers that try to read an attribute from embeddings, under the contract of scikit-learn.
+
+An attacker has ``fit(X, y)`` or ``fit(X, y, sample_weight)``, and ``predict_proba(X)`` or ``predict(X)``. ``X`` is
+(N, D), float32, standardised by the faces that it is fitted on; ``y``, (N,), holds whole numbers. All classes have the
+same weight: it is given ``sample_weight``, and where it takes none, faces are drawn with replacement so that all
+classes are equally likely. A class says ``raw = True`` if it wants features as they are, and ``balances = True`` if it
+gives all classes the same weight by itself.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+from scipy.special import softmax
+from scipy.stats import multivariate_normal
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.kernel_approximation import Nystroem
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import NearestNeighbors
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.validation import has_fit_parameter
+
+from swinface.files import InputError
+from swinface.registry import Registry
+
+ATTACKERS = Registry("attacker")
+
+
+PRIOR = 0.01  # variance of a weight before it has seen data; more overfits 128 numbers of 2,400 faces
+
+
+MOST_DECAY = 0.05  # of the MLP: with more, on few faces, its layers die out
+
+
+HIDDEN = (64, 64)
+
+
+LEARNING_RATE = 3e-3
+
+
+ROUNDS, BATCHES, BATCH = 15, 10, 256  # the MLP is trained for 150 steps, whatever the number of faces
+
+
+LANDMARKS = 300  # of the kernel probe
+
+
+KERNEL_PRIOR = 1.0  # variance of a weight of the kernel probe
+
+
+TREES, LEAVES, COLUMNS, BINS = 60, 8, 32, 32  # of the boosted trees: shallow, each split on some features
+
+
+NEIGHBOURS = 15
+
+
+# Of the quadratic attacker. Among .003 to .5 it reads, of the debiased model that ships, within .02 of the best on the
+# training families of FIW and on each third of them, both race and gender; shrinkage towards all classes adds nothing.
+RIDGE = 0.1
+
+
+def create_attacker(name: str, seed: int) -> object:
+    """Make an attacker; one that takes a ``random_state`` is given the seed.
+
+    Parameters
+    ----------
+    name
+        Of ``ATTACKERS``, or ``package.module.Class``: any classifier of scikit-learn or of one's own.
+
+    Raises
+    ------
+    InputError
+        There is no such attacker, it cannot be made without further options, or it is no classifier.
+    """
+    seeded = "random_state" in inspect.signature(ATTACKERS.find(name)).parameters
+    attacker = ATTACKERS.create(name, **({"random_state": seed} if seeded else {}))
+    if not (hasattr(attacker, "fit") and any(hasattr(attacker, it) for it in ("predict_proba", "predict"))):
+        raise InputError(f"attacker {name!r}: must have fit(X, y), and predict_proba(X) or predict(X).")
+    return attacker
+
+
+def attack(name: str, seed: int, features: np.ndarray, labels: np.ndarray, tested: np.ndarray) -> np.ndarray:
+    """Fit an attacker on some faces and ask it about others.
+
+    Parameters
+    ----------
+    features, labels
+        (N, D) and (N,), whole numbers, of the faces that it is fitted on, of two classes or more.
+    tested
+        (M, D).
+
+    Returns
+    -------
+    np.ndarray
+        (M, classes that occur, in order): probabilities; 1 for the predicted class where the attacker has no
+        ``predict_proba``.
+
+    Raises
+    ------
+    InputError
+        As of ``create_attacker``; or the attacker fails, or returns no such probabilities.
+    """
+    attacker, classes = create_attacker(name, seed), np.unique(labels)
+    if not getattr(attacker, "raw", False):
+        scaler = StandardScaler().fit(features)
+        features, tested = scaler.transform(features), scaler.transform(tested)
+    weights = {}
+    if not getattr(attacker, "balances", False):
+        if has_fit_parameter(attacker, "sample_weight"):
+            weights = {"sample_weight": compute_sample_weight("balanced", labels)}
+        else:
+            drawn = _draw_evenly(labels, seed)
+            features, labels = features[drawn], labels[drawn]
+    try:
+        attacker.fit(features, labels, **weights)
+        if hasattr(attacker, "predict_proba"):
+            found = np.asarray(attacker.predict_proba(tested), np.float32)
+        else:
+            found = (np.asarray(attacker.predict(tested))[:, None] == classes).astype(np.float32)
+    except Exception as error:  # the code is another's and may fail in any way
+        reason = " ".join(str(error).split())
+        raise InputError(f"attacker {name!r}: it fails ({type(error).__name__}: {reason}).") from error
+    if found.shape != (len(tested), len(classes)) or not np.isfinite(found).all() or not found.any(axis=1).all():
+        raise InputError(
+            f"attacker {name!r}: predict_proba must return finite numbers, a column for each class, predict classes."
+        )
+    return found
+
+
+def _draw_evenly(labels: np.ndarray, seed: int) -> np.ndarray:
+    """(N,) or a few more rows, drawn so that all classes are equally likely; no class is missing."""
+    drawn = np.random.default_rng(seed).choice(len(labels), len(labels), p=_even_shares(labels))
+    classes, first = np.unique(labels, return_index=True)
+    return np.append(drawn, first[~np.isin(classes, labels[drawn])])
+
+
+def _even_shares(labels: np.ndarray) -> np.ndarray:
+    """(N,) probabilities of faces, with which all classes are drawn equally often."""
+    classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    return (1 / (len(classes) * counts))[codes]
+
+
+class _Attacker(ClassifierMixin, BaseEstimator):
+    """An attacker that fits a model of scikit-learn, ``model_``."""
+
+    def __init__(self, random_state: int = 0) -> None:
+        self.random_state = random_state
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        return self.model_.predict_proba(X)
+
+
+@ATTACKERS.register("linear")
+class Linear(_Attacker):
+    """Logistic regression."""
+
+    def fit(self, X: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> Linear:
+        model = LogisticRegression(C=PRIOR, max_iter=2000, random_state=self.random_state)
+        self.model_ = model.fit(X, y, sample_weight)
+        return self
+
+
+@ATTACKERS.register("mlp")
+class Mlp(_Attacker):
+    """Two hidden layers, trained by Adam with the linear attacker's prior on batches of equally many faces a class."""
+
+    balances = True
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> Mlp:
+        decay = min(1 / (PRIOR * len(X)), MOST_DECAY)
+        self.model_ = MLPClassifier(
+            HIDDEN,
+            alpha=decay * BATCH,
+            batch_size=BATCH,
+            learning_rate_init=LEARNING_RATE,
+            random_state=self.random_state,
+        )
+        classes, share = np.unique(y), _even_shares(y)
+        rng = np.random.default_rng(self.random_state)
+        for _ in range(ROUNDS):
+            drawn = rng.choice(len(y), BATCHES * BATCH, p=share)
+            self.model_.partial_fit(X[drawn], y[drawn], classes=classes)
+        return self
+
+
+@ATTACKERS.register("kernel")
+class Kernel(_Attacker):
+    """Logistic regression on the Nystroem features of a Gaussian kernel (Williams & Seeger, NIPS 2000)."""
+
+    def fit(self, X: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> Kernel:
+        count = min(LANDMARKS, len(X))
+        kernel = Nystroem(gamma=1 / (2 * X.shape[1]), n_components=count, random_state=self.random_state)
+        model = LogisticRegression(C=KERNEL_PRIOR, max_iter=2000, random_state=self.random_state)
+        self.model_ = make_pipeline(kernel, model).fit(X, y, logisticregression__sample_weight=sample_weight)
+        return self
+
+
+@ATTACKERS.register("trees")
+class Trees(_Attacker):
+    """Boosted trees, on an even draw: with weights scikit-learn's take ten times as long."""
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> Trees:
+        self.model_ = HistGradientBoostingClassifier(
+            max_iter=TREES,
+            max_leaf_nodes=LEAVES,
+            max_features=min(1.0, COLUMNS / X.shape[1]),
+            max_bins=BINS,
+            early_stopping=False,
+            random_state=self.random_state,
+        ).fit(X, y)
+        return self
+
+
+@ATTACKERS.register("knn")
+class Neighbours(ClassifierMixin, BaseEstimator):
+    """Vote of the nearest faces by the cosine, a face of a rare class counting more.
+
+    It needs nothing but scores of a face with faces of known class, so it is the attack of who sees scores alone.
+    """
+
+    raw = balances = True
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> Neighbours:
+        self.classes_, self.codes_, counts = np.unique(y, return_inverse=True, return_counts=True)
+        self.shares_ = 1 / counts
+        count = min(NEIGHBOURS, len(X))
+        self.search_ = NearestNeighbors(n_neighbors=count, metric="cosine", algorithm="brute").fit(X)
+        return self
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        nearest = self.codes_[self.search_.kneighbors(X, return_distance=False)]
+        votes = np.stack([(nearest == code).sum(axis=1) for code in range(len(self.classes_))], axis=1) * self.shares_
+        return votes / votes.sum(axis=1, keepdims=True)
+
+
+@ATTACKERS.register("qda")
+class Quadratic(ClassifierMixin, BaseEstimator):
+    """Quadratic discriminant: a normal distribution for each class, all classes equally likely before a face is seen.
+
+    Erasure that makes the means of classes the same may leave their spread, which this reads. The covariance of a class
+    is shrunk towards the identity, S(a) = (1 - a) S + a I (Friedman, Journal of the American Statistical Association
+    84(405), 1989, towards a sphere), with ``RIDGE`` as a.
+    """
+
+    balances = True
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> Quadratic:
+        X = np.asarray(X, np.float64)
+        self.classes_ = np.unique(y)
+        self.means_ = np.stack([X[y == it].mean(axis=0) for it in self.classes_])
+        spread = np.stack([np.cov(X[y == it], rowvar=False, ddof=0).reshape(2 * X.shape[1:]) for it in self.classes_])
+        self.covariances_ = (1 - RIDGE) * spread + RIDGE * np.eye(X.shape[1])
+        return self
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        log_density = [
+            multivariate_normal(mean, covariance).logpdf(X).reshape(len(X))
+            for mean, covariance in zip(self.means_, self.covariances_, strict=True)
+        ]
+        return softmax(np.stack(log_density, axis=1), axis=1)
