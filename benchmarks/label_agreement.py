@@ -80,7 +80,7 @@ def main() -> None:
             given = {"first": first[name], "second": second[name]}
             said = {which: labels.reindex(faces["person"]).to_numpy(object) for which, labels in given.items()}
             said["both"] = np.where(said["first"] == said["second"], said["first"], None)
-            leace = kinface.Leace().fit(embedding[train], said["first"][train], weight[train])
+            leace = kinface.Leace().fit(embedding[train], said["first"][train], sample_weight=weight[train])
             for when, seen in (("before", embedding[held]), ("after", leace.transform(embedding[held]))):
                 for which, labels in said.items():
                     about = {"persons": faces["person"][held], "attribute": name, **QUICK}

@@ -46,7 +46,7 @@ def main() -> None:
                 right = spoil(people[attribute], 0, classes, fold).reindex(faces["person"]).to_numpy(object)
                 cases = {"erasure": (wrong, right), "audit": (right, wrong), "both": (wrong, wrong)}
                 for what, (fitted, audited) in cases.items():
-                    leace = kinface.Leace().fit(embedding[train], fitted[train], weight[train])
+                    leace = kinface.Leace().fit(embedding[train], fitted[train], sample_weight=weight[train])
                     given = {"persons": faces["person"][held], "attribute": attribute, **QUICK}
                     erased = leace.transform(embedding[held])
                     leakage = kinface.probe_leakage(erased, audited[held], faces["family"][held], **given)

@@ -1,14 +1,16 @@
 """Closed-form erasure as scikit-learn transformers: ``Leace``, ``Splince`` and ``Inlp``;
 ``kinface.debias.transport`` has ``Transport``.
 
-Each is fitted on embeddings X and the labels z of one or more attributes, and can then transform other embeddings, for
+Each is fitted on embeddings X and the labels y of one or more attributes, and can then transform other embeddings, for
 which no labels are needed. A map is exact only for the people it was fitted on; ``kinface.probe_leakage`` measures how
 much other people still show. This module does not import torch.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -23,33 +25,87 @@ PLAIN_GAIN = 0.05  # balanced accuracy above chance below which INLP stops
 
 
 class Eraser(TransformerMixin, BaseEstimator):
-    """Common part of the transformers: checks the input and encodes the labels."""
+    """Removes attributes from embeddings: a transformer of scikit-learn, arrays of numpy in and out.
+
+    A class says what it needs and does; where one of another's says nothing, the values here hold.
+
+    Attributes
+    ----------
+    several
+        Whether it takes the labels of several attributes at once; if not, attributes are erased one after the other.
+    needs_target
+        Whether it keeps what tells a target, such as families.
+    keeps_axes
+        Whether a number of an embedding still means what it did, so that layers of a model can read the result.
+    oracle
+        Whether faces to transform need their labels too. No model can use it whose faces come without them.
+    """
+
+    several = False
+    needs_target = False
+    keeps_axes = True
+    oracle = False
+
+    @abstractmethod
+    def fit(
+        self,
+        X: np.ndarray,
+        y: Sequence | np.ndarray,
+        *,
+        sample_weight: np.ndarray | None = None,
+        target: Sequence | np.ndarray | None = None,
+        groups: Sequence | np.ndarray | None = None,
+    ) -> Self:
+        """Fit to embeddings and labels.
+
+        Parameters
+        ----------
+        X
+            (N, D).
+        y
+            (N,) labels of an attribute, or (N, k) labels of several, in any container (``kinface.data.labels``). None,
+            NaN, pandas' NA, masked values and negative numbers are unknown.
+        sample_weight
+            (N,), how much each sample counts; 1 if left out.
+        target
+            (N,) labels of what should stay, such as families; unknown as in ``y``.
+        groups
+            (N,) what samples depend on each other by, such as families, for a method that holds some of them out. None
+            of ours does.
+
+        Raises
+        ------
+        ValueError
+            X or y is malformed, or an attribute has fewer than two classes.
+        """
 
     def _read(
         self,
         X: np.ndarray,
-        z: Sequence | np.ndarray,
+        y: Sequence | np.ndarray,
         sample_weight: np.ndarray | None,
         classes: Sequence | None = None,
     ) -> tuple[np.ndarray, list[np.ndarray], list[list[str]], np.ndarray]:
         """X as float64; for each attribute (N,) codes, -1 if unknown or without weight, and the texts of its classes,
         those given or those that occur; (N,) weights of sum 1."""
-        if z is None:
-            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None: give labels z.")
+        if y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None: give labels.")
         X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
-        columns = split_columns(z, "labels z")
+        columns = split_columns(y, "labels y")
         check_consistent_length(X, columns[0])
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         if not weight.sum() > 0:
             raise ValueError("sample_weight must be above 0 for some samples.")
         weighted = [column.astype(object).where(weight > 0, None) for column in columns]
-        codes, names = zip(*(encode_labels(column, classes, "labels z") for column in weighted), strict=True)
+        codes, names = zip(*(encode_labels(column, classes, "labels y") for column in weighted), strict=True)
         for number, given in enumerate(codes):
             if len(np.unique(given[given >= 0])) < 2:
                 raise ValueError(
-                    f"attribute {number} of z has one class among the weighted samples; it needs two (None, NaN and "
+                    f"attribute {number} of y has one class among the weighted samples; it needs two (None, NaN and "
                     "negative numbers are unknown)."
                 )
+        if len(codes) > 1 and not self.several:
+            raise ValueError(f"{type(self).__name__} takes one attribute, not {len(codes)}; fit one after the other.")
         return X, [*codes], [*names], weight / weight.sum()
 
     def __sklearn_tags__(self):
@@ -62,8 +118,10 @@ class Eraser(TransformerMixin, BaseEstimator):
 class _Projection(Eraser):
     """x -> x - P (x - mean)."""
 
-    def transform(self, X: np.ndarray) -> np.ndarray:
-        """Erase from (N, D): (N, D)."""
+    several = True
+
+    def transform(self, X: np.ndarray, y: None = None) -> np.ndarray:
+        """Erase from (N, D): (N, D); ``y`` is ignored."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=np.float64)
         return X - (X - self.mean_) @ self.projection_.T
@@ -90,32 +148,24 @@ class Leace(_Projection):
     --------
     >>> import numpy as np
     >>> from kinface import Leace
-    >>> rng, z = np.random.default_rng(0), np.repeat(["f", "m"], 50)
-    >>> X = rng.normal(size=(100, 3)) + (z == "m")[:, None]
-    >>> erased = Leace().fit(X, z).transform(X)
-    >>> bool(np.allclose(erased[z == "f"].mean(axis=0), erased[z == "m"].mean(axis=0)))
+    >>> rng, y = np.random.default_rng(0), np.repeat(["f", "m"], 50)
+    >>> X = rng.normal(size=(100, 3)) + (y == "m")[:, None]
+    >>> erased = Leace().fit(X, y).transform(X)
+    >>> bool(np.allclose(erased[y == "f"].mean(axis=0), erased[y == "m"].mean(axis=0)))
     True
     """
 
-    def fit(self, X: np.ndarray, z: Sequence | np.ndarray, sample_weight: np.ndarray | None = None) -> Leace:
-        """Fit to embeddings and labels.
-
-        Parameters
-        ----------
-        X
-            (N, D).
-        z
-            (N,) labels of an attribute, or (N, k) labels of several, which are all erased at once, in any container
-            (``kinface.data.labels``). None, NaN, pandas' NA, masked values and negative numbers are unknown.
-        sample_weight
-            (N,), how much each sample counts; 1 if left out.
-
-        Raises
-        ------
-        ValueError
-            X or z is malformed, or an attribute has fewer than two classes.
-        """
-        X, codes, _, weight = self._read(X, z, sample_weight)
+    def fit(
+        self,
+        X: np.ndarray,
+        y: Sequence | np.ndarray,
+        *,
+        sample_weight: np.ndarray | None = None,
+        target: Sequence | np.ndarray | None = None,
+        groups: Sequence | np.ndarray | None = None,
+    ) -> Self:
+        """Fit to embeddings and labels, as of :meth:`Eraser.fit`; target and groups are ignored."""
+        X, codes, _, weight = self._read(X, y, sample_weight)
         self.mean_ = weight @ X
         self.projection_ = project_leace(X - self.mean_, codes, weight)
         return self
@@ -144,15 +194,17 @@ class Splince(_Projection):
     --------
     >>> import numpy as np
     >>> from kinface import Splince
-    >>> rng, z = np.random.default_rng(0), np.repeat(["f", "m"], 50)
-    >>> y = (rng.random(100) < 0.3 + 0.4 * (z == "m")).astype(int)
-    >>> X = rng.normal(size=(100, 3)) + np.outer(y, [0, 3, 1]) + np.outer(z == "m", [3, 0, 0])
-    >>> erased = Splince().fit(X, z, y).transform(X)
-    >>> bool(np.allclose(erased[z == "f"].mean(axis=0), erased[z == "m"].mean(axis=0)))
+    >>> rng, y = np.random.default_rng(0), np.repeat(["f", "m"], 50)
+    >>> t = (rng.random(100) < 0.3 + 0.4 * (y == "m")).astype(int)
+    >>> X = rng.normal(size=(100, 3)) + np.outer(t, [0, 3, 1]) + np.outer(y == "m", [3, 0, 0])
+    >>> erased = Splince().fit(X, y, target=t).transform(X)
+    >>> bool(np.allclose(erased[y == "f"].mean(axis=0), erased[y == "m"].mean(axis=0)))
     True
-    >>> bool(np.allclose((X - X.mean(axis=0)).T @ (y - y.mean()), (erased - erased.mean(axis=0)).T @ (y - y.mean())))
+    >>> bool(np.allclose((X - X.mean(axis=0)).T @ (t - t.mean()), (erased - erased.mean(axis=0)).T @ (t - t.mean())))
     True
     """
+
+    needs_target = True
 
     def __init__(self, kept: int = 16) -> None:
         self.kept = kept
@@ -160,26 +212,16 @@ class Splince(_Projection):
     def fit(
         self,
         X: np.ndarray,
-        z: Sequence | np.ndarray,
         y: Sequence | np.ndarray,
+        *,
         sample_weight: np.ndarray | None = None,
-    ) -> Splince:
-        """Fit to embeddings, labels of what is removed, and the target.
-
-        Parameters
-        ----------
-        X, z, sample_weight
-            As of :meth:`Leace.fit`.
-        y
-            (N,) labels of the target, such as families; unknown as in ``z``.
-
-        Raises
-        ------
-        ValueError
-            As of :meth:`Leace.fit`.
-        """
-        X, codes, _, weight = self._read(X, z, sample_weight)
-        target, _ = encode_labels(y, what="target y")
+        target: Sequence | np.ndarray | None = None,
+        groups: Sequence | np.ndarray | None = None,
+    ) -> Self:
+        """Fit to embeddings, labels and the target, as of :meth:`Eraser.fit`; without a target it is LEACE."""
+        X, codes, _, weight = self._read(X, y, sample_weight)
+        target, _ = encode_labels([None] * len(X) if target is None else target, what="target")
+        check_consistent_length(X, target)
         self.mean_ = weight @ X
         self.projection_ = project_splince(X - self.mean_, codes, target, weight, self.kept)
         return self
@@ -209,10 +251,10 @@ class Inlp(_Projection):
     --------
     >>> import numpy as np
     >>> from kinface import Inlp
-    >>> rng, z = np.random.default_rng(0), np.repeat(["f", "m"], 50)
-    >>> X = rng.normal(size=(100, 3)) + 3 * np.outer(z == "m", [1, 0, 0])
-    >>> erased = Inlp().fit(X, z).transform(X)
-    >>> apart = erased[z == "m"].mean(axis=0) - erased[z == "f"].mean(axis=0)
+    >>> rng, y = np.random.default_rng(0), np.repeat(["f", "m"], 50)
+    >>> X = rng.normal(size=(100, 3)) + 3 * np.outer(y == "m", [1, 0, 0])
+    >>> erased = Inlp().fit(X, y).transform(X)
+    >>> apart = erased[y == "m"].mean(axis=0) - erased[y == "f"].mean(axis=0)
     >>> bool(np.linalg.norm(apart) < 0.3)
     True
     """
@@ -220,13 +262,21 @@ class Inlp(_Projection):
     def __init__(self, rounds: int = 16) -> None:
         self.rounds = rounds
 
-    def fit(self, X: np.ndarray, z: Sequence | np.ndarray, sample_weight: np.ndarray | None = None) -> Inlp:
-        """Fit to embeddings and labels; parameters and errors as of :meth:`Leace.fit`.
+    def fit(
+        self,
+        X: np.ndarray,
+        y: Sequence | np.ndarray,
+        *,
+        sample_weight: np.ndarray | None = None,
+        target: Sequence | np.ndarray | None = None,
+        groups: Sequence | np.ndarray | None = None,
+    ) -> Self:
+        """Fit to embeddings and labels, as of :meth:`Eraser.fit`; target and groups are ignored.
 
         A weight of 2 is nearly, not exactly, the same as a sample that is there twice, because the scale of the
         embeddings and the rule to stop do not use weights.
         """
-        X, codes, _, weight = self._read(X, z, sample_weight)
+        X, codes, _, weight = self._read(X, y, sample_weight)
         self.mean_ = weight @ X
         self.projection_ = project_inlp(X - self.mean_, codes, weight, self.rounds)
         return self

@@ -18,15 +18,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kinface.data.labels import Name
-from kinface.debias.closed_form import Inlp, Leace, Splince
+from kinface.debias.erasers import ERASERS
 from kinface.debias.learned import Igbp, Kram, Leopard, Mute, Obliviator
 from kinface.debias.maps import ErasingMap, LearnedMap
 from kinface.debias.transport import Transport
 from swinface.files import InputError
 
 LEARNED = {"leopard": Leopard, "igbp": Igbp, "kram": Kram, "mute": Mute, "obliviator": Obliviator}
-ONE_ATTRIBUTE = ("transport", *LEARNED)  # methods that erase one attribute in a step
-OTHER_AXES = ("kram", "mute", "obliviator")  # methods after which a number no longer means what it did
+METHODS = ("leace", "splince", "inlp", "transport", *LEARNED)
+ONE_ATTRIBUTE = tuple(name for name in METHODS if not ERASERS.find(name).several)  # which erase one in a step
+OTHER_AXES = tuple(name for name in METHODS if not ERASERS.find(name).keeps_axes)
 
 Kind = int | list  # of a map: pieces of an affine one, or [method, classes] of a learned one
 
@@ -126,16 +127,16 @@ class Erasure(ErasingMap):
             (N,) family of each face as a number, below 0 where it has none; for ``splince``.
         """
         x, counts = embedding.cpu().double().numpy(), weight.cpu().double().numpy()
-        z = np.stack([given.cpu().numpy() for given in labels.values()], axis=1)
+        y = np.stack([given.cpu().numpy() for given in labels.values()], axis=1)
         if method == "transport":
-            fitted = Transport(range(len(self.maps))).fit(x, z, counts)
+            fitted = Transport(range(len(self.maps))).fit(x, y, sample_weight=counts)
             self.gate[:], self.gate_bias[:] = torch.from_numpy(fitted.gate_), torch.from_numpy(fitted.gate_bias_)
             self.maps[:], self.shifts[:] = torch.from_numpy(fitted.maps_), torch.from_numpy(fitted.shifts_)
         else:
-            if method == "splince":
-                fitted = Splince().fit(x, z, families.cpu().numpy(), counts)
-            else:
-                fitted = {"leace": Leace, "inlp": Inlp}[method]().fit(x, z, counts)
+            eraser, target = ERASERS.create(method), None
+            if eraser.needs_target:
+                target = families.cpu().numpy()
+            fitted = eraser.fit(x, y, sample_weight=counts, target=target)
             self.maps[0] = torch.from_numpy(np.eye(len(fitted.mean_)) - fitted.projection_)
             self.shifts[0] = torch.from_numpy(fitted.projection_ @ fitted.mean_)
 

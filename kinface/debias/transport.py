@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -30,17 +31,13 @@ class Transport(Eraser):
     (Alvarez-Esteban et al., J. Math. Anal. Appl. 441, 2016, theorem 4.2). Moving groups to their barycentre is the
     total repair of Gordaliza et al. (ICML 2019), where the group of each sample is known; the same maps with known
     groups are quadratic LEACE (arXiv 2502.02820). Here the gate predicts the groups, both to fit and to transform,
-    unless there is an oracle.
+    but not in :class:`Oracle`.
 
     Parameters
     ----------
     classes
         Values of the labels in the order of the maps; by default the values that occur, sorted. Other values are
         unknown. The map of a class without samples is the identity.
-    oracle
-        Whether groups are known, to fit and to transform: quadratic LEACE. No model can use it whose faces come without
-        their class.
-
     Attributes
     ----------
     classes_
@@ -54,54 +51,58 @@ class Transport(Eraser):
     --------
     >>> import numpy as np
     >>> from kinface import Transport
-    >>> rng, z = np.random.default_rng(0), np.repeat(["f", "m"], 200)
-    >>> X = np.where(z == "m", 2.0, 1.0)[:, None] * rng.normal(size=(400, 3)) + 9 * (z == "m")[:, None]
-    >>> erased = Transport().fit(X, z).transform(X)
-    >>> bool(X[z == "m"].std() / X[z == "f"].std() > 1.5)
+    >>> rng, y = np.random.default_rng(0), np.repeat(["f", "m"], 200)
+    >>> X = np.where(y == "m", 2.0, 1.0)[:, None] * rng.normal(size=(400, 3)) + 9 * (y == "m")[:, None]
+    >>> erased = Transport().fit(X, y).transform(X)
+    >>> bool(X[y == "m"].std() / X[y == "f"].std() > 1.5)
     True
-    >>> bool(erased[z == "m"].std() / erased[z == "f"].std() < 1.2)
+    >>> bool(erased[y == "m"].std() / erased[y == "f"].std() < 1.2)
     True
     """
 
-    def __init__(self, classes: Sequence | None = None, oracle: bool = False) -> None:
+    def __init__(self, classes: Sequence | None = None) -> None:
         self.classes = classes
-        self.oracle = oracle
 
-    def fit(self, X: np.ndarray, z: Sequence | np.ndarray, sample_weight: np.ndarray | None = None) -> Transport:
-        """Fit to embeddings and labels of one attribute; parameters and errors as of :meth:`Leace.fit`.
+    def fit(
+        self,
+        X: np.ndarray,
+        y: Sequence | np.ndarray,
+        *,
+        sample_weight: np.ndarray | None = None,
+        target: Sequence | np.ndarray | None = None,
+        groups: Sequence | np.ndarray | None = None,
+    ) -> Self:
+        """Fit to embeddings and labels of one attribute, as of :meth:`Eraser.fit`; target and groups are ignored.
 
         The penalty of the gate depends on the number of samples, and samples of weight 0 count in this number. The
         result therefore changes a little if they are left out.
         """
-        X, codes, names, weight = self._read(X, z, sample_weight, self.classes)
-        if len(codes) != 1:
-            raise ValueError(f"Transport takes one attribute, not {len(codes)}; fit one after the other.")
-        (given,), (self.classes_,) = codes, names
+        X, (given,), (self.classes_,), weight = self._read(X, y, sample_weight, self.classes)
         self.gate_, self.gate_bias_ = fit_gate(X, given, weight, len(self.classes_))
         groups = given if self.oracle else self._choose(X)
         self.maps_, self.shifts_ = find_transport(X, groups, weight, len(self.classes_))
         return self
 
-    def transform(self, X: np.ndarray, z: Sequence | np.ndarray | None = None) -> np.ndarray:
+    def transform(self, X: np.ndarray, y: Sequence | np.ndarray | None = None) -> np.ndarray:
         """Erase from (N, D): (N, D).
 
         Parameters
         ----------
-        z
+        y
             (N,) labels, for an oracle alone; faces of no known class are mapped by the gate.
 
         Raises
         ------
         ValueError
-            X or z is malformed, or z is missing for an oracle or given without one.
+            X or y is malformed, or y is missing for an oracle or given without one.
         """
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=np.float64)
-        if self.oracle != (z is not None):
-            raise ValueError("Transport needs labels z to transform with an oracle, and takes none without one.")
+        if self.oracle != (y is not None):
+            raise ValueError(f"{type(self).__name__} {'needs' if self.oracle else 'takes no'} labels y to transform.")
         chosen = self._choose(X)
-        if z is not None:
-            place, _ = encode_labels(z, self.classes_, "labels z")
+        if y is not None:
+            place, _ = encode_labels(y, self.classes_, "labels y")
             check_consistent_length(X, place)
             chosen = np.where(place >= 0, place, chosen)
         moved = np.empty_like(X)
@@ -112,6 +113,16 @@ class Transport(Eraser):
 
     def _choose(self, X: np.ndarray) -> np.ndarray:
         return (X @ self.gate_.T + self.gate_bias_).argmax(axis=1)
+
+
+class Oracle(Transport):
+    """Transport by the true class of each face, to fit and to transform: quadratic LEACE.
+
+    No model can use it whose faces come without their class; it shows what predicting the class costs. Parameters and
+    attributes are those of :class:`Transport`.
+    """
+
+    oracle = True
 
 
 def fit_gate(X: np.ndarray, codes: np.ndarray, weight: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:

@@ -26,7 +26,7 @@ from threadpoolctl import threadpool_limits
 from kinface.data.families import Families
 from kinface.data.fiw import read_families
 from kinface.data.pairs import read_pairs, score_pairs
-from kinface.debias.transport import Transport
+from kinface.debias.transport import Oracle
 from kinface.experiments.ablation import Run
 from kinface.experiments.tradeoff import ATTRIBUTES, LISTS, Protocol, Result, measure, read_result, write_result
 from kinface.fairness.calibration import calibrate
@@ -181,7 +181,7 @@ def erase_by_class(
 ) -> list[np.ndarray]:
     """Embeddings of some lists of faces, without attributes, where the true class of every face is known.
 
-    The maps (quadratic LEACE, ``Transport`` with an oracle) are fitted on the faces of training people, each person
+    The maps (quadratic LEACE, ``Oracle``) are fitted on the faces of training people, each person
     counting the same, one attribute after the other.
 
     Parameters
@@ -201,7 +201,7 @@ def erase_by_class(
     embeddings = [embed_run(model, families.root, each, data) for each in lists]
     for name, values in classes.items():
         labels = [people[name].reindex(each).to_numpy(object) for each in lists]
-        oracle = Transport(values, oracle=True).fit(embeddings[0], labels[0], weight)
+        oracle = Oracle(values).fit(embeddings[0], labels[0], sample_weight=weight)
         moved = [oracle.transform(*each) for each in zip(embeddings, labels, strict=True)]
         embeddings = [each / np.linalg.norm(each, axis=1, keepdims=True) for each in moved]
     return embeddings[1:]

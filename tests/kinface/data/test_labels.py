@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from kinface.data.labels import encode_labels, name_labels
 from kinface.debias.closed_form import Inlp, Leace, Splince
 from kinface.debias.learned import Leopard
-from kinface.debias.transport import Transport
+from kinface.debias.transport import Oracle, Transport
 from kinface.leakage.bounds import bound_attackers
 from kinface.leakage.leakage import average_people, probe_leakage
 from swinface.files import InputError
@@ -122,11 +122,11 @@ def draw() -> tuple[np.ndarray, np.ndarray, list]:
 
 USES = {
     "leace": lambda X, of_family, z: Leace().fit(X, z).transform(X),
-    "splince": lambda X, of_family, z: Splince().fit(X, z, of_family).transform(X),
-    "splince's target": lambda X, of_family, z: Splince().fit(X, X[:, 1] > 0, z).transform(X),
+    "splince": lambda X, of_family, z: Splince().fit(X, z, target=of_family).transform(X),
+    "splince's target": lambda X, of_family, z: Splince().fit(X, X[:, 1] > 0, target=z).transform(X),
     "inlp": lambda X, of_family, z: Inlp().fit(X, z).transform(X),
     "transport": lambda X, of_family, z: Transport().fit(X, z).transform(X),
-    "oracle": lambda X, of_family, z: Transport(oracle=True).fit(X, z).transform(X, z),
+    "oracle": lambda X, of_family, z: Oracle().fit(X, z).transform(X, z),
     "bound": lambda X, of_family, z: bound_attackers(X[:, 0] > 1, z, of_family, resamples=50),
     "probe": lambda X, of_family, z: probe_leakage(
         X, z, of_family, kinds=["linear"], seeds=1, resamples=50, permutations=0, codelength=False
