@@ -27,7 +27,7 @@ class Registry:
     kind
         What they are, in one word or two, for messages.
     known
-        Name to ``package.module.Class``, imported when it is first used.
+        Name to ``package.module.Class``, imported when it is first used, or to the class or function itself.
     base
         ``package.module.Class`` that each must be a subclass of; any callable when left out.
 
@@ -44,7 +44,7 @@ class Registry:
     2.0
     """
 
-    def __init__(self, kind: str, known: Mapping[str, str] | None = None, base: str | None = None) -> None:
+    def __init__(self, kind: str, known: Mapping[str, str | Callable] | None = None, base: str | None = None) -> None:
         self.kind, self.base = kind, base
         self._known: dict[str, str | Callable] = dict(known or {})
 

@@ -12,6 +12,7 @@ from kinface.data.pairs import read_pairs
 from kinface.data.tables import read_table
 from kinface.fairness.audit import FairnessAudit, audit_fairness
 from kinface.fairness.comparison import LISTS_DISPARATE_IN
+from kinface.fairness.disparities import find_disparity
 from kinface.fairness.standards import measure_acquisition
 from kinface.fairness.threshold import choose_threshold
 from kinface.report.blocks import decimal
@@ -39,6 +40,7 @@ def report(
     threshold_from: Path | None = None,
     threshold: float | None = None,
     by: list[str] | None = None,
+    disparity: list[str] | None = None,
     compare: Path | None = None,
     compare_threshold_from: Path | None = None,
     matched: Path | None = None,
@@ -66,6 +68,9 @@ def report(
     by
         Grouping to add to those by race, gender and type: a column such as age_band, an attribute X with the columns
         X_a and X_b, or an intersection such as "race x age_band"; repeat the option for several.
+    disparity
+        A disparity of your own to measure besides ours, such as mine.measure of a file mine.py in the working folder;
+        repeat the option for several.
     compare
         The same list scored by another model; the report adds the differences to it.
     compare_threshold_from
@@ -89,6 +94,11 @@ def report(
         Of the resamples.
     """
     _check_options(threshold_from, threshold, compare, compare_threshold_from, resamples)
+    for name in disparity or ():
+        try:
+            find_disparity(name)
+        except InputError as error:
+            raise InputError(f"--disparity: {error}") from None
     lists = {path: _read(path) for path in (scores, compare, matched) if path is not None}
     origin, other_origin = _originate(scores, threshold_from), _originate(compare, compare_threshold_from)
     check_validation(lists[scores], origin)
@@ -98,7 +108,7 @@ def report(
         check_matched(lists[scores], lists[matched], origin, matched_origin)
 
     def audit(path: Path, value: float, beside: Path | None) -> FairnessAudit:
-        options = {"groupings": by or (), "resamples": resamples, "seed": seed}
+        options = {"groupings": by or (), "disparities": disparity or (), "resamples": resamples, "seed": seed}
         try:
             return audit_fairness(lists[path], value, beside=lists.get(beside), **options)
         except InputError as error:

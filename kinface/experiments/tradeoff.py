@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from kinface.fairness.audit import FairnessAudit, audit_fairness
-from kinface.fairness.disparities import DISPARITIES
+from kinface.fairness.disparities import find_disparity
 from kinface.fairness.groups import compared_groups
 from kinface.leakage.leakage import probe_leakage
 from kinface.leakage.probes import PROBES
@@ -149,12 +149,12 @@ def measure(
 
 def _measure_unfairness(audited: FairnessAudit, name: str) -> tuple[float, np.ndarray]:
     """A disparity over the races that can be compared: its value and its value in each resample."""
-    disparity = DISPARITIES[name]
+    disparity = find_disparity(name)
     rows = compared_groups(audited.groups, "race", disparity.rates)
     if len(rows) < 2:
         return np.nan, np.full(len(audited.resampled["auc"]), np.nan)
-    point = disparity.function(*(audited.groups[rate].to_numpy()[rows] for rate in disparity.rates))
-    return float(point), disparity.function(*(audited.resampled[rate][:, rows] for rate in disparity.rates))
+    point = disparity(*(audited.groups[rate].to_numpy()[rows] for rate in disparity.rates))
+    return float(point), disparity(*(audited.resampled[rate][:, rows] for rate in disparity.rates))
 
 
 def write_result(folder: Path, result: Result) -> None:

@@ -17,7 +17,7 @@ import pandas as pd
 from kinface.data.pairs import check_pairs
 from kinface.fairness.bootstrap import FAMILIES, Resamples, find_units, weighted_metrics
 from kinface.fairness.contrasts import contrast_with_largest, find_gaps
-from kinface.fairness.disparities import DISPARITIES, Disparity
+from kinface.fairness.disparities import DISPARITIES, Disparity, find_disparity
 from kinface.fairness.groupings import Specification, label_groups, resolve_groupings
 from kinface.fairness.groups import (
     FALSE_ACCEPTS,
@@ -49,10 +49,10 @@ class FairnessAudit:
         95% interval; ``not_compared``, why the group is left out of comparisons; ``complete_resamples``, the number of
         resamples with both kin and non-kin pairs of the group.
     disparities
-        One row per grouping and disparity (``disparities.DISPARITIES``): ``grouping``, ``disparity``, ``compared`` (the
-        groups), ``value``, ``ideal``, ``low`` and ``high`` (its 95% interval), ``chance`` (what equal groups exceed in
-        5% of samples), ``beyond_chance`` (bool, missing where the value is not finite), ``resamples`` (those in which
-        it is defined).
+        One row per grouping and disparity (``disparities.DISPARITIES`` and one's own): ``grouping``, ``disparity``,
+        ``compared`` (the groups), ``value``, ``ideal``, ``low`` and ``high`` (its 95% interval), ``chance`` (what equal
+        groups exceed in 5% of samples), ``beyond_chance`` (bool, missing where the value is not finite), ``resamples``
+        (those in which it is defined).
     resampled
         Metric to (resamples, groups), in the order of the rows of ``groups``.
     draws
@@ -99,6 +99,7 @@ def audit_fairness(
     threshold: float,
     *,
     groupings: Iterable[Specification] | Mapping[str, Specification] = (),
+    disparities: Sequence[str] = (),
     clusters: Sequence[str] | None = FAMILIES,
     resamples: int = 1000,
     seed: int = 0,
@@ -128,6 +129,9 @@ def audit_fairness(
 
         One with the name of a default grouping takes its place. Pairs whose value is missing are in no group, and
         counted in ``without_group``.
+    disparities
+        Paths ``package.module.name`` of disparities of one's own (``disparities.Disparity``), measured besides
+        ``DISPARITIES`` with the same intervals and chance limits.
     clusters
         One or two columns. Pairs with a value of these in common depend on each other, and are resampled together. A
         pair without a value is resampled alone, as if it were independent. None: all pairs are independent.
@@ -145,7 +149,8 @@ def audit_fairness(
     Raises
     ------
     InputError
-        The pairs are no scored pairs table, a grouping or cluster has no column, or the threshold is not finite.
+        The pairs are no scored pairs table, a grouping or cluster has no column, the threshold is not finite, or a
+        disparity is none.
 
     Notes
     -----
@@ -174,6 +179,7 @@ def audit_fairness(
         raise InputError(f"threshold: {threshold} is not a finite number.")
     if resamples < 1:
         raise InputError(f"resamples: {resamples} given; an interval needs at least 100, better 1000.")
+    wanted = {name: find_disparity(name) for name in (*DISPARITIES.names(), *disparities)}
     pairs = check_pairs(pairs, "pairs", scored=True)
     drawn_together = [pairs] if beside is None else [pairs, check_pairs(beside, "beside")]
     draws = Resamples(pd.concat(drawn_together), resamples, seed, clusters)
@@ -185,9 +191,9 @@ def audit_fairness(
     for metric in METRICS:
         groups[f"{metric}_low"], groups[f"{metric}_high"] = interval_around(groups[metric], resampled[metric])
     groups["complete_resamples"] = (~np.isnan(resampled["auc"])).sum(axis=0)
-    disparities = _measure_disparities(groups, resampled)
+    measured = _measure_disparities(groups, resampled, wanted)
     columns = clusters if clusters is None else (clusters,) if isinstance(clusters, str) else tuple(clusters)
-    return FairnessAudit(pairs, threshold, seed, columns, labels, groups, disparities, resampled, draws)
+    return FairnessAudit(pairs, threshold, seed, columns, labels, groups, measured, resampled, draws)
 
 
 def _resample(
@@ -231,12 +237,14 @@ def _spread_extremes(resampled: dict[str, np.ndarray], groups: pd.DataFrame, see
     resampled["fnmr"] = 1 - resampled["tpr"]
 
 
-def _measure_disparities(groups: pd.DataFrame, resampled: dict[str, np.ndarray]) -> pd.DataFrame:
+def _measure_disparities(
+    groups: pd.DataFrame, resampled: dict[str, np.ndarray], disparities: Mapping[str, Disparity]
+) -> pd.DataFrame:
     """Every disparity of every grouping with two groups that can be compared."""
     rows = [
-        _measure_disparity(groups, resampled, grouping, name, rows)
+        {"grouping": grouping, "disparity": name} | _measure_disparity(groups, resampled, disparity, rows)
         for grouping in groups["grouping"].unique()
-        for name, disparity in DISPARITIES.items()
+        for name, disparity in disparities.items()
         if len(rows := compared_groups(groups, grouping, disparity.rates)) > 1
     ]
     columns = ["grouping", "disparity", "compared", "value", "ideal", "low", "high", "chance", "beyond_chance"]
@@ -244,7 +252,7 @@ def _measure_disparities(groups: pd.DataFrame, resampled: dict[str, np.ndarray])
 
 
 def _measure_disparity(
-    groups: pd.DataFrame, resampled: dict[str, np.ndarray], grouping: str, name: str, rows: np.ndarray
+    groups: pd.DataFrame, resampled: dict[str, np.ndarray], disparity: Disparity, rows: np.ndarray
 ) -> dict:
     """One disparity between the groups in ``rows``, its chance limit and its interval.
 
@@ -252,18 +260,15 @@ def _measure_disparity(
     disparity and keeps how the groups vary, and vary together, by chance (Efron & Tibshirani, An Introduction to the
     Bootstrap, 1993, chapter 16).
     """
-    disparity = DISPARITIES[name]
     point = [groups[metric].to_numpy()[rows] for metric in disparity.rates]
     drawn = [resampled[metric][:, rows] for metric in disparity.rates]
     alike = [np.clip(draw - rate + rate.mean(), 0, 1) for draw, rate in zip(drawn, point, strict=True)]
-    value, spread = float(disparity.function(*point)), disparity.function(*drawn)
-    lowest, highest = percentile_interval(disparity.function(*alike), level=0.9)  # 5% lie beyond each end
+    value, spread = float(disparity(*point)), disparity(*drawn)
+    lowest, highest = percentile_interval(disparity(*alike), level=0.9)  # 5% lie beyond each end
     chance = float(highest if disparity.grows else lowest)
     beyond = value > chance if disparity.grows else value < chance
     low, high = _disparity_interval(disparity, value, spread, beyond)
     return {
-        "grouping": grouping,
-        "disparity": name,
         "compared": ", ".join(groups["group"].iloc[rows]),
         "value": value,
         "ideal": disparity.ideal,

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from kinface.fairness.audit import FairnessAudit
-from kinface.fairness.disparities import DISPARITIES
+from kinface.fairness.disparities import find_disparity
 from kinface.fairness.groupings import DEFAULT_GROUPINGS, OVERALL
 from kinface.fairness.groups import METRICS, compared_groups, has_enough
 from swinface.bootstrap import interval_around, symmetric_interval
@@ -79,7 +79,7 @@ def compare_audits(ours: FairnessAudit, other: FairnessAudit) -> pd.DataFrame:
 
 
 def _disparity_difference(ours: FairnessAudit, other: FairnessAudit, row: tuple) -> tuple[float, float]:
-    rows = compared_groups(ours.groups, row.grouping, DISPARITIES[row.metric].rates)
+    rows = compared_groups(ours.groups, row.grouping, find_disparity(row.metric).rates)
     drawn = [_disparity_of(audit, row.metric, rows)[1] for audit in (ours, other)]
     with np.errstate(invalid="ignore"):  # infinite less infinite
         return symmetric_interval(row.ours - row.other, drawn[0] - drawn[1])
@@ -142,7 +142,7 @@ def _compare_disparity(
     matched: FairnessAudit, standard: FairnessAudit, both: pd.DataFrame, grouping: str, name: str
 ) -> pd.DataFrame:
     """One row; none where fewer than two groups can be compared on both lists."""
-    rates = DISPARITIES[name].rates
+    rates = find_disparity(name).rates
     enough = both["index_ours"].isin(compared_groups(matched.groups, grouping, rates))
     groups = both[enough & both["index_other"].isin(compared_groups(standard.groups, grouping, rates))]
     if len(groups) < 2:
@@ -156,9 +156,9 @@ def _compare_disparity(
 
 def _disparity_of(audit: FairnessAudit, name: str, rows: Sequence[int]) -> tuple[float, np.ndarray]:
     """A disparity between some groups: its value, and its value in each resample."""
-    disparity = DISPARITIES[name]
-    value = disparity.function(*(audit.groups[rate].to_numpy()[rows] for rate in disparity.rates))
-    return float(value), disparity.function(*(audit.resampled[rate][:, rows] for rate in disparity.rates))
+    disparity = find_disparity(name)
+    value = disparity(*(audit.groups[rate].to_numpy()[rows] for rate in disparity.rates))
+    return float(value), disparity(*(audit.resampled[rate][:, rows] for rate in disparity.rates))
 
 
 def _check_same_resamples(ours: FairnessAudit, other: FairnessAudit) -> None:
@@ -182,3 +182,5 @@ def _check_same_pairs(ours: FairnessAudit, other: FairnessAudit) -> None:
             )
     if not ours.labels.equals(other.labels):
         raise InputError("the two audits group pairs differently; give both the same groupings and labels.")
+    if set(ours.disparities["disparity"]) != set(other.disparities["disparity"]):
+        raise InputError("the two audits measure different disparities; give both the same.")

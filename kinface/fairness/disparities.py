@@ -15,6 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kinface.fairness.groups import METRICS
+from swinface.files import InputError
+from swinface.registry import Registry
+
 
 def gap(rate: np.ndarray) -> np.ndarray:
     """Largest minus smallest rate; 0 where all are equal."""
@@ -96,20 +100,26 @@ def _gini(rate: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Disparity:
-    """A measure of unfairness.
+    """A measure of unfairness. Called with its rates, each (..., groups), it returns (...).
 
     Attributes
     ----------
     function
         Rates (..., groups) to (...).
     rates
-        The metrics that ``function`` takes, in order.
+        The metrics of groups (``groups.METRICS``) that ``function`` takes, in order.
     ideal
         Its value if all groups have the same rates.
     grows
         Whether it is above its ideal, not below, if they have not.
     ratio
         Whether it is a ratio of rates.
+
+    Examples
+    --------
+    >>> worst = Disparity(lambda fnmr: fnmr.max(axis=-1) - fnmr.mean(axis=-1), rates=("fnmr",), ideal=0)
+    >>> worst(np.array([0.1, 0.2, 0.6])).round(2)
+    np.float64(0.3)
     """
 
     function: Callable[..., np.ndarray]
@@ -118,8 +128,21 @@ class Disparity:
     grows: bool = True
     ratio: bool = False
 
+    def __call__(self, *rates: np.ndarray) -> np.ndarray:
+        try:
+            value = np.asarray(self.function(*rates), float)[()]
+        except Exception as error:  # the function may be another's and fail in any way
+            reason = " ".join(str(error).split())
+            raise InputError(f"disparity: its function fails ({type(error).__name__}: {reason}).") from error
+        if np.shape(value) != np.shape(rates[0])[:-1]:
+            raise InputError(
+                f"disparity: its function makes {np.shape(value)} of rates {np.shape(rates[0])}; it must reduce the "
+                "last axis, the groups, and keep all others."
+            )
+        return value
 
-DISPARITIES: dict[str, Disparity] = {
+
+_OURS = {
     "accuracy gap": Disparity(gap, ("accuracy",), 0),
     "TPR gap": Disparity(gap, ("tpr",), 0),
     "FMR gap": Disparity(gap, ("fmr",), 0),
@@ -134,3 +157,23 @@ DISPARITIES: dict[str, Disparity] = {
     "equalized odds difference": Disparity(equalized_odds_difference, ("tpr", "fmr"), 0),
     "demographic parity difference": Disparity(demographic_parity_difference, ("positive_rate",), 0),
 }
+
+
+DISPARITIES = Registry("disparity", _OURS)  # every audit measures all of them
+
+
+def find_disparity(name: str) -> Disparity:
+    """The disparity of a registered name, or of the path ``package.module.name`` of a ``Disparity`` of one's own.
+
+    Raises
+    ------
+    InputError
+        There is none, it is no ``Disparity``, or it takes a metric that groups do not have.
+    """
+    found = DISPARITIES.find(name)
+    if not isinstance(found, Disparity):
+        raise InputError(f"disparity {name!r}: must be a kinface.fairness.disparities.Disparity.")
+    unknown = [rate for rate in found.rates if rate not in METRICS]
+    if unknown or not found.rates:
+        raise InputError(f"disparity {name!r}: its rates are {found.rates}; groups have {', '.join(METRICS)}.")
+    return found

@@ -17,7 +17,7 @@ from kinface.fairness.audit import FairnessAudit
 from kinface.fairness.bootstrap import FAMILIES
 from kinface.fairness.comparison import compare_audits, compare_lists, find_own_groupings
 from kinface.fairness.contrasts import find_race_reward, find_unequal_prevalence
-from kinface.fairness.disparities import DISPARITIES
+from kinface.fairness.disparities import find_disparity
 from kinface.fairness.groupings import AND, OVERALL, intersects
 from kinface.fairness.groups import compared_groups
 from kinface.fairness.standards import audit_operating_points, match_across_groups, shift_scores
@@ -210,7 +210,7 @@ def _join_values(column: pd.Series) -> str:
 def _list_disparities(audit: FairnessAudit) -> list[dict]:
     rows = audit.disparities.to_dict("records")
     for row in rows:
-        rates = DISPARITIES[row["disparity"]].rates
+        rates = find_disparity(row["disparity"]).rates
         row["compared_groups"] = len(compared_groups(audit.groups, row["grouping"], rates))
     return rows
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kinface.fairness.disparities import DISPARITIES
+from kinface.fairness.disparities import find_disparity
 from kinface.fairness.groupings import OVERALL
 from kinface.report.blocks import (
     DASH,
@@ -161,9 +161,11 @@ def _tabulate_model_disparities(record: dict) -> list[Block]:
     if not groupings:
         return []
     rows = []
-    for name, disparity in DISPARITIES.items():
+    for name in dict.fromkeys(row["metric"] for row in unequal):
         found = [pick(unequal, grouping=grouping, metric=name) for grouping in groupings]
-        rows.append([name, f"{disparity.ideal:g}", *(change(row, in_points=False) if row else DASH for row in found)])
+        rows.append(
+            [name, f"{find_disparity(name).ideal:g}", *(change(row, in_points=False) if row else DASH for row in found)]
+        )
     header = ["disparity", "ideal", *(name_grouping(grouping).lower() for grouping in groupings)]
     note = (
         "Different shares of kin pairs affect accuracy here too. The results are not corrected for the number of "

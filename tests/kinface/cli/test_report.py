@@ -328,6 +328,22 @@ def test_names_from_a_file_move_neither_terminal_nor_figures(tmp_path, capsys):
     assert {row["group"] for row in json.loads((tmp_path / "out" / "metrics.json").read_text())["groups"]} >= {*names}
 
 
+def test_a_disparity_of_ones_own_stands_in_the_report(tmp_path, monkeypatch):
+    (tmp_path / "own_measure.py").write_text(
+        "from kinface.fairness.disparities import Disparity\n"
+        "measure = Disparity(lambda tpr: tpr.max(axis=-1) - tpr.min(axis=-1), ('tpr',), 0)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    scores = write_plain(tmp_path / "scores.csv", own=["x", "x", "y", "y"] * 50)
+    options = {"threshold": 0.5, "by": ["own"], "out": tmp_path / "out", "resamples": 100}
+    report(scores, **options, disparity=["own_measure.measure"])
+    rows = {row["disparity"]: row for row in json.loads((tmp_path / "out" / "metrics.json").read_text())["disparities"]}
+    assert rows["own_measure.measure"] == rows["TPR gap"] | {"disparity": "own_measure.measure"}
+    assert "own_measure.measure" in (tmp_path / "out" / "report.html").read_text()
+    with pytest.raises(InputError, match=r"^--disparity: no disparity 'nothing'; there are accuracy gap, "):
+        report(scores, **options, disparity=["nothing"])
+
+
 def test_a_model_is_not_called_better_for_a_group_of_too_few_pairs(tmp_path):
     kin = np.arange(200) % 2
     own = np.where((kin == 0) & (np.arange(200) >= 52), "rest", "few")

@@ -243,7 +243,7 @@ def test_equal_groups_seldom_go_beyond_chance(draw_scored):
 def test_disparities_equal_their_functions_on_the_groups(draw_scored):
     result = audit_fairness(draw_scored(2000), 0.5, resamples=50)
     for row in result.disparities.itertuples():
-        disparity = DISPARITIES[row.disparity]
+        disparity = DISPARITIES.find(row.disparity)
         own = result.groups.iloc[compared_groups(result.groups, row.grouping, disparity.rates)]
         assert row.compared == ", ".join(own["group"])
         assert "cross-race" not in row.compared or row.grouping == "race crossing"

@@ -6,17 +6,22 @@ import numpy as np
 import pytest
 from fairlearn import metrics as fairlearn
 
+from kinface.fairness.audit import audit_fairness
+from kinface.fairness.comparison import compare_audits
 from kinface.fairness.disparities import (
     DISPARITIES,
+    Disparity,
     accuracy_spread,
     demographic_parity_difference,
     equalized_odds_difference,
     fairness_discrepancy_rate,
+    find_disparity,
     garbe,
     inequity_rate,
     max_over_geometric_mean,
     skewed_error_ratio,
 )
+from swinface.files import InputError
 
 FMR, FNMR = np.array([0.1, 0.25, 0.4]), np.array([0.3, 0.2, 0.5])
 
@@ -63,9 +68,9 @@ def test_differences_equal_fairlearn():
     assert demographic_parity_difference(rate) == pytest.approx(fairlearn.demographic_parity_difference(**given))
 
 
-@pytest.mark.parametrize("name", DISPARITIES)
+@pytest.mark.parametrize("name", DISPARITIES.names())
 def test_resamples_on_leading_axes_give_what_each_gives_alone(name):
-    disparity = DISPARITIES[name]
+    disparity = DISPARITIES.find(name)
     rates = np.random.default_rng(1).uniform(0.05, 0.95, (len(disparity.rates), 3, 7, 4))
     together = disparity.function(*rates)
     assert together.shape == (3, 7)
@@ -74,9 +79,9 @@ def test_resamples_on_leading_axes_give_what_each_gives_alone(name):
     assert worse.all()
 
 
-@pytest.mark.parametrize("name", DISPARITIES)
+@pytest.mark.parametrize("name", DISPARITIES.names())
 def test_equal_groups_are_ideal_and_a_missing_group_is_missing(name):
-    disparity = DISPARITIES[name]
+    disparity = DISPARITIES.find(name)
     rates = np.full((len(disparity.rates), 5), 0.3)
     assert disparity.function(*rates) == pytest.approx(disparity.ideal)
     rates[:, 2] = np.nan
@@ -90,3 +95,64 @@ def test_zero_rates_are_infinite_or_undefined_never_fair():
     assert np.isnan(garbe(none, FNMR))
     assert skewed_error_ratio(np.array([1.0, 0.9])) == np.inf
     assert np.isnan(skewed_error_ratio(np.ones(2)))
+
+
+OWN = """from kinface.fairness.disparities import Disparity
+gap = Disparity(lambda tpr: tpr.max(axis=-1) - tpr.min(axis=-1), rates=("tpr",), ideal=0)
+worst = Disparity(lambda auc: auc.min(axis=-1), rates=("auc",), ideal=1, grows=False)
+no_disparity = max
+no_rate = Disparity(lambda far: far.max(axis=-1), rates=("far",), ideal=0)
+one = Disparity(lambda tpr: tpr.max(), rates=("tpr",), ideal=0)
+fails = Disparity(lambda tpr: max(tpr), rates=("tpr",), ideal=0)
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch) -> str:
+    """Name of a module of one's own in the working folder."""
+    name = f"own_{tmp_path.name}"
+    (tmp_path / f"{name}.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    return name
+
+
+def test_a_disparity_of_ones_own_has_the_interval_and_the_chance_limit_of_ours(own, draw_scored):
+    pairs = draw_scored(1500, shift={"African": -1.2})
+    plain = audit_fairness(pairs, 0.5, resamples=100)
+    audit = audit_fairness(pairs, 0.5, resamples=100, disparities=[f"{own}.gap", f"{own}.worst"])
+    table = audit.disparities[audit.disparities["grouping"] == "race"].set_index("disparity")
+    figures = ["compared", "value", "ideal", "low", "high", "chance", "beyond_chance", "resamples"]
+    assert table.loc[f"{own}.gap", figures].tolist() == table.loc["TPR gap", figures].tolist()
+    worst = table.loc[f"{own}.worst"]
+    of_race = audit.groups[audit.groups["grouping"] == "race"]
+    assert worst["value"] == of_race["auc"].min()
+    assert worst["low"] < worst["value"] < worst["high"] <= 1
+    assert worst["beyond_chance"] and worst["value"] < worst["chance"]
+    ours = audit.disparities[audit.disparities["disparity"].isin(DISPARITIES.names())].reset_index(drop=True)
+    assert ours.equals(plain.disparities), "the others stay as they are"
+    differences = compare_audits(audit, audit)
+    assert (differences.loc[differences["metric"] == f"{own}.worst", "difference"] == 0).all()
+    with pytest.raises(InputError, match="different disparities"):
+        compare_audits(audit, plain)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("TPR ratio", "no disparity 'TPR ratio'; there are accuracy gap, TPR gap"),
+        ("{own}.nothing", "has no 'nothing'"),
+        ("{own}.no_disparity", r"must be a kinface\.fairness\.disparities\.Disparity"),
+        ("{own}.no_rate", r"its rates are \('far',\); groups have accuracy, tpr"),
+        ("{own}.one", r"makes \(\) of rates \(100, 3\); it must reduce the last axis"),
+        ("{own}.fails", "its function fails .ValueError"),
+    ],
+)
+def test_what_is_no_disparity_is_refused_in_one_line(own, name, said, draw_scored):
+    with pytest.raises(InputError, match=said) as refused:
+        audit_fairness(draw_scored(1500), 0.5, resamples=100, disparities=[name.format(own=own)])
+    assert "\n" not in str(refused.value)
+
+
+def test_a_registered_disparity_is_found_by_its_name():
+    assert find_disparity("GARBE")(FMR, FNMR) == garbe(FMR, FNMR)
+    assert isinstance(find_disparity("IR"), Disparity)
