@@ -16,6 +16,7 @@ from kinface.cli.main import COMMANDS
 from kinface.synthetic.families import synthesize
 from swinface.cli.main import run
 from tests.documentation import PAGES, ROOT, read_blocks
+from tests.own.recogniser import write_onnx
 
 # What commands are given besides, to be quick. A command that is not here needs other data.
 QUICK = {
@@ -36,6 +37,7 @@ def desk(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("desk")
     (folder / "configs").symlink_to(ROOT / "configs")
     synthesize(folder / "FIW", families=48, photos=1.5, seed=1)  # two races have the 5 families in val that probes need
+    write_onnx(folder / "arcface.onnx")
     rng = np.random.default_rng(0)
     for number, name in enumerate(("scores", "validation", "other_scores", "other_validation")):
         kin = np.arange(600) % 2 == 0
