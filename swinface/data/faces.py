@@ -76,7 +76,7 @@ def covered(crop: Crop | None) -> tuple[float, float, float, float]:
     """
     left, top, right, bottom = crop or (0.0, 0.0, 1.0, 1.0)
     across, down = right - left, bottom - top
-    sides = (-left / across, -top / down, (1 - left) / across, (1 - top) / down)
+    sides = ((0 - left) / across, (0 - top) / down, (1 - left) / across, (1 - top) / down)
     return tuple(min(max(side, 0.0), 1.0) for side in sides)
 
 

@@ -13,19 +13,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.cbook import get_sample_data
 from torch.nn.functional import normalize
 
-from swinface.files import InputError
+from swinface.data.augment import make_input
+from swinface.files import InputError, read_image
 from swinface.inference import Shards, digest_weights, inference, multiplies_bfloat16
 from swinface.model import SwinFace
+from swinface.photos.predict import cut_faces
 
 REGRESSIONS = ("age",)
 
 
 def faces(count: int) -> torch.Tensor:
-    """Smooth noise, (N, 3, 112, 112), scaled."""
+    """A face that is shown in many ways, (N, 3, 112, 112), scaled."""
     torch.manual_seed(0)
-    return torch.nn.functional.interpolate(torch.randn(count, 3, 8, 8), size=112, mode="bicubic").clamp(-1, 1)
+    (face, *_), _ = cut_faces(read_image(get_sample_data("grace_hopper.jpg", asfileobj=False)), False, "photo")
+    return make_input(torch.tensor(face).permute(2, 0, 1).expand(count, 3, 112, 112).contiguous(), "light")
 
 
 def test_fast_outputs_are_within_the_stated_tolerance(monkeypatch):

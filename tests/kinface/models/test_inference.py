@@ -126,8 +126,9 @@ def test_an_embedding_without_direction_is_refused(synthetic, families, listed, 
 
 def test_each_face_is_read_and_embedded_once(synthetic, listed, model, tmp_path, monkeypatch):
     read, embedded = [], []
-    decode, forward = faces.read_image, KinFace.forward
-    monkeypatch.setattr(faces, "read_image", lambda path: read.append(path) or decode(path))
+    decode, forward = faces.read_face, KinFace.forward
+    monkeypatch.setattr(faces, "read_face", lambda path, size: read.append(path) or decode(path, size))
+    monkeypatch.setattr(faces, "warn_unaligned", lambda *_: None)  # reads a few faces first
     monkeypatch.setattr(KinFace, "forward", lambda self, x, *rest: embedded.append(len(x)) or forward(self, x, *rest))
     out = tmp_path / "scores.parquet"
     assert kinface("score", "--model", model, "--root", synthetic, "--list", listed, "--out", out) == 0

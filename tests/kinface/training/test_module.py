@@ -188,7 +188,7 @@ def test_a_pair_trains_the_projection_of_its_domain():
         ),
         (
             {"heads": {"race": Head(RACES, adversarial=True, kind="kernel", updates=3)}},
-            r"race.updates: only kind mlp has this option",
+            r"race\.updates: only an adversary of kind mlp has this option",
         ),
         (
             {"heads": {"race": Head(RACES, adversarial=True, reads="levels")}, "embedding_size": 4},

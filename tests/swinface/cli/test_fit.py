@@ -176,7 +176,7 @@ def test_training_learns_what_it_is_shown(config, tmp_path):
 
 
 def test_one_task_alone_leaves_the_others_out(config, tmp_path):
-    overlay = ["--config", CONFIGS / "swinface" / "single_task.yaml", "--model.distillation", 0]
+    overlay = ["--config", CONFIGS / "swinface" / "single_task.yaml", "--model.distillation", 0, "--model.relation", 0]
     assert fit("--config", config, *overlay, "--model.tasks", "[age]", "--run", tmp_path / "run") == 0
     model = SwinFace.from_pretrained(tmp_path / "run")
     assert model.untrained == [name for name in PAPER_TASKS if name != "age"]

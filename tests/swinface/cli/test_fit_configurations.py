@@ -72,7 +72,10 @@ def test_every_configuration_is_read_in_full(name, capsys, tmp_path, monkeypatch
         (["--model.start", "nowhere"], "nowhere"),
         (["--data.streams.celeba.augment", "cutout"], "cutout"),
         (["--model.swinface.patch_size", "4"], "7x7"),
-        (["--model.tasks", "[]", "--model.recognition", "null", "--model.distillation", "0"], "nothing to train"),
+        (
+            ["--model.tasks=[]", "--model.recognition=null", "--model.distillation=0", "--model.relation=0"],
+            "nothing to",
+        ),
     ],
 )
 def test_bad_options_are_named(config, options, named, tmp_path, capsys, monkeypatch):
