@@ -29,6 +29,7 @@ from .models.triplets import TripletHead, fit_triplets
 from .report.checks import Origin
 from .report.html import render_report
 from .synthetic.tables import make_families
+from .tradeoff.frontier import frontier
 from .training.relation import fit_relation
 
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
     "find_nearest",
     "fit_relation",
     "fit_triplets",
+    "frontier",
     "make_families",
     "match_across_groups",
     "match_pairs",

@@ -12,8 +12,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
     ROOT / "README.md",
     *(ROOT / "docs" / name for name in ("start.md", "tasks/own_fiw.md", "tasks/rfiw.md", "tasks/own_scores.md")),
-    *(ROOT / "docs" / "tasks" / f"{name}.md" for name in ("own_attribute", "own_recogniser", "published_weights")),
-    *(ROOT / "docs" / "tasks" / f"{name}.md" for name in ("devices", "swinface", "experiments")),
+    *(ROOT / "docs" / "tasks" / f"{name}.md" for name in ("own_attribute", "own_recogniser", "extend")),
+    *(ROOT / "docs" / "tasks" / f"{name}.md" for name in ("published_weights", "devices", "swinface", "experiments")),
 ]
 BLOCK = re.compile(r"^```(?:\{code-block\} )?(\w+)\n(?::caption: (\S+)\n)?(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
 

@@ -26,6 +26,7 @@ QUICK = {
     "calibrate": [],
     "triplets": ["--epochs", "2"],
     "probe": ["--folds", "2", "--resamples", "100", "--kind", "linear"],
+    "frontier": ["--seeds", "1", "--resamples", "100", "--kind", "linear"],
     "sweep": ["--workers", "1", "--resamples", "100", "--probe-seeds", "1"],
 }
 ELSEWHERE = {"verify", "kinfacew"}  # photos, and a set that has tests of its own

@@ -19,10 +19,10 @@ ROOMS = {
     "swinface": ["files", "registry", "settings", "tasks", "metrics", "bootstrap", "data", "pretrained", "mlca",
                  "trunk", "model", "checkpoint", "inference", "attention", "recognition", "photos", "export", "benchmarks",
                  "training", "cli"],
-    "kinface": ["data", "fairness", "leakage", "report", "synthetic", "debias", "models", "training", "experiments",
+    "kinface": ["data", "fairness", "leakage", "report", "synthetic", "debias", "tradeoff", "models", "training", "experiments",
                 "cli"],
 }  # fmt: skip
-WITHOUT_TORCH = ["data", "fairness", "leakage", "report", "synthetic"]  # rooms of kinface
+WITHOUT_TORCH = ["data", "fairness", "leakage", "report", "synthetic", "tradeoff"]  # rooms of kinface
 
 
 def modules_of(package: str) -> dict[str, Path]:

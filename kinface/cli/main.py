@@ -33,6 +33,9 @@ COMMANDS = {
     "probe": Command(
         "kinface.cli.probe:probe", "measure what embeddings reveal of race, gender or other attributes", "Fairness"
     ),
+    "frontier": Command(
+        "kinface.cli.frontier:frontier", "compare what erasers keep and leave, without training", "Fairness"
+    ),
     "sweep": Command(
         "kinface.cli.sweep:sweep", "train and measure an ablation: methods, lambdas and seeds", "Experiments"
     ),

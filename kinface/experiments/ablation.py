@@ -16,7 +16,7 @@ Such a file reads::
       faircal:
         calibrate: {method: faircal, clusters: 10}  # the scores, by those of the tune pairs; kinface.calibrate
       quadratic_leace:
-        oracle: {gender: [f, m]}     # erased after training, by the true class of each face; kinface.debias.transport.Oracle
+        oracle: {gender: [f, m]}     # erased after training, by the true class of each face; Oracle
 """
 
 from __future__ import annotations

@@ -1,0 +1,157 @@
+"""``kinface frontier``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from joblib import parallel_config
+
+from kinface.data.fiw import read_families
+from kinface.data.lists import read_any_list
+from kinface.data.sampling import sample_pairs
+from kinface.debias.erasers import ERASERS
+from kinface.leakage.probes import PROBES
+from kinface.tradeoff.frontier import RULE, Frontier
+from kinface.tradeoff.frontier import frontier as measure_frontier
+from swinface.data.embeddings import read_arrays
+from swinface.files import InputError, printable, replacing_folder
+from swinface.registry import look_beside
+from swinface.settings import read_yaml
+
+OUTPUTS = ("frontier.csv", "frontier.json", "frontier.png")
+
+
+def frontier(
+    *,
+    embeddings: Path,
+    people: Path,
+    attribute: list[str],
+    out: Path,
+    eraser: list[str] | None = None,
+    config: Path | None = None,
+    list: Path | None = None,
+    split: str = "val",
+    match: list[str] | None = None,
+    show: list[str] | None = None,
+    kind: list[str] | None = None,
+    seeds: int = 3,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> None:
+    """Compare erasers: what they keep of kinship and leave of attributes. No network is trained.
+
+    Erasers are fitted on the people of the split train. ``out`` then holds ``frontier.csv``, ``frontier.json`` and
+    ``frontier.png``.
+
+    Parameters
+    ----------
+    embeddings
+        Table of embeddings (.npz with face and embedding) of any model.
+    people
+        Folder of ``kinface prepare``.
+    attribute
+        What to erase and to measure, such as race, gender or one of your own; repeat the option for several.
+    out
+        Folder to write to.
+    eraser
+        leace, splince, inlp, transport, leopard, igbp, kram, mute, obliviator, or oracle, which is told the true class;
+        or the class path of one of your own, such as mine.Eraser of a file mine.py in the working folder. Repeat the
+        option for several; the default is all of ours. The embeddings as they are, none, are always there.
+    config
+        YAML file of erasers with options: a list of {method, init_args, name}.
+    list
+        The pairs to measure on, in any form that ``kinface score`` takes; by default they are drawn from a split.
+    split
+        Which split they are drawn from.
+    match
+        What the non-kin pairs of the matched list have in common with the kin pairs, see ``kinface pairs``; the default
+        is the attributes and the type.
+    show
+        Methods that the figure tells apart whatever their rank.
+    kind
+        Which probes to fit, see ``kinface probe``.
+    seeds
+        How often the folds of the probes are drawn.
+    resamples
+        Of families, for the 95% intervals.
+    seed
+        Of all draws.
+    """
+    if resamples < 100:
+        raise InputError(f"--resamples {resamples}: an interval needs at least 100, better 1000.")
+    erasers = {name: ERASERS.create(name) for name in eraser or []}
+    if config is not None:
+        for name, made in read_erasers(config).items():
+            if name in erasers:
+                raise InputError(f"{config}: two erasers have the name {name!r}; give one a `name` of its own.")
+            erasers[name] = made
+    families = read_families(people)
+    pairs = sample_pairs(families, split, seed=seed) if list is None else read_any_list(list, people, families)
+    faces, arrays = read_arrays(embeddings, ["embedding"])
+    with parallel_config(n_jobs=-1):
+        found = measure_frontier(
+            arrays["embedding"],
+            faces,
+            families,
+            pairs,
+            attribute,
+            erasers=erasers or None,
+            match=match,
+            probes=tuple(kind or PROBES),
+            seeds=seeds,
+            resamples=resamples,
+            seed=seed,
+        )
+    figure = found.plot(show or ())
+    settings = {"seeds": seeds, "resamples": resamples, "seed": seed}
+    about = {"kinface": version("kinface"), "embeddings": str(embeddings), "people": str(people), **settings}
+    record = about | {"rule": RULE, "about": found.about, "rows": json.loads(found.table.to_json(orient="records"))}
+    with replacing_folder(out, owned=OUTPUTS) as folder:
+        found.table.to_csv(folder / "frontier.csv", index=False)
+        (folder / "frontier.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        figure.savefig(folder / "frontier.png", dpi=150)
+    _print(found, attribute)
+    print(f"{RULE}.\nwrote {out / 'frontier.csv'}")
+
+
+def read_erasers(path: Path) -> dict[str, object]:
+    """The erasers of a YAML file, by their names.
+
+    Raises
+    ------
+    InputError
+        The file is no list of erasers, or one of them is not known or does not take its options.
+    """
+    look_beside(path)
+    entries, made = read_yaml(path), {}
+    keys = {"method", "init_args", "name"}
+    for entry in entries if isinstance(entries, Sequence) else [None]:
+        if not isinstance(entry, dict) or not {"method"} <= entry.keys() <= keys:
+            raise InputError(f"{path}: must be a list of erasers with the keys method, init_args and name.")
+        name = str(entry.get("name", entry["method"]))
+        if name in made:
+            raise InputError(f"{path}: two erasers have the name {name!r}; give one a `name` of its own.")
+        try:
+            made[name] = ERASERS.create(str(entry["method"]), **(entry.get("init_args") or {}))
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+    return made
+
+
+def _print(found: Frontier, attributes: list[str]) -> None:
+    for listed in ("standard", "matched"):
+        print(printable("{list}: {pairs:,} pairs of {families:,} families".format(**found.about[listed])))
+    for name in attributes:
+        said = "{classes}; {faces:,} faces, {people:,} people, {families:,} families; chance {chance:.3f}"
+        print(printable(f"{name}: {said.format(**found.about[name])}"))
+    print(f"erasers are fitted on {found.about['training faces']:,} training faces")
+    columns = ["auc_standard", "auc_matched", *(f"{name}_best" for name in attributes)]
+    ranked = found.table.sort_values("tradeoff", ascending=False, kind="stable")
+    shown = ranked[["method"]].assign(tradeoff=ranked["tradeoff"].map("{:.3f}".format))
+    for column in columns:
+        ends = ranked[[column, f"{column}_low", f"{column}_high"]].itertuples(index=False)
+        shown[column] = ["{:.3f} [{:.3f}, {:.3f}]".format(*row) for row in ends]
+    print(shown.to_string(index=False))

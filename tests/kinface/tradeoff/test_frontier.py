@@ -1,0 +1,173 @@
+"""The frontier's figures are those of existing functions; erasers of one's own; what is refused and drawn."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import kinface
+from kinface.cli.frontier import frontier as command
+from kinface.debias.erasers import ERASERS
+from kinface.tradeoff.figure import MOST, choose_methods, plot_methods
+from swinface.data.embeddings import write_embeddings
+from swinface.files import InputError
+
+QUICK = {"probes": ["linear"], "seeds": 1, "resamples": 100}
+OWN = '''
+class Mine:
+    """Removes the direction between two class means."""
+
+    def __init__(self, share=1.0):
+        self.share = share
+
+    def fit(self, X, y):
+        first, second = sorted({*y} - {None})
+        self.axis = X[y == first].mean(axis=0) - X[y == second].mean(axis=0)
+        return self
+
+    def transform(self, X):
+        return X - self.share * (X @ self.axis)[:, None] * self.axis / (self.axis @ self.axis)
+'''
+
+
+@pytest.fixture(scope="module")
+def drawn() -> tuple:
+    """Embeddings, their faces, families with an attribute of their own, and pairs."""
+    families, images = kinface.make_families(40, seed=1, photos=1.5)
+    worn = np.random.default_rng(0).choice(["no", "yes"], len(families.people))
+    families = replace(families, people=families.people.assign(glasses=worn, glasses_source="made up"))
+    embedding = images[:, ::28, ::28].reshape(len(images), -1) / 255
+    return embedding, [*families.faces["face"]], families, kinface.sample_pairs(families, "val")
+
+
+def unit(x: np.ndarray) -> np.ndarray:
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def test_its_figures_are_those_of_existing_functions(drawn):
+    embedding, faces, families, pairs = drawn
+    found = kinface.frontier(
+        *drawn, ["gender", "glasses"], erasers=["leace", "transport"], match=["gender"], **QUICK
+    ).table
+    known = families.faces[["face", "person", "family", "split"]].merge(
+        families.people[["person", "gender", "glasses"]], on="person"
+    )
+    known = known.set_index("face").loc[faces].reset_index()
+    train, val = (known["split"].eq(name).to_numpy() for name in ("train", "val"))
+    weight = 1 / known["person"][train].map(known["person"][train].value_counts()).to_numpy()
+    x = unit(embedding.astype(float))
+    labels = known[["gender", "glasses"]].to_numpy(object)
+    leace = kinface.Leace().fit(x[train], labels[train], sample_weight=weight)
+    moved = x
+    for name in ("gender", "glasses"):
+        fitted = kinface.Transport().fit(moved[train], known[name][train], sample_weight=weight)
+        moved = unit(fitted.transform(moved))
+    matched, _ = kinface.match_pairs(pairs, families, ["gender"], seed=0)
+    for place, erased in enumerate((x, unit(leace.transform(x)), moved)):
+        row = found.iloc[place]
+        for name, table in (("standard", pairs), ("matched", matched)):
+            audit = kinface.audit_fairness(kinface.score_pairs(table, faces, erased), 0.5, resamples=100)
+            expected = audit.groups.iloc[0][["auc", "auc_low", "auc_high"]]
+            np.testing.assert_allclose(row[[f"auc_{name}{end}" for end in ("", "_low", "_high")]].astype(float),
+                                       expected.astype(float), rtol=0, atol=1e-12)  # fmt: skip
+        for name in ("gender", "glasses"):
+            leakage = kinface.probe_leakage(
+                erased[val], known[name][val], known["family"][val], persons=known["person"][val], kinds=["linear"],
+                seeds=1, resamples=100, permutations=0, codelength=False,
+            )  # fmt: skip
+            expected = leakage.table.iloc[0]
+            for end in ("", "_low", "_high"):
+                assert row[f"{name}_linear{end}"] == pytest.approx(expected[f"balanced_accuracy{end}"], abs=1e-12)
+            assert row[f"{name}_best"] == row[f"{name}_linear"]
+        lefts = [max(2 * row[f"{name}_best"] - 1, 0) for name in ("gender", "glasses")]
+        assert row["tradeoff"] == pytest.approx(2 * row["auc_matched"] - 1 - np.mean(lefts))
+    difference = found["auc_matched"] - found["auc_matched"][0]
+    np.testing.assert_allclose(found["auc_matched_minus_none"], difference)
+
+
+def test_an_eraser_of_ones_own_is_used_by_command_yaml_and_python(drawn, synthetic, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "frontier_own.py").write_text(OWN)
+    (tmp_path / "erasers.yaml").write_text(
+        "- {method: frontier_own.Mine, name: mine too}\n"
+        "- {method: frontier_own.Mine, init_args: {share: 0}, name: idle}\n"
+    )
+    families = kinface.read_families(synthetic)
+    faces = [*families.faces["face"]]
+    embedding = np.random.default_rng(0).normal(size=(len(faces), 6)).astype(np.float32)
+    write_embeddings(tmp_path / "e.npz", faces, embedding)
+    options = {"match": ["type"], "seeds": 1, "resamples": 100}
+    command(embeddings=tmp_path / "e.npz", people=synthetic, attribute=["gender"], out=tmp_path / "out",
+            eraser=["frontier_own.Mine"], config=tmp_path / "erasers.yaml", kind=["linear"], **options)  # fmt: skip
+    table = pd.read_csv(tmp_path / "out" / "frontier.csv")
+    assert [*table["method"]] == ["none", "frontier_own.Mine", "mine too", "idle"]
+    rows = table.drop(columns="method").to_numpy()
+    np.testing.assert_array_equal(rows[1], rows[2])
+    np.testing.assert_allclose(rows[0], rows[3])
+    pairs, mine = kinface.sample_pairs(families, "val"), ERASERS.create("frontier_own.Mine")
+    ours = kinface.frontier(
+        embedding, faces, families, pairs, ["gender"], erasers={"m": mine}, probes=["linear"], **options
+    )
+    np.testing.assert_allclose(ours.table.drop(columns="method").to_numpy()[1], rows[1], rtol=1e-12)
+    assert json.loads((tmp_path / "out" / "frontier.json").read_text())["about"]["gender"]["classes"] == "f, m"
+    assert "mine too" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("attributes", "options", "said"),
+    [
+        (["hair"], {}, "attribute 'hair': .* there are .*gender"),
+        (["age"], {}, "attribute 'age'"),
+        (["gender", "gender"], {}, "name each attribute once"),
+        (["gender"], {"erasers": ["leece"]}, "no eraser 'leece'; there are none, leace"),
+        (["gender"], {"erasers": {"bad": object()}}, "eraser 'bad': it fails"),
+        (["gender"], {"match": ["hair"]}, "matched by some of"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_sentence(drawn, attributes, options, said):
+    with pytest.raises(InputError, match=said):
+        kinface.frontier(*drawn, attributes, **QUICK | options)
+
+
+def test_training_families_are_not_measured(drawn):
+    embedding, faces, families, _ = drawn
+    pairs = kinface.sample_pairs(families, "train")
+    with pytest.raises(InputError, match="measured on others"):
+        kinface.frontier(embedding, faces, families, pairs, ["gender"], erasers=[], **QUICK)
+
+
+def test_a_result_of_another_shape_is_refused(drawn):
+    class Short:
+        def fit(self, X, y):
+            return self
+
+        def transform(self, X):
+            return X[1:]
+
+    with pytest.raises(InputError, match=r"eraser 'short': .* a row of finite numbers per face"):
+        kinface.frontier(*drawn, ["gender"], erasers={"short": Short()}, match=["type"], **QUICK)
+
+
+def test_the_figure_tells_twelve_apart():
+    rows = [
+        {"method": f"m{n}", "tradeoff": n, "auc_matched": 0.7, "auc_standard": 0.7, "a_best": 0.5} for n in range(20)
+    ]
+    rows = [{"method": "none", **{key: value for key, value in rows[0].items() if key != "method"}}, *rows]
+    table = pd.DataFrame(rows)
+    table = table.assign(**{f"{it}{end}": table[it] for it in [*table][2:] for end in ("_low", "_high")})
+    chosen = choose_methods(table, ["m3"])
+    assert chosen == ["none", "m3", *(f"m{n}" for n in range(19, 9, -1))]
+    about = {"a": {"chance": 0.5, "faces": 10, "families": 5}} | {
+        name: {"pairs": 10, "families": 5} for name in ("matched", "standard")
+    }
+    figure = plot_methods(table, about, ["m3"])
+    handles, names = figure.axes[0].get_legend_handles_labels()
+    assert [*names] == chosen
+    looks = {(it.lines[0].get_color(), it.lines[0].get_marker()) for it in handles}
+    assert len(looks) == MOST
+    with pytest.raises(InputError, match="show: other"):
+        choose_methods(table, ["other"])
