@@ -17,10 +17,10 @@ ROOT = Path(__file__).resolve().parents[1]
 # The rooms of each package, from the ground up: a file imports from its own room and from those below.
 ROOMS = {
     "swinface": ["files", "registry", "settings", "tasks", "metrics", "bootstrap", "data", "pretrained", "mlca",
-                 "trunk", "model", "checkpoint", "inference", "attention", "recognition", "photos", "export", "benchmarks",
-                 "training", "cli"],
-    "kinface": ["data", "fairness", "leakage", "report", "synthetic", "debias", "tradeoff", "models", "training", "experiments",
-                "cli"],
+                 "trunk", "model", "checkpoint", "inference", "attention", "recognition", "photos", "export",
+                 "benchmarks", "training", "cli"],
+    "kinface": ["data", "fairness", "leakage", "report", "synthetic", "debias", "tradeoff", "models", "training",
+                "experiments", "cli"],
 }  # fmt: skip
 WITHOUT_TORCH = ["data", "fairness", "leakage", "report", "synthetic", "tradeoff"]  # rooms of kinface
 
