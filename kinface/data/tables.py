@@ -97,7 +97,7 @@ def _read_csv(path: Path, what: str) -> pd.DataFrame:
         reason = "not in UTF-8, nor in UTF-16 with its mark"
         raise InputError(f"{path}: not a readable {what} ({reason}); save it as CSV UTF-8.") from None
     if separator == ";":
-        table = table.replace(r"^([+-]?\d+),(\d+)$", r"\1.\2", regex=True)
+        table = table.replace(r"^([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)$", r"\1.\2", regex=True)
     return _take_header(table)
 
 
@@ -119,14 +119,14 @@ def _take_header(table: pd.DataFrame) -> pd.DataFrame:
 
 def _read_parquet(path: Path, what: str) -> pd.DataFrame:
     table = pd.read_parquet(path)
-    for column in table.select_dtypes("string"):  # decoded only here, and its bytes may be broken
-        text = table[column].astype(object)
-        table[column] = text.where(text.notna(), None)
     for column in filter(lambda name: pd.api.types.is_object_dtype(table[name]), table):
         plain = table[column].map(pd.api.types.is_hashable)
         if not plain.all():
             row = int((~plain).to_numpy().argmax()) + 1
             raise InputError(f"{path}: row {row}: {one_line(column)} must be one value, and holds several.")
+    for column in table.select_dtypes("string"):  # decoded only here, and its bytes may be broken
+        text = table[column].astype(object)
+        table[column] = text.where(text.notna(), None)
     return table
 
 
@@ -212,6 +212,8 @@ def _tidy(text: str) -> str:
 
 
 def _warn_of_merged(found: Sequence[object], spelt: Sequence[str | None], where: str) -> None:
+    if len(set(spelt)) == len(spelt):
+        return  # as it is of most columns, also of a million values
     texts: dict[str, list[str]] = {}
     for value, text in zip(found, spelt, strict=True):
         if isinstance(value, str) and text is not None and not NUMBER.fullmatch(value.strip(BLANKS)):

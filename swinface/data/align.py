@@ -61,9 +61,8 @@ def align(image: np.ndarray, landmarks: np.ndarray, name: str = "the image") -> 
     shift = -matrix @ to_crop[:, 2]
     corners = np.array([(0, 0), (SIDE, 0), (SIDE, SIDE), (0, SIDE)]) @ matrix.T + shift
     height, width = image.shape[:2]
-    factor = max(
-        1, math.floor(min(math.hypot(*matrix[:, 0]), max(height, width)))
-    )  # photo pixels per pixel of the crop
+    # Photo pixels per pixel of the crop.
+    factor = max(1, math.floor(min(math.hypot(*matrix[:, 0]), max(height, width))))
     left, top = np.clip(np.floor(corners.min(axis=0)) - 2 * factor, 0, (width - 1, height - 1)).astype(int)
     right, bottom = np.clip(np.ceil(corners.max(axis=0)) + 2 * factor, (left + 1, top + 1), (width, height)).astype(int)
     part = Image.fromarray(np.ascontiguousarray(image[top:bottom, left:right])).reduce(factor)

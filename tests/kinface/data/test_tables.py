@@ -105,7 +105,7 @@ TABLE = pd.DataFrame(
         "group": pd.Series(["NA", "None", None], dtype=object),  # only an empty cell is missing
         "code": ["007", "8", "9"],
         "tone": [1, 2, 3],
-        "share": [0.5, None, -1.25],
+        "share": [0.5, None, -1.25e-05],  # small numbers are written with an exponent
         "open": [True, False, True],
     }
 ).astype({"face": object, "code": object})
