@@ -291,7 +291,7 @@ def list_images(root: str | os.PathLike, below: str = ".") -> Images:
     return found
 
 
-BESIDE = (".csv", ".json", ".mat", ".md", ".txt")  # endings of files that usually lie among images
+BESIDE = (".csv", ".db", ".ini", ".json", ".mat", ".md", ".txt")  # usually lie among images; two are written by Windows
 
 
 def take_images(root: str | os.PathLike, below: str = ".") -> list[str]:

@@ -243,7 +243,7 @@ def test_a_folder_that_is_not_there_or_not_below_is_refused(below, fault, tmp_pa
 
 
 def test_readers_warn_of_what_they_leave_out_but_for_what_belongs_there(tmp_path):
-    write(tmp_path, "a/1.jpg", "a/mid.csv", "a/1.mat", "a/.DS_Store", "README.md")
+    write(tmp_path, "a/1.jpg", "a/mid.csv", "a/1.mat", "a/.DS_Store", "a/Thumbs.db", "README.md")
     assert take_images(tmp_path) == ["a/1.jpg"]
     write(tmp_path, "a/2.cr2", "b/3.CR2")
     with pytest.warns(UserWarning, match=r": 2 files left out: 2 not named as an image \(such as a/2\.cr2\)\.$"):
