@@ -40,7 +40,9 @@ def test_an_oracle_makes_classes_alike_that_a_predicted_class_leaves_apart(synth
     np.testing.assert_allclose(np.linalg.norm(erased, axis=1), 1)
     training = (faces["split"] == "train").to_numpy()
     weight = 1 / faces["person"].map(faces["person"].value_counts()).to_numpy()
-    predicted = Transport().fit(plain[training], faces["gender"][training], sample_weight=weight[training]).transform(plain)
+    predicted = (
+        Transport().fit(plain[training], faces["gender"][training], sample_weight=weight[training]).transform(plain)
+    )
 
     def differ(embedding):
         sides = [np.average(embedding[training & side], 0, weight[training & side]) for side in (male, ~male)]
