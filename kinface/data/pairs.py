@@ -89,13 +89,13 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
         pairs[column] = canonical_text(pairs[column], f"{source}: column {column}", paths=column in PATHS)
     pairs[["gender_a", "gender_b"]] = _read_genders(pairs[["gender_a", "gender_b"]], source)
     kin = truth(pairs["kin"], f"{source}: column kin")
-    score = pd.to_numeric(pairs["score"], errors="coerce").astype("float64")
+    score, given = pd.to_numeric(pairs["score"], errors="coerce").astype("float64"), pairs[["kin", "score"]]
     gender = pairs[["gender_a", "gender_b"]]
     one_person = (pairs["person_a"] == pairs["person_b"]) | (pairs["face_a"] == pairs["face_b"])
     two_families = (pairs["family_a"] != pairs["family_b"]) & families_known(pairs)
     rules = {
         **{f"{column} is missing": pairs[column].isna() for column in REQUIRED_VALUES},
-        "kin must be 0 or 1": kin.isna(),
+        "kin must be 0 or 1, yes or no, true or false": kin.isna(),
         f"type must be one of {' '.join(TYPES)} or missing": ~(pairs["type"].isin(TYPES) | pairs["type"].isna()),
         "gender must be m, f or missing": ~(gender.isin(["m", "f"]) | gender.isna()).all(axis="columns"),
         "the two faces are of the same person": one_person,
@@ -104,8 +104,12 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
     }
     for rule, broken in rules.items():
         if broken.any():
-            row = int(broken.to_numpy().argmax())
+            row, column = int(broken.to_numpy().argmax()), rule.partition(" ")[0]
             faces = one_line(f"{pairs['face_a'][row]}, {pairs['face_b'][row]}")
+            if column in given and pd.notna(given[column][row]):
+                rule += f", not {given[column][row]!r}"
+            elif column in given:
+                rule += ", and is missing; leave such pairs out"
             more = f"; {int(broken.sum()) - 1} more rows like it" if broken.sum() > 1 else ""
             raise InputError(f"{source}: row {row + 1}: {rule} ({faces}{more}).")
     pairs["kin"], pairs["score"] = kin.astype(bool), score

@@ -29,8 +29,8 @@ TRUTH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no":
 LONGEST_HEADER = 1_000_000  # characters in which the separator is looked for
 
 
-# A number without leading zeros: 007 is a code.
-NUMBER = re.compile(r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
+# A number without leading zeros and with a sign in its exponent, as programs write it: 007 and 12e3 are codes.
+NUMBER = re.compile(r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)(e[+-]\d+)?", re.IGNORECASE | re.ASCII)
 
 
 def is_table(path: str | Path) -> bool:

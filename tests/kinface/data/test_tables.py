@@ -47,6 +47,11 @@ def test_values_that_are_alike_have_one_text(alike, text):
         assert text_of(value) == [text], repr(value)
 
 
+def test_codes_that_look_like_numbers_stay_apart():
+    codes = ["12e3", "12000", "1E5", "100000", "007", "7"]
+    assert canonical_text(pd.Series(codes), "column family_a").tolist() == codes
+
+
 def test_what_only_looks_like_a_number_or_like_nothing_stays():
     for text in ("007", "1.2.3", "1,5", "NA", "N/A", "nan", "None", "null", "inf", "1e999", "1_000", "½", "١"):
         assert text_of(text) == [text]
@@ -148,7 +153,7 @@ def test_parts_of_a_long_csv_are_not_typed_apart(tmp_path):
     ("cells", "typed"),
     [
         (["1", "2.5"], [1.0, 2.5]),
-        (["1e5", "+2"], [100000.0, 2.0]),
+        (["1e+5", "+2"], [100000.0, 2.0]),
         (["1", "007"], ["1", "007"]),
         (["1", "NA"], ["1", "NA"]),
         (["True", "False"], [True, False]),
