@@ -1,4 +1,4 @@
-"""What nobody can exceed who sees one face as one of a few cells."""
+"""An upper bound for every attacker who sees one face as one of a few cells."""
 
 from __future__ import annotations
 
