@@ -1,4 +1,4 @@
-"""A data set as its authors publish it becomes aligned faces: one face of every photo below a folder, and a log of all."""
+"""A data set as it is published becomes aligned faces: one face of every photo below a folder, and a log of all."""
 
 from __future__ import annotations
 
