@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,16 @@ def _folder(path: Path, what: str) -> Path:
     if not path.is_dir():
         pytest.skip(f"no {what} at {path}; set KINFACE_DATA to a folder that holds the data sets.")
     return path
+
+
+@pytest.fixture(autouse=True)
+def forget_own_modules(tmp_path_factory):
+    """Modules of a test's own folder are imported anew by the next test that writes one of the same name."""
+    yield
+    written = str(tmp_path_factory.getbasetemp())
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__dict__", {}).get("__file__")).startswith(written):
+            del sys.modules[name]
 
 
 @pytest.fixture(scope="session")
