@@ -24,8 +24,8 @@ apidoc_modules = [
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_member_order = "bysource"
-# scikit-learn adds this method to transformers; its text links to pages of scikit-learn's own documentation.
-autodoc_default_options = {"exclude-members": "set_fit_request, set_transform_request"}
+# scikit-learn adds these methods; their text links to pages of scikit-learn's own documentation.
+autodoc_default_options = {"exclude-members": "set_fit_request, set_transform_request, set_score_request"}
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
