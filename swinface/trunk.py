@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ def split_weights(trunk: Mapping[str, Any] | None) -> tuple[dict[str, Any] | Non
     return {name: value for name, value in trunk.items() if name != "weights"}, None if given is None else Path(given)
 
 
-class Trunk(nn.Module):
+class Trunk(nn.Module, ABC):
     """The contract of all trunks; a subclass says what it reads of faces, and in which stages it is frozen.
 
     Attributes
@@ -93,9 +94,9 @@ class Trunk(nn.Module):
     summary_size: int
     arguments: dict[str, Any]
 
+    @abstractmethod
     def read(self, images: Tensor) -> tuple[Sequence[Tensor], Tensor]:
         """The maps of the levels, (B, channels, rows, columns) each, and the summary, (B, summary_size)."""
-        raise NotImplementedError
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the levels side by side, and one vector for the face.

@@ -179,7 +179,7 @@ def sample_search(families: Families, split: str, *, seed: int = 0) -> Search:
     blood = families.relations[families.relations["relation"] != "spouse"]
     blood = blood[blood["person_a"].isin(pictured) & blood["person_b"].isin(pictured)]
     if blood.empty:
-        raise InputError(f"nobody can be sought in split {split!r}: it needs two relatives with faces.")
+        raise InputError(f"no query can be drawn from split {split!r}: it needs two relatives with faces.")
     generator = np.random.default_rng(seed)
     probes = {}
     for family, related in blood.groupby("family", sort=True):

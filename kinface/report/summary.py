@@ -83,7 +83,7 @@ def _find(record: dict) -> list[str]:
         found.append(say(text, same=_of_100(reward["same"]), cross=_of_100(reward["cross"])))
     auc = record["groups"][0]
     if auc["auc_low"] is not None and auc["auc_low"] <= 0.5:
-        text = "<b>The model is not shown to be better than guessing</b> (AUC {} [{}, {}])."
+        text = "<b>The model is not significantly better than guessing</b> (AUC {} [{}, {}])."
         found.insert(0, say(text, *(decimal(auc[name]) for name in ("auc", "auc_low", "auc_high"))))
     return found[:MOST_FINDINGS]
 
