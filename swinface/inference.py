@@ -15,7 +15,7 @@ import torch
 from torch import distributed, nn
 from tqdm import tqdm
 
-from swinface.files import InputError, replacing, working_alone
+from swinface.files import InputError, one_line, replacing, working_alone
 from swinface.pretrained import best_device
 
 Precision = Literal["fast", "full"]
@@ -109,7 +109,7 @@ class Shards:
         try:
             fabric = Fabric(devices=devices, num_nodes=num_nodes, strategy="ddp", accelerator=best_device().type)
         except (MisconfigurationException, ValueError) as error:
-            raise InputError(f"devices {devices}, num_nodes {num_nodes}: {' '.join(str(error).split())}") from error
+            raise InputError(f"devices {devices}, num_nodes {num_nodes}: {one_line(error)}") from error
         fabric.launch()
         return cls(folder, fabric.device, fabric.global_rank, fabric.world_size)._alone()
 

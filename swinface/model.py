@@ -115,7 +115,7 @@ class SwinFace(
     extra
         Tasks beyond the paper's that it was trained on, such as ``("yaw", "pitch", "roll")``.
     swin
-        Arguments of ``swinface.trunk.SwinTrunk``, where no ``trunk`` is given.
+        Arguments of ``swinface.swin.SwinTrunk``, where no ``trunk`` is given.
 
     Raises
     ------

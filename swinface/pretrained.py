@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from swinface.files import InputError, replacing_folder
+from swinface.files import InputError, one_line, replacing_folder
 
 SHIPPED = Path("shipped")  # the name of the weights that come with a model's package
 
@@ -75,7 +75,7 @@ class Pretrained(PyTorchModelHubMixin, model_card_template=CARD):
         except OSError as error:
             raise InputError(f"{folder}: not the folder of a {cls.__name__} ({error}).") from error
         except Exception as error:  # a constructor may fail in any way on arguments that it does not expect
-            reason = " ".join(str(error).split())  # names of arguments may break lines
+            reason = one_line(error)  # names of arguments may break lines
             raise InputError(f"{config}: not the configuration of a {cls.__name__} ({reason}).") from error
         tensors = read_weights(weights)
         check_entries(tensors, model.state_dict(), weights)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from swinface.files import InputError
+from swinface.files import InputError, one_line
 
 _BESIDE: list[str] = []  # folders of configurations, where modules of one's own are looked for
 
@@ -124,7 +124,7 @@ def _import(path: str, kind: str) -> Callable:
     except InputError:
         raise
     except Exception as error:  # the code is another's and may fail in any way
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise InputError(f"{kind} {path!r}: its module fails ({type(error).__name__}: {reason}).") from error
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from swinface.files import InputError
+from swinface.files import InputError, one_line
 from swinface.registry import look_beside
 
 MODE = "swinface"  # under which parsers of options know our reader of YAML
@@ -97,7 +97,7 @@ def read_yaml(path: Path) -> Any:
     except InputError:
         raise
     except (ValueError, RecursionError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise InputError(f"{path}: not a readable YAML file ({reason}).") from error
 
 
@@ -158,12 +158,12 @@ def reading_configurations(arguments: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except ArgumentError as error:
-        reason = " ".join(str(error).split()).rstrip(".")  # may break lines
+        reason = one_line(error).rstrip(".")  # may break lines
         if "Expected a <class 'str'>" in reason or "expected str" in reason:  # and got a number, true, false or null
             reason += "; what is text goes into quotes, such as 'null'"
         raise InputError(f"{reason}.") from error
     except (InputError, ImportError):
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise InputError(f"the configuration has a value that cannot be used ({reason}).") from error

@@ -11,7 +11,8 @@ from kinface.cli.inputs import HERE, Computing, describe_all, start_shards
 from kinface.data.fiw import is_families, read_families
 from kinface.models.recogniser import INSIGHTFACE, Pixels, Recogniser
 from swinface.data.embeddings import write_embeddings
-from swinface.files import InputError, check_ending, take_images
+from swinface.files import InputError, check_ending
+from swinface.images import take_images
 from swinface.pretrained import SHIPPED
 
 

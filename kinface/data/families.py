@@ -12,8 +12,8 @@ import pandas as pd
 from kinface.data.annotations import is_measurement, list_own_attributes
 from kinface.data.matrices import Problem
 from kinface.data.pairs import read_pairs
-from kinface.data.tables import one_line, read_table
-from swinface.files import InputError, printable
+from kinface.data.tables import read_table
+from swinface.files import InputError, one_line, printable
 
 DATASET = "dataset.json"  # marks a folder written by `kinface prepare`
 

@@ -22,7 +22,8 @@ from kinface.data.paths import list_files, tidy_path
 from kinface.data.tables import read_table
 from kinface.data.tskinface import is_tskinface, read_tskinface
 from kinface.data.vocabulary import KIN
-from swinface.files import Images, InputError, list_images, printable
+from swinface.files import InputError, printable
+from swinface.images import Images, list_images
 
 PARTITIONS = {"Train": "train", "Validation": "val", "Test": "test"}
 

@@ -10,9 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from kinface.data.pairs import COLUMNS, check_pairs
-from kinface.data.tables import one_line
 from kinface.data.vocabulary import ROLE_GENDER
-from swinface.files import InputError
+from swinface.files import InputError, one_line
 
 KINDS = {"fd": "father-dau", "fs": "father-son", "md": "mother-dau", "ms": "mother-son"}  # type to folder of images
 

@@ -15,9 +15,9 @@ from kinface.data.fiw import FAMILY_FOLDER
 from kinface.data.pairs import read_pairs
 from kinface.data.paths import tidy_path
 from kinface.data.sampling import describe_pairs
-from kinface.data.tables import is_table, one_line
+from kinface.data.tables import is_table
 from kinface.data.vocabulary import RACES, TYPES
-from swinface.files import InputError, inside, printable
+from swinface.files import InputError, inside, one_line, printable
 
 OFFICIAL_GRANDPARENTS = {"gmgs": "gfgd", "gfgd": "gmgs", "gfgs": "gmgd", "gmgd": "gfgs"}
 

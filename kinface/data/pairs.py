@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kinface.data.tables import canonical_text, name_few, one_line, read_table, truth
+from kinface.data.tables import canonical_text, name_few, read_table, truth
 from kinface.data.vocabulary import MEANINGS, TYPES, fold_word
-from swinface.files import InputError, check_ending, replacing
+from swinface.files import InputError, check_ending, one_line, replacing
 
 COLUMNS: dict[str, str] = {
     "face_a": "path of the first image below the data root",

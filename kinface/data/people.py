@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from kinface.data.fiw import read_families
-from kinface.data.tables import canonical_text, one_line, read_table
-from swinface.files import InputError
+from kinface.data.tables import canonical_text, read_table
+from swinface.files import InputError, one_line
 
 KEYS = ("face", "person", "family")
 

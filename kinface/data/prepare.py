@@ -19,7 +19,8 @@ from kinface.data.matrices import Problem
 from kinface.data.pairs import write_pairs
 from kinface.data.paths import list_files
 from kinface.data.sampling import sample_pairs
-from swinface.files import InputError, read_image, replacing_folder
+from swinface.files import InputError, replacing_folder
+from swinface.images import read_image
 
 SAMPLED = ("tune", "tune_matched")  # lists drawn from the tune families
 

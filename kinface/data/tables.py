@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from swinface.files import InputError
+from swinface.files import InputError, one_line
 
 BLANKS = " \t\r\n\f\v\xa0\u200b\u2060\ufeff"  # what nobody sees at the end of a text; the last three have no width
 
@@ -240,8 +240,3 @@ def truth(values: pd.Series, where: str) -> pd.Series:
     """
     found = canonical_text(values, where).map(lambda text: TRUTH.get(str(text).lower()))
     return found.astype(object).where(found.notna(), None)
-
-
-def one_line(text: object) -> str:
-    """A text on one line, as a message needs it: a value may hold line breaks of many kinds."""
-    return " ".join(str(text).split())

@@ -13,7 +13,8 @@ from pathlib import Path
 import pandas as pd
 
 from kinface.data.matrices import GENERATION_GAP, TYPE_OF, Problem
-from swinface.files import Images, InputError, list_images
+from swinface.files import InputError
+from swinface.images import Images, list_images
 
 FOLDERS = ("FMD", "FMS", "FMSD")
 

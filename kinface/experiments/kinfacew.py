@@ -26,7 +26,8 @@ from kinface.data.pairs import find_rows, score_pairs, write_pairs
 from kinface.fairness.bootstrap import Resamples, weighted_metrics
 from swinface.bootstrap import interval_around
 from swinface.data.embeddings import write_embeddings
-from swinface.files import InputError, inside, read_image, replacing_folder
+from swinface.files import InputError, inside, replacing_folder
+from swinface.images import read_image
 from swinface.metrics import choose_accurate
 
 REGULARISATION = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)  # C of the logistic regression

@@ -12,7 +12,8 @@ from PIL import Image
 
 from kinface.data.vocabulary import TYPES
 from kinface.models.kinface import KinFace
-from swinface.files import InputError, read_image
+from swinface.files import InputError
+from swinface.images import read_image
 from swinface.photos.alignment import warn_unaligned_files
 from swinface.photos.predict import cut_faces
 

@@ -12,7 +12,8 @@ from jinja2 import Environment, StrictUndefined
 from PIL import Image
 
 from kinface.fairness.audit import FairnessAudit
-from swinface.files import InputError, inside, read_image
+from swinface.files import InputError, inside
+from swinface.images import read_image
 
 SIDE = 112  # pixels of a face on the page
 

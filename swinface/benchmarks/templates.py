@@ -21,7 +21,8 @@ from tqdm import tqdm
 from swinface.benchmarks.verification import Embed, add_mirror, score_pairs
 from swinface.data.align import align
 from swinface.data.faces import stack_faces
-from swinface.files import InputError, inside, read_image
+from swinface.files import InputError, inside, one_line
+from swinface.images import read_image
 from swinface.metrics import tar_at_far
 
 FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)  # false accept rates of the paper's table for IJB-C
@@ -130,7 +131,7 @@ def _read_table(path: Path, columns: dict[str, type]) -> dict[str, np.ndarray]:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); the protocol needs it.") from None
     except (ValueError, TypeError, OverflowError, Warning) as error:
         with open(path, encoding="utf-8", errors="replace") as lines:
-            fault = _find_fault(lines, columns) or " ".join(str(error).split())
+            fault = _find_fault(lines, columns) or one_line(error)
         raise InputError(f"{path}: {fault}; a row must be {' '.join(columns)}.") from error
 
 

@@ -22,7 +22,8 @@ from tqdm import tqdm
 from swinface.bootstrap import draw_clusters, weigh_pairs
 from swinface.data.faces import fit_face, read_face, stack_faces
 from swinface.data.pickles import read_pickled_pairs
-from swinface.files import InputError, inside, read_image
+from swinface.files import InputError, inside
+from swinface.images import read_image
 from swinface.metrics import count_right
 from swinface.photos.alignment import warn_unaligned
 

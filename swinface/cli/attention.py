@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from swinface.attention import attend, draw_levels, draw_places
-from swinface.files import find_images, replacing_folder
+from swinface.files import replacing_folder
+from swinface.images import find_images
 from swinface.model import SwinFace
 from swinface.photos.alignment import warn_unaligned_files
 from swinface.pretrained import SHIPPED, best_device

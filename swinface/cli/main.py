@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from cyclopts import App, CycloptsError, Group, MissingArgumentError, Parameter, UnusedCliTokensError
 
-from swinface.files import InputError, describe_install, printable
+from swinface.files import InputError, describe_install, one_line, printable
 from swinface.settings import parser_options, reading_configurations
 
 FORMAT_WARNING = warnings.formatwarning
@@ -162,7 +162,7 @@ def _call(program: str, command: Command, arguments: list[str]) -> int:
         unused = " ".join(map(str, error.unused_tokens))
         return _fail(program, f"{unused!r} is one value too many; repeat an option to give it several values.")
     except CycloptsError as error:
-        return _fail(program, " ".join(str(error).split()))  # these may break lines
+        return _fail(program, one_line(error))  # these may break lines
     except ModuleNotFoundError as error:
         return _fail(program, f"{error.name} is not installed; {describe_install('models')} brings it.")
     except OSError as error:
@@ -175,7 +175,7 @@ def _call(program: str, command: Command, arguments: list[str]) -> int:
 def _format_warning(program: str, message: Warning, category: type[Warning], *where: object) -> str:
     """What our code warns of in one line, without its place in the code; that of others as Python does."""
     if category is UserWarning:
-        return f"{program}: warning: {printable(' '.join(str(message).split()))}\n"
+        return f"{program}: warning: {printable(one_line(message))}\n"
     return FORMAT_WARNING(message, category, *where)
 
 

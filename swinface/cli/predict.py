@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from swinface.files import InputError, check_ending, find_images, printable, read_image, replacing
+from swinface.files import InputError, check_ending, printable, replacing
+from swinface.images import find_images, read_image
 from swinface.model import SwinFace
 from swinface.photos.alignment import warn_unaligned_files
 from swinface.photos.predict import draw_faces, summarise

@@ -7,7 +7,8 @@ import math
 import numpy as np
 from PIL import Image
 
-from swinface.files import InputError, check_pixels
+from swinface.files import InputError
+from swinface.images import check_pixels
 
 SIDE = 112  # pixels, of an aligned face
 LARGEST = 1e9  # pixels; farther from the corner is no place in an image

@@ -32,7 +32,8 @@ from swinface.data.labels import (
 )
 from swinface.data.recordio import RecordFile
 from swinface.data.source import Source
-from swinface.files import InputError, inside, printable, read_image, take_images
+from swinface.files import InputError, inside, printable
+from swinface.images import read_image, take_images
 from swinface.tasks import EXPRESSIONS
 
 

@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from swinface.files import InputError, read_image
+from swinface.files import InputError
+from swinface.images import read_image
 
 IMAGE_SIZE = 112  # pixels, of a face aligned to ArcFace's five points
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from swinface.files import InputError
+from swinface.files import InputError, one_line
 from swinface.tasks import EXPRESSIONS, TASKS, task_name
 
 # CelebA's 40 attributes: every task but age and expression. The files say -1 and 1.
@@ -140,7 +140,7 @@ def look_up_labels(task: str, path: Path, faces: pd.DataFrame) -> pd.Series:
     try:
         table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable table of labels ({' '.join(str(error).split())}).") from error
+        raise InputError(f"{path}: not a readable table of labels ({one_line(error)}).") from error
     keys = {"image": "image", "face": "image", "identity": "identity", "person": "identity"}
     key = next((name for name in keys if name in table), None)
     if key is None or task not in table:

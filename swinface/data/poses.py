@@ -17,7 +17,8 @@ from swinface.data.datasets import LabelList
 from swinface.data.labels import decode, read_labels
 from swinface.data.pose import ANGLES, measure_turn, turn
 from swinface.data.source import Source
-from swinface.files import InputError, take_images
+from swinface.files import InputError
+from swinface.images import take_images
 
 # Prints a line for each file that is named on standard input, in a process of its own: broken bytes make scipy crash.
 LOAD = """

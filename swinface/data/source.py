@@ -13,7 +13,8 @@ import pandas as pd
 from torch import Tensor
 
 from swinface.data.faces import Crop, fit_face, stack_faces
-from swinface.files import InputError, inside, read_image
+from swinface.files import InputError, inside
+from swinface.images import read_image
 
 
 class Source(ABC):

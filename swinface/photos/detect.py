@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from swinface.files import InputError, check_pixels, describe_install
+from swinface.files import InputError, describe_install
+from swinface.images import check_pixels
 
 STRIDE = 4  # photo pixels per cell of the network's maps
 

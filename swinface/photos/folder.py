@@ -15,7 +15,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from swinface.data.align import align
-from swinface.files import InputError, list_images, printable, read_image, replacing_folder, working_alone
+from swinface.files import InputError, one_line, printable, replacing_folder, working_alone
+from swinface.images import list_images, read_image
 from swinface.photos.detect import Face, detect
 
 LOG = "aligned.csv"
@@ -104,7 +105,7 @@ def read_log(path: Path) -> pd.DataFrame:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; make the faces with `swinface align`.") from None
     except (OSError, ValueError, OverflowError) as error:
-        raise InputError(f"{path}: not a readable log ({' '.join(str(error).split())}).") from error
+        raise InputError(f"{path}: not a readable log ({one_line(error)}).") from error
     if list(log.columns) != list(COLUMNS) or not isinstance(log.index, pd.RangeIndex):
         raise InputError(f"{path}: not a log of `swinface align`; choose another folder.")
     if not log["photo"].is_unique or log["photo"].isna().any():

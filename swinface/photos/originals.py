@@ -20,7 +20,7 @@ import pandas as pd
 from swinface.data.align import ARCFACE, fit_similarity
 from swinface.data.labels import AFFECTNET_CLASSES
 from swinface.data.pose import ANGLES, fit_pose, measure_turn, turn
-from swinface.files import InputError
+from swinface.files import InputError, one_line
 from swinface.photos.folder import read_log
 
 AGES = (0.0, 100.0)  # years; IMDB-WIKI has faces of 2,000 years
@@ -221,7 +221,7 @@ def _read(path: Path, separator: str, columns: list[str]) -> pd.DataFrame:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file.") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable table ({' '.join(str(error).split())}).") from error
+        raise InputError(f"{path}: not a readable table ({one_line(error)}).") from error
     table.columns = [re.sub(r"\s+", "", str(name)) for name in table.columns]
     lacking = [name for name in columns if name not in table]
     if not isinstance(table.index, pd.RangeIndex) or not table.columns.is_unique:

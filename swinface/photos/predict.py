@@ -16,7 +16,8 @@ from PIL import Image, ImageDraw, ImageFont
 from swinface.data.align import ARCFACE, align, fit_similarity
 from swinface.data.faces import fit_face, scale_pixels
 from swinface.data.pose import ANGLES, measure_turn, turn
-from swinface.files import check_pixels, read_image, replacing, upright_rgb
+from swinface.files import replacing
+from swinface.images import check_pixels, read_image, upright_rgb
 from swinface.inference import inference
 from swinface.model import SwinFace
 from swinface.photos.detect import detect

@@ -23,7 +23,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from swinface.files import InputError, replacing, working_alone
+from swinface.files import InputError, one_line, replacing, working_alone
 from swinface.settings import parse_yaml, parser_options, read_settings, reading_configurations
 
 CONFIG, LAST = "config.yaml", "last"  # in every run's folder: its configuration, and the checkpoint of its last epoch
@@ -272,7 +272,7 @@ def run_training(cli: RunCLI, finish: Callable[[Path, RunCLI], Finished]) -> Fin
         try:
             cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=last, weights_only=True)
         except MisconfigurationException as error:
-            raise InputError(f"trainer: {' '.join(str(error).split())}") from error
+            raise InputError(f"trainer: {one_line(error)}") from error
         except SystemExit:  # the engine raises it when interrupted
             raise KeyboardInterrupt("the same command goes on from the last checkpoint") from None
         finally:

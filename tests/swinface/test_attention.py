@@ -15,7 +15,8 @@ from swinface.attention import attend, weigh_levels
 from swinface.cli.attention import attention
 from swinface.cli.main import COMMANDS, run
 from swinface.data.faces import scale_pixels
-from swinface.files import InputError, find_images
+from swinface.files import InputError
+from swinface.images import find_images
 from swinface.model import SMALL, SwinFace
 from swinface.tasks import PAPER_TASKS, SUBNETS
 

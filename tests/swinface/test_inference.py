@@ -17,7 +17,8 @@ from matplotlib.cbook import get_sample_data
 from torch.nn.functional import normalize
 
 from swinface.data.augment import make_input
-from swinface.files import InputError, read_image
+from swinface.files import InputError
+from swinface.images import read_image
 from swinface.inference import Shards, digest_weights, inference, multiplies_bfloat16
 from swinface.model import SwinFace
 from swinface.photos.predict import cut_faces

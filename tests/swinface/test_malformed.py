@@ -34,7 +34,8 @@ from swinface.data.datasets import (
 )
 from swinface.data.embeddings import Embeddings, read_arrays
 from swinface.data.labels import ATTRIBUTES
-from swinface.files import InputError, read_image
+from swinface.files import InputError
+from swinface.images import read_image
 from swinface.pretrained import Pretrained
 from tests.malformed import TRIES, mutated, mutated_text, refuse_all, refuse_command
 

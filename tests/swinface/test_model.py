@@ -12,8 +12,8 @@ from swinface.data.faces import scale_pixels
 from swinface.files import InputError
 from swinface.mlca import MultiLevelChannelAttention
 from swinface.model import SMALL, SwinFace
+from swinface.swin import ConvolutionalMerging, SwinTrunk
 from swinface.tasks import PAPER_TASKS
-from swinface.trunk import ConvolutionalMerging, SwinTrunk
 from tests.swinface.tiny import TINY, TINY_TRUNK, faces, tiny
 
 CONVOLVED = {"embed_dim": 4, "depths": (0, 0, 1, 1), "num_heads": (1, 1, 1, 2), "convolutions": (1, 0, 2, 0)}

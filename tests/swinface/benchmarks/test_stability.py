@@ -9,7 +9,7 @@ from matplotlib.cbook import get_sample_data
 
 from swinface.benchmarks.benchmark import Predictor
 from swinface.benchmarks.stability import CHANGES, Stability, add_bars, compress, move, shrink
-from swinface.files import read_image
+from swinface.images import read_image
 from swinface.model import SwinFace
 from swinface.photos.predict import cut_faces
 from tests.swinface.benchmarks.made import Made

@@ -14,7 +14,8 @@ from swinface.data.align import ARCFACE, align, fit_similarity
 from swinface.data.pose import FACE, fit_pose, measure_turn, to_pose, to_rotation, turn
 from swinface.data.poses import PoseFolder, PoseList
 from swinface.data.streams import Batches, Stream
-from swinface.files import InputError, read_image
+from swinface.files import InputError
+from swinface.images import read_image
 from swinface.photos.detect import detect
 from swinface.photos.folder import COLUMNS, PLACES
 

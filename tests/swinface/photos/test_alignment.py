@@ -13,7 +13,8 @@ from PIL import Image
 import swinface.photos.detect
 from swinface.data.align import ARCFACE, align
 from swinface.data.faces import fit_face
-from swinface.files import InputError, read_image
+from swinface.files import InputError
+from swinface.images import read_image
 from swinface.photos.alignment import LOOKED_AT, measure_misalignment, warn_unaligned, warn_unaligned_files
 from swinface.photos.detect import detect
 

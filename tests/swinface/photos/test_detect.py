@@ -14,7 +14,8 @@ from sklearn.datasets import load_sample_image
 
 import swinface.photos.detect
 from swinface.data.align import ARCFACE, align
-from swinface.files import InputError, read_image
+from swinface.files import InputError
+from swinface.images import read_image
 from swinface.photos.detect import _decode, _suppress, detect
 
 pytest.importorskip("onnxruntime")

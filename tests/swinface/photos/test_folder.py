@@ -13,7 +13,8 @@ from PIL import Image
 import swinface.photos.folder
 from swinface.cli.main import COMMANDS, run
 from swinface.data.align import align
-from swinface.files import InputError, read_image, working_alone
+from swinface.files import InputError, working_alone
+from swinface.images import read_image
 from swinface.photos.detect import detect
 from swinface.photos.folder import COLUMNS, align_folder
 

@@ -19,7 +19,8 @@ from swinface.cli.predict import name_drawings
 from swinface.cli.predict import predict as predict_photos
 from swinface.data.align import align
 from swinface.data.faces import scale_pixels
-from swinface.files import InputError, read_image
+from swinface.files import InputError
+from swinface.images import read_image
 from swinface.model import SMALL, SwinFace
 from swinface.photos.detect import Face
 from swinface.photos.predict import cut_faces, draw_faces, place_label, predict
