@@ -23,9 +23,6 @@ from swinface.files import InputError, replacing_folder
 DOTS_PER_INCH = 150
 
 
-FEWEST_SEEDS = 3
-
-
 OUTPUTS = ("leakage.csv", "leakage.json", "leakage.png")
 
 
@@ -75,7 +72,7 @@ def probe(
     labelled
         Fit a probe on so many people alone, to see what an attacker with few labels reads.
     seeds
-        How often the folds are drawn and the probes are fitted, at least 3.
+        How often the folds are drawn and the probes are fitted; results vary with the seed.
     folds
         Into how many parts families are divided; each part is tested by probes fitted on the others.
     resamples
@@ -142,8 +139,8 @@ def _check_options(
             create_attacker(kind, seed)
         except InputError as error:
             raise InputError(f"--kind: {error}") from None
-    if seeds < FEWEST_SEEDS:
-        raise InputError(f"--seeds {seeds}: results vary with the seed; take at least {FEWEST_SEEDS}.")
+    if seeds < 1:
+        raise InputError(f"--seeds {seeds}: take at least 1, better 3, since results vary with the seed.")
     if folds < 2:
         raise InputError(f"--folds {folds}: probes are fitted on some parts and tested on another; take at least 2.")
     if resamples < 100:
@@ -248,16 +245,19 @@ def _print_summary(
             "probe": group["probe"],
             "balanced accuracy": _with_interval(group, "balanced_accuracy"),
             "chance": group["chance"].map("{:.3f}".format),
-            "permuted below": group["permuted_high"].map("{:.3f}".format),
+            "labels permuted": _within(group),
             "AUC": _with_interval(group, "auc"),
             "bits per face": [f"{row.codelength:.2f} of {row.codelength_uniform:.2f}" for row in group.itertuples()],
-            "leakage": group["leaks"].map({True: "found", False: "not found"}),
+            "leakage": _say_leakage(group),
         }
         print(pd.DataFrame(shown).to_string(index=False))
         best = worst[(worst["file"] == file) & (worst["attribute"] == attribute)] if many else worst[:0]
-        for row, reads in zip(best.itertuples(), _with_interval(best, "balanced_accuracy"), strict=True):
-            leakage = f"permuted below {row.permuted_high:.3f}: leakage {'found' if row.leaks else 'not found'}"
-            print(f"{row.representation}: the best of these ({row.probe}) reads {reads}; {leakage}")
+        said = _with_interval(best, "balanced_accuracy"), _within(best), _say_leakage(best)
+        for row, reads, permuted, leakage in zip(best.itertuples(), *said, strict=True):
+            print(
+                f"{row.representation}: the best of these ({row.probe}) reads {reads}, labels permuted {permuted}; "
+                f"leakage {leakage}"
+            )
         print()
     if len(differences):
         print(f"{record['embeddings']} minus {record['compared_with']}, balanced accuracy, on the same resamples")
@@ -265,9 +265,19 @@ def _print_summary(
     print(
         "Bits per face: what labels need in an online code with the embeddings, of what they need without; more than "
         "that means that probes of few families mislead.\n"
-        + "The best of several probes has an interval and a bound of its own, those of a maximum.\n" * many
+        + "The best of several probes has an interval and bounds of its own, those of a maximum.\n" * many
         + f"{RULE}\nwrote {out / 'leakage.json'}"
     )
+
+
+def _within(table: pd.DataFrame) -> list[str]:
+    return [f"{low:.3f} to {high:.3f}" for low, high in zip(table["permuted_low"], table["permuted_high"], strict=True)]
+
+
+def _say_leakage(table: pd.DataFrame) -> list[str]:
+    below = table["balanced_accuracy"] < table["chance"]
+    found = np.where(below, "found, below chance", "found")
+    return [*np.where(table["leaks"].astype(bool), found, "not found")]
 
 
 def _with_interval(table: pd.DataFrame, metric: str) -> list[str]:

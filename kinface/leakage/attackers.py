@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import has_fit_parameter
 
-from swinface.files import InputError
+from swinface.files import InputError, one_line
 from swinface.registry import Registry
 
 ATTACKERS = Registry("attacker")
@@ -122,7 +122,7 @@ def attack(name: str, seed: int, features: np.ndarray, labels: np.ndarray, teste
         else:
             found = (np.asarray(attacker.predict(tested))[:, None] == classes).astype(np.float32)
     except Exception as error:  # the code is another's and may fail in any way
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise InputError(f"attacker {name!r}: it fails ({type(error).__name__}: {reason}).") from error
     if found.shape != (len(tested), len(classes)) or not np.isfinite(found).all() or not found.any(axis=1).all():
         raise InputError(

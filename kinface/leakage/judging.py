@@ -107,13 +107,13 @@ def measure_permuted(trials: list[Trial], answers: list[list[np.ndarray]], famil
 
 
 def bound_permuted(found: np.ndarray) -> dict[str, float]:
-    """Mean balanced accuracy with permuted labels, and the bound that one more would stay below in 95 of 100 cases.
+    """Mean balanced accuracy with permuted labels, and the bounds that one more would lie within in 95 of 100 cases.
 
-    It is the upper prediction bound of a normal sample of unknown variance, mean + t_{0.95, n-1} s sqrt(1 + 1/n) (Hahn
-    & Meeker, Statistical Intervals, 1991, section 4.7), which is correct for few permutations too.
+    They are the prediction interval of a normal sample of unknown variance, mean +- t_{0.975, n-1} s sqrt(1 + 1/n)
+    (Hahn & Meeker, Statistical Intervals, 1991, section 4.7), which is correct for few permutations too.
     """
     if len(found) < 2:
-        return {"permuted": np.nan, "permuted_high": np.nan}
+        return dict.fromkeys(("permuted", "permuted_low", "permuted_high"), np.nan)
     count, mean = len(found), np.mean(found)
-    reach = student.ppf(0.95, count - 1) * np.std(found, ddof=1) * np.sqrt(1 + 1 / count)
-    return {"permuted": mean, "permuted_high": mean + reach}
+    reach = student.ppf(0.975, count - 1) * np.std(found, ddof=1) * np.sqrt(1 + 1 / count)
+    return {"permuted": mean, "permuted_low": mean - reach, "permuted_high": mean + reach}

@@ -23,8 +23,9 @@ from swinface.bootstrap import interval_around
 from swinface.files import InputError
 
 RULE = (
-    "A probe finds leakage if two conditions hold: the lower end of its 95% interval is above chance, and its balanced "
-    "accuracy is above the bound that 95 of 100 probes stay below whose labels were permuted over persons."
+    "A probe finds leakage if two conditions hold: chance is outside its 95% interval, and its balanced accuracy is "
+    "outside the bounds that 95 of 100 probes stay within whose labels were permuted over persons. Far below chance is "
+    "leakage too: what some families show is reversed in others, as after erasure fitted on these same faces."
 )
 
 
@@ -45,8 +46,8 @@ class Leakage:
         families), ``faces``, ``unknown`` (faces left out, without a label or a cluster), ``people``, ``families`` (the
         clusters), ``chance`` (1/K); ``balanced_accuracy`` and ``auc`` (mean one-vs-rest), each the mean over seeds with
         ``_low`` and ``_high``, the ends of its 95% interval; ``permuted``, the mean balanced accuracy with labels
-        permuted over persons, and ``permuted_high``, which 95 of 100 such probes stay below; ``leaks``, by
-        ``finds_leakage``, missing without permutations; ``codelength`` in bits per face, ``codelength_uniform`` (log2
+        permuted over persons, and ``permuted_low`` and ``permuted_high``, between which 95 of 100 such probes lie;
+        ``leaks``, by ``finds_leakage``, above or below chance, missing without permutations; ``codelength`` in bits per face, ``codelength_uniform`` (log2
         K) and ``compression``, their ratio; ``seeds``, ``folds``, ``resamples`` and ``seed``.
     resampled
         Probe to (resamples,), its balanced accuracy in each resample of clusters.
@@ -66,8 +67,9 @@ class Leakage:
         """What the best of all probes reads: what an attacker can do counts, not what one probe finds.
 
         The columns of ``table`` that are about balanced accuracy. The maximum of several probes is above chance even
-        where there is nothing to find; so the interval is that of the maximum in each resample, and ``permuted_high``
-        the bound of the maximum over probes that were fitted on the same permuted labels. ``leaks`` follows ``RULE``.
+        where there is nothing to find; so the interval is that of the maximum in each resample, and ``permuted_low``
+        and ``permuted_high`` are the bounds of the maximum over probes that were fitted on the same permuted labels.
+        ``leaks`` follows ``RULE``.
         """
         found = self.table.set_index("probe")["balanced_accuracy"]
         low, high = interval_around(np.asarray(found.max()), np.max([*self.resampled.values()], axis=0))
@@ -87,7 +89,9 @@ def finds_leakage(found: tuple) -> bool | None:
     """
     if np.isnan(found.permuted_high):
         return None
-    return bool(found.balanced_accuracy_low > found.chance and found.balanced_accuracy > found.permuted_high)
+    above = found.balanced_accuracy_low > found.chance and found.balanced_accuracy > found.permuted_high
+    below = found.balanced_accuracy_high < found.chance and found.balanced_accuracy < found.permuted_low
+    return bool(above or below)
 
 
 def probe_leakage(
@@ -137,8 +141,7 @@ def probe_leakage(
         First of the seeds, and number of bootstrap resamples of clusters, from which the 95% intervals come. The same
         clusters, resamples and seed give the same resamples, so that two models can be compared.
     permutations
-        How often labels are permuted over persons; 0 leaves this out. With fewer permutations ``permuted_high`` is
-        higher.
+        How often labels are permuted over persons; 0 leaves this out. With fewer permutations the bounds are wider.
     codelength
         Whether it is measured.
     labelled

@@ -185,7 +185,7 @@ def plot_differences(changes: pd.DataFrame, grouping: str) -> Figure:
 def plot_leakage(table: pd.DataFrame) -> Figure:
     """Plot the balanced accuracy of fresh probes with 95% intervals, a panel per attribute.
 
-    The dashed line is chance. The grey band ends at the value that 95 of 100 probes on permuted labels stay below.
+    The dashed line is chance. 95 of 100 probes on permuted labels lie in the grey band.
     Filled points find leakage (``leakage.RULE``), open points do not.
 
     Parameters

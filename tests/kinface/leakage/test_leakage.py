@@ -41,6 +41,8 @@ def test_planted_leakage_is_found_and_noise_is_not():
     assert (nothing["balanced_accuracy_low"] < 1 / 3).all()
     assert (nothing["permuted"].between(0.23, 0.43)).all()
     assert (nothing["permuted_high"] > nothing["permuted"]).all()
+    middle = (nothing["permuted_low"] + nothing["permuted_high"]) / 2
+    np.testing.assert_allclose(middle, nothing["permuted"])
     assert (nothing["compression"] < 1.05).all()
 
 
@@ -271,14 +273,32 @@ def test_what_was_measured_otherwise_is_not_compared(change):
 
 
 def test_the_rule_asks_for_the_interval_and_for_the_permuted_labels():
-    def leaks(low: float, permuted_high: float) -> bool | None:
-        row = {"balanced_accuracy": 0.6, "balanced_accuracy_low": low, "chance": 0.5, "permuted_high": permuted_high}
+    def leaks(value: float, nearest: float, permuted: float) -> bool | None:
+        """``nearest`` to chance is the end of its interval, ``permuted`` a bound."""
+        row = {"balanced_accuracy": value, "chance": 0.5}
+        row |= {f"balanced_accuracy_{end}": nearest for end in ("low", "high")}
+        row |= {"permuted_low": min(permuted, 1 - permuted), "permuted_high": max(permuted, 1 - permuted)}
         return finds_leakage(SimpleNamespace(**row))
 
-    assert leaks(0.51, 0.59) is True
-    assert leaks(0.5, 0.59) is False
-    assert leaks(0.51, 0.6) is False
-    assert leaks(0.51, np.nan) is None
+    assert leaks(0.6, 0.51, 0.59) is True
+    assert leaks(0.6, 0.5, 0.59) is False
+    assert leaks(0.6, 0.51, 0.6) is False
+    assert leaks(0.4, 0.49, 0.41) is True
+    assert leaks(0.4, 0.5, 0.41) is False
+    assert leaks(0.4, 0.49, 0.4) is False
+    assert leaks(0.6, 0.51, np.nan) is None
+
+
+def test_labels_that_are_reversed_in_other_families_are_leakage_below_chance():
+    """Class means are made equal over all faces, so those of each fold lie apart the other way."""
+    people = draw_people(families=24)
+    features, labels = draw_noise(len(people), 64), people["race"]
+    features -= pd.DataFrame(features).groupby(labels.to_numpy()).transform("mean").to_numpy()
+    found = probe(features, people, "race", **QUICK | {"permutations": 5, "resamples": 200, "folds": 5})
+    row = found.table.iloc[0]
+    assert row["balanced_accuracy"] < row["permuted_low"] < row["chance"]
+    assert row["leaks"]
+    assert found.worst["leaks"]
 
 
 def test_processes_find_what_one_finds():
