@@ -1,6 +1,10 @@
 """Configuration of the documentation: ``make docs``."""
 
 import importlib.metadata
+import inspect
+import re
+
+from sphinx.util.inspect import stringify_signature
 
 project, author, copyright = "kinface", "the kinface developers", "the kinface developers"
 release = importlib.metadata.version("kinface")
@@ -24,6 +28,7 @@ apidoc_modules = [
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True  # the text of the code, not what objects look like
 # scikit-learn adds these methods; their text links to pages of scikit-learn's own documentation.
 autodoc_default_options = {"exclude-members": "set_fit_request, set_transform_request, set_score_request"}
 napoleon_google_docstring = False
@@ -33,3 +38,31 @@ strip_signature_backslash = True  # napoleon then keeps the last character of na
 
 html_theme = "furo"
 html_title = "kinface"
+
+
+def show_constructor(app, what, name, obj, options, signature, returned):
+    """Mixins and base classes with arguments of any kind hide the constructor's own."""
+    if what != "class" or signature != "(*args, **kwargs)":
+        return None
+    own = inspect.signature(obj.__init__)
+    own = own.replace(parameters=[*own.parameters.values()][1:], return_annotation=own.empty)
+    return ("" if str(own) == signature else stringify_signature(own, show_annotation=False)), None
+
+
+def split_attributes(app, what, name, obj, options, lines):
+    """Attributes that share a description get one entry each, as napoleon does it for parameters."""
+    section, shown = "", []
+    for place, line in enumerate(lines):
+        if lines[place + 1 : place + 2] and set(lines[place + 1]) == {"-"}:
+            section = line
+        if section == "Attributes" and re.fullmatch(r"\w+(, \w+)+", line):
+            end = next((at for at in range(place + 1, len(lines)) if not lines[at].startswith(" ")), len(lines))
+            *first, line = line.split(", ")
+            shown += [text for each in first for text in (each, *lines[place + 1 : end])]
+        shown.append(line)
+    lines[:] = shown
+
+
+def setup(app):
+    app.connect("autodoc-process-signature", show_constructor)
+    app.connect("autodoc-process-docstring", split_attributes, priority=400)  # before napoleon

@@ -26,6 +26,28 @@ def draw_clusters(clusters: int, resamples: int, seed: int | np.random.Generator
     return (rng.multinomial(clusters, share) for _ in range(resamples))
 
 
+def resample_totals(
+    values: np.ndarray, clusters: np.ndarray, resamples: int, seed: int | np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Totals over rows, and the same where clusters of rows are drawn with replacement.
+
+    Parameters
+    ----------
+    values
+        (N, k).
+    clusters
+        (N,), int: the cluster of each row, from 0.
+
+    Returns
+    -------
+    tuple
+        (k,), and (resamples, k).
+    """
+    totals = np.zeros((clusters.max() + 1, values.shape[1]))
+    np.add.at(totals, clusters, values)
+    return totals.sum(axis=0), np.stack([drawn @ totals for drawn in draw_clusters(len(totals), resamples, seed)])
+
+
 def weigh_pairs(drawn: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """The weight of each pair where clusters were drawn: the pigeonhole bootstrap.
 

@@ -6,7 +6,7 @@ A pair is accepted (as two faces of one person, or of one family) if its score i
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -81,3 +81,26 @@ def tar_at_far(scores: np.ndarray, same: np.ndarray, fars: Sequence[float]) -> d
         bound = impostors[-1 - allowed] if allowed < len(impostors) else -np.inf
         tars[far] = float((genuine > bound).mean())
     return tars
+
+
+def weighted_aucs(scores: np.ndarray, same: np.ndarray, weights: Iterable[np.ndarray]) -> np.ndarray:
+    """The AUC under each of several weightings of pairs, such as those of resamples: (weightings,).
+
+    It is the mean, over pairs to be accepted, of the weight of other pairs that score lower; equal scores count half.
+
+    Parameters
+    ----------
+    scores, same
+        (pairs,), and bool: whether a pair is to be accepted.
+    weights
+        (pairs,) each. The AUC is not a number where all pairs of either kind have the weight 0.
+    """
+    order = np.argsort(scores, kind="stable")
+    one, two = order[same[order]], order[~same[order]]
+    below, up_to = (np.searchsorted(scores[two], scores[one], side=side) for side in ("left", "right"))
+    aucs = []
+    for weight in weights:
+        lower = np.concatenate([[0], np.cumsum(weight[two])])
+        with np.errstate(invalid="ignore"):
+            aucs.append(weight[one] @ (lower[below] + lower[up_to]) / (2 * weight[one].sum() * lower[-1]))
+    return np.array(aucs)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from argparse import ArgumentError
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -59,8 +59,8 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), list(_first))
 
 
-def parse_yaml(text: str, path: str | Path = "this option") -> Any:
-    """Parse YAML; ``path`` says where it is from, for messages.
+def parse_yaml(text: str, where: str | Path = "the configuration") -> Any:
+    """Parse YAML; ``where`` is the file or option that it is from, for messages.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def parse_yaml(text: str, path: str | Path = "this option") -> Any:
     {'classes': ['no', '01', '10_20'], 'rate': 0.01, 'count': 3, 'augment': True, 'cache': None}
     """
     loader = _Loader(text)
-    loader.name = str(path)
+    loader.name = str(where)
     try:
         return loader.get_single_data()
     finally:
@@ -151,10 +151,15 @@ def reading_configurations(arguments: Sequence[str]) -> Iterator[None]:
     """
     for argument, following in pairwise([*arguments, ""]):
         name, given, value = argument.partition("=")
+        value = value if given else following
         if name == "--config":
-            path = Path(value if given else following)
-            read_settings(path)
-            look_beside(path)  # modules of one's own that it names
+            read_settings(Path(value))
+            look_beside(value)  # modules of one's own that it names
+        elif name.startswith("--") and value.endswith((".yaml", ".yml")) and Path(value).is_file():
+            read_yaml(Path(value))
+        elif name.startswith("--"):
+            with suppress(yaml.YAMLError):  # many values are plain text
+                parse_yaml(value, name)
     try:
         yield
     except ArgumentError as error:

@@ -5,9 +5,9 @@ A file has a column ``face`` (a path below the data root) and columns ``<attribu
 the last underscore: ``self`` is self-described, ``human`` is human annotated, any other name is a model that predicted
 the value. Race and gender here are what a source says about a face, not facts about a person.
 
-Race and gender are told by many words, which ``MEANINGS`` maps to a few; age is in years. An attribute of one's own is
-a category, also if it is written in whole numbers (glasses 0 and 1, Fitzpatrick's 1 to 6), or a measurement: if it is
-declared as such, or has numbers with fractions.
+Race and gender come in many words, which ``MEANINGS`` maps to a few. Age is in years; a range such as FairFace's 20-29
+counts as its middle. An attribute of one's own is a category, also if it is written in whole numbers (glasses 0 and 1,
+Fitzpatrick's 1 to 6). It is a measurement if it is declared as one, or has numbers with fractions.
 
 A model that finds no face has to write something all the same: ``unk``, -1, an age of 0. Where it says of a face that
 something is unknown, nothing that it says of this face is used.
@@ -194,8 +194,8 @@ def _read_values(
     """What the texts of a column mean, as text, and which of them were read as something else, with their numbers."""
     folded = _fold(texts)
     if attribute == "age":
-        years = pd.to_numeric(texts, errors="coerce")
-        values = texts.where(years.between(0, OLDEST), None)
+        values = texts.map(_take_middle, na_action="ignore").astype(object)
+        values = values.where(pd.to_numeric(values, errors="coerce").between(0, OLDEST), None)
     else:
         values = folded.map(words).astype(object)
         if attribute not in MEANINGS:
@@ -210,6 +210,12 @@ def _read_values(
         message = f"{texts.name} {text!r} of {_count_faces(count)}: {attribute} unknown"
         problems.append(("unknown annotation", file, message))
     return values, mapped.to_dict()
+
+
+def _take_middle(age: str) -> str:
+    """The middle of a range of ages, such as FairFace's 20-29; any other text stays."""
+    match = re.fullmatch(r"(\d{1,3})\s*[-–]\s*(\d{1,3})", age)
+    return f"{(int(match[1]) + int(match[2])) / 2:g}" if match and int(match[1]) <= int(match[2]) else age
 
 
 def _fold(texts: pd.Series) -> pd.Series:

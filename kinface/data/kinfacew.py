@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 
 from kinface.data.pairs import COLUMNS, check_pairs
 from kinface.data.vocabulary import ROLE_GENDER
+from swinface.data.matlab import read_matlab, refuse_matlab
 from swinface.files import InputError, one_line
 
 KINDS = {"fd": "father-dau", "fs": "father-son", "md": "mother-dau", "ms": "mother-son"}  # type to folder of images
@@ -19,12 +17,7 @@ KINDS = {"fd": "father-dau", "fs": "father-son", "md": "mother-dau", "ms": "moth
 FOLDS = (1, 2, 3, 4, 5)
 
 
-LOAD = """
-import json, sys
-from scipy.io import loadmat
-for path in sys.argv[1:]:
-    print(json.dumps([[cell.item() for cell in row] for row in loadmat(path)["pairs"]]), flush=True)
-"""
+FORM = "a list of KinFaceW, a cell array `pairs` of fold, kin, image1 and image2"
 
 
 def read_kinfacew(root: Path) -> tuple[pd.DataFrame, list[str]]:
@@ -48,8 +41,8 @@ def read_kinfacew(root: Path) -> tuple[pd.DataFrame, list[str]]:
         raise InputError(f"{root}: no lists meta_data/*_pairs.mat; give KinFaceW's folder as its authors publish it.")
     name = root.resolve().name
     paths = {kind: path for kind, path in paths.items() if kind not in missing}
-    lists = zip(paths.items(), _load_lists([*paths.values()]), strict=True)
-    tables = [_check_list(rows, path, kind).assign(list=name) for (kind, path), rows in lists]
+    lists = zip(paths.items(), read_matlab(paths.values(), ["pairs"], FORM), strict=True)
+    tables = [_check_list(content["pairs"], path, kind).assign(list=name) for (kind, path), content in lists]
     pairs = pd.concat(tables, ignore_index=True).reindex(columns=[*COLUMNS, "fold"])
     return check_pairs(pairs, str(root)), missing
 
@@ -57,9 +50,10 @@ def read_kinfacew(root: Path) -> tuple[pd.DataFrame, list[str]]:
 def _check_list(rows: list, path: Path, kind: str) -> pd.DataFrame:
     """One type's pairs: rows of fold, kin, image of the parent, image of the child."""
     try:
-        table = pd.DataFrame(rows, columns=["fold", "kin", "image_a", "image_b"])
+        table = pd.DataFrame([*map(tuple, rows)], columns=["fold", "kin", "image_a", "image_b"])
+        table.drop_duplicates()  # fails if a cell holds several values
     except (ValueError, TypeError) as error:
-        raise _refuse(path, error) from error
+        raise refuse_matlab(path, FORM, one_line(error)) from error
     rules = {
         f"fold must be one of {FOLDS}": ~table["fold"].isin(FOLDS),
         "kin must be 0 or 1": ~table["kin"].isin((0, 1)),
@@ -86,23 +80,4 @@ def _check_list(rows: list, path: Path, kind: str) -> pd.DataFrame:
             "split": "test",
             "fold": table["fold"].astype(int),
         }
-    )
-
-
-def _load_lists(paths: list[Path]) -> list[list]:
-    """The rows of each file, read in a process of its own: broken bytes make scipy crash, beyond any exception."""
-    done = subprocess.run(
-        [sys.executable, "-c", LOAD, *map(str, paths)], capture_output=True, encoding="utf-8", errors="replace"
-    )
-    lists = done.stdout.splitlines()
-    if len(lists) < len(paths):
-        reason = done.stderr.strip().splitlines() or [f"its reader crashed: exit code {done.returncode}"]
-        raise _refuse(paths[len(lists)], reason[-1])
-    return [json.loads(rows) for rows in lists]
-
-
-def _refuse(path: Path, reason: object) -> InputError:
-    return InputError(
-        f"{path}: not a list of KinFaceW, a cell array `pairs` of fold, kin, image1 and image2 "
-        f"({one_line(reason)}); take the authors' file."
     )

@@ -13,7 +13,7 @@ import pandas as pd
 from sklearn.preprocessing import normalize
 from sklearn.utils.validation import has_fit_parameter
 
-from swinface.files import InputError
+from swinface.files import InputError, one_line
 from swinface.registry import Registry
 
 ERASERS = Registry(
@@ -83,7 +83,7 @@ def erase(
                 for X, known in ((fitted_on, y), (moved, y_others))
             )
         except Exception as error:  # the code is another's and may fail in any way
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             raise InputError(f"eraser {name!r}: it fails ({type(error).__name__}: {reason}).") from error
         for result, table in ((fitted_on, labels), (moved, other_labels)):
             if result.ndim != 2 or len(result) != len(table) or not np.isfinite(result).all():

@@ -37,7 +37,7 @@ from kinface.models.kinface import KinFace
 from kinface.training.cache import cache_levels
 from kinface.training.fit import fit
 from swinface.data.embeddings import Embeddings
-from swinface.files import InputError, replacing
+from swinface.files import InputError, one_line, replacing
 from swinface.settings import read_settings
 
 # Files of each run, in addition to those of `kinface fit`; the next two are there if the run has such options.
@@ -228,7 +228,7 @@ def main() -> None:
         carry_out(Path(sys.argv[1]), Path(sys.argv[2]), Protocol(**json.loads(sys.argv[3])))
     except Exception as error:
         traceback.print_exc()
-        os.write(answer, (" ".join(str(error).split()) or type(error).__name__).encode())
+        os.write(answer, (one_line(error) or type(error).__name__).encode())
         sys.exit(1)
 
 

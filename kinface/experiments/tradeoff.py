@@ -24,7 +24,7 @@ from kinface.fairness.groups import compared_groups
 from kinface.leakage.leakage import probe_leakage
 from kinface.leakage.probes import PROBES
 from swinface.bootstrap import interval_around, symmetric_interval
-from swinface.files import InputError, replacing
+from swinface.files import InputError, one_line, replacing
 
 LISTS = ("standard", "matched")
 
@@ -187,7 +187,7 @@ def read_result(folder: Path) -> Result | None:
             raise ValueError(f"{DRAWS} needs {protocol.resamples} numbers per figure")
         about = record["about"] | {name: dict(record["about"][name]) for name in (*LISTS, *ATTRIBUTES)}
     except Exception as error:  # on damaged bytes numpy and what unpacks for it raise exceptions of many kinds
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise InputError(f"{folder / RECORD}: not a whole result ({reason}); delete it to measure again.") from error
     return Result(points, draws, about, protocol)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kinface.fairness.groups import METRICS
-from swinface.files import InputError
+from swinface.files import InputError, one_line
 from swinface.registry import Registry
 
 
@@ -132,7 +132,7 @@ class Disparity:
         try:
             value = np.asarray(self.function(*rates), float)[()]
         except Exception as error:  # the function may be another's and fail in any way
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             raise InputError(f"disparity: its function fails ({type(error).__name__}: {reason}).") from error
         if np.shape(value) != np.shape(rates[0])[:-1]:
             raise InputError(

@@ -13,7 +13,7 @@ import pandas as pd
 
 from kinface.data.search import Search
 from kinface.data.vocabulary import TYPES
-from swinface.bootstrap import draw_clusters, interval_around
+from swinface.bootstrap import interval_around, resample_totals
 from swinface.files import InputError
 
 METRICS = ("map", "rank_1", "rank_5")
@@ -195,11 +195,8 @@ def _measure_kinds(search: Search, scores: np.ndarray, probes: pd.DataFrame) -> 
 
 def _resample_means(members: pd.DataFrame, columns: list[str], resamples: int, seed: int) -> np.ndarray:
     """(resamples, columns): means over probes where their families are drawn with replacement."""
-    codes, families = pd.factorize(members["family"])
     values = np.column_stack([members[columns], np.ones(len(members))])
-    totals = np.zeros((len(families), values.shape[1]))
-    np.add.at(totals, codes, values)
-    drawn = np.stack([times @ totals for times in draw_clusters(len(families), resamples, seed)])
+    _, drawn = resample_totals(values, pd.factorize(members["family"])[0], resamples, seed)
     return drawn[:, :-1] / drawn[:, -1:]
 
 

@@ -18,7 +18,7 @@ from kinface.fairness.audit import FairnessAudit
 from kinface.fairness.groupings import natural_order
 from kinface.fairness.groups import FEWEST_FAMILIES, has_enough
 from kinface.fairness.threshold import scores_and_kin
-from swinface.bootstrap import draw_clusters, interval_around
+from swinface.bootstrap import interval_around, resample_totals
 from swinface.files import InputError
 
 POINTS = (0.01, 0.05, 0.1)  # FMR of validation pairs at which a report gives figures
@@ -208,9 +208,7 @@ def measure_acquisition(photos: pd.DataFrame, by: str, *, resamples: int = 1000,
         of_group = label.isna() if group is None else label == group
         failed = ~acquired[of_group].to_numpy(bool)
         units, count = pd.factorize(person[of_group])
-        totals = np.zeros((len(count), 2))
-        np.add.at(totals, units, np.stack([failed, np.ones(len(failed))], axis=1))
-        drawn = np.stack([times @ totals for times in draw_clusters(len(count), resamples, seed)])
+        _, drawn = resample_totals(np.stack([failed, np.ones(len(failed))], axis=1), units, resamples, seed)
         low, high = _interval(failed.mean(), drawn[:, 0] / drawn[:, 1], len(count))
         rows.append((group, len(failed), int(failed.sum()), failed.mean(), low, high))
     return pd.DataFrame(rows, columns=["group", "photos", "failed", "rate", "rate_low", "rate_high"])

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from kinface.models.faces import read_faces, warn_of_unaligned
 from swinface.data.faces import IMAGE_SIZE
-from swinface.files import InputError, describe_install
+from swinface.files import InputError, describe_install, one_line
 from swinface.inference import Shards
 from swinface.registry import Registry
 
@@ -117,7 +117,7 @@ class Recogniser:
         except InputError:
             raise
         except Exception as error:  # the code is another's and may fail in any way
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             raise InputError(
                 f"{self.name}: fails on {given.shape} faces ({type(error).__name__}: {reason})."
             ) from error
@@ -181,7 +181,7 @@ def _open_onnx(path: Path, pixels: Pixels) -> tuple[Callable[[np.ndarray], np.nd
     try:
         session = onnxruntime.InferenceSession(path, options, [f"{name}ExecutionProvider" for name in wanted])
     except Exception as error:  # damaged bytes make onnxruntime fail in any way
-        raise InputError(f"{path}: not an ONNX model that can be run ({' '.join(str(error).split())}).") from error
+        raise InputError(f"{path}: not an ONNX model that can be run ({one_line(error)}).") from error
     inputs, outputs = session.get_inputs(), [output.name for output in session.get_outputs()]
     if len(inputs) != 1:
         named = ", ".join(each.name for each in inputs) or "none"

@@ -12,6 +12,7 @@ from torch import Tensor
 from kinface.models.faces import BATCH
 from swinface.data.cache import map_computed
 from swinface.data.faces import scale_pixels
+from swinface.inference import digest_weights
 from swinface.trunk import GRID, Trunk
 
 
@@ -34,9 +35,7 @@ def cache_levels(trunk: Trunk, images: Tensor, folder: Path) -> Tensor:
         (N, sum(trunk.channels), 7, 7), float16, mapped from the file.
     """
     digest = hashlib.sha256(images.numpy())
-    for name, tensor in trunk.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.cpu().contiguous().numpy())
+    digest.update(digest_weights(trunk).encode())
     path = folder / f"levels-{digest.hexdigest()[:16]}.npy"
     device, shape = next(trunk.parameters()).device, (len(images), sum(trunk.channels), GRID, GRID)
 

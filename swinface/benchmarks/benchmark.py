@@ -19,7 +19,7 @@ import pandas as pd
 from torch import Tensor
 from tqdm import tqdm
 
-from swinface.bootstrap import draw_clusters, percentile_interval
+from swinface.bootstrap import percentile_interval, resample_totals
 from swinface.data.faces import scale_pixels, stack_faces
 from swinface.data.source import Source
 from swinface.files import InputError
@@ -238,11 +238,9 @@ def estimate(
         Figures, (figures,), and those of each draw, (draws, figures).
     """
     _, group = np.unique(np.asarray(groups), return_inverse=True)
-    totals = np.zeros((group.max() + 1, values.shape[1]))
-    np.add.at(totals, group, values)
-    resampled = np.stack([drawn @ totals for drawn in draw_clusters(len(totals), draws, seed=0)])
+    totals = resample_totals(values, group, draws, seed=0)
     with np.errstate(invalid="ignore"):
-        return statistic(totals.sum(axis=0)), statistic(resampled)
+        return tuple(map(statistic, totals))
 
 
 def drawn_together(table: pd.DataFrame) -> Sequence:

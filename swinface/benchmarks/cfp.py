@@ -18,6 +18,7 @@ from swinface.benchmarks.verification import embed_with_mirror, score_pairs, ten
 from swinface.bootstrap import draw_clusters
 from swinface.data.faces import read_face, stack_faces
 from swinface.files import InputError, inside
+from swinface.metrics import weighted_aucs
 from swinface.photos.alignment import warn_unaligned
 
 FOLDS = 10
@@ -86,11 +87,9 @@ class Profile(Benchmark):
         yaw = np.abs(model.answer_faces(faces)["yaw"][:, 0])
         turned = np.arange(len(yaw)) >= len(frontal)
         people = np.unique([path.parent.parent.name for path in (*frontal, *profile)], return_inverse=True)[1]
-        draws = [
-            roc_auc_score(turned, yaw, sample_weight=drawn[people])
-            for drawn in draw_clusters(people.max() + 1, 1000, seed=0)
-        ]
-        return [Result.drawn("AUC", roc_auc_score(turned, yaw), np.array(draws), len(yaw))]
+        weights = (drawn[people] for drawn in draw_clusters(people.max() + 1, 1000, seed=0))
+        draws = weighted_aucs(yaw, turned, weights)
+        return [Result.drawn("AUC", roc_auc_score(turned, yaw), draws, len(yaw))]
 
 
 def read_protocol(root: Path, protocol: str) -> tuple[list[Path], np.ndarray, np.ndarray, np.ndarray]:

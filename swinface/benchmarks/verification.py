@@ -24,7 +24,7 @@ from swinface.data.faces import fit_face, read_face, stack_faces
 from swinface.data.pickles import read_pickled_pairs
 from swinface.files import InputError, inside
 from swinface.images import read_image
-from swinface.metrics import count_right
+from swinface.metrics import count_right, weighted_aucs
 from swinface.photos.alignment import warn_unaligned
 
 Embed = Callable[[Tensor], np.ndarray]
@@ -286,7 +286,9 @@ def auc_of_same_person(
     first, second = np.concatenate([one, two], axis=1)
     same = np.arange(len(first)) < one.shape[1]
     scores = score_pairs(normalize(embeddings[order]), first, second)
-    draws = _resample_auc(scores, same, group[first], group[second], resamples, rng)
+    drawn = draw_clusters(int(group[np.concatenate([first, second])].max()) + 1, resamples, rng)
+    weights = (weigh_pairs(times.astype(np.float64), group[first], group[second]) for times in drawn)
+    draws = weighted_aucs(scores, same, weights)
     return SamePersonAuc(float(roc_auc_score(same, scores)), draws, one.shape[1], two.shape[1])
 
 
@@ -300,35 +302,3 @@ def _draw_pairs(starts: np.ndarray, stops: np.ndarray, count: int, rng: np.rando
     drawn = np.arange(total) if total <= count else rng.choice(total, count, replace=False, shuffle=False)
     first = np.searchsorted(ends, drawn, side="right")
     return np.stack([first, stops[first] - (ends[first] - drawn)])
-
-
-def _resample_auc(
-    scores: np.ndarray,
-    same: np.ndarray,
-    first: np.ndarray,
-    second: np.ndarray,
-    resamples: int,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """The AUC of each resample of groups, (resamples,); not a number where one lacks either kind of pair.
-
-    It is the mean, over pairs of one person, of the weight of pairs of two people that score lower, equal scores
-    counted half.
-
-    Parameters
-    ----------
-    first, second
-        (pairs,), groups of the two faces of a pair.
-    """
-    order = np.argsort(scores, kind="stable")
-    one, two = order[same[order]], order[~same[order]]
-    below = np.searchsorted(scores[two], scores[one], side="left")
-    up_to = np.searchsorted(scores[two], scores[one], side="right")
-    groups = int(max(first.max(), second.max())) + 1
-    aucs = np.empty(resamples)
-    for resample, drawn in enumerate(draw_clusters(groups, resamples, rng)):
-        weight = weigh_pairs(drawn.astype(np.float64), first, second)
-        lower = np.concatenate([[0], np.cumsum(weight[two])])
-        with np.errstate(invalid="ignore"):
-            aucs[resample] = weight[one] @ (lower[below] + lower[up_to]) / (2 * weight[one].sum() * lower[-1])
-    return aucs

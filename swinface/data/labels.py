@@ -139,6 +139,8 @@ def look_up_labels(task: str, path: Path, faces: pd.DataFrame) -> pd.Series:
         raise InputError(f"labels: no task {task!r}; choose from {', '.join(TASKS)}, or race.")
     try:
         table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a readable table of labels (not in UTF-8); save it as CSV UTF-8.") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a readable table of labels ({one_line(error)}).") from error
     keys = {"image": "image", "face": "image", "identity": "identity", "person": "identity"}

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,20 +12,11 @@ from tqdm import tqdm
 from swinface.data.align import ARCFACE, align, fit_similarity
 from swinface.data.datasets import LabelList
 from swinface.data.labels import decode, read_labels
+from swinface.data.matlab import read_matlab, refuse_matlab
 from swinface.data.pose import ANGLES, measure_turn, turn
 from swinface.data.source import Source
-from swinface.files import InputError
+from swinface.files import InputError, one_line
 from swinface.images import take_images
-
-# Prints a line for each file that is named on standard input, in a process of its own: broken bytes make scipy crash.
-LOAD = """
-import json, sys
-from scipy.io import loadmat
-for line in sys.stdin:
-    content = loadmat(line.rstrip("\\n"), variable_names=["Pose_Para", "pt3d_68", "pt2d"])
-    points = content["pt3d_68" if "pt3d_68" in content else "pt2d"][:2].astype(float)
-    print(json.dumps([content["Pose_Para"].ravel()[:3].tolist(), points.tolist()]), flush=True)
-"""
 
 # The places among the 68 landmarks, counted from 0, whose means are ArcFace's five points.
 FIVE = (slice(36, 42), slice(42, 48), slice(30, 31), slice(48, 49), slice(54, 55))
@@ -49,24 +37,19 @@ def read_poses(files: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
     InputError
         A file is missing, or not of that form; names it.
     """
-    poses, landmarks = [], []
-    with subprocess.Popen(
-        [sys.executable, "-c", LOAD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as reader:
-        for file in tqdm(files, desc="poses", unit="file", leave=False, disable=None):
-            try:
-                print(file, file=reader.stdin, flush=True)
-                angles, points = json.loads(reader.stdout.readline())
-                pose, places = np.degrees(angles), np.array(points).T - 1  # Matlab counts pixels from 1
-                if pose.shape != (3,) or places.shape != (68, 2) or not np.isfinite([*pose, *places.ravel()]).all():
-                    raise ValueError("no three angles, or no 68 landmarks")
-            except (OSError, ValueError) as error:  # the reader has ended, or has read something else
-                reader.kill()
-                said = reader.stderr.read().strip().splitlines()
-                reason = said[-1] if said else str(error)
-                raise InputError(f"{file}: not a file of 300W-LP or AFLW2000-3D ({reason}).") from error
-            poses.append(pose[[1, 0, 2]])
-            landmarks.append([places[part].mean(axis=0) for part in FIVE])
+    files = tqdm(files, desc="poses", unit="file", leave=False, disable=None)
+    poses, landmarks, what = [], [], "a file of 300W-LP or AFLW2000-3D"
+    for file, content in zip(files, read_matlab(files.iterable, ["Pose_Para", "pt3d_68", "pt2d"], what), strict=True):
+        try:
+            pose = np.degrees(np.ravel(content["Pose_Para"])[:3])
+            points = content["pt3d_68" if "pt3d_68" in content else "pt2d"][:2]
+            places = np.array(points, dtype=float).T - 1  # Matlab counts pixels from 1
+            if pose.shape != (3,) or places.shape != (68, 2) or not np.isfinite([*pose, *places.ravel()]).all():
+                raise ValueError("no three angles, or no 68 landmarks")
+        except (KeyError, TypeError, ValueError) as error:
+            raise refuse_matlab(file, what, one_line(error)) from error
+        poses.append(pose[[1, 0, 2]])
+        landmarks.append([places[part].mean(axis=0) for part in FIVE])
     return np.array(poses).reshape(-1, 3), np.array(landmarks).reshape(-1, 5, 2)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, PositiveInt
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -47,9 +48,9 @@ class Unlabelled:
     """
 
     tasks: list[str]
-    confidence: float = 0.9
-    weight: float = 0.5
-    after: float = 0.25
+    confidence: ClosedUnitInterval = 0.9
+    weight: NonNegativeFloat = 0.5
+    after: ClosedUnitInterval = 0.25
 
 
 @dataclass
@@ -68,7 +69,7 @@ class Stream:
         Tasks that a slow-moving teacher answers where the faces have no label.
     """
 
-    batch_size: int
+    batch_size: PositiveInt
     sources: list[Source]
     augment: Augmentation = "flip"
     pseudo_labels: Unlabelled | None = None

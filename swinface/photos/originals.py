@@ -6,10 +6,7 @@ module makes such lists: for the photos in the set's own files, and for the face
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import MAXYEAR, date
 from pathlib import Path
@@ -19,6 +16,7 @@ import pandas as pd
 
 from swinface.data.align import ARCFACE, fit_similarity
 from swinface.data.labels import AFFECTNET_CLASSES
+from swinface.data.matlab import read_matlab, refuse_matlab
 from swinface.data.pose import ANGLES, fit_pose, measure_turn, turn
 from swinface.files import InputError, one_line
 from swinface.photos.folder import read_log
@@ -26,17 +24,7 @@ from swinface.photos.folder import read_log
 AGES = (0.0, 100.0)  # years; IMDB-WIKI has faces of 2,000 years
 MATLAB_EPOCH = 366  # days that Matlab's day numbers are ahead of Python's
 
-# Prints the columns of IMDB-WIKI's structure. It is run in a process of its own: broken bytes make scipy crash.
-LOAD = """
-import json, sys
-import numpy as np
-from scipy.io import loadmat
-(content,) = [value for name, value in loadmat(sys.argv[1]).items() if name in ("imdb", "wiki")]
-numbers = ("dob", "photo_taken", "gender", "face_score", "second_face_score")
-columns = {name: content[name][0, 0].ravel().astype(float).tolist() for name in numbers}
-columns["photo"] = [str(cell.item()) for cell in content["full_path"][0, 0].ravel()]
-print(json.dumps(columns))
-"""
+NUMBERS = ("dob", "photo_taken", "gender", "face_score", "second_face_score")  # of IMDB-WIKI's structure
 
 
 def read_adience(path: Path) -> pd.DataFrame:
@@ -86,13 +74,14 @@ def read_imdb_wiki(path: Path) -> pd.DataFrame:
 
     Returns and raises as ``read_adience``.
     """
-    done = subprocess.run(
-        [sys.executable, "-c", LOAD, str(path)], capture_output=True, encoding="utf-8", errors="replace", check=False
-    )
-    if done.returncode or not done.stdout:
-        reason = (done.stderr.strip().splitlines() or [f"its reader crashed: exit code {done.returncode}"])[-1]
-        raise InputError(f"{path}: not imdb.mat or wiki.mat of IMDB-WIKI ({reason}); take the authors' file.")
-    table = pd.DataFrame(json.loads(done.stdout))
+    what = "imdb.mat or wiki.mat of IMDB-WIKI"
+    (content,) = read_matlab([path], ["imdb", "wiki"], what)
+    try:
+        (fields,) = content.values()
+        table = pd.DataFrame({name: np.ravel(fields[name]).astype(float) for name in NUMBERS})
+        table["photo"] = np.ravel(fields["full_path"]).astype(str)
+    except (KeyError, TypeError, ValueError) as error:
+        raise refuse_matlab(path, what, one_line(error)) from error
     days = [_count_days(year) for year in table["photo_taken"]]
     age = (np.array(days) - (table["dob"] - MATLAB_EPOCH)) / 365.25
     single = np.isfinite(table["face_score"]) & table["second_face_score"].isna()
@@ -220,6 +209,8 @@ def _read(path: Path, separator: str, columns: list[str]) -> pd.DataFrame:
         table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file.") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a readable table (not in UTF-8); save it as CSV UTF-8.") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a readable table ({one_line(error)}).") from error
     table.columns = [re.sub(r"\s+", "", str(name)) for name in table.columns]

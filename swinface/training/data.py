@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import lightning
+from jsonargparse.typing import NonNegativeInt, PositiveInt
 from torch.utils.data import DataLoader, Sampler
 
 from swinface.benchmarks.benchmark import Benchmark
 from swinface.data.streams import Batches, Stream, keep_decoded
 from swinface.files import InputError
+from swinface.photos.alignment import warn_unaligned
 
 
 class Steps(Sampler):
@@ -60,8 +62,8 @@ class FaceData(lightning.LightningDataModule):
     def __init__(
         self,
         streams: dict[str, Stream],
-        epoch_size: int = 100_000,
-        workers: int = 0,
+        epoch_size: PositiveInt = 100_000,
+        workers: NonNegativeInt = 0,
         cache: Path | None = None,
         validation: dict[str, Benchmark] | None = None,
         seed: int = 0,
@@ -69,6 +71,9 @@ class FaceData(lightning.LightningDataModule):
         super().__init__()
         if not streams:
             raise InputError("data.streams: name at least one stream to train on.")
+        for name, stream in streams.items():
+            if not stream.sources:
+                raise InputError(f"data.streams.{name}.sources: name at least one data set, or leave the stream out.")
         self.streams, self.epoch_size, self.workers, self.cache, self.seed = streams, epoch_size, workers, cache, seed
         self.validation = validation or {}
 
@@ -89,9 +94,9 @@ class FaceData(lightning.LightningDataModule):
         return max(1, round(self.epoch_size / (self.batch_size * self.trainer.world_size)))
 
     def setup(self, stage: str) -> None:
-        """Read labels, and decode faces if they are kept; one process does it for the others."""
+        """Read labels. One process checks the faces for all, and decodes them if they are kept."""
         tasks = self.trainer.lightning_module.tasks
-        problem = self._fill_cache() if self.cache is not None and self.trainer.is_global_zero else None
+        problem = self._check_faces() if self.trainer.is_global_zero else None
         problem = self.trainer.strategy.broadcast(problem)  # or the other processes would wait for one that has ended
         if problem is not None:
             raise InputError(problem)
@@ -99,12 +104,14 @@ class FaceData(lightning.LightningDataModule):
             self.streams, tasks, self.seed, self.trainer.global_rank, self.trainer.world_size, self.cache
         )
 
-    def _fill_cache(self) -> str | None:
-        """Decode every source's faces; give the error message if that fails."""
+    def _check_faces(self) -> str | None:
+        """Warn of faces that are not aligned, and fill the cache; return the message of an error."""
         try:
             for stream in self.streams.values():
                 for source in stream.sources:
-                    keep_decoded(source, self.cache)
+                    warn_unaligned(source.read, range(len(source)), source.root)
+                    if self.cache is not None:
+                        keep_decoded(source, self.cache)
         except InputError as error:
             return str(error)
         return None

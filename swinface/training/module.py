@@ -12,10 +12,11 @@ from typing import Any, Literal
 import lightning
 import numpy as np
 import torch
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, PositiveFloat
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 
-from swinface.files import InputError
+from swinface.files import InputError, one_line
 from swinface.model import SwinFace
 from swinface.recognition.margin import MarginSoftmax, gather_shares, ignored_by_ddp, take_shares
 from swinface.recognition.optimiser import SampledAdamW
@@ -46,10 +47,10 @@ class Recognition:
     """
 
     kind: Literal["cosface", "arcface"] = "cosface"
-    margin: float = 0.4
-    scale: float = 64.0
+    margin: NonNegativeFloat = 0.4
+    scale: PositiveFloat = 64.0
     rate: float = 1.0
-    weight: float = 1.0
+    weight: PositiveFloat = 1.0
 
 
 @dataclass(frozen=True)
@@ -70,13 +71,13 @@ class Optimizer:
         Share of training in which rates rise.
     """
 
-    learning_rate: float = 5e-4
-    warmup_rate: float = 5e-7
-    final_rate: float = 5e-6
-    trunk_rate: float = 1.0
-    trunk_clip: float | None = 5.0
-    weight_decay: float = 0.05
-    warmup: float = 0.1
+    learning_rate: PositiveFloat = 5e-4
+    warmup_rate: NonNegativeFloat = 5e-7
+    final_rate: NonNegativeFloat = 5e-6
+    trunk_rate: NonNegativeFloat = 1.0
+    trunk_clip: PositiveFloat | None = 5.0
+    weight_decay: NonNegativeFloat = 0.05
+    warmup: ClosedUnitInterval = 0.1
 
 
 class FaceTraining(lightning.LightningModule):
@@ -124,10 +125,10 @@ class FaceTraining(lightning.LightningModule):
         start_whole: bool = False,
         tasks: list[str] | None = None,
         recognition: Recognition | None = None,
-        distillation: float = 0.0,
-        relation: float = 0.0,
-        loss_weights: dict[str, float] | None = None,
-        balance: dict[str, float] | None = None,
+        distillation: NonNegativeFloat = 0.0,
+        relation: NonNegativeFloat = 0.0,
+        loss_weights: dict[str, NonNegativeFloat] | None = None,
+        balance: dict[str, NonNegativeFloat] | None = None,
         optimizer: Optimizer = Optimizer(),
         half: Literal["all", "linear"] = "all",
         compile: bool = False,
@@ -158,11 +159,16 @@ class FaceTraining(lightning.LightningModule):
         if missing:
             raise InputError(f"model.tasks: no stream has labels of {', '.join(missing)}.")
         trunk, weights = split_weights(self.swinface.get("trunk"))
-        self.network = SwinFace(
-            **{**self.swinface, "trunk": trunk},
-            untrained=[task for task in PAPER_TASKS if task not in self.learned],
-            extra=[task for task in self.learned if task not in PAPER_TASKS],
-        )
+        try:
+            self.network = SwinFace(
+                **{**self.swinface, "trunk": trunk},
+                untrained=[task for task in PAPER_TASKS if task not in self.learned],
+                extra=[task for task in self.learned if task not in PAPER_TASKS],
+            )
+        except InputError:
+            raise
+        except Exception as error:  # sizes that do not fit fail in any way
+            raise InputError(f"model.swinface: no such model can be made ({one_line(error)}).") from error
         if weights is not None:
             self.network.trunk.take_weights(weights)
         if self.start is not None:
