@@ -18,8 +18,8 @@ class Adversary(nn.Module):
     """Predicts an attribute from the model's features or embedding, with an optimiser of its own.
 
     In each step it first learns to predict, without any gradient to the model; then the model learns against it while
-    it is fixed. The engine's optimiser does not know its weights, so processes average their gradients here. The state
-    of its optimiser is part of its state, so a resumed run continues exactly.
+    it is fixed. It sees the batch of all processes, and learns the same in each. The state of its optimiser is a part
+    of its own, so a resumed run continues exactly.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class Adversary(nn.Module):
             loss = self._read_loss(self(inputs.detach()), labels, class_weights)
             parameters = list(self.members.parameters())
             for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
-                parameter.grad = _average(gradient)
+                parameter.grad = gradient
             self.optimiser.step()
         self.optimiser.zero_grad()
         self.requires_grad_(False)
@@ -148,8 +148,7 @@ class _Remembering(nn.Module):
 
     def learn(self, inputs: Tensor, labels: Tensor, class_weights: Tensor | None, step: int) -> None:
         """Store the faces of a batch in place of the oldest ones; parameters as of ``Adversary.learn``."""
-        inputs, labels = _gather(_pool(inputs).detach()), _gather(labels)
-        self.faces.copy_(torch.cat([self.faces, inputs])[-self.MEMORY :])
+        self.faces.copy_(torch.cat([self.faces, _pool(inputs).detach()])[-self.MEMORY :])
         self.labels.copy_(torch.cat([self.labels, labels])[-self.MEMORY :])
 
     def _recall(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -248,20 +247,3 @@ def _weighted_mean(values: Tensor, labels: Tensor, class_weights: Tensor | None)
     weight = torch.ones_like(values) if class_weights is None else class_weights[labels.clamp(min=0)]
     weight = weight * (labels >= 0)
     return (values * weight).sum() / weight.sum().clamp(min=1e-12)
-
-
-def _average(gradient: Tensor) -> Tensor:
-    """The mean over processes."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.all_reduce(gradient)
-        gradient /= torch.distributed.get_world_size()
-    return gradient
-
-
-def _gather(rows: Tensor) -> Tensor:
-    """The rows of all processes, one after the other."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        parts = [torch.empty_like(rows) for _ in range(torch.distributed.get_world_size())]
-        torch.distributed.all_gather(parts, rows.contiguous())
-        return torch.cat(parts)
-    return rows

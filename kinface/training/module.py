@@ -202,11 +202,12 @@ class KinshipTraining(lightning.LightningModule):
         """Sum the weighted losses of a batch, see ``KinBatches``.
 
         Dropout depends on the number of the batch, so a resumed run drops the same. Losses are computed in single
-        precision, whatever the precision of the model.
+        precision, whatever the precision of the model, and on the batch of all processes.
         """
         entropy = [self.trainer.datamodule.seed, batch["step"], self.global_rank]
         torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]))
         outputs = {name: value.float() for name, value in self.network(batch["faces"]).items()}
+        outputs, batch = self._gather(outputs, batch)
         losses = {}
         with torch.autocast(self.device.type, enabled=False):
             if self.verification is not None:
@@ -226,6 +227,28 @@ class KinshipTraining(lightning.LightningModule):
         logged = {f"train_{name}": loss.detach() for name, loss in losses.items()}
         self.log_dict(logged, on_step=False, on_epoch=True, batch_size=len(batch["type"]), sync_dist=True)
         return torch.stack(list(losses.values())).sum()
+
+    def _gather(
+        self, outputs: dict[str, Tensor], batch: dict[str, Tensor]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What the losses read, of the faces of all processes, in the order that one process has them in.
+
+        Each process then computes the loss of the whole batch, and the gradient of a face goes back to its process. So
+        several processes give the loss and the gradients of one, but for batch norms and dropout of the network, which
+        are those of each process.
+        """
+        if self.trainer.world_size == 1:
+            return outputs, batch
+        pairs = len(batch["type"])
+
+        def gather(rows: Tensor) -> Tensor:
+            of_all = self.all_gather(rows, sync_grads=True)  # pair i of process r is pair i * processes + r of all
+            return of_all.unflatten(1, (-1, pairs)).movedim(0, 2).flatten(0, 2)
+
+        read = {"features", "embedding", *self.network.heads, *(READS[place] for _, place in self.adversarial.values())}
+        labels = {name: gather(rows) for name, rows in batch.items() if name not in ("faces", "step")}
+        torch.manual_seed(self.trainer.datamodule.seed + int(batch["step"]))  # adversaries draw the same in all
+        return {name: gather(outputs[name]) for name in sorted(read)}, labels | {"step": batch["step"]}
 
     def _verification_loss(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
         """Mean loss over pairs; if pairs are matched, each group of pairs is treated as a batch of its own."""
