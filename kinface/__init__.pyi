@@ -21,6 +21,7 @@ from .fairness.standards import (
 )
 from .fairness.threshold import choose_threshold
 from .leakage.bounds import bound_attackers
+from .leakage.controls import controls
 from .leakage.leakage import Leakage, compare_leakage, probe_leakage
 from .models.inference import embed
 from .models.kinface import KinFace
@@ -55,6 +56,7 @@ __all__ = [
     "choose_threshold_at_fmr",
     "compare_audits",
     "compare_leakage",
+    "controls",
     "draw_non_kin",
     "embed",
     "find_nearest",

@@ -33,6 +33,11 @@ COMMANDS = {
     "probe": Command(
         "kinface.cli.probe:probe", "measure what embeddings reveal of race, gender or other attributes", "Fairness"
     ),
+    "controls": Command(
+        "kinface.cli.controls:controls",
+        "score a list by what is not kinship: photograph, race, age, colours",
+        "Fairness",
+    ),
     "frontier": Command(
         "kinface.cli.frontier:frontier", "compare what erasers keep and leave, without training", "Fairness"
     ),

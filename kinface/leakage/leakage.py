@@ -15,7 +15,7 @@ import pandas as pd
 
 from kinface.data.labels import encode_labels, name_labels
 from kinface.fairness.bootstrap import draw_families
-from kinface.fairness.groups import FEWEST_FAMILIES
+from kinface.fairness.intervals import FEWEST_FAMILIES
 from kinface.leakage.attackers import create_attacker
 from kinface.leakage.judging import bound_permuted, judge, judge_codes, measure_permuted
 from kinface.leakage.probes import PROBES, code_online, cross_validate, label_few, run_probes
@@ -47,8 +47,9 @@ class Leakage:
         clusters), ``chance`` (1/K); ``balanced_accuracy`` and ``auc`` (mean one-vs-rest), each the mean over seeds with
         ``_low`` and ``_high``, the ends of its 95% interval; ``permuted``, the mean balanced accuracy with labels
         permuted over persons, and ``permuted_low`` and ``permuted_high``, between which 95 of 100 such probes lie;
-        ``leaks``, by ``finds_leakage``, above or below chance, missing without permutations; ``codelength`` in bits per face, ``codelength_uniform`` (log2
-        K) and ``compression``, their ratio; ``seeds``, ``folds``, ``resamples`` and ``seed``.
+        ``leaks``, by ``finds_leakage``, above or below chance, missing without permutations; ``codelength`` in bits per
+        face, ``codelength_uniform`` (log2 K) and ``compression``, their ratio; ``seeds``, ``folds``, ``resamples`` and
+        ``seed``.
     resampled
         Probe to (resamples,), its balanced accuracy in each resample of clusters.
     permuted

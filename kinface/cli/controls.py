@@ -1,0 +1,62 @@
+"""``kinface controls``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from kinface.data.fiw import read_known_families
+from kinface.data.lists import read_any_list
+from kinface.data.pairs import read_pairs
+from kinface.leakage import controls as room
+from swinface.files import InputError, check_ending, replacing
+
+
+def controls(list: Path, *, out: Path, root: Path | None = None, resamples: int = 1000, seed: int = 0) -> None:
+    """Score a list of pairs by what is not kinship: one photograph, race, age, colours.
+
+    ``out`` has the AUC of each control alone, and of the model's scores where the control cannot help.
+
+    Parameters
+    ----------
+    list
+        A pairs table (.parquet, .csv or .xlsx), scored or not; with --root also a list in any form that
+        ``kinface score`` reads.
+    out
+        Table to write, .csv.
+    root
+        A FIW folder, the folder ``kinface prepare`` made of it, or any other folder that the paths of faces start from.
+        Without it no control looks at images, or at annotations that the list does not have.
+    resamples
+        Of families, for the 95% intervals.
+    seed
+        Of the resamples, and of the shuffled labels.
+    """
+    check_ending(out, (".csv",), "a table of controls")
+    if resamples < 100:
+        raise InputError(f"--resamples {resamples}: an interval needs at least 100, better 1000.")
+    families = None if root is None else read_known_families(root)
+    pairs = read_pairs(list) if families is None else read_any_list(list, root, families)
+    known = {} if families is None else {"faces": families.faces, "root": families.root}
+    found = room.controls(pairs, **known, resamples=resamples, seed=seed)
+    with replacing(out) as partial:
+        found.to_csv(partial, index=False)
+    print(f"{len(pairs):,} pairs, {int(pairs['kin'].sum()):,} of them kin: AUC of each control, .5 if it tells nothing")
+    shown = {"control": found["control"], "pairs": found["pairs"], "alone": _with_interval(found, "auc")}
+    shown["tells kin"] = found["significant"].map({True: "yes", False: ""})
+    if "model" in found:
+        shown |= {name: _with_interval(found, column) for name, column in COLUMNS.items()}
+        shown["kin left out"] = found["left_out"].map("{:,}".format, na_action="ignore").fillna("")
+    print(pd.DataFrame(shown).to_string(index=False))
+    if "model" in found:
+        print("among alike: the model's AUC, each kin pair compared with non-kin pairs that the control scores alike")
+    print(f"wrote {out}")
+
+
+COLUMNS = {"model": "model", "among alike": "model_alike", "difference": "difference"}
+
+
+def _with_interval(table: pd.DataFrame, name: str) -> pd.Series:
+    ends = zip(*(table[name + end] for end in ("", "_low", "_high")), strict=True)
+    return pd.Series(["" if pd.isna(row[0]) else "{:.3f} [{:.3f}, {:.3f}]".format(*row) for row in ends], table.index)

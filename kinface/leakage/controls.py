@@ -1,0 +1,199 @@
+"""What a list of pairs gives away without kinship, and what a model's scores are worth without that. No torch."""
+
+from __future__ import annotations
+
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kinface.data.annotations import TAKEN, is_measurement
+from kinface.data.pairs import check_pairs
+from kinface.fairness.bootstrap import Resamples, weighted_metrics
+from swinface.bootstrap import interval_around
+from swinface.files import InputError
+from swinface.images import read_image
+
+PARTS = 10  # of as many pairs each, into which a control with more values than these is divided
+
+
+PHOTO = r"^(.*?)(?:MID\d+/)?(P\d+)_face\d+\.\w+$"  # of FIW: .../F0001/MID1/P00004_face1.jpg
+
+
+AT_ONCE = 20_000  # pairs whose histograms are compared together
+
+
+def controls(
+    pairs: pd.DataFrame,
+    faces: pd.DataFrame | None = None,
+    *,
+    root: str | Path | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Score a list of pairs by what is not kinship: a benchmark that such controls solve does not measure kinship.
+
+    Kin are often cropped from one photograph, which a network sees (Dawson, Zisserman & Nellaker, From Same Photo:
+    Cheating on Visual Kinship Challenges, ACCV 2018, arXiv 1809.06200), and strangers are often of two races. Each
+    control scores all pairs alone. The model's scores are then measured again where the control cannot help: each kin
+    pair is compared with those non-kin pairs alone that the control scores alike, the same value, or the same tenth of
+    the pairs if it has more than ten. This is the covariate-adjusted AUC (Janes & Pepe, Biometrika 96(2), 2009). Kin
+    pairs without such non-kin pairs, as those from one photograph mostly are, are left out.
+
+    Parameters
+    ----------
+    pairs
+        A pairs table, scored or not. Attributes are the columns X_a and X_b, such as race, gender, or ``photo``, the
+        photograph that a face is cut from; without it, it is taken from names such as FIW's, P00004_face1.jpg.
+    faces
+        A row per face: ``face``, ``person`` and further attributes, such as ``faces`` of ``read_families``.
+    root
+        Folder of the images; without it no control looks at them.
+    resamples, seed
+        Of families, for the 95% intervals; the seed also shuffles the labels.
+
+    Returns
+    -------
+    pd.DataFrame
+        A row per control of which something is known: ``control``; ``pairs`` and ``kin``, for which it is known;
+        ``auc`` of the control alone, .5 if it tells nothing, below if kin have less of it; ``significant``, whether .5
+        lies outside the interval. With scores also ``model``, the model's AUC on these pairs, ``model_alike``, that of
+        pairs alike, ``difference``, the latter minus the former, and ``left_out``, kin pairs left out by it; and the
+        rows ``model`` and ``shuffled labels``, which shows what chance gives. AUCs and the difference have ``_low`` and
+        ``_high``.
+
+        The controls are ``same X`` for each attribute with classes, ``X gap`` for a measured one, ``photos per person``
+        (the sum of both), and of images ``colour histogram`` (the intersection of histograms of 8 x 8 x 8 colours;
+        Swain & Ballard, IJCV 7(1), 1991), ``image size`` and ``sharpness`` (variance of the Laplacian); of measures the
+        smaller difference counts as more alike.
+
+    Raises
+    ------
+    InputError
+        A table or an image cannot be used.
+
+    Examples
+    --------
+    >>> import kinface
+    >>> families, _ = kinface.make_families()
+    >>> found = kinface.controls(kinface.sample_pairs(families, "val"), families.faces, resamples=100)
+    >>> found["control"].tolist()
+    ['same race', 'same gender', 'age gap', 'same photo', 'photos per person']
+    """
+    pairs = check_pairs(pairs, "pairs")
+    kin, draws = pairs["kin"].to_numpy(), Resamples(pairs, resamples, seed)
+    scored = bool(pairs["score"].notna().all())
+    score, everywhere = pairs["score"].to_numpy(), np.zeros(len(pairs), int)
+    of_control = _score_attributes(pairs, faces) | ({} if root is None else _score_images(pairs, Path(root)))
+    asked = {}  # (control, figure) to scores, labels, parts of the list and the pairs that count
+    for name, alike in of_control.items():
+        known = ~np.isnan(alike)
+        if known.any():
+            asked[name, "auc"] = alike, kin, everywhere, known
+            if scored:
+                asked[name, "model"] = score, kin, everywhere, known
+                asked[name, "model_alike"] = score, kin, _divide(alike), known
+    if scored:
+        shuffled = np.random.default_rng(seed).permutation(kin)
+        for name, labels in (("model", kin), ("shuffled labels", shuffled)):
+            asked[name, "auc"] = score, labels, everywhere, np.ones(len(pairs), bool)
+    weightings = chain([np.ones((len(pairs), 1), np.float32)], (weight for _, weight in draws.blocks(len(pairs))))
+    areas = [{what: _measure_auc(*given, weight) for what, given in asked.items()} for weight in weightings]
+    found = {what: np.concatenate([of_block[what] for of_block in areas]) for what in asked}
+    rows = []
+    for name in dict.fromkeys(name for name, _ in asked):
+        _, _, _, known = asked[name, "auc"]
+        row = {"control": name, "pairs": int(known.sum()), "kin": int(kin[known].sum())}
+        row |= _with_interval("auc", found[name, "auc"])
+        row["significant"] = not row["auc_low"] <= 0.5 <= row["auc_high"]
+        if (name, "model") in asked:
+            plain, alike = found[name, "model"], found[name, "model_alike"]
+            row |= _with_interval("model", plain) | _with_interval("model_alike", alike)
+            row |= _with_interval("difference", alike - plain)
+            part = asked[name, "model_alike"][2]
+            row["left_out"] = int((kin & known & ~np.isin(part, part[~kin & known])).sum())
+        rows.append(row)
+    return pd.DataFrame(rows).astype({"left_out": "Int64"} if scored else {})
+
+
+def _score_attributes(pairs: pd.DataFrame, faces: pd.DataFrame | None) -> dict[str, np.ndarray]:
+    """Control to (pairs,), higher where the two people, or their photos, are more alike; NaN where unknown."""
+    sides = {name[:-2]: (pairs[name], pairs[f"{name[:-2]}_b"]) for name in pairs if _is_attribute(name, pairs)}
+    if faces is not None:
+        if "face" not in faces or faces["face"].duplicated().any():
+            raise InputError("faces: a column 'face' is needed that names each face once.")
+        table = faces.set_index("face")
+        both = [table.reindex(pairs[side]).reset_index(drop=True) for side in ("face_a", "face_b")]
+        more = [name for name in table if name not in (*TAKEN, *sides) and not name.endswith("_source")]
+        sides |= {name: (both[0][name], both[1][name]) for name in more}
+    if "photo" not in sides:
+        named = [pairs[side].str.extract(PHOTO) for side in ("face_a", "face_b")]
+        sides["photo"] = tuple(it[0] + it[1] for it in named)
+    found = {}
+    for name, (a, b) in sides.items():
+        if is_measurement(a) and is_measurement(b):
+            found[f"{name} gap"] = -np.abs(a.to_numpy(float, na_value=np.nan) - b.to_numpy(float, na_value=np.nan))
+        else:
+            found[f"same {name}"] = np.where(a.notna() & b.notna(), (a == b).astype(float), np.nan)
+    persons = pd.concat([pairs["person_a"], pairs["person_b"]])
+    if faces is not None and "person" in faces:
+        photos = faces["person"].value_counts()
+    else:
+        photos = pd.DataFrame({"face": pd.concat([pairs["face_a"], pairs["face_b"]]), "person": persons})
+        photos = photos.drop_duplicates()["person"].value_counts()
+    found["photos per person"] = sum(pairs[side].map(photos).to_numpy(float) for side in ("person_a", "person_b"))
+    return found
+
+
+def _is_attribute(name: str, pairs: pd.DataFrame) -> bool:
+    return name.endswith("_a") and f"{name[:-2]}_b" in pairs and name[:-2] not in (*TAKEN, "face", "person", "family")
+
+
+def _score_images(pairs: pd.DataFrame, root: Path) -> dict[str, np.ndarray]:
+    """Control to (pairs,), higher where the two images are more alike."""
+    codes, names = pd.factorize(pd.concat([pairs["face_a"], pairs["face_b"]]))
+    histograms, pixels, sharpness = zip(*(_describe(read_image(root / name)) for name in names), strict=True)
+    histograms, (a, b) = np.stack(histograms), codes.reshape(2, -1)
+    places = [slice(start, start + AT_ONCE) for start in range(0, len(pairs), AT_ONCE)]
+    shared = [np.minimum(histograms[a[it]], histograms[b[it]]).sum(axis=1, dtype=float) for it in places]
+    found = {"colour histogram": np.concatenate(shared)}
+    for name, value in (("image size", pixels), ("sharpness", sharpness)):
+        scale = np.log1p(np.array(value, float))
+        found[name] = -np.abs(scale[a] - scale[b])
+    return found
+
+
+def _describe(image: np.ndarray) -> tuple[np.ndarray, int, float]:
+    """The shares of 8 x 8 x 8 colours, the number of pixels and the variance of the Laplacian of (H, W, 3) uint8."""
+    bins = (image >> 5).reshape(-1, 3).astype(np.intp) @ [64, 8, 1]
+    grey = np.pad(image.mean(axis=2), 1, mode="edge")
+    middle = grey[1:-1, 1:-1]
+    laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * middle
+    return np.bincount(bins, minlength=512).astype(np.float32) / len(bins), len(bins), float(laplacian.var())
+
+
+def _divide(alike: np.ndarray) -> np.ndarray:
+    """(pairs,) the part of each pair, in which all pairs count as alike; -1 where unknown."""
+    if len(np.unique(alike[~np.isnan(alike)])) > PARTS:
+        return pd.qcut(pd.Series(alike), PARTS, labels=False, duplicates="drop").fillna(-1).to_numpy(int)
+    return pd.factorize(alike)[0]
+
+
+def _measure_auc(
+    score: np.ndarray, kin: np.ndarray, part: np.ndarray, known: np.ndarray, weight: np.ndarray
+) -> np.ndarray:
+    """(resamples,) the mean over kin pairs of the AUC within their part of the list, of (pairs, resamples) weights."""
+    total = kin_total = np.zeros(weight.shape[1])
+    for number in np.unique(part[known]):
+        rows = known & (part == number)
+        auc = weighted_metrics(score[rows], kin[rows], weight[rows], 0.0, {})["auc"]
+        count = np.where(np.isnan(auc), 0, weight[rows & kin].sum(axis=0, dtype=float))
+        total, kin_total = total + np.nan_to_num(auc) * count, kin_total + count
+    with np.errstate(invalid="ignore"):
+        return total / kin_total
+
+
+def _with_interval(name: str, values: np.ndarray) -> dict[str, float]:
+    low, high = interval_around(values[0], values[1:])
+    return {name: float(values[0]), f"{name}_low": float(low), f"{name}_high": float(high)}
