@@ -97,9 +97,9 @@ def _compare_with_truth(report: Path) -> None:
     contrasts = json.loads((report / "metrics.json").read_text())["contrasts"]
     races = [row for row in contrasts if row["grouping"] == "race"]
     for row in races:
-        shown = "" if row["low"] <= 0 <= row["high"] else "  <- a difference is shown"
+        significant = "  <- significant" if row["significant"] else ""
         interval = f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
-        print(f"  {row['metric'].upper()} of {row['group']} minus {row['reference']} pairs: {interval}{shown}")
+        print(f"  {row['metric'].upper()} of {row['group']} minus {row['reference']} pairs: {interval}{significant}")
     if not races:
         print("  nothing: these families are too few to compare races")
 

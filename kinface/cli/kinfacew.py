@@ -19,8 +19,6 @@ def kinfacew(
     *,
     out: Path,
     source: Source = OURS,
-    resamples: int = 1000,
-    seed: int = 0,
 ) -> None:
     """Evaluate a model on KinFaceW-I or -II: five folds; all that is fitted is fitted on the other four.
 
@@ -36,17 +34,13 @@ def kinfacew(
         Folder to write to.
     source
         Whose embeddings; faces in a table are paths below ``root``.
-    resamples
-        Of families (a parent and a child), for the 95% intervals.
-    seed
-        Of the resamples.
     """
     source.check()
 
     def embed(faces: Sequence[str], images: Sequence[np.ndarray]) -> np.ndarray:
         return _embed(faces, images, source) if source.embeddings is None else Embeddings(source.embeddings)[faces]
 
-    evaluation = evaluate_kinfacew(root, embed, resamples=resamples, seed=seed)
+    evaluation = evaluate_kinfacew(root, embed)
     write_kinfacew(evaluation, out)
     _print(evaluation.results, evaluation.missing, root, out)
 

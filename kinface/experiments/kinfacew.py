@@ -21,10 +21,9 @@ from sklearn.model_selection import GridSearchCV, PredefinedSplit, cross_val_pre
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from kinface.data.kinfacew import FOLDS, KINDS, read_kinfacew
+from kinface.data.kinfacew import FOLDS, read_kinfacew
 from kinface.data.pairs import find_rows, score_pairs, write_pairs
-from kinface.fairness.bootstrap import Resamples, weighted_metrics
-from swinface.bootstrap import interval_around
+from kinface.fairness.intervals import MEASURED, Dyads, interval_of_rate, measure, standard_error
 from swinface.data.embeddings import write_embeddings
 from swinface.files import InputError, inside, replacing_folder
 from swinface.images import read_image
@@ -78,11 +77,7 @@ class KinFaceWResults:
 
 
 def evaluate_kinfacew(
-    root: Path,
-    embed: Callable[[Sequence[str], Sequence[np.ndarray]], np.ndarray],
-    *,
-    resamples: int = 1000,
-    seed: int = 0,
+    root: Path, embed: Callable[[Sequence[str], Sequence[np.ndarray]], np.ndarray]
 ) -> KinFaceWResults:
     """Evaluate embeddings on KinFaceW-I or -II.
 
@@ -92,24 +87,18 @@ def evaluate_kinfacew(
         KinFaceW in its authors' layout.
     embed
         Gets (N,) paths below ``root`` and their N images, uint8 RGB; returns (N, D) embeddings.
-    resamples
-        Of families (a parent and a child), for the 95% intervals; at least 100.
-    seed
-        Of the resamples.
 
     Raises
     ------
     InputError
-        A list or an image is missing or broken, or there are too few resamples.
+        A list or an image is missing or broken.
     """
-    if resamples < 100:
-        raise InputError(f"resamples is {resamples}: an interval needs at least 100, better 1000.")
     pairs, missing = read_kinfacew(root)
     faces = sorted({*pairs["face_a"], *pairs["face_b"]})
     images = [read_image(inside(root, face, "meta_data")) for face in faces]
     embedding = embed(faces, images)
     pairs = score_pairs(pairs, faces, embedding)
-    results, folds = judge(pairs, faces, embedding, mean_colours(images), resamples, seed)
+    results, folds = judge(pairs, faces, embedding, mean_colours(images))
     return KinFaceWResults(pairs, faces, embedding, results, folds, missing)
 
 
@@ -133,7 +122,7 @@ def write_kinfacew(evaluation: KinFaceWResults, out: Path) -> None:
 
 
 def judge(
-    pairs: pd.DataFrame, faces: Sequence[str], embedding: np.ndarray, colour: np.ndarray, resamples: int, seed: int
+    pairs: pd.DataFrame, faces: Sequence[str], embedding: np.ndarray, colour: np.ndarray
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Accuracy and AUC of each method on each type and on average.
 
@@ -146,28 +135,31 @@ def judge(
     -------
     tuple
         A row per method and type, the type ``mean`` last: ``pairs``, ``kin``, ``families``; ``accuracy`` and ``auc``,
-        means over the folds, each with its ``_std`` over the folds and ``_low`` and ``_high``, the 95% interval from
-        resampled families, which leaves what was fitted as it is. And a row per method, type and fold: ``threshold``,
+        means over the folds, each with its ``_std`` over the folds and ``_low`` and ``_high``, the 95% interval over
+        families, which leaves what was fitted as it is. And a row per method, type and fold: ``threshold``,
         ``accuracy``, ``auc``.
     """
     rows, folds = [], []
     for method in METHODS:
         measured = []
-        for number, (kind, listed) in enumerate(pairs.groupby("type")):
+        for kind, listed in pairs.groupby("type"):
             a, b = find_rows(listed, faces)
             if method == "trained":
                 decided = train_on_four(listed, embedding[a], embedding[b])
             else:
                 score = -np.linalg.norm(colour[a] - colour[b], axis=1) if method == "colour" else listed["score"]
                 decided = decide_on_four(listed, np.asarray(score))
-            values = _measure(listed, decided, Resamples(listed, resamples, seed * len(KINDS) + number))
-            measured.append(values)
-            rows.append({"method": method, "type": kind, **_summarise(listed, values)})
-            points = {metric: value[:, 0] for metric, value in values.items()}
-            points = {"threshold": decided.groupby(listed["fold"].to_numpy())["threshold"].first(), **points}
+            values, influence = _measure(listed, decided)
+            measured.append((listed, values, influence))
+            rows.append({"method": method, "type": kind, **_summarise(listed, values, influence)})
+            points = {"threshold": decided.groupby(listed["fold"].to_numpy())["threshold"].first(), **values}
             folds.append(pd.DataFrame({"method": method, "type": kind, "fold": FOLDS, **points}))
-        mean = {metric: np.mean([values[metric] for values in measured], axis=0) for metric in measured[0]}
-        rows.append({"method": method, "type": "mean", **_summarise(pairs, mean)})
+        mean = {
+            metric: np.mean([values[metric] for _, values, _ in measured], axis=0) for metric in ("accuracy", "auc")
+        }
+        influence = np.concatenate([it / len(measured) for *_, it in measured])
+        everything = pd.concat([listed for listed, *_ in measured])
+        rows.append({"method": method, "type": "mean", **_summarise(everything, mean, influence)})
     return pd.DataFrame(rows), pd.concat(folds, ignore_index=True)
 
 
@@ -217,22 +209,25 @@ def train_on_four(pairs: pd.DataFrame, a: np.ndarray, b: np.ndarray) -> pd.DataF
     return pd.DataFrame({"score": score, "threshold": threshold})
 
 
-def _measure(pairs: pd.DataFrame, decided: pd.DataFrame, draws: Resamples) -> dict[str, np.ndarray]:
-    """Accuracy and AUC: (folds, 1 + resamples) each, the first column of all families once."""
+def _measure(pairs: pd.DataFrame, decided: pd.DataFrame) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Accuracy and AUC, (folds,) each, and (pairs, 2) the influence values of their means over the folds."""
     margin, kin = (decided["score"] - decided["threshold"]).to_numpy(), pairs["kin"].to_numpy()
-    weight = np.hstack([np.ones((len(pairs), 1), dtype=np.float32), draws.weights()])
-    folds = [pairs["fold"].to_numpy() == fold for fold in FOLDS]
-    values = [weighted_metrics(margin[rows], kin[rows], weight[rows], 0.0, {}) for rows in folds]
-    return {metric: np.stack([value[metric] for value in values]) for metric in ("accuracy", "auc")}
+    columns = [MEASURED.index(metric) for metric in ("accuracy", "auc")]
+    values, influence = [], np.empty((len(pairs), 2))
+    for fold in FOLDS:
+        rows = pairs["fold"].to_numpy() == fold
+        value, of_fold = measure(margin[rows], kin[rows], 0.0)
+        values.append(value[columns])
+        influence[rows] = of_fold[:, columns] / len(FOLDS)
+    return dict(zip(("accuracy", "auc"), np.transpose(values), strict=True)), influence
 
 
-def _summarise(pairs: pd.DataFrame, values: dict[str, np.ndarray]) -> dict[str, float]:
-    families = {*pairs["family_a"], *pairs["family_b"]}
+def _summarise(pairs: pd.DataFrame, values: dict[str, np.ndarray], influence: np.ndarray) -> dict[str, float]:
+    families, dyads = {*pairs["family_a"], *pairs["family_b"]}, Dyads.of_pairs(pairs)
     summary = {"pairs": len(pairs), "kin": int(pairs["kin"].sum()), "families": len(families)}
-    for metric, value in values.items():
-        point = value[:, 0].mean()
-        low, high = interval_around(point, value[:, 1:].mean(axis=0))
-        ends = {"": point, "_std": value[:, 0].std(ddof=1), "_low": low, "_high": high}
+    for (metric, value), of_metric in zip(values.items(), influence.T, strict=True):
+        low, high = interval_of_rate(value.mean(), standard_error(of_metric, dyads), len(dyads.keys))
+        ends = {"": value.mean(), "_std": value.std(ddof=1), "_low": low, "_high": high}
         summary |= {metric + end: float(number) for end, number in ends.items()}
     return summary
 

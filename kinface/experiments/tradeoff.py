@@ -121,7 +121,7 @@ def measure(
         audited = audit_fairness(pairs, threshold, resamples=protocol.resamples, seed=protocol.seed)
         for metric in ("auc", "accuracy"):  # the first group is all pairs
             points[f"{metric}_{listed}"] = float(audited.groups[metric].iloc[0])
-            draws[f"{metric}_{listed}"] = audited.resampled[metric][:, 0]
+            draws[f"{metric}_{listed}"] = audited.drawn[metric][:, 0]
         about[listed] = {name: int(audited.groups[name].iloc[0]) for name in ("pairs", "kin", "families")}
         if listed == "matched":
             for name, figure in UNFAIRNESS.items():
@@ -152,9 +152,9 @@ def _measure_unfairness(audited: FairnessAudit, name: str) -> tuple[float, np.nd
     disparity = find_disparity(name)
     rows = compared_groups(audited.groups, "race", disparity.rates)
     if len(rows) < 2:
-        return np.nan, np.full(len(audited.resampled["auc"]), np.nan)
+        return np.nan, np.full(audited.resamples, np.nan)
     point = disparity(*(audited.groups[rate].to_numpy()[rows] for rate in disparity.rates))
-    return float(point), disparity(*(audited.resampled[rate][:, rows] for rate in disparity.rates))
+    return float(point), disparity(*(audited.drawn[rate][:, rows] for rate in disparity.rates))
 
 
 def write_result(folder: Path, result: Result) -> None:

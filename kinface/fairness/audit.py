@@ -6,29 +6,21 @@ The audit reads pairs tables only (``kinface.data.pairs``), whichever model scor
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
+from scipy.linalg import block_diag
 
 from kinface.data.pairs import check_pairs
-from kinface.fairness.bootstrap import FAMILIES, Resamples, find_units, weighted_metrics
 from kinface.fairness.contrasts import contrast_with_largest, find_gaps
 from kinface.fairness.disparities import DISPARITIES, Disparity, find_disparity
 from kinface.fairness.groupings import Specification, label_groups, resolve_groupings
-from kinface.fairness.groups import (
-    FALSE_ACCEPTS,
-    FARS,
-    FEWEST_FAMILIES,
-    METRICS,
-    compared_groups,
-    measure_groups,
-    units_behind,
-)
-from swinface.bootstrap import interval_around, percentile_interval, symmetric_interval
+from kinface.fairness.groups import COUNTS, METRICS, compared_groups, count_groups
+from kinface.fairness.intervals import FAMILIES, MEASURED, Dyads, estimate, measure_by, move, move_alike
+from swinface.bootstrap import percentile_interval, symmetric_interval
 from swinface.files import InputError
 
 
@@ -46,17 +38,20 @@ class FairnessAudit:
         One row per group, all pairs first. Columns: ``grouping``, ``group``; the counts ``pairs``, ``kin``,
         ``non_kin``, ``families`` and so on; the metrics ``accuracy``, ``tpr``, ``fmr``, ``fnmr``, ``positive_rate``,
         ``auc``, ``tar_at_1e-1``, ``tar_at_1e-2``, ``tar_at_1e-3``, each with ``_low`` and ``_high``, the ends of its
-        95% interval; ``not_compared``, why the group is left out of comparisons; ``complete_resamples``, the number of
-        resamples with both kin and non-kin pairs of the group.
+        95% interval; ``not_compared``, why the group is left out of comparisons.
     disparities
         One row per grouping and disparity (``disparities.DISPARITIES`` and one's own): ``grouping``, ``disparity``,
         ``compared`` (the groups), ``value``, ``ideal``, ``low`` and ``high`` (its 95% interval), ``chance`` (what equal
         groups exceed in 5% of samples), ``beyond_chance`` (bool, missing where the value is not finite), ``resamples``
         (those in which it is defined).
-    resampled
-        Metric to (resamples, groups), in the order of the rows of ``groups``.
-    draws
-        The resamples: first of these pairs, then of those ``beside``.
+    covariance
+        Metric to (groups, groups), in the order of the rows of ``groups``: widened for few families, NaN where a group
+        has no interval, 0 between groupings.
+    deviations
+        Metric to (resamples, groups), of the multiplier bootstrap: how far a metric moves where families weigh more or
+        less at random, scaled to these variances. Audits of the same families and seed have the same weights.
+    dyads
+        The families of the pairs, or what else they have in common.
     """
 
     pairs: pd.DataFrame = field(repr=False)
@@ -66,17 +61,32 @@ class FairnessAudit:
     labels: pd.DataFrame = field(repr=False)
     groups: pd.DataFrame = field(repr=False)
     disparities: pd.DataFrame = field(repr=False)
-    resampled: dict[str, np.ndarray] = field(repr=False)
-    draws: Resamples = field(repr=False)
+    covariance: dict[str, np.ndarray] = field(repr=False)
+    deviations: dict[str, np.ndarray] = field(repr=False)
+    dyads: Dyads = field(repr=False)
 
     def __str__(self) -> str:
         columns = ["grouping", "group", "pairs", "tpr", "fmr", "auc", "auc_low", "auc_high"]
         return f"at the threshold {self.threshold:.4f}\n{self.groups[columns].round(3).to_string(index=False)}"
 
     @property
-    def units(self) -> np.ndarray:
-        """Names of what was resampled: clusters, and pairs whose clusters are unknown."""
-        return self.draws.units
+    def resamples(self) -> int:
+        """How many random deviations there are."""
+        return len(self.deviations["auc"])
+
+    @cached_property
+    def drawn(self) -> dict[str, np.ndarray]:
+        """Metric to (resamples, groups): the metrics with their deviations."""
+        return {
+            metric: move(self.groups[metric].to_numpy(), deviation) for metric, deviation in self.deviations.items()
+        }
+
+    def influence(self, grouping: str) -> tuple[np.ndarray, np.ndarray]:
+        """(pairs,) the number of each pair's group, and (pairs, metrics) influence values (``intervals.measure``)."""
+        label = self.labels[grouping]
+        group = label.cat.codes.to_numpy()
+        score, kin = self.pairs["score"].to_numpy(), self.pairs["kin"].to_numpy()
+        return group, measure_by(score, kin, group, len(label.cat.categories), self.threshold)[1]
 
     @property
     def without_group(self) -> pd.Series:
@@ -86,12 +96,12 @@ class FairnessAudit:
     @cached_property
     def gaps(self) -> pd.DataFrame:
         """The largest gap of each grouping in accuracy, TPR, FMR and AUC (``contrasts.find_gaps``)."""
-        return find_gaps(self.groups, self.disparities, self.resampled)
+        return find_gaps(self.groups, self.disparities, self.covariance)
 
     @cached_property
     def contrasts(self) -> pd.DataFrame:
         """Each group compared with the largest of its grouping (``contrasts.contrast_with_largest``)."""
-        return contrast_with_largest(self.groups, self.resampled)
+        return contrast_with_largest(self.groups, self.covariance, self.gaps)
 
 
 def audit_fairness(
@@ -133,13 +143,14 @@ def audit_fairness(
         Paths ``package.module.name`` of disparities of one's own (``disparities.Disparity``), measured besides
         ``DISPARITIES`` with the same intervals and chance limits.
     clusters
-        One or two columns. Pairs with a value of these in common depend on each other, and are resampled together. A
-        pair without a value is resampled alone, as if it were independent. None: all pairs are independent.
+        One or two columns. Pairs with a value of these in common depend on each other. A pair without a value is
+        independent of all others. None: all pairs are independent.
     resamples, seed
-        Of the bootstrap, from which the 95% intervals come. The same seed and clusters give the same resamples.
+        Of the multiplier bootstrap, from which the intervals and chance limits of disparities come; all other intervals
+        need none. The same seed and clusters give the same resamples.
     beside
-        Another list of pairs, such as a matched one, whose clusters are drawn together with those of ``pairs``. Audits
-        of two lists, each with the other as ``beside``, use the same resamples and can be compared.
+        Another list of pairs, such as a matched one, that has clusters in common with ``pairs``. Audits of two lists,
+        each with the other as ``beside``, can be compared.
 
     Returns
     -------
@@ -154,8 +165,7 @@ def audit_fairness(
 
     Notes
     -----
-    A cluster drawn m times gives its pairs the weight m, a pair of two clusters the product (Owen, Annals of Applied
-    Statistics 1(2), 2007).
+    Intervals come from dyadic cluster-robust variance, wider where families are few (``kinface.fairness.intervals``).
 
     Examples
     --------
@@ -165,15 +175,15 @@ def audit_fairness(
     >>> score = kin + rng.normal(size=800) - 1.5 * (kin & (band == "adult and child"))
     >>> faces = {"face_a": [f"{i}a.jpg" for i in number], "face_b": [f"{i}b.jpg" for i in number]}
     >>> pairs = pd.DataFrame({**faces, "kin": kin, "score": score, "band": band})
-    >>> audit = kinface.audit_fairness(pairs, threshold=0.5, groupings=["band"], resamples=200)
+    >>> audit = kinface.audit_fairness(pairs, threshold=0.5, groupings=["band"])
     >>> audit.groups[["group", "pairs", "tpr"]].round(2)
                  group  pairs   tpr
     0        all pairs    800  0.47
     1  adult and child    267  0.15
     2           adults    533  0.63
-    >>> audit.gaps.query("metric == 'tpr'")[["grouping", "highest", "lowest", "shown"]]
-      grouping highest           lowest  shown
-    1     band  adults  adult and child   True
+    >>> audit.gaps.query("metric == 'tpr'")[["grouping", "highest", "lowest", "significant"]]
+      grouping highest           lowest  significant
+    1     band  adults  adult and child         True
     """
     if not math.isfinite(threshold):
         raise InputError(f"threshold: {threshold} is not a finite number.")
@@ -182,67 +192,48 @@ def audit_fairness(
     wanted = {name: find_disparity(name) for name in (*DISPARITIES.names(), *disparities)}
     pairs = check_pairs(pairs, "pairs", scored=True)
     drawn_together = [pairs] if beside is None else [pairs, check_pairs(beside, "beside")]
-    draws = Resamples(pd.concat(drawn_together), resamples, seed, clusters)
+    dyads = Dyads.of_pairs(pd.concat(drawn_together), clusters)[: len(pairs)]
     labels, mixed = label_groups(pairs, resolve_groupings(pairs, groupings))
-    groups = measure_groups(pairs, labels, threshold, find_units(pairs, clusters), mixed)
-    resampled = _resample(pairs, labels, groups, threshold, draws)
-    scored = zlib.crc32(np.append(pairs["score"], threshold).tobytes())
-    _spread_extremes(resampled, groups, (seed, scored))
-    for metric in METRICS:
-        groups[f"{metric}_low"], groups[f"{metric}_high"] = interval_around(groups[metric], resampled[metric])
-    groups["complete_resamples"] = (~np.isnan(resampled["auc"])).sum(axis=0)
-    measured = _measure_disparities(groups, resampled, wanted)
+    groups = count_groups(pairs, labels, dyads, mixed)
+    groups, covariance, deviations = _measure(pairs, labels, groups, threshold, dyads, resamples, seed)
+    measured = _measure_disparities(groups, deviations, wanted)
     columns = clusters if clusters is None else (clusters,) if isinstance(clusters, str) else tuple(clusters)
-    return FairnessAudit(pairs, threshold, seed, columns, labels, groups, measured, resampled, draws)
+    return FairnessAudit(pairs, threshold, seed, columns, labels, groups, measured, covariance, deviations, dyads)
 
 
-def _resample(
-    pairs: pd.DataFrame, labels: pd.DataFrame, groups: pd.DataFrame, threshold: float, draws: Resamples
-) -> dict[str, np.ndarray]:
-    """Each metric of each group in each resample: (resamples, groups), in the order of ``groups``."""
-    score, kin = pairs["score"].to_numpy(), pairs["kin"].to_numpy()
-    resampled = {metric: np.full((draws.count, len(groups)), np.nan) for metric in METRICS}
-    enough = {metric: (units_behind(groups, metric) >= FEWEST_FAMILIES).to_numpy() for metric in METRICS}
-    members = [np.flatnonzero(labels[group.grouping] == group.group) for group in groups.itertuples()]
-    for part, weight in draws.blocks(len(pairs)):  # the weights of a list beside come after those of these pairs
-        for column, (rows, non_kin) in enumerate(zip(members, groups["non_kin"], strict=True)):
-            fars = {name: far for name, far in FARS.items() if far * non_kin >= FALSE_ACCEPTS}
-            values = weighted_metrics(score[rows], kin[rows], weight[rows], threshold, fars)
-            for metric, value in values.items():
-                if enough[metric][column]:
-                    resampled[metric][part, column] = value
-    return resampled
-
-
-def _spread_extremes(resampled: dict[str, np.ndarray], groups: pd.DataFrame, seed: tuple[int, int]) -> None:
-    """Give a rate of exactly 0 or 1 a spread, in place: resampling gives it none, as it is the same in every resample.
-
-    It is drawn from Jeffreys' posterior after as many trials as there are families, none (or all) of them a success;
-    there are at least that many independent trials. The interval reaches to the rate itself (Brown, Cai & DasGupta,
-    Statistical Science 16(2), 2001, section 4.1.1).
-
-    Parameters
-    ----------
-    seed
-        The seed of the resamples and a checksum of the scores: draws of different groups, metrics and models are
-        independent, but a model compared with itself gives a difference of 0.
-    """
-    for number, metric in enumerate(METRICS):
-        values, units = resampled[metric], units_behind(groups, metric)
-        for row, (point, count) in enumerate(zip(groups[metric], units, strict=True)):
-            known = ~np.isnan(values[:, row])
-            if point in (0, 1) and (values[known, row] == point).all():
-                drawn = np.random.default_rng((*seed, number, row)).beta(0.5, count + 0.5, size=len(values))
-                values[known, row] = np.abs(point - drawn)[known]
-    resampled["fnmr"] = 1 - resampled["tpr"]
+def _measure(
+    pairs: pd.DataFrame,
+    labels: pd.DataFrame,
+    groups: pd.DataFrame,
+    threshold: float,
+    dyads: Dyads,
+    resamples: int,
+    seed: int,
+) -> tuple[pd.DataFrame, dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The groups with their metrics and intervals, the covariances of these and their random deviations."""
+    score, kin, found = pairs["score"].to_numpy(), pairs["kin"].to_numpy(), []
+    multipliers = dyads.draw_multipliers(resamples, seed)
+    for grouping in labels:
+        group, count = labels[grouping].cat.codes.to_numpy(), len(labels[grouping].cat.categories)
+        found.append(estimate(score, kin, group, count, threshold, dyads, multipliers, seed))
+    for number, metric in enumerate(MEASURED):
+        for end, table in (("", "value"), ("_low", "low"), ("_high", "high")):
+            groups[metric + end] = np.concatenate([getattr(it, table)[number] for it in found])
+    for end, other in (("", ""), ("_low", "_high"), ("_high", "_low")):
+        groups[f"fnmr{end}"] = 1 - groups[f"tpr{other}"]
+    ends = [f"{metric}{end}" for metric in METRICS for end in ("_low", "_high")]
+    covariances = {metric: block_diag(*(it.covariance[n] for it in found)) for n, metric in enumerate(MEASURED)}
+    moved = {metric: np.hstack([it.deviations[:, n] for it in found]) for n, metric in enumerate(MEASURED)}
+    covariances["fnmr"], moved["fnmr"] = covariances["tpr"], -moved["tpr"]
+    return groups[["grouping", "group", *COUNTS, *METRICS, "not_compared", *ends]], covariances, moved
 
 
 def _measure_disparities(
-    groups: pd.DataFrame, resampled: dict[str, np.ndarray], disparities: Mapping[str, Disparity]
+    groups: pd.DataFrame, deviations: dict[str, np.ndarray], disparities: Mapping[str, Disparity]
 ) -> pd.DataFrame:
     """Every disparity of every grouping with two groups that can be compared."""
     rows = [
-        {"grouping": grouping, "disparity": name} | _measure_disparity(groups, resampled, disparity, rows)
+        {"grouping": grouping, "disparity": name} | _measure_disparity(groups, deviations, disparity, rows)
         for grouping in groups["grouping"].unique()
         for name, disparity in disparities.items()
         if len(rows := compared_groups(groups, grouping, disparity.rates)) > 1
@@ -252,17 +243,17 @@ def _measure_disparities(
 
 
 def _measure_disparity(
-    groups: pd.DataFrame, resampled: dict[str, np.ndarray], disparity: Disparity, rows: np.ndarray
+    groups: pd.DataFrame, deviations: dict[str, np.ndarray], disparity: Disparity, rows: np.ndarray
 ) -> dict:
     """One disparity between the groups in ``rows``, its chance limit and its interval.
 
-    The chance limit comes from the resamples with each group shifted to the mean of all groups. This removes the
-    disparity and keeps how the groups vary, and vary together, by chance (Efron & Tibshirani, An Introduction to the
-    Bootstrap, 1993, chapter 16).
+    The chance limit comes from deviations of groups that all have the mean rate. This removes the disparity and keeps
+    how the groups vary, and vary together, by chance.
     """
     point = [groups[metric].to_numpy()[rows] for metric in disparity.rates]
-    drawn = [resampled[metric][:, rows] for metric in disparity.rates]
-    alike = [np.clip(draw - rate + rate.mean(), 0, 1) for draw, rate in zip(drawn, point, strict=True)]
+    moved = [deviations[metric][:, rows] for metric in disparity.rates]
+    drawn = [move(rate, deviation) for rate, deviation in zip(point, moved, strict=True)]
+    alike = [move_alike(rate, deviation) for rate, deviation in zip(point, moved, strict=True)]
     value, spread = float(disparity(*point)), disparity(*drawn)
     lowest, highest = percentile_interval(disparity(*alike), level=0.9)  # 5% lie beyond each end
     chance = float(highest if disparity.grows else lowest)

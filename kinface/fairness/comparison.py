@@ -11,7 +11,8 @@ from kinface.fairness.audit import FairnessAudit
 from kinface.fairness.disparities import find_disparity
 from kinface.fairness.groupings import DEFAULT_GROUPINGS, OVERALL
 from kinface.fairness.groups import METRICS, compared_groups, has_enough
-from swinface.bootstrap import interval_around, symmetric_interval
+from kinface.fairness.intervals import MEASURED, Dyads, find_widening, interval_of_difference
+from swinface.bootstrap import symmetric_interval
 from swinface.files import InputError
 
 LISTS_DIFFER_IN = ("auc", "accuracy", "tpr", "fmr")
@@ -28,7 +29,7 @@ SAME_COLUMNS = (
 
 
 def compare_audits(ours: FairnessAudit, other: FairnessAudit) -> pd.DataFrame:
-    """Compare two models on the same pairs and the same resamples, each model at its own threshold.
+    """Compare two models on the same pairs, each model at its own threshold.
 
     Parameters
     ----------
@@ -55,17 +56,17 @@ def compare_audits(ours: FairnessAudit, other: FairnessAudit) -> pd.DataFrame:
     >>> pairs = pd.DataFrame({**faces, "kin": number % 2 == 0})
     >>> noise = rng.normal(size=(2, 400))
     >>> better, worse = (pairs.assign(score=3 * pairs["kin"] / spread + noise[0]) for spread in (1, 4))
-    >>> audits = [kinface.audit_fairness(scored, 0.5, resamples=100) for scored in (better, worse)]
+    >>> audits = [kinface.audit_fairness(scored, 0.5) for scored in (better, worse)]
     >>> kinface.compare_audits(*audits).query("metric == 'auc'")[["group", "ours", "other", "difference"]].round(2)
            group  ours  other  difference
     5  all pairs  0.98   0.68         0.3
     """
     _check_same_pairs(ours, other)
     _check_same_resamples(ours, other)
-    tables = []
+    tables, variance = [], _compare_models(ours, other)
     for metric in METRICS:
         difference = ours.groups[metric] - other.groups[metric]
-        low, high = interval_around(difference, ours.resampled[metric] - other.resampled[metric])
+        low, high = interval_of_difference(difference, variance[metric])
         low, high = np.where(has_enough(ours.groups, metric), (low, high), np.nan)
         table = ours.groups[["grouping", "group"]].assign(metric=metric, ours=ours.groups[metric])
         tables.append(table.assign(other=other.groups[metric], low=low, high=high))
@@ -76,6 +77,29 @@ def compare_audits(ours: FairnessAudit, other: FairnessAudit) -> pd.DataFrame:
     table = pd.concat([part for part in (*tables, table) if len(part)], ignore_index=True)
     table.insert(5, "difference", table["ours"] - table["other"])
     return table
+
+
+def _compare_models(ours: FairnessAudit, other: FairnessAudit) -> dict[str, np.ndarray]:
+    """Metric to (groups,) variances of the differences of two models on one list."""
+    same = ours.threshold == other.threshold and (ours.pairs["score"] == other.pairs["score"]).all()
+    parts, kin = [], ours.pairs["kin"].to_numpy()
+    for grouping in ours.labels:
+        (group, first), (_, second) = (audit.influence(grouping) for audit in (ours, other))
+        count = len(ours.labels[grouping].cat.categories)
+        variance = np.einsum("kgg->kg", ours.dyads.covariance(group, count, first - second))
+        parts.append(variance * find_widening(ours.dyads, group, count, kin) ** 2)
+    found = dict(zip(MEASURED, np.hstack(parts), strict=True))
+    if not same:
+        found = {
+            metric: value + _variance_of_extremes(ours, metric) + _variance_of_extremes(other, metric)
+            for metric, value in found.items()
+        }
+    return found | {"fnmr": found["tpr"]}
+
+
+def _variance_of_extremes(audit: FairnessAudit, metric: str) -> np.ndarray:
+    """(groups,) the variance of a metric that is exactly 0 or 1, whose influence values are all 0; 0 for others."""
+    return np.where(audit.groups[metric].isin((0, 1)), audit.covariance[metric].diagonal(), 0)
 
 
 def _disparity_difference(ours: FairnessAudit, other: FairnessAudit, row: tuple) -> tuple[float, float]:
@@ -129,13 +153,35 @@ def find_own_groupings(audit: FairnessAudit) -> list[str]:
 
 def _compare_metric(matched: FairnessAudit, standard: FairnessAudit, both: pd.DataFrame, metric: str) -> pd.DataFrame:
     ours, other = both["index_ours"], both["index_other"]
-    drawn = matched.resampled[metric][:, ours] - standard.resampled[metric][:, other]
     values = {"ours": matched.groups[metric][ours], "other": standard.groups[metric][other]}
     values = {side: value.to_numpy() for side, value in values.items()}
-    low, high = interval_around(values["ours"] - values["other"], drawn)
+    variance = [_compare_lists(matched, standard, row, metric) for row in both.itertuples()]
+    low, high = interval_of_difference(values["ours"] - values["other"], np.array(variance))
     enough = has_enough(matched.groups, metric)[ours] & has_enough(standard.groups, metric)[other]
     low, high = np.where(enough, (low, high), np.nan)
     return both[["grouping", "group"]].assign(metric=metric, **values, low=low, high=high)
+
+
+def _compare_lists(matched: FairnessAudit, standard: FairnessAudit, group: tuple, metric: str) -> float:
+    """The variance of the difference of one group's metric between two lists that have families in common."""
+    sides, column = [], MEASURED.index(metric)
+    for audit, row, sign in ((matched, group.index_ours, 1), (standard, group.index_other, -1)):
+        rows = (audit.labels[group.grouping] == group.group).to_numpy()
+        influence = audit.influence(group.grouping)[1][rows, column]
+        alone = np.einsum("kgg->kg", audit.dyads[rows].covariance(np.zeros(rows.sum(), int), 1, influence[:, None]))
+        own = audit.covariance[metric][row, row] - _variance_of_extremes(audit, metric)[row]
+        wider = np.sqrt(own / alone[0, 0]) if alone[0, 0] > 0 else 1
+        sides.append((audit.dyads[rows], sign * wider * influence))
+    dyads = Dyads(
+        *(np.concatenate([getattr(it, side) for it, _ in sides]) for side in ("first", "second")), matched.dyads.keys
+    )
+    joined = np.concatenate([influence for _, influence in sides])[:, None]
+    variance = dyads.covariance(np.zeros(len(joined), int), 1, joined)[0, 0, 0]
+    return (
+        variance
+        + _variance_of_extremes(matched, metric)[group.index_ours]
+        + _variance_of_extremes(standard, metric)[group.index_other]
+    )
 
 
 def _compare_disparity(
@@ -158,12 +204,12 @@ def _disparity_of(audit: FairnessAudit, name: str, rows: Sequence[int]) -> tuple
     """A disparity between some groups: its value, and its value in each resample."""
     disparity = find_disparity(name)
     value = disparity(*(audit.groups[rate].to_numpy()[rows] for rate in disparity.rates))
-    return float(value), disparity(*(audit.resampled[rate][:, rows] for rate in disparity.rates))
+    return float(value), disparity(*(audit.drawn[rate][:, rows] for rate in disparity.rates))
 
 
 def _check_same_resamples(ours: FairnessAudit, other: FairnessAudit) -> None:
-    drawn = [(len(audit.resampled["auc"]), audit.seed, audit.clusters, *audit.units) for audit in (ours, other)]
-    if drawn[0] != drawn[1]:
+    how = [(audit.resamples, audit.seed, audit.clusters) for audit in (ours, other)]
+    if how[0] != how[1] or not np.array_equal(ours.dyads.keys, other.dyads.keys):
         raise InputError("the two audits use different resamples; give both the same number, seed and clusters.")
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from kinface.fairness.groups import compared_groups, has_enough
-from swinface.bootstrap import interval_around
+from kinface.fairness.intervals import compare
 
 GAPS = {"accuracy gap": "accuracy", "TPR gap": "tpr", "FMR gap": "fmr", "AUC gap": "auc"}
 
@@ -17,12 +17,12 @@ CONTRASTED = ("tpr", "fmr", "auc")
 UNEQUAL_PREVALENCE = 0.05  # shares of kin pairs that differ by more make accuracies of groups hard to compare
 
 
-def find_gaps(groups: pd.DataFrame, disparities: pd.DataFrame, resampled: dict[str, np.ndarray]) -> pd.DataFrame:
+def find_gaps(groups: pd.DataFrame, disparities: pd.DataFrame, covariance: dict[str, np.ndarray]) -> pd.DataFrame:
     """Find the largest gap between two groups of each grouping in accuracy, TPR, FMR and AUC.
 
     Parameters
     ----------
-    groups, disparities, resampled
+    groups, disparities, covariance
         Of a ``FairnessAudit``.
 
     Returns
@@ -30,7 +30,7 @@ def find_gaps(groups: pd.DataFrame, disparities: pd.DataFrame, resampled: dict[s
     pd.DataFrame
         ``grouping``, ``metric``, ``highest``, ``lowest`` (groups), ``highest_value``, ``lowest_value``,
         ``difference``, ``low``, ``high`` (its 95% interval), ``chance``; ``comparable``, false for accuracies of
-        groups with clearly different shares of kin pairs; ``shown``, whether the gap is significant: its interval
+        groups with clearly different shares of kin pairs; ``significant``: its interval
         excludes 0 and it is larger than ``chance``, the gap that equal groups exceed in 5% of samples. The second
         condition is needed because the two groups are chosen after looking: they are the most distant ones.
     """
@@ -42,8 +42,7 @@ def find_gaps(groups: pd.DataFrame, disparities: pd.DataFrame, resampled: dict[s
         compared = compared_groups(groups, gap.grouping, (metric,))
         values = groups[metric].to_numpy()[compared]
         lowest, *_, highest = compared[values.argsort(kind="stable")]  # two groups even where all are equal
-        drawn = resampled[metric]
-        low, high = interval_around(gap.value, drawn[:, highest] - drawn[:, lowest])
+        difference, low, high = compare(groups[metric], covariance[metric], highest, lowest)
         rows.append(
             {
                 "grouping": gap.grouping,
@@ -52,19 +51,19 @@ def find_gaps(groups: pd.DataFrame, disparities: pd.DataFrame, resampled: dict[s
                 "lowest": groups["group"][lowest],
                 "highest_value": values.max(),
                 "lowest_value": values.min(),
-                "difference": gap.value,
-                "low": float(low),
-                "high": float(high),
+                "difference": difference,
+                "low": low,
+                "high": high,
                 "chance": gap.chance,
                 "comparable": not (metric == "accuracy" and gap.grouping in unequal),
-                "shown": bool(low > 0 and gap.beyond_chance),
+                "significant": bool(low > 0 and gap.beyond_chance),
             }
         )
     columns = ["grouping", "metric", "highest", "lowest", "highest_value", "lowest_value", "difference", "low", "high"]
-    return pd.DataFrame(rows, columns=[*columns, "chance", "comparable", "shown"])
+    return pd.DataFrame(rows, columns=[*columns, "chance", "comparable", "significant"])
 
 
-def find_race_reward(groups: pd.DataFrame, resampled: dict[str, np.ndarray]) -> dict[str, float] | None:
+def find_race_reward(groups: pd.DataFrame, covariance: dict[str, np.ndarray]) -> dict[str, float] | None:
     """Find how much more often non-kin pairs of one race are accepted than those of two, with its 95% interval.
 
     If they are, a model that recognises race does better on every list whose non-kin pairs cross races. None where
@@ -75,48 +74,41 @@ def find_race_reward(groups: pd.DataFrame, resampled: dict[str, np.ndarray]) -> 
     if len(rows) < 2:
         return None
     same, cross = rows["same-race"], rows["cross-race"]
-    fmr, drawn = groups["fmr"], resampled["fmr"]
-    difference = fmr[same] - fmr[cross]
-    low, high = interval_around(difference, drawn[:, same] - drawn[:, cross])
-    return {
-        "same": fmr[same],
-        "cross": fmr[cross],
-        "difference": difference,
-        "low": float(low),
-        "high": float(high),
-    }
+    fmr = groups["fmr"]
+    difference, low, high = compare(fmr, covariance["fmr"], same, cross)
+    return {"same": fmr[same], "cross": fmr[cross], "difference": difference, "low": low, "high": high}
 
 
-def contrast_with_largest(groups: pd.DataFrame, resampled: dict[str, np.ndarray]) -> pd.DataFrame:
+def contrast_with_largest(groups: pd.DataFrame, covariance: dict[str, np.ndarray], gaps: pd.DataFrame) -> pd.DataFrame:
     """Compare each group with the largest of its grouping, in TPR, FMR and AUC.
 
-    The reference is chosen by its size, not by its results, so each row is one planned comparison. It can show a
-    difference that the gap between the two most distant groups, which has to allow for this choice, cannot.
+    The reference is chosen by its size, not by its results, so each row is one planned comparison.
 
     Returns
     -------
     pd.DataFrame
         ``grouping``, ``group``, ``reference``, ``metric``, ``ours`` and ``other`` (values of group and reference),
-        ``difference``, ``low``, ``high`` (its 95% interval).
+        ``difference``, ``low``, ``high`` (its 95% interval); ``significant``: the interval excludes 0, and so is the
+        largest gap of the grouping in this metric, as there are several rows (Fisher's protected comparisons).
     """
+    significant = {(gap.grouping, gap.metric) for gap in gaps.itertuples() if gap.significant}
     pairs, rows = groups["pairs"].to_numpy(), []
     for grouping in groups["grouping"].unique():
         for metric in CONTRASTED:
             compared = compared_groups(groups, grouping, (metric,))
             if len(compared) < 2:
                 continue
-            values, drawn = groups[metric].to_numpy(), resampled[metric]
+            values = groups[metric].to_numpy()
             largest = compared[pairs[compared].argmax()]
             for group in compared[compared != largest]:
-                difference = values[group] - values[largest]
-                low, high = interval_around(difference, drawn[:, group] - drawn[:, largest])
+                difference, low, high = compare(values, covariance[metric], group, largest)
                 names = {"group": groups["group"][group], "reference": groups["group"][largest]}
                 figures = {"ours": values[group], "other": values[largest], "difference": difference}
-                rows.append(
-                    {"grouping": grouping, **names, "metric": metric, **figures, "low": float(low), "high": float(high)}
-                )
+                judged = (low > 0 or high < 0) and (grouping, metric) in significant
+                ends = {"low": low, "high": high, "significant": judged}
+                rows.append({"grouping": grouping, **names, "metric": metric, **figures, **ends})
     columns = ["grouping", "group", "reference", "metric", "ours", "other", "difference", "low", "high"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=[*columns, "significant"])
 
 
 def find_unequal_prevalence(groups: pd.DataFrame) -> list[str]:

@@ -1,7 +1,7 @@
 """What reports after NIST and ISO/IEC 19795-10 show beside rates by group: score shifts, FMR between every two groups,
 several operating points, and failures to acquire.
 
-Intervals are 95% and come from the resamples of the audit.
+Intervals are 95% and come from the families of the audit (``kinface.fairness.intervals``).
 """
 
 from __future__ import annotations
@@ -11,21 +11,20 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 import pandas as pd
-from scipy.stats import beta
 
 from kinface.data.tables import canonical_text, truth
 from kinface.fairness.audit import FairnessAudit
 from kinface.fairness.groupings import natural_order
-from kinface.fairness.groups import FEWEST_FAMILIES, has_enough
+from kinface.fairness.groups import has_enough
+from kinface.fairness.intervals import Dyads, interval_of_difference, interval_of_mean, standard_error
 from kinface.fairness.threshold import scores_and_kin
-from swinface.bootstrap import interval_around, resample_totals
 from swinface.files import InputError
 
 POINTS = (0.01, 0.05, 0.1)  # FMR of validation pairs at which a report gives figures
 
 
 def choose_threshold_at_fmr(pairs: pd.DataFrame, fmr: float) -> float:
-    """Choose the lowest score at which at most a share ``fmr`` of the non-kin pairs is accepted.
+    """Choose the lowest score, of any pair, at which at most a share ``fmr`` of the non-kin pairs is accepted.
 
     Parameters
     ----------
@@ -53,10 +52,8 @@ def choose_threshold_at_fmr(pairs: pd.DataFrame, fmr: float) -> float:
     allowed = int(np.floor(fmr * len(scores) + 1e-9))
     if allowed < 1:
         raise InputError(f"{len(scores)} non-kin pairs are too few for a threshold at FMR {fmr:g}.")
-    lowest = scores[-allowed]
-    if len(scores) > allowed and scores[-allowed - 1] == lowest:  # accepting this score would accept more than allowed
-        lowest = scores[scores > lowest].min(initial=np.nextafter(scores[-1], np.inf))
-    return float(lowest)
+    above = score[score > (scores[-allowed - 1] if allowed < len(scores) else -np.inf)]
+    return float(above.min(initial=np.inf) if len(above) else np.nextafter(scores[-1], np.inf))
 
 
 def audit_operating_points(
@@ -91,13 +88,12 @@ def audit_operating_points(
     for fmr in enough:
         threshold = choose_threshold_at_fmr(validation, fmr)
         wrong = np.where(kin, score < threshold, score >= threshold).astype(float)
-        kinds = {"fmr": ~kin, "fnmr": kin}
-        found = {name: _rates(audit, wrong, [rows & of_kind for rows in members]) for name, of_kind in kinds.items()}
-        for place, group in enumerate(groups.itertuples()):
+        for group, rows in zip(groups.itertuples(), members, strict=True):
             row = {"chosen_at": fmr, "threshold": threshold, "grouping": group.grouping, "group": group.group}
             row |= {"kin": group.kin, "non_kin": group.non_kin}
-            for name, rates in found.items():
-                row |= dict(zip((name, f"{name}_low", f"{name}_high"), rates[place], strict=True))
+            for name, of_kind in (("fmr", ~kin), ("fnmr", kin)):
+                rates = interval_of_mean(wrong[rows & of_kind], audit.dyads[rows & of_kind])
+                row |= dict(zip((name, f"{name}_low", f"{name}_high"), rates, strict=True))
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -125,13 +121,11 @@ def match_across_groups(audit: FairnessAudit, attribute: str = "race") -> pd.Dat
     for a, b in combinations_with_replacement(sorted({*first.dropna(), *second.dropna()}, key=natural_order), 2):
         rows = (non_kin & (((first == a) & (second == b)) | ((first == b) & (second == a)))).to_numpy()
         if rows.any():
-            cells.append((a, b, rows))
-    rates = _rates(audit, accepted, [rows for *_, rows in cells])
+            dyads = audit.dyads[rows]
+            families = int(dyads.count(np.zeros(rows.sum(), int), 1, slice(None))[0])
+            cells.append((a, b, int(rows.sum()), families, *interval_of_mean(accepted[rows], dyads)))
     return pd.DataFrame(
-        [
-            (a, b, int(rows.sum()), audit.draws.count_units(rows), *rate)
-            for (a, b, rows), rate in zip(cells, rates, strict=True)
-        ],
+        cells,
         columns=["a", "b", "non_kin", "families", "fmr", "fmr_low", "fmr_high"],
     )
 
@@ -155,29 +149,32 @@ def shift_scores(audit: FairnessAudit) -> pd.DataFrame:
     found = []
     for kind, of_kind, metric in (("kin", kin, "tpr"), ("non-kin", ~kin, "fmr")):
         enough = has_enough(groups, metric)
-        deviation = score[of_kind].std()
-        means = _resample_means(audit, score, [of_kind, *(rows & of_kind for rows in members)])
-        for place, (group, rows) in enumerate(zip(groups.itertuples(), members, strict=True), start=1):
+        deviation, dyads = score[of_kind].std(), audit.dyads[of_kind]
+        from_all = score[of_kind] - score[of_kind].mean()
+        for group, rows, judged in zip(groups.itertuples(), members, enough, strict=True):
             chosen = rows & of_kind
             if not chosen.any() or deviation == 0:
                 continue
             shift = (score[chosen].mean() - score[of_kind].mean()) / deviation
             low, high = np.nan, np.nan
-            if enough[place - 1]:
-                low, high = interval_around(shift, (means[:, place] - means[:, 0]) / deviation)
+            if judged:
+                own = rows[of_kind]
+                of_group = np.where(own, score[of_kind] - score[chosen].mean(), 0) / own.sum()
+                error = standard_error((of_group - from_all / len(own)) / deviation, dyads, own)
+                low, high = interval_of_difference(shift, error**2)
             row = {"grouping": group.grouping, "group": group.group, "kind": kind, "pairs": int(chosen.sum())}
             found.append(row | {"shift": float(shift), "low": float(low), "high": float(high)})
     return pd.DataFrame(found, columns=["grouping", "group", "kind", "pairs", "shift", "low", "high"])
 
 
-def measure_acquisition(photos: pd.DataFrame, by: str, *, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
+def measure_acquisition(photos: pd.DataFrame, by: str) -> pd.DataFrame:
     """The share of photos of each group in which no usable face was found: failure to acquire (ISO/IEC 19795-1).
 
     Parameters
     ----------
     photos
         A row per photo: ``acquired`` (1 or 0, or as ``kinface.data.tables.truth`` reads it) and the column ``by``.
-        People are resampled as far as a column ``person`` names them, otherwise photos.
+        Photos of one person depend on each other as far as a column ``person`` names people.
     by
         Column of the group.
 
@@ -208,40 +205,6 @@ def measure_acquisition(photos: pd.DataFrame, by: str, *, resamples: int = 1000,
         of_group = label.isna() if group is None else label == group
         failed = ~acquired[of_group].to_numpy(bool)
         units, count = pd.factorize(person[of_group])
-        _, drawn = resample_totals(np.stack([failed, np.ones(len(failed))], axis=1), units, resamples, seed)
-        low, high = _interval(failed.mean(), drawn[:, 0] / drawn[:, 1], len(count))
+        _, low, high = interval_of_mean(failed, Dyads(units, units, np.arange(len(count))))
         rows.append((group, len(failed), int(failed.sum()), failed.mean(), low, high))
     return pd.DataFrame(rows, columns=["group", "photos", "failed", "rate", "rate_low", "rate_high"])
-
-
-def _rates(audit: FairnessAudit, value: np.ndarray, members: Sequence[np.ndarray]) -> list[tuple[float, float, float]]:
-    """The mean of 0 and 1 over some pairs, with its interval, for each set of pairs; not a number for an empty one."""
-    means = _resample_means(audit, value, members)
-    found = []
-    for place, rows in enumerate(members):
-        rate = float(value[rows].mean()) if rows.any() else np.nan
-        found.append((rate, *_interval(rate, means[:, place], audit.draws.count_units(rows))))
-    return found
-
-
-def _interval(rate: float, draws: np.ndarray, units: int) -> tuple[float, float]:
-    """95% interval of a rate. One of exactly 0 or 1 is the same in every resample: Jeffreys' interval, see
-    ``kinface.fairness.audit``."""
-    if not np.isfinite(rate) or units < FEWEST_FAMILIES:
-        return np.nan, np.nan
-    if rate in (0, 1):
-        reach = float(beta.ppf(0.975, 0.5, units + 0.5))
-        return (0.0, reach) if rate == 0 else (1 - reach, 1.0)
-    low, high = interval_around(np.float64(rate), draws)
-    return float(low), float(high)
-
-
-def _resample_means(audit: FairnessAudit, value: np.ndarray, members: Sequence[np.ndarray]) -> np.ndarray:
-    """(resamples, sets of pairs): the mean of ``value``, (pairs,), over each set in each resample of the audit."""
-    means = np.full((audit.draws.count, len(members)), np.nan)
-    for part, weight in audit.draws.blocks(len(audit.pairs)):
-        for place, rows in enumerate(members):
-            of_set = weight[rows].astype(np.float64)
-            with np.errstate(invalid="ignore"):
-                means[part, place] = value[rows] @ of_set / of_set.sum(axis=0)
-    return means

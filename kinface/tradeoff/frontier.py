@@ -15,7 +15,8 @@ from kinface.data.families import Families
 from kinface.data.matching import match_pairs
 from kinface.data.pairs import score_pairs
 from kinface.debias.erasers import ERASERS, erase
-from kinface.fairness.bootstrap import Resamples, weighted_metrics
+from kinface.fairness.bootstrap import Resamples
+from kinface.fairness.intervals import MEASURED, Dyads, estimate, move
 from kinface.leakage.leakage import probe_leakage
 from kinface.leakage.probes import PROBES
 from kinface.tradeoff.figure import plot_methods
@@ -148,7 +149,7 @@ def frontier(
         )
     matched, _ = match_pairs(pairs, families, match or (*attributes, "type"), seed=seed)
     lists = dict(zip(LISTS, (pairs, matched), strict=True))
-    draws = {name: Resamples(table, resamples, seed) for name, table in lists.items()}
+    draws = {name: (Dyads.of_pairs(it), Resamples(it, resamples, seed).deviate()) for name, it in lists.items()}
     people, labels = described[reported], described[[*attributes]]
     weight = 1 / described[training].groupby("person")["family"].transform("size").to_numpy()
     about, rows, reference = _describe(lists, training.sum()), [], None
@@ -159,12 +160,13 @@ def frontier(
             (embedding[reported], labels[reported]),
             sample_weight=weight,
             families=described["family"][training].to_numpy(),
+            persons=described["person"][training].to_numpy(),
             name=name,
         )
         figures = {}
         for listed, table in lists.items():
             scored = score_pairs(table, [*people.index], moved)
-            figures[f"auc_{listed}"] = _measure_auc(scored, draws[listed])
+            figures[f"auc_{listed}"] = _measure_auc(scored, *draws[listed])
         lefts = []
         for attribute in attributes:
             leakage = probe_leakage(
@@ -217,15 +219,11 @@ def _describe(lists: dict[str, pd.DataFrame], training: int) -> dict:
     return about
 
 
-def _measure_auc(scored: pd.DataFrame, draws: Resamples) -> tuple[float, np.ndarray]:
-    """The AUC of all pairs, and in each resample."""
+def _measure_auc(scored: pd.DataFrame, dyads: Dyads, deviations: np.ndarray) -> tuple[float, np.ndarray]:
+    """The AUC of all pairs, and in each resample, whose families are those that the probes' resamples draw."""
     score, kin = scored["score"].to_numpy(), scored["kin"].to_numpy()
-
-    def area(weight: np.ndarray) -> np.ndarray:
-        return weighted_metrics(score, kin, weight, 0.0, {})["auc"]
-
-    drawn = np.concatenate([area(weight) for _, weight in draws.blocks(len(scored))])
-    return float(area(np.ones((len(scored), 1), np.float32))[0]), drawn
+    found, auc = estimate(score, kin, np.zeros(len(kin), int), 1, 0.0, dyads, deviations), MEASURED.index("auc")
+    return float(found.value[auc, 0]), move(found.value[auc], found.deviations[:, auc])[:, 0]
 
 
 def _with_interval(name: str, value: float, drawn: np.ndarray) -> dict[str, float]:

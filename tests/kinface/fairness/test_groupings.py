@@ -81,7 +81,7 @@ def test_default_groupings_are_left_out_where_the_pairs_have_no_labels(pairs):
     assert len(audit.gaps) == len(audit.contrasts) == 0
     audit = audit_fairness(bare, 0.5, groupings=["age_band"], resamples=20)
     assert audit.groups["grouping"].unique().tolist() == ["overall", "age_band"]
-    assert len(audit.units) == len(pairs), "without families each pair is resampled alone"
+    assert len(audit.dyads.keys) == len(pairs), "without families each pair is independent"
     with pytest.raises(InputError, match="cannot group by 'race': no pair has a value; fill in race_a, race_b"):
         audit_fairness(bare, 0.5, groupings=["race"], resamples=20)
 
