@@ -44,9 +44,9 @@ def show_constructor(app, what, name, obj, options, signature, returned):
     """Mixins and base classes with arguments of any kind hide the constructor's own."""
     if what != "class" or signature != "(*args, **kwargs)":
         return None
-    own = inspect.signature(obj.__init__)
-    own = own.replace(parameters=[*own.parameters.values()][1:], return_annotation=own.empty)
-    return ("" if str(own) == signature else stringify_signature(own, show_annotation=False)), None
+    _, *own = inspect.signature(obj.__init__).parameters.values()
+    shown = stringify_signature(inspect.Signature(own), show_annotation=False)
+    return ("" if shown == signature else shown), None
 
 
 def split_attributes(app, what, name, obj, options, lines):

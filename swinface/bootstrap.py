@@ -10,17 +10,9 @@ import numpy as np
 
 
 def draw_clusters(clusters: int, resamples: int, seed: int | np.random.Generator) -> Iterator[np.ndarray]:
-    """Draw as many clusters as there are, with replacement, again and again.
+    """Draw as many clusters as there are, with replacement: how often each was drawn, (clusters,) int, per resample.
 
-    Parameters
-    ----------
-    seed
-        The same arguments give the same draws; a generator goes on from where it is.
-
-    Yields
-    ------
-    np.ndarray
-        (clusters,), int: how often each was drawn.
+    The same seed gives the same draws; a generator continues.
     """
     rng, share = np.random.default_rng(seed), np.full(clusters, 1 / clusters)
     return (rng.multinomial(clusters, share) for _ in range(resamples))

@@ -19,11 +19,9 @@ from swinface.tasks import PAPER_TASKS, SUBNETS
 
 PARTS = ("state_dict_backbone", "state_dict_fam", "state_dict_tss", "state_dict_om")
 
-
 # No output depends on these: buffers that the architecture itself determines, and the classifier that comes with
 # every Swin Transformer (its 0.4 M parameters are counted in the paper's 67.8 M).
 UNUSED = re.compile(r"state_dict_backbone\.(head\.(weight|bias)|.*\.(attn_mask|relative_position_index))")
-
 
 # The start of an entry's name here -> in the published file, where subnets and heads have numbers in place of names.
 RENAMES = {

@@ -18,11 +18,7 @@ from swinface.files import InputError, check_ending, describe_install, replacing
 from swinface.model import SwinFace
 
 OPSET = 18  # the one that torch's exporter writes without translating, and the runtimes of 2023 on read
-
-
 FACES = torch.zeros(2, 3, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.uint8)  # one alone would be taken for a constant
-
-
 LICENCE = "the weights are under the terms of the data they were trained on; see the model's own card"
 
 
@@ -67,7 +63,7 @@ def write_onnx(
     out
         File to write, .onnx.
     name
-        Of the input.
+        Name of the input.
 
     Raises
     ------
@@ -96,32 +92,20 @@ def write_onnx(
 
 
 def export(model: SwinFace, out: Path, input: Literal["uint8", "normalised"] = "uint8") -> list[str]:
-    """Write a SwinFace as ONNX.
+    """Write a SwinFace as ONNX by ``write_onnx``, and return the names of its outputs.
+
+    These are ``embedding`` and every task that the model is trained on.
 
     Parameters
     ----------
     model
-        In evaluation mode, on the CPU.
-    out
-        File to write, .onnx.
+        The model, in evaluation mode, on the CPU.
     input
         What the file takes: pixels as uint8, or as float32 of mean and standard deviation 0.5.
-
-    Returns
-    -------
-    list of str
-        Names of the outputs: ``embedding`` and every task that the model is trained on.
-
-    Raises
-    ------
-    InputError
-        As in ``write_onnx``.
     """
     outputs = ["embedding", *model.trained]
-    if input == "uint8":
-        write_onnx(PixelInput(model), FACES, outputs, describe(model, input), out)
-    else:
-        write_onnx(model, scale_pixels(FACES), outputs, describe(model, input), out)
+    graph, example = (PixelInput(model), FACES) if input == "uint8" else (model, scale_pixels(FACES))
+    write_onnx(graph, example, outputs, describe(model, input), out)
     return outputs
 
 

@@ -144,7 +144,8 @@ def _holding(file: Path, timeout: float = -1) -> Iterator[bool]:
         yield held
     finally:
         if held:
-            file.unlink(missing_ok=True)  # before the lock is freed: the next process then makes a new file
+            with suppress(PermissionError):  # Windows deletes no file that is open
+                file.unlink(missing_ok=True)  # before the lock is freed: the next process then makes a new file
             lock.release()
 
 
@@ -169,6 +170,22 @@ def working_alone(folder: str | os.PathLike) -> Iterator[None]:
         _clear_partial(place.parent, glob.escape(place.name))
         _clear_partial(place)
         yield
+
+
+def read_lines(path: Path, what: str) -> list[str]:
+    """The lines of a text file in UTF-8; ``what`` says what it should be, for messages.
+
+    Raises
+    ------
+    InputError
+        The file is missing or not readable.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such {what}.") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a readable {what} ({one_line(error)}).") from error
 
 
 def check_ending(path: str | os.PathLike, endings: Sequence[str], what: str) -> None:

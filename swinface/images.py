@@ -23,7 +23,6 @@ IMAGE_ENDINGS = (
 )
 HIDDEN = "hidden"  # reason for which a file is left out
 BESIDE = (".csv", ".db", ".ini", ".json", ".mat", ".md", ".txt")  # common beside images; Windows writes .db and .ini
-
 _opening = threading.Lock()
 
 
@@ -58,9 +57,9 @@ class Images(NamedTuple):
 def list_images(root: str | os.PathLike, below: str = ".") -> Images:
     """The images in a folder, however deep, and what else is there.
 
-    Images are told by ``IMAGE_ENDINGS``. Hidden files and folders, whose names begin with a dot, are left out; macOS
-    writes such beside each image. Links to folders are followed, wherever they lead. A folder that can be reached in
-    several ways is listed once, under its own name if it lies within the one that is listed.
+    A file is an image if its name has one of ``IMAGE_ENDINGS``. Hidden files and folders, whose names begin with a dot,
+    are left out; macOS writes such beside each image. Links to folders are followed, wherever they lead. A folder that
+    can be reached in several ways is listed once, under its own name if it lies within the one that is listed.
 
     Parameters
     ----------
@@ -153,7 +152,7 @@ def read_image(image: str | os.PathLike | bytes, name: str = "the image") -> np.
     image
         A file, or its content.
     name
-        Of an image that is no file, for messages.
+        Name of an image that is not a file, for messages.
 
     Returns
     -------

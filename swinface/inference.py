@@ -19,7 +19,6 @@ from swinface.files import InputError, one_line, replacing, working_alone
 from swinface.pretrained import best_device
 
 Precision = Literal["fast", "full"]
-
 CPU = torch.device("cpu")
 SHARD = 8192  # faces of a part that is written to a file
 ABOUT = "about.json"
@@ -72,7 +71,7 @@ class Shards:
     folder
         Where parts are kept, in a folder for each computation; None keeps none, for one process.
     device
-        Of this process.
+        Device of this process.
     rank, processes
         The number of this process and how many there are.
     """
@@ -139,7 +138,7 @@ class Shards:
         Parameters
         ----------
         name
-            Of the computation and its folder.
+            Name of the computation and of its folder.
         about
             All that the result depends on, fit for JSON. Parts of another computation are not used.
         count

@@ -1,6 +1,7 @@
 """Figures of verification: how well a score tells pairs of one kind from pairs of the other.
 
-A pair is accepted (as two faces of one person, or of one family) if its score is at least a threshold.
+A pair is accepted (as two faces of one person, or of one family) if its score is at least a threshold. In all functions
+``scores`` is (pairs,), and ``same``, (pairs,) bool, says which pairs are to be accepted.
 """
 
 from __future__ import annotations
@@ -14,14 +15,9 @@ from swinface.files import InputError
 
 
 def count_right(scores: np.ndarray, same: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """How many pairs are judged right at each threshold, (thresholds,) int: a pair is accepted at it or above.
+    """How many pairs are classified correctly at each threshold, (thresholds,) int.
 
-    Parameters
-    ----------
-    scores, same
-        (pairs,), and bool: whether a pair is to be accepted.
-    thresholds
-        (thresholds,), in any order.
+    Thresholds are in any order.
     """
     genuine, impostors = np.sort(scores[same]), np.sort(scores[~same])
     return len(genuine) - np.searchsorted(genuine, thresholds) + np.searchsorted(impostors, thresholds)
@@ -30,13 +26,6 @@ def count_right(scores: np.ndarray, same: np.ndarray, thresholds: np.ndarray) ->
 def choose_accurate(scores: np.ndarray, same: np.ndarray) -> float:
     """The threshold of the highest accuracy among the scores themselves; of several that are equally good the highest.
 
-    Parameters
-    ----------
-    scores, same
-        (pairs,), and bool: whether a pair is to be accepted.
-
-    Examples
-    --------
     >>> choose_accurate(np.array([0.1, 0.4, 0.6, 0.9]), np.array([False, True, False, True]))
     0.9
     """
@@ -52,8 +41,6 @@ def tar_at_far(scores: np.ndarray, same: np.ndarray, fars: Sequence[float]) -> d
 
     Parameters
     ----------
-    scores, same
-        (pairs,), and bool: whether a pair is to be accepted.
     fars
         False accept rates, 0 to 1.
 
@@ -90,8 +77,6 @@ def weighted_aucs(scores: np.ndarray, same: np.ndarray, weights: Iterable[np.nda
 
     Parameters
     ----------
-    scores, same
-        (pairs,), and bool: whether a pair is to be accepted.
     weights
         (pairs,) each. The AUC is not a number where all pairs of either kind have the weight 0.
     """

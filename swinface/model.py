@@ -37,7 +37,6 @@ SMALL: dict[str, Any] = {
     "embedding_size": 128,
 }
 
-
 MODEL_CARD = """---
 {{ card_data }}
 ---
@@ -108,8 +107,10 @@ class SwinFace(
         Length of the embedding.
     dropout
         Share of features dropped in the subnets in training.
-    levels, channel_attention
-        Which levels each MLCA reads and whether it has a gate, see ``MultiLevelChannelAttention``.
+    levels
+        Which levels each MLCA reads, see ``MultiLevelChannelAttention``.
+    channel_attention
+        Whether each MLCA has a gate.
     untrained
         Tasks of the paper that the model was not trained on; they are frozen, and their outputs are left out.
     extra
@@ -188,9 +189,7 @@ class SwinFace(
         used = {task.subnet for task in self.trained.values()}
         features = {name: subnet(levels) for name, subnet in self.subnets.items() if name in used}
         embedding, outputs = self.embedding(summary), {}
-        with torch.autocast(
-            images.device.type, enabled=False
-        ):  # half precision would round ages to a quarter of a year
+        with torch.autocast(images.device.type, enabled=False):  # half precision rounds ages to a quarter of a year
             for name, task in self.trained.items():
                 head = self.heads[name]
                 outputs[name] = head(features[task.subnet].to(head.weight.dtype)) * task.unit

@@ -25,13 +25,8 @@ from torch import Tensor
 from swinface.files import InputError, one_line, replacing_folder
 
 SHIPPED = Path("shipped")  # the name of the weights that come with a model's package
-
-
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-
-
 LEARNED = (".weight", ".relative_position_bias_table")  # endings of the names of layers' matrices and kernels
-
 
 # The README of a folder that `save_pretrained` wrote.
 CARD = """---

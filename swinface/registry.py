@@ -98,7 +98,7 @@ class Registry:
         Raises
         ------
         InputError
-            As of :meth:`find`, or it does not take these options.
+            See :meth:`find`; or it does not take these options.
         """
         member = self.find(name)
         try:

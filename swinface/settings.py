@@ -8,7 +8,7 @@ still takes ``yes`` and ``no``, as its type tells what is meant.
 from __future__ import annotations
 
 import re
-from argparse import ArgumentError
+from argparse import ArgumentError, ArgumentParser
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import pairwise
@@ -113,7 +113,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        As of ``read_yaml``, or it is no mapping.
+        See ``read_yaml``; or the file is not a mapping.
     """
     settings = read_yaml(path)
     if not isinstance(settings, dict):
@@ -132,6 +132,25 @@ def merge_settings(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, A
         nested = isinstance(value, dict) and isinstance(base.get(key), dict)
         merged[key] = merge_settings(base[key], value) if nested else value
     return merged
+
+
+def accept_dashes(arguments: Sequence[str]) -> list[str]:
+    """Options as the parsers of configurations spell them: ``--num-nodes 2`` becomes ``--num_nodes 2``.
+
+    Paths of keys, such as ``--data.epoch_size``, stay as they are in YAML.
+
+    >>> accept_dashes(["--num-nodes=2", "--data.root", "a-b"])
+    ['--num_nodes=2', '--data.root', 'a-b']
+    """
+    named = r"--[\w-]+(?==|$)"
+    return [re.sub(rf"^{named}", lambda match: f"--{match[0][2:].replace('-', '_')}", it) for it in arguments]
+
+
+def show_dashes(parser: ArgumentParser) -> ArgumentParser:
+    """The parser, whose help then has dashes in the names of options, as those of all commands do."""
+    describe = parser.format_help
+    parser.format_help = lambda: re.sub(r"--\w+(?![\w.])", lambda match: match[0].replace("_", "-"), describe())
+    return parser
 
 
 def parser_options() -> dict[str, Any]:

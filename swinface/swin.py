@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from timm.models.swin_transformer import SwinTransformer
+from timm.models.swin_transformer import SwinTransformer, WindowAttention
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -62,7 +62,7 @@ class SwinTrunk(Trunk):
     Parameters
     ----------
     embed_dim, depths, num_heads, patch_size, drop_path
-        As in the Swin paper. Every stage but the first halves the side of the token grid, and the last must reach
+        See the Swin paper. Every stage but the first halves the side of the token grid, and the last must reach
         7x7: four stages with patches of 2 pixels, three with 4.
     convolutions
         Residual blocks per stage ahead of its attention. They come with strided convolutions in place of Swin's
@@ -118,6 +118,11 @@ class SwinTrunk(Trunk):
 
     def read(self, images: Tensor) -> tuple[Sequence[Tensor], Tensor]:
         """The grids of tokens after each merging and at the end, as maps, and the mean of the last one's."""
+        # On a GPU one kernel computes attention, with the relative bias and the mask of shifted windows as one additive
+        # mask; on a CPU that kernel is slower than the steps on their own.
+        for part in self.swin.modules():
+            if isinstance(part, WindowAttention):
+                part.fused_attn = images.device.type == "cuda"
         tokens, taps = self.swin.patch_embed(images), []
         for stage in self.swin.layers:
             tokens = stage.downsample(tokens)

@@ -75,7 +75,6 @@ def task_name(title: str) -> str:
 # RAF-DB's order of expressions.
 EXPRESSIONS = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
 
-
 TASKS: dict[str, Task] = {
     task.name: task
     for task in (
@@ -129,8 +128,5 @@ TASKS: dict[str, Task] = {
     )
 }
 
-
 PAPER_TASKS = {name: task for name, task in TASKS.items() if task.paper}
-
-
 SUBNETS: tuple[str, ...] = tuple(dict.fromkeys(task.subnet for task in PAPER_TASKS.values()))

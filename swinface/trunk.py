@@ -28,7 +28,6 @@ from swinface.registry import Registry
 
 GRID = 7  # every level is pooled to GRID x GRID positions
 
-
 TRUNKS = Registry(
     "trunk", {"swin": "swinface.swin.SwinTrunk", "timm": "swinface.trunk.TimmTrunk"}, base="torch.nn.Module"
 )
@@ -196,13 +195,7 @@ class Trunk(nn.Module, ABC):
         return torch.zeros(2, 3, IMAGE_SIZE, IMAGE_SIZE, device=parameter.device, dtype=parameter.dtype)
 
     def _measure(self, name: str) -> None:
-        """Set ``channels`` and ``summary_size`` from what it returns for two blank faces.
-
-        Raises
-        ------
-        InputError
-            It fails, or returns something else than levels and a summary.
-        """
+        """Set ``channels`` and ``summary_size`` from what it returns for two blank faces, or raise ``InputError``."""
         self.eval()
         try:
             with torch.no_grad():

@@ -15,14 +15,8 @@ from kinface.data.vocabulary import TYPES
 from swinface.files import InputError
 
 SPLITS = ("train", "tune", "val", "test")
-
-
 KIN_RELATIONS = {kin_type.relation for kin_type in TYPES.values()}
-
-
-PROBLEM_LINES = 10  # shown of each kind; problems.csv has all
-
-
+PROBLEM_LINES = 10  # printed of each kind; problems.csv has all
 MOST_CATEGORIES = 8  # that are named
 
 
@@ -68,7 +62,7 @@ def prepare(
     tune
         Share of the training families set aside for model selection and thresholds.
     seed
-        Of the draw of these families and of their pairs.
+        Seed of the draw of these families and of their pairs.
     swap_grandparents
         The lists name grandparent types as the official RFIW lists do, swapped.
     strict

@@ -29,26 +29,16 @@ from kinface.data.vocabulary import MEANINGS, fold_word
 from swinface.files import InputError
 
 ATTRIBUTES = ("race", "age", "gender")  # every table has these, others only where they are annotated
-
-
 SOURCES = {"self": "self-described", "human": "human annotated"}  # in order of trust; then come predictions
-
-
 PREDICTED = "predicted by "
-
 
 # Marks of "no value", as ``fold_word`` gives them. A category of one's own may well be called none.
 UNKNOWN = ("nan", "unk", "unknown")
 UNKNOWN_OF_THREE = (*UNKNOWN, "none", "null", "na", "n/a", "-1")  # of race, age and gender
 
-
 # Columns of the tables that are no attributes of a face.
 TAKEN = ("face", "faces", "family", "kin", "list", "mid", "name", "person", "race_agreement", "score", "split", "type")
-
-
 OLDEST = 130  # years
-
-
 Columns = dict[str, tuple[str, str]]  # column to its attribute and source
 
 

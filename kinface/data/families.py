@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +17,7 @@ from kinface.data.tables import read_table
 from swinface.files import InputError, one_line, printable
 
 DATASET = "dataset.json"  # marks a folder written by `kinface prepare`
-
-
 PAIRS = "pairs.parquet"  # all lists of that folder
-
 
 # Columns and dtypes of the tables; missing text is None. Behind these, faces and people have two columns, X and
 # X_source, for each attribute of one's own (kinface.data.annotations).
@@ -71,7 +69,6 @@ TABLES: dict[str, dict[str, str]] = {
         "mapped": "text",  # words that were read as something else, such as "white as Caucasian (12)"
     },
 }
-
 
 LISTED = ("problems", "annotations")  # tables for people to read, kept as csv
 
@@ -161,6 +158,28 @@ def name_prepared_lists(folder: Path) -> list[str]:
     if not (folder / PAIRS).is_file():
         return []
     return sorted(map(str, read_pairs(folder / PAIRS)["list"].dropna().unique()))
+
+
+def family_races(faces: pd.DataFrame) -> pd.Series:
+    """Family to the commonest race of its faces, ``unknown`` without any; families with the most such faces first."""
+    counts = faces.groupby(["family", "race"], as_index=False).size()
+    counts = counts.sort_values(["size", "race"], ascending=[False, True]).drop_duplicates("family")
+    races = counts.set_index("family")["race"]
+    return races.reindex([*races.index, *sorted({*faces["family"]} - {*races.index})]).fillna("unknown")
+
+
+def line_up(families: Iterable[str], races: pd.Series, rng: np.random.Generator) -> list[str]:
+    """Shuffle families, then sort them by race: every k-th is then a draw with each race's share (``draw_evenly``)."""
+    return sorted(rng.permutation([*families]), key=lambda family: races.get(family, "unknown"))
+
+
+def draw_evenly(lined_up: Sequence[str], count: int, start: float) -> list[str]:
+    """Systematic sampling: families at even distances, from a random ``start``, 0 to 1.
+
+    Each race gets its share to within one family, however rare it is; folds of scikit-learn need as many families of a
+    race as there are folds.
+    """
+    return [lined_up[int(place)] for place in (np.arange(count) + start) * len(lined_up) / count]
 
 
 def list_problems(problems: list[Problem]) -> pd.DataFrame:

@@ -16,7 +16,17 @@ import numpy as np
 import pandas as pd
 
 from kinface.data.annotations import describe_people, read_annotations
-from kinface.data.families import DATASET, TABLES, Families, conform, list_problems, read_tables
+from kinface.data.families import (
+    DATASET,
+    TABLES,
+    Families,
+    conform,
+    draw_evenly,
+    family_races,
+    line_up,
+    list_problems,
+    read_tables,
+)
 from kinface.data.matrices import GENERATION_GAP, LONGEST_NUMBER, Problem, read_matrix
 from kinface.data.paths import list_files, tidy_path
 from kinface.data.tables import read_table
@@ -26,20 +36,10 @@ from swinface.files import InputError, printable
 from swinface.images import Images, list_images
 
 PARTITIONS = {"Train": "train", "Validation": "val", "Test": "test"}
-
-
 KAGGLE = ("train", "train-faces")  # where Kaggle's families lie; its archive has had either name
-
-
 RELATIONSHIPS = "train_relationships.csv"  # Kaggle's, in the columns p1 and p2
-
-
 FAMILY = re.compile(r"F[0-9]+")
-
-
 PERSON = re.compile(rf"MID([1-9][0-9]{{0,{LONGEST_NUMBER - 1}}})")
-
-
 FAMILY_FOLDER = re.compile(rf"({'|'.join(PARTITIONS)})/[^/]+/{FAMILY.pattern}/")  # what a path of RFIW's starts with
 
 
@@ -67,7 +67,7 @@ def read_families(
         Share of the ``Train`` families, the same for every race, that become the split ``tune`` for model selection
         and thresholds.
     seed
-        Of the draw of these families.
+        Seed of the draw of these families.
 
     Raises
     ------
@@ -111,10 +111,7 @@ def is_families(root: Path) -> bool:
 
 
 def read_known_families(root: str | Path) -> Families:
-    """Read families as ``read_families`` does; of a folder that is laid out otherwise, empty tables.
-
-    Of the faces of such a folder neither person nor family is known, as of the test faces of RFIW.
-    """
+    """Read families as ``read_families`` does. Of another layout, such as RFIW's test faces, the tables are empty."""
     root = Path(root)
     if (root / DATASET).is_file() or is_tskinface(root) or not _find_families(root).empty:
         return read_families(root)
@@ -250,20 +247,12 @@ def _read_members(
 
 
 def _split_families(split: pd.Series, faces: pd.DataFrame, tune: float, seed: int) -> pd.Series:
-    """Family to split; ``tune`` is drawn from ``train`` in proportion to the families' races.
-
-    The shuffled families are lined up by race and every (1 / tune)-th is taken, from a random start (systematic
-    sampling): each race gets its share to within one family, however rare it is.
-    """
+    """Family to split; ``tune`` is drawn from ``train`` in proportion to the families' races."""
     families = split.index[split == "train"]
     count = min(max(round(tune * len(families)), 1), len(families) - 1) if tune else 0
     if count < 1:
         return split
     generator = np.random.default_rng(seed)
-    counts = faces.groupby(["family", "race"], as_index=False).size()
-    majority = counts.sort_values(["size", "race"], ascending=[False, True]).drop_duplicates("family")
-    race = dict(zip(majority["family"], majority["race"], strict=True))
-    lined_up = sorted(generator.permutation(families), key=lambda family: race.get(family, "unknown"))
-    positions = (np.arange(count) + generator.random()) * len(lined_up) / count
-    split[[lined_up[position] for position in positions.astype(int)]] = "tune"
+    lined_up = line_up(families, family_races(faces), generator)
+    split[draw_evenly(lined_up, count, generator.random())] = "tune"
     return split

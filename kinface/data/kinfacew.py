@@ -12,11 +12,7 @@ from swinface.data.matlab import read_matlab, refuse_matlab
 from swinface.files import InputError, one_line
 
 KINDS = {"fd": "father-dau", "fs": "father-son", "md": "mother-dau", "ms": "mother-son"}  # type to folder of images
-
-
 FOLDS = (1, 2, 3, 4, 5)
-
-
 FORM = "a list of KinFaceW, a cell array `pairs` of fold, kin, image1 and image2"
 
 

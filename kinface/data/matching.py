@@ -21,17 +21,9 @@ from kinface.data.vocabulary import TYPES
 from swinface.files import InputError
 
 MATCHES = ("race", "type", "gender", "age-gap")
-
-
 AGE_TOLERANCE = 5.0  # years that the age gap of a non-kin pair may differ from its kin pair's
-
-
 LABELS = {"race": "race", "type": "role", "gender": "gender", "age-gap": "age"}  # what face b needs, by key
-
-
 SYMMETRIC = [code for code, kin_type in TYPES.items() if kin_type.relation == "sibling"]
-
-
 COUNTED = ("kin", "matched", "unknown", "no_partner")
 
 

@@ -28,28 +28,13 @@ RELATIONS = {
     9: "to be decided",
 }
 
-
 MIRROR = {0: 0, 1: 4, 2: 2, 3: 6, 4: 1, 5: 5, 6: 3, 7: 8, 8: 7, 9: 9}
-
-
 GENERATION_GAP = {"sibling": 0, "parent": 1, "grandparent": 2, "great-grandparent": 3}
-
-
 TYPE_OF = {(kin_type.relation, kin_type.gender_a, kin_type.gender_b): kin_type.code for kin_type in TYPES.values()}
-
-
 LONGEST_NUMBER = 9  # digits of a MID or of a code; longer ones fit no table
-
-
 Rows = dict[int, list[str]]  # MID to its row
-
-
 Cells = dict[tuple[int, int], int | None]  # (i, j) to the code of what MID i is to MID j; None where unreadable
-
-
 Report = Callable[[str, str], None]  # kind and message of a problem
-
-
 Problem = tuple[str, str, str]  # kind, where (a file or folder below the root), what was done
 
 

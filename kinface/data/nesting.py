@@ -8,14 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from kinface.data.families import Families
+from kinface.data.families import Families, draw_evenly, family_races, line_up
 from kinface.data.prepare import Prepared, sample_tune_lists
 from kinface.data.sampling import sample_pairs
 from swinface.files import InputError
 
 FEWEST = 3  # families of a fold
-
-
 NESTED = ("faces", "people", "relations")  # tables with a column of the split
 
 
@@ -35,7 +33,7 @@ def nest_families(families: Families, *, folds: int = 4, tune: float = 0.15, see
     tune
         Share of the other families that chooses epochs and thresholds.
     seed
-        Of the draws.
+        Seed of the draws.
 
     Yields
     ------
@@ -47,21 +45,17 @@ def nest_families(families: Families, *, folds: int = 4, tune: float = 0.15, see
     InputError
         There are too few families, or a fold has no pairs.
     """
-    table = families.faces[families.faces["split"].isin(["train", "tune"])]
-    counts = table.groupby(["family", "race"], dropna=False, as_index=False).size()
-    race = counts.sort_values(["size", "race"], ascending=[False, True]).drop_duplicates("family").set_index("family")
+    race = family_races(families.faces[families.faces["split"].isin(["train", "tune"])])
     if folds < 2 or len(race) < FEWEST * folds:
         raise InputError(f"{len(race)} training families in {folds} folds; take 2 folds or more, of {FEWEST} families.")
     if not 0 < tune < 1:
         raise InputError(f"tune {tune}: a share of the families, between 0 and 1.")
-    shuffled = np.random.default_rng(seed).permutation(race.index)
-    lined_up = sorted(shuffled, key=lambda family: str(race["race"][family]))
+    lined_up = line_up(race.index, race, np.random.default_rng(seed))
     for fold in range(folds):
         held = lined_up[fold::folds]
         others = [family for family in lined_up if family not in {*held}]
         count = max(1, round(tune * len(others)))
-        start = np.random.default_rng([seed, fold]).random()
-        chosen = {others[int(place)] for place in (np.arange(count) + start) * len(others) / count}
+        chosen = {*draw_evenly(others, count, np.random.default_rng([seed, fold]).random())}
         split = {family: "tune" if family in chosen else "train" for family in others} | dict.fromkeys(held, "val")
         nested = replace(families, **{name: _assign(getattr(families, name), split) for name in NESTED})
         lists, matching, _ = sample_tune_lists(nested, seed)

@@ -24,12 +24,9 @@ from swinface.images import read_image
 
 SAMPLED = ("tune", "tune_matched")  # lists drawn from the tune families
 
-
 # Not by age gap: these three match all 1,675 kin pairs of FIW's tune families. The age gap would lose 70 of them, 27
 # among the 169 of African families, who have the fewest; and some copies have no ages of faces.
 TUNE_MATCHES = ("race", "type", "gender")
-
-
 UNREADABLE = "unreadable image"
 
 
@@ -120,7 +117,7 @@ def write_prepared(prepared: Prepared, out: Path) -> None:
     set_aside = sorted(families.faces.loc[families.faces["split"] == "tune", "family"].unique())
     with replacing_folder(out, owned=[PAIRS]) as partial:
         write_tables(families, partial, prepared.record)
-        (partial / "tune_families.txt").write_text("".join(f"{family}\n" for family in set_aside))
+        (partial / "tune_families.txt").write_text("".join(f"{family}\n" for family in set_aside), encoding="utf-8")
         if prepared.pairs:
             write_pairs(pd.concat(prepared.pairs), partial / PAIRS)
 

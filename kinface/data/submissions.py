@@ -15,8 +15,6 @@ from kinface.data.tables import read_table
 from swinface.files import InputError, inside, replacing
 
 PAIR = "img_pair"
-
-
 SUBMISSION_ENDINGS = (".csv",)
 
 

@@ -18,16 +18,10 @@ from swinface.files import InputError, one_line
 
 BLANKS = " \t\r\n\f\v\xa0\u200b\u2060\ufeff"  # what nobody sees at the end of a text; the last three have no width
 
-
 # Options of pandas: every cell as it stands, whatever others its column has, and only an empty one missing.
 AS_TEXT = {"header": None, "dtype": "object", "keep_default_na": False, "na_values": [""]}
-
-
 TRUTH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
-
-
 LONGEST_HEADER = 1_000_000  # characters in which the separator is looked for
-
 
 # A number without leading zeros and with a sign in its exponent, as programs write it: 007 and 12e3 are codes.
 NUMBER = re.compile(r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)(e[+-]\d+)?", re.IGNORECASE | re.ASCII)
@@ -148,7 +142,7 @@ READERS = {".parquet": _read_parquet, ".csv": _read_csv, ".xlsx": _read_excel}
 
 
 def canonical_text(values: pd.Series, where: str, *, paths: bool = False) -> pd.Series:
-    """The one text of each value: by it ids, clusters and groups are compared, named and shown.
+    """The one text of each value: ids, clusters and groups are compared, named and printed by it.
 
     A number is the same as an integer, as a float and as text: ``1``, ``1.0``, ``"1"`` and ``"1.0"`` are ``1``. Text is
     in Unicode's form NFC, without blanks around it and with single ones within. None, NaN and blank text are missing.
@@ -156,7 +150,7 @@ def canonical_text(values: pd.Series, where: str, *, paths: bool = False) -> pd.
     Parameters
     ----------
     values
-        Of any type, or of several.
+        Values of any type, or of several.
     where
         The file and column, for messages.
     paths

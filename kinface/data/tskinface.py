@@ -17,11 +17,7 @@ from swinface.files import InputError
 from swinface.images import Images, list_images
 
 FOLDERS = ("FMD", "FMS", "FMSD")
-
-
 ROLES = {"F": "m", "M": "f", "S": "m", "D": "f"}  # to gender; in the order of their numbers in the family
-
-
 PARENTS = ("F", "M")
 
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from itertools import cycle, islice
-from multiprocessing.connection import wait
+from queue import SimpleQueue
+from threading import Thread
 
 import torch
 
@@ -57,20 +58,21 @@ def carry_out_all(jobs: Sequence[Job], devices: Sequence[str | None], tell: Call
     tell
         Called when a job has ended, with what went wrong, or None.
     """
-    waiting, free, running = [*reversed(jobs)], [*devices], {}
+    waiting, free, running, ended = [*reversed(jobs)], [*devices], {}, SimpleQueue()
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED))  # so that a scheduler stops the processes too
     try:
         while waiting or running:
             while waiting and free:
                 job, device = waiting.pop(), free.pop(0)
                 process = _start(job, device)
-                running[process.stdout] = process, job, device
-            for answer in wait([*running]):
-                process, job, device = running.pop(answer)
-                free.append(device)
-                tell(job, _explain(process))
+                running[process] = job, device
+                Thread(target=lambda it: ended.put((it, _explain(it))), args=[process], daemon=True).start()
+            process, problem = ended.get()
+            job, device = running.pop(process)
+            free.append(device)
+            tell(job, problem)
     finally:
-        for process, job, _ in running.values():
+        for process, (job, _) in running.items():
             _stop(process, job)
         signal.signal(signal.SIGTERM, before)
 
@@ -98,8 +100,11 @@ def _stop(process: subprocess.Popen[str], job: Job) -> None:
 
     A run can be killed at any time. An exception raised in it could be swallowed by code that catches everything.
     """
-    os.killpg(process.pid, signal.SIGKILL)
-    _explain(process)
+    if sys.platform == "win32":
+        subprocess.run(["taskkill", "/F", "/T", "/PID", str(process.pid)], capture_output=True, check=False)
+    else:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
     with suppress(InputError), working_alone(job.folder):
         pass
 

@@ -14,20 +14,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 SIZE = 112  # pixels
-
-
 EYES, EYE_Y, NOSE_Y, MOUTH_X, MOUTH_Y = (38.3, 73.5), 51.6, 71.7, 56.0, 92.3  # of ArcFace's template (Deng et al. 2019)
-
-
 OVERSAMPLING = 3
-
-
 CIRCLE = np.linspace(0, 2 * np.pi, 28, endpoint=False)
-
-
 COSINE, SINE = np.cos(CIRCLE), np.sin(CIRCLE)
-
-
 ACROSS = np.linspace(-1, 1, 9)  # from one end of an eye, brow or lip to the other
 
 
@@ -61,8 +51,6 @@ class Look:
 
 
 STYLE = ("hair_length", "beard", "freckles")  # chosen, not inherited
-
-
 TRAITS = tuple(field.name for field in fields(Look) if field.name not in STYLE)
 
 
@@ -303,20 +291,10 @@ def _spot(x: float, y: float, width: float, height: float) -> np.ndarray:
 
 
 FOREHEAD = _spot(56, 38, 26, 12)
-
-
 SOCKETS = _spot(EYES[0], 46, 12, 6) + _spot(EYES[1], 46, 12, 6)
-
-
 SIDES = _spot(14, 80, 14, 26) + _spot(98, 80, 14, 26)
-
-
 CHEEKS = _spot(32, 74, 11, 9) + _spot(80, 74, 11, 9)
-
-
 RELIEF = 9 * FOREHEAD - 12 * SOCKETS - 10 * SIDES
-
-
 RAMP = np.linspace(-1, 1, SIZE, dtype=np.float32)
 
 

@@ -37,7 +37,6 @@ from swinface.files import InputError, replacing_folder
 RACE_OF_FAMILY = ("Caucasian", "African", "Caucasian", "Asian", "Caucasian", "African", "Indian", "Caucasian", "Asian",
                   "Caucasian")  # fmt: skip
 
-
 Looks = Mapping[str, Mapping[str, float]]  # race or gender -> feature -> shift in standard deviations
 LOOKS: Looks = {
     "African": dict(skin_lightness=-5.5, hair_lightness=-1.3, hair_curl=1.5, nose_width=1.2, lip_fullness=1.2,
@@ -52,18 +51,10 @@ LOOKS: Looks = {
               eye_size=0.4),
 }  # fmt: skip
 
-
 STYLE_MEAN, STYLE_SPREAD = {"hair_length": 0.0, "beard": -0.6, "freckles": -0.3}, 0.6
-
-
 LAST_YEAR = 2015  # of photographs
-
-
 YOUNGEST, OLDEST = 4, 85
-
-
 SOURCE = "simulator"  # who the annotations are by
-
 
 PREDICTED_RACES = {
     "African": {"black": 0.85, "latino hispanic": 0.06, "indian": 0.06, "white": 0.03},
@@ -71,7 +62,6 @@ PREDICTED_RACES = {
     "Caucasian": {"white": 0.7, "latino hispanic": 0.15, "middle eastern": 0.1, "asian": 0.03, "black": 0.02},
     "Indian": {"indian": 0.75, "black": 0.1, "latino hispanic": 0.08, "middle eastern": 0.07},
 }
-
 
 # Training families that carry a trap of real FIW each, by number; truth/traps.csv says where.
 TRAPS = {
@@ -85,13 +75,8 @@ TRAPS = {
     10: "empty image",
 }
 
-
 LARGE_FAMILY = 11
-
-
 FEWEST_FAMILIES = 12  # so that all of these are there, and three families to validate on
-
-
 MOST_FAMILIES = 9999
 
 

@@ -27,32 +27,14 @@ from kinface.data.vocabulary import RACES
 from kinface.synthetic.drawing import TRAITS
 
 CODES = {name: code for code, name in RELATIONS.items()}  # of the cells of mid.csv
-
-
 LOCI = 4
-
-
 HERITABILITY = 0.9
-
-
 DISADVANTAGED = "African"
-
-
 MARRIES_ACROSS_RACES = 0.1  # of those who marry in
-
-
 MARRIES = 0.45  # of children; the first of a generation always does, so that families reach their last generation
-
-
 FOURTH_GENERATION = 0.25
-
-
 EXTRA_CHILDREN = 0.8  # mean, beyond a couple's first
-
-
 FIRST_BORN_IN = 1935  # mean year of birth of the founders of a family of three generations
-
-
 GENERATION = 28  # years
 
 

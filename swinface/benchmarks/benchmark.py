@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -29,8 +29,6 @@ from swinface.photos.alignment import warn_unaligned
 from swinface.tasks import TASKS
 
 AGE_BANDS = (0, 13, 20, 30, 40, 50, 65)  # years at which the age groups begin; the last has no end
-
-
 COLUMNS = ("benchmark", "metric", "ours", "low", "high", "paper", "difference", "n")
 
 
@@ -151,7 +149,7 @@ class Predictor:
     precision
         See ``swinface.inference.inference``.
     shards
-        Who computes what, and where it is kept until all is done.
+        How the work is divided, and where parts are kept until all is done.
     """
 
     def __init__(
@@ -177,19 +175,7 @@ class Predictor:
     def compute(
         self, kind: str, about: Sequence[str], count: int, compute: Callable[[slice], dict[str, np.ndarray]]
     ) -> dict[str, np.ndarray]:
-        """Arrays with a row for each of many faces, computed by all processes, see ``swinface.inference.Shards``.
-
-        Parameters
-        ----------
-        kind
-            Of the computation, in a word.
-        about
-            What the rows are computed from: files, for example.
-        count
-            Number of rows.
-        compute
-            From some rows to their values.
-        """
+        """``swinface.inference.Shards.compute`` of a ``kind``, in a word, on what ``about`` names, such as files."""
         if self.shards.folder is None:
             return self.shards.compute(kind, None, count, compute)
         name = f"{kind}-{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:12]}"
@@ -316,8 +302,24 @@ class Evaluation:
     skipped: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
+    def require_all(self, where: str) -> None:
+        """Raise ``InputError`` if a benchmark was not run; ``where`` comes before its name."""
+        for name, problem in (*self.skipped.items(), *self.failed.items()):
+            raise InputError(f"{where}{name}: {problem.removesuffix('.')}.")
 
-def run_benchmarks(benchmarks: dict[str, Benchmark], model: Predictor) -> Evaluation:
+
+def choose_benchmarks(
+    benchmarks: Mapping[str, Benchmark], trained: Collection[str], embeds: bool
+) -> dict[str, Benchmark]:
+    """The benchmarks of what a model is trained on: these tasks, and ``embeds`` for those of the embedding."""
+    return {
+        name: benchmark
+        for name, benchmark in benchmarks.items()
+        if (set(benchmark.tasks) & set(trained) if benchmark.tasks else embeds)
+    }
+
+
+def run_benchmarks(benchmarks: Mapping[str, Benchmark], model: Predictor) -> Evaluation:
     """Run all benchmarks whose data are there and whose tasks the model is trained on, by name."""
     found = Evaluation()
     for name, benchmark in benchmarks.items():

@@ -17,11 +17,12 @@ from swinface.benchmarks.benchmark import Benchmark, Predictor, Result
 from swinface.benchmarks.verification import embed_with_mirror, score_pairs, ten_fold_accuracy
 from swinface.bootstrap import draw_clusters
 from swinface.data.faces import read_face, stack_faces
-from swinface.files import InputError, inside
+from swinface.files import InputError, inside, read_lines
 from swinface.metrics import weighted_aucs
 from swinface.photos.alignment import warn_unaligned
 
 FOLDS = 10
+LIST = "list of CFP's protocol"
 
 
 class FrontalProfile(Benchmark):
@@ -116,7 +117,7 @@ def read_protocol(root: Path, protocol: str) -> tuple[list[Path], np.ndarray, np
     for fold in range(1, FOLDS + 1):
         for name, one_person in (("same.txt", True), ("diff.txt", False)):
             path = root / "Protocol" / "Split" / protocol / f"{fold:02}" / name
-            for line, text in enumerate(_read_lines(path), start=1):
+            for line, text in enumerate(filter(str.strip, read_lines(path, LIST)), start=1):
                 numbers = text.split(",")
                 if len(numbers) != 2 or not all(number.strip().isdecimal() for number in numbers):
                     raise InputError(f"{path} line {line}: {text!r} must be two numbers of images, such as 5,97.")
@@ -138,17 +139,9 @@ def _read_images(root: Path, name: str) -> list[Path]:
     """The images of a list, whose lines are ``number ../Data/Images/001/frontal/01.jpg``, numbered from 1."""
     path = root / "Protocol" / name
     images = []
-    for line, text in enumerate(_read_lines(path), start=1):
+    for line, text in enumerate(filter(str.strip, read_lines(path, LIST)), start=1):
         number, _, image = text.partition(" ")
         if number != str(line) or not image.startswith("../"):
             raise InputError(f"{path} line {line}: {text!r} must be `{line} ../Data/Images/...`.")
         images.append(inside(root, image.removeprefix("../").strip(), f"{path} line {line}"))
     return images
-
-
-def _read_lines(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a readable list of CFP's protocol ({error}).") from error
-    return [line for line in lines if line.strip()]

@@ -187,7 +187,7 @@ class Expression(LabelledFaces):
 class Age(LabelledFaces):
     """Mean absolute error, also by group, and mean error; and the epsilon error, if a set has the spread of guesses.
 
-    The mean error, the model's years minus the set's, tells a model that is wrong in one direction.
+    The mean error, the model's years minus the set's, shows a bias in one direction.
 
     Epsilon is 1 - mean(exp(-(y - mean)^2 / (2 std^2))), y the model's years, mean and std the guesses'
     (Escalera et al., "ChaLearn Looking at People 2015", ICCVW 2015).
@@ -202,9 +202,8 @@ class Age(LabelledFaces):
         error = np.abs(signed)
         values, faces = {"MAE years": error, "mean error years": signed}, np.ones(len(error))
         if "age_deviation" in table:
-            deviation = np.maximum(
-                table["age_deviation"].to_numpy(), 1e-6
-            )  # where all guess the same, nothing else is right
+            # Where all guess the same, only that age is right.
+            deviation = np.maximum(table["age_deviation"].to_numpy(), 1e-6)
             values["epsilon error"] = 1 - np.exp(-(error**2) / (2 * deviation**2))
         results = []
         for metric, value in values.items():

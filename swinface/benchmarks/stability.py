@@ -1,12 +1,13 @@
-"""How far a model's answers move when a face is shown otherwise: with bars, larger, grey, compressed.
+"""How far a model's answers change with the presentation of a face: with bars, larger, grey, compressed.
 
 A face's age does not depend on what lies beside the photo. A model whose answers do has learned to tell its data sets
-apart. Held-out faces of the same sets cannot show that, as they are shown in the same way.
+apart. Held-out faces of the same sets cannot reveal that: their presentation is the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -68,7 +69,7 @@ CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Stability(LabelledFaces):
-    """How far the answers for a source's faces move under each of ``CHANGES``: no labels are needed.
+    """How far the answers for a source's faces change under each of ``CHANGES``. It needs no labels.
 
     Age: the mean absolute change in years. Gender and expression: the share of faces, in per cent, whose answer
     changes. The figure of a task is that of the change that moves it most; the table has all changes, and the age's
@@ -100,12 +101,7 @@ class Stability(LabelledFaces):
                 if task not in results or ours > results[task][0].ours:
                     results[task] = result, values
             rows.append(row)
-        changes = pd.DataFrame(rows).set_index("change")
-        found = []
         for task, (result, values) in results.items():
-            groups = by_group(table, result.metric, values) if task == "age" else {}
-            tables = {} if found else {"changes": changes}
-            found.append(
-                Result(result.metric, result.ours, result.n, result.low, result.high, tables, groups, result.draws)
-            )
-        return found
+            results[task] = replace(result, groups=by_group(table, result.metric, values) if task == "age" else {})
+        first, *others = results.values()
+        return [replace(first, tables={"changes": pd.DataFrame(rows).set_index("change")}), *others]

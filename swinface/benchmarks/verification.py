@@ -22,13 +22,12 @@ from tqdm import tqdm
 from swinface.bootstrap import draw_clusters, weigh_pairs
 from swinface.data.faces import fit_face, read_face, stack_faces
 from swinface.data.pickles import read_pickled_pairs
-from swinface.files import InputError, inside
+from swinface.files import InputError, inside, read_lines
 from swinface.images import read_image
 from swinface.metrics import count_right, weighted_aucs
 from swinface.photos.alignment import warn_unaligned
 
 Embed = Callable[[Tensor], np.ndarray]
-
 
 # Thresholds on the negative squared distance of unit embeddings, above which a pair is accepted; the strictest first.
 LIMITS = -np.arange(0, 4, 0.01)
@@ -89,10 +88,7 @@ def read_pairs_folder(root: Path, pairs: Path) -> tuple[Tensor, np.ndarray, int]
 
 
 def _read_pairs(root: Path, pairs: Path) -> tuple[list[Path], np.ndarray, int]:
-    try:
-        rows = [line.split() for line in pairs.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{pairs}: not a readable list of pairs ({error}).") from error
+    rows = [line.split() for line in read_lines(pairs, "list of pairs")]
     while rows and not rows[-1]:
         rows.pop()
     if not rows or len(rows[0]) != 2 or not all(field.isdecimal() and int(field) > 0 for field in rows[0]):

@@ -6,13 +6,7 @@ from swinface.training.fit import fit as train
 
 
 def fit(arguments: list[str]) -> None:
-    """Train a SwinFace, and say where it is.
-
-    Parameters
-    ----------
-    arguments
-        Those of ``swinface.training.fit.fit``.
-    """
+    """Train a SwinFace with the options of ``swinface.training.fit.fit``, and print where it is."""
     done = train(arguments)
     if done is not None:
         kept = "" if done.error is None else f"; mean error on the validation data {done.error:.4f}"

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from cyclopts import App, CycloptsError, Group, MissingArgumentError, Parameter, UnusedCliTokensError
 
 from swinface.files import InputError, describe_install, one_line, printable
-from swinface.settings import parser_options, reading_configurations
+from swinface.settings import accept_dashes, parser_options, reading_configurations, show_dashes
 
 FORMAT_WARNING = warnings.formatwarning
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -91,21 +91,9 @@ COMMANDS = {
 
 
 def run(program: str, about: str, commands: dict[str, Command], argv: list[str]) -> int:
-    """Run one command of a program and return its exit code.
+    """Run the command that ``argv`` names, and return its exit code.
 
-    Parameters
-    ----------
-    about
-        What the program is for, in one line.
-    commands
-        By name.
-    argv
-        The arguments after the program's name.
-
-    Returns
-    -------
-    int
-        0 on success, 2 for bad input (one line on stderr says what to do), 130 when interrupted.
+    It is 0 on success, 2 for bad input (one line on stderr says what to do) and 130 when interrupted.
     """
     try:
         if argv[:1] == ["--version"]:
@@ -201,8 +189,9 @@ def _call_with_classes(program: str, function: Callable[..., None], arguments: l
     """Call a function some of whose options are classes, which a YAML file names."""
     from jsonargparse import auto_parser  # slow to import, and only few commands need it
 
+    arguments = accept_dashes(arguments)
     with reading_configurations(arguments):
-        parser = auto_parser(function, prog=program, **parser_options())
+        parser = show_dashes(auto_parser(function, prog=program, **parser_options()))
         values = parser.instantiate_classes(parser.parse_args(arguments))
     function(**{name: values[name] for name in signature(function).parameters})
 

@@ -17,8 +17,6 @@ from swinface.photos.predict import predict as predict_faces
 from swinface.pretrained import SHIPPED, best_device
 
 LIKELY = 0.5  # probability from which an attribute is printed
-
-
 SAVED_AS = (".jpg", ".jpeg", ".png")  # endings that a drawn photo keeps; .png is appended to any other
 
 

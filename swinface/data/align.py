@@ -13,7 +13,6 @@ from swinface.images import check_pixels
 SIDE = 112  # pixels, of an aligned face
 LARGEST = 1e9  # pixels; farther from the corner is no place in an image
 
-
 # A face's five landmarks in ArcFace (Deng et al., CVPR 2019) and its published crops, in pixels of 112x112, the centre
 # of the first pixel at (0, 0): the eye on the image's left, the one on its right, tip of the nose, corner
 # of the mouth on the image's left, the one on its right.
@@ -35,7 +34,7 @@ def align(image: np.ndarray, landmarks: np.ndarray, name: str = "the image") -> 
     landmarks
         (5, 2), x and y in pixels of ``image``, in the order of ``ARCFACE``.
     name
-        Of the image, for messages.
+        Name of the image, for messages.
 
     Returns
     -------
@@ -84,7 +83,7 @@ def fit_similarity(source: np.ndarray, target: np.ndarray, name: str = "the imag
     source, target
         (N, 2) points.
     name
-        Of the image that they are landmarks of, for messages.
+        Name of the image that has these landmarks, for messages.
 
     Returns
     -------

@@ -52,24 +52,15 @@ def _posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
 
 
 RANDAUGMENT = _make_randaugment()
-
-
 ERASING = RandomErasing(0.25, mode="pixel", device="cpu")  # the paper's; device: timm's default is a GPU
-
-
 SCALE, ROTATION, SHIFT = 0.2, 10.0, 0.05  # of "light": relative, degrees, share of the side; each to both sides
-
-
 COLOUR, GREY, BLURRED = 0.3, 0.1, 0.25  # relative strength of light and contrast; shares of faces
-
-
 COMPRESSED, QUALITY = 0.25, (15, 85)  # share of faces; JPEG's quality, from 1 to 100
-
 
 # What lies outside the photo. Only some data sets have areas from outside it, always in the same places: a model could
 # tell the set, and with it the likely label, from a black bar. So every face may have such areas.
 FRAMED, INSET = 0.5, 0.3  # share of faces that are cut further; most of the side that is cut
-FILLS = {"black": 0.4, "flat": 0.2, "edge": 0.2, "mirror": 0.2}  # what is shown there, and for which share of faces
+FILLS = {"black": 0.4, "flat": 0.2, "edge": 0.2, "mirror": 0.2}  # content, and its share of faces
 
 
 def augment(images: Tensor, how: Augmentation, frames: Tensor | None = None) -> Tensor:
@@ -114,17 +105,8 @@ def augment(images: Tensor, how: Augmentation, frames: Tensor | None = None) -> 
 def make_input(images: Tensor, how: Augmentation, frames: Tensor | None = None) -> Tensor:
     """Augment faces and scale their pixels; with ``randaugment``, also erase a rectangle in a quarter of them.
 
-    Erased pixels become noise of unit deviation. It exceeds the range of pixels, as in the authors' code.
-
-    Parameters
-    ----------
-    images, how, frames
-        As for ``augment``.
-
-    Returns
-    -------
-    Tensor
-        The same shape, float32, as ``swinface.data.faces.scale_pixels`` gives it.
+    Erased pixels become noise of unit deviation, which exceeds the range of pixels, as in the authors' code. Parameters
+    are those of ``augment``; returns float32, as ``swinface.data.faces.scale_pixels`` does.
     """
     normalised = scale_pixels(augment(images, how, frames))
     return ERASING(normalised) if how == "randaugment" else normalised

@@ -20,27 +20,16 @@ def map_computed(
     what: str,
     writable: bool = False,
 ) -> np.ndarray:
-    """An array from a file. If the file is missing, the array is computed first; the file is written in full or not.
+    """An array mapped from a file; if the file is missing, ``compute`` gives its values first, some ``rows`` at a time.
 
     Parameters
     ----------
     path
         Ends in .npy. The name must depend on what the array is computed from: a file that exists is not computed again.
-    shape, dtype
-        Of the array.
-    compute
-        From some rows of the array to their values.
-    rows
-        Rows that are computed at once.
     what
         Title of the progress bar.
     writable
         Whether the array in memory may be written to; the file stays as it is.
-
-    Returns
-    -------
-    np.ndarray
-        Mapped from the file: parts are read when they are used.
     """
     if not path.exists():
         with replacing(path) as partial:

@@ -32,7 +32,7 @@ from swinface.data.labels import (
 )
 from swinface.data.recordio import RecordFile
 from swinface.data.source import Source
-from swinface.files import InputError, inside, printable
+from swinface.files import InputError, inside, printable, read_lines
 from swinface.images import read_image, take_images
 from swinface.tasks import EXPRESSIONS
 
@@ -136,12 +136,8 @@ class ImageFolder(Source):
 
     def _named(self, identities: pd.Series) -> pd.Series:
         """Whether each is named by ``without``, by itself or by a folder it lies in."""
-        try:
-            names = self.without.read_text(encoding="utf-8").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{self.without}: not a readable list of people ({error}).") from error
         named = pd.Series(False, index=identities.index)
-        for name in filter(None, map(str.strip, names)):
+        for name in filter(None, map(str.strip, read_lines(self.without, "list of people"))):
             found = (identities == name) | identities.str.startswith(f"{name}/")
             if not found.any():
                 raise InputError(f"{self.without}: nobody below {self.root / self.below} is called {name!r}.")

@@ -18,8 +18,6 @@ from swinface.files import InputError
 from swinface.images import read_image
 
 IMAGE_SIZE = 112  # pixels, of a face aligned to ArcFace's five points
-
-
 Crop = tuple[float, float, float, float]
 
 
@@ -89,7 +87,7 @@ def fit_face(pixels: np.ndarray, where: str, crop: Crop | None = None, size: int
     where
         Name of the image, for the message.
     crop, size
-        As in ``crop_face``.
+        See ``crop_face``.
 
     Raises
     ------

@@ -8,29 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from swinface.files import InputError, one_line
+from swinface.files import InputError, one_line, read_lines
 from swinface.tasks import EXPRESSIONS, TASKS, task_name
 
 # CelebA's 40 attributes: every task but age and expression. The files say -1 and 1.
 ATTRIBUTES = tuple(name for name, task in TASKS.items() if "celeba" in task.streams)
-
-
 ATTRIBUTE_CLASSES = {-1: 0, 1: 1}
-
-
 GENDER_CLASSES = {0: 0, 1: 1}  # in authors' lists of ages: 1 is male
-
 
 # From a class's number in a file to its place in EXPRESSIONS. AffectNet's contempt (7), none, uncertain and no face
 # (8 to 10) are not among the paper's seven.
 RAF_DB_CLASSES = {number: number - 1 for number in range(1, 8)}
-
-
 AFFECTNET_ORDER = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger")
-
 
 AFFECTNET_CLASSES = {
     **{number: EXPRESSIONS.index(name) for number, name in enumerate(AFFECTNET_ORDER)},
@@ -73,15 +66,9 @@ def read_labels(
     InputError
         The file is missing, its header lacks a column or has others, or a line has more or fewer fields.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such label file.") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable label file ({error}).") from error
     rows = {
         number: [field.strip() for field in line.split(separator)]
-        for number, line in enumerate(lines, start=1)
+        for number, line in enumerate(read_lines(path, "label file"), start=1)
         if number > skip and line.strip()
     }
     names = list(columns)
@@ -117,7 +104,7 @@ def look_up_labels(task: str, path: Path, faces: pd.DataFrame) -> pd.Series:
     Parameters
     ----------
     task
-        Of ``TASKS``; or ``race``, a group that benchmarks report by.
+        A task of ``TASKS``; or ``race``, a group that benchmarks report by.
     path
         A .csv or .parquet file with a column named as the task: years, or classes by name or first letter. Another
         column, ``image``, ``face``, ``identity`` or ``person``, says whose label it is.
@@ -137,12 +124,7 @@ def look_up_labels(task: str, path: Path, faces: pd.DataFrame) -> pd.Series:
     """
     if task not in (*TASKS, "race"):
         raise InputError(f"labels: no task {task!r}; choose from {', '.join(TASKS)}, or race.")
-    try:
-        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not a readable table of labels (not in UTF-8); save it as CSV UTF-8.") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable table of labels ({one_line(error)}).") from error
+    table = read_columns(path, "table of labels")
     keys = {"image": "image", "face": "image", "identity": "identity", "person": "identity"}
     key = next((name for name in keys if name in table), None)
     if key is None or task not in table:
@@ -192,13 +174,31 @@ def decode(
     return numbers.map(dict(classes)).astype("float64") if classes else numbers
 
 
+def read_columns(path: Path, what: str, **options: Any) -> pd.DataFrame:
+    """Read a .csv in UTF-8, or a .parquet file; ``what`` says what it should be, ``options`` are those of pandas' csv.
+
+    Raises
+    ------
+    InputError
+        The file is missing or not readable.
+    """
+    try:
+        return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, **options)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such {what}.") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a readable {what} (not in UTF-8); save it as CSV UTF-8.") from None
+    except (OSError, ValueError, OverflowError) as error:
+        raise InputError(f"{path}: not a readable {what} ({one_line(error)}).") from error
+
+
 def read_celeba(path: Path, columns: Sequence[str], **options) -> pd.DataFrame:
     """Read one of CelebA's lists: its authors' text, or Kaggle's .csv, whose header begins with ``image_id``.
 
     Parameters
     ----------
     options
-        Of ``read_labels``, for the authors' text.
+        Options of ``read_labels``, for the authors' text.
 
     Returns
     -------

@@ -17,8 +17,6 @@ from swinface.files import InputError
 
 # A few compressed kilobytes can fill the memory. Embeddings are compressed to a half or so, paths of faces to a tenth.
 MOST_BYTES, MOST_TIMES = 1 << 30, 100
-
-
 HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
@@ -28,7 +26,7 @@ class ArrayFile:
     Attributes
     ----------
     names
-        Of the arrays, in the order of the file.
+        Names of the arrays, in the order of the file.
 
     Raises
     ------

@@ -17,7 +17,6 @@ from swinface.files import InputError
 
 ANGLES = ("yaw", "pitch", "roll")
 
-
 # The mean face: x and y are those of ArcFace's template, made symmetric, from the middle of the face; the depths have
 # the least error on landmarks of 116 turned faces of FIW's training families. Pixels of the template.
 _X = np.abs(ARCFACE[:, 0] - 55.99)
@@ -28,7 +27,6 @@ FACE = np.column_stack(
         [0.0, 0.0, 22.0, 2.0, 2.0],
     ]
 )
-
 
 DISTANCE = 800.0  # of the camera from the face, in the same pixels: about one and a half metres
 
@@ -68,7 +66,7 @@ def fit_pose(landmarks: np.ndarray, name: str = "the image") -> tuple[np.ndarray
     landmarks
         (5, 2), x and y in pixels, in the order of ``swinface.data.align.ARCFACE``.
     name
-        Of the image, for messages.
+        Name of the image, for messages.
 
     Returns
     -------

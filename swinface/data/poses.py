@@ -1,4 +1,4 @@
-"""Data sets with head poses: 300W-LP and AFLW2000-3D as they are handed out, and lists of poses."""
+"""Data sets with head poses: 300W-LP and AFLW2000-3D as published, and lists of poses."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def read_poses(files: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
 
 
 class PoseFolder(Source):
-    """300W-LP and AFLW2000-3D (Zhu et al., CVPR 2016) as they are handed out: ``NAME.mat`` beside each ``NAME.jpg``.
+    """300W-LP and AFLW2000-3D (Zhu et al., CVPR 2016) as published: ``NAME.mat`` beside each ``NAME.jpg``.
 
     Faces are aligned by five points of the 68 in the file, and the pose is that of the aligned face. Faces with an
     angle above 99 degrees are left out, as in the field's protocol (Ruiz et al., "Fine-Grained Head Pose Estimation

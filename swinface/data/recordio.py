@@ -20,20 +20,10 @@ import pandas as pd
 from swinface.files import InputError
 
 MAGIC = 0xCED7230A
-
-
 WHOLE, FIRST, MIDDLE, LAST = range(4)  # what a part is of its record: the upper 3 bits of the word after the magic
-
-
 LENGTH_BITS = 29  # the lower bits of that word
-
-
 PART_HEADER = struct.Struct("<II")  # magic; flag and length
-
-
 HEADER = struct.Struct("<IfQQ")  # flag, label, id, id2
-
-
 WORD = 4  # bytes; parts start at multiples of it
 
 
@@ -56,13 +46,7 @@ class RecordFile:
 
     @cached_property
     def _index(self) -> tuple[np.ndarray, np.ndarray]:
-        """The keys in the order of the ``.idx``, and where each record starts, in bytes: (N,) int64 each.
-
-        Raises
-        ------
-        InputError
-            The ``.idx`` is missing or has other lines than ``key<tab>offset``.
-        """
+        """The keys in the order of the ``.idx``, and where each record starts, in bytes: (N,) int64 each."""
         path = self.path.with_suffix(".idx")
         try:
             with np.errstate(invalid="raise"):  # infinite numbers
@@ -164,17 +148,9 @@ class RecordFile:
         return images
 
     def read_labels(self, keys: np.ndarray, records: int = 1 << 16) -> np.ndarray:
-        """The first label of each record, float32, read from the records' first bytes alone.
+        """The first label of each record, float32, read from their first bytes alone, so many records at once.
 
-        Parameters
-        ----------
-        records
-            That are read at once.
-
-        Raises
-        ------
-        InputError
-            The file is cut off or damaged at a record.
+        Raises ``InputError`` if the file is cut off or damaged at a record.
         """
         words = self._bytes[: len(self._bytes) // WORD * WORD].view("<u4")
         labels = np.empty(len(keys), np.float32)

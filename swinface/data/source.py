@@ -84,17 +84,9 @@ class Source(ABC):
         return len(self.table)
 
     def read(self, row: int) -> np.ndarray:
-        """Decode, crop and resize the face in a row of the table.
+        """Decode, crop and resize the face in a row of the table: (112, 112, 3), uint8, RGB.
 
-        Returns
-        -------
-        np.ndarray
-            (112, 112, 3), uint8, RGB.
-
-        Raises
-        ------
-        InputError
-            The image is missing or unreadable, or not square where there is no crop.
+        Raises ``InputError`` if the image is missing or unreadable, or not square and without a crop.
         """
         image = self.table["image"].iloc[row]
         return fit_face(self._decode(image), f"{self.root / image}", self.crop)

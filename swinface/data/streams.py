@@ -42,7 +42,7 @@ class Unlabelled:
     confidence
         Lowest probability of an answer that counts.
     weight
-        Of these answers' loss, as a share of that of labels.
+        Weight of these answers' loss, relative to that of labels.
     after
         Share of training after which the teacher answers.
     """
@@ -84,8 +84,12 @@ class Batches(Dataset):
         By name; those that a task names (``swinface.tasks``) give its labels.
     tasks
         Tasks whose labels are given, if a source has some.
-    seed, rank, processes
-        Of the run. The processes share one draw of ``batch_size * processes`` faces per stream.
+    seed
+        Seed of the run.
+    rank
+        Number of this process.
+    processes
+        Number of processes. They share one draw of ``batch_size * processes`` faces per stream.
     cache
         Folder for every source's decoded faces, mapped into memory: each face is decoded only once.
 

@@ -1,4 +1,4 @@
-"""Are faces aligned that should be? A model answers for others too, and wrongly, without a sign of it."""
+"""A check that faces are aligned: on others a model's answers are wrong, without a sign of it."""
 
 from __future__ import annotations
 
@@ -14,32 +14,29 @@ from swinface.data.faces import read_face
 from swinface.files import InputError, printable
 from swinface.photos.detect import detect
 
-LOOKED_AT = 16  # faces of a set; 20 milliseconds each
-
+CHECKED = 16  # faces of a set; 20 milliseconds each
 
 # Pixels of 112. Half of the faces of FIW, and of those that `align` cuts, are within 2; half of the faces of UTKFace,
 # CK+, RAF-DB and KinFaceW, each in its own square crop, are beyond 6, of LFW's photos beyond 15.
 FARTHEST = 6.0
-
-
 SURE = 0.72  # score from which landmarks count; nine of ten photos of faces are above .76, of drawn faces below .73
 
 
 def warn_unaligned(read: Callable[[Any], np.ndarray], items: Sequence, where: object) -> None:
-    """Warn if faces lie elsewhere than the models expect them, in most of a few that are looked at.
+    """Check a few faces, and warn if most of them are not aligned to the template that the models expect.
 
-    Nothing is said where the detector is not installed (the extra ``photos``), or finds no face for sure.
+    There is no warning if the detector is not installed (the extra ``photos``) or finds no certain face.
 
     Parameters
     ----------
     read
         From an item to a face, (112, 112, 3), uint8, as a model is to see it.
     items
-        All faces; up to ``LOOKED_AT`` of them, evenly spaced, are read.
+        All faces; up to ``CHECKED`` of them, evenly spaced, are read.
     where
         What the faces are, for the message.
     """
-    rows = np.unique(np.linspace(0, len(items) - 1, LOOKED_AT).round().astype(int)).tolist() if len(items) else []
+    rows = np.unique(np.linspace(0, len(items) - 1, CHECKED).round().astype(int)).tolist() if len(items) else []
     elsewhere = []
     for row in rows:
         try:

@@ -19,25 +19,14 @@ from swinface.files import InputError, describe_install
 from swinface.images import check_pixels
 
 STRIDE = 4  # photo pixels per cell of the network's maps
-
-
 GRAIN = 32  # pixels; the sides of what the network sees are multiples of it
-
-
 MARGIN = 32  # pixels of grey around a photo: without it, a face that fills a small photo is not found
-
-
 GREY = 127
-
 
 # Areas in pixels of the two sizes in which a photo is searched: the network finds faces of about 24 to 300 pixels, so
 # small faces in the first and faces that fill the photo in the second. A photo is never enlarged.
 AREAS = (2_000_000, 120_000)
-
-
 LONGEST = 8192  # pixels of a side in any size, to limit the memory for long narrow pictures
-
-
 THRESHOLD = 0.4  # lowest score of a face; in scikit-image's photos without faces no score reaches 0.3
 
 
@@ -111,19 +100,10 @@ def _look(image: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray, np.n
 def _decode(
     heatmap: np.ndarray, size: np.ndarray, offset: np.ndarray, landmarks: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Read CenterFace's maps (section 3.2): every cell above the threshold is the centre of a face.
-
-    Parameters
-    ----------
-    heatmap, size, offset, landmarks
-        (1 | 2 | 2 | 10, rows, columns). ``size`` is the logarithm of height and width in cells, ``offset`` the centre
-        within its cell, ``landmarks`` their places in the box from its corner, from 0 to 1; all y before x.
-
-    Returns
-    -------
-    tuple
-        (N, 2, 2) corners of boxes and (N, 5, 2) landmarks, x before y, in pixels of the network's input; (N,) scores.
-    """
+    """Corners of boxes, (N, 2, 2), landmarks, (N, 5, 2), and scores, (N,), in pixels of the input (section 3.2)."""
+    # Maps are (1 | 2 | 2 | 10, rows, columns), all y before x. Every cell above the threshold is the centre of a face:
+    # `size` is the logarithm of height and width in cells, `offset` the centre within its cell, `landmarks` their
+    # places in the box, from 0 to 1.
     cells = np.argwhere(heatmap[0] > THRESHOLD)
     rows, columns = cells.T
     extent = np.exp(size[:, rows, columns].T) * STRIDE

@@ -15,7 +15,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from swinface.data.align import align
-from swinface.files import InputError, one_line, printable, replacing_folder, working_alone
+from swinface.data.labels import read_columns
+from swinface.files import InputError, printable, replacing_folder, working_alone
 from swinface.images import list_images, read_image
 from swinface.photos.detect import Face, detect
 
@@ -24,7 +25,6 @@ PLACES = ("left", "top", "right", "bottom", *(f"{axis}{number}" for number in ra
 COLUMNS = ("photo", "face", "faces", "chosen", "score", *PLACES, "problem")
 NO_FACE, LEFT_OUT = "no face found", "left out: "  # of the problems; the second is followed by the reason
 KEPT_ENDINGS = (".jpg", ".jpeg", ".png")  # of photos whose face has the same name; to others .png is appended
-
 Choice = Literal["largest", "central"]
 
 
@@ -100,12 +100,7 @@ def read_log(path: Path) -> pd.DataFrame:
     InputError
         The file is missing, or is no such log.
     """
-    try:
-        log = pd.read_csv(path, dtype=str)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; make the faces with `swinface align`.") from None
-    except (OSError, ValueError, OverflowError) as error:
-        raise InputError(f"{path}: not a readable log ({one_line(error)}).") from error
+    log = read_columns(path, "log of `swinface align`", dtype=str)
     if list(log.columns) != list(COLUMNS) or not isinstance(log.index, pd.RangeIndex):
         raise InputError(f"{path}: not a log of `swinface align`; choose another folder.")
     if not log["photo"].is_unique or log["photo"].isna().any():

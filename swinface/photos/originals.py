@@ -1,4 +1,4 @@
-"""Labels of Adience, MORPH, IMDB-WIKI and AffectNet from the files that these sets are handed out with, and of pose.
+"""Labels of Adience, MORPH, IMDB-WIKI and AffectNet from the files that their authors publish, and of pose.
 
 ``swinface.data.datasets`` reads the lists that SwinFace's authors made of these sets: one line per aligned face. This
 module makes such lists: for the photos in the set's own files, and for the faces that ``swinface align`` cut from them.
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from swinface.data.align import ARCFACE, fit_similarity
-from swinface.data.labels import AFFECTNET_CLASSES
+from swinface.data.labels import AFFECTNET_CLASSES, read_columns
 from swinface.data.matlab import read_matlab, refuse_matlab
 from swinface.data.pose import ANGLES, fit_pose, measure_turn, turn
 from swinface.files import InputError, one_line
@@ -23,7 +23,6 @@ from swinface.photos.folder import read_log
 
 AGES = (0.0, 100.0)  # years; IMDB-WIKI has faces of 2,000 years
 MATLAB_EPOCH = 366  # days that Matlab's day numbers are ahead of Python's
-
 NUMBERS = ("dob", "photo_taken", "gender", "face_score", "second_face_score")  # of IMDB-WIKI's structure
 
 
@@ -117,7 +116,7 @@ def read_pose(path: Path, largest_error: float = 0.15) -> pd.DataFrame:
     path
         The log, ``aligned.csv``.
     largest_error
-        Of ``swinface.data.pose.fit_pose``; faces whose landmarks fit worse are left out.
+        Largest error of ``swinface.data.pose.fit_pose``; faces whose landmarks fit worse are left out.
 
     Returns
     -------
@@ -155,10 +154,10 @@ def list_faces(labels: pd.DataFrame, log: pd.DataFrame, where: str = "the labels
     Parameters
     ----------
     labels
-        Of ``read_adience`` and the others.
+        As ``read_adience`` and the others return them.
     log
-        Of ``swinface.photos.folder.align_folder``: ``photo`` and ``face``. Where its names lie deeper than those of the
-        labels, or less deep, the ends of the names are compared. Backslashes are slashes.
+        The log of ``swinface.photos.folder.align_folder``: ``photo`` and ``face``. If its names and those of the
+        labels have different numbers of folders, the ends of the names are compared. Backslashes are slashes.
     where
         What the labels were read from, for messages.
 
@@ -205,14 +204,7 @@ def _count_days(year: float) -> float:
 
 def _read(path: Path, separator: str, columns: list[str]) -> pd.DataFrame:
     """Some columns of a table, as text."""
-    try:
-        table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file.") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not a readable table (not in UTF-8); save it as CSV UTF-8.") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable table ({one_line(error)}).") from error
+    table = read_columns(path, "table", sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     table.columns = [re.sub(r"\s+", "", str(name)) for name in table.columns]
     lacking = [name for name in columns if name not in table]
     if not isinstance(table.index, pd.RangeIndex) or not table.columns.is_unique:

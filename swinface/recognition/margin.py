@@ -24,11 +24,8 @@ from swinface.files import InputError
 
 START_DEVIATION = 0.01  # of the numbers of a centre at the start, as in Partial FC
 
-
 # Classes whose centres are drawn from one seed: the start is the same for any number of processes.
 START_BLOCK = 1024
-
-
 PLACES = "shared_parameters"  # in a checkpoint: where the optimisers keep the moments of the centres
 
 
@@ -60,22 +57,10 @@ class _Gather(torch.autograd.Function):
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """Mean cross entropy of N rows over classes of which each process holds K_r: only 3N numbers are exchanged.
+    """Mean cross entropy of N rows over classes of which each process holds K_r: only 3N numbers are exchanged."""
 
-    Parameters
-    ----------
-    cosine
-        (N, K_r) with the classes of this process.
-    true
-        (N,) the cosine with the true class minus its margin; it replaces the cosine in ``column`` where ``here``.
-    column
-        (N,) int64, the true class's column, any where the class is on another process.
-    here, known
-        (N,) bool: whether the true class is on this process, and whether there is one.
-    scale
-        Multiplies all cosines.
-    """
-
+    # cosine (N, K_r), with the classes of this process; true (N,), the cosine with the true class minus its margin. It
+    # replaces that in `column` (N,) where `here` (N,): the class is on this process. known (N,): there is a true class.
     @staticmethod
     def forward(ctx, cosine: Tensor, true: Tensor, column: Tensor, here: Tensor, known: Tensor, scale: float) -> Tensor:
         column = column[:, None]
@@ -130,7 +115,7 @@ class MarginSoftmax(nn.Module):
         all. Below 1 the gradient of ``centres`` is sparse: it needs
         :class:`swinface.recognition.optimiser.SampledAdamW`.
     seed
-        Of the first centres, which are the same for any number of processes, and of the samples.
+        Seed of the first centres, which are the same for any number of processes, and of the samples.
     half
         Whether cosines are computed in the half precision of autocast, as in the authors' code. The rest of the loss is
         always in single precision.
@@ -143,7 +128,7 @@ class MarginSoftmax(nn.Module):
     Raises
     ------
     InputError
-        For a rate outside (0, 1], an unknown kind, or fewer classes than processes.
+        The rate is outside (0, 1], the kind is unknown, or there are fewer classes than processes.
     """
 
     def __init__(
@@ -207,7 +192,7 @@ class MarginSoftmax(nn.Module):
         Raises
         ------
         RuntimeError
-            For a label that is not below ``classes``; on a GPU it is raised later, so that the CPU need not wait.
+            A label is not below ``classes``; on a GPU it is raised later, so that the CPU need not wait.
         """
         torch._assert_async((label < self.classes).all(), f"a label is not below the {self.classes} classes.")
         with torch.autocast(embedding.device.type, enabled=False):

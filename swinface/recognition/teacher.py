@@ -15,8 +15,6 @@ from swinface.data.source import Source
 from swinface.files import InputError, describe_install
 
 INSET = 12  # pixels between the border of an aligned face and the box in which its landmarks are sought
-
-
 CHIP, PADDING = 150, 0.25  # size in pixels and border of the faces that the recogniser was trained on
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from swinface.benchmarks.benchmark import Benchmark, Predictor, Result, run_benchmarks
+from swinface.benchmarks.benchmark import Benchmark, Predictor, Result, choose_benchmarks, run_benchmarks
 from swinface.bootstrap import percentile_interval
 from swinface.files import InputError, replacing
 from swinface.model import SwinFace
@@ -23,7 +23,6 @@ from swinface.settings import merge_settings, read_settings
 
 FIGURE = ("benchmark", "metric", "group")  # what names a figure; the group is empty for that of all faces
 COLUMNS = (*FIGURE, "run", "ours", "low", "high", "difference", "difference_low", "difference_high", "n")
-
 Figures = dict[tuple[str, str], Result]  # by benchmark and metric
 
 
@@ -65,17 +64,12 @@ class Comparison:
 
 
 def train_runs(comparison: Comparison, out: Path) -> dict[str, Path]:
-    """Train every run that is not done yet, one after the other; each goes on where it was interrupted.
-
-    Returns
-    -------
-    dict of str to Path
-        The folder of each run's model, by its name.
+    """Train every run that is not complete, or resume it; return the folder of each run's model, by its name.
 
     Raises
     ------
     InputError
-        A run failed, or its folder holds a run of other settings; what it said stands on standard error.
+        A run failed (its message is on standard error), or its folder holds a run of other settings.
     """
     folders = {name: out / "runs" / name for name in comparison.runs}
     for name, folder in folders.items():
@@ -107,15 +101,8 @@ def measure_runs(folders: Mapping[str, Path], benchmarks: Mapping[str, Benchmark
         model = SwinFace.from_pretrained(folder).to(best_device())
         config = read_settings(folder / "config.yaml")["model"]
         embeds = config.get("recognition") is not None or config.get("distillation", 0.0) > 0
-        chosen = {
-            key: benchmark
-            for key, benchmark in benchmarks.items()
-            if (set(benchmark.tasks) & set(model.trained) if benchmark.tasks else embeds)
-        }
-        found = run_benchmarks(chosen, Predictor(model))
-        for problems in (found.skipped, found.failed):
-            for key, problem in problems.items():
-                raise InputError(f"benchmark {key}: {problem.removesuffix('.')}.")
+        found = run_benchmarks(choose_benchmarks(benchmarks, model.trained, embeds), Predictor(model))
+        found.require_all("benchmark ")
         figures[name] = found.results
     return figures
 

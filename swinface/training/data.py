@@ -16,15 +16,7 @@ from swinface.photos.alignment import warn_unaligned
 
 
 class Steps(Sampler):
-    """The numbers of one epoch's batches, counted from the start of the run.
-
-    Parameters
-    ----------
-    per_epoch
-        Batches of an epoch.
-    count_done
-        Gives the number of batches that the run has had, also before it was interrupted.
-    """
+    """The numbers of an epoch's batches, counted from the start of the run, also before it was interrupted."""
 
     def __init__(self, per_epoch: int, count_done: Callable[[], int]) -> None:
         self.per_epoch, self.count_done = per_epoch, count_done
@@ -56,7 +48,7 @@ class FaceData(lightning.LightningDataModule):
         Benchmarks to run after each epoch, by name, on people or images that the streams do not have. The epoch with
         the lowest mean error is kept, see ``swinface.training.validation``. Without a benchmark the last epoch is kept.
     seed
-        Of the run; set from ``seed_everything``.
+        Seed of the run; set from ``seed_everything``.
     """
 
     def __init__(

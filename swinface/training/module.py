@@ -1,5 +1,5 @@
-"""The engine's module for training SwinFace: batch -> losses -> log. It is used for both stages of the paper:
-recognition pretraining has one stream and no tasks, multi-task training has all.
+"""The module for training SwinFace, for both stages of the paper: recognition pretraining has one stream and no tasks,
+multi-task training has all.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, PositiveFl
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 
+from swinface.benchmarks.benchmark import choose_benchmarks
 from swinface.files import InputError, one_line
 from swinface.model import SwinFace
 from swinface.recognition.margin import MarginSoftmax, gather_shares, ignored_by_ddp, take_shares
@@ -39,11 +40,11 @@ class Recognition:
     Parameters
     ----------
     kind, margin, scale
-        Of the margin softmax.
+        See ``MarginSoftmax``.
     rate
-        Share of the identities in a step's softmax, always with those of the batch.
+        Share of the identities in a step's softmax; those of the batch are always among them.
     weight
-        Of the loss.
+        Weight of this loss.
     """
 
     kind: Literal["cosface", "arcface"] = "cosface"
@@ -59,14 +60,18 @@ class Optimizer:
 
     Parameters
     ----------
-    learning_rate, warmup_rate, final_rate
-        At the peak, at the start and at the end, for 512 faces per step; all are scaled by the number there are.
+    learning_rate
+        The peak rate. All rates are for 512 faces per step and are scaled by the number of faces.
+    warmup_rate
+        The rate of the first step.
+    final_rate
+        The rate at the end.
     trunk_rate
         The peak rate of trunk and embedding, as a share of the learning rate.
     trunk_clip
         Largest norm of the gradient of trunk and embedding; null does not clip.
     weight_decay
-        Of AdamW.
+        AdamW's weight decay.
     warmup
         Share of training in which rates rise.
     """
@@ -81,7 +86,7 @@ class Optimizer:
 
 
 class FaceTraining(lightning.LightningModule):
-    """Batch -> loss; the model is :class:`swinface.model.SwinFace`.
+    """The model, a SwinFace, and its training.
 
     A step whose gradient is not finite is skipped: the model stays as it was before.
 
@@ -225,11 +230,7 @@ class FaceTraining(lightning.LightningModule):
     def _check_validation(self) -> None:
         """Choose the benchmarks of what is trained."""
         benchmarks = self.trainer.datamodule.validation
-        self.validation = {
-            name: benchmark
-            for name, benchmark in benchmarks.items()
-            if (set(benchmark.tasks) & set(self.learned) if benchmark.tasks else self.embeds)
-        }
+        self.validation = choose_benchmarks(benchmarks, self.learned, bool(self.embeds))
         if benchmarks and not self.validation:
             raise InputError(f"data.validation: none of {', '.join(benchmarks)} tests what is trained; set it to null.")
 
@@ -325,7 +326,7 @@ class FaceTraining(lightning.LightningModule):
         return each.sum()
 
     def on_train_batch_end(self, *_: Any) -> None:
-        """Let the teacher follow."""
+        """Update the teacher."""
         if self.pseudo is not None:
             self.pseudo.update(self.network)
 

@@ -80,7 +80,7 @@ class PseudoLabels(nn.Module):
         Parameters
         ----------
         outputs
-            Of the network for a whole batch of B faces, by task: (B, classes).
+            The network's, for a whole batch of B faces, by task: (B, classes).
         images
             (B, 3, 112, 112), as the network sees them.
         labels
@@ -127,17 +127,7 @@ def _move(average: Tensor, current: Tensor, updates: Tensor) -> Tensor:
 
 
 def align_shares(probabilities: Tensor, mean: Tensor, share: Tensor) -> Tensor:
-    """Scale the answers by wanted share / mean answer for each class, then to sum to 1: (N, classes).
-
-    Parameters
-    ----------
-    probabilities
-        (N, classes).
-    mean
-        (classes,), their mean over many faces.
-    share
-        (classes,), what the mean should be.
-    """
+    """Scale probabilities, (N, classes), by wanted share / mean, (classes,) each, and then to sum to 1."""
     scaled = probabilities * share / mean.clamp(min=1e-6)
     return scaled / scaled.sum(dim=1, keepdim=True).clamp(min=1e-12)
 

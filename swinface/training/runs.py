@@ -24,13 +24,17 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from swinface.files import InputError, one_line, replacing, working_alone
-from swinface.settings import parse_yaml, parser_options, read_settings, reading_configurations
+from swinface.settings import (
+    accept_dashes,
+    parse_yaml,
+    parser_options,
+    read_settings,
+    reading_configurations,
+    show_dashes,
+)
 
 CONFIG, LAST = "config.yaml", "last"  # in every run's folder: its configuration, and the checkpoint of its last epoch
-
-
 Finished = TypeVar("Finished")
-
 
 IGNORED_WARNINGS = [
     ".*does not have many workers.*",  # faces that are already decoded need none
@@ -41,7 +45,6 @@ IGNORED_WARNINGS = [
     ".*resuming from a checkpoint that ended before the epoch ended.*",  # our sampler goes on at the run's next batch
     ".*Total length of `list` across ranks is zero.*",  # without validation data
 ]
-
 
 # What a run that is resumed may change: its result does not depend on it.
 FREE = (
@@ -55,18 +58,13 @@ FREE = (
     "trainer.profiler",
 )
 
-
 # Weights are in single precision, and layers compute in it or, by autocast, in half of it. In weights of half precision
 # small steps are lost, and an erasure would let through a little of what it removes.
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
-
 # An epoch ends with the validation of all its data, by which the best one is chosen.
 EPOCH = {"check_val_every_n_epoch": 1, "limit_val_batches": 1.0, "val_check_interval": 1.0}
-
-
 POSITIVE = ("max_epochs", "limit_train_batches", "accumulate_grad_batches")
-
 
 TRAINER = {
     "logger": False,
@@ -89,7 +87,7 @@ class RunFolder(Callback):
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         if trainer.is_global_zero:
             with replacing(self.run / CONFIG) as partial:
-                partial.write_text(self.config)
+                partial.write_text(self.config, encoding="utf-8")
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
@@ -134,6 +132,10 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 class RunCLI(LightningCLI):
     """The options of a ``fit`` command: those of the run, the model and the data, then those of the engine."""
+
+    def init_parser(self, **options: Any) -> LightningArgumentParser:
+        """A parser whose help has dashes in the names of options."""
+        return show_dashes(super().init_parser(**options))
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the project's options first, so that the help lists them before the many options of the engine."""
@@ -208,8 +210,10 @@ def configure(
     ----------
     arguments
         Options as on a command line, or a configuration.
-    program, about
-        The name and the description in the help.
+    program
+        Name of the command, for its help.
+    about
+        Description of the command, for its help.
     trainer
         Defaults of the trainer, besides ``TRAINER``.
 
@@ -222,6 +226,7 @@ def configure(
         logging.getLogger(f"lightning.{talkative}").setLevel(logging.WARNING)
     for message in IGNORED_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
+    arguments = arguments if isinstance(arguments, dict) else accept_dashes(arguments)
     with reading_configurations(arguments):
         try:
             return cli_class(

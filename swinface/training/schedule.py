@@ -20,14 +20,17 @@ def rate_at(
     Parameters
     ----------
     step
-        Counted from 0.
+        The step, counted from 0.
     count_steps
-        Gives the number of steps of the training. It is not called for the first step: the engine does not know the
-        number when it asks for the first rate.
+        Gives the number of steps. It is not called for the first one, when the engine does not know it yet.
     warmup
         Share of the steps in which the rate rises, at least one step.
-    start, peak, final
-        Rates of the first step, at the end of the warm-up, and at the end of training.
+    start
+        Rate of the first step.
+    peak
+        Rate at the end of the warm-up.
+    final
+        Rate at the end of training.
     cosine_from_start
         Whether the cosine is over all steps, of which the warm-up replaces the first: the rate then drops a little
         where the warm-up ends. Otherwise it is over the steps after the warm-up.

@@ -28,10 +28,8 @@ def validate(benchmarks: Mapping[str, Benchmark], model: SwinFace) -> dict[str, 
     InputError
         The data of a benchmark are missing or cannot be used, or the model is not trained on its task.
     """
-    found = run_benchmarks(dict(benchmarks), Predictor(model))
-    for problems in (found.skipped, found.failed):
-        for name, problem in problems.items():
-            raise InputError(f"data.validation.{name}: {problem.removesuffix('.')}.")
+    found = run_benchmarks(benchmarks, Predictor(model))
+    found.require_all("data.validation.")
     figures: dict[str, float] = {}
     for row in found.rows:
         figures[f"val_{row['benchmark']}_{row['metric']}".replace(" ", "_")] = float(row["ours"])
@@ -40,7 +38,7 @@ def validate(benchmarks: Mapping[str, Benchmark], model: SwinFace) -> dict[str, 
 
 
 def validate_together(benchmarks: Mapping[str, Benchmark], model: SwinFace) -> dict[str, float]:
-    """``validate``, shared out among the processes of a run. If one fails, all raise its error: none waits for ever."""
+    """``validate``, divided among the processes of a run. If one fails, all raise its error, so that none waits."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return validate(benchmarks, model)
     rank, processes = distributed.get_rank(), distributed.get_world_size()

@@ -9,6 +9,7 @@ from swinface.bootstrap import (
     draw_clusters,
     interval_around,
     percentile_interval,
+    resample_totals,
     symmetric_interval,
     weigh_pairs,
 )
@@ -68,3 +69,11 @@ def test_symmetric_interval_covers_the_distance_of_two_groups():
         found = rng.normal(distance, 1, 300)
         ends = [symmetric_interval(abs(d), np.abs(rng.normal(d, 1, 400))) for d in found]
         assert np.mean([low <= distance <= high for low, high in ends]) > 0.85
+
+
+def test_totals_are_those_of_the_clusters_that_are_drawn():
+    values, clusters = np.arange(12.0).reshape(6, 2), np.array([2, 0, 1, 0, 2, 2])
+    totals, resampled = resample_totals(values, clusters, 20, 3)
+    assert totals.tolist() == values.sum(axis=0).tolist()
+    for drawn, found in zip(draw_clusters(3, 20, 3), resampled, strict=True):
+        assert found.tolist() == (drawn[clusters][:, None] * values).sum(axis=0).tolist()

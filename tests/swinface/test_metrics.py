@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, roc_curve
+from sklearn.metrics import accuracy_score, roc_auc_score, roc_curve
 
 from swinface.files import InputError
-from swinface.metrics import choose_accurate, count_right, tar_at_far
+from swinface.metrics import choose_accurate, count_right, tar_at_far, weighted_aucs
 
 
 def test_right_decisions_are_counted_at_every_threshold():
@@ -51,3 +51,12 @@ def test_tar_is_the_best_point_of_scikit_learns_curve(decimals):
 def test_tar_needs_pairs_of_both_kinds(same):
     with pytest.raises(InputError, match="need pairs of both kinds"):
         tar_at_far(np.zeros(3), np.full(3, same), [0.1])
+
+
+def test_aucs_under_weights_are_those_of_scikit_learn():
+    random = np.random.default_rng(0)
+    scores, same = random.integers(0, 6, 40).astype(float), random.random(40) < 0.4
+    weights = random.integers(0, 3, (5, 40)).astype(float)
+    expected = [roc_auc_score(same, scores, sample_weight=weight) for weight in weights]
+    assert weighted_aucs(scores, same, weights) == pytest.approx(expected, abs=1e-12)
+    assert np.isnan(weighted_aucs(scores, same, [np.where(same, 1.0, 0.0)])).all()

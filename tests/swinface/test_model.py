@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from timm.models.swin_transformer import WindowAttention
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -268,3 +269,25 @@ def test_angles_are_the_heads_numbers_in_their_unit():
     assert torch.allclose(model(images)["yaw"], expected)
     expected = model.heads["age"](model.subnets["age"](levels))
     assert torch.equal(model(images)["age"], expected)
+
+
+@pytest.mark.parametrize(("half", "tolerance"), [(False, 3e-6), (True, 0.02)])
+def test_the_attention_of_gpus_is_that_of_cpus(half, tolerance):
+    """Also in half precision, to which autocast brings the additive mask."""
+    trunk = SwinTrunk(embed_dim=8, depths=(1, 2, 2, 1), num_heads=(1, 2, 2, 4)).eval()
+    parts = [part for part in trunk.modules() if isinstance(part, WindowAttention)]
+    found = {}
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=half):
+        for part in parts:
+            part.relative_position_bias_table.normal_()
+        images = faces(2)
+        for fused in (False, True):
+            tokens = trunk.swin.patch_embed(images)
+            for part in parts:
+                part.fused_attn = fused
+            for stage in trunk.swin.layers:
+                tokens = stage(tokens)
+            found[fused] = tokens.float()
+        trunk(images)
+        assert not any(part.fused_attn for part in parts)
+    assert torch.allclose(found[True], found[False], atol=tolerance * found[False].abs().max())

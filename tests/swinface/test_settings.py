@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
+
 import numpy as np
 import pytest
 import yaml
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 import kinface.cli.main
 import swinface.cli.main
 from swinface.files import InputError
-from swinface.settings import parse_yaml, read_yaml, reading_configurations
+from swinface.settings import accept_dashes, parse_yaml, read_yaml, reading_configurations, show_dashes
 
 QUICK = settings(
     max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
@@ -171,3 +173,26 @@ def test_options_on_the_command_line_are_read_in_the_same_way(tmp_path, monkeypa
     options = ["fit", "--run", "run", "--data.root", ".", "--model.heads", "{no: {strength: 1}, no: {strength: 2}}"]
     assert swinface.cli.main.run("kinface", "", kinface.cli.main.COMMANDS, options) == 2
     assert "line 1: the key 'no' is here twice" in capsys.readouterr().err
+
+
+def test_a_key_twice_is_named_with_its_option_or_file(tmp_path):
+    (tmp_path / "model.yaml").write_text("width: 1\nlevels: 2\nwidth: 3\n")
+    for arguments, where in (
+        (
+            [f"--model.swinface={tmp_path / 'model.yaml'}"],
+            rf"^{tmp_path}/model\.yaml: line 3: the key 'width' is here twice",
+        ),
+        (["--model.swinface", "{width: 1, width: 2}"], r"^--model\.swinface: line 1: the key 'width' is here twice"),
+    ):
+        with pytest.raises(InputError, match=where), reading_configurations(arguments):
+            raise AssertionError("the block is not reached")
+
+
+def test_help_and_options_have_dashes():
+    parser = show_dashes(ArgumentParser())
+    parser.add_argument("--num_nodes", type=int)
+    parser.add_argument("--data.epoch_size", type=int)
+    assert "--num-nodes" in parser.format_help()
+    assert "--data.epoch_size" in parser.format_help()
+    found = parser.parse_args(accept_dashes(["--num-nodes=2", "--data.epoch_size", "-3"]))
+    assert (found.num_nodes, vars(found)["data.epoch_size"]) == (2, -3)

@@ -276,3 +276,16 @@ def test_an_attribute_cannot_have_the_name_of_a_column_of_the_tables(tmp_path: P
 def test_an_attribute_does_not_overwrite_a_source_or_an_agreement(tmp_path: Path, attribute: str):
     with pytest.raises(InputError, match=rf"a\.csv: column '{attribute}_human': '{attribute}' .*; rename it"):
         read(tmp_path, a=f"face,race_net,{attribute}_human\n{A},white,x\n")
+
+
+def test_a_range_of_ages_counts_as_its_middle(tmp_path):
+    path = tmp_path / "ages.csv"
+    path.write_text("face,age_fairface\na.jpg,20-29\nb.jpg,3 – 9\nc.jpg,more than 70\nd.jpg,29-20\ne.jpg,31\n")
+    values, columns, problems = read_annotations([path], pd.Series([f"{name}.jpg" for name in "abcde"]))
+    assert values["age"].tolist()[:2] == [24.5, 6.0]
+    assert values["age"].isna().tolist() == [False, False, True, True, False]
+    assert columns["mapped"].item() == "20-29 as 24.5 (1), 3 – 9 as 6 (1)"
+    assert {message for *_, message in problems} == {
+        "age_fairface '29-20' of 1 face: age unknown",
+        "age_fairface 'more than 70' of 1 face: age unknown",
+    }

@@ -122,7 +122,7 @@ def test_rows_that_are_wrong_are_named(change, message, people):
 
 
 def test_a_list_that_cannot_be_read_is_named(people):
-    with pytest.raises(InputError, match=r"none\.txt: not a readable list"):
+    with pytest.raises(InputError, match=r"none\.txt: no such list of pairs"):
         read_pairs_folder(people, people / "none.txt")
     (people / "image.txt").write_bytes(b"\xff\xd8")
     with pytest.raises(InputError, match=r"image\.txt: not a readable list"):

@@ -9,6 +9,7 @@ import torch
 import yaml
 from timm.scheduler import CosineLRScheduler
 
+from swinface.cli.main import COMMANDS, run
 from swinface.files import working_alone
 from swinface.model import SwinFace
 from swinface.tasks import PAPER_TASKS
@@ -322,3 +323,20 @@ def test_a_run_with_pseudo_labels_resumes_to_the_same(config, tmp_path, monkeypa
     first, second = (torch.load(run / "last.ckpt", weights_only=True)["state_dict"] for run in (whole, resumed))
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert any(name.startswith("pseudo.average.module.trunk") for name in first)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("model.optimizer.learning_rate", -1),
+        ("model.optimizer.warmup", 1.5),
+        ("model.distillation", -0.1),
+        ("data.epoch_size", 0),
+        ("data.workers", -1),
+    ],
+)
+def test_options_out_of_range_are_refused_by_name(option, value, tmp_path, capsys):
+    assert run("swinface", "", COMMANDS, ["fit", f"--{option}={value}", "--run", str(tmp_path / "run")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert option in line
+    assert not (tmp_path / "run").exists()

@@ -15,7 +15,7 @@ from swinface.data.align import ARCFACE, align
 from swinface.data.faces import fit_face
 from swinface.files import InputError
 from swinface.images import read_image
-from swinface.photos.alignment import LOOKED_AT, measure_misalignment, warn_unaligned, warn_unaligned_files
+from swinface.photos.alignment import CHECKED, measure_misalignment, warn_unaligned, warn_unaligned_files
 from swinface.photos.detect import detect
 
 pytest.importorskip("onnxruntime")
@@ -69,7 +69,7 @@ def test_few_faces_are_looked_at_and_those_that_cannot_be_read_are_left_to_other
 
     with pytest.warns(UserWarning, match="not aligned"):
         warn_unaligned(read, range(100_000), "faces")
-    assert len(rows) == LOOKED_AT
+    assert len(rows) == CHECKED
     assert (rows[0], rows[-1]) == (0, 99_999)
 
 
