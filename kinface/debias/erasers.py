@@ -20,6 +20,7 @@ ERASERS = Registry(
     "eraser",
     {
         "none": "sklearn.preprocessing.FunctionTransformer",  # embeddings as they are
+        "whitened": "kinface.debias.whitening.Whitened",  # the same with a cosine that knows who is who
         "leace": "kinface.debias.closed_form.Leace",
         "splince": "kinface.debias.closed_form.Splince",
         "inlp": "kinface.debias.closed_form.Inlp",
@@ -41,6 +42,7 @@ def erase(
     *,
     sample_weight: np.ndarray,
     families: Sequence,
+    persons: Sequence | None = None,
     name: str = "",
 ) -> np.ndarray:
     """Fit an eraser on some faces and erase from others.
@@ -54,7 +56,7 @@ def erase(
         Of ``ERASERS``, or any that follows the contract. It is fitted, and so changed.
     training, others
         (N, D) embeddings of unit length, and the labels of each attribute, a column each, None where unknown.
-    sample_weight, families
+    sample_weight, families, persons
         (N,), of the training faces. Families are the target to keep, and the groups.
     name
         Of the eraser, for messages.
@@ -70,7 +72,7 @@ def erase(
         The eraser fails, or does not return a row of finite numbers per face.
     """
     (fitted_on, labels), (moved, other_labels) = training, others
-    given = {"sample_weight": sample_weight, "target": families, "groups": families}
+    given = {"sample_weight": sample_weight, "target": families, "groups": families, "persons": persons}
     given = {key: value for key, value in given.items() if has_fit_parameter(eraser, key)}
     at_once = getattr(eraser, "several", False) and labels.shape[1] > 1
     for step in [[*labels]] if at_once else labels:

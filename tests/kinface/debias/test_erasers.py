@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.utils.validation import has_fit_parameter
 
 from kinface.debias import learned
 from kinface.debias.erasers import ERASERS
 from kinface.debias.estimators import _Learned
+from kinface.debias.whitening import Whitened
 
 
 @pytest.mark.parametrize("name", ERASERS.names())
@@ -21,9 +23,9 @@ def test_each_takes_and_gives_arrays_the_same_way(name, monkeypatch):
     if isinstance(eraser, _Learned):
         monkeypatch.setattr(eraser.kind, "STEPS", 3, raising=False)
         monkeypatch.setattr(learned.Obliviator, "BASIS", 64)
-    given = (
-        {} if name == "none" else {"sample_weight": np.ones(120), "target": np.arange(120), "groups": np.arange(120)}
-    )
+    given = {"sample_weight": np.ones(120), "target": np.arange(120), "groups": np.arange(120)}
+    given |= {"persons": np.arange(120) // 2}
+    given = {key: value for key, value in given.items() if has_fit_parameter(eraser, key)}
     assert eraser.fit(X, y, **given) is eraser
     moved = eraser.transform(X, y) if name == "oracle" else eraser.transform(X)
     assert isinstance(moved, np.ndarray)
@@ -37,3 +39,21 @@ def test_those_of_one_attribute_refuse_two(name):
     y = np.random.default_rng(0).choice(["f", "m"], (40, 2))
     with pytest.raises(ValueError, match="takes one attribute, not 2"):
         ERASERS.create(name).fit(np.zeros((40, 3)), y)
+
+
+def test_whitened_is_centred_and_divided_by_the_spread_within_persons():
+    rng, persons = np.random.default_rng(0), np.repeat(np.arange(50), 4)
+    mixed = rng.normal(size=(3, 3))
+    X = 3 + rng.normal(size=(50, 3))[persons] + rng.normal(size=(200, 3)) @ mixed
+    labelled = [None if row < 4 else f"P{person}" for row, person in enumerate(persons)]  # the first is unknown
+    whitened = Whitened().fit(X, persons=labelled)
+    within = np.concatenate([X[persons == it] - X[persons == it].mean(axis=0) for it in range(1, 50)])
+    covariance = within.T @ within / (49 * 3)
+    moved = whitened.transform(X)
+    np.testing.assert_allclose(moved.mean(axis=0), 0, atol=1e-9)
+    a, b = X[7] - X[100], X[8] - X[150]
+    inner = (moved[7] - moved[100]) @ (moved[8] - moved[150])
+    assert inner == pytest.approx(a @ np.linalg.inv(covariance) @ b)
+    for nobody in (None, np.arange(200)):
+        with pytest.raises(ValueError, match="no person has two photos"):
+            Whitened().fit(X, persons=nobody)
