@@ -58,7 +58,7 @@ class Optimizer:
 
 
 class KinshipTraining(lightning.LightningModule):
-    """Batch -> loss -> log; the model is :class:`kinface.models.kinface.KinFace`.
+    """The model, a KinFace, and its training.
 
     Parameters
     ----------

@@ -137,7 +137,7 @@ def test_the_lists_are_those_that_training_reads(tmp_path, capsys):
     ("read", "content", "named"),
     [
         (read_morph, "photo,age\na,1\n", "no column 'gender'"),
-        (read_morph, None, "no such file"),
+        (read_morph, None, "no such table"),
         (read_affectnet, "a\tb", "no column 'subDirectory_filePath'"),
         (read_imdb_wiki, "MATLAB 5.0 MAT-file but broken", "not imdb.mat or wiki.mat"),
         (read_imdb_wiki, None, "not imdb.mat or wiki.mat"),
