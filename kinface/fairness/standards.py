@@ -88,11 +88,11 @@ def audit_operating_points(
     for fmr in enough:
         threshold = choose_threshold_at_fmr(validation, fmr)
         wrong = np.where(kin, score < threshold, score >= threshold).astype(float)
-        for group, rows in zip(groups.itertuples(), members, strict=True):
+        for group, member in zip(groups.itertuples(), members, strict=True):
             row = {"chosen_at": fmr, "threshold": threshold, "grouping": group.grouping, "group": group.group}
             row |= {"kin": group.kin, "non_kin": group.non_kin}
             for name, of_kind in (("fmr", ~kin), ("fnmr", kin)):
-                rates = interval_of_mean(wrong[rows & of_kind], audit.dyads[rows & of_kind])
+                rates = interval_of_mean(wrong[member & of_kind], audit.dyads[member & of_kind])
                 row |= dict(zip((name, f"{name}_low", f"{name}_high"), rates, strict=True))
             rows.append(row)
     return pd.DataFrame(rows)
