@@ -10,10 +10,10 @@ from kinface.data.fiw import read_known_families
 from kinface.data.lists import read_any_list
 from kinface.data.pairs import read_pairs
 from kinface.leakage import controls as room
-from swinface.files import InputError, check_ending, replacing
+from swinface.files import check_ending, replacing
 
 
-def controls(list: Path, *, out: Path, root: Path | None = None, resamples: int = 1000, seed: int = 0) -> None:
+def controls(list: Path, *, out: Path, root: Path | None = None, seed: int = 0) -> None:
     """Score a list of pairs by what is not kinship: one photograph, race, age, colours.
 
     ``out`` has the AUC of each control alone, and of the model's scores where the control cannot help.
@@ -28,18 +28,14 @@ def controls(list: Path, *, out: Path, root: Path | None = None, resamples: int 
     root
         A FIW folder, the folder ``kinface prepare`` made of it, or any other folder that the paths of faces start from.
         Without it no control looks at images, or at annotations that the list does not have.
-    resamples
-        Of families, for the 95% intervals.
     seed
-        Of the resamples, and of the shuffled labels.
+        Of the shuffled labels.
     """
     check_ending(out, (".csv",), "a table of controls")
-    if resamples < 100:
-        raise InputError(f"--resamples {resamples}: an interval needs at least 100, better 1000.")
     families = None if root is None else read_known_families(root)
     pairs = read_pairs(list) if families is None else read_any_list(list, root, families)
     known = {} if families is None else {"faces": families.faces, "root": families.root}
-    found = room.controls(pairs, **known, resamples=resamples, seed=seed)
+    found = room.controls(pairs, **known, seed=seed)
     with replacing(out) as partial:
         found.to_csv(partial, index=False)
     print(f"{len(pairs):,} pairs, {int(pairs['kin'].sum()):,} of them kin: AUC of each control, .5 if it tells nothing")

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.stats import rankdata
 
 from kinface.data.annotations import TAKEN, is_measurement
 from kinface.data.pairs import check_pairs
-from kinface.fairness.bootstrap import Resamples, weighted_metrics
-from swinface.bootstrap import interval_around
+from kinface.fairness.intervals import (
+    MEASURED,
+    Dyads,
+    interval_of_difference,
+    interval_of_rate,
+    measure_by,
+    standard_error,
+)
 from swinface.files import InputError
 from swinface.images import read_image
 
@@ -19,6 +25,9 @@ PARTS = 10  # of as many pairs each, into which a control with more values than 
 
 
 PHOTO = r"^(.*?)(?:MID\d+/)?(P\d+)_face\d+\.\w+$"  # of FIW: .../F0001/MID1/P00004_face1.jpg
+
+
+SHUFFLES = 200
 
 
 AT_ONCE = 20_000  # pairs whose histograms are compared together
@@ -29,7 +38,6 @@ def controls(
     faces: pd.DataFrame | None = None,
     *,
     root: str | Path | None = None,
-    resamples: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Score a list of pairs by what is not kinship: a benchmark that such controls solve does not measure kinship.
@@ -50,8 +58,8 @@ def controls(
         A row per face: ``face``, ``person`` and further attributes, such as ``faces`` of ``read_families``.
     root
         Folder of the images; without it no control looks at them.
-    resamples, seed
-        Of families, for the 95% intervals; the seed also shuffles the labels.
+    seed
+        Of the shuffled labels.
 
     Returns
     -------
@@ -60,8 +68,8 @@ def controls(
         ``auc`` of the control alone, .5 if it tells nothing, below if kin have less of it; ``significant``, whether .5
         lies outside the interval. With scores also ``model``, the model's AUC on these pairs, ``model_alike``, that of
         pairs alike, ``difference``, the latter minus the former, and ``left_out``, kin pairs left out by it; and the
-        rows ``model`` and ``shuffled labels``, which shows what chance gives. AUCs and the difference have ``_low`` and
-        ``_high``.
+        rows ``model`` and ``shuffled labels``, between whose ends lie 95 of 100 such AUCs. AUCs and the difference have
+        ``_low`` and ``_high``, the ends of their 95% intervals (``kinface.fairness.intervals``).
 
         The controls are ``same X`` for each attribute with classes, ``X gap`` for a measured one, ``photos per person``
         (the sum of both), and of images ``colour histogram`` (the intersection of histograms of 8 x 8 x 8 colours;
@@ -77,43 +85,36 @@ def controls(
     --------
     >>> import kinface
     >>> families, _ = kinface.make_families()
-    >>> found = kinface.controls(kinface.sample_pairs(families, "val"), families.faces, resamples=100)
+    >>> found = kinface.controls(kinface.sample_pairs(families, "val"), families.faces)
     >>> found["control"].tolist()
     ['same race', 'same gender', 'age gap', 'same photo', 'photos per person']
     """
     pairs = check_pairs(pairs, "pairs")
-    kin, draws = pairs["kin"].to_numpy(), Resamples(pairs, resamples, seed)
+    kin, dyads = pairs["kin"].to_numpy(), Dyads.of_pairs(pairs)
     scored = bool(pairs["score"].notna().all())
-    score, everywhere = pairs["score"].to_numpy(), np.zeros(len(pairs), int)
+    score = pairs["score"].to_numpy()
+    rows = []
     of_control = _score_attributes(pairs, faces) | ({} if root is None else _score_images(pairs, Path(root)))
-    asked = {}  # (control, figure) to scores, labels, parts of the list and the pairs that count
     for name, alike in of_control.items():
         known = ~np.isnan(alike)
-        if known.any():
-            asked[name, "auc"] = alike, kin, everywhere, known
-            if scored:
-                asked[name, "model"] = score, kin, everywhere, known
-                asked[name, "model_alike"] = score, kin, _divide(alike), known
-    if scored:
-        shuffled = np.random.default_rng(seed).permutation(kin)
-        for name, labels in (("model", kin), ("shuffled labels", shuffled)):
-            asked[name, "auc"] = score, labels, everywhere, np.ones(len(pairs), bool)
-    weightings = chain([np.ones((len(pairs), 1), np.float32)], (weight for _, weight in draws.blocks(len(pairs))))
-    areas = [{what: _measure_auc(*given, weight) for what, given in asked.items()} for weight in weightings]
-    found = {what: np.concatenate([of_block[what] for of_block in areas]) for what in asked}
-    rows = []
-    for name in dict.fromkeys(name for name, _ in asked):
-        _, _, _, known = asked[name, "auc"]
-        row = {"control": name, "pairs": int(known.sum()), "kin": int(kin[known].sum())}
-        row |= _with_interval("auc", found[name, "auc"])
-        row["significant"] = not row["auc_low"] <= 0.5 <= row["auc_high"]
-        if (name, "model") in asked:
-            plain, alike = found[name, "model"], found[name, "model_alike"]
-            row |= _with_interval("model", plain) | _with_interval("model_alike", alike)
-            row |= _with_interval("difference", alike - plain)
-            part = asked[name, "model_alike"][2]
+        if not known.any():
+            continue
+        together = np.where(known, 0, -1)
+        row = {"control": name, **_describe_auc(alike, kin, together, dyads)}
+        if scored:
+            part = _divide(alike)
+            plain, influence = _measure_auc(score, kin, together)
+            within, moved = _measure_auc(score, kin, part)
+            row |= _with_interval("model", plain, influence, dyads, known)
+            row |= _with_interval("model_alike", within, moved, dyads, known)
+            error = standard_error(moved - influence, dyads)
+            low, high = interval_of_difference(within - plain, error**2)
+            row |= {"difference": within - plain, "difference_low": float(low), "difference_high": float(high)}
             row["left_out"] = int((kin & known & ~np.isin(part, part[~kin & known])).sum())
         rows.append(row)
+    if scored:
+        everyone = {"control": "model", **_describe_auc(score, kin, np.zeros(len(pairs), int), dyads)}
+        rows += [everyone, everyone | {"control": "shuffled labels", **_shuffle(score, kin, seed)}]
     return pd.DataFrame(rows).astype({"left_out": "Int64"} if scored else {})
 
 
@@ -180,20 +181,42 @@ def _divide(alike: np.ndarray) -> np.ndarray:
     return pd.factorize(alike)[0]
 
 
-def _measure_auc(
-    score: np.ndarray, kin: np.ndarray, part: np.ndarray, known: np.ndarray, weight: np.ndarray
-) -> np.ndarray:
-    """(resamples,) the mean over kin pairs of the AUC within their part of the list, of (pairs, resamples) weights."""
-    total = kin_total = np.zeros(weight.shape[1])
-    for number in np.unique(part[known]):
-        rows = known & (part == number)
-        auc = weighted_metrics(score[rows], kin[rows], weight[rows], 0.0, {})["auc"]
-        count = np.where(np.isnan(auc), 0, weight[rows & kin].sum(axis=0, dtype=float))
-        total, kin_total = total + np.nan_to_num(auc) * count, kin_total + count
-    with np.errstate(invalid="ignore"):
-        return total / kin_total
+def _measure_auc(score: np.ndarray, kin: np.ndarray, part: np.ndarray) -> tuple[float, np.ndarray]:
+    """The mean over kin pairs of the AUC within their part of the list, and the influence value of each pair.
+
+    ``part`` is (pairs,), -1 for pairs that do not count. Of the mean sum_s share_s AUC_s the influence values are
+    share_s times those of AUC_s, and (AUC_s - mean) / m more for each of the m kin pairs, whose numbers are the shares.
+    """
+    areas, influence = (
+        it[:, MEASURED.index("auc")] for it in measure_by(score, kin, part, int(part.max()) + 1, threshold=0.0)
+    )
+    counts = np.where(np.isnan(areas), 0, np.bincount(part[kin & (part >= 0)], minlength=len(areas)))
+    if not counts.any():
+        return np.nan, influence
+    mean = float(np.nansum(areas * counts) / counts.sum())
+    counted = kin & (part >= 0) & (counts[part] > 0)
+    influence = influence * (counts / counts.sum())[part]
+    influence[counted] += (areas[part[counted]] - mean) / counts.sum()
+    return mean, influence
 
 
-def _with_interval(name: str, values: np.ndarray) -> dict[str, float]:
-    low, high = interval_around(values[0], values[1:])
-    return {name: float(values[0]), f"{name}_low": float(low), f"{name}_high": float(high)}
+def _describe_auc(score: np.ndarray, kin: np.ndarray, part: np.ndarray, dyads: Dyads) -> dict[str, float | int | bool]:
+    auc, influence = _measure_auc(score, kin, part)
+    row = {"pairs": int((part >= 0).sum()), "kin": int(kin[part >= 0].sum())}
+    row |= _with_interval("auc", auc, influence, dyads, part >= 0)
+    return row | {"significant": bool(row["auc_low"] > 0.5 or row["auc_high"] < 0.5)}
+
+
+def _shuffle(score: np.ndarray, kin: np.ndarray, seed: int) -> dict[str, float | bool]:
+    """The mean AUC with shuffled labels, and between what 95 of 100 lie, by the ranks of the kin pairs."""
+    rank, rng, count = rankdata(score), np.random.default_rng(seed), kin.sum()
+    sums = np.array([rank[rng.permutation(kin)].sum() for _ in range(SHUFFLES)])
+    areas = (sums - count * (count + 1) / 2) / (count * (len(kin) - count))
+    low, high = np.quantile(areas, [0.025, 0.975])
+    return {"auc": areas.mean(), "auc_low": low, "auc_high": high, "significant": bool(low > 0.5 or high < 0.5)}
+
+
+def _with_interval(name: str, auc: float, influence: np.ndarray, dyads: Dyads, known: np.ndarray) -> dict[str, float]:
+    units = dyads.count(np.where(known, 0, -1), 1, slice(None))[0]
+    low, high = interval_of_rate(auc, standard_error(influence, dyads, known), units)
+    return {name: auc, f"{name}_low": float(low), f"{name}_high": float(high)}
