@@ -196,7 +196,7 @@ def audit_fairness(
     labels, mixed = label_groups(pairs, resolve_groupings(pairs, groupings))
     groups = count_groups(pairs, labels, dyads, mixed)
     groups, covariance, deviations = _measure(pairs, labels, groups, threshold, dyads, resamples, seed)
-    measured = _measure_disparities(groups, deviations, wanted)
+    measured = measure_disparities(groups, deviations, wanted)
     columns = clusters if clusters is None else (clusters,) if isinstance(clusters, str) else tuple(clusters)
     return FairnessAudit(pairs, threshold, seed, columns, labels, groups, measured, covariance, deviations, dyads)
 
@@ -228,7 +228,7 @@ def _measure(
     return groups[["grouping", "group", *COUNTS, *METRICS, "not_compared", *ends]], covariances, moved
 
 
-def _measure_disparities(
+def measure_disparities(
     groups: pd.DataFrame, deviations: dict[str, np.ndarray], disparities: Mapping[str, Disparity]
 ) -> pd.DataFrame:
     """Every disparity of every grouping with two groups that can be compared."""

@@ -11,7 +11,7 @@ from kinface.fairness.audit import FairnessAudit
 from kinface.fairness.disparities import find_disparity
 from kinface.fairness.groupings import DEFAULT_GROUPINGS, OVERALL
 from kinface.fairness.groups import METRICS, compared_groups, has_enough
-from kinface.fairness.intervals import MEASURED, Dyads, find_widening, interval_of_difference
+from kinface.fairness.intervals import MEASURED, Dyads, find_widening, interval_of_difference, measure
 from swinface.bootstrap import symmetric_interval
 from swinface.files import InputError
 
@@ -86,8 +86,10 @@ def _compare_models(ours: FairnessAudit, other: FairnessAudit) -> dict[str, np.n
     for grouping in ours.labels:
         (group, first), (_, second) = (audit.influence(grouping) for audit in (ours, other))
         count = len(ours.labels[grouping].cat.categories)
-        variance = np.einsum("kgg->kg", ours.dyads.covariance(group, count, first - second))
-        parts.append(variance * find_widening(ours.dyads, group, count, kin) ** 2)
+        effective = ours.dyads.count_effective(group, count, kin)
+        factor = ours.dyads.correct(group, kin, effective)
+        variance = np.einsum("kgg->kg", ours.dyads.covariance(group, count, first - second, factor))
+        parts.append(variance * find_widening(effective) ** 2)
     found = dict(zip(MEASURED, np.hstack(parts), strict=True))
     if not same:
         found = {
@@ -164,24 +166,20 @@ def _compare_metric(matched: FairnessAudit, standard: FairnessAudit, both: pd.Da
 
 def _compare_lists(matched: FairnessAudit, standard: FairnessAudit, group: tuple, metric: str) -> float:
     """The variance of the difference of one group's metric between two lists that have families in common."""
-    sides, column = [], MEASURED.index(metric)
-    for audit, row, sign in ((matched, group.index_ours, 1), (standard, group.index_other, -1)):
+    dyads, influences, factors, column = [], [], [], MEASURED.index(metric)
+    for audit, sign in ((matched, 1), (standard, -1)):
         rows = (audit.labels[group.grouping] == group.group).to_numpy()
-        influence = audit.influence(group.grouping)[1][rows, column]
-        alone = np.einsum("kgg->kg", audit.dyads[rows].covariance(np.zeros(rows.sum(), int), 1, influence[:, None]))
-        own = audit.covariance[metric][row, row] - _variance_of_extremes(audit, metric)[row]
-        wider = np.sqrt(own / alone[0, 0]) if alone[0, 0] > 0 else 1
-        sides.append((audit.dyads[rows], sign * wider * influence))
-    dyads = Dyads(
-        *(np.concatenate([getattr(it, side) for it, _ in sides]) for side in ("first", "second")), matched.dyads.keys
-    )
-    joined = np.concatenate([influence for _, influence in sides])[:, None]
-    variance = dyads.covariance(np.zeros(len(joined), int), 1, joined)[0, 0, 0]
-    return (
-        variance
-        + _variance_of_extremes(matched, metric)[group.index_ours]
-        + _variance_of_extremes(standard, metric)[group.index_other]
-    )
+        kin, one = audit.pairs["kin"].to_numpy()[rows], np.zeros(rows.sum(), int)
+        dyads.append(own := audit.dyads[rows])
+        influences.append(sign * measure(audit.pairs["score"].to_numpy()[rows], kin, audit.threshold)[1][:, column])
+        effective = own.count_effective(one, 1, kin)
+        factors.append(own.correct(one, kin, effective) * find_widening(effective)[column])
+    joined, factor = np.concatenate(influences)[:, None], np.concatenate(factors)
+    sides = (np.concatenate([getattr(it, side) for it in dyads]) for side in ("first", "second"))
+    both = Dyads(*sides, matched.dyads.keys)
+    variance = both.covariance(np.zeros(len(joined), int), 1, joined * factor[:, None])[0, 0, 0]
+    extreme = [(matched, group.index_ours), (standard, group.index_other)]
+    return variance + sum(_variance_of_extremes(audit, metric)[row] for audit, row in extreme)
 
 
 def _compare_disparity(

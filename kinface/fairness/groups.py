@@ -52,8 +52,9 @@ def count_groups(
         for kind, rows in (("pairs", kin | True), ("kin", kin), ("non_kin", ~kin)):
             table[kind] = np.bincount(code[rows & (code >= 0)], minlength=len(groups))
         for what, units in zip(COUNTED, (families, dyads), strict=True):
-            for kind, rows in (("", kin | True), ("kin_", kin), ("non_kin_", ~kin)):
-                table[kind + what] = units.count(code, len(groups), rows)
+            counts = units.count(code, len(groups), kin)
+            for kind, of_kind in (("", "all"), ("kin_", "kin"), ("non_kin_", "non-kin")):
+                table[kind + what] = counts[of_kind]
         tables.append(pd.DataFrame(table))
     table = pd.concat(tables, ignore_index=True)[["grouping", "group", *COUNTS]]
     table["not_compared"] = [_reason_not_to_compare(group, mixed) for group in table.itertuples()]

@@ -78,10 +78,11 @@ def find_units(pairs: pd.DataFrame, clusters: Sequence[str] | None = FAMILIES) -
 def measure(score: np.ndarray, kin: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
     """The verification metrics of one group of pairs, and the influence value of each pair on each of them.
 
-    Of a rate it is (accepted_p - rate) / n over the n pairs that the rate is of. Of the AUC it is (V10_p - AUC) / m for
-    one of m kin pairs, with V10 the share of non-kin pairs that score lower, ties counted half, and likewise for a
-    non-kin pair (DeLong). TAR at a FAR has a threshold that depends on the non-kin pairs; their values are
-    -slope (accepted_p - FAR) / n, with the slope of the ROC curve there (chain rule).
+    Of a rate it is (accepted_p - rate) / n over the n pairs that the rate is of; the share of kin pairs, on which
+    accuracy and positive rate depend, is taken as given. Of the AUC it is (V10_p - AUC) / m for one of m kin pairs,
+    with V10 the share of non-kin pairs that score lower, ties counted half, and likewise for a non-kin pair (DeLong).
+    TAR at a FAR has a threshold that depends on the non-kin pairs; their values are -slope (accepted_p - FAR) / n,
+    with the slope of the ROC curve there (chain rule).
 
     Parameters
     ----------
@@ -97,11 +98,15 @@ def measure(score: np.ndarray, kin: np.ndarray, threshold: float) -> tuple[np.nd
     kin, accepted = np.asarray(kin, bool), np.asarray(score) >= threshold
     values, influence = np.full(len(MEASURED), np.nan), np.zeros((len(kin), len(MEASURED)))
     places = np.flatnonzero(kin), np.flatnonzero(~kin)
-    correct = {"accuracy": (accepted == kin, slice(None)), "positive_rate": (accepted, slice(None))}
-    for metric, (right, rows) in (correct | {"tpr": (accepted, places[0]), "fmr": (accepted, places[1])}).items():
-        if len(right[rows]):
-            column, rate = MEASURED.index(metric), right[rows].mean()
-            values[column], influence[rows, column] = rate, (right[rows] - rate) / len(right[rows])
+    for metric, right in (("accuracy", accepted == kin), ("positive_rate", accepted)):
+        column = MEASURED.index(metric)
+        values[column] = right.mean() if len(right) else np.nan
+        for rows in filter(len, places):
+            influence[rows, column] = (right[rows] - right[rows].mean()) / len(right)
+    for metric, rows in (("tpr", places[0]), ("fmr", places[1])):
+        if len(rows):
+            column, rate = MEASURED.index(metric), accepted[rows].mean()
+            values[column], influence[rows, column] = rate, (accepted[rows] - rate) / len(rows)
     m, n = map(len, places)
     if not m or not n:
         return values, influence
@@ -178,21 +183,67 @@ class Dyads:
         """Some of the pairs, with the same units."""
         return Dyads(self.first[rows], self.second[rows], self.keys)
 
-    def count(self, group: np.ndarray, groups: int, rows: np.ndarray | slice) -> np.ndarray:
-        """(groups,) how many units some of the pairs of each group come from; a pair of two counts for both."""
-        seen = np.zeros((groups + 1, len(self.keys) + 1), bool)  # the last for what is unknown, -1
+    def count(self, group: np.ndarray, groups: int, kin: np.ndarray) -> dict[str, np.ndarray]:
+        """(groups,) how many units the ``kin``, ``non-kin`` and ``all`` pairs of each group come from.
+
+        A pair of two units counts for both; a unit below 0 is unknown.
+        """
+        seen = np.zeros((2, groups + 1, len(self.keys) + 1), bool)  # the last for what is unknown
+        kind = np.asarray(kin, int)
         for side in (self.first, self.second):
-            seen[group[rows], side[rows]] = True
-        return seen[:groups, :-1].sum(axis=1)
+            seen[kind, group, side] = True
+        found = dict(zip(("non-kin", "kin", "all"), (*seen, seen.any(axis=0)), strict=True))
+        return {kind: table[:groups, :-1].sum(axis=1) for kind, table in found.items()}
 
-    def count_effective(self, group: np.ndarray, groups: int, rows: np.ndarray) -> np.ndarray:
-        """(groups,) Kish's effective number of units, (sum of pairs)^2 / sum of squares (Survey Sampling, 1965)."""
-        sums = self._sum_units(np.where(rows, group, -1), groups, np.ones((len(group), 1)))
-        totals, squares = (np.bincount(sums[1], sums[2][:, 0] ** power, groups) for power in (1, 2))
+    def count_effective(self, group: np.ndarray, groups: int, kin: np.ndarray) -> dict[str, np.ndarray]:
+        """(groups,) Kish's effective number of units, (sum of pairs)^2 / sum of squares (Survey Sampling, 1965).
+
+        Of ``kin``, ``non-kin`` and ``all`` pairs, and of those ``within`` one unit and ``between`` two apart.
+        """
+        within = self.first == self.second
+        kinds = np.stack([kin & within, ~kin & within, ~within, kin & ~within], axis=1).astype(float)
+        _, of_cell, sums = self._sum_units(group, groups, kinds)
+        of_kin, others, between, kin_between = sums.T
+        parts = {
+            "kin": of_kin + kin_between,
+            "non-kin": others + between - kin_between,
+            "all": of_kin + others + between,
+        }
+        parts |= {"kin within": of_kin, "non-kin within": others, "between": between}
         with np.errstate(invalid="ignore"):
-            return totals**2 / squares
+            return {
+                kind: np.bincount(of_cell, part, groups) ** 2 / np.bincount(of_cell, part**2, groups)
+                for kind, part in parts.items()
+            }
 
-    def covariance(self, group: np.ndarray, groups: int, influence: np.ndarray) -> np.ndarray:
+    def correct(self, group: np.ndarray, kin: np.ndarray, effective: dict[str, np.ndarray]) -> np.ndarray:
+        """(pairs,) factors of influence values that undo how much few units understate a variance.
+
+        They are the roots of n / (n - 1) for pairs within one of n units, and of n / (n - 4) for pairs of two. A sum of
+        the latter holds both units' effects, less twice the mean of all; of a complete graph with effects of units, or
+        without, the expected variance is (n - 4) / n of the true one. n is the effective number in the pair's group, of
+        kin and of non-kin pairs apart; the factors are at most 2.
+
+        Parameters
+        ----------
+        effective
+            From ``count_effective``.
+        """
+        within = self.first == self.second
+        factor = np.ones(len(group))
+        for kind, rows, lost in (
+            ("kin within", kin & within, 1),
+            ("non-kin within", ~kin & within, 1),
+            ("between", ~within, 4),
+        ):
+            units = effective[kind]
+            of_group = np.sqrt(units / np.maximum(units - lost, units / 4))
+            factor[rows] = np.where(group[rows] >= 0, of_group[group[rows]], 1)
+        return factor
+
+    def covariance(
+        self, group: np.ndarray, groups: int, influence: np.ndarray, factor: np.ndarray | None = None
+    ) -> np.ndarray:
         """Covariances of each metric between groups: (metrics, groups, groups).
 
         A variance is at least that of dyads which are independent of each other: an estimate below it, or below 0,
@@ -204,7 +255,14 @@ class Dyads:
             (pairs,), -1 for none.
         influence
             (pairs, metrics).
+        factor
+            (pairs,), from ``correct``; 1 by default. Dyads that are independent of each other need none.
         """
+        plain = np.ones(groups)
+        if factor is not None:
+            influence = influence * factor[:, None]
+            rows = self._two[group[self._two] >= 0]
+            plain[group[rows]] = factor[rows]
         found = _multiply(self._sum_units(group, groups, influence), groups)
         if not len(self._two):
             return found
@@ -215,7 +273,7 @@ class Dyads:
         of_one = _multiply(_sum_cells(self.first[own], group[own], groups, influence[own]), groups)
         found -= of_two
         variance = np.einsum("kgg->kg", found)
-        least = np.einsum("kgg->kg", of_two + of_one)
+        least = np.einsum("kgg->kg", of_two) / plain**2 + np.einsum("kgg->kg", of_one)
         with np.errstate(invalid="ignore", divide="ignore"):
             scale = np.where(variance < least, np.sqrt(least / np.maximum(variance, 0)), 1)
         scale[~np.isfinite(scale)] = 0  # correlations are then unknown
@@ -288,16 +346,14 @@ def _multiply(cells: tuple[np.ndarray, np.ndarray, np.ndarray], groups: int) -> 
 
 
 def widen(units: np.ndarray) -> np.ndarray:
-    """By how much a standard error from few units is too small for the normal distribution.
+    """How much wider an interval from few units is: Student's quantile, n - 1 degrees of freedom, by the normal one.
 
-    n units have a variance n / (n - 1) too small, and Student's distribution with n - 1 degrees of freedom takes the
-    place of the normal one (Cameron & Miller, Journal of Human Resources 50(2), 2015, section VI). n is the effective
-    number. Not a number where it is 1 or unknown.
+    n is the effective number of units (Cameron & Miller, Journal of Human Resources 50(2), 2015, section VI). Not a
+    number where it is 1 or unknown.
     """
     units = np.asarray(units, float)
     with np.errstate(divide="ignore", invalid="ignore"):
-        factor = np.sqrt(units / (units - 1)) * student.ppf(0.975, units - 1) / Z
-    return np.where(units > 1 + 1e-9, factor, np.nan)
+        return np.where(units > 1 + 1e-9, student.ppf(0.975, units - 1) / Z, np.nan)
 
 
 def reach_of_jeffreys(units: np.ndarray, level: float = 0.975) -> np.ndarray:
@@ -339,10 +395,12 @@ def standard_error(influence: np.ndarray, dyads: Dyads, rows: np.ndarray | slice
     rows
         The pairs whose units count for the widening.
     """
-    group, counted = np.zeros(len(influence), int), np.zeros(len(influence), bool)
-    counted[rows] = True
-    variance = dyads.covariance(group, 1, influence[:, None])[0, 0, 0]
-    return float(np.sqrt(variance) * widen(dyads.count_effective(group, 1, counted))[0])
+    group, one = np.full(len(influence), -1), np.zeros(len(influence), int)
+    group[rows] = 0
+    effective = dyads.count_effective(group, 1, one > 0)
+    factor = dyads.correct(one, one > 0, effective)
+    variance = dyads.covariance(one, 1, influence[:, None], factor)[0, 0, 0]
+    return float(np.sqrt(variance) * widen(effective["all"])[0])
 
 
 def interval_of_mean(value: np.ndarray, dyads: Dyads) -> tuple[float, float, float]:
@@ -350,7 +408,7 @@ def interval_of_mean(value: np.ndarray, dyads: Dyads) -> tuple[float, float, flo
     if not len(value):
         return np.nan, np.nan, np.nan
     mean, group = float(np.mean(value)), np.zeros(len(value), int)
-    units = dyads.count(group, 1, slice(None))[0]
+    units = dyads.count(group, 1, group > 0)["all"][0]
     return mean, *map(float, interval_of_rate(mean, standard_error((value - mean) / len(value), dyads), units))
 
 
@@ -411,9 +469,10 @@ def estimate(
         Of the deviations of rates of 0 and 1.
     """
     value, influence = measure_by(score, kin, group, groups, threshold)
-    value, wider = value.T.copy(), find_widening(dyads, group, groups, kin)
-    covariance = dyads.covariance(group, groups, influence) * wider[:, :, None] * wider[:, None, :]
-    counts = {kind: dyads.count(group, groups, rows) for kind, rows in _kinds(kin).items()}
+    value, effective = value.T.copy(), dyads.count_effective(group, groups, kin)
+    wider, factor = find_widening(effective), dyads.correct(group, kin, effective)
+    covariance = dyads.covariance(group, groups, influence, factor) * wider[:, :, None] * wider[:, None, :]
+    counts = dyads.count(group, groups, kin)
     units = np.stack([np.min([counts[kind] for kind in KINDS_BEHIND[metric]], axis=0) for metric in MEASURED])
     lost = ~np.isfinite(value) | (units < FEWEST_FAMILIES)
     extreme = ~lost & np.isin(value, (0, 1))
@@ -438,16 +497,11 @@ KINDS_BEHIND = {metric: ("kin", "non-kin") for metric in MEASURED} | {
 }
 
 
-def _kinds(kin: np.ndarray) -> dict[str, np.ndarray]:
-    return {"all": np.ones(len(kin), bool), "kin": kin, "non-kin": ~kin}
-
-
-def find_widening(dyads: Dyads, group: np.ndarray, groups: int, kin: np.ndarray) -> np.ndarray:
+def find_widening(effective: dict[str, np.ndarray]) -> np.ndarray:
     """(metrics, groups) factors by which standard errors are widened for few units (``widen``).
 
     A metric rests on the effective number of units of its pairs; one of both kinds of pairs, on the smaller number.
     """
-    effective = {kind: dyads.count_effective(group, groups, rows) for kind, rows in _kinds(kin).items()}
     return np.stack([widen(np.min([effective[it] for it in KINDS_BEHIND[metric]], axis=0)) for metric in MEASURED])
 
 

@@ -122,7 +122,8 @@ def match_across_groups(audit: FairnessAudit, attribute: str = "race") -> pd.Dat
         rows = (non_kin & (((first == a) & (second == b)) | ((first == b) & (second == a)))).to_numpy()
         if rows.any():
             dyads = audit.dyads[rows]
-            families = int(dyads.count(np.zeros(rows.sum(), int), 1, slice(None))[0])
+            group = np.zeros(rows.sum(), int)
+            families = int(dyads.count(group, 1, group > 0)["all"][0])
             cells.append((a, b, int(rows.sum()), families, *interval_of_mean(accepted[rows], dyads)))
     return pd.DataFrame(
         cells,

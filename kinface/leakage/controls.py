@@ -217,6 +217,6 @@ def _shuffle(score: np.ndarray, kin: np.ndarray, seed: int) -> dict[str, float |
 
 
 def _with_interval(name: str, auc: float, influence: np.ndarray, dyads: Dyads, known: np.ndarray) -> dict[str, float]:
-    units = dyads.count(np.where(known, 0, -1), 1, slice(None))[0]
+    units = dyads.count(np.where(known, 0, -1), 1, known)["all"][0]
     low, high = interval_of_rate(auc, standard_error(influence, dyads, known), units)
     return {name: auc, f"{name}_low": float(low), f"{name}_high": float(high)}
