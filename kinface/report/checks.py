@@ -146,7 +146,7 @@ def warn_of_unknown_families(audit: FairnessAudit, origin: Origin) -> list[str]:
         return []
     return [
         f"The families of {unknown:,} of the {len(audit.pairs):,} pairs in {origin.name_pairs()} are unknown. These "
-        "pairs are resampled one by one, as if they were independent. Pairs that share people or families are not "
+        "pairs count as independent. Pairs that share people or families are not "
         "independent, so intervals are too narrow. It cannot be checked whether these families also trained the model "
         "or chose the threshold."
     ]
