@@ -32,7 +32,7 @@ PLAIN = {
     "SVC, C = 1": SVC,
     "SVC, C = 10": lambda: SVC(C=10),
     "MLPClassifier": lambda: MLPClassifier(random_state=0),
-    "QDA": QuadraticDiscriminantAnalysis,
+    "QDA": lambda: QuadraticDiscriminantAnalysis(reg_param=0.1),  # without it fails after LEACE, of lower rank
     "logistic": lambda: LogisticRegression(max_iter=2000),
     "boosted trees": lambda: HistGradientBoostingClassifier(random_state=0),
 }

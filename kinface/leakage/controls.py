@@ -21,6 +21,15 @@ from kinface.fairness.intervals import (
 from swinface.files import InputError
 from swinface.images import read_image
 
+ENDS = ("", "_low", "_high")
+
+
+ALONE = ("control", "pairs", "kin", *(f"auc{end}" for end in ENDS), "significant")  # columns of a list without scores
+
+
+SCORED = (*(f"{name}{end}" for name in ("model", "model_alike", "difference") for end in ENDS), "left_out")  # and with
+
+
 PARTS = 10  # of as many pairs each, into which a control with more values than these is divided
 
 
@@ -115,7 +124,8 @@ def controls(
     if scored:
         everyone = {"control": "model", **_describe_auc(score, kin, np.zeros(len(pairs), int), dyads)}
         rows += [everyone, everyone | {"control": "shuffled labels", **_shuffle(score, kin, seed)}]
-    return pd.DataFrame(rows).astype({"left_out": "Int64"} if scored else {})
+    columns = [*ALONE, *(SCORED if scored else ())]
+    return pd.DataFrame(rows, columns=columns).astype({"left_out": "Int64"} if scored else {})
 
 
 def _score_attributes(pairs: pd.DataFrame, faces: pd.DataFrame | None) -> dict[str, np.ndarray]:

@@ -115,6 +115,13 @@ def test_images_are_told_apart_by_colour_size_and_sharpness(tmp_path):
         find(pd.DataFrame(rows), root=tmp_path / "none")
 
 
+def test_a_list_of_which_nothing_else_is_known_has_the_model_alone(pairs):
+    found = find(pairs[["face_a", "face_b", "kin", "score"]].assign(face_a=[f"{row}.jpg" for row in range(200)]))
+    assert found.index.tolist() == ["model", "shuffled labels"]
+    assert found["model_alike"].isna().all()
+    assert find(pairs[["face_a", "face_b", "kin"]].assign(face_a=[f"{row}.jpg" for row in range(200)])).empty
+
+
 def test_the_command_writes_what_the_function_finds(pairs, tmp_path, capsys):
     scores, out = tmp_path / "scores.csv", tmp_path / "controls.csv"
     pairs.to_csv(scores, index=False)
