@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -11,18 +10,17 @@ import pandas as pd
 from kinface.data.pairs import read_pairs
 from kinface.data.tables import read_table
 from kinface.fairness.audit import FairnessAudit, audit_fairness
-from kinface.fairness.comparison import LISTS_DISPARATE_IN
 from kinface.fairness.disparities import find_disparity
 from kinface.fairness.standards import measure_acquisition
 from kinface.fairness.threshold import choose_threshold
-from kinface.report.blocks import decimal
 from kinface.report.build import build_report
 from kinface.report.checks import Origin, check_matched, check_validation
 from kinface.report.errors import render_errors
-from kinface.report.html import render
-from swinface.files import InputError, printable, replacing_folder
+from kinface.report.html import render, render_lines
+from swinface.files import InputError, replacing_folder
 
 OWNED = (
+    "verdict.png",
     "rates_*.png",
     "scores_*.png",
     "roc_*.png",
@@ -89,7 +87,7 @@ def report(
     title
         Heading of the page.
     resamples
-        Number of bootstrap resamples, from which the 95% intervals come.
+        Number of draws, from which the 95% intervals of disparities and of comparisons between them come.
     seed
         Of the resamples.
     """
@@ -137,8 +135,7 @@ def report(
         text = json.dumps(result.record, indent=1, allow_nan=False) + "\n"
         (folder / "metrics.json").write_text(text, encoding="utf-8")
         (folder / "report.html").write_text(render(result), encoding="utf-8")
-    for line in _summarise(result.record):
-        print(printable(line))
+    print("\n".join(render_lines(result)))
     print(f"wrote {out / 'report.html'}")
 
 
@@ -168,7 +165,7 @@ def _read_acquisition(path: Path, by: list[str] | None, resamples: int, seed: in
     if not groups:
         raise InputError(f"{path}: no column race or gender, and none of --by, to group the photos by.")
     try:
-        return {name: measure_acquisition(photos, name, resamples=resamples, seed=seed) for name in groups}
+        return {name: measure_acquisition(photos, name) for name in groups}
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
@@ -184,34 +181,3 @@ def _read(path: Path) -> pd.DataFrame:
         if not (pairs["kin"] == kin).any():
             raise InputError(f"{path}: column kin: the list has no {name} pairs; an audit needs both.")
     return pairs
-
-
-def _summarise(record: dict) -> Iterator[str]:
-    """The lines that the command prints."""
-    overall = record["groups"][0]
-    for metric in ("accuracy", "tpr", "fmr", "auc"):
-        value, low, high = (decimal(overall[metric + end]) for end in ("", "_low", "_high"))
-        yield f"{metric:>8}  {value}  [{low}, {high}]"
-    for row in record["matched"]["differences"] if record["matched"] else []:
-        if row["metric"] in ("auc", *LISTS_DISPARATE_IN) and row["group"] in ("all pairs", None):
-            ours, other = decimal(row["ours"]), decimal(row["other"])
-            low, high = decimal(row["low"], "+"), decimal(row["high"], "+")
-            name = row["metric"] if row["group"] else f"{row['grouping']}, {row['metric']}"
-            yield f"{name}: {ours} on the matched list, {other} on this one; difference [{low}, {high}]"
-    examined = [gap for gap in record["gaps"] if gap["comparable"]]
-    shown, by_chance = sum(gap["shown"] for gap in examined), record["shown_by_chance"]
-    if examined:
-        about = f"significant; chance alone: about {by_chance:.1f}"
-        yield f"{shown} of {len(examined)} differences between groups are {about}"
-    else:
-        yield "no groups were compared: name a column of labels with --by, or give each group more pairs"
-    for gap in examined:
-        if gap["shown"]:
-            high, low = (f"{gap[end]} {decimal(gap[f'{end}_value'])}" for end in ("highest", "lowest"))
-            yield f"  {gap['grouping']}, {gap['metric']}: {high}, {low}"
-    for listed, where in ((record, ""), (record["matched"], " on the matched list")):
-        for grouping, count in listed["without_group"].items() if listed else ():
-            if count:
-                yield f"{grouping}{where}: {count:,} of {listed['scores']['pairs']:,} pairs have no label, in no group"
-    for warning in record["warnings"]:
-        yield f"warning: {warning}"

@@ -7,19 +7,21 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 
 import pandas as pd
 from matplotlib.figure import Figure
+from PIL import Image
 
 from kinface.data.pairs import families_known, list_families
 from kinface.fairness.audit import FairnessAudit
-from kinface.fairness.bootstrap import FAMILIES
 from kinface.fairness.comparison import compare_audits, compare_lists, find_own_groupings
 from kinface.fairness.contrasts import find_race_reward, find_unequal_prevalence
 from kinface.fairness.disparities import find_disparity
 from kinface.fairness.groupings import AND, OVERALL, intersects
 from kinface.fairness.groups import compared_groups
+from kinface.fairness.intervals import FAMILIES
 from kinface.fairness.standards import audit_operating_points, match_across_groups, shift_scores
 from kinface.report.checks import (
     Origin,
@@ -30,7 +32,9 @@ from kinface.report.checks import (
     warn_of_threshold,
     warn_of_unknown_families,
 )
-from kinface.report.plots import plot_det, plot_differences, plot_rates, plot_roc, plot_scores
+from kinface.report.explore import trace_thresholds
+from kinface.report.plots import plot_det, plot_differences, plot_rates, plot_roc, plot_scores, plot_verdict
+from kinface.report.verdict import judge, name_models
 from swinface.files import InputError
 
 DOTS_PER_INCH = 150
@@ -50,12 +54,23 @@ class Report:
     ----------
     record
         All figures as plain numbers, texts and lists of these, as in ``metrics.json``.
-    pictures
-        Name to PNG.
+    verdict
+        What matters most in it (``verdict.judge``).
+    figures
+        Name to figure, to be changed and saved.
+    explored
+        Of each model: its rates and disparities at many thresholds (``explore.trace_thresholds``).
     """
 
     record: dict
-    pictures: dict[str, bytes]
+    verdict: dict
+    figures: dict[str, Figure]
+    explored: list[dict]
+
+    @cached_property
+    def pictures(self) -> dict[str, bytes]:
+        """Name to PNG."""
+        return {name: _to_png(figure) for name, figure in self.figures.items()}
 
 
 def build_report(
@@ -104,26 +119,34 @@ def build_report(
         **about,
         "matched": None if matched is None else _describe_matched(matched, audit, matched_origin, origin),
         "compared_with": None if other is None else _describe_audit(other, other_origin),
-        "resamples": len(audit.resampled["auc"]),
+        "resamples": audit.resamples,
         "seed": audit.seed,
         "resampled": _name_resampled(audit, matched),
         "kinface": version("kinface"),
+        "models": name_models(origin.file, other_origin.file),
         "own_groupings": find_own_groupings(audit),
+        **_describe_labels(audit),
         "groups": audit.groups.to_dict("records"),
         "without_group": audit.without_group.to_dict(),
         "disparities": _list_disparities(audit),
         "gaps": gaps,
-        "shown_by_chance": SIGNIFICANT_BY_CHANCE * sum(gap["comparable"] for gap in gaps),
+        "significant_by_chance": SIGNIFICANT_BY_CHANCE * sum(gap["comparable"] for gap in gaps),
         "contrasts": audit.contrasts.to_dict("records"),
-        "race_reward": find_race_reward(audit.groups, audit.resampled),
+        "race_reward": find_race_reward(audit.groups, audit.covariance),
         "unequal_prevalence": find_unequal_prevalence(audit.groups),
         "differences": [] if changes is None else changes.to_dict("records"),
         **_follow_standards(audit, origin),
         "acquisition": {name: table.to_dict("records") for name, table in (acquisition or {}).items()},
         "errors_page": errors_page,
     }
-    pictures = {name: _to_png(figure) for name, figure in _draw(audit, changes).items()}
-    return Report(_to_plain(record), pictures)
+    record = _to_plain(record)
+    groupings = [grouping for grouping in audit.labels if _has_curves(audit, grouping)]
+    explored = [
+        trace_thresholds(it, where.validation, groupings)
+        for it, where in ((audit, origin), (other, other_origin))
+        if it is not None
+    ]
+    return Report(record, judge(record), _draw(audit, changes), explored)
 
 
 def _follow_standards(audit: FairnessAudit, origin: Origin) -> dict:
@@ -169,7 +192,7 @@ def _describe_audit(audit: FairnessAudit, origin: Origin) -> dict:
         threshold["rule"] = "Youden's J"
         threshold |= _describe_list(origin.validation, origin.validation_file)
     return {
-        "scores": _describe_list(audit.pairs, origin.file) | {"own_sources": _name_sources(audit)},
+        "scores": _describe_list(audit.pairs, origin.file),
         "threshold": threshold,
         "warnings": warn_of_threshold(audit, origin) + warn_of_scores(audit, origin),
     }
@@ -215,12 +238,15 @@ def _list_disparities(audit: FairnessAudit) -> list[dict]:
     return rows
 
 
-def _name_sources(audit: FairnessAudit) -> dict[str, str]:
-    """Own attribute to the source of its labels, where the pairs have a column for it."""
-    parts = {part for grouping in find_own_groupings(audit) for part in grouping.split(AND)}
-    columns = {part: f"{part}_source" for part in sorted(parts) if f"{part}_source" in audit.pairs}
+def _describe_labels(audit: FairnessAudit) -> dict:
+    """Attribute to the source of its labels, as far as the pairs tell; and default attributes without labels."""
+    known = {"race": "race", "gender pair": "gender"}
+    own = {part for grouping in find_own_groupings(audit) for part in grouping.split(AND)} - {"race", "gender"}
+    columns = [label for name, label in known.items() if name in audit.labels]
+    columns += [part for part in sorted(own) if f"{part}_source" in audit.pairs]
     return {
-        part: _join_values(audit.pairs[column]) for part, column in columns.items() if part not in ("race", "gender")
+        "label_sources": {label: _join_values(audit.pairs[f"{label}_source"]) for label in columns},
+        "not_grouped_by": [name for name in known if name not in audit.labels],
     }
 
 
@@ -236,7 +262,7 @@ def _name_resampled(audit: FairnessAudit, matched: FairnessAudit | None) -> str:
 
 
 def _draw(audit: FairnessAudit, changes: pd.DataFrame | None) -> dict[str, Figure]:
-    figures = {}
+    figures = {"verdict": plot_verdict(audit)}
     for grouping, name in name_files(audit.labels).items():
         if grouping != OVERALL:
             figures[f"rates_{name}"] = plot_rates(audit, grouping)
@@ -258,8 +284,10 @@ def _has_curves(audit: FairnessAudit, grouping: str) -> bool:
 
 
 def _to_png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH)
+    """In 128 colours, which no eye tells from more here, and a third of the size."""
+    drawn, buffer = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=DOTS_PER_INCH)
+    Image.open(drawn).convert("RGB").quantize(128).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
-from importlib.resources import files
 from pathlib import Path
 
 import pandas as pd
-from jinja2 import Environment, StrictUndefined
 from PIL import Image
 
 from kinface.fairness.audit import FairnessAudit
+from kinface.report.html import make_environment
 from swinface.files import InputError, inside
 from swinface.images import read_image
 
@@ -70,13 +69,12 @@ def render_errors(audit: FairnessAudit, root: Path, grouping: str = "race", coun
         grouping = "overall"
     errors = find_errors(audit, grouping, count)
     images = {face: _embed_image(root, face) for face in {*errors["face_a"], *errors["face_b"]}}
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(files("kinface.report").joinpath("errors.html").read_text(encoding="utf-8"))
     groups = {
         group: {error: rows.to_dict("records") for error, rows in of_group.groupby("error")}
         for group, of_group in errors.groupby("group", sort=False)
     }
-    return template.render(groups=groups, images=images, threshold=audit.threshold, count=count)
+    template = make_environment().get_template("errors.html")
+    return template.render(grouping=grouping, groups=groups, images=images, threshold=audit.threshold, count=count)
 
 
 def _embed_image(root: Path, face: str) -> str:

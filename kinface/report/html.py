@@ -1,51 +1,65 @@
-"""The report as one HTML page."""
+"""The report as one HTML page, and as lines for a terminal; ``templates/`` holds every sentence."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
-from importlib.resources import files
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 
-import pandas as pd
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from kinface.data.vocabulary import WORDS, in_words
 from kinface.fairness.audit import FairnessAudit
-from kinface.fairness.groups import FEWEST_FAMILIES, FEWEST_PAIRS
-from kinface.report.build import Report, build_report
-from kinface.report.checks import Origin
-from kinface.report.comparisons import write_comparison, write_matched
-from kinface.report.sections import write_findings, write_groups, write_lead, write_measured
-from kinface.report.standards import write_standards
-from kinface.report.summary import write_summary
+from kinface.fairness.disparities import find_disparity
+from kinface.fairness.groups import FEWEST_PAIRS
+from kinface.fairness.intervals import FALSE_ACCEPTS, FEWEST_FAMILIES
+from kinface.report.build import Report, build_report, name_files
+from kinface.report.explore import STEPS, load_charts
+from kinface.report.plots import COLOURS
+from kinface.report.verdict import is_significant
+from swinface.files import printable
+
+SECTIONS = {
+    "summary": "In short",
+    "explore": "Move the threshold",
+    "findings": "Findings",
+    "comparison": "Two models",
+    "matched": "Matched non-kin pairs",
+    "groups": "Results by group",
+    "standards": "NIST and ISO/IEC 19795-10",
+    "measured": "What was measured",
+    "definitions": "Definitions",
+    "limits": "Limits",
+}  # the template of each, in order, and its heading
 
 
-def render_report(
-    audit: FairnessAudit,
-    *,
-    title: str = "Fairness report",
-    origin: Origin | None = None,
-    other: FairnessAudit | None = None,
-    other_origin: Origin | None = None,
-    matched: FairnessAudit | None = None,
-    matched_origin: Origin | None = None,
-    acquisition: Mapping[str, pd.DataFrame] | None = None,
-) -> str:
+GROUPINGS = {
+    "overall": "All pairs",
+    "race": "Race",
+    "race crossing": "Same race or two races",
+    "gender pair": "Gender pair",
+    "type": "Kinship type",
+    "generation gap": "Generation gap",
+    "race and gender": "Race and gender pair",
+}  # their headings; one's own groupings keep the name of their column
+
+
+METRICS = {"tpr": "TPR (kin pairs accepted)", "fmr": "FMR (non-kin pairs accepted)", "auc": "AUC"}
+
+
+AFFECTED_BY_PREVALENCE = ("accuracy gap", "accuracy spread", "skewed error ratio", "demographic parity difference")
+
+
+def render_report(audit: FairnessAudit, **parts: object) -> str:
     """Write an audit as a self-contained HTML page.
 
     Parameters
     ----------
-    title
-        Heading of the page.
-    origin
-        Where the pairs and the threshold come from (``kinface.Origin``). With it the page names the files, and warns of
-        pairs and families that also chose the threshold.
-    other, other_origin
-        Audit of the same pairs scored by another model, to be compared with.
-    matched, matched_origin
-        Audit of a matched list scored by the same model, at the same threshold. ``audit`` and ``matched`` each need the
-        other's pairs as ``beside``.
-    acquisition
-        By name of an attribute: failures to acquire of its groups (``fairness.standards.measure_acquisition``).
+    parts
+        What else the page shows: the parameters of ``build_report``, such as ``title``, ``origin`` (with it the page
+        names the files, and warns of pairs and families that also chose the threshold) or ``other``, an audit of the
+        same pairs scored by another model.
 
     Returns
     -------
@@ -67,40 +81,105 @@ def render_report(
     >>> kinface.render_report(audit, title="200 pairs")[:15]
     '<!DOCTYPE html>'
     """
-    return render(
-        build_report(
-            audit,
-            title=title,
-            origin=origin,
-            other=other,
-            other_origin=other_origin,
-            matched=matched,
-            matched_origin=matched_origin,
-            acquisition=acquisition,
-        )
-    )
+    return render(build_report(audit, **parts))
 
 
 def render(report: Report) -> str:
     """The page of a report."""
     record = report.record
-    sections = [write_summary(record), write_measured(record), write_findings(record)]
-    if record["matched"]:
-        sections.append(write_matched(record))
-    if record["compared_with"]:
-        sections.append(write_comparison(record))
-    sections += [write_groups(record), write_standards(record)]
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(files("kinface.report").joinpath("page.html").read_text(encoding="utf-8"))
-    return template.render(
-        title=record["title"],
-        lead=write_lead(record),
-        sections=sections,
+    absent = [name for name, part in (("comparison", "compared_with"), ("matched", "matched")) if not record[part]]
+    runtime, charts = load_charts()
+    return make_environment().get_template("page.html").render(
+        record=record,
+        verdict=report.verdict,
+        explored=report.explored,
+        runtime=runtime,
+        charts=charts,
+        steps=STEPS,
+        colours=COLOURS,
+        ideals={row["disparity"]: row["ideal"] for row in record["disparities"]},
+        contents={name: title for name, title in SECTIONS.items() if name not in absent},
         images={name: base64.b64encode(png).decode() for name, png in report.pictures.items()},
-        independent="pairs" in record["resampled"],
-        resampled=record["resampled"],
-        version=record["kinface"],
-        errors=record["errors_page"],
+        file_names=name_files(dict.fromkeys(row["grouping"] for row in record["groups"])),
+        codes=WORDS["type"],
+        affected_by_prevalence=AFFECTED_BY_PREVALENCE,
+        false_accepts=FALSE_ACCEPTS,
         fewest_pairs=FEWEST_PAIRS,
         fewest_families=FEWEST_FAMILIES,
+    ).lstrip()  # fmt: skip
+
+
+def render_lines(report: Report) -> list[str]:
+    """What a terminal shows of a report; names from files cannot steer it."""
+    safe = make_environment().overlay(finalize=lambda value: printable(value) if isinstance(value, str) else value)
+    return (
+        safe.get_template("terminal.txt").render(record=report.record, verdict=report.verdict).strip("\n").split("\n")
     )
+
+
+def make_environment() -> Environment:
+    """Reads ``templates/``, which write numbers and names by the filters below; HTML is escaped."""
+    environment = Environment(
+        loader=PackageLoader("kinface.report"),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
+    written = (percent, points, decimal, signed)
+    environment.globals |= {form.__name__: form for form in written}
+    environment.filters |= environment.globals | {
+        "by_grouping": _by_grouping,
+        "figure": _figure,
+        "group": lambda row: in_words(row["group"], row["grouping"]),
+        "ideal": lambda name: find_disparity(name).ideal,
+        "metric_name": lambda metric: METRICS.get(metric, metric),
+        "of_100": lambda share: "–" if share is None else f"{100 * share:.0f}",
+        "pick": _pick,
+        "rate": _rate,
+        "significant": is_significant,
+        "title_of": lambda grouping: GROUPINGS.get(grouping, grouping),
+        "words": in_words,
+    }
+    return environment
+
+
+def percent(value: float | None) -> str:
+    """A rate as a percentage."""
+    return "–" if value is None else f"{100 * value:.1f}".replace("-", "−")
+
+
+def points(value: float | None) -> str:
+    """A difference of rates in percentage points."""
+    return "–" if value is None else f"{100 * value:+.1f}".replace("-", "−")
+
+
+def decimal(value: float | str | None, sign: str = "") -> str:
+    """A number with three decimals; infinite ones are given as text."""
+    if value is None:
+        return "–"
+    return (value.replace("Infinity", "∞") if isinstance(value, str) else f"{value:{sign}.3f}").replace("-", "−")
+
+
+def signed(value: float | str | None) -> str:
+    """A difference with three decimals."""
+    return decimal(value, "+")
+
+
+def _figure(value: float | None, metric: str) -> str:
+    """AUC as a number, all else in percent."""
+    return decimal(value) if metric == "auc" else percent(value)
+
+
+def _rate(value: float | None, metric: str, unit: str = "%") -> str:
+    return decimal(value) if metric == "auc" else percent(value) + unit
+
+
+def _by_grouping(rows: Sequence[dict]) -> Iterator[tuple[str, list[dict]]]:
+    return ((grouping, list(of_grouping)) for grouping, of_grouping in groupby(rows, itemgetter("grouping")))
+
+
+def _pick(rows: Sequence[dict], **wanted: object) -> dict | None:
+    """The first row with these values."""
+    return next((row for row in rows if all(row[key] == value for key, value in wanted.items())), None)

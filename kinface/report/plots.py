@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import chain, cycle, product
+from itertools import chain, product
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from scipy.stats import norm
 from sklearn.metrics import det_curve, roc_curve
 
+from kinface.data.vocabulary import in_words
 from kinface.fairness.audit import FairnessAudit
+from kinface.fairness.comparison import find_own_groupings
 from kinface.fairness.groups import compared_groups
 from swinface.files import printable
 
@@ -26,6 +26,40 @@ GREY = "#6e6e6e"
 
 
 RATES = {"accuracy": "Accuracy", "tpr": "TPR (kin accepted)", "fmr": "FMR (non-kin accepted)", "auc": "AUC"}
+
+
+ON_FIRST_SCREEN = ("race", "gender pair", "type")  # and one's own groupings
+
+
+def plot_verdict(audit: FairnessAudit) -> Figure:
+    """Plot which share of relatives is missed, and of strangers accepted, in every group that can be compared in it.
+
+    The dashed line is all pairs. Diamonds are groups whose 95% interval excludes the value of all pairs.
+    """
+    rates = {"fnmr": "relatives missed (FNMR)", "fmr": "strangers taken for relatives (FMR)"}
+    chosen = [name for name in audit.labels if name in (*ON_FIRST_SCREEN, *find_own_groupings(audit))]
+    compared = {
+        rate: {row for name in chosen for row in compared_groups(audit.groups, name, (rate,))} for rate in rates
+    }
+    groups, overall = audit.groups.loc[[0, *sorted(set().union(*compared.values()))]], audit.groups.iloc[0]
+    starts = groups["grouping"] != groups["grouping"].shift()
+    places = pd.Series(np.arange(len(groups)) + 0.6 * starts.cumsum(), groups.index)
+    figure = Figure(figsize=(10, 0.8 + 0.2 * (places.iloc[-1] + 1)), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, (metric, title) in zip(panels, rates.items(), strict=True):
+        value, drawn = overall[metric], groups.loc[[0, *compared[metric]]]
+        differs = (drawn[f"{metric}_low"] > value) | (drawn[f"{metric}_high"] < value)
+        axes.axvline(value, color=GREY, linewidth=1, linestyle="--", zorder=0)
+        for rows, colour, marker in ((drawn[~differs], COLOURS[0], "o"), (drawn[differs], COLOURS[1], "D")):
+            at = places[rows.index]
+            axes.hlines(at, rows[f"{metric}_low"], rows[f"{metric}_high"], color=colour, linewidth=1.8)
+            axes.scatter(rows[metric], at, s=30, marker=marker, color=colour, zorder=3)
+        axes.set_xlabel(title)
+        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        _tidy(axes, grid="x")
+    panels[0].set_yticks(places, [_name(row.group, row.grouping) for row in groups.itertuples()], fontsize=9)
+    panels[0].set_ylim(places.iloc[-1] + 0.6, places.iloc[0] - 0.6)
+    return figure
 
 
 def plot_rates(audit: FairnessAudit, grouping: str) -> Figure:
@@ -46,7 +80,7 @@ def plot_rates(audit: FairnessAudit, grouping: str) -> Figure:
         if metric != "auc":
             axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         _tidy(axes, grid="x")
-    names = [f"{_plain(g.group)}\n{g.pairs:,} pairs{_count_families(g)}" for g in groups.itertuples()]
+    names = [f"{_name(g.group, g.grouping)}\n{g.pairs:,} pairs{_count_families(g)}" for g in groups.itertuples()]
     panels[0].set_yticks(places, names, fontsize=8)
     panels[0].set_ylim(len(groups) - 0.4, -0.6)
     return figure
@@ -67,7 +101,7 @@ def plot_roc(audit: FairnessAudit, grouping: str) -> Figure:
         pairs = audit.pairs[audit.labels[group.grouping] == group.group]
         fmr, tpr, _ = roc_curve(pairs["kin"], pairs["score"])
         interval = f" [{group.auc_low:.3f}, {group.auc_high:.3f}]" if np.isfinite(group.auc_low) else ""
-        label = f"{_plain(group.group)}: AUC {group.auc:.3f}{interval}, "
+        label = f"{_name(group.group, group.grouping)}: AUC {group.auc:.3f}{interval}, "
         label += f"{group.kin:,} kin, {group.non_kin:,} non-kin{_count_families(group)}"
         curve = {"color": colour, "linestyle": style, "linewidth": 1.5, "drawstyle": "steps-post"}
         linear.plot(fmr, tpr, **curve, label=label)
@@ -102,7 +136,7 @@ def plot_det(audit: FairnessAudit, grouping: str) -> Figure:
         fmr, fnmr, _ = det_curve(pairs["kin"], pairs["score"])
         inside = (fmr > 0) & (fmr < 1) & (fnmr > 0) & (fnmr < 1)  # 0 and 1 are infinitely far away
         curve = {"color": colour, "linestyle": style, "linewidth": 1.5, "drawstyle": "steps-post"}
-        axes.plot(norm.ppf(fmr[inside]), norm.ppf(fnmr[inside]), **curve, label=_plain(group.group))
+        axes.plot(norm.ppf(fmr[inside]), norm.ppf(fnmr[inside]), **curve, label=_name(group.group, group.grouping))
         if 0 < group.fmr < 1 and 0 < group.fnmr < 1:
             point = norm.ppf([group.fmr, group.fnmr])
             axes.plot(*point, color=colour, marker="o", markeredgecolor="black", zorder=3)
@@ -142,7 +176,9 @@ def plot_scores(audit: FairnessAudit, grouping: str) -> Figure:
         axes.axvline(audit.threshold, color="black", linewidth=1, label="threshold")
         accepted = [f"{rate:.0%} of {count:,} {kind}" for rate, count, kind in
                     ((group.tpr, group.kin, "kin"), (group.fmr, group.non_kin, "non-kin")) if count]  # fmt: skip
-        axes.set_title(f"{_plain(group.group)}: accepted are {' and '.join(accepted)} pairs", fontsize=9, loc="left")
+        axes.set_title(
+            f"{_name(group.group, group.grouping)}: accepted are {' and '.join(accepted)} pairs", fontsize=9, loc="left"
+        )
         axes.set_yticks([])
         axes.set_ylim(bottom=0)
         _tidy(axes)
@@ -177,7 +213,7 @@ def plot_differences(changes: pd.DataFrame, grouping: str) -> Figure:
         axes.set_xlabel(f"difference in\n{title}")
         axes.xaxis.set_major_locator(MaxNLocator(4))
         _tidy(axes, grid="x")
-    panels[0].set_yticks(np.arange(len(names)), map(_plain, names), fontsize=8)
+    panels[0].set_yticks(np.arange(len(names)), [_name(name, grouping) for name in names], fontsize=8)
     panels[0].set_ylim(len(names) - 0.4, -0.6)
     return figure
 
@@ -242,6 +278,10 @@ def _plain(name: str) -> str:
     return ("" if not name.startswith("_") else " ") + printable(name).replace("$", r"\$")
 
 
+def _name(group: str, grouping: str) -> str:
+    return _plain(in_words(group, grouping))
+
+
 def _count_families(group: tuple) -> str:
     """How many families a group has, as the end of a label; nothing where none is known."""
     known = "known " if group.units > group.families else ""
@@ -257,61 +297,20 @@ def _tidy(axes: Axes, grid: str | None = None) -> None:
         axes.set_axisbelow(True)
 
 
-def plot_frontier(table: pd.DataFrame, attribute: str, about: dict, targets: Mapping[str, float]) -> Figure:
-    """Plot AUC on the matched and on the standard list against the balanced accuracy of fresh probes of an attribute.
-
-    A point is a method with one lambda, the mean over seeds, with 95% intervals in both directions. A line joins the
-    lambdas of a method; its points grow with lambda. Better is up and to the left.
-
-    Parameters
-    ----------
-    table, about
-        See ``kinface.experiments.tradeoff.tabulate`` and ``write_frontier``.
-    targets
-        Figure such as ``race_linear`` to the value that it should not exceed.
-    """
-    figure = Figure(figsize=(10, 9.5), layout="constrained")
-    panels = figure.subplots(2, 2, sharex="col", sharey="row")
-    lists, probes = ("matched", "standard"), {"linear": "linear", "mlp": "MLP"}
-    drawn = [
-        (axes, f"{attribute}_{probe}", f"auc_{listed}")
-        for row, listed in zip(panels, lists, strict=True)
-        for axes, probe in zip(row, probes, strict=True)
-    ]
-    for axes, x, y in drawn:
-        _draw_methods(axes, table, x, y)
-        _mark_leakage(axes, {"chance": about[attribute]["chance"], "target": targets.get(x)})
-        _tidy(axes, grid="both")
-    for axes, listed in zip(panels[:, 0], lists, strict=True):
-        counts = about[listed]
-        axes.set_ylabel(f"AUC, {listed} list\n({counts['pairs']:,} pairs of {counts['families']:,} families)")
-    for axes, probe in zip(panels[1], probes.values(), strict=True):
-        axes.set_xlabel(f"balanced accuracy of a fresh {probe} probe of {_plain(attribute)}")
-    seeds = " to ".join(str(count) for count in sorted({table["seeds"].min(), table["seeds"].max()}))
-    probed = "{faces:,} faces of {families:,} families; ".format(**about[attribute])
-    probed += _plain(about[attribute]["classes"])
-    note = f"Points: means over seeds ({seeds}). Bars: 95% intervals over families. Probes: {probed}."
-    figure.suptitle(note, fontsize=9)
-    figure.draw_without_rendering()  # puts the axes in their place, by which names are placed
-    for axes, x, y in drawn:
-        _name_methods(axes, table, x, y)
-    return figure
-
-
 def plot_changes(table: pd.DataFrame, reference: str, about: dict) -> Figure:
-    """What each method of a sweep keeps of kinship and leaves of race and gender, less what a reference does.
+    """What each method of a frontier keeps of kinship and leaves of attributes, less what a reference does.
 
     Differences are paired, with 95% intervals; filled points are those whose interval excludes 0.
 
     Parameters
     ----------
     table, reference, about
-        See ``kinface.experiments.tradeoff.tabulate``, one of its references, and ``write_frontier``.
+        See ``kinface.tradeoff.measure.Frontier``; the reference is one of those it was compared with.
     """
     rows = table[table["method"] != reference]
     titles = {f"auc_{name}": f"AUC, {name} list\n{about[name]['pairs']:,} pairs" for name in ("matched", "standard")}
-    for attribute, (probe, name) in product(("race", "gender"), (("linear", "linear"), ("mlp", "MLP"))):
-        titles[f"{attribute}_{probe}"] = f"{attribute}, {name} probe\n{about[attribute]['faces']:,} faces"
+    for attribute in (name.removesuffix("_best") for name in table if name.endswith("_best")):
+        titles[f"{attribute}_best"] = f"{_plain(attribute)}, best probe\n{about[attribute]['faces']:,} faces"
     figure = Figure(figsize=(11, 1.5 + 0.3 * len(rows)), layout="constrained")
     panels = figure.subplots(1, len(titles), sharey=True)
     for place, (axes, (name, title)) in enumerate(zip(panels, titles.items(), strict=True)):
@@ -332,66 +331,3 @@ def plot_changes(table: pd.DataFrame, reference: str, about: dict) -> Figure:
     about_all = f"95% intervals over {families} families; probes: balanced accuracy"
     figure.suptitle(f"Less {_plain(reference)}, {about_all}", fontsize=9)
     return figure
-
-
-def _list_methods(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, str, str]]:
-    """Each method with its rows by lambda, its colour and its marker; no two of the first 24 are alike."""
-    styles = zip(cycle(COLOURS), cycle("osD^vPX*"), strict=False)
-    for (method, rows), (colour, marker) in zip(table.groupby("method", sort=False), styles, strict=False):
-        yield method, rows.sort_values("strength"), colour, marker
-
-
-def _draw_methods(axes: Axes, table: pd.DataFrame, x: str, y: str) -> None:
-    for _, rows, colour, marker in _list_methods(table):
-        axes.plot(rows[x], rows[y], color=colour, linewidth=1.2, zorder=2)
-        for place, row in enumerate(rows.itertuples()):
-            point, bars = (getattr(row, x), getattr(row, y)), {"xerr": _lengths(row, x), "yerr": _lengths(row, y)}
-            axes.errorbar(*point, **bars, color=colour, elinewidth=0.8, alpha=0.45, zorder=1)
-            face = {"color": colour, "markersize": 5.5 + 1.3 * place, "markeredgecolor": "black"}
-            axes.plot(*point, marker, **face, markeredgewidth=0.6, zorder=3)
-
-
-def _mark_leakage(axes: Axes, values: dict[str, float | None]) -> None:
-    for (name, value), style in zip(values.items(), (":", "--"), strict=True):
-        if value is not None:
-            axes.axvline(value, color=GREY, linewidth=1, linestyle=style, zorder=0)
-            low = axes.get_xaxis_transform()
-            axes.text(
-                value, 0.01, f"{name} {value:.2f}", transform=low, rotation=90, fontsize=7, color=GREY, ha="right"
-            )
-
-
-def _name_methods(axes: Axes, table: pd.DataFrame, x: str, y: str) -> None:
-    """Write each method's name next to its last point, as near as points and other names allow."""
-    unit, size = 72 / axes.figure.dpi, 7.5  # of lengths in points
-    frame = axes.get_window_extent().extents * unit
-    places = axes.transData.transform(table[[x, y]].to_numpy()) * unit
-    taken = [np.concatenate([place - 5, place + 5]) for place in places]
-    angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-    directions = np.column_stack([np.cos(angles), np.sin(angles)])
-    for method, rows, colour, _ in _list_methods(table):
-        strengths = rows["strength"].dropna()
-        name = _plain(method)
-        if len(strengths) > 1:
-            name += f", λ {strengths.min():g} to {strengths.max():g}"
-        point = rows[[x, y]].iloc[-1].to_numpy()
-        if not np.isfinite(point).all():
-            continue
-        half = np.array([0.27 * size * len(name), 0.6 * size])
-        offsets = [(half + reach) * direction for reach in range(6, 150, 6) for direction in directions]
-        middle = axes.transData.transform(point) * unit
-        boxes = [np.concatenate([middle + offset - half, middle + offset + half]) for offset in offsets]
-        free = (number for number, box in enumerate(boxes) if _is_free(box, taken, frame))
-        chosen = next(free, 0)
-        taken.append(boxes[chosen])
-        line = {"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 0} if chosen >= len(angles) else None
-        text = {"fontsize": size, "ha": "center", "va": "center", "textcoords": "offset points"}
-        written = axes.annotate(name, point, offsets[chosen], **text, arrowprops=line, zorder=4)
-        written.set_path_effects([withStroke(linewidth=2, foreground="white")])
-        written.set_in_layout(False)
-
-
-def _is_free(box: np.ndarray, taken: list[np.ndarray], frame: np.ndarray) -> bool:
-    """Whether a box (left, bottom, right, top) lies within the frame and overlaps no box that is taken."""
-    inside = (box[:2] >= frame[:2]).all() and (box[2:] <= frame[2:]).all()
-    return inside and not any((box[:2] < other[2:]).all() and (box[2:] > other[:2]).all() for other in taken)

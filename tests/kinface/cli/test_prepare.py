@@ -54,7 +54,7 @@ def test_a_prepared_folder_reads_as_the_folder_itself(
     pd.testing.assert_frame_equal(pairs, pd.concat(lists, ignore_index=True))
     printed = capsys.readouterr().out
     for said in (
-        "father-daughter (fd)",
+        "father and daughter (fd)",
         "predicted by net",
         "neither self-described",
         "x (a.csv)",

@@ -19,6 +19,7 @@ from kinface.data.pairs import write_pairs
 from kinface.data.sampling import sample_pairs
 from swinface.cli.main import run
 from swinface.files import InputError
+from tests.pages import without_scripts
 
 
 def test_it_writes_one_self_contained_page_tables_and_figures(lists, tmp_path, capsys):
@@ -33,11 +34,10 @@ def test_it_writes_one_self_contained_page_tables_and_figures(lists, tmp_path, c
         assert names >= {f"roc_{grouping}.png", f"scores_{grouping}.png"}
     assert page.index('id="groups"') < page.index("Kinship type: ROC curves") < page.index("Generation gap: ROC curves")
     assert page.count("data:image/png;base64,") == len([name for name in names if name.endswith(".png")])
-    assert not re.search(r"""(src|href)=["'](?!data:|#)|<script[^>]|<link|@import|url\(|fetch|import\(""", page)
-    assert page.count("<script>") == 1
+    assert not re.search(r"""(src|href)=["'](?!data:|#)|<link|@import|url\(""", without_scripts(page))
+    assert "<script src" not in page and len(page) < 3e6
     assert "A &lt;b&gt;title&lt;/b&gt;" in page
-    assert "None" not in page
-    assert "nan" not in re.sub(r"base64,[^\"]*", "", page)
+    assert not re.search(r"\b(None|nan)\b", without_scripts(page))
     assert str(out / "report.html") in capsys.readouterr().out
 
 
@@ -58,10 +58,10 @@ def test_page_and_record_say_what_the_figures_rest_on(lists, tmp_path, capsys):
     assert "race: drawn; gender: drawn" in page
     groups = pd.read_csv(out / "groups.csv")
     assert len(groups) == len(record["groups"])
-    assert {"pairs", "families", "tpr", "tpr_low", "tpr_high", "tar_at_1e-1", "complete_resamples"} <= set(groups)
+    assert {"pairs", "families", "tpr", "tpr_low", "tpr_high", "tar_at_1e-1"} <= set(groups)
     race = next(gap for gap in record["gaps"] if (gap["grouping"], gap["metric"]) == ("race", "tpr"))
     assert race["lowest"] == "African"
-    assert race["shown"]
+    assert race["significant"]
     assert "<b>Race, TPR (kin pairs accepted):</b>" in page
     by_chance = f"{0.05 * sum(gap['comparable'] for gap in record['gaps']):.1f}"
     assert f"If all groups were equal, about {by_chance} would be called significant by chance." in page
@@ -126,12 +126,12 @@ def test_anyones_scores_are_reported_by_any_column(draw_scored, tmp_path, capsys
     arguments += ["--resamples", "100", "--out", str(tmp_path / "out")]
     assert run("kinface", "", COMMANDS, ["report", *arguments]) == 0, capsys.readouterr().err
     record = json.loads((tmp_path / "out/metrics.json").read_text(), parse_constant=pytest.fail)
-    page = re.sub(r"base64,[^\"]*", "", (tmp_path / "out/report.html").read_text())
+    page = without_scripts((tmp_path / "out/report.html").read_text())
     assert record["own_groupings"] == groupings
     groups = [row["group"] for row in record["groups"]]
     assert groups[:6] == ["all pairs", "5-9", "10-14", evil, "day", "cross-light"]
     assert {gap["grouping"] for gap in record["gaps"]} == {"age_band", "light x age_band"}
-    assert page.count("<script") == 1 and "&lt;script&gt;" in page
+    assert "<script" not in page and "&lt;script&gt;" in page
     assert "Groupings of the user: age_band, light, light x age_band." in page
     assert "race: not stated" not in page
     names = {path.name for path in (tmp_path / "out").iterdir()}
@@ -180,7 +180,7 @@ def test_pairs_of_unknown_families_are_resampled_one_by_one_and_the_page_says_so
     out, unknown = tmp_path / "out", len(pairs.iloc[rows])
     report(lists[0], threshold_from=lists[1], compare=lists[0], compare_threshold_from=lists[1], out=out, resamples=100)
     record = json.loads((out / "metrics.json").read_text(), parse_constant=pytest.fail)
-    page = re.sub(r"base64,[^\"]*", "", (out / "report.html").read_text())
+    page = without_scripts((out / "report.html").read_text())
     resampled, known = ("pairs", 0) if unknown == len(pairs) else ("families and pairs", 60)
     assert record["resampled"] == resampled
     assert (record["scores"]["families"], record["scores"]["pairs_of_unknown_families"]) == (known, unknown)
@@ -191,7 +191,7 @@ def test_pairs_of_unknown_families_are_resampled_one_by_one_and_the_page_says_so
     assert [text for text in record["warnings"] if text.startswith(warning)]
     assert page.count(warning) == 1
     assert f"warning: {warning}" in capsys.readouterr().out
-    assert f"100 bootstrap resamples of {resampled} (seed 0). <b>Pairs of unknown families were resampled" in page
+    assert "100 resamples (seed 0). <b>Pairs of unknown families were taken as independent" in page
     came = "unknown families" if not known else "60 known families and unknown ones"
     assert f"They come from {came}." in page
     for name in ("race", "gender pair"):
@@ -221,7 +221,7 @@ def test_labels_of_race_are_audited_without_families(lists, tmp_path):
     record = json.loads((tmp_path / "out/metrics.json").read_text())
     race = next(gap for gap in record["gaps"] if (gap["grouping"], gap["metric"]) == ("race", "tpr"))
     assert race["lowest"] == "African"
-    assert race["shown"]
+    assert race["significant"]
 
 
 def test_a_threshold_from_unknown_families_is_warned_of(lists, tmp_path):

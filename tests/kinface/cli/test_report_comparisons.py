@@ -154,3 +154,22 @@ def test_options_that_do_not_fit_are_refused(lists, tmp_path):
     with pytest.raises(InputError, match="is a file"):
         report(lists[0], threshold_from=lists[1], out=occupied, resamples=100)
     assert not (tmp_path / "out").exists()
+
+
+def test_page_and_terminal_say_which_model_is_better_and_for_whom(lists, tmp_path, capsys):
+    pairs = pd.read_parquet(lists[0])
+    worse = tmp_path / "worse.parquet"
+    noise = np.random.default_rng(0).normal(scale=3, size=len(pairs)) * (pairs["race_a"] == "Asian")
+    write_pairs(pairs.assign(score=pairs["score"] + noise), worse)
+    given = {"threshold_from": lists[1], "compare_threshold_from": lists[1], "resamples": 100}
+    report(lists[0], compare=worse, **given, out=tmp_path / "out")
+    printed = " ".join(capsys.readouterr().out.split())
+    record = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert record["models"] == ["scores", "worse"]
+    rows = {row["group"]: row["difference"] for row in record["differences"] if row["metric"] == "auc"}
+    assert rows["Asian"] > 0.1
+    better = f"significantly better for Asian (+{rows['Asian']:.3f})"
+    short = " ".join((tmp_path / "out/report.html").read_text().split('id="summary"')[1].split("</details>")[0].split())
+    for text in (printed, short):
+        assert "scores is the better model" in text and f"scores is {better}" in text
+        assert "worse is significantly better for no group" in text

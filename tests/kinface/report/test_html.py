@@ -13,12 +13,9 @@ from kinface.report.build import build_report, name_files
 from kinface.report.checks import Origin
 from kinface.report.html import render_report
 from swinface.files import InputError
+from tests.pages import text_of, without_scripts
 
-
-def text_of(page: str) -> str:
-    """What a reader sees."""
-    body = re.sub(r"<style>.*?</style>|<[^>]*>", " ", page, flags=re.DOTALL)
-    return re.sub(r"\s+", " ", body)
+SCRIPTS = 4  # the data of the slider, what draws charts, the slider, and the tables
 
 
 def test_five_lines_audit_a_csv(draw_scored, tmp_path):
@@ -31,7 +28,7 @@ def test_five_lines_audit_a_csv(draw_scored, tmp_path):
     assert audit.groups["group"].tolist() == ["all pairs", "5-9", "10-14"]
     assert audit.gaps["metric"].tolist() == ["accuracy", "tpr", "fmr", "auc"]
     page = text_of(kinface.render_report(audit, title="Mine"))
-    assert "Mine A model gave each of 600 pairs of faces a score" in page
+    assert "A model gave each of 600 pairs of faces a score" in page
     assert "Scores: a table of 600 pairs." in page
     assert not re.search(r"\b(None|nan|no file)\b", page)
 
@@ -56,17 +53,17 @@ def test_hostile_names_stay_text(draw_scored):
     pairs = draw_scored(800).replace({"African": evil})
     pairs = pairs.assign(**{f"family_{side}": evil + pairs[f"family_{side}"] for side in "ab"}, race_source=evil)
     page = render_report(audit_fairness(pairs, 0.5, resamples=100), title=evil, origin=Origin(file=evil))
-    assert page.count("<script") == 1
+    assert page.count("<script") == SCRIPTS
     assert "<script>alert" not in page
-    assert page.count("&lt;script&gt;") > 10
+    assert without_scripts(page).count("&lt;script&gt;") > 10
 
 
 def test_pairs_without_dependence_and_clusters_of_ones_own_are_named(draw_scored):
     pairs = draw_scored(600).assign(studio=np.arange(600) % 30)
     page = text_of(render_report(audit_fairness(pairs, 0.5, clusters=["studio"], resamples=100)))
-    assert "100 bootstrap resamples of clusters (studio) (seed 0)" in page
+    assert "allows for clusters (studio) that pairs have in common" in page
     page = text_of(render_report(audit_fairness(pairs, 0.5, clusters=None, resamples=100)))
-    assert "100 bootstrap resamples of pairs (seed 0)" in page
+    assert "Pairs of unknown families were taken as independent." in page
 
 
 def test_pictures_have_file_names_of_their_own():

@@ -14,23 +14,17 @@ from PIL import Image
 
 from kinface.cli.main import COMMANDS
 from kinface.fairness.audit import audit_fairness
+from kinface.fairness.standards import choose_threshold_at_fmr
 from kinface.report.build import build_report
 from kinface.report.checks import Origin
 from kinface.report.errors import find_errors, render_errors
+from kinface.report.explore import trace_thresholds
 from kinface.report.html import render, render_report
 from swinface.cli.main import run
 from swinface.files import InputError
+from tests.pages import section
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-def text_of(page: str) -> str:
-    body = re.sub(r"<style>.*?</style>|<script>.*?</script>|<[^>]*>", " ", page, flags=re.DOTALL)
-    return re.sub(r"\s+", " ", body)
-
-
-def section(page: str, name: str) -> str:
-    return text_of(page[page.index(f'<h2 id="{name}"') :].split("<h2", 2)[1])
 
 
 def test_the_first_screen_says_what_matters(draw_scored):
@@ -140,11 +134,31 @@ def test_the_command_writes_errors_and_acquisition_only_if_asked(draw_scored, tm
     assert not (tmp_path / "other").exists()
 
 
+def run_in_browser(folder) -> dict:
+    """What ``page.html`` says in its end, as JSON."""
+    options = [
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--window-size=800,900",
+        "--virtual-time-budget=20000",
+    ]
+    command = [
+        BROWSER,
+        *options,
+        f"--user-data-dir={folder / 'profile'}",
+        "--dump-dom",
+        (folder / "page.html").as_uri(),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    return json.loads(re.search(r"<pre>(.*?)</pre>", done.stdout, flags=re.DOTALL)[1])
+
+
 @pytest.mark.skipif(BROWSER is None, reason="no chromium here to run the page's script in")
 def test_tables_are_sorted_and_filtered_in_a_browser(draw_scored, tmp_path):
     page = render_report(audit_fairness(draw_scored(2000), 0.6, resamples=100))
     use = """<script>
-    const table = [...document.querySelectorAll("table")].find(it => it.parentElement.querySelector("input"));
+    const table = [...document.querySelectorAll("#findings table")].at(-1);
     const heading = [...table.tHead.rows[0].cells].findIndex(it => it.textContent == "difference");
     const first = () => [...table.tBodies[0].rows].map(row => row.cells[heading].textContent);
     const said = {};
@@ -154,16 +168,83 @@ def test_tables_are_sorted_and_filtered_in_a_browser(draw_scored, tmp_path):
     field.value = "tpr (kin"; field.dispatchEvent(new Event("input"));
     said.shown = [...table.tBodies[0].rows].filter(row => !row.hidden).map(row => row.textContent);
     said.all = table.tBodies[0].rows.length;
-    document.body.innerHTML = "<pre>" + JSON.stringify(said) + "</pre>";
+    document.documentElement.innerHTML = "<pre>" + JSON.stringify(said) + "</pre>";
     </script></body>"""
     (tmp_path / "page.html").write_text(page.replace("</body>", use), encoding="utf-8")
-    command = [BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
-    done = subprocess.run(
-        [*command, "--dump-dom", (tmp_path / "page.html").as_uri()], capture_output=True, text=True, timeout=120
-    )
-    said = json.loads(re.search(r"<pre>(.*?)</pre>", done.stdout, flags=re.DOTALL)[1])
+    said = run_in_browser(tmp_path)
     up = [float(text.split()[0].replace("−", "-")) for text in said["up"]]
     assert up == sorted(up)
     assert said["down"][0] == said["up"][-1]
     assert 0 < len(said["shown"]) < said["all"]
     assert all("TPR (kin" in text for text in said["shown"])
+
+
+def test_the_slider_has_the_rates_of_the_audit_and_of_every_other_threshold(draw_scored):
+    pairs, validation = draw_scored(2000, shift={"African": -1.0}), draw_scored(800, seed=1, prefix="V")
+    audit = audit_fairness(pairs, 0.6, resamples=50)
+    traced = trace_thresholds(audit, validation, ["race"])
+    race = traced["groupings"]["race"]
+    groups = audit.groups[audit.groups["grouping"].isin(["overall", "race"])]
+    chosen = traced["marks"]["Youden's J"]
+    for metric in ("fmr", "fnmr"):
+        known = [rates[chosen] for rates in race["one"][metric]]
+        assert np.array(known, float) == pytest.approx(groups[metric].to_numpy(), abs=1e-5, nan_ok=True)
+    disparities = audit.disparities.query("grouping == 'race'").set_index("disparity")["value"]
+    for name, values in race["one"]["disparities"].items():
+        assert values[chosen] == pytest.approx(disparities[name], rel=1e-4), name
+    assert "AUC gap" not in race["one"]["disparities"]
+    threshold = choose_threshold_at_fmr(validation, 0.05)
+    assert race["one"]["threshold"][0][traced["marks"]["FMR 5%"]] == pytest.approx(threshold, rel=1e-4)
+    african = pairs[(pairs["race_a"] == "African") & (pairs["race_b"] == "African")]
+    for mode in ("one", "fmr", "tpr"):
+        place, step = 1, 40
+        assert race["groups"][place]["name"] == "African"
+        at = race[mode]["threshold"][place][step]
+        kin, strangers = (african.loc[african["kin"] == kind, "score"] for kind in (True, False))
+        assert race[mode]["fmr"][place][step] == pytest.approx((strangers >= at).mean(), abs=0.01)
+        assert race[mode]["fnmr"][place][step] == pytest.approx((kin < at).mean(), abs=0.01)
+
+
+def test_thresholds_of_groups_make_their_rates_alike(draw_scored):
+    audit = audit_fairness(draw_scored(4000, shift={"African": -1.0}), 0.6, resamples=50)
+    race = trace_thresholds(audit, None, ["race"])["groupings"]["race"]
+    compared = [place for place, group in enumerate(race["groups"]) if group["compared"]][1:]
+    assert len(compared) == 3
+    for mode, rate in (("fmr", "fmr"), ("tpr", "fnmr")):
+        spread = {it: np.ptp([race[it][rate][place][:101] for place in compared], axis=0) for it in ("one", mode)}
+        assert spread[mode].max() < 0.02 < spread["one"].max()
+    count = sum(len(race[mode][rate][0]) for mode in ("one", "fmr", "tpr") for rate in ("fmr", "fnmr"))
+    assert count == 6 * 102
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no chromium here to run the page's script in")
+def test_the_slider_moves_groups_and_models_together_in_a_browser(draw_scored, tmp_path):
+    pairs = draw_scored(2000, shift={"African": -1.0})
+    audits = [audit_fairness(pairs.assign(score=pairs["score"] * scale), 0.6, resamples=100) for scale in (1, 2)]
+    report = build_report(audits[0], other=audits[1])
+    use = """<script>
+    const rows = () => [...document.querySelectorAll("#rates tbody tr")];
+    const cells = () => rows().map(row => [...row.cells].map(cell => cell.textContent));
+    setTimeout(() => {
+      const said = { marked: cells() }, slider = document.getElementById("position");
+      slider.value = 30; slider.dispatchEvent(new Event("input")); said.moved = cells();
+      const mode = document.getElementById("mode");
+      mode.value = "fmr"; mode.dispatchEvent(new Event("change")); said.alike = cells();
+      setTimeout(() => {
+        said.charts = document.querySelectorAll("[data-chart] svg").length;
+        said.wide = document.documentElement.scrollWidth;
+        document.documentElement.innerHTML = "<pre>" + JSON.stringify(said) + "</pre>";
+      }, 1000);
+    }, 2000);
+    </script></body>"""
+    (tmp_path / "page.html").write_text(render(report).replace("</body>", use), encoding="utf-8")
+    said = run_in_browser(tmp_path)
+    race = [model["groupings"]["race"] for model in report.explored]
+    for name, mode, step in (("marked", "one", 101), ("moved", "one", 30), ("alike", "fmr", 30)):
+        for place, row in enumerate(said[name][:4]):
+            for model, found in enumerate(race):
+                shown = row[1 + model * (len(row) - 1) // 2 :]
+                for rate, text in (("fmr", shown[1]), ("fnmr", shown[2])):
+                    assert float(text) == pytest.approx(100 * found[mode][rate][place][step], abs=0.051)
+    assert said["charts"] == 6
+    assert said["wide"] <= 800

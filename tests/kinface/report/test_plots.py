@@ -8,17 +8,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kinface.data.vocabulary import TYPES
 from kinface.fairness.audit import audit_fairness
 from kinface.fairness.comparison import compare_audits
 from kinface.report.plots import (
     plot_changes,
     plot_differences,
-    plot_frontier,
     plot_leakage,
     plot_rates,
     plot_roc,
     plot_scores,
+    plot_verdict,
 )
+from kinface.tradeoff.figure import plot_methods
 
 
 @pytest.fixture
@@ -35,13 +37,30 @@ def drawn(figure) -> bytes:
 def test_rates_show_every_group_with_its_size_and_interval(result):
     figure = plot_rates(result, "race")
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert [name.split("\n")[0] for name in names] == ["African", "Asian", "Caucasian", "cross-race"]
+    assert [name.split("\n")[0] for name in names] == ["African", "Asian", "Caucasian", "two races"]
     african = result.groups[(result.groups["grouping"] == "race")].iloc[0]
     assert names[0].endswith(f"{african['pairs']:,} pairs, {african['families']} families")
     assert [axes.get_xlabel() for axes in figure.axes][1] == "TPR (kin accepted)"
     low, high = figure.axes[1].collections[0].get_segments()[0][:, 0]
     assert (low, high) == pytest.approx((african["tpr_low"], african["tpr_high"]))
     assert drawn(figure).startswith(b"\x89PNG")
+
+
+def test_the_verdict_marks_groups_that_differ_from_all_pairs(draw_scored):
+    audit = audit_fairness(draw_scored(3000, shift={"African": -1.5}), 0.5, resamples=100)
+    figure = plot_verdict(audit)
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names[:4] == ["all pairs", "African", "Asian", "Caucasian"] and "grandmother and granddaughter" in names
+    groups = audit.groups[
+        audit.groups["not_compared"].isna() & audit.groups["grouping"].isin(["race", "gender pair", "type"])
+    ]
+    for axes, metric in zip(figure.axes, ("fnmr", "fmr"), strict=True):
+        value = audit.groups[metric][0]
+        differ = groups[(groups[f"{metric}_low"] > value) | (groups[f"{metric}_high"] < value)]
+        marked = axes.collections[3].get_offsets()[:, 0]
+        assert sorted(marked) == pytest.approx(sorted(differ[metric]))
+        assert "African" in set(differ["group"])
+    assert drawn(figure)
 
 
 def test_roc_draws_compared_groups_and_their_operating_points(result):
@@ -71,7 +90,7 @@ def test_many_groups_are_told_apart(draw_scored):
     assert len({(line.get_color(), line.get_linestyle()) for line in curves}) == 12
     figure = plot_scores(result, "type")
     titles = [axes.get_title(loc="left").split(":")[0] for axes in figure.axes]
-    assert titles == [*result.labels["type"].cat.categories, ""]
+    assert titles == [*(TYPES[code].name for code in result.labels["type"].cat.categories), ""]
     assert drawn(figure)
 
 
@@ -107,7 +126,7 @@ def test_leakage_draws_names_of_files_and_classes_as_they_are():
 
 
 def test_changes_and_frontiers_draw_names_of_methods_as_they_are():
-    columns = ["auc_matched", "auc_standard", "race_linear", "race_mlp", "gender_linear", "gender_mlp"]
+    columns = ["tradeoff", "auc_matched", "auc_standard", "race_best", "gender_best"]
     table = pd.DataFrame({"method": [*HOSTILE, "$"], "strength": [np.nan, 1, 2, np.nan], "seeds": 3})
     for name in columns:
         for end, value in (("", 0.6), ("_low", 0.5), ("_high", 0.7)):
@@ -117,4 +136,4 @@ def test_changes_and_frontiers_draw_names_of_methods_as_they_are():
     changes = plot_changes(table, "$", about)
     names = [label.get_text() for label in changes.axes[0].get_yticklabels()]
     assert names == ["\\$\\frac{", "\\$a\\$ \\x1b[31m, λ 1", " _x\\n, λ 2"]
-    assert drawn(changes) and drawn(plot_frontier(table, "race", about, {}))
+    assert drawn(changes) and drawn(plot_methods(table, about))
