@@ -21,7 +21,7 @@ from sklearn.metrics import roc_auc_score
 
 import kinface
 from kinface.data.lists import read_any_list
-from kinface.experiments.sweep import MATCHED_BY
+from kinface.tradeoff.measure import Protocol, draw_lists
 from swinface.data.embeddings import Embeddings
 
 CELLS = (4, 16, 64, 256)
@@ -40,7 +40,8 @@ def main() -> None:
     faces["race"] = faces["race"].where(faces["race"].isin(["African", "Asian", "Caucasian"]))
     train, held = (faces[faces["split"] == split] for split in ("train", "val"))
     weight = 1 / train.groupby("person")["face"].transform("size")
-    matched, _ = kinface.match_pairs(read_any_list(chosen.list, chosen.root, families), families, MATCHED_BY)
+    lists, _ = draw_lists(read_any_list(chosen.list, chosen.root, families), families, Protocol())
+    matched = lists["matched"]
     rows = []
     for path in chosen.embeddings:
         table = Embeddings(path)

@@ -15,9 +15,9 @@ from pathlib import Path
 import pandas as pd
 
 import kinface
-from kinface.experiments.sweep import draw_lists
 from kinface.models.faces import read_faces
 from kinface.models.inference import embed, load_model
+from kinface.tradeoff.measure import Protocol, draw_lists
 from kinface.training.cache import cache_levels
 from kinface.training.fit import fit
 from kinface.training.relation import fit_relation
@@ -38,7 +38,7 @@ def main() -> None:
     chosen = options.parse_args()
     families = kinface.read_families(chosen.root)
     trunk = SwinFace.from_pretrained("shipped").eval().trunk
-    lists, _ = draw_lists(kinface.sample_pairs(families, "val"), families)
+    lists, _ = draw_lists(kinface.sample_pairs(families, "val"), families, Protocol())
     tune = kinface.sample_pairs(families, "tune")
     faces = [*families.faces.loc[families.faces["split"].isin(["train", "tune", "val"]), "face"]]
     cache = chosen.out / "levels"

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kinface.experiments.tradeoff import FIGURES, Protocol, Result, tabulate, write_frontier
 from kinface.report.plots import plot_changes
+from kinface.tradeoff.measure import Protocol, Result, compare
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = {path.stem: path for path in sorted(FOLDER.glob("*.ipynb"))}
@@ -113,7 +113,9 @@ def test_each_says_what_it_reads_and_the_readme_names_all():
 
 def draw_result(seed: int, **points: float) -> Result:
     random = np.random.default_rng(seed)
-    points = dict.fromkeys(FIGURES, 0.6) | points
+    figures = ["tradeoff", "auc_matched", "auc_standard"]
+    figures += [f"{name}_{probe}" for name in ("race", "gender") for probe in ("linear", "mlp", "best")]
+    points = dict.fromkeys(figures, 0.6) | points
     draws = {name: value + 0.01 * random.standard_normal(100) for name, value in points.items()}
     return Result(points, draws, ABOUT)
 
@@ -128,9 +130,9 @@ def sweep(tmp_path):
         ("mild", 0.1, draw_result(1, auc_matched=0.69, **less)),
         ("harsh", 1.0, draw_result(2, auc_matched=0.6, **least)),
     ]
-    table = tabulate(runs, ["none"])
-    write_frontier(tmp_path, table, ABOUT, Protocol(resamples=100))
-    return tmp_path, table
+    found = compare(runs, Protocol(resamples=100))
+    found.write(tmp_path)
+    return tmp_path, found.table
 
 
 def test_the_answer_is_the_method_that_leaves_least_of_those_that_keep_kinship(sweep):

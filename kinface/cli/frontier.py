@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -14,14 +13,13 @@ from kinface.data.lists import read_any_list
 from kinface.data.sampling import sample_pairs
 from kinface.debias.erasers import ERASERS
 from kinface.leakage.probes import PROBES
-from kinface.tradeoff.frontier import RULE, Frontier
+from kinface.tradeoff.figure import name_rows
 from kinface.tradeoff.frontier import frontier as measure_frontier
+from kinface.tradeoff.measure import OUTPUTS, RULE, Frontier
 from swinface.data.embeddings import read_arrays
 from swinface.files import InputError, printable, replacing_folder
 from swinface.registry import look_beside
 from swinface.settings import read_yaml
-
-OUTPUTS = ("frontier.csv", "frontier.json", "frontier.png")
 
 
 def frontier(
@@ -80,8 +78,6 @@ def frontier(
     seed
         Of all draws.
     """
-    if resamples < 100:
-        raise InputError(f"--resamples {resamples}: an interval needs at least 100, better 1000.")
     erasers = {name: ERASERS.create(name) for name in eraser or []}
     if config is not None:
         for name, made in read_erasers(config).items():
@@ -105,16 +101,11 @@ def frontier(
             resamples=resamples,
             seed=seed,
         )
-    figure = found.plot(show or ())
-    settings = {"seeds": seeds, "resamples": resamples, "seed": seed}
-    about = {"kinface": version("kinface"), "embeddings": str(embeddings), "people": str(people), **settings}
-    record = about | {"rule": RULE, "about": found.about, "rows": json.loads(found.table.to_json(orient="records"))}
+    inputs = {"kinface": version("kinface"), "embeddings": str(embeddings), "people": str(people)}
     with replacing_folder(out, owned=OUTPUTS) as folder:
-        found.table.to_csv(folder / "frontier.csv", index=False)
-        (folder / "frontier.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        figure.savefig(folder / "frontier.png", dpi=150)
-    _print(found, attribute)
-    print(f"{RULE}.\nwrote {out / 'frontier.csv'}")
+        found.write(folder, show or (), **inputs)
+    print_frontier(found)
+    print(f"erasers are fitted on {found.about['training faces']:,} training faces\nwrote {out / 'frontier.csv'}")
 
 
 def read_erasers(path: Path) -> dict[str, object]:
@@ -141,17 +132,18 @@ def read_erasers(path: Path) -> dict[str, object]:
     return made
 
 
-def _print(found: Frontier, attributes: list[str]) -> None:
+def print_frontier(found: Frontier) -> None:
+    """Print what was measured, and the methods by their rank."""
     for listed in ("standard", "matched"):
         print(printable("{list}: {pairs:,} pairs of {families:,} families".format(**found.about[listed])))
+    attributes = found.protocol.attributes
     for name in attributes:
         said = "{classes}; {faces:,} faces, {people:,} people, {families:,} families; chance {chance:.3f}"
         print(printable(f"{name}: {said.format(**found.about[name])}"))
-    print(f"erasers are fitted on {found.about['training faces']:,} training faces")
     columns = ["auc_standard", "auc_matched", *(f"{name}_best" for name in attributes)]
-    ranked = found.table.sort_values("tradeoff", ascending=False, kind="stable")
+    ranked = found.table.assign(method=name_rows(found.table)).sort_values("tradeoff", ascending=False, kind="stable")
     shown = ranked[["method"]].assign(tradeoff=ranked["tradeoff"].map("{:.3f}".format))
     for column in columns:
         ends = ranked[[column, f"{column}_low", f"{column}_high"]].itertuples(index=False)
         shown[column] = ["{:.3f} [{:.3f}, {:.3f}]".format(*row) for row in ends]
-    print(shown.to_string(index=False))
+    print(f"{shown.to_string(index=False)}\n{RULE}.")

@@ -7,25 +7,15 @@ from pathlib import Path
 
 import joblib
 
+from kinface.cli.frontier import print_frontier
 from kinface.data.fiw import read_families
 from kinface.data.lists import read_any_list
-from kinface.experiments.ablation import Ablation, read_ablation
+from kinface.experiments.ablation import read_ablation
 from kinface.experiments.runner import LOG, Job
-from kinface.experiments.sweep import (
-    MATCHED_BY,
-    check_folders,
-    describe_inputs,
-    draw_lists,
-    select_jobs,
-    tabulate_jobs,
-    write_lists,
-)
-from kinface.experiments.tradeoff import ATTRIBUTES, TARGETS, Protocol, read_result, write_frontier
+from kinface.experiments.sweep import compare_jobs, describe_inputs, select_jobs, write_lists
 from kinface.experiments.workers import assign_devices, carry_out_all, find_devices
-from kinface.report.plots import plot_frontier
-from swinface.files import InputError, replacing, working_alone
-
-DOTS_PER_INCH = 200
+from kinface.tradeoff.measure import Protocol, draw_lists
+from swinface.files import InputError, working_alone
 
 
 def sweep(
@@ -41,6 +31,9 @@ def sweep(
     others_embeddings: Path | None = None,
     workers: int | None = None,
     only: list[str] | None = None,
+    attribute: list[str] | None = None,
+    match: list[str] | None = None,
+    show: list[str] | None = None,
     resamples: int = 1000,
     probe_seeds: int = 3,
     swap_grandparents: bool = False,
@@ -48,8 +41,8 @@ def sweep(
     """Train each method of an ablation with each lambda and seed, and measure what it costs and what it removes.
 
     Each run has a folder, ``out/runs/METHOD-LAMBDA-SEED``. A run that is done is skipped and one that was interrupted
-    goes on, so the command can be stopped and given again. ``out`` then holds ``frontier.csv``, ``frontier.json`` and a
-    figure for each attribute, ``frontier_race.png`` and ``frontier_gender.png``.
+    goes on, so the command can be stopped and given again. ``out`` then holds ``frontier.csv``, ``frontier.json`` and
+    ``frontier.png``, as of ``kinface frontier``.
 
     Parameters
     ----------
@@ -59,7 +52,7 @@ def sweep(
         A FIW folder, or the folder ``kinface prepare`` made of it.
     list
         The pairs to measure on, as for ``kinface score``. Probes read all faces of the splits of these pairs. A second
-        list is drawn from it, ``out/matched.parquet``, with non-kin pairs of the same race, type and gender.
+        list is drawn from it, ``out/matched.parquet``, with matched non-kin pairs.
     out
         Folder to write to.
     embeddings
@@ -77,6 +70,13 @@ def sweep(
         core.
     only
         Methods to run. The table has all methods that are done.
+    attribute
+        What is measured to be left, by default race and gender; repeat the option for several.
+    match
+        What the non-kin pairs of the matched list have in common with the kin pairs, see ``kinface pairs``; the default
+        is the attributes and the type.
+    show
+        Methods that the figure tells apart whatever their rank.
     resamples
         Of families, for the 95% intervals.
     probe_seeds
@@ -86,25 +86,29 @@ def sweep(
     """
     if workers is not None and workers < 1:
         raise InputError(f"--workers {workers}: at least 1.")
-    if resamples < 100:
-        raise InputError(f"--resamples {resamples}: an interval needs at least 100, better 1000.")
-    if probe_seeds < 1:
-        raise InputError(f"--probe-seeds {probe_seeds}: at least 1.")
+    protocol = Protocol(
+        tuple(attribute or ("race", "gender")), tuple(match or ()), seeds=probe_seeds, resamples=resamples
+    )
     matrix = read_ablation(ablation, describe_inputs(root, embeddings, swinface, cache, others, others_embeddings))
-    protocol = Protocol(resamples, probe_seeds)
     jobs = [Job(run, out, protocol) for run in matrix.expand()]
     wanted = select_jobs(jobs, only)
     with working_alone(out):
-        check_folders(jobs, protocol)
+        for job in jobs:
+            job.check_folder()
         families = read_families(root)
-        lists, counts = draw_lists(read_any_list(list, root, families, swap_grandparents=swap_grandparents), families)
+        standard = read_any_list(list, root, families, swap_grandparents=swap_grandparents)
+        lists, counts = draw_lists(standard, families, protocol)
         write_lists(lists, out)
         print(
-            f"{len(lists['standard']):,} pairs, and {len(lists['matched']):,} matched by {', '.join(MATCHED_BY)}: "
+            f"{len(lists['standard']):,} pairs, and {len(lists['matched']):,} matched by {', '.join(protocol.match)}: "
             f"{counts['matched'].sum():,} of {counts['kin'].sum():,} kin pairs have a matched non-kin pair"
         )
         failed = _carry_out(wanted, assign_devices(workers, find_devices(), joblib.cpu_count()))
-        _write_frontier(jobs, matrix, protocol, out)
+        found = compare_jobs(jobs, matrix, protocol)
+        if found is not None:
+            found.write(out, show or ())
+            print_frontier(found)
+            print(f"{found.table['seeds'].sum()} of {len(jobs)} runs are done: {out / 'frontier.csv'}")
     if failed:
         raise InputError(
             f"{failed} of {len(wanted)} runs failed, see above; fix the cause and repeat the command to try them again."
@@ -113,7 +117,7 @@ def sweep(
 
 def _carry_out(jobs: list[Job], devices: list[str | None]) -> int:
     """Carry out the jobs that are not done, print their progress, and return how many failed."""
-    left = [job for job in jobs if not job.is_done]
+    left = [job for job in jobs if job.result is None]
     devices = devices[: max(1, len(left))]
     print(f"{len(jobs)} runs, {len(jobs) - len(left)} of them done; {len(devices)} at a time", flush=True)
     start, ended, failed = time.monotonic(), 0, 0
@@ -133,19 +137,6 @@ def _carry_out(jobs: list[Job], devices: list[str | None]) -> int:
 
 
 def _summarise(job: Job) -> str:
-    points = read_result(job.folder).points
-    leaks = [f"{name} {points[f'{name}_linear']:.2f} linear {points[f'{name}_mlp']:.2f} MLP" for name in ATTRIBUTES]
-    return f"AUC {points['auc_standard']:.3f}, matched {points['auc_matched']:.3f}; {', '.join(leaks)}"
-
-
-def _write_frontier(jobs: list[Job], matrix: Ablation, protocol: Protocol, out: Path) -> None:
-    """Write the table and the figures of all jobs that are done."""
-    tabulated = tabulate_jobs(jobs, matrix)
-    if tabulated is None:
-        return
-    table, about = tabulated
-    write_frontier(out, table, about, protocol)
-    for attribute in ATTRIBUTES:
-        with replacing(out / f"frontier_{attribute}.png") as partial:
-            plot_frontier(table, attribute, about, TARGETS).savefig(partial, dpi=DOTS_PER_INCH)
-    print(f"{table['seeds'].sum()} of {len(jobs)} runs are done: {out / 'frontier.csv'}, {out / 'frontier_race.png'}")
+    points = job.result.points
+    leaks = ", ".join(f"{name} {points[f'{name}_best']:.2f}" for name in job.protocol.attributes)
+    return f"AUC {points['auc_standard']:.3f}, matched {points['auc_matched']:.3f}; best probe: {leaks}"

@@ -28,7 +28,6 @@ from typing import Any
 
 import yaml
 
-from kinface.experiments.tradeoff import ATTRIBUTES
 from kinface.fairness.calibration import METHODS
 from swinface.files import InputError
 from swinface.settings import merge_settings, read_yaml
@@ -152,7 +151,10 @@ def _read_method(name: object, method: object, base: dict[str, Any], path: Path)
     method = _apply_overlays(own, path.parent, where)
     _check_strengths(method, merge_settings(base, method), f"{where}.strengths")
     _check_calibration(method, f"{where}.calibrate")
-    for name, classes in _check_keys(method.get("oracle"), f"{where}.oracle", ATTRIBUTES).items():
+    oracle = method.get("oracle", {})
+    if not isinstance(oracle, dict):
+        raise InputError(f"{where}.oracle: a mapping of attributes to their classes; got {oracle!r}.")
+    for name, classes in oracle.items():
         if not isinstance(classes, list) or len(classes) < 2:
             raise InputError(f"{where}.oracle.{name}: a list of two classes or more; got {classes!r}.")
     return method

@@ -13,12 +13,11 @@ import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 import yaml
 from threadpoolctl import threadpool_limits
@@ -28,12 +27,12 @@ from kinface.data.fiw import read_families
 from kinface.data.pairs import read_pairs, score_pairs
 from kinface.debias.transport import Oracle
 from kinface.experiments.ablation import Run
-from kinface.experiments.tradeoff import ATTRIBUTES, LISTS, Protocol, Result, measure, read_result, write_result
 from kinface.fairness.calibration import calibrate
 from kinface.fairness.threshold import choose_threshold
 from kinface.models.faces import read_faces
 from kinface.models.inference import embed, load_model
 from kinface.models.kinface import KinFace
+from kinface.tradeoff.measure import LISTS, Protocol, Result, describe_faces, list_tested, measure
 from kinface.training.cache import cache_levels
 from kinface.training.fit import fit
 from swinface.data.embeddings import Embeddings
@@ -44,7 +43,54 @@ from swinface.settings import read_settings
 EXPERIMENT, CALIBRATION, ORACLE, LOG = "experiment.yaml", "calibrate.yaml", "oracle.yaml", "log.txt"
 
 
-MODEL = "model.safetensors"
+MODEL, RECORD, DRAWS = "model.safetensors", "result.json", "result.npz"
+
+
+def write_result(folder: Path, result: Result, protocol: Protocol) -> None:
+    """Write ``result.npz``, then ``result.json``, whose presence says that a run is done."""
+    with replacing(folder / DRAWS) as partial:
+        np.savez(partial, **result.draws)
+    points = {figure: None if np.isnan(value) else value for figure, value in result.points.items()}
+    record = {"figures": points, "about": result.about, "protocol": asdict(protocol)}
+    with replacing(folder / RECORD) as partial:
+        partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def read_result(folder: Path, protocol: Protocol) -> Result | None:
+    """What ``write_result`` wrote; None where there is nothing.
+
+    Raises
+    ------
+    InputError
+        The files are broken, or the run was measured in another way, and cannot be compared.
+    """
+    if not (folder / RECORD).exists():
+        return None
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        measured = Protocol(**record["protocol"])
+        points = {name: _to_number(value) for name, value in record["figures"].items()}
+        with open(folder / DRAWS, "rb") as file, np.load(file, allow_pickle=False) as table:
+            draws = {name: np.asarray(table[name], dtype=float) for name in points}
+        if any(drawn.shape != (measured.resamples,) for drawn in draws.values()):
+            raise ValueError(f"{DRAWS} needs {measured.resamples} numbers per figure")
+        about = record["about"] | {name: dict(record["about"][name]) for name in (*LISTS, *measured.attributes)}
+    except Exception as error:  # on damaged bytes numpy and what unpacks for it raise exceptions of many kinds
+        reason = one_line(error)
+        raise InputError(f"{folder / RECORD}: not a whole result ({reason}); delete it to measure again.") from error
+    if measured != protocol:
+        raise InputError(
+            f"{folder}: was measured with {measured}, which cannot be compared with {protocol}; delete its "
+            f"{RECORD} to measure it again, or choose another folder for the sweep."
+        )
+    return Result(points, draws, about)
+
+
+def _to_number(value: object) -> float:
+    """A number of a record, in which None stands for not a number."""
+    if value is not None and type(value) not in (int, float):
+        raise ValueError(f"{value!r} is not a number")
+    return np.nan if value is None else float(value)
 
 
 @dataclass(frozen=True)
@@ -69,9 +115,9 @@ class Job:
         return self.out / "runs" / self.run.name
 
     @property
-    def is_done(self) -> bool:
-        """Whether it is trained and measured."""
-        return read_result(self.folder) is not None
+    def result(self) -> Result | None:
+        """What was measured; None where the run is not done."""
+        return read_result(self.folder, self.protocol)
 
     def check_folder(self) -> None:
         """Check that the folder holds no other run.
@@ -79,8 +125,9 @@ class Job:
         Raises
         ------
         InputError
-            It holds a run of another configuration.
+            It holds a run of another configuration, or one that was measured in another way.
         """
+        read_result(self.folder, self.protocol)
         if not (self.folder / EXPERIMENT).exists():
             return
         for name, content in self._settings().items():
@@ -126,13 +173,13 @@ def carry_out(folder: Path, lists: Path, protocol: Protocol) -> None:
     with _one_core():
         if not (folder / MODEL).exists():
             fit([f"--config={folder / EXPERIMENT}", f"--run={folder}"])
-        write_result(folder, _measure(folder, config["data"], lists, protocol))
+        write_result(folder, _measure(folder, config["data"], lists, protocol), protocol)
 
 
 def _measure(folder: Path, data: dict[str, Any], lists: Path, protocol: Protocol) -> Result:
     families = read_families(data["root"])
     listed = {name: read_pairs(lists / f"{name}.parquet") for name in LISTS}
-    people = list_faces(families, listed["standard"])
+    people = list_tested(describe_faces(families, protocol.attributes), listed["standard"])
     faces, model = [*people["face"]], load_model(folder)
     tune = read_pairs(folder / "tune_scores.parquet", scored=True)
     of_tune = sorted({*tune["face_a"], *tune["face_b"]})
@@ -151,15 +198,7 @@ def _measure(folder: Path, data: dict[str, Any], lists: Path, protocol: Protocol
         calibrated = {name: calibrate(tune, pairs, faces + of_tune, known, **options) for name, pairs in scored.items()}
         scored = {name: pairs for name, (_, pairs) in calibrated.items()}
         tune, _ = calibrated["standard"]  # the same for all lists
-    return measure(scored, choose_threshold(tune), embeddings[0], people, protocol)
-
-
-def list_faces(families: Families, pairs: pd.DataFrame) -> pd.DataFrame:
-    """All faces of the splits that the pairs of a list are of, with the attributes of their persons."""
-    faces = families.faces[["face", "person", "family", "split"]]
-    of_pairs = faces["face"].isin({*pairs["face_a"], *pairs["face_b"]})
-    faces = faces[faces["split"].isin(faces["split"][of_pairs].unique())]
-    return faces.merge(families.people[["person", *ATTRIBUTES]], on="person", how="left")
+    return measure(scored, embeddings[0], people, protocol, choose_threshold(tune))
 
 
 def embed_run(model: KinFace, root: Path, faces: list[str], data: dict[str, Any]) -> np.ndarray:

@@ -8,16 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from kinface.data.families import Families
-from kinface.data.matching import match_pairs
 from kinface.data.pairs import read_pairs, write_pairs
 from kinface.experiments.ablation import Ablation
-from kinface.experiments.runner import Job, list_faces
-from kinface.experiments.tradeoff import ATTRIBUTES, LISTS, Protocol, read_result, tabulate
+from kinface.experiments.runner import Job
+from kinface.tradeoff.measure import Frontier, Protocol, compare
 from kinface.training.fit import check_config
 from swinface.files import InputError
-
-MATCHED_BY = ("race", "type", "gender")  # the matched list
 
 
 def describe_inputs(
@@ -83,25 +79,6 @@ def select_jobs(jobs: Sequence[Job], methods: Collection[str] | None) -> list[Jo
     return chosen
 
 
-def draw_lists(standard: pd.DataFrame, families: Families) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
-    """The lists to measure all runs on: the standard one, and one of the same kin pairs with matched non-kin pairs.
-
-    Returns
-    -------
-    tuple
-        A pairs table for each of ``LISTS``, and the counts of ``match_pairs``.
-
-    Raises
-    ------
-    InputError
-        The list has pairs of training families.
-    """
-    if "train" in {*list_faces(families, standard)["split"]}:
-        raise InputError("the list has pairs of training families; measure on families of val or test.")
-    matched, counts = match_pairs(standard, families, MATCHED_BY)
-    return dict(zip(LISTS, (standard, matched), strict=True)), counts
-
-
 def write_lists(lists: dict[str, pd.DataFrame], out: Path) -> None:
     """Write the lists that are not there yet.
 
@@ -121,37 +98,9 @@ def write_lists(lists: dict[str, pd.DataFrame], out: Path) -> None:
             )
 
 
-def tabulate_jobs(jobs: Sequence[Job], ablation: Ablation) -> tuple[pd.DataFrame, dict[str, Any]] | None:
-    """The table of all jobs that are done, in the order of the methods, and what its figures rest on.
-
-    Returns
-    -------
-    tuple or None
-        ``tabulate`` and ``Result.about`` without the threshold of a run; None where no job is done.
-    """
-    found = [(job.run.method, job.run.strength, read_result(job.folder)) for job in jobs]
-    found = [run for run in found if run[2] is not None]
-    if not found:
-        return None
+def compare_jobs(jobs: Sequence[Job], ablation: Ablation, protocol: Protocol) -> Frontier | None:
+    """Compare all jobs that are done, in the order of the methods; None where no job is done."""
+    runs = [(job.run.method, job.run.strength, job.result) for job in jobs]
     order = [*ablation.methods]
-    found.sort(key=lambda run: (order.index(run[0]), run[1] or 0.0))
-    about = {name: found[0][2].about[name] for name in (*LISTS, *ATTRIBUTES)}
-    return tabulate(found, ablation.references), about
-
-
-def check_folders(jobs: Sequence[Job], protocol: Protocol) -> None:
-    """Refuse to mix runs that cannot be compared.
-
-    Raises
-    ------
-    InputError
-        A folder holds a run of another configuration, or one that was measured in another way.
-    """
-    for job in jobs:
-        job.check_folder()
-        result = read_result(job.folder)
-        if result is not None and result.protocol != protocol:
-            raise InputError(
-                f"{job.folder}: was measured with {result.protocol}, which cannot be compared with {protocol}; delete "
-                "its result.json to measure it again, or choose another folder for the sweep."
-            )
+    found = sorted((run for run in runs if run[2] is not None), key=lambda run: (order.index(run[0]), run[1] or 0.0))
+    return compare(found, protocol, ablation.references) if found else None

@@ -15,60 +15,67 @@ from swinface.files import InputError, printable
 MOST = 12  # as many as there are colours and marks that are easily told apart
 
 
-def choose_methods(table: pd.DataFrame, show: Sequence[str] = ()) -> list[str]:
-    """The methods that a figure tells apart: ``none``, those asked for, then the best by ``tradeoff``.
+def name_rows(table: pd.DataFrame) -> list[str]:
+    """The name of each row: its method, with lambda where it has one."""
+    rows = zip(table["method"], table["strength"], strict=True)
+    return [method if np.isnan(strength) else f"{method}, λ {strength:g}" for method, strength in rows]
+
+
+def choose_rows(table: pd.DataFrame, show: Sequence[str] = ()) -> list[int]:
+    """The rows that a figure tells apart: ``none``, methods asked for, then the best by ``tradeoff``.
 
     Raises
     ------
     InputError
         A method asked for is not there, or there are too many.
     """
-    unknown = [name for name in show if name not in {*table["method"]}]
-    if unknown or len({"none", *show}) > MOST:
-        raise InputError(
-            f"show: {', '.join(unknown or show)}: name at most {MOST - 1} of {', '.join(table['method'])}."
-        )
-    ranked = table.sort_values("tradeoff", ascending=False, kind="stable")["method"]
-    return [*dict.fromkeys(["none", *show, *ranked])][:MOST]
+    methods = [*table["method"]]
+    asked = [row for name in ("none", *show) for row, method in enumerate(methods) if method == name]
+    unknown = [name for name in show if name not in methods]
+    if unknown or len({*asked}) > MOST:
+        known = ", ".join(dict.fromkeys(methods))
+        raise InputError(f"show: {', '.join(unknown or show)}: name methods of {known}, with {MOST} rows at most.")
+    ranked = np.argsort(-table["tradeoff"].to_numpy(), kind="stable")
+    return [*dict.fromkeys([*asked, *map(int, ranked)])][:MOST]
 
 
 def plot_methods(table: pd.DataFrame, about: dict, show: Sequence[str] = ()) -> Figure:
     """Plot AUC on both lists against what the best probe reads of each attribute, with 95% intervals.
 
-    Better is up and to the left. Dotted lines are chance levels.
+    Better is up and to the left. Dotted lines are chance levels. A legend names the methods: the best lie close
+    together, where names beside the points need lines to tell whose they are (adjustText was considered).
 
     Parameters
     ----------
     table, about, show
-        See ``kinface.tradeoff.frontier.Frontier``.
+        See ``kinface.tradeoff.measure.Frontier``.
     """
     attributes = [name.removesuffix("_best") for name in table if name.endswith("_best")]
     figure = Figure(figsize=(2 + 4 * len(attributes), 8), layout="constrained")
     panels = figure.subplots(2, len(attributes), sharex="col", sharey="row", squeeze=False)
-    chosen = choose_methods(table, show)
-    looks = dict(
-        zip(chosen, [("black", "D"), *((colour, mark) for mark, colour in product("os", COLOURS))], strict=False)
-    )
-    order = [*(name for name in table["method"] if name not in looks), *chosen]  # grey lies below
+    chosen, names = choose_rows(table, show), name_rows(table)
+    methods = [table["method"].iloc[row] for row in chosen]
+    marks = ((colour, mark) for mark, colour in product("os", COLOURS))
+    looks = {row: ("black", "D") if name == "none" else next(marks) for row, name in zip(chosen, methods, strict=True)}
     for (row, listed), (column, attribute) in product(enumerate(("matched", "standard")), enumerate(attributes)):
         axes, x, y = panels[row, column], f"{attribute}_best", f"auc_{listed}"
-        for name in order:
-            colour, mark = looks.get(name, (GREY, "."))
-            of_method = table[table["method"] == name].iloc[0]
-            told = name in looks
+        others = table.drop(index=table.index[chosen])
+        axes.plot(others[x], others[y], ".", color=GREY)
+        for place, (colour, mark) in looks.items():
+            point = table.iloc[place]
             bars = {
-                f"{side}err": np.abs(of_method[[f"{it}_low", f"{it}_high"]].to_numpy(float) - of_method[it])[:, None]
+                f"{side}err": np.abs(point[[f"{it}_low", f"{it}_high"]].to_numpy(float) - point[it])[:, None]
                 for side, it in (("x", x), ("y", y))
             }
             axes.errorbar(
-                of_method[x],
-                of_method[y],
-                **(bars if told else {}),
+                point[x],
+                point[y],
+                **bars,
                 color=colour,
                 marker=mark,
                 linestyle="",
                 elinewidth=0.8,
-                label=" " * name.startswith("_") + printable(name).replace("$", r"\$") if told else None,
+                label=" " * names[place].startswith("_") + printable(names[place]).replace("$", r"\$"),
             )
         axes.axvline(about[attribute]["chance"], color=GREY, linestyle=":", linewidth=1)
         axes.spines[["top", "right"]].set_visible(False)

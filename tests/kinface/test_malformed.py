@@ -23,8 +23,9 @@ from kinface.data.people import read_people
 from kinface.data.prepare import prepare_families, write_prepared
 from kinface.data.submissions import is_submission, read_submission
 from kinface.experiments.ablation import read_ablation
-from kinface.experiments.tradeoff import FIGURES, Protocol, Result, read_result, write_result
+from kinface.experiments.runner import read_result, write_result
 from kinface.models.kinface import KinFace
+from kinface.tradeoff.measure import Protocol, Result
 from swinface.cli.main import run
 from swinface.files import InputError
 from tests.kinface.conftest import FAMILY
@@ -273,14 +274,15 @@ def test_kinfacew(tries, tmp_path):
 @pytest.mark.parametrize("file", ["result.json", "result.npz"])
 def test_results_of_a_sweep(file, tries, tmp_path):
     about = {name: {"pairs": 4} for name in ("standard", "matched", "race", "gender")}
-    drawn = {name: np.linspace(0, 1, 5) for name in FIGURES}
-    write_result(tmp_path, Result(dict.fromkeys(FIGURES, 0.5), drawn, about, Protocol(resamples=5)))
+    figures, protocol = ("tradeoff", "auc_matched"), Protocol(resamples=100)
+    drawn = {name: np.linspace(0, 1, 100) for name in figures}
+    write_result(tmp_path, Result(dict.fromkeys(figures, 0.5), drawn, about), protocol)
     path = tmp_path / file
     valid = path.read_bytes()
 
     def read(mutant: bytes) -> None:
         path.write_bytes(mutant)
-        read_result(tmp_path)
+        read_result(tmp_path, protocol)
 
     inputs = mutated_text(valid.decode(), ' ,:{}[]"\n') if file == "result.json" else mutated(valid)
     refuse_all(inputs, read, tries, "result.json")

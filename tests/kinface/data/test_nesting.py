@@ -9,7 +9,7 @@ from kinface.cli.main import COMMANDS
 from kinface.data.families import read_prepared_list
 from kinface.data.fiw import read_families
 from kinface.data.nesting import nest_families
-from kinface.experiments.sweep import draw_lists
+from kinface.tradeoff.measure import Protocol, draw_lists
 from swinface.cli.main import run
 from swinface.files import InputError
 
@@ -30,7 +30,7 @@ def test_each_training_family_is_held_out_once_and_no_other_is_there(synthetic):
         lists = {table["list"].iloc[0]: table for table in prepared.pairs}
         assert {"val", "tune"} <= {*lists}
         assert {*lists["val"]["family_a"]} <= {*of_fold.index[of_fold == "val"]}
-        draw_lists(lists["val"], nested)  # a sweep takes them
+        draw_lists(lists["val"], nested, Protocol())  # a sweep takes them
     assert sorted(held) == sorted(training), "each once"
 
 
