@@ -121,7 +121,7 @@ class SwinFace(
     Raises
     ------
     InputError
-        The trunk or the levels cannot be, or there are both ``trunk`` and arguments of Swin.
+        The trunk or the levels are invalid, or both ``trunk`` and arguments of Swin are given.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What there is several of, such as erasers or trunks, by name: ours are registered, others' are named by class path.
+"""Classes of one kind, such as erasers or trunks, by name: ours are registered, others have a class path as their name.
 
 A file of one's own needs no installation: ``mine.Eraser`` is found in the folder of the configuration that names it and
 in the working folder.

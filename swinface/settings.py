@@ -1,8 +1,7 @@
-"""Settings in YAML, for both packages: the one way in which such files are read, and what is refused in them.
+"""Settings in YAML, for both packages: how files are read, and which mistakes are refused.
 
-A word without quotes is a number, true, false or nothing only if it looks like one. What YAML 1.1 reads otherwise than
-it looks stays text: ``no``, ``on``, ``01``, ``10_20``, ``1:30``, ``2020-01-31``. An option that takes true or false
-still takes ``yes`` and ``no``, as its type tells what is meant.
+An unquoted word is a number, true, false or null only if it looks like one. What YAML 1.1 would convert stays text:
+``no``, ``on``, ``01``, ``10_20``, ``1:30``, ``2020-01-31``. Options of type bool still take ``yes`` and ``no``.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def split_weights(trunk: Mapping[str, Any] | None) -> tuple[dict[str, Any] | Non
 
 
 class Trunk(nn.Module, ABC):
-    """The contract of all trunks; a subclass says what it reads of faces, and in which stages it is frozen.
+    """The contract of all trunks: a subclass defines ``read``, and may define its own stages.
 
     Attributes
     ----------
@@ -115,9 +115,9 @@ class Trunk(nn.Module, ABC):
         return torch.cat([_pool(level) for level in maps], dim=1), summary
 
     def stages(self) -> list[set[nn.Parameter]]:
-        """The parameters of each stage, in the order in which a face passes them.
+        """The parameters of each stage, in the order of the forward pass.
 
-        Here a stage is all that makes a level out of the one before. What only the summary needs is of the last stage.
+        A stage computes a level from the one before. The last stage also has what only the summary needs.
         """
         stages, before = [], set()
         for level in range(1, len(self.channels) + 1):
@@ -145,19 +145,19 @@ class Trunk(nn.Module, ABC):
                 module.eval()
 
     def freeze_unread(self, levels: Collection[int] | None = None, summary: bool = False) -> None:
-        """Freeze what nobody reads: DDP would wait for its gradient.
+        """Freeze the parameters that no output in use depends on: DDP would wait for their gradients.
 
         Parameters
         ----------
         levels
-            The levels that are read, 1 for the first; None is all of them.
+            The levels in use, 1 for the first; None is all of them.
         summary
-            Whether the summary is read.
+            Whether the summary is in use.
         """
         _freeze(self, keep=self._find_behind(levels or range(1, len(self.channels) + 1), summary))
 
     def take_weights(self, path: Path) -> None:
-        """Start from a file of weights under the names of the network itself, such as timm's; surplus ones are named.
+        """Load a file of weights with the names of the network itself, such as timm's; a warning names surplus ones.
 
         Raises
         ------

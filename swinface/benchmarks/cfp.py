@@ -1,4 +1,4 @@
-"""Celebrities in Frontal-Profile, as its authors hand it out (Sengupta et al., WACV 2016).
+"""Celebrities in Frontal-Profile, as its authors publish it (Sengupta et al., WACV 2016).
 
 500 people have ten frontal and four profile images each. ``Protocol/Pair_list_F.txt`` and ``Pair_list_P.txt`` number
 the images; ``Protocol/Split/FP/01/same.txt`` holds the pairs of the first fold that show one person, a line

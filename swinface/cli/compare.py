@@ -22,7 +22,7 @@ def compare(
     """Train models that differ in a few settings, and compare them on the same benchmarks.
 
     ``out`` then holds the runs and ``comparison.csv``: figures with 95% intervals, also by group, and their paired
-    differences to the reference. Interrupted, the same command goes on where it was.
+    differences to the reference. After an interruption, the same command resumes.
 
     Parameters
     ----------

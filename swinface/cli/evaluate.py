@@ -42,10 +42,9 @@ def evaluate(
     precision
         ``fast``: bfloat16 where the device multiplies in it natively; ``full``: float32.
     shards
-        Folder to keep what large sets have given so far: an interrupted evaluation goes on there. It is deleted at the
-        end.
+        Folder of partial results on large sets, from which an interrupted evaluation resumes. It is deleted at the end.
     devices
-        Devices of each machine; several share the work by the folder of shards.
+        Devices of each machine; several need a folder of shards.
     num_nodes
         Machines; start the same command on each.
     """

@@ -1,1 +1,1 @@
-"""Faces and labels, as data sets' authors hand them out, and the batches that training draws."""
+"""Faces and labels, as authors of data sets publish them, and the batches that training draws."""

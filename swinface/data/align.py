@@ -22,8 +22,8 @@ ARCFACE = np.array([(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), 
 def align(image: np.ndarray, landmarks: np.ndarray, name: str = "the image") -> np.ndarray:
     """Cut a face out of a photo, turned and scaled so that its landmarks are as near as possible to ``ARCFACE``.
 
-    Near in the crop, as in insightface: the landmarks are fitted to the template. The template fitted to the landmarks
-    would be nearest in the photo, which is another crop: the worse the fit, the narrower.
+    Distances are those in the crop, as in insightface. Those in the photo would give a narrower crop where landmarks do
+    not fit the template well.
 
     Parts outside the photo are black. If the photo has more pixels than the crop, they are averaged, not skipped.
 

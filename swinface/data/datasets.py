@@ -233,7 +233,7 @@ class CelebA(Source):
     """CelebA (Liu et al., ICCV 2015): the official files and the images its authors aligned.
 
     ``img_align_celeba/``, ``list_attr_celeba.txt`` and ``identity_CelebA.txt`` side by side. Where a list is
-    missing, one that ends in .csv is read, as Kaggle hands them out; its images, a folder deeper, are found too.
+    missing, one that ends in .csv is read, as on Kaggle; its images, a folder deeper, are found too.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ from swinface.images import read_image
 
 
 class Source(ABC):
-    """Faces with labels, as one data set's authors hand them out.
+    """Faces with labels, as the authors of a data set publish them.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class Source(ABC):
         Raises
         ------
         InputError
-            The set is not laid out as its authors hand it out, or the part is empty.
+            The set has another layout than its authors', or the part is empty.
         """
         table = self._read_table().reset_index(drop=True)
         if self.part != "all":

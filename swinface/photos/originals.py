@@ -172,7 +172,7 @@ def list_faces(labels: pd.DataFrame, log: pd.DataFrame, where: str = "the labels
         No photo has labels, or none of those that have a face.
     """
     if labels.empty:
-        raise InputError(f"{where}: no photo has all labels; take the files as the set's authors hand them out.")
+        raise InputError(f"{where}: no photo has all labels; take the files as the set's authors publish them.")
     labels = labels.assign(photo=labels["photo"].str.replace("\\", "/", regex=False))
     faces = log.dropna(subset="face")
     depth = min(labels["photo"].str.count("/").max(), faces["photo"].str.count("/").max() if len(faces) else 0)
@@ -210,5 +210,5 @@ def _read(path: Path, separator: str, columns: list[str]) -> pd.DataFrame:
     if not isinstance(table.index, pd.RangeIndex) or not table.columns.is_unique:
         raise InputError(f"{path}: rows have more fields than the header, or two columns have one name.")
     if lacking:
-        raise InputError(f"{path}: no column {lacking[0]!r}; take the file as the set's authors hand it out.")
+        raise InputError(f"{path}: no column {lacking[0]!r}; take the file as the set's authors publish it.")
     return table[columns]

@@ -76,7 +76,7 @@ class Optimizer:
         Share of training in which rates rise.
     """
 
-    learning_rate: PositiveFloat = 5e-4
+    learning_rate: NonNegativeFloat = 5e-4
     warmup_rate: NonNegativeFloat = 5e-7
     final_rate: NonNegativeFloat = 5e-6
     trunk_rate: NonNegativeFloat = 1.0
@@ -217,7 +217,7 @@ class FaceTraining(lightning.LightningModule):
         self.register_buffer("loss_sums", torch.zeros(len(self.columns) + 1))
 
     def _make_teacher(self) -> None:
-        """Make the teacher of the streams that have tasks for it to answer."""
+        """Make the teacher, if a stream has pseudo-labels."""
         data = self.trainer.datamodule
         streams = {
             name: (data.rows(name), stream.pseudo_labels)
@@ -235,7 +235,7 @@ class FaceTraining(lightning.LightningModule):
             raise InputError(f"data.validation: none of {', '.join(benchmarks)} tests what is trained; set it to null.")
 
     def on_fit_start(self) -> None:
-        """Compute how much rare classes are favoured."""
+        """Compute what logit adjustment adds for each class."""
         batches = self.trainer.datamodule.batches
         self.log_priors = {
             name: log_prior(batches.class_shares(name), strength).to(self.device)
@@ -244,7 +244,7 @@ class FaceTraining(lightning.LightningModule):
         }
 
     def _freeze_unread(self) -> None:
-        """If no embedding is trained, freeze the parts that no output needs: DDP would wait for their gradient."""
+        """Freeze the parts that only the embedding needs."""
         self.network.embedding.requires_grad_(False)
         self.network.trunk.freeze_unread(self.network.subnets["age"].attention.levels)
 
@@ -392,7 +392,7 @@ class FaceTraining(lightning.LightningModule):
         optimizer = SampledAdamW(
             [{"params": parameters} for _, parameters in groups if parameters],
             lr=scale,
-            weight_decay=options.weight_decay,
+            weight_decay=float(options.weight_decay),  # the parser's own type would be in checkpoints
         )
 
         def rate(step: int, peak: float) -> float:

@@ -176,7 +176,7 @@ class RunCLI(LightningCLI):
 
 
 def _check_trainer(options: Namespace) -> None:
-    """Refuse what the engine allows and a run cannot do."""
+    """Refuse options of the engine that a run cannot have."""
     if options["fast_dev_run"]:
         raise InputError("trainer.fast_dev_run writes no model; for a quick try add configs/smoke.yaml.")
     if options["max_epochs"] in (None, -1) or options["max_steps"] != -1:
@@ -286,7 +286,7 @@ def run_training(cli: RunCLI, finish: Callable[[Path, RunCLI], Finished]) -> Fin
 
 
 def leave_processes() -> None:
-    """End the communication of a run's processes: its threads can abort a process that exits while they wait."""
+    """End the communication of a run's processes; threads that still wait can abort a process at its exit."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 

@@ -79,7 +79,7 @@ def test_a_model_that_knows_the_people_is_always_right(cfp, protocol):
         ("Split/FP/03/diff.txt", "1,1\n1,999\n", "03/diff.txt line 2: '1,999' names an image that is in no list"),
         ("Split/FP/03/diff.txt", "1,0\n1,2\n", "line 1: '1,0' names an image that is in no list"),
         ("Split/FP/03/diff.txt", "1,2\n", "as many pairs each"),
-        ("Split/FP/10/same.txt", None, "10/same.txt: not a readable list"),
+        ("Split/FP/10/same.txt", None, "10/same.txt: no such list"),
     ],
 )
 def test_a_file_of_another_form_is_named(cfp, file, text, named):

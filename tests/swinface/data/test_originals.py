@@ -155,7 +155,7 @@ def test_files_of_another_form_are_named(read, content, named, tmp_path):
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        (["--faces", "nowhere", "--out", "label.txt"], "aligned.csv: no such file"),
+        (["--faces", "nowhere", "--out", "label.txt"], "aligned.csv: no such log"),
         (["--faces", "faces", "--out", "label.csv"], "ends in .txt"),
     ],
 )
