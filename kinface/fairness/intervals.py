@@ -246,8 +246,8 @@ class Dyads:
     ) -> np.ndarray:
         """Covariances of each metric between groups: (metrics, groups, groups).
 
-        A variance is at least that of dyads which are independent of each other: an estimate below it, or below 0,
-        is owed to chance, as pairs of a family are alike if anything.
+        The variance of a group, and that of the difference of two, is at least that of dyads which are independent of
+        each other: an estimate below it, or below 0, is owed to chance, as pairs of a family are alike if anything.
 
         Parameters
         ----------
@@ -272,14 +272,15 @@ class Dyads:
         of_two = _multiply(_sum_cells(dyad, group[self._two], groups, influence[self._two]), groups)
         of_one = _multiply(_sum_cells(self.first[own], group[own], groups, influence[own]), groups)
         found -= of_two
-        variance = np.einsum("kgg->kg", found)
-        least = np.einsum("kgg->kg", of_two) / plain**2 + np.einsum("kgg->kg", of_one)
+        least = of_two / (plain[:, None] * plain) + of_one
+        variance, lowest = (np.einsum("kgg->kg", table) for table in (found, least))
         with np.errstate(invalid="ignore", divide="ignore"):
-            scale = np.where(variance < least, np.sqrt(least / np.maximum(variance, 0)), 1)
+            scale = np.where(variance < lowest, np.sqrt(lowest / np.maximum(variance, 0)), 1)
         scale[~np.isfinite(scale)] = 0  # correlations are then unknown
         found *= scale[:, :, None] * scale[:, None, :]
-        variance[:] = np.maximum(variance, least)
-        return found
+        variance[:] = np.maximum(variance, lowest)
+        spare = variance - lowest
+        return np.minimum(found, (spare[:, :, None] + spare[:, None, :]) / 2 + least)
 
     def draw(self, group: np.ndarray, groups: int, influence: np.ndarray, multipliers: np.ndarray) -> np.ndarray:
         """Deviations of each metric of each group where units weigh more or less: (resamples, metrics, groups).

@@ -13,6 +13,7 @@ from kinface.fairness.standards import (
     shift_scores,
 )
 from swinface.files import InputError
+from swinface.metrics import tar_at_far
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +39,8 @@ def test_the_threshold_is_the_lowest_that_keeps_the_rate(draw_scored, fmr, digit
     assert (other >= threshold).mean() <= fmr
     lower = other[other < threshold].max()
     assert (other >= lower).mean() > fmr
+    kin, score = pairs["kin"].to_numpy(), pairs["score"].to_numpy()
+    assert (score[kin] >= threshold).mean() == tar_at_far(score, kin, [fmr])[fmr], "one convention"
 
 
 def test_thresholds_that_cannot_be_had_are_refused(draw_scored):
