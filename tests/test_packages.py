@@ -113,6 +113,18 @@ def test_an_extra_brings_all_that_it_needs(extra):
     assert "kinface[models]" in extras[extra]
 
 
+@pytest.mark.parametrize("command", ["verify", "score", "embed", "rfiw", "triplets", "export", "calibrate", "pairs"])
+def test_the_help_of_a_command_needs_no_torch(command):
+    assert not {"torch", "timm"} & modules_loaded_by(f"import kinface.cli.{command}")
+
+
+def test_two_photos_are_compared_without_tables_and_erasers():
+    loaded = modules_loaded_by("import kinface.models.verify, kinface.models.inference")
+    assert not {"sklearn", "pandas", "pyarrow", "jsonargparse", "lightning", "matplotlib"} & loaded
+    ours = {module for module in loaded if module.startswith("kinface.")}
+    assert len(ours) <= 12, sorted(ours)
+
+
 @pytest.mark.parametrize("package", ["swinface", "kinface", "swinface.cli.main, kinface.cli.main"])
 def test_imports_are_light_and_silent(package):
     loaded = modules_loaded_by(f"import {package}")

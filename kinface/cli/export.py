@@ -6,11 +6,7 @@ import json
 import math
 from pathlib import Path
 
-import torch
-
-from kinface.models.inference import load_model
-from swinface.export import FACES, describe_images, write_onnx
-from swinface.pretrained import SHIPPED
+from kinface.cli.source import SHIPPED
 
 
 def export(*, out: Path, model: Path = SHIPPED) -> None:
@@ -27,6 +23,11 @@ def export(*, out: Path, model: Path = SHIPPED) -> None:
     model
         Folder of a trained model; by default the one that comes with the package.
     """
+    import torch
+
+    from kinface.models.inference import load_model
+    from swinface.export import FACES, describe_images, write_onnx
+
     network = load_model(model).cpu()
     threshold = float(network.threshold)
     metadata = {"threshold": json.dumps(threshold if math.isfinite(threshold) else None)}

@@ -1,21 +1,23 @@
-"""What a model reads and how it computes, as commands name it."""
+"""What a model reads and how it computes, as commands name it; torch is imported when a model is used."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from cyclopts import Parameter
 
-from kinface.cli.source import Source
-from kinface.models.inference import describe_faces, load_model
-from kinface.models.kinface import KinFace
+from kinface.cli.source import SHIPPED, Source
+from kinface.data.people import read_people
 from swinface.data.embeddings import Embeddings
 from swinface.files import InputError
-from swinface.inference import Precision, Shards
-from swinface.pretrained import SHIPPED
+
+if TYPE_CHECKING:
+    from kinface.models.kinface import KinFace
+    from swinface.inference import Shards
 
 
 @Parameter(name="*")
@@ -33,7 +35,7 @@ class Computing:
         Machines that share the folder of ``out``; start the same command on each.
     """
 
-    precision: Precision = "fast"
+    precision: Literal["fast", "full"] = "fast"
     devices: int = 1
     num_nodes: int = 1
 
@@ -43,6 +45,8 @@ HERE = Computing()  # on one device, in the fast precision
 
 def start_shards(out: Path, computing: Computing) -> Shards:
     """Start the processes that compute; they keep their parts beside ``out`` until ``Shards.finish``."""
+    from swinface.inference import Shards
+
     return Shards.start(out.with_name(f"{out.name}.parts"), computing.devices, computing.num_nodes)
 
 
@@ -53,6 +57,8 @@ def describe_all(
 
     Parts are kept beside ``out`` until ``Shards.finish``.
     """
+    from kinface.models.inference import describe_faces, load_model
+
     shards = start_shards(out, computing)
     network = load_model(model, shards.device)
     read = read_inputs(network, faces, inputs)
@@ -69,13 +75,35 @@ def embed_all(
     InputError
         Options contradict each other, or a file does not fit.
     """
+    from swinface.inference import Shards
+
     source.check()
     if source.embeddings is not None:
-        return None, Embeddings(source.embeddings)[faces], Shards()
+        return None, _read_embeddings(source, faces), Shards()
     network, described, shards = describe_all(
         source.model or SHIPPED, faces, root=root, inputs=source.inputs, out=out, computing=computing
     )
     return network, described["embedding"], shards
+
+
+def _read_embeddings(source: Source, faces: Sequence[str]) -> np.ndarray:
+    """Those of a table, whitened if asked for."""
+    table = Embeddings(source.embeddings)
+    if source.whiten is None:
+        return table[faces]
+    from sklearn.preprocessing import normalize
+
+    from kinface.debias.whitening import Whitened
+
+    people = read_people(source.whiten)
+    fitted = people[people["split"].eq("train") & people["face"].isin(table.rows)] if "split" in people else people[:0]
+    try:
+        whitened = Whitened().fit(normalize(table[[*fitted["face"]]]), persons=fitted["person"])
+    except ValueError:
+        raise InputError(
+            f"--whiten {source.whiten}: {source.embeddings} has no two photos of a person of its split train."
+        ) from None
+    return whitened.transform(normalize(table[faces]))
 
 
 def read_inputs(model: KinFace, faces: Sequence[str], inputs: Path | None) -> Sequence[str] | np.ndarray:

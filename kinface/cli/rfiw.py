@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from kinface.data.families import read_prepared_list
 from kinface.data.fiw import read_known_families
 from kinface.data.lists import read_any_list
 from kinface.data.pairs import families_known, score_pairs, write_pairs
+from kinface.data.photos import list_people, list_photos, score_people
 from kinface.data.ranking import Fusion, score_search
 from kinface.data.sampling import sample_pairs
 from kinface.data.search import Search, read_search, sample_search
@@ -23,11 +25,13 @@ from kinface.data.triplets import FACES, read_triplets, sample_triplets, score_t
 from kinface.fairness.audit import FairnessAudit, audit_fairness
 from kinface.fairness.retrieval import METRICS, SearchAudit, audit_search
 from kinface.fairness.threshold import choose_threshold
-from kinface.models.kinface import KinFace
-from kinface.models.triplets import TripletHead
 from kinface.report.checks import Origin, check_validation
 from swinface.files import InputError, printable, replacing_folder
-from swinface.inference import Shards
+
+if TYPE_CHECKING:
+    from kinface.models.kinface import KinFace
+    from kinface.models.triplets import TripletHead
+    from swinface.inference import Shards
 
 SPLITS = ("train", "tune", "val", "test")
 
@@ -35,7 +39,7 @@ SPLITS = ("train", "tune", "val", "test")
 PRINTED = ("overall", "type", "triplet", "race")  # groupings; the others are in figures.csv
 
 
-Embed = Callable[[Sequence[str]], tuple[KinFace | None, np.ndarray, Shards]]
+Embed = Callable[[Sequence[str]], "tuple[KinFace | None, np.ndarray, Shards]"]
 
 
 def rfiw(
@@ -48,6 +52,7 @@ def rfiw(
     source: Source = OURS,
     head: Path | None = None,
     threshold_from: Path | None = None,
+    people: bool = False,
     fusion: Fusion = "mean",
     match: tuple[str, ...] = (),
     swap_grandparents: bool = False,
@@ -82,9 +87,12 @@ def rfiw(
     threshold_from
         A validation list of the same track, which the threshold is chosen on. By default it is the head's or the
         model's own, chosen on the validation pairs of its training; embeddings have none.
+    people
+        Score each two people (Track 2: each father, mother and child) of the list once, by the mean cosine of all their
+        photos; two faces from one photograph are not compared. In Track 3, a probe always has all its photos.
     fusion
-        How the photos of a probe are joined: ``mean``; ``max``, the nearest photo counts; ``agreement``, a mean in
-        which photos unlike the others count less.
+        How the photos of a probe are joined: ``mean`` of their cosines; ``max``, the nearest counts; ``agreement``, a
+        mean in which photos unlike the others count less.
     match
         What the child of a non-kin triplet, drawn from a split, has in common with that of the kin triplet beside the
         gender: race.
@@ -97,22 +105,25 @@ def rfiw(
     computing
         How a model computes.
     """
-    _check_options(track, gallery, head, threshold_from, match, list)
+    _check_options(track, gallery, head, threshold_from, people, match, list)
     families = read_known_families(root)
 
     def embed(faces: Sequence[str]) -> tuple[KinFace | None, np.ndarray, Shards]:
         return embed_all(faces, root=families.root, out=out, source=source, computing=computing)
 
+    def once(rows: pd.DataFrame) -> pd.DataFrame:
+        return list_people(rows) if people else rows
+
     def read_pairs(path: Path) -> pd.DataFrame:
         if not _names_split(path):
-            return read_any_list(path, root, families, swap_grandparents=swap_grandparents)
+            return read_any_list(path, root, families, swap_grandparents=swap_grandparents, people=people)
         prepared = read_prepared_list(root, str(path))
-        return sample_pairs(families, str(path), seed=seed) if prepared is None else prepared
+        return once(sample_pairs(families, str(path), seed=seed) if prepared is None else prepared)
 
     def read_threes(path: Path) -> pd.DataFrame:
         if not _names_split(path):
-            return read_triplets(path, families)
-        return sample_triplets(families, str(path), match=match, seed=seed)
+            return once(read_triplets(path, families))
+        return once(sample_triplets(families, str(path), match=match, seed=seed))
 
     if track == 3:
         named = gallery is not None
@@ -123,8 +134,9 @@ def rfiw(
         pairs = read(list)
         origin = Origin(str(list), None if threshold_from is None else read(threshold_from), str(threshold_from))
         check_validation(pairs, origin)
-        of_three = None if head is None else TripletHead.from_pretrained(head)
-        shards = _verify(pairs, origin.validation, embed, of_three, out, resamples, seed)
+        of_three = None if head is None else _read_head(head)
+        photos = families.faces if people else None
+        shards = _verify(pairs, origin.validation, photos, embed, of_three, out, resamples, seed)
     shards.finish()
 
 
@@ -132,8 +144,20 @@ def _names_split(name: Path) -> bool:
     return str(name) in SPLITS and not name.exists()
 
 
+def _read_head(folder: Path) -> TripletHead:
+    from kinface.models.triplets import TripletHead
+
+    return TripletHead.from_pretrained(folder)
+
+
 def _check_options(
-    track: int, gallery: Path | None, head: Path | None, threshold_from: Path | None, match: tuple[str, ...], name: Path
+    track: int,
+    gallery: Path | None,
+    head: Path | None,
+    threshold_from: Path | None,
+    people: bool,
+    match: tuple[str, ...],
+    name: Path,
 ) -> None:
     from_split = _names_split(name)
     if track == 3 and (gallery is None) != from_split:
@@ -147,6 +171,8 @@ def _check_options(
             raise InputError(f"{option} is for Track {wanted}.")
     if match and not from_split:
         raise InputError("--match is for triplets that are drawn from a split; a list has its own.")
+    if people and (track == 3 or head is not None):
+        raise InputError("--people is for Tracks 1 and 2 without a --head, which reads single photos: drop it.")
     if threshold_from is not None and track == 3:
         raise InputError("a search has no threshold: drop --threshold-from.")
 
@@ -154,26 +180,32 @@ def _check_options(
 def _verify(
     pairs: pd.DataFrame,
     validation: pd.DataFrame | None,
+    photos: pd.DataFrame | None,
     embed: Embed,
     head: TripletHead | None,
     out: Path,
     resamples: int,
     seed: int,
 ) -> Shards:
-    """Tracks 1 and 2: pairs or triplets, and those of validation if there are any."""
+    """Tracks 1 and 2: pairs or triplets, and those of validation if there are any; of people if there are photos."""
     of_three = "triplet" in pairs
     lists = [pairs] if validation is None else [pairs, validation]
     sides = FACES if of_three else ("face_a", "face_b")
-    faces = sorted({face for rows in lists for side in sides for face in rows[side]})
+    if photos is None:
+        faces = sorted({face for rows in lists for side in sides for face in rows[side]})
+    else:
+        faces = list_photos(pd.concat(lists), photos)
     network, embedding, shards = embed(faces)
     if not shards.first:
         return shards
     score = (score_triplets if head is None else head.score) if of_three else score_pairs
-    pairs, *others = (score(rows, faces, embedding) for rows in lists)
+    if photos is not None:
+        score = partial(score_people, photos=photos)
+    pairs, *others = (score(rows, faces=faces, embedding=embedding) for rows in lists)
     if others:
         threshold, origin = choose_threshold(others[0]), "Youden's J on the validation list"
     else:
-        threshold, origin = _own_threshold(network, head, of_three)
+        threshold, origin = _own_threshold(network, head, of_three, photos is not None)
     groupings = ["triplet"] if of_three else []
     audit = audit_fairness(pairs, threshold, groupings=groupings, resamples=resamples, seed=seed)
     accepted = (pairs["score"] >= threshold).astype(int)
@@ -189,13 +221,16 @@ def _verify(
     return shards
 
 
-def _own_threshold(network: KinFace | None, head: TripletHead | None, of_three: bool) -> tuple[float, str]:
+def _own_threshold(
+    network: KinFace | None, head: TripletHead | None, of_three: bool, of_people: bool
+) -> tuple[float, str]:
     if head is not None:
         return float(head.threshold), "Youden's J on the tune triplets of the head's training"
     if network is None or not np.isfinite(float(network.threshold)):
         raise InputError("there is no threshold: add --threshold-from, a validation list of the same track.")
     pairs = "Youden's J on the validation pairs of the model's training"
-    return float(network.threshold), f"{pairs}, not on triplets" if of_three else pairs
+    other = " on triplets" * of_three + " by all photos of people" * of_people
+    return float(network.threshold), f"{pairs}, not{other}" if other else pairs
 
 
 def _name_units(pairs: pd.DataFrame) -> str:
@@ -207,7 +242,7 @@ def _name_units(pairs: pd.DataFrame) -> str:
 
 
 def _print_audit(audit: FairnessAudit, origin: str, units: str, out: Path) -> None:
-    print(f"threshold {audit.threshold:.4f}: {origin}; intervals resample {units}")
+    print(f"threshold {audit.threshold:.4f}: {origin}; intervals are over {units}")
     print(f"{'':24} {'n':>7} {'accuracy':>24} {'AUC':>22}")
     for row in audit.groups[audit.groups["grouping"].isin(PRINTED)].itertuples():
         name = row.group if row.grouping == "overall" else f"{row.grouping} {row.group}"

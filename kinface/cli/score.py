@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from kinface.cli.inputs import HERE, Computing, embed_all
 from kinface.cli.source import OURS, Source
@@ -14,9 +13,9 @@ from kinface.data import sampling
 from kinface.data.fiw import read_known_families
 from kinface.data.lists import read_any_list
 from kinface.data.pairs import PAIRS_ENDINGS, score_pairs, write_pairs
+from kinface.data.photos import list_photos, score_people
 from kinface.data.submissions import SUBMISSION_ENDINGS, is_submission, read_submission, write_submission
 from kinface.data.vocabulary import TYPES
-from kinface.models.inference import predict_types
 from swinface.files import InputError, check_ending
 
 
@@ -26,12 +25,13 @@ def score(
     list: Path,
     out: Path,
     source: Source = OURS,
+    people: bool = False,
     draw_non_kin: bool = False,
     seed: int = 0,
     swap_grandparents: bool = False,
     computing: Computing = HERE,
 ) -> None:
-    """Score a list of pairs by the cosine of their faces' embeddings.
+    """Score a list of pairs by the cosine of their faces' embeddings, or of people by that of all their photos.
 
     Parameters
     ----------
@@ -48,6 +48,11 @@ def score(
         ``type_predicted`` where the model was trained on types. For a submission, the submission (.csv).
     source
         Whose embeddings.
+    people
+        Score each two people of the list once, by the mean cosine of all their photos below ``root``; two faces from
+        one photograph are not compared, and people who share all photographs are left out. The list may then be a table
+        of people: person_a, person_b (such as F0001/MID1) and kin. Scored again without this option, the table written
+        gives the same pairs by one photo each.
     draw_non_kin
         The list has kin pairs alone: add as many non-kin pairs, of the same roles in other families of the list.
     seed
@@ -58,25 +63,33 @@ def score(
         How a model computes.
     """
     submitted = is_submission(list)
+    if people and (submitted or draw_non_kin):
+        raise InputError("--people is for lists that name people and have non-kin pairs of their own; leave it out.")
     check_ending(out, *((SUBMISSION_ENDINGS, "a submission") if submitted else (PAIRS_ENDINGS, "a pairs table")))
     families = read_known_families(root)
     if submitted:
         pairs = read_submission(list, families.root)
     else:
-        pairs = read_any_list(list, root, families, swap_grandparents=swap_grandparents)
+        pairs = read_any_list(list, root, families, swap_grandparents=swap_grandparents, people=people)
         pairs = _add_non_kin(pairs, list, seed) if draw_non_kin else pairs
-    faces = sorted({*pairs["face_a"], *pairs["face_b"]})
+    faces = list_photos(pairs, families.faces) if people else sorted({*pairs["face_a"], *pairs["face_b"]})
     network, embedding, shards = embed_all(faces, root=families.root, out=out, source=source, computing=computing)
     if not shards.first:
         shards.finish()
         return
-    pairs = score_pairs(pairs, faces, embedding)
-    if network is not None and network.types is not None:
+    count = len(pairs)
+    pairs = score_people(pairs, families.faces, faces, embedding) if people else score_pairs(pairs, faces, embedding)
+    if network is not None and network.types is not None and not people:
+        import torch
+
+        from kinface.models.inference import predict_types
+
         predicted = predict_types(network, pairs, faces, torch.from_numpy(embedding))
         pairs["type_predicted"] = np.array([*TYPES, "unrelated"])[predicted]
     (write_submission if submitted else write_pairs)(pairs, out)
     shards.finish()
-    print(f"{len(pairs)} pairs, {len(faces)} faces: {out}")
+    left_out = f", {count - len(pairs)} left out that share all photographs" * (count > len(pairs))
+    print(f"{len(pairs)} pairs{' of people' * people}{left_out}, {len(faces)} faces: {out}")
     if not submitted and pairs["kin"].all():
         print("all of them are kin; --draw-non-kin adds as many that are not, which a report needs")
 

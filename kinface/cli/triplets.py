@@ -7,7 +7,6 @@ from pathlib import Path
 from kinface.cli.inputs import HERE, Computing, embed_all
 from kinface.cli.source import OURS, Source
 from kinface.data.fiw import read_families
-from kinface.models.triplets import fit_triplets
 from swinface.files import replacing_folder
 
 
@@ -55,6 +54,8 @@ def triplets(
     computing
         How a model computes.
     """
+    from kinface.models.triplets import fit_triplets
+
     families = read_families(root)
     faces = sorted(families.faces.loc[families.faces["split"].isin(["train", "tune"]), "face"])
     _, embedding, shards = embed_all(faces, root=families.root, out=out, source=source, computing=computing)

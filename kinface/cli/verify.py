@@ -4,43 +4,100 @@ from __future__ import annotations
 
 import json as json_format
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from kinface.models.inference import load_model
-from kinface.models.verify import check_verifier
-from kinface.models.verify import verify as compare_photos
+from kinface.cli.source import SHIPPED
 from swinface.files import InputError
-from swinface.pretrained import SHIPPED
+
+if TYPE_CHECKING:
+    from kinface.models.verify import Photos
 
 
-def verify(a: Path, b: Path, *, model: Path = SHIPPED, aligned: bool = False, json: bool = False) -> None:
-    """Compare the faces of two photos and decide whether they are kin.
+def verify(
+    a: Path,
+    b: Path,
+    child: Path | None = None,
+    *,
+    model: Path = SHIPPED,
+    threshold_from: Path | None = None,
+    fmr: float | None = None,
+    aligned: bool = False,
+    json: bool = False,
+) -> None:
+    """Compare the faces of two people, or of father, mother and child, and decide whether they are kin.
+
+    Of each person: a photo, several with commas between them (m1.jpg,m2.jpg), or a folder of photos. In each the
+    largest face counts. The score is the mean cosine over all photos of two people, without photos that are one
+    picture; of three people it is the mean of father with child and mother with child.
 
     Parameters
     ----------
     a
-        The first photo. The largest face in it counts.
+        The first person; the father if there is a child.
     b
-        The second photo, likewise.
+        The second person; the mother if there is a child.
+    child
+        Their child, perhaps.
     model
         Folder of a trained model; by default the one that comes with the package.
+    threshold_from
+        Validation pairs scored by this model, such as the tune_scores.parquet of its run, or of people as ``kinface
+        score --people`` writes them. The threshold is the score with the largest TPR - FMR on them; by default it is
+        the model's own, for one photo of each person.
+    fmr
+        Choose the threshold so that at most this share of the non-kin validation pairs is called kin.
     aligned
         The images are faces already, square and aligned to ArcFace's five points.
     json
         Print one JSON object in place of text.
     """
+    if fmr is not None and threshold_from is None:
+        raise InputError("--fmr is a share of validation pairs: add --threshold-from.")
+    from kinface.models.inference import load_model
+    from kinface.models.verify import check_verifier, measure_errors, read_errors
+    from kinface.models.verify import verify as compare_photos
+
     network = load_model(model)
     try:
         check_verifier(network)
     except InputError as error:
         raise InputError(f"{model}: {error}") from None
-    answer = compare_photos(network, a, b, aligned=aligned)
+    threshold, errors = None, read_errors(model)
+    if threshold_from is not None:
+        from kinface.data.pairs import read_pairs
+        from kinface.fairness.standards import choose_threshold_at_fmr
+        from kinface.fairness.threshold import choose_threshold
+
+        pairs = read_pairs(threshold_from, scored=True)
+        threshold = choose_threshold(pairs) if fmr is None else choose_threshold_at_fmr(pairs, fmr)
+        errors = measure_errors(pairs, threshold)
+    people = [_split(person) for person in (a, b, child) if person is not None]
+    answer = compare_photos(network, *people, threshold=threshold, aligned=aligned) | {"errors": errors}
     if json:
         print(json_format.dumps(answer, indent=1))
         return
-    for photo, count in zip((a, b), answer["faces"], strict=True):
-        if count > 1:
-            print(f"{photo}: {count} faces; the largest is taken.")
+    for person, counts in zip(answer["photos"], answer["faces"], strict=True):
+        for photo, count in zip(person, counts, strict=True):
+            if count > 1:
+                print(f"{photo}: {count} faces; the largest is taken.")
     print(f"{'kin' if answer['kin'] else 'not kin'}: score {answer['score']:.3f}, threshold {answer['threshold']:.3f}")
+    for parent, score in zip(("father", "mother"), answer.get("scores", []), strict=False):
+        print(f"{parent} and child: {score:.3f}")
     if "type" in answer:
         print(f"most likely type, if they are kin: {answer['type']}, {answer['type_probability']:.2f}")
+    if errors is not None:
+        print(_describe_errors(errors, threshold_from))
     print(answer["caution"])
+
+
+def _split(person: Path) -> Photos:
+    """The photos of one person, where several are named with commas between them."""
+    return person if person.exists() or "," not in str(person) else str(person).split(",")
+
+
+def _describe_errors(errors: dict[str, float], chosen_on: Path | None) -> str:
+    pairs = "the pairs that chose it" if chosen_on is None else f"the pairs of {chosen_on}, which chose it"
+    return (
+        f"At this threshold, {errors['fmr']:.0%} of {errors['non_kin']:,} non-kin pairs are called kin and "
+        f"{errors['fnmr']:.0%} of {errors['kin']:,} kin pairs are not, on {pairs}; expect more on other people."
+    )

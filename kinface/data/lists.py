@@ -14,6 +14,7 @@ from kinface.data.families import Families, name_prepared_lists, read_prepared_l
 from kinface.data.fiw import FAMILY_FOLDER
 from kinface.data.pairs import read_pairs
 from kinface.data.paths import tidy_path
+from kinface.data.photos import list_people
 from kinface.data.sampling import describe_pairs
 from kinface.data.tables import is_table
 from kinface.data.vocabulary import RACES, TYPES
@@ -36,7 +37,7 @@ KFC_RACES = {code: race for race, code in RACES.items()}
 
 
 def read_any_list(
-    name: str | Path, root: str | Path, families: Families, *, swap_grandparents: bool = False
+    name: str | Path, root: str | Path, families: Families, *, swap_grandparents: bool = False, people: bool = False
 ) -> pd.DataFrame:
     """Read a list in any of its forms: a list of the prepared folder, a pairs table, or a list of one of ``FORMS``.
 
@@ -49,12 +50,25 @@ def read_any_list(
         Where ``families`` were read from.
     swap_grandparents
         See ``read_list``; pairs tables are not read so.
+    people
+        Return each two people once, see ``kinface.data.photos.list_people``. A table may then name people
+        (``person_a``, ``person_b``, ``kin``) in place of faces.
 
     Raises
     ------
     InputError
-        The file cannot be used, or names a face that is not there.
+        The file cannot be used, or names a face or a person that is not there.
     """
+    pairs = _read_faces(name, root, families, swap_grandparents, people)
+    try:
+        return list_people(pairs) if people else pairs
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+
+
+def _read_faces(
+    name: str | Path, root: str | Path, families: Families, swap_grandparents: bool, people: bool
+) -> pd.DataFrame:
     prepared = read_prepared_list(Path(root), str(name))
     if prepared is not None:
         return prepared
@@ -64,7 +78,24 @@ def read_any_list(
         raise InputError(f"{name}: no such file, and no list of {root}{there}.")
     if not is_table(name) or _lacks_header(Path(name)):
         return read_list(name, families, swap_grandparents=swap_grandparents)
-    return check_faces(read_pairs(name), ("face_a", "face_b"), str(name), families)
+    pairs = read_pairs(name)
+    if pairs["face_a"].equals(pairs["person_a"]):
+        if not people:
+            raise InputError(f"{name}: names people, not faces; score them by all of their photos.")
+        return _picture_people(pairs, str(name), families)
+    return check_faces(pairs, ("face_a", "face_b"), str(name), families)
+
+
+def _picture_people(pairs: pd.DataFrame, where: str, families: Families) -> pd.DataFrame:
+    """A list of people with the first photo of each as its face, and what is known of them."""
+    first = families.faces.sort_values("face").groupby("person")["face"].first()
+    pairs = pairs.assign(**{f"face_{side}": pairs[f"person_{side}"].map(first) for side in "ab"})
+    for side in "ab":
+        missing = pairs[f"face_{side}"].isna()
+        if missing.any():
+            row, person = int(missing.argmax()) + 1, pairs.loc[missing, f"person_{side}"].iloc[0]
+            raise InputError(f"{where}: row {row}: no photo of a person {one_line(person)}, as in F0001/MID1.")
+    return describe_pairs(pairs.assign(list=printable(Path(where).stem)), families)
 
 
 def _lacks_header(path: Path) -> bool:

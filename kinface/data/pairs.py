@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from kinface.data.cosines import to_unit_length
 from kinface.data.tables import canonical_text, name_few, read_table, truth
 from kinface.data.vocabulary import MEANINGS, TYPES, fold_word
 from swinface.files import InputError, check_ending, one_line, replacing
@@ -57,7 +58,8 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
     ----------
     pairs
         A table with the columns ``face_a``, ``face_b`` and ``kin``. Others of ``COLUMNS`` are added, without values,
-        where they are missing; further columns, such as groups of one's own, are kept behind them.
+        where they are missing; further columns, such as groups of one's own, are kept behind them. A list of people
+        (``kinface.data.photos``) has ``person_a`` and ``person_b`` in place of faces, which then stand for them.
     source
         Where the table came from (a file), for messages.
     scored
@@ -81,6 +83,8 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
     UserWarning
         Texts that differ are one value, or genders are written otherwise than m and f.
     """
+    if names_people(pairs):
+        pairs = pairs.assign(face_a=pairs["person_a"], face_b=pairs["person_b"])
     _check_columns(pairs, source, scored)
     extra = [column for column in pairs if column not in COLUMNS]
     pairs = pairs.reset_index(drop=True).reindex(columns=[*COLUMNS, *extra])
@@ -114,6 +118,12 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
             raise InputError(f"{source}: row {row + 1}: {rule} ({faces}{more}).")
     pairs["kin"], pairs["score"] = kin.astype(bool), score
     return pairs
+
+
+def names_people(pairs: pd.DataFrame) -> bool:
+    """Whether a table names people, ``person_a`` and ``person_b``, and no faces."""
+    given = [*pairs.columns]
+    return given.count("person_a") == given.count("person_b") == 1 and not {"face_a", "face_b"} & {*given}
 
 
 def _check_columns(pairs: pd.DataFrame, source: str, scored: bool) -> None:
@@ -155,7 +165,7 @@ def _read_genders(genders: pd.DataFrame, source: str) -> pd.DataFrame:
 
 
 def read_pairs(path: str | Path, scored: bool = False) -> pd.DataFrame:
-    """Read and check a pairs table from a .parquet, .csv or .xlsx file.
+    """Read and check a pairs table, of faces or of people, from a .parquet, .csv or .xlsx file.
 
     Raises
     ------
@@ -268,19 +278,3 @@ def score_pairs(pairs: pd.DataFrame, faces: Sequence[str], embedding: np.ndarray
     unit = to_unit_length(faces, embedding)
     a, b = (unit[rows] for rows in find_rows(pairs, faces))
     return pairs.assign(score=np.einsum("nd,nd->n", a, b).astype(np.float64))
-
-
-def to_unit_length(faces: Sequence[str], embedding: np.ndarray) -> np.ndarray:
-    """Embeddings, (N, D), of N faces divided by their lengths.
-
-    Raises
-    ------
-    InputError
-        An embedding has no direction: its length is zero or not finite.
-    """
-    length = np.linalg.norm(embedding, axis=1, keepdims=True)
-    lost = ~np.isfinite(length) | (length == 0)
-    if lost.any():
-        face = list(faces)[int(lost.argmax())]
-        raise InputError(f"the embedding of {face} has no direction (length {float(length[lost][0])}); embed it again.")
-    return embedding / length

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from kinface.data.pairs import to_unit_length
+from kinface.data.cosines import to_unit_length
 from kinface.data.search import Search
 from swinface.files import InputError
 
@@ -29,14 +29,15 @@ def fuse(photos: np.ndarray, fusion: Fusion) -> np.ndarray:
     photos
         (N, D), embeddings of unit length.
     fusion
-        ``mean``: the mean direction. ``agreement``: a weighted mean; the weight of a photo is exp(s m), s the constant
-        ``SHARPNESS`` and m its mean cosine with the person's other photos, so that photos unlike the others (of poor
-        quality, or of somebody else) count less. ``max``: all photos; the nearest one counts.
+        ``mean``: the mean, whose product with a face is the mean cosine of the photos with it, as of
+        ``kinface.data.cosines.mean_cosine``. ``agreement``: a weighted mean; the weight of a photo is exp(s m), s the
+        constant ``SHARPNESS`` and m its mean cosine with the person's other photos, so that photos unlike the others
+        (of poor quality, or of somebody else) count less. ``max``: all photos; the nearest one counts.
 
     Returns
     -------
     np.ndarray
-        (1, D), or (N, D) for ``max``, of unit length.
+        (1, D), or (N, D) for ``max``.
     """
     if fusion == "max":
         return photos
@@ -44,8 +45,7 @@ def fuse(photos: np.ndarray, fusion: Fusion) -> np.ndarray:
     if fusion == "agreement" and len(photos) > 1:
         cosines = photos @ photos.T
         weights = np.exp(SHARPNESS * (cosines.sum(axis=1) - 1) / (len(photos) - 1))
-    mean = (weights[:, None] * photos).sum(axis=0, keepdims=True)
-    return mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    return np.average(photos, axis=0, weights=weights)[None]
 
 
 def compare_blocks(

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from kinface.data.cosines import to_unit_length
 from kinface.data.families import Families
-from kinface.data.lists import check_face, check_faces, check_kin, persons_of_faces, read_fields
-from kinface.data.pairs import check_pairs, find_rows, read_pairs, to_unit_length
+from kinface.data.lists import check_face, check_faces, check_kin, persons_of_faces, read_fields, read_first_fields
+from kinface.data.pairs import check_pairs, find_rows, read_pairs
 from kinface.data.sampling import describe_pairs, draw_partners
 from kinface.data.tables import is_table
 from swinface.files import InputError, printable, replacing
@@ -29,7 +30,7 @@ FACES = ("face_a", "face_m", "face_b")  # father, mother, child: the order of RF
 
 def read_triplets(path: str | Path, families: Families) -> pd.DataFrame:
     """Read a list of triplets in the form of RFIW, ``father mother child FMD|FMS kin`` with or without an index before
-    it, or a table of triplets (.parquet or .csv).
+    it, also as a csv; or a table of triplets (.parquet or .csv).
 
     Raises
     ------
@@ -37,7 +38,7 @@ def read_triplets(path: str | Path, families: Families) -> pd.DataFrame:
         Names the file and line that cannot be used.
     """
     path = Path(path)
-    if is_table(path):
+    if is_table(path) and not _lacks_header(path):
         triplets = read_pairs(path)
         lacking = [
             column for column in ("face_m", "triplet") if column not in triplets or triplets[column].isna().any()
@@ -48,6 +49,11 @@ def read_triplets(path: str | Path, families: Families) -> pd.DataFrame:
     persons = persons_of_faces(families)
     rows = [_parse_triplet(fields, where, families.root, persons) for where, fields in read_fields(path)]
     return describe_triplets(pd.DataFrame(rows).assign(list=printable(path.stem)), families)
+
+
+def _lacks_header(path: Path) -> bool:
+    """Whether a csv begins with a triplet."""
+    return path.suffix.lower() == ".csv" and read_first_fields(path)[-2:-1] in ([name] for name in TRIPLETS)
 
 
 def _parse_triplet(fields: list[str], where: str, root: Path, persons: dict[str, str | None]) -> dict[str, object]:

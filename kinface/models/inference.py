@@ -5,20 +5,22 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from kinface.data.pairs import find_rows
 from kinface.models.faces import BATCH, read_faces, warn_of_unaligned
 from kinface.models.kinface import KinFace
 from swinface.data.faces import IMAGE_SIZE, scale_pixels
 from swinface.files import InputError
 from swinface.inference import Precision, Shards, digest_weights, inference
 from swinface.pretrained import best_device
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def predict_types(model: KinFace, pairs: pd.DataFrame, faces: Sequence[str], embedding: Tensor) -> Tensor:
@@ -36,6 +38,8 @@ def predict_types(model: KinFace, pairs: pd.DataFrame, faces: Sequence[str], emb
     Tensor
         (pairs,) places in ``TYPES``; ``len(TYPES)`` means unrelated.
     """
+    from kinface.data.pairs import find_rows  # embedding needs no tables of pairs, which take long to import
+
     a, b = (embedding[torch.from_numpy(rows)].to(model.threshold.device) for rows in find_rows(pairs, faces))
     with torch.inference_mode():
         return model.types(a, b).argmax(dim=1).cpu()

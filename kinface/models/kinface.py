@@ -12,19 +12,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinface.data.vocabulary import TYPES
-from kinface.debias.erasure import Kind, build_erasure
-from kinface.debias.heads import build_mlp
 from swinface.data.faces import scale_pixels
 from swinface.files import InputError
 from swinface.mlca import MultiLevelChannelAttention
 from swinface.pretrained import Pretrained
 from swinface.trunk import create_trunk
+
+if TYPE_CHECKING:
+    from kinface.debias.erasure import Kind
 
 
 class TypeHead(nn.Module):
@@ -122,7 +124,7 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
         self.feature_erasures = _build_erasures(width, feature_erasures, feature_erasures_inside)
         self.erasures = _build_erasures(size, erasures, erasures_inside)
         self.types = TypeHead(size) if types else None
-        self.heads = nn.ModuleDict({name: build_mlp(width, len(classes)) for name, classes in (heads or {}).items()})
+        self.heads = _build_heads(width, heads or {})
         self.register_buffer("threshold", torch.tensor(float("nan")))
 
     def forward(self, faces: Tensor) -> dict[str, Tensor]:
@@ -163,5 +165,20 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
         return unit.flatten(1)
 
 
+# Most models have neither heads nor erasures, and what these import takes as long to import as all else.
+
+
+def _build_heads(width: int, heads: dict[str, list[str]]) -> nn.ModuleDict:
+    if not heads:
+        return nn.ModuleDict()
+    from kinface.debias.heads import build_mlp
+
+    return nn.ModuleDict({name: build_mlp(width, len(classes)) for name, classes in heads.items()})
+
+
 def _build_erasures(size: int, kinds: Sequence[Kind], inside: int) -> nn.ModuleList:
+    if not kinds:
+        return nn.ModuleList()
+    from kinface.debias.erasure import build_erasure
+
     return nn.ModuleList(build_erasure(size, kind, inside=place < inside) for place, kind in enumerate(kinds))

@@ -8,16 +8,16 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from tqdm import tqdm
 
-from kinface.models.faces import read_faces, warn_of_unaligned
-from swinface.data.faces import IMAGE_SIZE
 from swinface.files import InputError, describe_install, one_line
-from swinface.inference import Shards
 from swinface.registry import Registry
+
+if TYPE_CHECKING:
+    from swinface.inference import Shards
 
 BATCH = 64  # faces that are given to a recogniser at once, unless its file fixes another number
 
@@ -90,16 +90,19 @@ class Recogniser:
     """
 
     def __init__(self, name: str, pixels: Pixels = INSIGHTFACE) -> None:
+        from swinface.data.faces import IMAGE_SIZE  # importing torch takes seconds, and the options need none
+
         self.name, self.pixels = name, pixels
         path = Path(name)
         if path.suffix == ".onnx" or path.is_file():
-            embed, self.size, self.batch = _open_onnx(path, pixels)
+            embed, size, self.batch = _open_onnx(path, pixels)
             made_of = path.read_bytes()
         else:
-            embed, self.size, self.batch = RECOGNISERS.find(name), pixels.size or IMAGE_SIZE, BATCH
+            embed, size, self.batch = RECOGNISERS.find(name), None, BATCH
             if (pixels.mean, pixels.scale, pixels.output) != (INSIGHTFACE.mean, INSIGHTFACE.scale, None):
                 raise InputError(f"mean, scale and output are for ONNX files; {name} is given pixels from 0 to 255.")
             made_of = Path(inspect.getfile(embed)).read_bytes()
+        self.size = size or pixels.size or IMAGE_SIZE
         self._embed: Callable[[np.ndarray], Any] = embed
         self.about = [name, hashlib.sha256(made_of).hexdigest(), json.dumps(asdict(pixels))]
 
@@ -145,6 +148,9 @@ class Recogniser:
         InputError
             A face is missing, unreadable or not square, or its embedding is not finite; or as of a call.
         """
+        from kinface.models.faces import read_faces, warn_of_unaligned
+        from swinface.inference import Shards
+
         if not len(faces):
             raise InputError("there are no faces to embed.")
         shards = shards or Shards()
@@ -167,8 +173,8 @@ class Recogniser:
         return shards.compute("embed", [*self.about, str(root), *faces], len(faces), compute)["embedding"]
 
 
-def _open_onnx(path: Path, pixels: Pixels) -> tuple[Callable[[np.ndarray], np.ndarray], int, int]:
-    """From faces (B, size, size, 3) uint8 to what a file makes of them; the size, and how many it takes at once."""
+def _open_onnx(path: Path, pixels: Pixels) -> tuple[Callable[[np.ndarray], np.ndarray], int | None, int]:
+    """From faces (B, size, size, 3) uint8 to what a file makes of them; the size if fixed, and how many at once."""
     try:
         import onnxruntime
     except ImportError:
@@ -209,4 +215,4 @@ def _open_onnx(path: Path, pixels: Pixels) -> tuple[Callable[[np.ndarray], np.nd
             values = values[np.minimum(np.arange(fixed[0]), count - 1)]
         return session.run([output], {given.name: values if last else values.transpose(0, 3, 1, 2)})[0][:count]
 
-    return embed, sides[0] or pixels.size or IMAGE_SIZE, fixed[0] or BATCH
+    return embed, sides[0], fixed[0] or BATCH

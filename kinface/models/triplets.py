@@ -11,8 +11,9 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional
 
+from kinface.data.cosines import to_unit_length
 from kinface.data.families import Families
-from kinface.data.pairs import find_rows, to_unit_length
+from kinface.data.pairs import find_rows
 from kinface.data.triplets import FACES, sample_triplets
 from kinface.fairness.threshold import choose_threshold
 from swinface.files import InputError

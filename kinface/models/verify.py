@@ -1,29 +1,48 @@
-"""Two photos: are the two people kin?"""
+"""Photos of two people, or of father, mother and child: are they kin?"""
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Sequence
+from importlib.resources import files
+from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from PIL import Image
 
+from kinface.data.cosines import mean_cosine
 from kinface.data.vocabulary import TYPES
 from kinface.models.kinface import KinFace
 from swinface.files import InputError
-from swinface.images import read_image
+from swinface.images import find_images, read_image
 from swinface.photos.alignment import warn_unaligned_files
 from swinface.photos.predict import cut_faces
+from swinface.pretrained import SHIPPED
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Correlation of the grey levels of two crops from which they are one picture. Copies in another size, brightness or
 # quality have .99; of 400 pairs of different photos of one person in FIW, the most alike has .962.
 ONE_PICTURE = 0.97
 
 
+BATCH = 256  # faces that go through a model at once
+
+
+ERRORS = "errors.json"  # of a model: what it gets wrong at its threshold, on the pairs that chose it
+
+
+SAME_FILE = "Both photos are the same file: this says nothing of kinship."
 SAME_PICTURE = "Both are the same picture, or nearly: this says nothing of kinship."
 CAUTION = "The score measures how alike two faces are. It is often wrong, for some groups more than for others."
+
+
+Photos = str | os.PathLike | Sequence[str | os.PathLike]  # of a person: one, several, or a folder of them
 
 
 def check_verifier(model: KinFace) -> None:
@@ -48,67 +67,138 @@ def cut_largest(photo: Path, aligned: bool) -> tuple[np.ndarray, int]:
     return crops[0], len(crops)
 
 
-def verify(model: KinFace, a: str | os.PathLike, b: str | os.PathLike, *, aligned: bool = False) -> dict[str, Any]:
-    """Compare the largest faces of two photos.
+def verify(
+    model: KinFace,
+    a: Photos,
+    b: Photos,
+    child: Photos | None = None,
+    *,
+    threshold: float | None = None,
+    aligned: bool = False,
+) -> dict[str, Any]:
+    """Compare the largest faces in the photos of two people, or of a father, a mother and a child.
 
     Parameters
     ----------
     model
         With a trunk and a threshold, in evaluation mode.
     a, b
-        Image files.
+        Photos of two people: of each an image file, several, or a folder of them.
+    child
+        Photos of a child whose father and mother are in ``a`` and ``b``.
+    threshold
+        Score from which they are called kin; by default the model's.
     aligned
         The images are faces already, square and aligned to ArcFace's five points.
 
     Returns
     -------
     dict
-        ``photos``, ``faces`` (how many each photo has), what ``compare`` returns, and ``caution``, some sentences.
+        ``photos`` and ``faces``, for each person a list of files and of how many faces each has; what ``compare``
+        returns; and ``caution``, some sentences.
 
     Raises
     ------
     InputError
-        The model has no trunk or no threshold, a photo cannot be read or has no face.
+        The model has no trunk or no threshold, a photo cannot be read or has no face, or a folder has no photos.
     """
     check_verifier(model)
+    photos = [_list_photos(person) for person in (a, b, child) if person is not None]
     if aligned:
-        warn_unaligned_files([Path(a), Path(b)])
-    cut = [cut_largest(Path(photo), aligned) for photo in (a, b)]
-    answer = compare(model, np.stack([crop for crop, _ in cut]))
-    caution = f"{SAME_PICTURE} {CAUTION}" if answer["same_picture"] else CAUTION
-    return {"photos": [str(a), str(b)], "faces": [count for _, count in cut], **answer, "caution": caution}
+        warn_unaligned_files([photo for person in photos for photo in person])
+    cut = [[cut_largest(photo, aligned) for photo in person] for person in photos]
+    answer = compare(model, [np.stack([crop for crop, _ in person]) for person in cut], threshold)
+    cautions = [CAUTION]
+    if answer["same_picture"]:
+        read = [{photo.read_bytes() for photo in person} for person in photos]
+        cautions.insert(0, SAME_FILE if any(one & other for one, other in combinations(read, 2)) else SAME_PICTURE)
+    faces = [[count for _, count in person] for person in cut]
+    named = [[str(photo) for photo in person] for person in photos]
+    return {"photos": named, "faces": faces, **answer, "caution": " ".join(cautions)}
 
 
-def compare(network: KinFace, crops: np.ndarray) -> dict[str, Any]:
-    """Score two faces and decide whether they are kin.
+def _list_photos(person: Photos) -> list[Path]:
+    return find_images([Path(person)] if isinstance(person, str | os.PathLike) else [Path(photo) for photo in person])
+
+
+def compare(network: KinFace, people: Sequence[np.ndarray], threshold: float | None = None) -> dict[str, Any]:
+    """Score the faces of two people, or of father, mother and child, and decide whether they are kin.
 
     Parameters
     ----------
-    crops
-        (2, 112, 112, 3), uint8, RGB.
+    people
+        Of each person (N, 112, 112, 3), uint8, RGB.
+    threshold
+        By default the model's, which is for pairs of single photos.
 
     Returns
     -------
     dict
-        ``score``, the cosine of their embeddings, ``threshold``, ``kin``, ``same_picture``, whether both are one
-        picture, of which the score says nothing; for a model with a type head also ``type``, the most likely type of
-        kinship if they are kin, and ``type_probability``, its probability.
+        ``score``, the mean cosine of the embeddings of two people's photos, without pairs of photos that are one
+        picture; of three people the mean of father with child and mother with child, which are ``scores``;
+        ``threshold``, ``kin``; ``same_picture``, whether all photos of two people are one picture, of which the score
+        says nothing; for two people and a model with a type head also ``type``, the most likely type of kinship if they
+        are kin, and ``type_probability``, its probability.
     """
+    faces = torch.from_numpy(np.concatenate(people)).permute(0, 3, 1, 2)
     with torch.inference_mode():
-        faces = torch.from_numpy(crops).permute(0, 3, 1, 2).to(network.threshold.device)
-        embedding = network(faces)["embedding"]
-        score, threshold = float((embedding[0] * embedding[1]).sum()), float(network.threshold)
-        answer: dict[str, Any] = {"score": score, "threshold": threshold, "kin": score >= threshold}
-        answer |= {"same_picture": show_one_picture(crops)}
-        if network.types is not None:
-            shares = network.types(embedding[:1], embedding[1:])[0].double()[: len(TYPES)].softmax(dim=0)
-            best = int(shares.argmax())
-            answer |= {"type": list(TYPES.values())[best].name, "type_probability": float(shares[best])}
+        parts = [network(part.to(network.threshold.device))["embedding"] for part in faces.split(BATCH)]
+    *parents, child = torch.cat(parts).split([len(person) for person in people])
+    shared = [show_one_picture(person, people[-1]) for person in people[:-1]]
+    left_out = [one & ~one.all() for one in shared]  # if all photos are one picture, they are compared as they are
+    both = zip(parents, left_out, strict=True)
+    scores = [mean_cosine(parent.cpu().numpy(), child.cpu().numpy(), same) for parent, same in both]
+    score, threshold = float(np.mean(scores)), float(network.threshold) if threshold is None else threshold
+    answer: dict[str, Any] = {"score": score, "threshold": threshold, "kin": score >= threshold}
+    if len(scores) > 1:
+        answer["scores"] = scores
+    answer["same_picture"] = any(one.all() for one in shared)
+    if network.types is not None and len(scores) == 1:
+        first, second = torch.from_numpy(np.argwhere(~left_out[0])).T
+        with torch.inference_mode():
+            shares = network.types(parents[0][first], child[second]).double()[:, : len(TYPES)]
+        shares = shares.softmax(dim=1).mean(dim=0)
+        best = int(shares.argmax())
+        answer |= {"type": list(TYPES.values())[best].name, "type_probability": float(shares[best])}
     return answer
 
 
-def show_one_picture(crops: np.ndarray) -> bool:
-    """Whether two faces, (2, 112, 112, 3) uint8, are one picture, perhaps in another size, brightness or quality."""
-    a, b = (np.asarray(Image.fromarray(crop).convert("L").resize((16, 16), Image.Resampling.BOX)) for crop in crops)
-    a, b = (part - part.mean() for part in (a.astype(float), b.astype(float)))
-    return bool((a * b).sum() >= ONE_PICTURE * np.sqrt(np.square(a).sum() * np.square(b).sum()))
+def measure_errors(pairs: pd.DataFrame, threshold: float) -> dict[str, float]:
+    """What a model gets wrong at a threshold.
+
+    Parameters
+    ----------
+    pairs
+        Scored pairs with kin and non-kin ones.
+
+    Returns
+    -------
+    dict
+        ``fmr``, the share of the non-kin pairs that are called kin; ``fnmr``, the share of the kin pairs that are not;
+        ``kin`` and ``non_kin``, how many there are of each.
+    """
+    accepted, kin = (pairs["score"] >= threshold).to_numpy(), pairs["kin"].to_numpy(bool)
+    rates = {"fmr": float(accepted[~kin].mean()), "fnmr": float(1 - accepted[kin].mean())}
+    return rates | {"kin": int(kin.sum()), "non_kin": int((~kin).sum())}
+
+
+def read_errors(model: Path) -> dict[str, float] | None:
+    """What ``measure_errors`` gave of a model on the pairs that chose its threshold; None if it keeps no record."""
+    first, _, name = str(model).partition("-")
+    if first == str(SHIPPED) and not model.exists():
+        model = Path(str(files("kinface") / "weights")) / name
+    path = model / ERRORS
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def show_one_picture(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(N, M), whether each two of N and M faces, (N, 112, 112, 3) uint8, are one picture, perhaps in another size,
+    brightness or quality."""
+
+    def shrink(crops: np.ndarray) -> np.ndarray:
+        small = [Image.fromarray(crop).convert("L").resize((16, 16), Image.Resampling.BOX) for crop in crops]
+        grey = np.array([np.asarray(image, dtype=float).ravel() for image in small])
+        return grey - grey.mean(axis=1, keepdims=True)
+
+    a, b = shrink(a), shrink(b)
+    return a @ b.T >= ONE_PICTURE * np.sqrt(np.outer(np.square(a).sum(axis=1), np.square(b).sum(axis=1)))

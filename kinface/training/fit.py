@@ -6,6 +6,7 @@ done it also holds the model, and the scored tune pairs that the model's thresho
 
 from __future__ import annotations
 
+import json
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from sklearn.metrics import roc_auc_score
 
 from kinface.data.pairs import write_pairs
 from kinface.fairness.threshold import choose_threshold
+from kinface.models.verify import ERRORS, measure_errors
 from kinface.training.data import KinshipData
 from kinface.training.module import NOT_SETTLED, KinshipTraining
 from swinface.files import InputError, replacing_folder
@@ -129,5 +131,7 @@ def _finish(run: Path, cli: KinshipCLI) -> Fitted:
     write_pairs(pairs, run / "tune_scores.parquet")
     with replacing_folder(run) as partial:
         network.save_pretrained(partial)
+        errors = json.dumps(measure_errors(pairs, float(network.threshold)), indent=1)
+        (partial / ERRORS).write_text(f"{errors}\n", encoding="utf-8")
     auc = float(roc_auc_score(pairs["kin"], pairs["score"]))
     return Fitted(run, checkpoint["epoch"], auc, len(pairs))

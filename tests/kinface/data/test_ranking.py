@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kinface.data.cosines import mean_cosine
 from kinface.data.ranking import SHARPNESS, compare_blocks, find_nearest, fuse, score_search
 from kinface.data.search import Search
 from swinface.files import InputError
@@ -47,10 +48,12 @@ def test_agreement_counts_a_photo_by_its_cosine_with_the_others():
     photos = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     cosines = [np.cos(np.radians(degrees)) for degrees in (10, 90, 80)]  # 0 and 10, 0 and 90, 10 and 90 degrees
     means = [(cosines[0] + cosines[1]) / 2, (cosines[0] + cosines[2]) / 2, (cosines[1] + cosines[2]) / 2]
-    weighted = sum(np.exp(SHARPNESS * mean) * photo for mean, photo in zip(means, photos, strict=True))
-    np.testing.assert_allclose(fuse(photos, "agreement")[0], weighted / np.linalg.norm(weighted), atol=1e-6)
+    weights = np.exp(SHARPNESS * np.array(means))
+    weighted = (weights[:, None] * photos).sum(axis=0) / weights.sum()
+    np.testing.assert_allclose(fuse(photos, "agreement")[0], weighted, atol=1e-6)
     np.testing.assert_allclose(fuse(photos[:1], "agreement"), photos[:1])
-    np.testing.assert_allclose(fuse(photos[:2], "mean")[0], [np.cos(np.radians(5)), np.sin(np.radians(5))])
+    face = np.array([[0.6, 0.8]])
+    np.testing.assert_allclose(fuse(photos, "mean") @ face.T, [[mean_cosine(photos, face)]])
 
 
 def test_photos_that_cancel_have_no_direction_and_score_nothing():
@@ -65,7 +68,7 @@ def test_a_search_is_scored_by_the_lengths_of_no_embedding():
     faces, embedding = list("abcde"), draw(5)
     stretched = embedding * np.array([1, 2, 3, 4, 5])[:, None]
     mean = embedding[0] + embedding[1]
-    expected = np.stack([mean / np.linalg.norm(mean), embedding[2]]) @ embedding[3:].T
+    expected = np.stack([mean / 2, embedding[2]]) @ embedding[3:].T
     np.testing.assert_allclose(score_search(search, faces, stretched), expected, atol=1e-6)
     with pytest.raises(InputError, match="e: it is not embedded"):
         score_search(search, faces[:4], embedding[:4])

@@ -12,6 +12,7 @@ from PIL import Image
 
 from kinface.cli import main as cli
 from kinface.models import recogniser as module
+from kinface.models.faces import read_faces
 from kinface.models.recogniser import Pixels, Recogniser
 from swinface.cli.main import run as run_command
 from swinface.data.embeddings import Embeddings
@@ -148,7 +149,7 @@ def test_families_are_embedded_and_the_table_is_read_by_all_others(synthetic, tm
     assert [*table.rows] == faces
     embedding = table[faces[:3]]
     assert not out.with_name("arcface.npz.parts").exists()
-    read = module.read_faces(synthetic.parent / "families", faces[:3]).permute(0, 2, 3, 1).numpy()
+    read = read_faces(synthetic.parent / "families", faces[:3]).permute(0, 2, 3, 1).numpy()
     assert np.allclose(embedding, naive(read), atol=1e-4)
     scored = ["--embeddings", out, "--root", synthetic, "--list", "tune", "--out", tmp_path / "scores.parquet"]
     assert kinface("score", *scored) == 0

@@ -1,4 +1,4 @@
-"""Two photos: the largest face of each, the cosine of the two embeddings, and the model's own threshold."""
+"""Photos of people: the largest face of each, the mean cosine of the embeddings, and the model's own threshold."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image, ImageEnhance
@@ -16,7 +17,7 @@ from kinface.cli.main import COMMANDS
 from kinface.data.vocabulary import TYPES
 from kinface.models.inference import embed
 from kinface.models.kinface import KinFace
-from kinface.models.verify import CAUTION, SAME_PICTURE, verify
+from kinface.models.verify import CAUTION, ERRORS, SAME_FILE, SAME_PICTURE, verify
 from swinface.cli.main import run
 from swinface.photos.detect import Face
 
@@ -72,9 +73,9 @@ def test_the_score_is_the_cosine_and_the_threshold_the_models(side, verdict, mod
     answer = json.loads(capsys.readouterr().out)
     assert answer["score"] == pytest.approx(score, abs=1e-6)
     assert answer["kin"] == (verdict == "kin")
-    assert answer["photos"] == [str(photo) for photo in photos]
-    assert answer["faces"] == [1, 1]
-    assert "type" not in answer
+    assert answer["photos"] == [[str(photo)] for photo in photos]
+    assert answer["faces"] == [[1], [1]]
+    assert not {"type", "scores"} & answer.keys() and answer["errors"] is None
 
 
 def test_the_type_is_the_likeliest_of_the_eleven(model, photos, capsys):
@@ -101,7 +102,7 @@ def test_of_several_faces_the_largest_is_taken_and_said(model, photos, monkeypat
     monkeypatch.setattr(swinface.photos.predict, "detect", lambda image: [large])
     assert command(*photos, "--model", model, "--json") == 0
     alone = json.loads(capsys.readouterr().out)
-    assert answer["faces"] == [2, 2]
+    assert answer["faces"] == [[2], [2]]
     assert answer["score"] == alone["score"]
     monkeypatch.setattr(swinface.photos.predict, "detect", lambda image: [large, small])
     assert command(*photos, "--model", model) == 0
@@ -122,9 +123,65 @@ def test_a_real_photo_is_like_itself(model, tmp_path, capsys):
 def test_one_picture_twice_is_said(brighter, model, photos, capsys):
     with Image.open(photos[0]) as image:
         ImageEnhance.Brightness(image.resize((224, 224))).enhance(brighter).save(photos[1], quality=80)
-    for pair in (photos, [photos[0]] * 2):
+    for pair, said in ((photos, SAME_PICTURE), ([photos[0]] * 2, SAME_FILE)):
         assert command(*pair, "--model", model, "--aligned") == 0
-        assert capsys.readouterr().out.splitlines()[-1].startswith(SAME_PICTURE)
+        assert capsys.readouterr().out.splitlines()[-1].startswith(said)
+
+
+def draw_people(folder: Path, *counts: int) -> list[Path]:
+    """A folder of photos for each person."""
+    random, people = np.random.default_rng(7), []
+    for person, count in enumerate(counts):
+        (people := [*people, folder / f"person{person}"])[-1].mkdir()
+        for photo in range(count):
+            pixels = random.integers(0, 256, (112, 112, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(people[-1] / f"{photo}.png")
+    return people
+
+
+def test_several_photos_score_by_the_mean_of_their_cosines(model, tmp_path):
+    first, second = draw_people(tmp_path, 3, 2)
+    network = KinFace.from_pretrained(model)
+    of_both = [cosine(model, [one, other]) for one in sorted(first.iterdir()) for other in sorted(second.iterdir())]
+    answer = verify(network, first, sorted(second.iterdir()), aligned=True)
+    assert answer["score"] == pytest.approx(np.mean(of_both), abs=1e-6)
+    assert [len(photos) for photos in answer["photos"]] == [3, 2]
+    (second / "copy.png").write_bytes((first / "0.png").read_bytes())
+    with_copy = verify(network, first, second, aligned=True)
+    others = [cosine(model, [one, second / "copy.png"]) for one in (first / "1.png", first / "2.png")]
+    assert with_copy["score"] == pytest.approx(np.mean([*of_both, *others]), abs=1e-6)
+    assert not with_copy["same_picture"]
+
+
+def test_a_child_is_compared_with_both_parents(model, tmp_path, capsys):
+    people = draw_people(tmp_path, 1, 2, 1)
+    assert command(*people, "--model", model, "--aligned", "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    father, mother, child = (sorted(person.iterdir()) for person in people)
+    with_father = cosine(model, [father[0], child[0]])
+    with_mother = np.mean([cosine(model, [photo, child[0]]) for photo in mother])
+    assert answer["scores"] == pytest.approx([with_father, with_mother], abs=1e-6)
+    assert answer["score"] == pytest.approx((with_father + with_mother) / 2, abs=1e-6)
+    listed = [str(father[0]), f"{mother[0]},{mother[1]}", str(child[0])]
+    assert command(*listed, "--model", model, "--aligned") == 0
+    assert f"mother and child: {with_mother:.3f}" in capsys.readouterr().out
+
+
+def test_the_errors_at_the_threshold_are_said(model, photos, tmp_path, capsys):
+    errors = {"fmr": 0.2, "fnmr": 0.4, "kin": 10, "non_kin": 20}
+    (model / ERRORS).write_text(json.dumps(errors))
+    assert command(*photos, "--model", model, "--aligned") == 0
+    assert "20% of 20 non-kin pairs are called kin and 40% of 10 kin pairs are not" in capsys.readouterr().out
+    faces = {f"face_{side}": [f"{number}{side}.jpg" for number in range(8)] for side in "ab"}
+    kin, scores = [True] * 4 + [False] * 4, [0.9, 0.8, 0.7, 0.1, 0.6, 0.3, 0.2, 0.0]
+    pd.DataFrame({**faces, "kin": kin, "score": scores}).to_csv(tmp_path / "validation.csv")
+    chosen = ["--threshold-from", tmp_path / "validation.csv", "--json"]
+    for more, threshold, fmr, fnmr in ([], 0.7, 0, 0.25), (["--fmr", 0.5], 0.3, 0.5, 0.25):
+        assert command(*photos, "--model", model, "--aligned", *chosen, *more) == 0
+        answer = json.loads(capsys.readouterr().out)
+        assert answer["threshold"] == threshold
+        assert answer["errors"] == {"fmr": fmr, "fnmr": fnmr, "kin": 4, "non_kin": 4}
+    assert command(*photos, "--model", model, "--fmr", 0.1) == 2
 
 
 def test_faces_that_are_not_aligned_are_said_to_be_so(model, tmp_path):

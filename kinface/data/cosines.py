@@ -1,0 +1,45 @@
+"""Cosines of embeddings. This module imports numpy alone, so that two photos are compared quickly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from swinface.files import InputError
+
+
+def to_unit_length(faces: Sequence[str], embedding: np.ndarray) -> np.ndarray:
+    """Embeddings, (N, D), of N faces divided by their lengths.
+
+    Raises
+    ------
+    InputError
+        An embedding has no direction: its length is zero or not finite.
+    """
+    length = np.linalg.norm(embedding, axis=1, keepdims=True)
+    lost = ~np.isfinite(length) | (length == 0)
+    if lost.any():
+        face = list(faces)[int(lost.argmax())]
+        raise InputError(f"the embedding of {face} has no direction (length {float(length[lost][0])}); embed it again.")
+    return embedding / length
+
+
+def mean_cosine(a: np.ndarray, b: np.ndarray, shared: np.ndarray | None = None) -> float:
+    """The mean cosine of the photos of two people.
+
+    Parameters
+    ----------
+    a, b
+        (N, D) and (M, D), embeddings of unit length.
+    shared
+        (N, M), the pairs of photos to leave out, as both were cut from one photograph.
+
+    Returns
+    -------
+    float
+        NaN if no pair of photos is left.
+    """
+    cosines = np.einsum("nd,md->nm", a, b)
+    left = cosines.ravel() if shared is None else cosines[~shared]
+    return float(left.mean(dtype=np.float64)) if len(left) else float("nan")
