@@ -7,12 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.preprocessing import normalize
 
 from kinface.cli import main as cli
 from kinface.data.families import Families
 from kinface.data.fiw import read_families
 from kinface.data.lists import read_list
-from kinface.data.pairs import read_pairs, write_pairs
+from kinface.data.pairs import read_pairs, score_pairs, write_pairs
+from kinface.debias.whitening import Whitened
 from kinface.models import faces
 from kinface.models.faces import read_faces
 from kinface.models.inference import embed
@@ -70,6 +72,23 @@ def test_scores_are_the_cosines_in_the_order_of_the_list(synthetic, families, li
         with torch.no_grad():
             a, b = network(read_faces(families.root, [row.face_a, row.face_b]))["embedding"]
         assert row.score == pytest.approx(float(a @ b), abs=1e-5)
+
+
+def test_another_models_embeddings_are_whitened_by_the_training_people(synthetic, families, table, tmp_path, capsys):
+    out, options = tmp_path / "scores.parquet", ["--root", synthetic, "--list", "tune"]
+    assert kinface("score", "--embeddings", table, "--whiten", synthetic, *options, "--out", out) == 0
+    embeddings, about = Embeddings(table), families.faces[families.faces["split"] == "train"]
+    whitened = Whitened().fit(normalize(embeddings[[*about["face"]]]), persons=about["person"])
+    pairs = read_pairs(out, scored=True)
+    every = families.faces["face"].tolist()
+    expected = score_pairs(pairs, every, whitened.transform(normalize(embeddings[every])))
+    np.testing.assert_allclose(pairs["score"], expected["score"], atol=1e-6)
+    assert kinface("score", "--whiten", synthetic, *options, "--out", out) == 2
+    assert "--whiten is for --embeddings" in capsys.readouterr().err
+    people = tmp_path / "people.csv"
+    about.drop_duplicates("person").to_csv(people, index=False)
+    assert kinface("score", "--embeddings", table, "--whiten", people, *options, "--out", out) == 2
+    assert "no two photos of a person" in capsys.readouterr().err
 
 
 def test_a_list_of_the_prepared_folder_goes_by_its_name(synthetic, model, table, tmp_path, capsys):
