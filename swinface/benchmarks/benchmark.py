@@ -101,21 +101,19 @@ class Benchmark(ABC):
         Names of the figures that it may give.
     tasks
         Outputs that it evaluates; at least one must be trained.
+    location
+        The file or folder that it reads.
     """
 
     metrics: Sequence[str] = ()
     tasks: Sequence[str] = ()
+    location: Path
 
     def __init__(self, *, paper: dict[str, float] | None = None, requires: Path | None = None) -> None:
         self.paper, self.requires = paper or {}, requires
         for metric in self.paper:
             if metric not in self.metrics:
                 raise InputError(f"paper: no metric {metric!r}; choose from {', '.join(self.metrics)}.")
-
-    @property
-    @abstractmethod
-    def location(self) -> Path:
-        """The file or folder that it reads."""
 
     def find_obstacle(self, trained: Collection[str]) -> str | None:
         """Why it cannot be run on a model that is trained on these tasks; None when it can."""

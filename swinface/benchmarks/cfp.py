@@ -43,11 +43,7 @@ class FrontalProfile(Benchmark):
 
     def __init__(self, root: Path, protocol: Literal["FP", "FF"] = "FP", **options) -> None:
         super().__init__(**options)
-        self.root, self.protocol = root, protocol
-
-    @property
-    def location(self) -> Path:
-        return self.root / "Protocol"
+        self.root, self.protocol, self.location = root, protocol, root / "Protocol"
 
     def run(self, model: Predictor) -> list[Result]:
         paths, first, second, same = read_protocol(self.root, self.protocol)
@@ -75,11 +71,7 @@ class Profile(Benchmark):
 
     def __init__(self, root: Path, **options) -> None:
         super().__init__(**options)
-        self.root = root
-
-    @property
-    def location(self) -> Path:
-        return self.root / "Protocol"
+        self.root, self.location = root, root / "Protocol"
 
     def run(self, model: Predictor) -> list[Result]:
         frontal, profile = (_read_images(self.root, f"Pair_list_{kind}.txt") for kind in "FP")

@@ -47,17 +47,13 @@ class Verification(Benchmark):
 
     def __init__(self, path: Path, pairs: Path | None = None, **options) -> None:
         super().__init__(**options)
-        self.path, self.pairs = path, pairs
-
-    @property
-    def location(self) -> Path:
-        return self.path
+        self.location, self.pairs = path, pairs
 
     def run(self, model: Predictor) -> list[Result]:
-        if self.path.is_dir():
-            faces, same, folds = read_pairs_folder(self.path, self.pairs or self.path / "pairs.txt")
+        if self.location.is_dir():
+            faces, same, folds = read_pairs_folder(self.location, self.pairs or self.location / "pairs.txt")
         else:
-            (faces, same), folds = read_bin(self.path), 10
+            (faces, same), folds = read_bin(self.location), 10
         found = verify_pairs(model.embed, faces, same, folds)
         return [Result("accuracy %", 100 * found.mean, len(same), 100 * found.low, 100 * found.high)]
 
@@ -79,14 +75,10 @@ class TemplateVerification(Benchmark):
 
     def __init__(self, root: Path, name: Literal["ijbb", "ijbc"], **options) -> None:
         super().__init__(**options)
-        self.root, self.name = root, name
-
-    @property
-    def location(self) -> Path:
-        return self.root
+        self.location, self.name = root, name
 
     def run(self, model: Predictor) -> list[Result]:
-        templates = read_ijb(self.root, self.name)
+        templates = read_ijb(self.location, self.name)
         tars = verify_templates(model.embed, templates, compute=model.compute)
         return [
             Result(metric, 100 * tars[far], len(templates.same)) for metric, far in zip(self.metrics, FARS, strict=True)
@@ -104,11 +96,7 @@ class LabelledFaces(Benchmark):
 
     def __init__(self, source: Source, **options) -> None:
         super().__init__(**options)
-        self.source = source
-
-    @property
-    def location(self) -> Path:
-        return self.source.root
+        self.source, self.location = source, source.root
 
     def answer_labelled(self, model: Predictor, task: str) -> tuple[pd.DataFrame, np.ndarray]:
         """Rows of the source's table whose label is known, numbered anew, and the model's logits for them."""
