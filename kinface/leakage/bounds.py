@@ -10,7 +10,7 @@ import pandas as pd
 from kinface.data.labels import name_labels
 from kinface.data.tables import canonical_text
 from kinface.fairness.bootstrap import draw_families
-from kinface.fairness.groups import FEWEST_FAMILIES
+from kinface.fairness.intervals import FEWEST_FAMILIES
 from swinface.files import InputError
 
 
