@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shlex
+from inspect import signature
 from pathlib import Path
 
 import pandas as pd
@@ -17,15 +20,15 @@ from kinface.report.build import build_report
 from kinface.report.checks import Origin, check_matched, check_validation
 from kinface.report.errors import render_errors
 from kinface.report.html import render, render_lines
+from kinface.report.papers import FigureFormat, TableFormat, save_for_papers
 from swinface.files import InputError, replacing_folder
 
+FIGURES = ("verdict", "rates_*", "scores_*", "roc_*", "det_*", "differences_*")
+
+
 OWNED = (
-    "verdict.png",
-    "rates_*.png",
-    "scores_*.png",
-    "roc_*.png",
-    "det_*.png",
-    "differences_*.png",
+    *(f"{name}.{ending}" for name in FIGURES for ending in ("png", "pdf", "svg")),
+    *(f"table_*.{ending}" for ending in ("tex", "csv", "md")),
     "groups_matched.csv",
     "errors.html",
 )
@@ -45,6 +48,8 @@ def report(
     acquisition: Path | None = None,
     faces: Path | None = None,
     title: str = "Fairness report",
+    tables: list[TableFormat] | None = None,
+    figures: list[FigureFormat] | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> None:
@@ -86,11 +91,17 @@ def report(
         that are most wrong, with their faces. That page is as confidential as the faces.
     title
         Heading of the page.
+    tables
+        Write tables for papers too, ``table_*``: latex (for the package booktabs), csv or markdown; repeat the option
+        for several.
+    figures
+        Write the figures for papers too: pdf with fonts embedded, or svg; repeat the option for several.
     resamples
         Number of draws, from which the 95% intervals of disparities and of comparisons between them come.
     seed
         Of the resamples.
     """
+    command = _write_command(dict(locals()))
     _check_options(threshold_from, threshold, compare, compare_threshold_from, resamples)
     for name in disparity or ():
         try:
@@ -123,6 +134,8 @@ def report(
         parts |= {"other": other, "other_origin": other_origin}
     parts["acquisition"] = None if acquisition is None else _read_acquisition(acquisition, by, resamples, seed)
     errors = None if faces is None else render_errors(ours, faces)
+    read = (scores, threshold_from, compare, compare_threshold_from, matched, acquisition)
+    parts |= {"command": command, "inputs": {str(path): _digest(path) for path in read if path is not None}}
     result = build_report(ours, **parts, errors_page=None if errors is None else "errors.html")
     with replacing_folder(out, owned=OWNED) as folder:
         if errors is not None:
@@ -135,8 +148,24 @@ def report(
         text = json.dumps(result.record, indent=1, allow_nan=False) + "\n"
         (folder / "metrics.json").write_text(text, encoding="utf-8")
         (folder / "report.html").write_text(render(result), encoding="utf-8")
+        save_for_papers(result, folder, tables or [], figures or [])
     print("\n".join(render_lines(result)))
     print(f"wrote {out / 'report.html'}")
+
+
+def _write_command(given: dict) -> str:
+    """The command line of these values of the parameters of ``report``."""
+    words = ["kinface", "report", str(given["scores"])]
+    for name, parameter in signature(report).parameters.items():
+        if name != "scores" and given[name] != parameter.default:
+            values = given[name] if isinstance(given[name], list) else [given[name]]
+            words += [word for value in values for word in (f"--{name.replace('_', '-')}", str(value))]
+    return shlex.join(words)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_options(

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
+from platform import python_version
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -84,6 +85,8 @@ def build_report(
     matched_origin: Origin | None = None,
     acquisition: Mapping[str, pd.DataFrame] | None = None,
     errors_page: str | None = None,
+    command: str | None = None,
+    inputs: Mapping[str, str] | None = None,
 ) -> Report:
     """Collect the figures of a report.
 
@@ -102,6 +105,8 @@ def build_report(
         By name of an attribute: failures to acquire of its groups (``fairness.standards.measure_acquisition``).
     errors_page
         Name of a page beside the report with the pairs that are most wrong (``report.errors``).
+    command, inputs
+        What makes the page again: a command, and the files it reads with their digests.
 
     Raises
     ------
@@ -138,6 +143,7 @@ def build_report(
         **_follow_standards(audit, origin),
         "acquisition": {name: table.to_dict("records") for name, table in (acquisition or {}).items()},
         "errors_page": errors_page,
+        "made_by": {"command": command, "inputs": dict(inputs or {}), "versions": _list_versions()},
     }
     record = _to_plain(record)
     groupings = [grouping for grouping in audit.labels if _has_curves(audit, grouping)]
@@ -147,6 +153,11 @@ def build_report(
         if it is not None
     ]
     return Report(record, judge(record), _draw(audit, changes), explored)
+
+
+def _list_versions() -> dict[str, str]:
+    packages = ("kinface", "numpy", "pandas", "scipy", "scikit-learn", "matplotlib")
+    return {"python": python_version()} | {name: version(name) for name in packages}
 
 
 def _follow_standards(audit: FairnessAudit, origin: Origin) -> dict:
@@ -284,10 +295,10 @@ def _has_curves(audit: FairnessAudit, grouping: str) -> bool:
 
 
 def _to_png(figure: Figure) -> bytes:
-    """In 128 colours, which no eye tells from more here, and a third of the size."""
+    """In 64 colours, which no eye tells from more here, and a third of the size."""
     drawn, buffer = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", dpi=DOTS_PER_INCH)
-    Image.open(drawn).convert("RGB").quantize(128).save(buffer, "PNG", optimize=True)
+    Image.open(drawn).convert("RGB").quantize(64, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 

@@ -142,12 +142,12 @@ def _density(score: np.ndarray, edges: np.ndarray) -> list[float]:
 
 
 def _short(values: object) -> object:
-    """Five digits are more than a screen shows; what is no finite number is null."""
+    """Four digits are what a screen shows; what is no finite number is null."""
     if isinstance(values, dict):
         return {name: _short(part) for name, part in values.items()}
     if np.ndim(values):
         return [_short(part) for part in values]
-    return float(f"{values:.5g}") if np.isfinite(values) else None
+    return float(f"{values:.4g}") if np.isfinite(values) else None
 
 
 @cache

@@ -31,6 +31,7 @@ SECTIONS = {
     "measured": "What was measured",
     "definitions": "Definitions",
     "limits": "Limits",
+    "again": "For a paper, and to make this page again",
 }  # the template of each, in order, and its heading
 
 

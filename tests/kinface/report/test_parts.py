@@ -188,13 +188,13 @@ def test_the_slider_has_the_rates_of_the_audit_and_of_every_other_threshold(draw
     chosen = traced["marks"]["Youden's J"]
     for metric in ("fmr", "fnmr"):
         known = [rates[chosen] for rates in race["one"][metric]]
-        assert np.array(known, float) == pytest.approx(groups[metric].to_numpy(), abs=1e-5, nan_ok=True)
+        assert np.array(known, float) == pytest.approx(groups[metric].to_numpy(), abs=1e-4, nan_ok=True)
     disparities = audit.disparities.query("grouping == 'race'").set_index("disparity")["value"]
     for name, values in race["one"]["disparities"].items():
-        assert values[chosen] == pytest.approx(disparities[name], rel=1e-4), name
+        assert values[chosen] == pytest.approx(disparities[name], rel=1e-3), name
     assert "AUC gap" not in race["one"]["disparities"]
     threshold = choose_threshold_at_fmr(validation, 0.05)
-    assert race["one"]["threshold"][0][traced["marks"]["FMR 5%"]] == pytest.approx(threshold, rel=1e-4)
+    assert race["one"]["threshold"][0][traced["marks"]["FMR 5%"]] == pytest.approx(threshold, rel=1e-3)
     african = pairs[(pairs["race_a"] == "African") & (pairs["race_b"] == "African")]
     for mode in ("one", "fmr", "tpr"):
         place, step = 1, 40
