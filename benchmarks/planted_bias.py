@@ -40,10 +40,8 @@ from swinface.files import replacing
 BASE = {
     "trainer": {"precision": "32-true", "accelerator": "cpu", "enable_progress_bar": False},
     "model": {
-        "verification": {
-            "class_path": "kinface.training.losses.SupervisedContrastive",
-            "init_args": {"temperature": 0.2},
-        },
+        "attributes": {"race": [*RACES]},
+        "verification": {"options": {"temperature": 0.2}},
         "select": "matched",
         "network": {"width": 512, "size": 32},
         "optimizer": {"learning_rate": 2e-3},
@@ -53,10 +51,8 @@ BASE = {
 METHODS = {
     "baseline": {},
     "debiased": {
-        "heads": {
-            "race": {"classes": [*RACES], "adversarial": True, "kind": "kernel", "reads": "embedding", "strength": 0.1}
-        },
-        "erase": [{"classes": {"race": [*RACES]}}],
+        "hide": {"race": {"method": "kernel", "reads": "embedding", "strength": 0.1}},
+        "erase": [{"attributes": ["race"]}],
     },
 }
 FIRST_SEED = 100  # what is above was chosen in the worlds of seeds 0 and 1

@@ -5,7 +5,9 @@ from .data.ranking import find_nearest, score_search
 from .data.sampling import draw_non_kin, sample_pairs
 from .data.search import read_search, sample_search
 from .data.triplets import read_triplets, sample_triplets, score_triplets
-from .debias.closed_form import Inlp, Leace, Splince
+from .debias.inlp import Inlp
+from .debias.leace import Leace
+from .debias.splince import Splince
 from .debias.transport import Transport
 from .fairness.audit import FairnessAudit, audit_fairness
 from .fairness.calibration import FairCal, ScoreNormalization, calibrate

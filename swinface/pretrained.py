@@ -73,9 +73,13 @@ class Pretrained(PyTorchModelHubMixin, model_card_template=CARD):
             reason = one_line(error)  # names of arguments may break lines
             raise InputError(f"{config}: not the configuration of a {cls.__name__} ({reason}).") from error
         tensors = read_weights(weights)
+        model.make_room(tensors)
         check_entries(tensors, model.state_dict(), weights)
         model.load_state_dict(tensors)
         return model.eval()
+
+    def make_room(self, tensors: Mapping[str, Tensor]) -> None:
+        """Called before weights are checked and loaded, for a model whose arguments do not tell the shapes of all."""
 
 
 def _find_shipped(cls: type, source: str | os.PathLike) -> str | os.PathLike:

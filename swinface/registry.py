@@ -9,10 +9,11 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
+from argparse import ArgumentError
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from swinface.files import InputError, one_line
 
@@ -92,21 +93,62 @@ class Registry:
             raise InputError(f"{self.kind} {name!r}: must be a class or a function.")
         return found
 
+    def check(self, name: str, /, **options: Any) -> Callable:
+        """:meth:`find`, and check options that a configuration gives, some or all.
+
+        Raises
+        ------
+        InputError
+            As of :meth:`find`, or it does not take these options, or not these values.
+        """
+        member = self.find(name)
+        signature = inspect.signature(member)
+        try:
+            signature.bind_partial(**options)
+        except TypeError as error:
+            known = ", ".join(signature.parameters) or "none"
+            raise InputError(f"{self.kind} {name!r}: {error}; its options are {known}.") from None
+        for option, value in options.items():
+            if not _is_of_type(member, option, value):
+                wanted = signature.parameters[option].annotation
+                raise InputError(f"{self.kind} {name!r}: {option} must be of type {wanted}; got {value!r}.")
+        return member
+
     def create(self, name: str, /, **options: Any) -> Any:
         """An object of :meth:`find`'s class, or what its function returns, with these options.
 
         Raises
         ------
         InputError
-            See :meth:`find`; or it does not take these options.
+            As of :meth:`check`, or an option is missing.
         """
-        member = self.find(name)
+        member = self.check(name, **options)
         try:
             inspect.signature(member).bind(**options)
         except TypeError as error:
-            known = ", ".join(inspect.signature(member).parameters) or "none"
-            raise InputError(f"{self.kind} {name!r}: {error}; its options are {known}.") from None
+            raise InputError(f"{self.kind} {name!r}: {error}.") from None
         return member(**options)
+
+
+def _is_of_type(member: Callable, option: str, value: Any) -> bool:
+    """Whether a value, such as YAML has, is of the type that the signature says; anything is where it says none."""
+    if not isinstance(value, (str, bool, int, float, list)):
+        return True
+    from jsonargparse import ArgumentParser  # slow to import
+
+    parser, name = ArgumentParser(exit_on_error=False), f"--{option}"
+    try:
+        hint = get_type_hints(member.__init__ if inspect.isclass(member) else member).get(option)
+        if hint is None:
+            return True
+        parser.add_argument(name, type=hint)
+    except Exception:  # the signature is another's, and may say what cannot be read or checked
+        return True
+    try:
+        parser.parse_object({option: value})
+    except (ArgumentError, ValueError, TypeError):
+        return False
+    return True
 
 
 def _import(path: str, kind: str) -> Callable:

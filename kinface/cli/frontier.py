@@ -59,7 +59,7 @@ def frontier(
         or the class path of one of your own, such as mine.Eraser of a file mine.py in the working folder. Repeat the
         option for several; the default is all of ours. The embeddings as they are, none, are always there.
     config
-        YAML file of erasers with options: a list of {method, init_args, name}.
+        YAML file of erasers with options: a list of {method, options, name}.
     list
         The pairs to measure on, in any form that ``kinface score`` takes; by default they are drawn from a split.
     split
@@ -118,15 +118,15 @@ def read_erasers(path: Path) -> dict[str, object]:
     """
     look_beside(path)
     entries, made = read_yaml(path), {}
-    keys = {"method", "init_args", "name"}
+    keys = {"method", "options", "name"}
     for entry in entries if isinstance(entries, Sequence) else [None]:
         if not isinstance(entry, dict) or not {"method"} <= entry.keys() <= keys:
-            raise InputError(f"{path}: must be a list of erasers with the keys method, init_args and name.")
+            raise InputError(f"{path}: must be a list of erasers with the keys method, options and name.")
         name = str(entry.get("name", entry["method"]))
         if name in made:
             raise InputError(f"{path}: two erasers have the name {name!r}; give one a `name` of its own.")
         try:
-            made[name] = ERASERS.create(str(entry["method"]), **(entry.get("init_args") or {}))
+            made[name] = ERASERS.create(str(entry["method"]), **(entry.get("options") or {}))
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
     return made

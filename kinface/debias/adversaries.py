@@ -1,64 +1,66 @@
-"""Adversaries: heads that learn to predict an attribute while the rest of the model learns to hide it."""
+"""What the model hides attributes from: adversaries, which learn to tell them, and a penalty on what tells them."""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
+from jsonargparse.typing import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kinface.debias.heads import Head, Place, attribute_loss, build_mlp
+from kinface.debias.heads import Place, attribute_loss, build_mlp
 from kinface.debias.reversal import reverse_gradient
 from swinface.mlca import MultiLevelChannelAttention
 
 
-class Adversary(nn.Module):
-    """Predicts an attribute from the model's features or embedding, with an optimiser of its own.
-
-    In each step it first learns to predict, without any gradient to the model; then the model learns against it while
-    it is fixed. It sees the batch of all processes, and learns the same in each. The state of its optimiser is a part
-    of its own, so a resumed run continues exactly.
+@dataclass(frozen=True)
+class Reading:
+    """What is read of a model, and what it must not tell.
 
     Parameters
     ----------
-    head
-        Its options.
-    reads
-        The place of the model that it reads.
+    place
+        The place of the model.
     size
-        D, numbers per face that it reads; the width of its own MLCA if it reads levels.
+        D, numbers per face of embeddings and features; for levels the width of the features.
     channels
-        Channels of the trunk's levels if it reads levels.
+        Channels of each of the trunk's levels, where levels are read.
+    classes
+        K, classes of the attribute.
     learning_rate
-        Of its optimiser, if the head states none.
+        Of the model.
     """
 
-    def __init__(
-        self, head: Head, reads: Place, size: int, channels: Sequence[int] | None, learning_rate: float
-    ) -> None:
-        super().__init__()
-        self.head, self.reads, self.size = head, reads, size
-        self.members = nn.ModuleList(
-            nn.Sequential(
-                nn.Identity() if channels is None else MultiLevelChannelAttention(channels, size),
-                build_mlp(size, len(head.classes)),
-            )
-            for _ in range(head.members)
-        )
-        self.optimiser = torch.optim.AdamW(self.members.parameters(), float(head.learning_rate or learning_rate))
-        self.seed = int(torch.randint(2**31, ()))  # for new weights; the same in every process of a run
-        self.requires_grad_(False)
+    place: Place
+    size: int
+    classes: int
+    channels: Sequence[int] | None = None
+    learning_rate: float = 1e-3
 
+    @property
+    def pooled(self) -> int:
+        """Numbers per face if levels are read as their mean over places."""
+        return self.size if self.channels is None else sum(self.channels)
+
+
+class Hider(nn.Module, ABC):
+    """What the model hides an attribute from.
+
+    Its constructor takes a :class:`Reading` and options of its own. Inputs are what it reads of N faces: (N, D), or
+    (N, C, 7, 7) of levels, with the channels of all levels one after the other.
+    """
+
+    @abstractmethod
     def forward(self, inputs: Tensor) -> Tensor:
-        """(members, B, classes) log probabilities of (B, D) embeddings or features, or of levels."""
-        if self.reads == "embedding":
-            inputs = inputs * math.sqrt(self.size)  # the numbers of a unit vector are small
-        return torch.stack([member(inputs) for member in self.members]).log_softmax(dim=2)
+        """(N, K), the larger the more a face is taken for one of a class; validation logs how often it is right."""
 
-    def learn(self, inputs: Tensor, labels: Tensor, class_weights: Tensor | None, step: int) -> Tensor:
-        """Take ``updates`` steps on a batch, and return the loss of the last one.
+    def learn(self, inputs: Tensor, labels: Tensor, class_weights: Tensor | None, step: int) -> None:
+        """Learn from a batch, before the model learns against it.
 
         Parameters
         ----------
@@ -67,16 +69,86 @@ class Adversary(nn.Module):
         labels
             (N,) class indices, below 0 where unknown.
         class_weights
-            (classes,).
+            (K,).
         step
             Number of the batch within the run.
         """
-        if self.head.restart and step and step % self.head.restart == 0:
+
+    @abstractmethod
+    def hide(self, inputs: Tensor, labels: Tensor, class_weights: Tensor | None, strength: float) -> Tensor:
+        """The loss that the rest of the model minimises, and lambda times its gradient; else as of :meth:`learn`."""
+
+
+class Adversary(Hider):
+    """Predicts an attribute from the model's features or embedding, with an optimiser of its own.
+
+    In each step it first learns to predict, without any gradient to the model; then the model learns against it while
+    it is fixed. It sees the batch of all processes, and learns the same in each. The state of its optimiser is a part
+    of its own, so a resumed run continues exactly.
+
+    Parameters
+    ----------
+    reading
+        What it reads; levels through an MLCA of its own.
+    objective
+        How the model hides: ``reversal`` makes the adversary's loss grow, by a reversed gradient (Ganin & Lempitsky,
+        ICML 2015); ``confusion`` pulls its predictions to the uniform distribution (Tzeng et al., ICCV 2015, eq. 3).
+    learning_rate
+        Of its optimiser; that of the model if left out.
+    balanced
+        Weigh classes by the inverse of their frequency among the faces that training draws.
+    updates
+        Steps of its own optimiser for each step of the model.
+    members
+        Size of an ensemble, whose members differ by their first weights.
+    restart
+        Steps after which the next member starts again from new weights; never if left out.
+    """
+
+    def __init__(
+        self,
+        reading: Reading,
+        objective: Literal["reversal", "confusion"] = "reversal",
+        learning_rate: PositiveFloat | None = None,
+        balanced: bool = True,
+        updates: PositiveInt = 1,
+        members: PositiveInt = 1,
+        restart: PositiveInt | None = None,
+    ) -> None:
+        super().__init__()
+        self.reading, self.objective, self.balanced, self.updates, self.restart = (
+            reading, objective, balanced, updates, restart
+        )  # fmt: skip
+        size = reading.size
+        self.members = nn.ModuleList(
+            nn.Sequential(
+                nn.Identity() if reading.channels is None else MultiLevelChannelAttention(reading.channels, size),
+                build_mlp(size, reading.classes),
+            )
+            for _ in range(members)
+        )
+        self.optimiser = torch.optim.AdamW(self.members.parameters(), float(learning_rate or reading.learning_rate))
+        self.seed = int(torch.randint(2**31, ()))  # for new weights; the same in every process of a run
+        self.requires_grad_(False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(N, K), the mean of its members' log probabilities."""
+        return self._answer(inputs).mean(dim=0)
+
+    def _answer(self, inputs: Tensor) -> Tensor:
+        """(members, N, K) log probabilities."""
+        if self.reading.place == "embedding":
+            inputs = inputs * math.sqrt(self.reading.size)  # the numbers of a unit vector are small
+        return torch.stack([member(inputs) for member in self.members]).log_softmax(dim=2)
+
+    def learn(self, inputs: Tensor, labels: Tensor, class_weights: Tensor | None, step: int) -> Tensor:
+        """Take ``updates`` steps on a batch, and return the loss of the last one."""
+        if self.restart and step and step % self.restart == 0:
             self._restart(step)
         self._follow_device()
         self.requires_grad_(True)
-        for _ in range(self.head.updates):
-            loss = self._read_loss(self(inputs.detach()), labels, class_weights)
+        for _ in range(self.updates):
+            loss = self._read_loss(self._answer(inputs.detach()), labels, class_weights)
             parameters = list(self.members.parameters())
             for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
                 parameter.grad = gradient
@@ -86,19 +158,17 @@ class Adversary(nn.Module):
         return loss.detach()
 
     def hide(self, inputs: Tensor, labels: Tensor, class_weights: Tensor | None, strength: float) -> Tensor:
-        """The loss that the rest of the model minimises; parameters as of :meth:`learn`, and lambda.
-
-        The weights of the adversary get no gradient from it.
-        """
-        if self.head.objective == "reversal":
-            return self._read_loss(self(reverse_gradient(inputs, strength)), labels, class_weights)
-        answers = self(inputs)
+        """The loss of its objective; the weights of the adversary get no gradient from it."""
+        if self.objective == "reversal":
+            return self._read_loss(self._answer(reverse_gradient(inputs, strength)), labels, class_weights)
+        answers = self._answer(inputs)
         uniform = torch.full_like(answers, 1 / answers.shape[2])
         divergence = (uniform * (uniform.log() - answers)).sum(dim=2).mean(dim=0)
-        return strength * _weighted_mean(divergence, labels, class_weights)
+        return strength * _weighted_mean(divergence, labels, class_weights if self.balanced else None)
 
     def _read_loss(self, answers: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
-        return torch.stack([attribute_loss(member, labels, class_weights) for member in answers]).mean()
+        weights = class_weights if self.balanced else None
+        return torch.stack([attribute_loss(member, labels, weights) for member in answers]).mean()
 
     def _follow_device(self) -> None:
         """Move the optimiser's state to the device of the weights: a run is restored before the model is moved."""
@@ -109,7 +179,7 @@ class Adversary(nn.Module):
 
     def _restart(self, step: int) -> None:
         """Give new weights to the next member in turn."""
-        member = self.members[(step // self.head.restart - 1) % len(self.members)]
+        member = self.members[(step // self.restart - 1) % len(self.members)]
         devices = {parameter.device for parameter in member.parameters() if parameter.is_cuda}
         with torch.random.fork_rng(devices=list(devices)):
             torch.manual_seed(self.seed + step)
@@ -127,34 +197,26 @@ class Adversary(nn.Module):
         self.optimiser.load_state_dict(state)
 
 
-class _Remembering(nn.Module):
-    """An adversary without weights, which knows the faces of the last steps.
-
-    Parameters
-    ----------
-    head
-        Its options.
-    size
-        D, numbers per face that it reads.
-    """
+class _Remembering(Hider):
+    """Without weights of its own; it knows the faces of the last steps."""
 
     MEMORY = 2048  # faces
 
-    def __init__(self, head: Head, size: int) -> None:
+    def __init__(self, reading: Reading) -> None:
         super().__init__()
-        self.head = head
-        self.register_buffer("faces", torch.zeros(self.MEMORY, size))
+        self.classes = reading.classes
+        self.register_buffer("faces", torch.zeros(self.MEMORY, reading.pooled))
         self.register_buffer("labels", torch.full((self.MEMORY,), -1))
 
     def learn(self, inputs: Tensor, labels: Tensor, class_weights: Tensor | None, step: int) -> None:
-        """Store the faces of a batch in place of the oldest ones; parameters as of ``Adversary.learn``."""
+        """Store the faces of a batch in place of the oldest ones."""
         self.faces.copy_(torch.cat([self.faces, _pool(inputs).detach()])[-self.MEMORY :])
         self.labels.copy_(torch.cat([self.labels, labels])[-self.MEMORY :])
 
     def _recall(self) -> tuple[Tensor, Tensor, Tensor]:
         """Faces of known class, their classes as one-hot vectors, and the median distance between faces."""
         known = self.labels >= 0
-        faces, classes = self.faces[known], F.one_hot(self.labels[known], len(self.head.classes)).to(self.faces)
+        faces, classes = self.faces[known], F.one_hot(self.labels[known], self.classes).to(self.faces)
         some = faces[torch.linspace(0, len(faces) - 1, 256, device=faces.device).long()]
         return faces, classes, torch.pdist(some).median().clamp(min=1e-6)
 
@@ -181,7 +243,7 @@ class KernelAdversary(_Remembering):
     SCALE = 10.0  # factor of |p|^2 that brings useful strengths near 1
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(1, B, classes) predictions p for what it reads of B faces, with a newly drawn basis."""
+        """(N, K) predictions p, with a newly drawn basis."""
         faces, classes, distance = self._recall()
         directions = torch.randn(faces.shape[1], self.BASIS, device=faces.device) / (self.BANDWIDTH * distance)
         phases = 2 * math.pi * torch.rand(self.BASIS, device=faces.device)
@@ -196,18 +258,18 @@ class KernelAdversary(_Remembering):
         weighted = (z - mean) * weight[:, None]
         moments = weighted.T @ (z - mean) + self.RIDGE * torch.eye(self.BASIS, device=faces.device)
         solution = torch.linalg.solve(moments, weighted.T @ (classes - 1 / classes.shape[1]))
-        return ((basis(_pool(inputs)) - mean) @ solution)[None]
+        return (basis(_pool(inputs)) - mean) @ solution
 
     def hide(self, inputs: Tensor, labels: Tensor, class_weights: Tensor | None, strength: float) -> Tensor:
-        """The loss that the rest of the model minimises; parameters as of ``Adversary.hide``."""
+        """Lambda times the weighted mean above; 0 while no face of known class is remembered."""
         if not (self.labels >= 0).any():
             return inputs.sum() * 0.0
-        certainty = self(inputs).square().sum(dim=2)[0]
+        certainty = self(inputs).square().sum(dim=1)
         return strength * self.SCALE * _weighted_mean(certainty, labels, class_weights)
 
 
 class MeanDiscrepancy(_Remembering):
-    """A penalty in place of an adversary: the maximum mean discrepancy between the classes.
+    """A penalty, not an adversary: the maximum mean discrepancy between the classes.
 
     With the sum k of Gaussian kernels (Gretton et al., JMLR 13, 2012, eq. 3) and K classes, the model minimises lambda
     times the mean over classes of MMD^2 between a class and all classes in equal parts. The Hilbert-Schmidt
@@ -220,20 +282,20 @@ class MeanDiscrepancy(_Remembering):
     SCALE = 10.0  # factor that brings useful strengths near 1
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(1, B, classes), how much more alike what it reads of B faces is to each class than to the mean class."""
+        """(N, K), how much more alike each face is to a class than to the mean class."""
         faces, classes, distance = self._recall()
         squared = torch.cdist(_pool(inputs), faces).square() / distance**2
         alike = sum(torch.exp(squared / (-2 * width**2)) for width in self.BANDWIDTHS)
         to_classes = alike @ (classes / classes.sum(dim=0).clamp(min=1))
         present = (classes.sum(dim=0) > 0).to(faces)
         mean = (to_classes * present).sum(dim=1, keepdim=True) / present.sum()
-        return ((to_classes - mean) * present)[None]
+        return (to_classes - mean) * present
 
     def hide(self, inputs: Tensor, labels: Tensor, class_weights: Tensor | None, strength: float) -> Tensor:
-        """The loss that the rest of the model minimises; parameters as of ``Adversary.hide``."""
+        """Lambda times the weighted mean above; 0 while no face of known class is remembered."""
         if not (self.labels >= 0).any():
             return inputs.sum() * 0.0
-        own = self(inputs)[0].gather(1, labels.clamp(min=0)[:, None])[:, 0]
+        own = self(inputs).gather(1, labels.clamp(min=0)[:, None])[:, 0]
         return strength * self.SCALE * _weighted_mean(own, labels, class_weights)
 
 

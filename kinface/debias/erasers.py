@@ -1,42 +1,66 @@
-"""What removes attributes from embeddings, by name; :class:`kinface.debias.closed_form.Eraser` is the contract.
+"""What removes attributes from embeddings, by name; :class:`kinface.debias.eraser.Eraser` is the contract.
 
 One of another's is named by its class path. It needs no base class, only ``fit(X, y)`` and ``transform(X)`` of
-scikit-learn; of the further arguments ``fit`` is given those that it takes. No torch until a learned one is made.
+scikit-learn; of the further arguments ``fit`` is given those that it takes. Each is imported when it is first used, and
+torch with those that are learned.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-from sklearn.preprocessing import normalize
-from sklearn.utils.validation import has_fit_parameter
 
 from swinface.files import InputError, one_line
 from swinface.registry import Registry
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ERASERS = Registry(
     "eraser",
     {
         "none": "sklearn.preprocessing.FunctionTransformer",  # embeddings as they are
         "whitened": "kinface.debias.whitening.Whitened",  # the same with a cosine that knows who is who
-        "leace": "kinface.debias.closed_form.Leace",
-        "splince": "kinface.debias.closed_form.Splince",
-        "inlp": "kinface.debias.closed_form.Inlp",
+        "leace": "kinface.debias.leace.Leace",
+        "splince": "kinface.debias.splince.Splince",
+        "inlp": "kinface.debias.inlp.Inlp",
         "transport": "kinface.debias.transport.Transport",
-        "leopard": "kinface.debias.estimators.Leopard",
-        "igbp": "kinface.debias.estimators.Igbp",
-        "kram": "kinface.debias.estimators.Kram",
-        "mute": "kinface.debias.estimators.Mute",
-        "obliviator": "kinface.debias.estimators.Obliviator",
+        "leopard": "kinface.debias.leopard.Leopard",
+        "igbp": "kinface.debias.igbp.Igbp",
+        "kram": "kinface.debias.kram.Kram",
+        "mute": "kinface.debias.mute.Mute",
+        "obliviator": "kinface.debias.obliviator.Obliviator",
         "oracle": "kinface.debias.transport.Oracle",
     },
 )
+SILENT = {"several": False, "keeps_axes": True, "oracle": False}  # where a class of another's does not say
+
+
+def says(eraser: object, fact: str) -> bool:
+    """Whether an eraser, or its class, is ``several``, ``keeps_axes`` or ``oracle``, see ``Eraser``."""
+    return bool(getattr(eraser, fact, SILENT[fact]))
+
+
+def fit_eraser(eraser: Any, X: np.ndarray, y: np.ndarray, name: str, **given: Any) -> None:
+    """Fit to embeddings and labels, and give those of weights, families and so on that it takes.
+
+    Raises
+    ------
+    InputError
+        The eraser, called ``name``, fails.
+    """
+    try:
+        takes = inspect.signature(eraser.fit).parameters
+        eraser.fit(X, y, **{key: value for key, value in given.items() if key in takes})
+    except Exception as error:  # the code is another's and may fail in any way
+        raise InputError(f"eraser {name!r}: it fails ({type(error).__name__}: {one_line(error)}).") from error
 
 
 def erase(
-    eraser: object,
+    eraser: Any,
     training: tuple[np.ndarray, pd.DataFrame],
     others: tuple[np.ndarray, pd.DataFrame],
     *,
@@ -71,22 +95,21 @@ def erase(
     InputError
         The eraser fails, or does not return a row of finite numbers per face.
     """
+    from sklearn.preprocessing import normalize  # slow to import, and models do not need it
+
     (fitted_on, labels), (moved, other_labels) = training, others
     given = {"sample_weight": sample_weight, "target": families, "groups": families, "persons": persons}
-    given = {key: value for key, value in given.items() if has_fit_parameter(eraser, key)}
-    at_once = getattr(eraser, "several", False) and labels.shape[1] > 1
+    at_once = says(eraser, "several") and labels.shape[1] > 1
     for step in [[*labels]] if at_once else labels:
         y, y_others = (table[step].to_numpy(object) for table in (labels, other_labels))
-        of_known_class = getattr(eraser, "oracle", False)
+        fit_eraser(eraser, fitted_on, y, name, **given)
         try:
-            eraser.fit(fitted_on, y, **given)
             fitted_on, moved = (
-                np.asarray(eraser.transform(X, known) if of_known_class else eraser.transform(X), np.float64)
+                np.asarray(eraser.transform(X, known) if says(eraser, "oracle") else eraser.transform(X), np.float64)
                 for X, known in ((fitted_on, y), (moved, y_others))
             )
         except Exception as error:  # the code is another's and may fail in any way
-            reason = one_line(error)
-            raise InputError(f"eraser {name!r}: it fails ({type(error).__name__}: {reason}).") from error
+            raise InputError(f"eraser {name!r}: it fails ({type(error).__name__}: {one_line(error)}).") from error
         for result, table in ((fitted_on, labels), (moved, other_labels)):
             if result.ndim != 2 or len(result) != len(table) or not np.isfinite(result).all():
                 raise InputError(

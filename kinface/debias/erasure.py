@@ -1,210 +1,222 @@
-"""Erasure as part of the model: a map of the features or of the embedding that removes an attribute.
+"""Erasure as part of the model: a fitted eraser that acts on the features or on the embedding.
 
-The maps are fitted (``closed_form``, ``transport``, ``learned``) on training people only. They are part of the model
-from then on, so everything that scores, embeds or exports the model erases too. A map of the embedding acts on unit
-length, and its result is brought to unit length again. This restores a little of what was removed; ``kinface probe``
-measures how much.
+Erasers (``kinface.debias.erasers``) are fitted on training people only. They are part of the model from then on, so
+everything that scores, embeds or exports the model erases too. An eraser of the embedding acts on unit length, and its
+result is brought to unit length again. This restores a little of what was removed; ``kinface probe`` measures how much.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kinface.data.labels import Name
-from kinface.debias.erasers import ERASERS
-from kinface.debias.learned import Igbp, Kram, Leopard, Mute, Obliviator
-from kinface.debias.maps import ErasingMap, LearnedMap
-from kinface.debias.transport import Transport
-from swinface.files import InputError
+from kinface.debias.erasers import ERASERS, fit_eraser, says
+from swinface.files import InputError, one_line
 
-LEARNED = {"leopard": Leopard, "igbp": Igbp, "kram": Kram, "mute": Mute, "obliviator": Obliviator}
-METHODS = ("leace", "splince", "inlp", "transport", *LEARNED)
-ONE_ATTRIBUTE = tuple(name for name in METHODS if not ERASERS.find(name).several)  # which erase one in a step
-OTHER_AXES = tuple(name for name in METHODS if not ERASERS.find(name).keeps_axes)
-
-Kind = int | list  # of a map: pieces of an affine one, or [method, classes] of a learned one
+Site = Literal["embedding", "features"]
 
 
 @dataclass
 class Erase:
-    """Options of one step of erasure: attributes that a map removes from the embedding.
+    """Options of one step of erasure: attributes that an eraser removes.
 
     Parameters
     ----------
-    classes
-        Values of each attribute, by its column of the people table. ``leace``, ``splince`` and ``inlp`` erase them at
-        once; the other methods take one.
+    attributes
+        Of ``model.attributes``. ``leace``, ``splince`` and ``inlp`` erase several at once; the other methods take one.
     method
-        In closed form ``leace``, ``splince``, which keeps the directions that tell families apart best, ``inlp`` or
-        ``transport``; learned (``kinface.debias.learned``) ``leopard``, ``igbp``, ``kram``, ``mute`` or ``obliviator``,
-        of which the last three act on embeddings that only cosines are computed from.
+        A name of ``kinface.debias.erasers.ERASERS``, or ``package.module.Class`` of one's own: in closed form
+        ``leace``, ``splince``, which keeps the directions that tell families apart best, ``inlp`` and ``transport``;
+        learned ``leopard``, ``igbp``, ``kram``, ``mute`` and ``obliviator``, of which the last three act on embeddings
+        that only cosines are computed from.
+    options
+        Options of the method.
     inside
-        Whether the map is applied in training too, so that adversaries see what it leaves. The map is then the one from
+        Whether it is applied in training too, so that adversaries see what it leaves. The eraser is then the one from
         the end of the previous epoch. It is always fitted on training families only.
     at
         What it acts on: the ``embedding``, or the ``features`` of the neck, from which the embedding is computed.
     """
 
-    classes: dict[str, list[Name]]
-    method: Literal["leace", "splince", "inlp", "transport", "leopard", "igbp", "kram", "mute", "obliviator"] = "leace"
+    attributes: list[str]
+    method: str = "leace"
+    options: dict[str, Any] = field(default_factory=dict)
     inside: bool = False
-    at: Literal["embedding", "features"] = "embedding"
+    at: Site = "embedding"
 
-    def __post_init__(self) -> None:
-        if self.method in ONE_ATTRIBUTE and len(self.classes) != 1:
+    def make(self) -> Any:
+        """The eraser, not yet fitted.
+
+        Raises
+        ------
+        InputError
+            There is no such eraser, it does not take these options, or it cannot be a step of a model.
+        """
+        eraser = ERASERS.create(self.method, **self.options)
+        if says(eraser, "oracle") or not hasattr(eraser, "state"):
             raise InputError(
-                f"model.erase: {self.method} takes one attribute, not {len(self.classes)}; give each a step of its own."
+                f"model.erase: no model can keep {self.method}, which has no state(); erase embeddings by it."
             )
-        if self.method in OTHER_AXES and self.at == "features":
+        if not self.attributes or (len(self.attributes) > 1 and not says(eraser, "several")):
+            raise InputError(
+                f"model.erase: {self.method} takes one attribute, not {len(self.attributes)}; give each a step of its "
+                "own."
+            )
+        if self.at == "features" and not says(eraser, "keeps_axes"):
             raise InputError(
                 f"model.erase: {self.method} gives the numbers another meaning, which the layers after the features do "
                 "not know; erase the embedding by it, or the features by another method."
             )
-
-    @property
-    def kind(self) -> Kind:
-        """What ``build_erasure`` makes its map from."""
-        count = len(next(iter(self.classes.values())))
-        if self.method in LEARNED:
-            return [self.method, count]
-        return count if self.method == "transport" else 1
+        return eraser
 
 
-class Erasure(ErasingMap):
-    """x -> A_k x + b_k, where k is the largest entry of the gate G x + g; the identity until it is fitted.
+class Erasure(nn.Module):
+    """A step of erasure inside a model, the identity until it is fitted. Training does not update it.
+
+    It keeps the ``state()`` of a fitted eraser: arrays by name. They are
+
+    - ``maps`` (K, D, D) and ``shifts`` (K, D), x -> A_k x + b_k, where k is the largest entry of G x + g with the
+      ``gate`` G (K, D) and the ``gate_bias`` g (K,), which are left out where K is 1; or
+    - any others, which the class of the eraser moves embeddings by: its static method ``move(x, **state)`` takes
+      (B, D) and the arrays as tensors, and returns (B, D).
 
     Parameters
     ----------
     size
         D, numbers per embedding.
-    pieces
-        K, maps that the gate chooses from.
-    inside
-        Whether it erases in training too; otherwise it is the identity in training.
+    attributes
+        Name to the classes of each attribute that is erased.
+    method, options, inside, at
+        As of :class:`Erase`.
     """
 
-    def __init__(self, size: int, pieces: int = 1, inside: bool = False) -> None:
-        super().__init__(inside)
-        self.register_buffer("maps", torch.eye(size).repeat(pieces, 1, 1))
-        self.register_buffer("shifts", torch.zeros(pieces, size))
-        self.register_buffer("gate", torch.zeros(pieces, size))
-        self.register_buffer("gate_bias", torch.zeros(pieces))
+    def __init__(
+        self,
+        size: int,
+        attributes: Mapping[str, Sequence[str]],
+        method: str = "leace",
+        options: Mapping[str, Any] | None = None,
+        inside: bool = False,
+        at: Site = "embedding",
+    ) -> None:
+        super().__init__()
+        if at not in get_args(Site):
+            raise InputError(f"an erasure is at {' or '.join(get_args(Site))}, not {at!r}.")
+        self.size, self.classes = size, {name: [*classes] for name, classes in attributes.items()}
+        self.step = Erase([*self.classes], method, dict(options or {}), inside, at)
+        self.register_buffer("maps", torch.eye(size)[None])
+        self.register_buffer("shifts", torch.zeros(1, size))
+        self._by: Callable[..., Tensor] = _move_affinely
 
-    def _move(self, embedding: Tensor) -> Tensor:
-        pieces = len(self.maps)
-        chosen = F.one_hot((embedding @ self.gate.T + self.gate_bias).argmax(dim=1), pieces).to(embedding)
-        moved = torch.stack([embedding @ self.maps[k].T + self.shifts[k] for k in range(pieces)], dim=1)
-        return (moved * chosen[:, :, None]).sum(dim=1)
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, D) to (B, D)."""
+        if self.training and not self.step.inside:
+            return x
+        if torch.is_autocast_enabled(x.device.type):  # in half precision it erases less
+            with torch.autocast(x.device.type, enabled=False):
+                return self._by(x.float(), **self._buffers)
+        return self._by(x, **self._buffers)
 
     def fit(
         self,
-        embedding: Tensor,
+        x: Tensor,
         labels: Mapping[str, Tensor],
         weight: Tensor,
-        method: str,
-        families: Tensor | None = None,
+        families: Tensor,
+        others: Mapping[str, Tensor] | None = None,
     ) -> None:
-        """Fit the maps on faces of training people.
+        """Fit on faces of training people, and on others whose attributes are known.
+
+        An eraser of several attributes takes the classes of others for an attribute of its own, because faces of
+        another set may differ by race in other ways; an eraser of one attribute takes them for the same.
 
         Parameters
         ----------
-        embedding
-            (N, D), in the form that the maps will be applied to.
-        labels
-            Attribute to (N,) class indices, below 0 where unknown; all of them are erased at once.
+        x
+            (N + M, D), of training faces and then of others, in the form that it will be applied to.
+        labels, others
+            Attribute to (N,) and (M,) class indices, below 0 where unknown; others may lack some.
         weight
-            (N,), how much a face counts. A face of weight 0, such as that of a person without relatives, is ignored.
-        method
-            A method in closed form, as in ``Erase``.
+            (N + M,), how much a face counts; one of weight 0, such as of a person without relatives, is ignored.
         families
-            (N,) family of each face as a number, below 0 where it has none; for ``splince``.
+            (N + M,) family of each face as a number, below 0 where it has none.
+
+        Raises
+        ------
+        InputError
+            An attribute has fewer than two classes, or the eraser fails.
         """
-        x, counts = embedding.cpu().double().numpy(), weight.cpu().double().numpy()
-        y = np.stack([given.cpu().numpy() for given in labels.values()], axis=1)
-        if method == "transport":
-            fitted = Transport(range(len(self.maps))).fit(x, y, sample_weight=counts)
-            self.gate[:], self.gate_bias[:] = torch.from_numpy(fitted.gate_), torch.from_numpy(fitted.gate_bias_)
-            self.maps[:], self.shifts[:] = torch.from_numpy(fitted.maps_), torch.from_numpy(fitted.shifts_)
-        else:
-            eraser, target = ERASERS.create(method), None
-            if eraser.needs_target:
-                target = families.cpu().numpy()
-            fitted = eraser.fit(x, y, sample_weight=counts, target=target)
-            self.maps[0] = torch.from_numpy(np.eye(len(fitted.mean_)) - fitted.projection_)
-            self.shifts[0] = torch.from_numpy(fitted.projection_ @ fitted.mean_)
+        eraser = self.step.make()
+        columns = []
+        for name, classes in self.classes.items():
+            nobody = torch.full((len(x) - len(labels[name]),), -1)
+            own, more = torch.cat([labels[name], nobody]), (others or {}).get(name)
+            if more is not None:
+                theirs = torch.cat([torch.full_like(labels[name], -1), more])
+                own = [own, theirs] if says(eraser, "several") else torch.where(own < 0, theirs, own)
+            for codes in own if isinstance(own, list) else [own]:
+                if len(codes[(codes >= 0) & (weight > 0)].unique()) < 2:
+                    raise InputError(
+                        f"model.erase: {name}: fewer than two of its classes occur among the training people."
+                    )
+                columns.append(np.array([*classes, None], object)[codes.numpy()])
+        y = columns[0] if len(columns) == 1 else np.stack(columns, axis=1)
+        counts = weight.cpu().double().numpy()
+        given = {"sample_weight": counts, "target": families.numpy(), "groups": families.numpy()}
+        fit_eraser(eraser, x.cpu().double().numpy(), y, self.step.method, **given)
+        self.take(eraser.state())
+
+    def take(self, state: Mapping[str, np.ndarray | Tensor]) -> None:
+        """Erase by this state of a fitted eraser from now on.
+
+        Raises
+        ------
+        InputError
+            It is no state of this eraser for embeddings of this size.
+        """
+        named = f"eraser {self.step.method!r}"
+        by = _move_affinely if "maps" in state else getattr(ERASERS.find(self.step.method), "move", None)
+        if by is None:
+            raise InputError(f"{named}: its state() has no maps, so its class needs move(x, **state).")
+        device = next(self.buffers()).device
+        with torch.inference_mode(False), torch.no_grad():
+            tensors = {name: torch.as_tensor(array, device=device).clone() for name, array in state.items()}
+            tensors = {name: it.float() if it.is_floating_point() else it for name, it in tensors.items()}
+            tried = torch.zeros(2, self.size, device=device)
+            try:
+                moved = by(tried, **tensors)
+            except Exception as error:  # the code, or the file, is another's
+                raise InputError(f"{named}: its state cannot be used ({one_line(error)}).") from error
+        if moved.shape != tried.shape:
+            raise InputError(f"{named}: it makes {moved.shape[1:]} of {self.size} numbers; a model needs as many.")
+        for name in [*self._buffers]:
+            delattr(self, name)
+        for name, tensor in tensors.items():
+            self.register_buffer(name, tensor)
+        self._by = by
+
+    def make_room(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take tensors of a file, whose shapes no option tells; what does not fit is refused when they are loaded."""
+        with suppress(InputError):
+            self.take(tensors)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *others: Any) -> None:
+        self.make_room({name.removeprefix(prefix): it for name, it in state_dict.items() if name.startswith(prefix)})
+        super()._load_from_state_dict(state_dict, prefix, *others)
 
 
-def build_erasure(size: int, kind: Kind, inside: bool = False) -> Erasure | LearnedMap:
-    """The map of (B, size) numbers that ``Erase.kind`` describes, not yet fitted.
-
-    Raises
-    ------
-    InputError
-        There is no such kind.
-    """
-    match kind:
-        case int():
-            return Erasure(size, kind, inside)
-        case [str(method), int(classes)] if method in LEARNED:
-            return LEARNED[method](size, classes, inside)
-    raise InputError(f"erasures: {kind!r} is no kind of map; give pieces of an affine one, or [METHOD, CLASSES].")
-
-
-def fit_erasure(
-    erasure: Erasure | LearnedMap,
-    method: str,
-    embedding: Tensor,
-    labels: Mapping[str, Tensor],
-    weight: Tensor,
-    families: Tensor | None = None,
-) -> None:
-    """Fit a map of ``build_erasure`` on faces of training people; parameters as of ``Erasure.fit``.
-
-    Raises
-    ------
-    InputError
-        An attribute has fewer than two classes.
-    """
-    for name, given in labels.items():
-        if len(given[(given >= 0) & (weight > 0)].unique()) < 2:
-            raise InputError(f"model.erase: {name}: fewer than two of its classes occur among the training people.")
-    if isinstance(erasure, LearnedMap):
-        (codes,) = labels.values()
-        erasure.fit(embedding, codes, weight)
-    else:
-        erasure.fit(embedding, labels, weight, method, families)
-
-
-def join_labels(labels: dict[str, Tensor], others: dict[str, Tensor], count: int, method: str) -> dict[str, Tensor]:
-    """The labels of training faces followed by those of other people, as ``Erasure.fit`` takes them.
-
-    LEACE and INLP take the classes of the others for an attribute of its own, because faces of another set may differ
-    by race in other ways; methods of one attribute, such as transport, take them for the same.
-
-    Parameters
-    ----------
-    labels
-        Attribute to (N,) class indices of the training faces.
-    others
-        Attribute to (M,) class indices of the others; it may lack some.
-    count
-        N + M.
-    """
-    joined = {}
-    for name, codes in labels.items():
-        more, missing = others.get(name), count - len(codes)
-        unknown = torch.full((missing,), -1)
-        if more is None or method not in ONE_ATTRIBUTE:
-            joined[name] = torch.cat([codes, unknown])
-        if more is not None:
-            both = method in ONE_ATTRIBUTE
-            first = codes if both else torch.full_like(codes, -1)
-            joined[name if both else f"{name} of others"] = torch.cat([first, more])
-    return joined
+def _move_affinely(
+    x: Tensor, maps: Tensor, shifts: Tensor, gate: Tensor | None = None, gate_bias: Tensor | None = None
+) -> Tensor:
+    moved = torch.stack([x @ each.T + shift for each, shift in zip(maps, shifts, strict=True)], dim=1)
+    if len(maps) == 1:
+        return moved[:, 0]
+    chosen = F.one_hot((x @ gate.T + gate_bias).argmax(dim=1), len(maps)).to(x)
+    return (moved * chosen[:, :, None]).sum(dim=1)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from kinface.data.labels import encode_labels
-from kinface.debias.closed_form import SMALLEST_SPREAD, Eraser
+from kinface.debias.closed_form import SMALLEST_SPREAD, fit_gate
+from kinface.debias.eraser import Eraser
 
-PRIOR = 0.01  # prior variance of the weights of Transport's gate, as in the linear probe
 SHRINKAGE = 0.1  # of the covariance of a class towards the mean over classes (Friedman, JASA 84, 1989)
 ROUNDS = 10  # of the barycentre's fixed-point iteration, which converges to 1e-6 in fewer
 
@@ -33,15 +31,11 @@ class Transport(Eraser):
     groups are quadratic LEACE (arXiv 2502.02820). Here the gate predicts the groups, both to fit and to transform,
     but not in :class:`Oracle`.
 
-    Parameters
-    ----------
-    classes
-        Values of the labels in the order of the maps; by default the values that occur, sorted. Other values are
-        unknown. The map of a class without samples is the identity.
+    The penalty of the gate depends on the number of samples, and samples of weight 0 count in this number. The result
+    therefore changes a little if they are left out.
+
     Attributes
     ----------
-    classes_
-        (K,) the texts of the classes.
     gate_, gate_bias_
         (K, D) and (K,), logits of the classes.
     maps_, shifts_
@@ -60,56 +54,25 @@ class Transport(Eraser):
     True
     """
 
-    def __init__(self, classes: Sequence | None = None) -> None:
-        self.classes = classes
-
-    def fit(
-        self,
-        X: np.ndarray,
-        y: Sequence | np.ndarray,
-        *,
-        sample_weight: np.ndarray | None = None,
-        target: Sequence | np.ndarray | None = None,
-        groups: Sequence | np.ndarray | None = None,
-    ) -> Self:
-        """Fit to embeddings and labels of one attribute, as of :meth:`Eraser.fit`; target and groups are ignored.
-
-        The penalty of the gate depends on the number of samples, and samples of weight 0 count in this number. The
-        result therefore changes a little if they are left out.
-        """
-        X, (given,), (self.classes_,), weight = self._read(X, y, sample_weight, self.classes)
-        self.gate_, self.gate_bias_ = fit_gate(X, given, weight, len(self.classes_))
+    def _fit(self, X: np.ndarray, codes: list[np.ndarray], weight: np.ndarray, target: np.ndarray) -> None:
+        (given,) = codes
+        self.gate_, self.gate_bias_ = fit_gate(X, given, weight)
         groups = given if self.oracle else self._choose(X)
-        self.maps_, self.shifts_ = find_transport(X, groups, weight, len(self.classes_))
-        return self
+        self.maps_, self.shifts_ = find_transport(X, groups, weight, len(self.gate_))
 
-    def transform(self, X: np.ndarray, y: Sequence | np.ndarray | None = None) -> np.ndarray:
-        """Erase from (N, D): (N, D).
+    def _move(self, X: np.ndarray) -> np.ndarray:
+        return self._move_chosen(X, self._choose(X))
 
-        Parameters
-        ----------
-        y
-            (N,) labels, for an oracle alone; faces of no known class are mapped by the gate.
-
-        Raises
-        ------
-        ValueError
-            X or y is malformed, or y is missing for an oracle or given without one.
-        """
-        check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=np.float64)
-        if self.oracle != (y is not None):
-            raise ValueError(f"{type(self).__name__} {'needs' if self.oracle else 'takes no'} labels y to transform.")
-        chosen = self._choose(X)
-        if y is not None:
-            place, _ = encode_labels(y, self.classes_, "labels y")
-            check_consistent_length(X, place)
-            chosen = np.where(place >= 0, place, chosen)
+    def _move_chosen(self, X: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         moved = np.empty_like(X)
         for code in np.unique(chosen):  # one map at a time: a map for each face takes much memory
             rows = chosen == code
             moved[rows] = X[rows] @ self.maps_[code].T + self.shifts_[code]
         return moved
+
+    def state(self) -> dict[str, np.ndarray]:
+        """A map for each class, and the gate that chooses from them."""
+        return {"maps": self.maps_, "shifts": self.shifts_, "gate": self.gate_, "gate_bias": self.gate_bias_}
 
     def _choose(self, X: np.ndarray) -> np.ndarray:
         return (X @ self.gate_.T + self.gate_bias_).argmax(axis=1)
@@ -118,30 +81,27 @@ class Transport(Eraser):
 class Oracle(Transport):
     """Transport by the true class of each face, to fit and to transform: quadratic LEACE.
 
-    No model can use it whose faces come without their class; it shows what predicting the class costs. Parameters and
-    attributes are those of :class:`Transport`.
+    No model can use it whose faces come without their class; it shows what predicting the class costs. Attributes are
+    those of :class:`Transport`.
     """
 
     oracle = True
 
+    def transform(self, X: np.ndarray, y: Sequence | np.ndarray | None = None) -> np.ndarray:
+        """Erase from (N, D) faces of (N,) labels: (N, D); the gate maps faces of no known class.
 
-def fit_gate(X: np.ndarray, codes: np.ndarray, weight: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """A logistic regression of balanced classes: (classes, D) weights and (classes,) biases of its logits.
-
-    A class without samples has the bias -inf.
-    """
-    known = codes >= 0
-    x, counts = X[known], weight[known] * len(weight)
-    mean, spread = x.mean(axis=0), x.std(axis=0, ddof=1) + SMALLEST_SPREAD
-    classifier = LogisticRegression(C=PRIOR, class_weight="balanced", max_iter=2000)
-    classifier.fit((x - mean) / spread, codes[known], counts)
-    coefficients, intercept = classifier.coef_, classifier.intercept_
-    if len(intercept) == 1:  # for two classes scikit-learn gives the logit of the second; that of the first is 0
-        coefficients, intercept = (np.concatenate([np.zeros_like(part), part]) for part in (coefficients, intercept))
-    gate, bias = np.zeros((classes, X.shape[1])), np.full(classes, -np.inf)
-    gate[classifier.classes_] = coefficients / spread
-    bias[classifier.classes_] = intercept - coefficients @ (mean / spread)
-    return gate, bias
+        Raises
+        ------
+        ValueError
+            X or y is malformed or missing.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, dtype=np.float64)
+        if y is None:
+            raise ValueError("Oracle needs labels y to transform.")
+        place, _ = encode_labels(y, self.classes_[0], "labels y")
+        check_consistent_length(X, place)
+        return self._move_chosen(X, np.where(place >= 0, place, self._choose(X)))
 
 
 def find_transport(

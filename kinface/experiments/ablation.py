@@ -8,8 +8,8 @@ Such a file reads::
     methods:
       none: {}
       reversal_race:
-        strengths: [0.1, 1.0, 10.0]  # lambda of every adversarial head, with a run for each
-        model: {heads: {race: {classes: [African, Asian, Caucasian], adversarial: true}}}
+        strengths: [0.1, 1.0, 10.0]  # lambda of every attribute that is hidden, with a run for each
+        model: {hide: {race: {method: mlp}}}
       ours:
         overlays: [debiased.yaml]    # configurations of `kinface fit`, beside this file, merged in this order
         data: {batch_size: 128}
@@ -25,8 +25,6 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from kinface.fairness.calibration import METHODS
 from swinface.files import InputError
@@ -110,8 +108,8 @@ class Ablation:
     def _configure(self, method: dict[str, Any], strength: float | None, seed: int) -> dict[str, Any]:
         config = merge_settings(self.base, {section: method[section] for section in SECTIONS if section in method})
         if strength is not None:
-            adversaries = {name: {"strength": strength} for name in _find_adversaries(config)}
-            config = merge_settings(config, {"model": {"heads": adversaries}})
+            hide = {name: {"strength": strength} for name in _find_hidden(config)}
+            config = merge_settings(config, {"model": {"hide": hide}})
         return merge_settings(config, self.inputs | {"seed_everything": seed})
 
 
@@ -200,8 +198,8 @@ def _check_strengths(method: dict[str, Any], config: dict[str, Any], where: str)
     numbers = isinstance(strengths, list) and all(type(number) in (int, float) for number in strengths)
     if not numbers or not strengths or min(strengths) < 0 or len({*strengths}) < len(strengths):
         raise InputError(f"{where}: a list of different numbers from 0 up, such as [0.1, 1.0]; got {strengths}.")
-    if not _find_adversaries(config):
-        raise InputError(f"{where}: lambda is that of adversarial heads, and model.heads has none.")
+    if not _find_hidden(config):
+        raise InputError(f"{where}: lambda is that of attributes that are hidden, and model.hide has none.")
 
 
 def _check_calibration(method: dict[str, Any], where: str) -> None:
@@ -211,9 +209,7 @@ def _check_calibration(method: dict[str, Any], where: str) -> None:
             raise InputError(f"{where}.{name}: {known}; got {value!r}.")
 
 
-def _find_adversaries(config: dict[str, Any]) -> list[str]:
-    """Names of the adversarial heads of a configuration."""
-    heads = config.get("model", {}).get("heads")
-    heads = {name: head for name, head in heads.items() if isinstance(head, dict)} if isinstance(heads, dict) else {}
-    # The parser of options takes yes and no for true and false, too.
-    return [name for name, head in heads.items() if yaml.safe_load(str(head.get("adversarial"))) is True]
+def _find_hidden(config: dict[str, Any]) -> list[str]:
+    """The attributes that a configuration hides."""
+    hide = config.get("model", {}).get("hide")
+    return [name for name, options in hide.items() if isinstance(options, dict)] if isinstance(hide, dict) else []

@@ -239,8 +239,9 @@ def erase_by_class(
     lists = [[*training["face"]], *faces]
     embeddings = [embed_run(model, families.root, each, data) for each in lists]
     for name, values in classes.items():
-        labels = [people[name].reindex(each).to_numpy(object) for each in lists]
-        oracle = Oracle(values).fit(embeddings[0], labels[0], sample_weight=weight)
+        known = people[name].where(people[name].isin(values), None)
+        labels = [known.reindex(each).to_numpy(object) for each in lists]
+        oracle = Oracle().fit(embeddings[0], labels[0], sample_weight=weight)
         moved = [oracle.transform(*each) for each in zip(embeddings, labels, strict=True)]
         embeddings = [each / np.linalg.norm(each, axis=1, keepdims=True) for each in moved]
     return embeddings[1:]

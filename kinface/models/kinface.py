@@ -11,8 +11,8 @@ not part of the model.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,9 +24,6 @@ from swinface.files import InputError
 from swinface.mlca import MultiLevelChannelAttention
 from swinface.pretrained import Pretrained
 from swinface.trunk import create_trunk
-
-if TYPE_CHECKING:
-    from kinface.debias.erasure import Kind
 
 
 class TypeHead(nn.Module):
@@ -80,13 +77,9 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
         K, projections that were trained each on one group of people, of size D / K. Scoring does not ask for a group:
         the cosine of two embeddings is the mean over the projections' (domain-independent training, Wang et al., CVPR
         2020, section 5.3, for cosines in the place of class scores).
-    erasures
-        Kind of each map that erases something from the embedding, in the order in which they act, see
-        ``kinface.debias.erasure.build_erasure``; they are fitted in training.
-    erasures_inside
-        How many of these maps, counted from the first, also act in training mode.
-    feature_erasures, feature_erasures_inside
-        The same for maps of the features.
+    erase
+        The steps of erasure, in the order in which they act, each the arguments of
+        :class:`kinface.debias.erasure.Erasure`; they are fitted in training.
 
     Attributes
     ----------
@@ -103,10 +96,7 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
         heads: dict[str, list[str]] | None = None,
         types: bool = False,
         domains: int = 1,
-        erasures: Sequence[Kind] = (),
-        erasures_inside: int = 0,
-        feature_erasures: Sequence[Kind] = (),
-        feature_erasures_inside: int = 0,
+        erase: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         super().__init__()
         if size % domains:
@@ -121,8 +111,8 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
             self.neck = nn.Sequential(nn.Linear(embedding_size, width), nn.BatchNorm1d(width), nn.ReLU())
         self.projection = nn.Linear(width, size)
         self.domains = domains
-        self.feature_erasures = _build_erasures(width, feature_erasures, feature_erasures_inside)
-        self.erasures = _build_erasures(size, erasures, erasures_inside)
+        self.feature_erasures = _build_erasures(width, "features", erase)
+        self.erasures = _build_erasures(size, "embedding", erase)
         self.types = TypeHead(size) if types else None
         self.heads = _build_heads(width, heads or {})
         self.register_buffer("threshold", torch.tensor(float("nan")))
@@ -164,6 +154,13 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
         unit = F.normalize(embedding.unflatten(1, (self.domains, -1)), dim=2) / math.sqrt(self.domains)
         return unit.flatten(1)
 
+    def make_room(self, tensors: Mapping[str, Tensor]) -> None:
+        """See ``swinface.pretrained.Pretrained``: what an erasure keeps depends on its eraser."""
+        for prefix, erasure in self.named_modules():
+            if prefix.partition(".")[0] in ("erasures", "feature_erasures") and hasattr(erasure, "make_room"):
+                own = {name: it for name, it in tensors.items() if name.startswith(f"{prefix}.")}
+                erasure.make_room({name.removeprefix(f"{prefix}."): it for name, it in own.items()})
+
 
 # Most models have neither heads nor erasures, and what these import takes as long to import as all else.
 
@@ -176,9 +173,10 @@ def _build_heads(width: int, heads: dict[str, list[str]]) -> nn.ModuleDict:
     return nn.ModuleDict({name: build_mlp(width, len(classes)) for name, classes in heads.items()})
 
 
-def _build_erasures(size: int, kinds: Sequence[Kind], inside: int) -> nn.ModuleList:
-    if not kinds:
+def _build_erasures(size: int, at: str, steps: Sequence[Mapping[str, Any]]) -> nn.ModuleList:
+    if not steps:
         return nn.ModuleList()
-    from kinface.debias.erasure import build_erasure
+    from kinface.debias.erasure import Erasure
 
-    return nn.ModuleList(build_erasure(size, kind, inside=place < inside) for place, kind in enumerate(kinds))
+    erasures = [Erasure(size, **step) for step in steps]
+    return nn.ModuleList(erasure for erasure in erasures if erasure.step.at == at)

@@ -9,45 +9,43 @@ from torch import Tensor
 
 from kinface.data.labels import Name, name_classes
 from kinface.debias.erasure import Erase
-from kinface.debias.heads import Head
+from kinface.debias.heads import Head, Hide
 from swinface.files import InputError
 
 
 def collect_classes(
+    attributes: Mapping[str, list[Name]],
     heads: Mapping[str, Head],
-    matched: Mapping[str, list[Name]],
-    domains: Mapping[str, list[Name]],
+    hide: Mapping[str, Hide],
+    matched: Sequence[str],
+    domains: str | None,
     erase: Sequence[Erase],
 ) -> dict[str, list[str]]:
-    """Collect the classes, as text, of every attribute for which a configuration needs labels.
+    """Collect the classes, as text, of every attribute that a configuration uses.
 
     Raises
     ------
     InputError
-        Names the option: classes are fewer than two, repeated or stated differently elsewhere, there are several
-        domains, or erasure steps are in the wrong order.
+        Names the option: an attribute has no classes, fewer than two, or one twice; is both predicted and hidden; or
+        erasure steps are in the wrong order.
     """
-    if len(domains) > 1:
-        raise InputError(f"model.domains: one attribute, not {', '.join(domains)}.")
     for at in ("features", "embedding"):
         inside = [step.inside for step in erase if step.at == at]
-        if inside == sorted(inside, reverse=True):
-            continue
-        raise InputError("model.erase: steps inside training come first, because the others are not applied there.")
-    stated = [
-        *((f"heads.{name}", name, head.classes) for name, head in heads.items()),
-        *((f"matched.{name}", name, classes) for name, classes in matched.items()),
-        *((f"domains.{name}", name, classes) for name, classes in domains.items()),
-        *((f"erase.{name}", name, classes) for step in erase for name, classes in step.classes.items()),
-    ]
-    attributes: dict[str, list[str]] = {}
-    for option, name, classes in stated:
-        if len(classes) < 2:
-            raise InputError(f"model.{option}: two classes or more; not {classes}.")
-        classes = name_classes(classes, f"model.{option}")
-        if attributes.setdefault(name, classes) != classes:
-            raise InputError(f"model.{option}: {classes}, but elsewhere {name} is {attributes[name]}; name the same.")
-    return attributes
+        if inside != sorted(inside, reverse=True):
+            raise InputError("model.erase: steps inside training come first, because the others are not applied there.")
+    for name in heads:
+        if name in hide:
+            raise InputError(f"model.hide.{name}: model.heads predicts it; leave it out of one of them.")
+    used = [*heads, *hide, *matched, *([] if domains is None else [domains])]
+    found = {}
+    for name in [*used, *(name for step in erase for name in step.attributes)]:
+        if name not in attributes:
+            stated = ", ".join(attributes) or "none"
+            raise InputError(f"model.attributes: state the classes of {name!r}; it has those of {stated}.")
+        if len(attributes[name]) < 2:
+            raise InputError(f"model.attributes.{name}: two classes or more; not {attributes[name]}.")
+        found[name] = name_classes(attributes[name], f"model.attributes.{name}")
+    return found
 
 
 def pair_class(labels: Tensor) -> Tensor:

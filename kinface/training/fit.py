@@ -18,10 +18,11 @@ from lightning.pytorch.cli import LightningArgumentParser
 from sklearn.metrics import roc_auc_score
 
 from kinface.data.pairs import write_pairs
+from kinface.debias.erasure import Erase
 from kinface.fairness.threshold import choose_threshold
 from kinface.models.verify import ERRORS, measure_errors
 from kinface.training.data import KinshipData
-from kinface.training.module import NOT_SETTLED, KinshipTraining
+from kinface.training.module import NOT_SETTLED, KinshipTraining, check_choices
 from swinface.files import InputError, replacing_folder
 from swinface.training.runs import RunCLI, RunFolder, configure, run_training
 
@@ -64,10 +65,13 @@ class KinshipCLI(RunCLI):
 
 
 class _ReadingCLI(KinshipCLI):
-    """Reads options and makes nothing of them."""
+    """Reads and checks options, and makes nothing of them."""
 
     def instantiate_classes(self) -> None:
-        """Leave everything unmade."""
+        """Check what is chosen by name; leave everything unmade."""
+        model = self.config.model
+        erase = [Erase(**vars(step)) for step in model.erase or []]
+        check_choices(model.verification, model.hide or {}, erase, model.type_weight)
 
 
 def fit(arguments: list[str]) -> Fitted | None:
@@ -117,8 +121,8 @@ def _finish(run: Path, cli: KinshipCLI) -> Fitted:
     checkpoint = torch.load(best, map_location="cpu", weights_only=True) if best.exists() else None
     if checkpoint is None or checkpoint["callbacks"][RunFolder.__qualname__]["rows"][-1]["selection"] == NOT_SETTLED:
         raise InputError(
-            f"{run}: ended before its first epoch, or with adversaries before half of its training, so no epoch was "
-            "selected; run it for longer, in another folder."
+            f"{run}: ended before its first epoch, or before half of its training where attributes are hidden, so no "
+            "epoch was selected; run it for longer, in another folder."
         )
     module.on_load_checkpoint(checkpoint)
     module.load_state_dict(checkpoint["state_dict"])

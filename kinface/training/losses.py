@@ -1,14 +1,43 @@
-"""Losses on kin pairs."""
+"""Losses on kin pairs, by name."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jsonargparse.typing import PositiveFloat
 from pytorch_metric_learning.losses import SupConLoss
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from swinface.registry import Registry
+
+LOSSES = Registry(
+    "verification loss",
+    {
+        "supervised_contrastive": "kinface.training.losses.SupervisedContrastive",
+        "fair_contrastive": "kinface.training.losses.FairContrastive",
+    },
+    base="kinface.training.losses.VerificationLoss",
+)
+
+
+@dataclass
+class Verification:
+    """The loss on kin pairs.
+
+    Parameters
+    ----------
+    method
+        A name of ``LOSSES``, or ``package.module.Class`` of one's own, a ``VerificationLoss``.
+    options
+        Options of the method.
+    """
+
+    method: str = "supervised_contrastive"
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 class VerificationLoss(nn.Module, ABC):

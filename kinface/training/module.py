@@ -7,6 +7,7 @@ Its parts have modules of their own: the network (``network``), the labels that 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,13 +20,14 @@ from torch.nn import functional as F
 
 from kinface.data.labels import Name, encode_labels
 from kinface.data.vocabulary import TYPES
-from kinface.debias.erasure import OTHER_AXES, Erase, fit_erasure, join_labels
-from kinface.debias.heads import Head, attribute_loss, class_weights
-from kinface.debias.maps import ErasingMap
+from kinface.debias.adversaries import Hider
+from kinface.debias.erasers import says
+from kinface.debias.erasure import Erase, Erasure
+from kinface.debias.heads import HIDERS, Head, Hide, attribute_loss, class_weights
 from kinface.debias.reversal import reversal_warmup
 from kinface.training.attributes import collect_classes, pair_class, shared_class
-from kinface.training.losses import VerificationLoss
-from kinface.training.network import Network, build_adversaries, build_network, freeze_trunk, name_adversaries
+from kinface.training.losses import LOSSES, Verification
+from kinface.training.network import Network, build_hiders, build_network, freeze_trunk, name_hiders
 from kinface.training.validation import measure_tune_pairs
 from swinface.files import InputError
 from swinface.inference import digest_weights
@@ -68,13 +70,18 @@ class KinshipTraining(lightning.LightningModule):
         Weight of type identification in addition to verification; 0 leaves it out.
     distillation
         Weight of the cosine distance between the embedding, through a linear map, and that of ``data.teacher``.
+    attributes
+        Classes of attributes, columns of the people table: texts or numbers as they stand there. People of another
+        class, or of none, are unknown. The options below name attributes of these.
     heads
-        Attribute heads, adversarial or not, by the column of the people table that they predict.
+        Attributes that are predicted from the features beside kinship.
+    hide
+        Attributes that the model learns to hide from an adversary or a penalty.
     matched
-        Classes by attribute: only pairs that agree in all of these attributes are negatives of each other; pairs of two
-        classes are a group of their own. People of any other class are left out of verification.
+        Only pairs that agree in all of these attributes are negatives of each other; pairs of two classes are a group
+        of their own. People of unknown class are left out of verification.
     domains
-        An attribute and its classes: a projection for each, trained on the pairs of its people, see ``KinFace``.
+        An attribute: a projection for each class, trained on the pairs of its people, see ``KinFace``.
     erase
         Steps of erasure of the features or of the embedding; each is fitted to the output of the step before.
     select
@@ -89,12 +96,14 @@ class KinshipTraining(lightning.LightningModule):
 
     def __init__(
         self,
-        verification: VerificationLoss | None = None,
+        verification: Verification | None = None,
         type_weight: NonNegativeFloat = 0.0,
         distillation: NonNegativeFloat = 0.0,
+        attributes: dict[str, list[Name]] | None = None,
         heads: dict[str, Head] | None = None,
-        matched: dict[str, list[Name]] | None = None,
-        domains: dict[str, list[Name]] | None = None,
+        hide: dict[str, Hide] | None = None,
+        matched: list[str] | None = None,
+        domains: str | None = None,
         erase: list[Erase] | None = None,
         select: Literal["standard", "matched"] = "standard",
         network: Network = Network(),  # noqa: B008  (it cannot be changed)
@@ -108,27 +117,29 @@ class KinshipTraining(lightning.LightningModule):
             raise InputError("model.distillation needs data.teacher, and data.teacher a model.distillation above 0.")
         if verification is None and not type_weight:
             raise InputError("nothing to train: give model.verification a loss, or model.type_weight a weight.")
-        self.verification, self.type_weight, self.distillation = verification, type_weight, distillation
+        self.type_weight, self.distillation = type_weight, distillation
         self.map = nn.Linear(network.size, teacher_size, bias=False) if teacher_size is not None else None
-        moved = [step.method for step in erase or [] if step.method in OTHER_AXES]
-        if type_weight and moved:
-            raise InputError(f"model.erase: {moved[0]} gives the numbers another meaning; set model.type_weight to 0.")
-        self.heads, self.matched, self.domains, self.erase = heads or {}, matched or {}, domains or {}, erase or []
-        self.select = select
-        self.attributes = collect_classes(self.heads, self.matched, self.domains, self.erase)
-        classes = {name: self.attributes[name] for name, head in self.heads.items() if not head.adversarial}
+        self.heads, self.hide, self.matched, self.domain = heads or {}, hide or {}, matched or [], domains
+        self.erase, self.select = erase or [], select
+        check_choices(verification, self.hide, self.erase, type_weight)
+        self.attributes = collect_classes(
+            attributes or {}, self.heads, self.hide, self.matched, self.domain, self.erase
+        )
         self.network = build_network(
             network,
             embedding_size=embedding_size,
-            heads=classes,
+            attributes=self.attributes,
+            heads=[*self.heads],
             types=type_weight > 0,
-            domains=max(map(len, self.domains.values()), default=1),
+            domains=1 if domains is None else len(self.attributes[domains]),
             erase=self.erase,
         )
-        self.adversarial = name_adversaries(self.heads)
-        self.adversaries = build_adversaries(self.heads, self.network, self.optimizer.learning_rate)
+        self.hidden = name_hiders(self.hide)
+        self.hiders = build_hiders(self.hide, self.attributes, self.network, self.optimizer.learning_rate)
+        self.verification = None
         if verification is not None:
-            verification.fit_to(network.width)
+            self.verification = LOSSES.create(verification.method, **verification.options)
+            self.verification.fit_to(network.width)
         self.frozen_trunk = freeze_trunk(self.network.trunk, network.trained_stages)
         self.given_trunk = self.frozen_trunk and (network.swinface or network.kinface) is not None
 
@@ -145,7 +156,7 @@ class KinshipTraining(lightning.LightningModule):
                 if len(absent) == len(classes):
                     raise InputError(f"{name}: no training face is any of {', '.join(classes)}; people are {there}.")
                 warnings.warn(f"{name}: no training face is {' or '.join(absent)}; people are {there}.", stacklevel=1)
-            if name in self.heads and self.heads[name].balanced:
+            if name in self.hide or (name in self.heads and self.heads[name].balanced):
                 self.class_weights[name] = class_weights(labels, shares, len(classes)).to(self.device)
         if self.select not in data.tune_pairs:
             raise InputError("model.select: no tune pairs could be matched in this data; select by the standard ones.")
@@ -186,13 +197,13 @@ class KinshipTraining(lightning.LightningModule):
 
     @property
     def settled(self) -> bool:
-        """Whether this epoch may be selected: with adversaries not before half of training, as lambda still grows."""
-        return not self.adversarial or self.progress > 0.5
+        """Whether this epoch may be selected: not before half of training while lambda grows, if anything is hidden."""
+        return not self.hidden or self.progress > 0.5
 
     def reversal(self) -> dict[str, float]:
-        """Lambda of each adversarial head at this step."""
+        """Lambda of each attribute that is hidden, at this step."""
         ramp = {"warmup": reversal_warmup(self.progress), "constant": 1.0}
-        return {name: head.strength * ramp[head.schedule] for name, head in self.heads.items() if head.adversarial}
+        return {name: chosen.strength * ramp[chosen.schedule] for name, chosen in self.hide.items()}
 
     def describe_epoch(self) -> dict[str, float]:
         """Columns of the run's table besides metrics."""
@@ -219,11 +230,10 @@ class KinshipTraining(lightning.LightningModule):
                 mapped = self.map(outputs["embedding"])
                 losses["distillation"] = self.distillation * distillation_loss(mapped, batch["teacher"])
             for name, head in self.heads.items():
-                if not head.adversarial:
-                    loss = attribute_loss(outputs[name], batch[name], self.class_weights.get(name))
-                    losses[name] = head.weight * loss
-            for key, (name, place) in self.adversarial.items():
-                losses[key] = self._adversarial_loss(self.adversaries[key], name, outputs[READS[place]], batch)
+                loss = attribute_loss(outputs[name], batch[name], self.class_weights.get(name))
+                losses[name] = head.weight * loss
+            for key, (name, place) in self.hidden.items():
+                losses[key] = self._hiding_loss(self.hiders[key], name, outputs[READS[place]], batch)
         logged = {f"train_{name}": loss.detach() for name, loss in losses.items()}
         self.log_dict(logged, on_step=False, on_epoch=True, batch_size=len(batch["type"]), sync_dist=True)
         return torch.stack(list(losses.values())).sum()
@@ -245,16 +255,16 @@ class KinshipTraining(lightning.LightningModule):
             of_all = self.all_gather(rows, sync_grads=True)  # pair i of process r is pair i * processes + r of all
             return of_all.unflatten(1, (-1, pairs)).movedim(0, 2).flatten(0, 2)
 
-        read = {"features", "embedding", *self.network.heads, *(READS[place] for _, place in self.adversarial.values())}
+        read = {"features", "embedding", *self.network.heads, *(READS[place] for _, place in self.hidden.values())}
         labels = {name: gather(rows) for name, rows in batch.items() if name not in ("faces", "step")}
-        torch.manual_seed(self.trainer.datamodule.seed + int(batch["step"]))  # adversaries draw the same in all
+        torch.manual_seed(self.trainer.datamodule.seed + int(batch["step"]))  # hiders draw the same in all
         return {name: gather(outputs[name]) for name in sorted(read)}, labels | {"step": batch["step"]}
 
     def _verification_loss(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
         """Mean loss over pairs; if pairs are matched, each group of pairs is treated as a batch of its own."""
         embedding = outputs["embedding"]
-        for name in self.domains:
-            embedding = self._keep_domain(embedding, shared_class(batch[name]))
+        if self.domain is not None:
+            embedding = self._keep_domain(embedding, shared_class(batch[self.domain]))
         sides = zip(outputs["features"].chunk(2), embedding.chunk(2), strict=True)
         a, b = ({"features": features, "embedding": embedded} for features, embedded in sides)
         if not self.matched:
@@ -275,11 +285,11 @@ class KinshipTraining(lightning.LightningModule):
         parts = embedding.unflatten(1, (domains, -1)) * kept.repeat(2, 1)[:, :, None]
         return F.normalize(parts.flatten(1), dim=1)
 
-    def _adversarial_loss(self, adversary: nn.Module, name: str, read: Tensor, batch: dict[str, Tensor]) -> Tensor:
-        """An adversary first learns from the batch; its loss is then that of hiding from it."""
+    def _hiding_loss(self, hider: Hider, name: str, read: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        """It first learns from the batch; the loss is then that of hiding from it."""
         weights = self.class_weights.get(name)
-        adversary.learn(read, batch[name], weights, int(batch["step"]))
-        return adversary.hide(read, batch[name], weights, self.reversal()[name])
+        hider.learn(read, batch[name], weights, int(batch["step"]))
+        return hider.hide(read, batch[name], weights, self.reversal()[name])
 
     def _type_loss(self, a: Tensor, b: Tensor, kind: Tensor) -> Tensor:
         """Cross entropy over kin pairs and as many unrelated ones: first faces with second faces of other families."""
@@ -299,32 +309,30 @@ class KinshipTraining(lightning.LightningModule):
         weight, families, labels, others = data.describe_known()
         features = torch.cat([self.network(faces.to(self.device))["neck"] for faces in data.train_inputs()]).float()
 
-        def fit(step: Erase, erasure: ErasingMap, values: Tensor) -> Tensor:
-            if step.inside or self.settled:
-                known = join_labels({name: labels[name] for name in step.classes}, others, len(values), step.method)
-                fit_erasure(erasure, step.method, values, known, weight, families)
+        def fit(erasure: Erasure, values: Tensor) -> Tensor:
+            if erasure.step.inside or self.settled:
+                erasure.fit(values, labels, weight, families, others)
             return erasure(values)
 
-        steps = {at: [step for step in self.erase if step.at == at] for at in ("features", "embedding")}
-        for step, erasure in zip(steps["features"], self.network.feature_erasures, strict=True):
-            features = fit(step, erasure, features)
+        for erasure in self.network.feature_erasures:
+            features = fit(erasure, features)
         embedding = self.network.project(features)
-        for step, erasure in zip(steps["embedding"], self.network.erasures, strict=True):
-            embedding = self.network.to_unit_length(fit(step, erasure, embedding))
+        for erasure in self.network.erasures:
+            embedding = self.network.to_unit_length(fit(erasure, embedding))
 
     def validation_step(self, faces: Tensor, step: int) -> None:
         """Store the embedding of each face of the tune pairs, and the output of each head."""
         outputs = self.network(faces)
         kept = {name: outputs[name] for name in ("embedding", *self.network.heads)}
-        for key, (_, place) in self.adversarial.items():
-            kept[key] = self.adversaries[key](outputs[READS[place]].float()).mean(dim=0)
+        for key, (_, place) in self.hidden.items():
+            kept[key] = self.hiders[key](outputs[READS[place]].float())
         self._outputs.append({name: value.float().cpu() for name, value in kept.items()})
 
     def on_validation_epoch_end(self) -> None:
         """Log the AUC of the tune pairs, overall and per race, the accuracy of each head, and the selection value."""
         outputs = {name: torch.cat([part[name] for part in self._outputs]) for name in self._outputs[0]}
         attributes = {name: name for name in self.network.heads}
-        attributes |= {key: name for key, (name, _) in self.adversarial.items()}
+        attributes |= {key: name for key, (name, _) in self.hidden.items()}
         metrics = measure_tune_pairs(self.network, self.trainer.datamodule, outputs, attributes)
         selected = metrics["tune_auc_matched" if self.select == "matched" else "tune_auc"]
         metrics["selection"] = selected if self.settled else NOT_SETTLED
@@ -354,3 +362,28 @@ class KinshipTraining(lightning.LightningModule):
             case ["network", "heads", name, *_] if self.heads[name].learning_rate is not None:
                 rate = self.heads[name].learning_rate
         return float(rate)  # of plain type, as the checkpoint has it
+
+
+def check_choices(
+    verification: Verification | None, hide: Mapping[str, Hide], erase: Sequence[Erase], type_weight: float
+) -> None:
+    """Check what a configuration chooses by name, and the options of each; make no model.
+
+    Raises
+    ------
+    InputError
+        There is no such method, it does not take its options, or it does not go with the others.
+    """
+    if verification is not None:
+        LOSSES.check(verification.method, **verification.options)
+    for name, chosen in hide.items():
+        try:
+            HIDERS.check(chosen.method, **chosen.options)
+        except InputError as error:
+            raise InputError(f"model.hide.{name}: {error}") from None
+    for step in erase:
+        eraser = step.make()
+        if type_weight and not says(eraser, "keeps_axes"):
+            raise InputError(
+                f"model.erase: {step.method} gives the numbers another meaning; set model.type_weight to 0."
+            )

@@ -1,18 +1,18 @@
-"""Builds the kinship network of a configuration and its adversaries, and freezes the parts that do not learn."""
+"""Builds the kinship network of a configuration and its adversaries and penalties, and freezes what does not learn."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from jsonargparse.typing import PositiveInt
 from torch import nn
 
-from kinface.debias.adversaries import Adversary, KernelAdversary, MeanDiscrepancy
+from kinface.debias.adversaries import Hider, Reading
 from kinface.debias.erasure import Erase
-from kinface.debias.heads import Head, Place
+from kinface.debias.heads import HIDERS, Hide, Place
 from kinface.models.kinface import KinFace
 from swinface.files import InputError
 from swinface.model import SwinFace
@@ -54,7 +54,8 @@ def build_network(
     options: Network,
     *,
     embedding_size: int | None,
-    heads: dict[str, list[str]],
+    attributes: Mapping[str, list[str]],
+    heads: Sequence[str],
     types: bool,
     domains: int,
     erase: Sequence[Erase],
@@ -67,10 +68,14 @@ def build_network(
         The trunk and the sizes.
     embedding_size
         Numbers per embedding, if the network reads embeddings.
-    heads, types, domains
+    attributes
+        The classes of attributes.
+    heads
+        Attributes that it predicts.
+    types, domains
         Of ``KinFace``.
     erase
-        The erasure steps of its embedding.
+        Its steps of erasure.
 
     Raises
     ------
@@ -96,11 +101,10 @@ def build_network(
         embedding_size,
         options.width,
         options.size,
-        heads,
+        {name: attributes[name] for name in heads},
         types=types,
         domains=domains,
-        **_describe_erasures("", [step for step in erase if step.at == "embedding"]),
-        **_describe_erasures("feature_", [step for step in erase if step.at == "features"]),
+        erase=[asdict(step) | {"attributes": {name: attributes[name] for name in step.attributes}} for step in erase],
     )
     if weights is not None and network.trunk is not None:
         network.trunk.take_weights(weights)
@@ -112,49 +116,48 @@ def build_network(
     return network
 
 
-def _describe_erasures(prefix: str, steps: Sequence[Erase]) -> dict[str, Any]:
-    """Arguments of ``KinFace``."""
-    kinds, inside = [step.kind for step in steps], sum(step.inside for step in steps)
-    return {f"{prefix}erasures": kinds, f"{prefix}erasures_inside": inside}
-
-
-def name_adversaries(heads: Mapping[str, Head]) -> dict[str, tuple[str, Place]]:
-    """Adversary to its attribute and place; its name is ATTRIBUTE, or ATTRIBUTE_PLACE if a head has several places."""
+def name_hiders(hide: Mapping[str, Hide]) -> dict[str, tuple[str, Place]]:
+    """Name to attribute and place of each adversary or penalty: ATTRIBUTE, or ATTRIBUTE_PLACE if it reads several."""
     return {
-        name if len(head.places) == 1 else f"{name}_{place}": (name, place)
-        for name, head in heads.items()
-        for place in (head.places if head.adversarial else [])
+        name if len(chosen.places) == 1 else f"{name}_{place}": (name, place)
+        for name, chosen in hide.items()
+        for place in chosen.places
     }
 
 
-def build_adversaries(heads: Mapping[str, Head], network: KinFace, learning_rate: float) -> nn.ModuleDict:
-    """The adversaries of ``name_adversaries``.
+def build_hiders(
+    hide: Mapping[str, Hide], attributes: Mapping[str, list[str]], network: KinFace, learning_rate: float
+) -> nn.ModuleDict:
+    """The adversaries and penalties of ``name_hiders``.
 
     Raises
     ------
     InputError
-        A head has an option that changes nothing, or reads what the network does not have.
+        There is no such method, it does not take its options, or reads what the network does not have.
     """
-    for name, head in heads.items():
-        head.check_options(f"model.heads.{name}")
-    named = name_adversaries(heads).items()
+    for name, chosen in hide.items():
+        if not chosen.places or len({*chosen.places}) < len(chosen.places):
+            raise InputError(f"model.hide.{name}.reads: one place or several different ones; not {chosen.reads}.")
     return nn.ModuleDict(
-        {key: _build_adversary(name, heads[name], place, network, learning_rate) for key, (name, place) in named}
+        {
+            key: _build_hider(f"model.hide.{name}", hide[name], place, len(attributes[name]), network, learning_rate)
+            for key, (name, place) in name_hiders(hide).items()
+        }
     )
 
 
-def _build_adversary(
-    name: str, head: Head, place: Place, network: KinFace, learning_rate: float
-) -> Adversary | KernelAdversary | MeanDiscrepancy:
+def _build_hider(
+    option: str, chosen: Hide, place: Place, classes: int, network: KinFace, learning_rate: float
+) -> Hider:
     trunk, projection = network.trunk, network.projection
     if place == "levels" and trunk is None:
-        raise InputError(f"model.heads.{name}.reads: levels need a trunk, and this model reads embeddings.")
-    sizes = {"embedding": projection.out_features, "features": projection.in_features}
-    if head.kind == "mlp":
-        channels = trunk.channels if place == "levels" else None
-        return Adversary(head, place, sizes.get(place, projection.in_features), channels, learning_rate)
-    read = sizes[place] if place in sizes else sum(trunk.channels)
-    return (KernelAdversary if head.kind == "kernel" else MeanDiscrepancy)(head, read)
+        raise InputError(f"{option}.reads: levels need a trunk, and this model reads embeddings.")
+    size = projection.out_features if place == "embedding" else projection.in_features
+    reading = Reading(place, size, classes, trunk.channels if place == "levels" else None, learning_rate)
+    try:
+        return HIDERS.create(chosen.method, reading=reading, **chosen.options)
+    except InputError as error:
+        raise InputError(f"{option}: {error}") from None
 
 
 def freeze_trunk(trunk: Trunk | None, trained_stages: int | None) -> bool:

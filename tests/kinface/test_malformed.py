@@ -229,7 +229,7 @@ methods:
   none: {}
   reversal:
     strengths: [0.1, 1.0]
-    model: {heads: {race: {classes: [a, b], adversarial: true}}}
+    model: {hide: {race: {method: mlp}}}
   ours: {overlays: [ours.yaml], data: {batch_size: 2}}
 """
 
@@ -291,7 +291,8 @@ def test_results_of_a_sweep(file, tries, tmp_path):
 @TRIES
 @pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
 def test_models(file, tries, tmp_path):
-    KinFace(embedding_size=3, width=4, size=4, heads={"race": ["a", "b"]}, erasures=[1]).save_pretrained(tmp_path)
+    steps, heads = [{"attributes": {"race": ["a", "b"]}}], {"race": ["a", "b"]}
+    KinFace(embedding_size=3, width=4, size=4, heads=heads, erase=steps).save_pretrained(tmp_path)
     path = tmp_path / file
     valid = path.read_bytes()
 

@@ -22,6 +22,7 @@ from swinface.files import InputError
 
 TINY = {"embed_dim": 8, "depths": [1, 1, 1], "num_heads": [1, 1, 1], "patch_size": 4}
 SIZE = 10  # numbers of an embedding that is read
+STEPS = [{"attributes": {"gender": ["f", "m"]}, "method": method} for method in ("leace", "transport")]
 KINDS = {
     "images": {"trunk": TINY, "heads": {"race": ["African", "Asian"]}, "types": True},
     "embeddings": {"embedding_size": SIZE, "domains": 2},
@@ -39,7 +40,7 @@ def draw_faces(kind: str, count: int, seed: int = 0) -> torch.Tensor:
 def make_model(kind: str) -> KinFace:
     """A model whose batch norms' statistics have moved, and from which two things are erased."""
     torch.manual_seed(0)
-    model = KinFace(**KINDS[kind], width=16, size=8, erasures=[1, 2])
+    model = KinFace(**KINDS[kind], width=16, size=8, erase=STEPS)
     for seed in range(5):
         model(draw_faces(kind, 16, seed))
     model.threshold.fill_(0.25)
@@ -51,9 +52,9 @@ def make_model(kind: str) -> KinFace:
 def erase(model: KinFace, faces: torch.Tensor, labels: torch.Tensor | None = None) -> None:
     """Erase labels from the embedding, by default whether a number in it is large, and then of another number."""
     embedding = model.project(model(faces)["features"])
-    for number, (erasure, method) in enumerate(zip(model.erasures, ("leace", "transport"), strict=True)):
+    for number, erasure in enumerate(model.erasures):
         given = (embedding[:, number] > embedding[:, number].median()).long() if labels is None else labels
-        erasure.fit(embedding, {"gender": given}, torch.ones(len(faces)), method)
+        erasure.fit(embedding, {"gender": given}, torch.ones(len(faces)), torch.arange(len(faces)))
         embedding = model.to_unit_length(erasure(embedding))
 
 
@@ -153,7 +154,7 @@ def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch):
 def test_a_packed_model_erases_as_it_did(tmp_path):
     """Of layers that bfloat16 holds exactly, so that whatever leaks leaks from the erasure."""
     torch.manual_seed(0)
-    model = KinFace(embedding_size=SIZE, width=64, size=32, erasures=[1, 2]).eval()
+    model = KinFace(embedding_size=SIZE, width=64, size=32, erase=STEPS).eval()
     faces, labels = torch.randn(500, SIZE), torch.arange(500) % 2
     faces[:, 0] += 5 * labels
     model.threshold.fill_(0.3)

@@ -44,8 +44,8 @@ seeds: [0, 1]
 base:
   trainer: {max_epochs: 2, accelerator: cpu, devices: 1}
   model:
-    verification: {class_path: kinface.training.losses.SupervisedContrastive, init_args: {temperature: 0.1}}
-    heads: {}
+    attributes: {race: [African, Asian, Caucasian]}
+    verification: {method: supervised_contrastive, options: {temperature: 0.1}}
     network: {width: 16, size: 8}
     optimizer: {learning_rate: 1.0e-2}
   data: {batch_size: 8, steps: 2}
@@ -53,7 +53,7 @@ methods:
   none: {}
   reversal:
     strengths: [0.5, 2]
-    model: {heads: {race: {classes: [African, Asian, Caucasian], adversarial: true}}}
+    model: {hide: {race: {method: mlp}}}
 """
 LONGER = ABLATION.replace("max_epochs: 2", "max_epochs: 20")
 NAMES = ["none-0", "none-1", "reversal-0.5-0", "reversal-0.5-1", "reversal-2-0", "reversal-2-1"]
@@ -354,7 +354,9 @@ def test_a_sweep_is_one_process_at_a_time(root, tmp_path, capsys):
     ("change", "named"),
     [
         (("width: 16", "widht: 16"), "widht"),
-        (("adversarial: true", "adversrial: true, adversarial: true"), "methods.reversal: "),
+        (("method: mlp", "method: lmp"), "methods.reversal: "),
+        (("{method: mlp}", "{method: mlp, methud: mlp}"), "methods.reversal: "),
+        (("temperature: 0.1", "temperature: 0"), "temperature"),
         (("max_epochs: 2", "max_epochs: many"), "max_epochs"),
     ],
 )

@@ -2,15 +2,19 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 
-from kinface.debias import closed_form
-from kinface.debias.erasure import Erase, Erasure, fit_erasure
+from kinface.debias.erasers import ERASERS
+from kinface.debias.erasure import Erase, Erasure
+from kinface.debias.inlp import project_inlp
+from kinface.debias.leace import project_leace
 from kinface.debias.transport import find_transport
 from kinface.models.inference import describe_faces
 from kinface.models.kinface import KinFace
@@ -19,17 +23,25 @@ from swinface.files import InputError
 
 def leace(centred, labels, weight):
     codes = [given.numpy() for given in labels.values()]
-    return torch.from_numpy(closed_form.project_leace(centred.numpy(), codes, weight.numpy()))
+    return torch.from_numpy(project_leace(centred.numpy(), codes, weight.numpy()))
 
 
 def inlp(centred, labels, weight):
     codes = [given.numpy() for given in labels.values()]
-    return torch.from_numpy(closed_form.project_inlp(centred.numpy(), codes, weight.numpy(), 16))
+    return torch.from_numpy(project_inlp(centred.numpy(), codes, weight.numpy(), 16))
 
 
 def transport(embedding, groups, weight, classes):
     found = find_transport(embedding.numpy(), groups.numpy(), weight.numpy(), classes)
     return tuple(map(torch.from_numpy, found))
+
+
+def fit(embedding, labels, weight, method="leace") -> Erasure:
+    classes = {name: [str(code) for code in range(int(codes.max()) + 1)] for name, codes in labels.items()}
+    erasure = Erasure(embedding.shape[1], classes, method).eval()
+    torch.testing.assert_close(erasure(embedding.float()), embedding.float())
+    erasure.fit(embedding, labels, weight, torch.arange(len(embedding)))
+    return erasure
 
 
 @pytest.fixture
@@ -54,9 +66,7 @@ def accuracy(embedding, labels):
 @pytest.mark.parametrize("attributes", [["race"], ["gender"], ["race", "gender"]])
 def test_no_linear_probe_reads_what_was_erased_and_it_reads_the_rest(faces, method, attributes):
     embedding, labels, weight = faces
-    erasure = Erasure(12).eval()
-    torch.testing.assert_close(erasure(embedding), embedding)
-    erasure.fit(embedding, {name: labels[name] for name in attributes}, weight, method)
+    erasure = fit(embedding, {name: labels[name] for name in attributes}, weight, method)
     for name, given in labels.items():
         before, after = accuracy(embedding, given), accuracy(erasure(embedding), given)
         chance = 1 / len(given[given >= 0].unique())
@@ -69,9 +79,7 @@ def test_no_linear_probe_reads_what_was_erased_and_it_reads_the_rest(faces, meth
 
 def test_leace_makes_the_means_of_all_classes_equal(faces):
     embedding, labels, weight = faces
-    erasure = Erasure(12).eval()
-    erasure.fit(embedding, labels, weight, "leace")
-    erased = erasure(embedding).double()
+    erased = fit(embedding, labels, weight)(embedding).double()
     for given in labels.values():
         means = [weight[given == k] @ erased[given == k] / weight[given == k].sum() for k in given.unique() if k >= 0]
         for mean in means[1:]:
@@ -135,8 +143,7 @@ def test_transport_hides_the_classes_spread_from_an_mlp_too():
     asked, truth = spread_apart(3000, seed=1)
     read = {}
     for method in ("leace", "transport"):
-        erasure = Erasure(8, Erase({"gender": ["f", "m"]}, method).kind).eval()
-        erasure.fit(embedding, {"gender": labels}, torch.ones(3000), method)
+        erasure = fit(embedding, {"gender": labels}, torch.ones(3000), method)
         probe = MLPClassifier((32,), max_iter=60, random_state=0, early_stopping=True)
         probe.fit(erasure(embedding.float()).numpy(), labels)
         read[method] = probe.score(erasure(asked.float()).numpy(), truth)
@@ -194,9 +201,7 @@ def test_people_who_do_not_count_are_as_if_unknown(method):
     nobodies[:20], unknown[:20] = 2, -1
     fitted = []
     for given in (nobodies, unknown):
-        erasure = Erasure(8, 3 if method == "transport" else 1).eval()
-        erasure.fit(embedding, {"gender": given}, weight, method)
-        fitted.append(erasure(embedding.float()))
+        fitted.append(fit(embedding, {"gender": given}, weight, method)(embedding.float()))
     torch.testing.assert_close(*fitted)
     assert (fitted[0] - embedding).abs().max() > 0.5
 
@@ -204,38 +209,49 @@ def test_people_who_do_not_count_are_as_if_unknown(method):
 @pytest.mark.parametrize("method", ["leace", "inlp", "transport"])
 def test_one_class_alone_is_refused(method):
     with pytest.raises(InputError, match="gender: fewer than two of its classes"):
-        fit_erasure(Erasure(4, 2), method, torch.randn(9, 4), {"gender": torch.zeros(9).long()}, torch.ones(9))
+        fit(torch.randn(9, 4), {"gender": torch.zeros(9).long()}, torch.ones(9), method)
 
 
 def test_it_erases_in_full_precision_where_all_else_is_half():
     embedding, labels = spread_apart(600, seed=0)
-    erasure = Erasure(8).eval()
-    erasure.fit(embedding, {"gender": labels}, torch.ones(600), "leace")
+    erasure = fit(embedding, {"gender": labels}, torch.ones(600))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         erased = erasure(embedding.float())
     torch.testing.assert_close(erased, erasure(embedding.float()))
 
 
-def test_transport_takes_one_attribute():
-    with pytest.raises(InputError, match="transport takes one attribute, not 2"):
-        Erase({"race": ["Asian", "Indian"], "gender": ["f", "m"]}, "transport")
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        (Erase(["race", "gender"], "transport"), "transport takes one attribute, not 2"),
+        (Erase(["gender"], "mute", at="features"), "mute gives the numbers another meaning"),
+        (Erase(["gender"], "leece"), "no eraser 'leece'; there are none, whitened, leace"),
+        (Erase(["gender"], "inlp", {"round": 3}), "its options are rounds"),
+        (Erase(["gender"], "inlp", {"rounds": "many"}), "rounds must be of type int; got 'many'"),
+        (Erase(["gender"], "oracle"), "no model can keep oracle"),
+        (Erase(["gender"], "sklearn.preprocessing.StandardScaler"), "has no state()"),
+    ],
+)
+def test_steps_that_no_model_can_take_are_refused(step, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        step.make()
 
 
-def build_model(erasures_inside: int = 0) -> KinFace:
+GENDER = {"gender": ["f", "m"]}
+
+
+def build_model(inside: int = 0) -> KinFace:
     torch.manual_seed(0)
-    return KinFace(embedding_size=10, width=16, size=8, erasures=[1, 2], erasures_inside=erasures_inside).eval()
-
-
-@pytest.fixture
-def model() -> KinFace:
-    return build_model()
+    steps = [{"attributes": GENDER, "method": method} for method in ("leace", "transport")]
+    steps = [step | {"inside": place < inside} for place, step in enumerate(steps)]
+    return KinFace(embedding_size=10, width=16, size=8, erase=steps).eval()
 
 
 def fit_erasures(model: KinFace, faces: torch.Tensor) -> None:
     embedding = model.project(model(faces)["features"])
     labels = {"gender": (faces[:, 0] > 0).long()}
-    for erasure, method in zip(model.erasures, ("leace", "transport"), strict=True):
-        erasure.fit(embedding.detach(), labels, torch.ones(len(faces)), method)
+    for erasure in model.erasures:
+        erasure.fit(embedding.detach(), labels, torch.ones(len(faces)), torch.arange(len(faces)))
         embedding = model.to_unit_length(erasure(embedding))
 
 
@@ -264,17 +280,18 @@ def test_a_saved_model_erases_as_before_in_both_modes(inside, tmp_path):
     for mode in (False, True):
         outputs = [each.train(mode)(faces)["embedding"] for each in (loaded, model)]
         torch.testing.assert_close(*outputs)
-    assert [erasure.inside for erasure in loaded.erasures] == [place < inside for place in range(2)]
+    assert [erasure.step.inside for erasure in loaded.erasures] == [place < inside for place in range(2)]
 
 
 def test_erased_features_have_equal_class_means_and_the_embedding_is_made_of_them(tmp_path):
     torch.manual_seed(0)
-    model = KinFace(embedding_size=10, width=16, size=8, feature_erasures=[1], feature_erasures_inside=1).eval()
+    step = {"attributes": GENDER, "method": "leace", "inside": True, "at": "features"}
+    model = KinFace(embedding_size=10, width=16, size=8, erase=[step]).eval()
     faces = torch.randn(300, 10)
     gender = (faces[:, 0] > 0).long()
     before = model(faces)
     assert torch.equal(before["features"], before["neck"])
-    model.feature_erasures[0].fit(before["neck"].detach(), {"gender": gender}, torch.ones(300), "leace")
+    model.feature_erasures[0].fit(before["neck"].detach(), {"gender": gender}, torch.ones(300), torch.arange(300))
     after = model(faces)
     assert torch.equal(after["neck"], before["neck"])
     means = [after["features"][gender == code].mean(dim=0) for code in (0, 1)]
@@ -283,15 +300,105 @@ def test_erased_features_have_equal_class_means_and_the_embedding_is_made_of_the
     assert set(describe_faces(model, faces.numpy())) == {"embedding", "features", "neck"}
     model.save_pretrained(tmp_path)
     loaded = KinFace.from_pretrained(tmp_path).train()
-    assert loaded.feature_erasures[0].inside
+    assert loaded.feature_erasures[0].step.inside
     torch.testing.assert_close(loaded.eval()(faces)["features"], after["features"])
 
 
-def test_a_model_saved_before_erasures_inside_was_an_argument_still_loads(model, tmp_path):
-    faces = torch.randn(50, 10)
+OWN = """
+import numpy as np
+import torch
+
+
+class Turn:  # the mirror image along the difference of the class means; an affine map
+    def fit(self, X, y):
+        apart = X[y == "f"].mean(axis=0) - X[y == "m"].mean(axis=0)
+        self.apart = apart / np.linalg.norm(apart)
+        return self
+
+    def transform(self, X):
+        return X - 2 * np.outer(X @ self.apart, self.apart)
+
+    def state(self):
+        return {"maps": (np.eye(len(self.apart)) - 2 * np.outer(self.apart, self.apart))[None],
+                "shifts": np.zeros((1, len(self.apart)))}
+
+
+class Clip(Turn):  # no affine map
+    def __init__(self, least=0.0):
+        self.least = least
+
+    def transform(self, X):
+        return self.move(torch.from_numpy(X), torch.tensor([self.least])).numpy()
+
+    def state(self):
+        return {"least": np.array([self.least])}
+
+    @staticmethod
+    def move(x, least):
+        return x.maximum(least)
+
+
+class Short(Turn):
+    def state(self):
+        return {"maps": np.zeros((1, 3, 3)), "shifts": np.zeros((1, 3))}
+
+
+class Silent(Turn):
+    def state(self):
+        return {"words": np.zeros(3)}
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    (tmp_path / "erasers_of_ones_own.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    return "erasers_of_ones_own"
+
+
+@pytest.mark.parametrize(("name", "options"), [("Turn", {}), ("Clip", {"least": 0.1})])
+def test_an_eraser_of_ones_own_works_inside_a_model_and_is_saved_with_it(own, name, options, tmp_path):
+    step = {"attributes": GENDER, "method": f"{own}.{name}", "options": options}
+    model = KinFace(embedding_size=10, width=16, size=8, erase=[step]).eval()
+    faces = torch.randn(300, 10)
+    before = model(faces)["embedding"].detach()
     fit_erasures(model, faces)
+    y = np.where(faces[:, 0] > 0, "m", "f").astype(object)
+    theirs = ERASERS.create(step["method"], **options).fit(before.double().numpy(), y)
+    expected = model.to_unit_length(torch.from_numpy(theirs.transform(before.double().numpy())))
+    torch.testing.assert_close(model(faces)["embedding"].double(), expected, atol=1e-6, rtol=0)
+    model.save_pretrained(tmp_path / "model")
+    torch.testing.assert_close(KinFace.from_pretrained(tmp_path / "model")(faces), model(faces))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("Short", "cannot be used"), ("Silent", "its class needs move(x, **state)")]
+)
+def test_a_state_that_moves_no_embeddings_is_refused(own, name, message):
+    model = KinFace(embedding_size=10, width=16, size=8, erase=[{"attributes": GENDER, "method": f"{own}.{name}"}])
+    with pytest.raises(InputError, match=re.escape(message)):
+        fit_erasures(model.eval(), torch.randn(30, 10))
+
+
+def test_weights_that_do_not_fit_a_step_are_refused(tmp_path):
+    model = build_model()
+    fit_erasures(model, torch.randn(50, 10))
     model.save_pretrained(tmp_path)
-    config = json.loads((tmp_path / "config.json").read_text())
-    del config["erasures_inside"]
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    torch.testing.assert_close(KinFace.from_pretrained(tmp_path)(faces)["embedding"], model(faces)["embedding"])
+    valid = load_file(tmp_path / "model.safetensors")
+    for change, message in (
+        ({"erasures.0.maps": torch.zeros(1, 3, 3)}, "misshapen"),
+        ({"erasures.0.more": torch.zeros(3)}, "surplus"),
+        ({"erasures.1.gate": None}, "surplus|missing|misshapen"),
+        ({name: None for name in valid if name.startswith("erasures.0")}, "2 missing"),
+    ):
+        changed = {name: it for name, it in (valid | change).items() if it is not None}
+        save_file(changed, tmp_path / "model.safetensors")
+        with pytest.raises(InputError, match=message):
+            KinFace.from_pretrained(tmp_path)
+
+
+def test_what_a_model_erases_stands_in_its_configuration(tmp_path):
+    build_model(1).save_pretrained(tmp_path)
+    first, second = json.loads((tmp_path / "config.json").read_text())["erase"]
+    assert first == {"attributes": GENDER, "method": "leace", "inside": True}
+    assert second == {"attributes": GENDER, "method": "transport", "inside": False}

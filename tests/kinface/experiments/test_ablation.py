@@ -21,15 +21,18 @@ def test_merging_goes_into_mappings_and_replaces_the_rest():
     assert base == {"a": {"b": 1, "c": [1, 2]}, "d": {"e": 1}, "f": 1}
 
 
-def test_lambda_is_that_of_every_adversarial_head(tmp_path):
-    heads = "{race: {adversarial: yes, strength: 9}, gender: {adversarial: true}, age: {adversarial: no}}"
+def test_lambda_is_that_of_every_attribute_that_is_hidden(tmp_path):
+    model = "{hide: {race: {method: kernel, strength: 9}, gender: {}}, heads: {age: {}}}"
     file = tmp_path / "a.yaml"
-    file.write_text(f"seeds: [3]\nbase: {{model: {{heads: {heads}}}}}\nmethods: {{m: {{strengths: [1e-5, 10.0]}}}}")
+    file.write_text(f"seeds: [3]\nbase: {{model: {model}}}\nmethods: {{m: {{strengths: [1e-5, 10.0]}}}}")
     runs = read_ablation(file, {"data": {"root": "r"}}).expand()
     assert [run.name for run in runs] == ["m-1e-05-3", "m-10-3"]
     for run, strength in zip(runs, (1e-5, 10.0), strict=True):
-        heads = run.config["model"]["heads"]
-        assert [head.get("strength") for head in heads.values()] == [strength, strength, None]
+        model = run.config["model"]
+        assert {name: options["strength"] for name, options in model["hide"].items()} == dict.fromkeys(
+            model["hide"], strength
+        )
+        assert model["heads"] == {"age": {}}
         assert (run.config["seed_everything"], run.config["data"]) == (3, {"root": "r"})
 
 
@@ -56,8 +59,8 @@ def test_the_runs_of_the_ablation_that_ships():
             for strength in strengths or [None]:
                 name = f"{method}-{seed}" if strength is None else f"{method}-{strength:g}-{seed}"
                 wanted[name] = copy.deepcopy(config) | {"seed_everything": seed}
-                for head in wanted[name]["model"]["heads"].values() if strength is not None else []:
-                    head["strength"] = strength
+                for options in wanted[name]["model"]["hide"].values() if strength is not None else []:
+                    options["strength"] = strength
     runs = {run.name: run.config for run in read_ablation(shipped, {}).expand()}
     assert len(runs) == 141
     assert [*runs] == [*wanted]
@@ -96,7 +99,7 @@ def test_references_are_none_and_leace_where_these_are_methods(tmp_path):
         ("seeds: [0]\nbase: {}\nmethods: {a: {}}\nreferences: 3", "references: a list"),
         ("seeds: [0]\nbase: {model: 1}\nmethods: {a: {}}", "base.model: a mapping"),
         ("seeds: [0]\nbase: {}\nmethods: {a: {data: [1]}}", r"methods.a.data: a mapping"),
-        ("seeds: [0]\nbase: {model: {heads: [a]}}\nmethods: {a: {strengths: [1]}}", "model.heads has none"),
+        ("seeds: [0]\nbase: {model: {hide: [a]}}\nmethods: {a: {strengths: [1]}}", "model.hide has none"),
         ("seeds: [0]\nbase: {}\nmethods: {a: &a {model: *a}}", "not a readable YAML file"),
         ("seeds: [0]\nbase: {}\nmethods: {a: {}}\nmethods: {b: {}}", "line 4: the key 'methods' is here twice"),
         ("seeds: [2026-13-41]\nbase: {}\nmethods: {a: {}}", "different whole numbers"),

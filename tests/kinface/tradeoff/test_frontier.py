@@ -95,7 +95,7 @@ def test_an_eraser_of_ones_own_is_used_by_command_yaml_and_python(drawn, synthet
     (tmp_path / "frontier_own.py").write_text(OWN)
     (tmp_path / "erasers.yaml").write_text(
         "- {method: frontier_own.Mine, name: mine too}\n"
-        "- {method: frontier_own.Mine, init_args: {share: 0}, name: idle}\n"
+        "- {method: frontier_own.Mine, options: {share: 0}, name: idle}\n"
     )
     families = kinface.read_families(synthetic)
     faces = [*families.faces["face"]]

@@ -23,7 +23,7 @@ from tests.training_runs import TINY
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 REFUSED_PRECISIONS = ["bf16-true", "16-true", "64-true", "64", "transformer-engine"]
-RACES = "classes: [African, Asian, Caucasian]"
+BESIDE = ["--model.hide", "{}", "--model.heads", "{race: {}}", "--model.attributes"]
 EXPERIMENTS = ["base", "adversarial", "fair_contrastive", "debiased", "type"]  # the base alone, or an overlay on it
 
 
@@ -278,9 +278,10 @@ def test_a_teacher_is_centred(synthetic, teacher):
         (["--model.distillation", "1"], "data.teacher"),
         (["--data.teacher", "nowhere.npz"], "nowhere.npz"),
         (["--model.learning_rat", "1"], "--model.learning_rat"),
-        (["--model.heads", "{race: {classes: [a], strenght: 1}}"], "strenght"),
-        (["--model.heads", "{shoe: {classes: [a, b]}}"], "shoe"),
-        (["--model.heads", "{race: {classes: [Martian, Venusian]}}"], "Martian"),
+        (["--model.hide", "{race: {strenght: 1}}"], "strenght"),
+        (["--model.heads", "{shoe: {}}"], "state the classes of 'shoe'"),
+        (["--model.heads", "{shoe: {}}", "--model.attributes", "{shoe: [a, b], race: [b, c], gender: [f, m]}"], "shoe"),
+        ([*BESIDE, "{race: [Martian, Venusian]}"], "Martian"),
         (["--data.embeddings", "nowhere.npz"], "nowhere.npz"),
         (["--model.network.swinface", "nowhere"], "nowhere"),
         (["--data.cache", "cache", "--data.augment", "false"], "trained_stages"),
@@ -298,22 +299,23 @@ def test_a_teacher_is_centred(synthetic, teacher):
         (["--model.optimizer.learning_rate", "-1"], "learning_rate"),
         (["--model.optimizer.weight_decay", "-1"], "weight_decay"),
         (["--model.optimizer.warmup", "2"], "warmup"),
-        (["--model.verification.temperature", "0"], "temperature"),
+        (["--model.verification.options", "{temperature: 0}"], "temperature must be of type PositiveFloat; got 0"),
+        (["--model.verification.method", "contrastive"], "there are supervised_contrastive, fair_contrastive"),
         (["--model.network.width", "0"], "width"),
         (["--model.type_weight", "-1"], "type_weight"),
         (["--data.steps", "-1"], "steps"),
         (["--data.workers", "-1"], "workers"),
         (["--data.root", "3"], "3"),
-        (["--model.heads", "{split: {classes: [a, b], strength: 5}}"], "split.strength: only an adversarial head"),
-        (["--model.heads", f"{{race: {{{RACES}, adversarial: yes, weight: 5}}}}"], "race.weight: only a head that is"),
-        (["--model.heads", f"{{race: {{{RACES}, adversarial: yes, updates: 0}}}}"], "updates"),
-        (["--model.heads", f"{{race: {{{RACES}, adversarial: yes, reads: []}}}}"], "race.reads: one place"),
-        (["--model.heads", "{race: {classes: [no, yes]}}"], "any of no, yes; people are African, Asian, Caucasian"),
-        (["--model.heads", "{race: {classes: [01, 10_20]}}"], "any of 01, 10_20; people are"),
-        (["--model.heads", "{race: {classes: [null, African]}}"], "goes into quotes"),
-        (["--model.heads", f"{{race: {{{RACES}}}, race: {{{RACES}}}}}"], "the key 'race' is here twice"),
+        (["--model.heads", "{race: {strength: 5}}"], "strength"),
+        (["--model.hide", "{race: {weight: 5}}"], "weight"),
+        (["--model.hide", "{race: {options: {updates: 0}}}"], "updates"),
+        (["--model.hide", "{race: {reads: []}}"], "race.reads: one place"),
+        ([*BESIDE, "{race: [no, yes]}"], "any of no, yes; people are African, Asian, Caucasian"),
+        ([*BESIDE, "{race: [01, 10_20]}"], "any of 01, 10_20; people are"),
+        ([*BESIDE, "{race: [null, African]}"], "goes into quotes"),
+        (["--model.hide", "{race: {}, race: {}}"], "the key 'race' is here twice"),
         (["--model.network.trained_stages", "7"], "trained_stages"),
-        (["--model.heads", "{race: {classes: [African, African]}}"], "each class is named once"),
+        ([*BESIDE, "{race: [African, African]}"], "each class is named once"),
     ],
 )
 def test_bad_options_are_named_and_nothing_is_left(options, named, synthetic, tmp_path, capsys, monkeypatch):

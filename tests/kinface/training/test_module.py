@@ -13,9 +13,9 @@ import yaml
 
 from kinface.cli.main import COMMANDS
 from kinface.debias.erasure import Erase
-from kinface.debias.heads import Head
+from kinface.debias.heads import Head, Hide
 from kinface.models.kinface import KinFace
-from kinface.training.losses import SupervisedContrastive
+from kinface.training.losses import SupervisedContrastive, Verification
 from kinface.training.module import KinshipTraining, Optimizer
 from kinface.training.network import Network
 from swinface.cli.main import run as run_command
@@ -23,12 +23,13 @@ from swinface.files import InputError
 from swinface.model import SwinFace
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
+ATTRIBUTES = {"race": ["African", "Asian", "Caucasian"], "gender": ["f", "m"], "age": ["young", "old"]}
 TINY = {"embed_dim": 8, "depths": [1, 1, 1], "num_heads": [1, 1, 1], "patch_size": 4}
 
 
 def training(network: dict | None = None, **options) -> KinshipTraining:
     network = Network(**{"trunk": TINY, "width": 16, "size": 8, **(network or {})})
-    return KinshipTraining(SupervisedContrastive(), network=network, **options)
+    return KinshipTraining(Verification(), network=network, attributes=ATTRIBUTES, **options)
 
 
 def trained_parts(module: KinshipTraining) -> set[str]:
@@ -64,9 +65,10 @@ def test_types_have_a_head_where_they_are_trained():
 
 
 @pytest.mark.parametrize("classes", [["a"], ["a", "b", "a"]])
-def test_a_head_needs_two_different_classes(classes):
-    with pytest.raises(InputError, match=r"heads.race: (two classes or more|each class is named once)"):
-        training(heads={"race": Head(classes)})
+def test_an_attribute_that_is_used_needs_two_different_classes(classes):
+    network, attributes = Network(trunk=TINY, width=16, size=8), {"race": classes, "shoe": []}
+    with pytest.raises(InputError, match=r"attributes.race: (two classes or more|each class is named once)"):
+        KinshipTraining(Verification(), heads={"race": Head()}, attributes=attributes, network=network)
 
 
 def test_a_swinface_gives_its_trunk(tmp_path):
@@ -95,25 +97,20 @@ def test_nothing_to_train_is_refused():
 
 
 def test_an_erasure_with_axes_of_its_own_does_not_go_with_a_type_head():
-    erase = [Erase({"gender": ["f", "m"]}, "kram")]
     with pytest.raises(InputError, match="kram gives the numbers another meaning"):
-        KinshipTraining(None, type_weight=1.0, erase=erase, network=Network(trunk=TINY))
+        training(type_weight=1.0, erase=[Erase(["gender"], "kram")])
 
 
 def test_the_strength_of_each_head_follows_its_schedule(monkeypatch):
-    heads = {
-        "race": Head(["African", "Asian"], adversarial=True, strength=2.0),
-        "gender": Head(["f", "m"], adversarial=True, strength=0.5, schedule="constant"),
-        "age": Head(["young", "old"]),
-    }
-    module = training(heads=heads)
+    hide = {"race": Hide(strength=2.0), "gender": Hide(strength=0.5, schedule="constant")}
+    module = training(heads={"age": Head()}, hide=hide)
     monkeypatch.setattr(KinshipTraining, "trainer", SimpleNamespace(estimated_stepping_batches=100))
     monkeypatch.setattr(KinshipTraining, "global_step", 30)
     assert module.reversal() == pytest.approx({"race": 2 * (2 / (1 + math.exp(-3)) - 1), "gender": 0.5})
 
 
 def test_each_part_has_its_rate_and_all_follow_one_schedule(monkeypatch):
-    heads = {"race": Head(["African", "Asian"], learning_rate=0.3), "gender": Head(["f", "m"])}
+    heads = {"race": Head(learning_rate=0.3), "gender": Head()}
     module = training({"trained_stages": None}, heads=heads, optimizer=Optimizer(0.2, 0.1, warmup=0.1))
     monkeypatch.setattr(KinshipTraining, "trainer", SimpleNamespace(estimated_stepping_batches=100))
     configured = module.configure_optimizers()
@@ -135,9 +132,6 @@ def test_each_part_has_its_rate_and_all_follow_one_schedule(monkeypatch):
     assert rates[99] < 0.001
 
 
-RACES = ["African", "Asian", "Caucasian"]
-
-
 def outputs_of(count: int, size: int = 6) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     embedding = torch.nn.functional.normalize(torch.randn(2 * count, size, generator=generator), dim=1)
@@ -145,7 +139,7 @@ def outputs_of(count: int, size: int = 6) -> dict[str, torch.Tensor]:
 
 
 def test_matched_pairs_are_negatives_within_their_group_alone():
-    module = training({"size": 6}, matched={"race": RACES})
+    module = training({"size": 6}, matched=["race"])
     outputs = outputs_of(9)
     #        two Asian pairs, three African-Caucasian ones either way round, one alone, one unknown, two Caucasian
     side_a = torch.tensor([1, 1, 0, 2, 0, 0, -1, 2, 2])
@@ -159,12 +153,12 @@ def test_matched_pairs_are_negatives_within_their_group_alone():
 
 
 def test_nothing_that_matches_is_a_loss_of_zero():
-    module = training({"size": 6}, matched={"race": RACES})
+    module = training({"size": 6}, matched=["race"])
     assert float(module._verification_loss(outputs_of(3), {"race": torch.tensor([0, 1, 2, 0, 1, 2])})) == 0
 
 
 def test_a_pair_trains_the_projection_of_its_domain():
-    module = training({"size": 6}, domains={"race": RACES})
+    module = training({"size": 6}, domains="race")
     assert module.network.domains == 3
     embedding = outputs_of(3)["embedding"].requires_grad_(True)
     shared = torch.tensor([0, 2, -1])  # both African, both Caucasian, of two races
@@ -178,22 +172,15 @@ def test_a_pair_trains_the_projection_of_its_domain():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"domains": {"race": RACES, "gender": ["f", "m"]}}, "domains: one attribute"),
-        ({"matched": {"race": ["Asian"]}}, r"matched.race: two classes or more"),
-        ({"matched": {"race": RACES}, "erase": [Erase({"race": RACES[:2]})]}, r"erase.race: .* elsewhere"),
-        ({"erase": [Erase({"race": RACES}), Erase({"race": RACES}, inside=True)]}, "steps inside training come first"),
-        (
-            {"erase": [Erase({"race": RACES}, at="features"), Erase({"race": RACES}, inside=True, at="features")]},
-            "first",
-        ),
-        (
-            {"heads": {"race": Head(RACES, adversarial=True, kind="kernel", updates=3)}},
-            r"race\.updates: only an adversary of kind mlp has this option",
-        ),
-        (
-            {"heads": {"race": Head(RACES, adversarial=True, reads="levels")}, "embedding_size": 4},
-            "reads embeddings",
-        ),
+        ({"matched": ["shoe"]}, "state the classes of 'shoe'; it has those of race, gender, age"),
+        ({"heads": {"race": Head()}, "hide": {"race": Hide()}}, "model.hide.race: model.heads predicts it"),
+        ({"erase": [Erase(["race"]), Erase(["race"], inside=True)]}, "steps inside training come first"),
+        ({"erase": [Erase(["race"], at="features"), Erase(["race"], inside=True, at="features")]}, "first"),
+        ({"hide": {"race": Hide("kernel", {"updates": 3})}}, r"hide\.race: .*'kernel'.* its options are reading"),
+        ({"hide": {"race": Hide("mlp", {"updates": 0})}}, r"hide\.race: .*updates must be of type PositiveInt; got 0"),
+        ({"hide": {"race": Hide("lmp")}}, r"no adversary or penalty 'lmp'; there are mlp, kernel, mmd"),
+        ({"hide": {"race": Hide(reads=[])}}, r"hide\.race\.reads: one place or several"),
+        ({"hide": {"race": Hide(reads="levels")}, "embedding_size": 4}, "reads embeddings"),
     ],
 )
 def test_methods_that_cannot_be(options, message):
@@ -202,17 +189,16 @@ def test_methods_that_cannot_be(options, message):
 
 
 def test_adversaries_are_no_part_of_the_model():
-    heads = {"race": Head(RACES, adversarial=True), "gender": Head(["f", "m"])}
-    module = training(heads=heads)
+    module = training(heads={"gender": Head()}, hide={"race": Hide()})
     assert set(module.network.heads) == {"gender"}
-    assert set(module.adversaries) == {"race"}
-    assert not any(parameter.requires_grad for parameter in module.adversaries.parameters())
+    assert set(module.hiders) == {"race"}
+    assert not any(parameter.requires_grad for parameter in module.hiders.parameters())
 
 
 def test_training_starts_from_a_kinship_model(tmp_path):
     torch.manual_seed(0)
-    earlier = KinFace(TINY, width=16, size=8, erasures=[1], heads={"gender": ["f", "m"]})
-    torch.nn.init.normal_(earlier.erasures[0].maps)
+    steps = [{"attributes": {"gender": ["f", "m"]}}]
+    earlier = KinFace(TINY, width=16, size=8, erase=steps, heads={"gender": ["f", "m"]})
     earlier.save_pretrained(tmp_path / "earlier")
     network = training({"kinface": tmp_path / "earlier"}).network
     for name in ("trunk", "neck", "projection"):
@@ -232,13 +218,12 @@ def test_training_starts_from_a_kinship_model(tmp_path):
 
 def test_adversaries_stand_at_several_places():
     places = ["embedding", "features", "levels"]
-    heads = {"race": Head(RACES, adversarial=True, kind="kernel", reads=places), "gender": Head(["f", "m"])}
-    module = training(heads=heads)
-    assert set(module.adversaries) == {f"race_{place}" for place in places}
+    module = training(heads={"gender": Head()}, hide={"race": Hide("kernel", reads=places)})
+    assert set(module.hiders) == {f"race_{place}" for place in places}
     sizes = [module.network.projection.out_features, module.network.projection.in_features]
-    read = [module.adversaries[f"race_{place}"].faces.shape[1] for place in places]
+    read = [module.hiders[f"race_{place}"].faces.shape[1] for place in places]
     assert read == [*sizes, sum(module.network.trunk.channels)]
-    assert module.adversarial == {f"race_{place}": ("race", place) for place in places}
+    assert module.hidden == {f"race_{place}": ("race", place) for place in places}
 
 
 def test_an_attribute_of_ones_own_is_matched_hidden_erased_and_has_a_domain(synthetic, tmp_path):
@@ -253,10 +238,11 @@ def test_an_attribute_of_ones_own_is_matched_hidden_erased_and_has_a_domain(synt
     embedding = np.random.default_rng(0).normal(size=(len(faces), 12))
     np.savez(tmp_path / "table.npz", face=faces, embedding=embedding)
     model = {
-        "heads": {"age_band": {"classes": bands, "adversarial": True}},
-        "matched": {"age_band": bands},
-        "domains": {"age_band": bands},
-        "erase": [{"classes": {"age_band": bands}}],
+        "attributes": {"age_band": bands},
+        "hide": {"age_band": {"method": "mlp"}},
+        "matched": ["age_band"],
+        "domains": "age_band",
+        "erase": [{"attributes": ["age_band"]}],
     }
     (tmp_path / "overlay.yaml").write_text(yaml.safe_dump({"model": model}))
     configs = [CONFIGS / "kinface" / "base.yaml", CONFIGS / "smoke.yaml", tmp_path / "overlay.yaml"]

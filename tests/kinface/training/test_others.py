@@ -10,7 +10,9 @@ import yaml
 from PIL import Image
 
 from kinface.cli.main import COMMANDS
-from kinface.debias.erasure import join_labels
+from kinface.debias.erasure import Erasure
+from kinface.debias.leace import Leace
+from kinface.debias.transport import Transport
 from kinface.models.inference import describe_faces
 from kinface.models.kinface import KinFace
 from swinface.cli.main import run as run_command
@@ -21,18 +23,25 @@ GENDER = ["f", "m"]
 
 
 def test_transport_takes_the_others_for_the_same_classes_and_leace_for_classes_of_their_own():
-    labels = {"race": torch.tensor([0, 1, -1]), "gender": torch.tensor([1, 0, 0])}
-    others = {"race": torch.tensor([1, 2])}
-    joined = join_labels(labels, others, 5, "leace")
-    assert {name: codes.tolist() for name, codes in joined.items()} == {
-        "race": [0, 1, -1, -1, -1],
-        "race of others": [-1, -1, -1, 1, 2],
-        "gender": [1, 0, 0, -1, -1],
-    }
-    joined = join_labels({"race": labels["race"]}, others, 5, "transport")
-    assert {name: codes.tolist() for name, codes in joined.items()} == {"race": [0, 1, -1, 1, 2]}
-    joined = join_labels(labels, {}, 3, "leace")
-    assert {name: codes.tolist() for name, codes in joined.items()} == {"race": [0, 1, -1], "gender": [1, 0, 0]}
+    rng = np.random.default_rng(0)
+    labels, others = ({name: torch.from_numpy(rng.integers(-1, 2, count)) for name in names} for count, names in
+                      ((60, ("race", "gender")), (40, ("race",))))  # fmt: skip
+    x, unknown = torch.from_numpy(rng.normal(size=(100, 4))), torch.full((40,), -1)
+    classes = {"race": ["A", "B"], "gender": ["f", "m"]}
+
+    def moved(method: str, names: list[str]) -> np.ndarray:
+        erasure = Erasure(4, {name: classes[name] for name in names}, method).eval()
+        erasure.fit(x, labels, torch.ones(100), torch.arange(100), others)
+        return erasure(x.float()).numpy()
+
+    own = {name: torch.cat([codes, unknown]).numpy() for name, codes in labels.items()}
+    theirs = torch.cat([torch.full((60,), -1), others["race"]]).numpy()
+    y = np.stack([own["race"], theirs, own["gender"]], axis=1)
+    np.testing.assert_allclose(moved("leace", ["race", "gender"]), Leace().fit(x, y).transform(x), atol=1e-5)
+    joined = np.concatenate([labels["race"], others["race"]])
+    np.testing.assert_allclose(moved("transport", ["race"]), Transport().fit(x, joined).transform(x), atol=1e-5)
+    gender = Transport().fit(x, own["gender"]).transform(x)
+    np.testing.assert_allclose(moved("transport", ["gender"]), gender, atol=1e-5)
 
 
 @pytest.fixture
@@ -52,7 +61,7 @@ def others(tmp_path) -> dict[str, str]:
 def fit(synthetic, tmp_path, **options) -> int:
     faces = pd.read_parquet(synthetic / "faces.parquet")["face"]
     write_embeddings(tmp_path / "table.npz", list(faces), np.random.default_rng(0).normal(size=(len(faces), 12)))
-    model = {"erase": [{"classes": {"gender": GENDER}, "at": "features", "inside": True}]}
+    model = {"erase": [{"attributes": ["gender"], "at": "features", "inside": True}]}
     (tmp_path / "overlay.yaml").write_text(yaml.safe_dump({"model": model}))
     configs = [CONFIGS / "kinface" / "base.yaml", CONFIGS / "smoke.yaml", tmp_path / "overlay.yaml"]
     given = {"data.root": synthetic, "data.embeddings": tmp_path / "table.npz", "run": tmp_path / "run"}

@@ -14,21 +14,20 @@ import pytest
 import torch
 from lightning.pytorch.strategies import DDPStrategy
 
-from kinface.debias.heads import Head
+from kinface.debias.heads import Head, Hide
 from kinface.training.data import KinBatches
-from kinface.training.losses import FairContrastive
+from kinface.training.losses import Verification
 from kinface.training.module import KinshipTraining
 from kinface.training.network import Network
 from swinface.training.runs import leave_processes
 
 FAMILIES, PAIRS, STEPS, SIZE = 24, 8, 4, 12
-GENDERS = ["f", "m"]
-HEADS = {"age": Head(GENDERS), "gender": Head(GENDERS, adversarial=True, updates=2)}
+CLASSES = ["f", "m"]
 VARIANTS = {
     "contrastive": {},
-    "matched": {"matched": {"gender": GENDERS}},
-    "mlp": {"heads": HEADS, "type_weight": 1.0},
-    "discrepancy": {"heads": {"gender": Head(GENDERS, adversarial=True, kind="mmd", reads="embedding")}},
+    "matched": {"matched": ["gender"]},
+    "mlp": {"heads": {"age": Head()}, "hide": {"gender": Hide("mlp", {"updates": 2})}, "type_weight": 1.0},
+    "discrepancy": {"hide": {"gender": Hide("mmd", reads="embedding")}},
 }
 
 
@@ -62,7 +61,8 @@ class Training(KinshipTraining):
 
     def __init__(self, **options) -> None:
         torch.manual_seed(0)
-        super().__init__(FairContrastive(), network=Network(width=16, size=8), embedding_size=SIZE, **options)
+        options |= {"attributes": {"age": CLASSES, "gender": CLASSES}, "embedding_size": SIZE}
+        super().__init__(Verification("fair_contrastive"), network=Network(width=16, size=8), **options)
         self.network.neck = torch.nn.Linear(SIZE, 16)
         self.seen = []
 

@@ -33,8 +33,7 @@ def test_kinship_learns_on_any_trunk(name, synthetic, tmp_path, monkeypatch):
     """With an adversary on its levels, a frozen part, a cache where all of it is frozen, scores, and an export."""
     monkeypatch.setattr("swinface.registry._BESIDE", [])
     shutil.copy(ROOT / "tests" / "own" / "ir50.py", tmp_path)
-    races = ["African", "Asian", "Caucasian"]
-    model = {"heads": {"race": {"classes": races, "adversarial": True, "reads": "levels"}}}
+    model = {"hide": {"race": {"reads": "levels"}}}
     model["network"] = {"trunk": TRUNKS[name], "trained_stages": 1, "width": 16, "size": 8}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"model": model, "trainer": {"accelerator": "cpu"}}))
     base = ["--config", ROOT / "configs" / "kinface" / "base.yaml", "--config", ROOT / "configs" / "smoke.yaml"]

@@ -1,0 +1,143 @@
+"""Iterated removal of nonlinear dependence."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kinface.debias.learned import Draw, Learned
+from swinface.files import InputError
+
+
+class Obliviator(Learned):
+    """Iterated removal of nonlinear dependence (Obliviator; Akbari, Afshari & Boddeti, NeurIPS 2025), without a target.
+
+    In each round, from z (the embedding x at first), an encoder w = SiLU(A z + a), of unit length, minimises the
+    dependence of w on the class and keeps that on z and on x,
+
+        c(w, class) - t_z c(w, z) - t_x c(w, x),
+
+    where c is the root mean square of the cross-covariance of random Fourier features of the two, of the classes as
+    one-hot vectors (its square is HSIC but for a factor). Then, among the directions of the features of w that have no
+    covariance with the class, those are kept that covary most with the features of z and of x: here the D first ones.
+    Their values, of unit length, are the z of the next round. It acts on embeddings of which only cosines are computed.
+
+    Parameters
+    ----------
+    rounds
+        How often.
+    steps
+        Of NAdam, in each round.
+    hidden
+        Numbers of w.
+    basis
+        Random features.
+    rate
+        Learning rate.
+    """
+
+    keeps_axes = False
+    BATCH, FITTED = 1024, 4096  # faces of a step, and those on which directions are chosen
+    KEEP_Z, KEEP_X = 0.05, 0.01  # t_z, t_x
+    AXES_Z, AXES_X = 1.0, 0.2  # how much covariance with z and x counts when directions are chosen
+
+    def __init__(
+        self, rounds: int = 1, steps: int = 40, hidden: int = 256, basis: int = 768, rate: float = 5e-4
+    ) -> None:
+        self.rounds, self.steps, self.hidden, self.basis, self.rate = rounds, steps, hidden, basis, rate
+
+    @staticmethod
+    def move(
+        x: Tensor,
+        encoder: Tensor,
+        encoder_bias: Tensor,
+        directions: Tensor,
+        phases: Tensor,
+        means: Tensor,
+        kept: Tensor,
+    ) -> Tensor:
+        """Each round's encoder (H, D) and (H,), its random features (H, B) and (B,), and what is kept of them."""
+        for step in zip(encoder, encoder_bias, directions, phases, means, kept, strict=True):
+            x = _step(x, *step)
+        return x
+
+    def _learn(self, draw: Draw, x: Tensor, codes: Tensor, weight: Tensor) -> dict[str, Tensor]:
+        size, classes = x.shape[1], len(codes.unique())
+        if size > self.basis - classes + 1:
+            raise InputError(f"Obliviator has {self.basis} random features, too few for embeddings of {size} numbers.")
+        rounds: list[tuple[Tensor, ...]] = []
+
+        def go(faces: Tensor) -> Tensor:
+            for step in rounds:
+                faces = _step(faces, *step)
+            return faces
+
+        faces, _ = draw(self.FITTED)
+        basis_x = self._draw_basis(faces)
+        for _ in range(self.rounds):
+            basis_z = self._draw_basis(go(faces))
+            encoder = nn.Linear(size, self.hidden)
+            optimiser = torch.optim.NAdam(encoder.parameters(), self.rate)
+            scale = math.sqrt(size)  # numbers of a unit vector are small
+            for _ in range(self.steps):
+                drawn, own = draw(self.BATCH)
+                z = go(drawn)
+                w = F.normalize(F.silu(encoder(z * scale)), dim=1)
+                features = _fourier(w, *self._draw_basis(w.detach()))
+                loss = _covary(features, F.one_hot(own, classes).float())
+                loss = loss - self.KEEP_Z * _covary(features, _fourier(z, *basis_z))
+                loss = loss - self.KEEP_X * _covary(features, _fourier(drawn, *basis_x))
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+            encoding = (encoder.weight.detach() * scale, encoder.bias.detach())
+            drawn, own = draw(self.FITTED)
+            z = go(drawn)
+            basis_w = self._draw_basis(_encode(z, *encoding))
+            features = _fourier(_encode(z, *encoding), *basis_w)
+            sides = ((self.AXES_Z, _fourier(z, *basis_z)), (self.AXES_X, _fourier(drawn, *basis_x)))
+            kept = _choose_directions(features, F.one_hot(own, classes).float(), sides, size)
+            rounds.append((*encoding, *basis_w, features.mean(dim=0), kept))
+        names = ("encoder", "encoder_bias", "directions", "phases", "means", "kept")
+        return {name: torch.stack(part) for name, part in zip(names, zip(*rounds, strict=True), strict=True)}
+
+    def _draw_basis(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Of random Fourier features (Rahimi & Recht, NeurIPS 2007) for a Gaussian as wide as the median distance."""
+        distance = torch.pdist(x[torch.linspace(0, len(x) - 1, 256).long()]).median().clamp(min=1e-6)
+        return torch.randn(x.shape[1], self.basis) / distance, 2 * math.pi * torch.rand(self.basis)
+
+
+def _choose_directions(features: Tensor, classes: Tensor, sides: tuple[tuple[float, Tensor], ...], size: int) -> Tensor:
+    """(B, D) directions without covariance with the (N, K) classes that covary most with the (N, B) sides."""
+    centred = features - features.mean(dim=0)
+    left, strength, _ = torch.linalg.svd(centred.T @ classes, full_matrices=True)
+    free = left[:, int((strength > 1e-5 * strength[0]).sum()) :]
+    total = torch.zeros(free.shape[1], free.shape[1])
+    for share, side in sides:
+        covariance = (side - side.mean(dim=0)).T @ centred @ free
+        covariance = covariance.T @ covariance
+        total += share * covariance / torch.linalg.matrix_norm(covariance, 2)
+    return free @ torch.linalg.eigh(total)[1][:, -size:]
+
+
+def _step(
+    z: Tensor, encoder: Tensor, bias: Tensor, directions: Tensor, phases: Tensor, mean: Tensor, kept: Tensor
+) -> Tensor:
+    return F.normalize((_fourier(_encode(z, encoder, bias), directions, phases) - mean) @ kept, dim=1)
+
+
+def _encode(z: Tensor, encoder: Tensor, bias: Tensor) -> Tensor:
+    """w, (B, H)."""
+    return F.normalize(F.silu(z @ encoder.T + bias), dim=1)
+
+
+def _fourier(x: Tensor, directions: Tensor, phases: Tensor) -> Tensor:
+    return math.sqrt(2 / len(phases)) * torch.cos(x @ directions + phases)
+
+
+def _covary(a: Tensor, b: Tensor) -> Tensor:
+    """Root mean square of the cross-covariance of (n, d) and (n, k)."""
+    return ((a - a.mean(dim=0)).T @ (b - b.mean(dim=0)) / len(a)).square().mean().sqrt()
