@@ -15,7 +15,7 @@ from kinface.experiments.runner import LOG, Job
 from kinface.experiments.sweep import compare_jobs, describe_inputs, select_jobs, write_lists
 from kinface.experiments.workers import assign_devices, carry_out_all, find_devices
 from kinface.tradeoff.measure import Protocol, draw_lists
-from swinface.files import InputError, working_alone
+from swinface.files import InputError
 
 
 def sweep(
@@ -41,7 +41,8 @@ def sweep(
     """Train each method of an ablation with each lambda and seed, and measure what it costs and what it removes.
 
     Each run has a folder, ``out/runs/METHOD-LAMBDA-SEED``. A run that is done is skipped and one that was interrupted
-    goes on, so the command can be stopped and given again. ``out`` then holds ``frontier.csv``, ``frontier.json`` and
+    goes on, so the command can be stopped and given again. Started several times, also on several machines that share
+    ``out``, each process takes the next run that nobody has. ``out`` then holds ``frontier.csv``, ``frontier.json`` and
     ``frontier.png``, as of ``kinface frontier``.
 
     Parameters
@@ -92,23 +93,24 @@ def sweep(
     matrix = read_ablation(ablation, describe_inputs(root, embeddings, swinface, cache, others, others_embeddings))
     jobs = [Job(run, out, protocol) for run in matrix.expand()]
     wanted = select_jobs(jobs, only)
-    with working_alone(out):
-        for job in jobs:
-            job.check_folder()
-        families = read_families(root)
-        standard = read_any_list(list, root, families, swap_grandparents=swap_grandparents)
-        lists, counts = draw_lists(standard, families, protocol)
-        write_lists(lists, out)
-        print(
-            f"{len(lists['standard']):,} pairs, and {len(lists['matched']):,} matched by {', '.join(protocol.match)}: "
-            f"{counts['matched'].sum():,} of {counts['kin'].sum():,} kin pairs have a matched non-kin pair"
-        )
-        failed = _carry_out(wanted, assign_devices(workers, find_devices(), joblib.cpu_count()))
-        found = compare_jobs(jobs, matrix, protocol)
-        if found is not None:
-            found.write(out, show or ())
+    for job in jobs:
+        job.check_folder()
+    families = read_families(root)
+    standard = read_any_list(list, root, families, swap_grandparents=swap_grandparents)
+    lists, counts = draw_lists(standard, families, protocol)
+    write_lists(lists, out)
+    print(
+        f"{len(lists['standard']):,} pairs, and {len(lists['matched']):,} matched by {', '.join(protocol.match)}: "
+        f"{counts['matched'].sum():,} of {counts['kin'].sum():,} kin pairs have a matched non-kin pair"
+    )
+    failed = _carry_out(wanted, assign_devices(workers, find_devices(), joblib.cpu_count()))
+    while (found := compare_jobs(jobs, matrix, protocol)) is not None:
+        found.write(out, show or ())
+        done = sum(job.result is not None for job in jobs)
+        if found.table["seeds"].sum() == done:  # otherwise another process has done one meanwhile
             print_frontier(found)
-            print(f"{found.table['seeds'].sum()} of {len(jobs)} runs are done: {out / 'frontier.csv'}")
+            print(f"{done} of {len(jobs)} runs are done: {out / 'frontier.csv'}")
+            break
     if failed:
         raise InputError(
             f"{failed} of {len(wanted)} runs failed, see above; fix the cause and repeat the command to try them again."

@@ -12,7 +12,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from kinface.tradeoff.measure import LISTS, Protocol, Result, describe_faces, li
 from kinface.training.cache import cache_levels
 from kinface.training.fit import fit
 from swinface.data.embeddings import Embeddings
-from swinface.files import InputError, one_line, replacing
+from swinface.files import InputError, one_line, replacing, working_alone
 from swinface.settings import read_settings
 
 # Files of each run, in addition to those of `kinface fit`; the next two are there if the run has such options.
@@ -118,6 +118,20 @@ class Job:
     def result(self) -> Result | None:
         """What was measured; None where the run is not done."""
         return read_result(self.folder, self.protocol)
+
+    @contextmanager
+    def take(self) -> Iterator[bool]:
+        """Keep other processes of the sweep from this run, and say whether it is to be carried out.
+
+        It is not where another process has it, or where it is done.
+        """
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(working_alone(self.folder.with_name(f"{self.run.name}.run")))
+            except InputError:
+                yield False
+            else:
+                yield self.result is None
 
     def check_folder(self) -> None:
         """Check that the folder holds no other run.

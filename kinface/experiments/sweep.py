@@ -1,4 +1,9 @@
-"""A sweep: the runs of an ablation in one folder, the lists they are all measured on, and their table."""
+"""A sweep: the runs of an ablation in one folder, the lists they are all measured on, and their table.
+
+``swinface compare`` trains variants too. Both merge configurations in one way (``swinface.settings``) and differ in
+the rest: a comparison is of a few long trainings, one after the other on all devices, by benchmarks of faces; a sweep
+is of hundreds of short ones side by side, with lambdas and seeds, by pairs and probes.
+"""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from itertools import cycle, islice
 from queue import SimpleQueue
@@ -51,6 +51,8 @@ def assign_devices(workers: int | None, devices: Sequence[str], cores: int) -> l
 def carry_out_all(jobs: Sequence[Job], devices: Sequence[str | None], tell: Callable[[Job, str | None], None]) -> None:
     """Carry out jobs, as many at a time as there are devices. When stopped, end the processes that are running.
 
+    Other processes, also of other machines, may carry out the same jobs: a job that one of them has is left to it.
+
     Parameters
     ----------
     devices
@@ -63,17 +65,24 @@ def carry_out_all(jobs: Sequence[Job], devices: Sequence[str | None], tell: Call
     try:
         while waiting or running:
             while waiting and free:
-                job, device = waiting.pop(), free.pop(0)
+                job, taken = waiting.pop(), ExitStack()
+                if not taken.enter_context(job.take()):
+                    taken.close()
+                    continue
+                device = free.pop(0)
                 process = _start(job, device)
-                running[process] = job, device
+                running[process] = job, device, taken
                 Thread(target=lambda it: ended.put((it, _explain(it))), args=[process], daemon=True).start()
-            process, problem = ended.get()
-            job, device = running.pop(process)
-            free.append(device)
-            tell(job, problem)
+            if running:
+                process, problem = ended.get()
+                job, device, taken = running.pop(process)
+                taken.close()
+                free.append(device)
+                tell(job, problem)
     finally:
-        for process, (job, _) in running.items():
+        for process, (job, _, taken) in running.items():
             _stop(process, job)
+            taken.close()
         signal.signal(signal.SIGTERM, before)
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import torch
 import yaml
 from sklearn.metrics import roc_auc_score
 
+import kinface
 from kinface.cli.main import COMMANDS
 from kinface.data.families import TABLES, Families, conform, write_tables
 from kinface.data.fiw import read_families
@@ -343,11 +345,20 @@ def test_two_processes_are_stopped_go_on_and_make_no_difference(longer, root, tm
             assert torch.equal(model[key], value), key
 
 
-def test_a_sweep_is_one_process_at_a_time(root, tmp_path, capsys):
-    with working_alone(tmp_path / "out"):
-        assert sweep(root, tmp_path / "out") == 2
-    assert "out: another process is at work here" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
+def test_two_processes_share_the_runs_and_make_the_table_of_one(done, root, tmp_path):
+    out, file = tmp_path / "out", tmp_path / "ablation.yaml"
+    file.write_text(ABLATION)
+    inputs = ["--root", root, "--list", root / "list.parquet", "--embeddings", root / "embeddings.npz"]
+    command = [Path(sys.executable).parent / "kinface", "sweep", file, *inputs, "--out", out]
+    command += ["--only", "none", "--workers", "1", *QUICK]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate() for process in started]
+    assert [process.returncode for process in started] == [0, 0], said
+    for name in ("none-0", "none-1"):
+        assert sum(f"] {name}: AUC" in printed for printed, _ in said) == 1  # by one of them
+    table, whole = (pd.read_csv(folder / "frontier.csv") for folder in (out, done))
+    pd.testing.assert_frame_equal(table, whole[:1])
+    assert list(out.rglob(".*")) == []
 
 
 @pytest.mark.parametrize(
@@ -405,3 +416,40 @@ def test_training_families_are_no_measure(root, tmp_path, capsys):
 def test_a_frozen_trunk_and_embeddings_exclude_each_other(root, tmp_path, capsys):
     assert sweep(root, tmp_path / "out", "--swinface", "shipped", "--cache", tmp_path) == 2
     assert "give embeddings, or swinface and cache" in capsys.readouterr().err
+
+
+def test_any_attributes_are_measured_and_matched_by(tmp_path, here, capsys):
+    """Two methods by an age band and gender, on families such as those of the demo."""
+    families, images = kinface.make_families(40, seed=1, photos=1.5)
+    band = np.random.default_rng(0).choice(["older", "younger"], len(families.people))
+    people = families.people.assign(age_band=band, age_band_source="drawn")
+    root = tmp_path / "demo"
+    root.mkdir()
+    write_tables(replace(families, people=people), root, {})
+    write_pairs(sample_pairs(families, "tune"), root / "pairs.parquet")
+    write_pairs(sample_pairs(families, "val"), root / "list.parquet")
+    embedding = images[:, ::28, ::28].reshape(len(images), -1) / 255
+    write_embeddings(root / "embeddings.npz", [*families.faces["face"]], embedding)
+    ablation = (
+        ABLATION.split("methods:")[0].replace("[0, 1]", "[0]")
+        + """methods:
+  none: {}
+  leace:
+    model:
+      attributes: {age_band: [older, younger], gender: [f, m]}
+      erase: [{attributes: [age_band, gender], method: leace}]
+"""
+    )
+    named = ["--attribute", "age_band", "--attribute", "gender", "--match", "type", "--match", "age_band"]
+    assert sweep(root, tmp_path / "out", *named, "--show", "leace", ablation=ablation) == 0
+    assert "age_band: older, younger" in capsys.readouterr().out
+    table = pd.read_csv(tmp_path / "out" / "frontier.csv").set_index("method")
+    assert [*table.index] == ["none", "leace"] and not [name for name in table if name.startswith("race")]
+    assert table.loc["leace", ["age_band_best", "gender_best", "age_band_garbe"]].notna().all()
+    assert table.loc["leace", "gender_linear"] < table.loc["none", "gender_linear"]
+    pairs = read_pairs(tmp_path / "out" / "matched.parquet")
+    kin, other = (pairs[pairs["kin"] == it].reset_index() for it in (True, False))
+    bands = people.set_index("person")["age_band"]
+    assert kin["person_b"].map(bands).equals(other["person_b"].map(bands))
+    assert sweep(root, tmp_path / "other", "--attribute", "hair", ablation=ablation) == 2
+    assert "attribute 'hair': there is no such attribute with classes; there are" in capsys.readouterr().err

@@ -96,3 +96,13 @@ def test_a_killed_process_is_told_and_the_others_go_on(tmp_path, monkeypatch):
     assert told["a"] == "ended by SIGKILL, as where memory runs out"
     assert "data.root" in told["b"]
     assert "Traceback" in (tmp_path / "runs" / "b-0" / "log.txt").read_text()
+
+
+def test_a_run_that_another_process_has_is_left_to_it(tmp_path, monkeypatch):
+    popen, told = subprocess.Popen, []
+    monkeypatch.setattr(subprocess, "Popen", lambda command, **options: popen([sys.executable, "-c", ""], **options))
+    jobs = make_jobs(tmp_path, "abc")
+    with jobs[1].take() as ours:
+        assert ours
+        carry_out_all(jobs, [None], lambda job, error: told.append(job.run.method))
+    assert told == ["a", "c"]
