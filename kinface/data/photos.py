@@ -17,15 +17,17 @@ from kinface.data.tables import name_few
 from swinface.files import InputError
 
 PERSONS = ("person_a", "person_m", "person_b")  # of pairs, and of triplets (kinface.data.triplets)
-FACE_NUMBER = re.compile(
-    r"_face[0-9]+\.[^./]+$"
-)  # in FIW, the faces of the photograph P00001 are P00001_face0.jpg, ...
+# In FIW, F0001/MID1/P00004_face0.jpg is cut from the photograph P00004 of the family F0001.
+CUT = re.compile(r"(?:MID\d+/)?(P\d+)_face\d+\.\w+$")
 
 
 def name_photographs(faces: Sequence[str]) -> np.ndarray:
-    """The photograph that each face was cut from: two people in one have it in common. Other names are photographs."""
-    cut = [FACE_NUMBER.sub("", face) for face in faces]
-    return np.array([name.rpartition("/")[2] if name != face else face for name, face in zip(cut, faces, strict=True)])
+    """The photograph that each face was cut from, by the names of FIW: two people in one have it in common.
+
+    >>> name_photographs(["F0001/MID1/P00004_face1.jpg", "F0001/MID2/P00004_face0.jpg", "other.jpg"]).tolist()
+    ['F0001/P00004', 'F0001/P00004', 'other.jpg']
+    """
+    return np.array([CUT.sub(r"\1", face) for face in faces])
 
 
 def list_people(pairs: pd.DataFrame) -> pd.DataFrame:

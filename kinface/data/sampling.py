@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -86,12 +87,7 @@ def sample_pairs(families: Families, split: str, *, seed: int = 0, per_relation:
     """
     generator = np.random.default_rng(seed)
     kin = _draw_kin(families, split, per_relation, generator)
-    drawn = []
-    for _, group in kin.groupby("type", sort=True, dropna=False):
-        partner = draw_partners(group["family"].to_numpy(), generator)
-        faces_b = group["face_b"].to_numpy()[partner]
-        drawn += [group[partner >= 0], group.assign(face_b=faces_b, kin=False)[partner >= 0]]
-    pairs = pd.concat(drawn) if drawn else kin
+    pairs = add_non_kin(kin, ["type"], generator)
     if pairs.empty:
         raise InputError(
             f"no pairs can be drawn from split {split!r}: it needs two families in which "
@@ -189,11 +185,28 @@ def _link_families(pairs: pd.DataFrame) -> np.ndarray:
     return families[codes[: len(pairs)]]  # the first links are of the first faces
 
 
-def draw_partners(families: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """For every row the position of a row of another family, each equally likely; -1 where there is none."""
-    partners = np.full(len(families), -1)
-    for row, family in enumerate(families):
-        others = np.flatnonzero(families != family)
-        if len(others):
-            partners[row] = generator.choice(others)
-    return partners
+def add_non_kin(kin: pd.DataFrame, alike: Sequence[str], generator: np.random.Generator) -> pd.DataFrame:
+    """Copy each kin pair with the second face of a row of another family, each equally likely, as a non-kin pair.
+
+    Parameters
+    ----------
+    kin
+        Columns ``face_b``, ``family`` and ``kin``.
+    alike
+        Columns in which that row is the same.
+
+    Returns
+    -------
+    pd.DataFrame
+        The kin pairs with such a row and their copies.
+    """
+    drawn = [kin.iloc[:0]]
+    for _, group in kin.groupby([*alike], sort=True, dropna=False):
+        family, partner = group["family"].to_numpy(), np.full(len(group), -1)
+        for row in range(len(group)):
+            others = np.flatnonzero(family != family[row])
+            if len(others):
+                partner[row] = generator.choice(others)
+        other_face = group["face_b"].to_numpy()[partner]
+        drawn += [group[partner >= 0], group.assign(face_b=other_face, kin=False)[partner >= 0]]
+    return pd.concat(drawn)

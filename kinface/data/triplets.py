@@ -18,7 +18,7 @@ from kinface.data.cosines import to_unit_length
 from kinface.data.families import Families
 from kinface.data.lists import check_face, check_faces, check_kin, persons_of_faces, read_fields, read_first_fields
 from kinface.data.pairs import check_pairs, find_rows, read_pairs
-from kinface.data.sampling import describe_pairs, draw_partners
+from kinface.data.sampling import add_non_kin, describe_pairs
 from kinface.data.tables import is_table
 from swinface.files import InputError, printable, replacing
 
@@ -120,12 +120,7 @@ def sample_triplets(
     generator = np.random.default_rng(seed)
     kin = _draw_kin(families, split, per_child, generator)
     kin["race"] = kin["child"].map(families.people.set_index("person")["race"])
-    drawn = []
-    for _, group in kin.groupby(["triplet", *match], sort=True):
-        partner = draw_partners(group["family"].to_numpy(), generator)
-        child = group["face_b"].to_numpy()[partner]
-        drawn += [group[partner >= 0], group.assign(face_b=child, kin=False)[partner >= 0]]
-    triplets = pd.concat(drawn) if drawn else kin
+    triplets = add_non_kin(kin.dropna(subset=[*match]), ["triplet", *match], generator)
     if triplets.empty:
         raise InputError(
             f"no triplets can be drawn from split {split!r}: it needs two families of parents and a child."

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from kinface.models.faces import BATCH, read_faces, warn_of_unaligned
+from kinface.models.faces import BATCH, read_faces, walk_batches, warn_of_unaligned
 from kinface.models.kinface import KinFace
 from swinface.data.faces import IMAGE_SIZE, scale_pixels
 from swinface.files import InputError
@@ -123,7 +122,7 @@ def describe_faces(
 
     def describe(rows: slice) -> dict[str, np.ndarray]:
         parts: dict[str, list[np.ndarray]] = {}
-        for start in tqdm(range(rows.start, rows.stop, batch), desc="embed", unit="batch", leave=False, disable=None):
+        for start in walk_batches(rows, batch):
             read = _read_batch(faces[start : min(start + batch, rows.stop)], root or Path()).to(device)
             if read.dtype == torch.uint8:
                 with inference(device, precision):

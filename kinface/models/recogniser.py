@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from tqdm import tqdm
 
 from swinface.files import InputError, describe_install, one_line
 from swinface.registry import Registry
@@ -148,7 +147,7 @@ class Recogniser:
         InputError
             A face is missing, unreadable or not square, or its embedding is not finite; or as of a call.
         """
-        from kinface.models.faces import read_faces, warn_of_unaligned
+        from kinface.models.faces import read_faces, walk_batches, warn_of_unaligned
         from swinface.inference import Shards
 
         if not len(faces):
@@ -159,9 +158,7 @@ class Recogniser:
 
         def compute(rows: slice) -> dict[str, np.ndarray]:
             parts = []
-            for start in tqdm(
-                range(rows.start, rows.stop, self.batch), "embed", unit="batch", leave=False, disable=None
-            ):
+            for start in walk_batches(rows, self.batch):
                 named = faces[start : min(start + self.batch, rows.stop)]
                 part = self(read_faces(root, named, self.size).permute(0, 2, 3, 1).numpy())
                 finite = np.isfinite(part).all(axis=1)

@@ -56,7 +56,7 @@ def test_a_pair_of_people_is_scored_by_the_mean_of_all_cosines(embedded):
 
 def test_two_faces_of_one_photograph_are_not_compared():
     assert [*name_photographs(["F1/MID1/P00003_face0.jpg", "F1/MID2/P00003_face12.png", "a/P1.jpg"])] == [
-        "P00003", "P00003", "a/P1.jpg",
+        "F1/P00003", "F1/P00003", "a/P1.jpg",
     ]  # fmt: skip
     faces = [f"F1/MID{person}/P{photo}_face{person}.jpg" for person, photo in ((1, 1), (1, 2), (2, 1), (3, 1))]
     photos = pd.DataFrame({"face": faces, "person": [face[:7] for face in faces]})
