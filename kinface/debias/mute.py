@@ -15,16 +15,16 @@ SMALLEST_SHARE = 1e-5  # distribution functions stay so far from 0 and 1
 class Mute(Learned):
     """Gaussianisation of each class, routed by a predicted class (MUtE; Saillenfest, arXiv 2609.11253).
 
-    In each step all faces are turned to the principal axes of one class, the classes in turn, and each number is
-    brought to a standard normal by the distribution function of the face's class. Distribution functions are
+    In each round, for one class after the other, all faces are turned to the principal axes of the class, and each
+    number is brought to a standard normal by the distribution function of the face's class. Distribution functions are
     histograms of faces of known class; the class whose function a face gets is predicted once, from x, in the paper by
     an MLP, here by the linear gate of ``Transport``, which balances the classes. It acts on embeddings of which only
     cosines are computed.
 
     Parameters
     ----------
-    steps
-        How many; fewer than there are classes leave out the axes of the last ones.
+    rounds
+        How often all classes have their turn.
     bins
         Of each histogram.
     """
@@ -33,8 +33,8 @@ class Mute(Learned):
     DRAWN = 8000  # faces
     MARGIN = 0.1  # of a histogram beyond its data
 
-    def __init__(self, steps: int = 1, bins: int = 100) -> None:
-        self.steps, self.bins = steps, bins
+    def __init__(self, rounds: int = 1, bins: int = 100) -> None:
+        self.rounds, self.bins = rounds, bins
 
     @staticmethod
     def move(
@@ -47,7 +47,7 @@ class Mute(Learned):
         high: Tensor,
         below: Tensor,
     ) -> Tensor:
-        """Each step has means (D,), axes (D, D), and for each class edges (D,) and a function (D, bins + 1)."""
+        """Each turn has means (D,), axes (D, D), and for each class edges (D,) and a function (D, bins + 1)."""
         chosen = _choose(x, gate, gate_bias)
         for step in zip(means, axes, low, high, below, strict=True):
             x = _step(x, chosen, *step)
@@ -58,8 +58,8 @@ class Mute(Learned):
         gate, bias = (torch.from_numpy(part).float() for part in fitted)
         drawn, own = draw(self.DRAWN)
         chosen, steps = _choose(drawn, gate, bias), []
-        for number in range(self.steps):
-            faces = drawn[own == number % len(gate)]
+        for code in [*range(len(gate))] * self.rounds:
+            faces = drawn[own == code]
             mean = faces.mean(dim=0)
             axes = torch.linalg.eigh((faces - mean).T @ (faces - mean))[1]
             turned = (drawn - mean) @ axes

@@ -25,12 +25,16 @@ class Obliviator(Learned):
     covariance with the class, those are kept that covary most with the features of z and of x: here the D first ones.
     Their values, of unit length, are the z of the next round. It acts on embeddings of which only cosines are computed.
 
+    The authors' code goes through up to 15 rounds of 5 epochs, with 512 numbers of w and 1,000 to 8,000 random features
+    after a reduction by kernel PCA, and has a mode that keeps a target; their size is one option away
+    (``rounds=15, steps=5 * N // 1024, hidden=512, basis=4000`` for N faces), the reduction and the target are not here.
+
     Parameters
     ----------
     rounds
         How often.
     steps
-        Of NAdam, in each round.
+        Of NAdam, on 1,024 faces each, in each round.
     hidden
         Numbers of w.
     basis

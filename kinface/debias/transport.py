@@ -11,7 +11,6 @@ from kinface.data.labels import encode_labels
 from kinface.debias.closed_form import SMALLEST_SPREAD, fit_gate
 from kinface.debias.eraser import Eraser
 
-SHRINKAGE = 0.1  # of the covariance of a class towards the mean over classes (Friedman, JASA 84, 1989)
 ROUNDS = 10  # of the barycentre's fixed-point iteration, which converges to 1e-6 in fewer
 
 
@@ -19,7 +18,7 @@ class Transport(Eraser):
     """Optimal transport of each class to their barycentre: classes get the same mean and nearly the same covariance.
 
     A linear classifier, the gate, predicts the class of an embedding x, and the map of that class is applied.
-    For class k of mean m_k and covariance C_k, shrunk by ``SHRINKAGE``, this map is the optimal transport between
+    For class k of mean m_k and covariance C_k this map is the optimal transport between
     normal distributions,
 
         x -> m + T_k (x - m_k),   T_k = C_k^(-1/2) (C_k^(1/2) S C_k^(1/2))^(1/2) C_k^(-1/2)
@@ -33,6 +32,14 @@ class Transport(Eraser):
 
     The penalty of the gate depends on the number of samples, and samples of weight 0 count in this number. The result
     therefore changes a little if they are left out.
+
+    Parameters
+    ----------
+    shrinkage
+        Of each C_k towards their mean (Friedman, JASA 84, 1989).
+    by_size
+        Whether classes count by their weight in S and the mean of the C_k; if not, all count the same, because races
+        are very unequal.
 
     Attributes
     ----------
@@ -54,11 +61,15 @@ class Transport(Eraser):
     True
     """
 
+    def __init__(self, shrinkage: float = 0.1, by_size: bool = False) -> None:
+        self.shrinkage, self.by_size = shrinkage, by_size
+
     def _fit(self, X: np.ndarray, codes: list[np.ndarray], weight: np.ndarray, target: np.ndarray) -> None:
         (given,) = codes
         self.gate_, self.gate_bias_ = fit_gate(X, given, weight)
         groups = given if self.oracle else self._choose(X)
-        self.maps_, self.shifts_ = find_transport(X, groups, weight, len(self.gate_))
+        shares = np.bincount(groups[groups >= 0], weight[groups >= 0], len(self.gate_)) if self.by_size else None
+        self.maps_, self.shifts_ = find_transport(X, groups, weight, len(self.gate_), self.shrinkage, shares)
 
     def _move(self, X: np.ndarray) -> np.ndarray:
         return self._move_chosen(X, self._choose(X))
@@ -81,8 +92,10 @@ class Transport(Eraser):
 class Oracle(Transport):
     """Transport by the true class of each face, to fit and to transform: quadratic LEACE.
 
-    No model can use it whose faces come without their class; it shows what predicting the class costs. Attributes are
-    those of :class:`Transport`.
+    No model can use it whose faces come without their class; it shows what predicting the class costs. Parameters and
+    attributes are those of :class:`Transport`. ``Oracle(shrinkage=0.0, by_size=True)`` is ``QuadraticEraser`` of the
+    package concept-erasure without its shrinkage, but for Bessel's correction of each C_k: there classes count by their
+    size. Ours gives all classes the same weight, unless told otherwise, and shrinks their covariances.
     """
 
     oracle = True
@@ -105,24 +118,30 @@ class Oracle(Transport):
 
 
 def find_transport(
-    X: np.ndarray, groups: np.ndarray, weight: np.ndarray, classes: int
+    X: np.ndarray,
+    groups: np.ndarray,
+    weight: np.ndarray,
+    classes: int,
+    shrinkage: float = 0.1,
+    shares: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """(classes, D, D) maps and (classes, D) shifts that move groups to their barycentre.
 
-    The map of a group without weight is the identity.
+    Groups count by (classes,) ``shares`` in its covariance, by default the same. The map of a group without
+    weight is the identity.
     """
     everyone = _find_moments(X, weight)
     found = [_find_moments(X[groups == k], weight[groups == k]) for k in range(classes)]
     moments = [everyone if each is None else each for each in found]
     centre = np.mean([mean for mean, _ in moments], axis=0)
-    pooled = np.mean([covariance for _, covariance in moments], axis=0)
+    pooled = np.average([covariance for _, covariance in moments], axis=0, weights=shares)
     variance, axes = np.linalg.eigh(pooled)
     axes = axes[:, variance > SMALLEST_SPREAD * variance.max()]
-    spreads = [axes.T @ ((1 - SHRINKAGE) * own + SHRINKAGE * pooled) @ axes for _, own in moments]
-    barycentre = np.mean(spreads, axis=0)
+    spreads = [axes.T @ ((1 - shrinkage) * own + shrinkage * pooled) @ axes for _, own in moments]
+    barycentre = np.average(spreads, axis=0, weights=shares)
     for _ in range(ROUNDS):
         root, inverse = _power(barycentre, 0.5), _power(barycentre, -0.5)
-        between = np.mean([_power(root @ spread @ root, 0.5) for spread in spreads], axis=0)
+        between = np.average([_power(root @ each @ root, 0.5) for each in spreads], axis=0, weights=shares)
         barycentre = inverse @ between @ between @ inverse
     maps, shifts = np.tile(np.eye(len(axes)), (classes, 1, 1)), np.zeros((classes, len(axes)))
     for k, (each, spread) in enumerate(zip(found, spreads, strict=True)):

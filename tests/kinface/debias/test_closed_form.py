@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.linalg import sqrtm
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -132,3 +133,29 @@ def test_transport_with_an_oracle_takes_labels_and_makes_means_equal():
         oracle.fit_transform(X, z)
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         oracle.transform(X, ["m"])
+
+
+def test_an_oracle_that_counts_classes_by_size_is_the_quadratic_eraser_of_concept_erasure():
+    """``QuadraticEraser.fit(x, z, shrinkage=False)`` of concept-erasure 0.2.4, by its formulas, but 1/n."""
+    rng = np.random.default_rng(0)
+    z = rng.choice(["A", "B", "C"], 900, p=[0.6, 0.3, 0.1])
+    X = (
+        rng.normal(size=(900, 4)) @ rng.normal(size=(4, 4))
+        + 3 * rng.normal(size=(3, 4))[np.unique(z, return_inverse=True)[1]]
+    )
+    X[z == "B"] *= 1.5
+    oracle = Oracle(shrinkage=0.0, by_size=True).fit(X, z)
+    own = [X[z == name] for name in "ABC"]
+    shares = [len(part) / 900 for part in own]
+    covariances = [np.cov(part.T, bias=True) for part in own]
+    centre = sum(share * each for share, each in zip(shares, covariances, strict=True))
+    for _ in range(100):
+        root = sqrtm(centre)
+        middle = sum(share * sqrtm(root @ each @ root) for share, each in zip(shares, covariances, strict=True))
+        centre = np.linalg.inv(root) @ middle @ middle @ np.linalg.inv(root)
+    expected, mean = np.empty_like(X), np.mean([part.mean(axis=0) for part in own], axis=0)
+    for name, each in zip("ABC", covariances, strict=True):
+        root = sqrtm(each)
+        moved = np.linalg.inv(root) @ sqrtm(root @ centre @ root) @ np.linalg.inv(root)
+        expected[z == name] = (X[z == name] - X[z == name].mean(axis=0)) @ moved + mean
+    np.testing.assert_allclose(oracle.transform(X, z), expected, atol=1e-5)

@@ -198,13 +198,25 @@ def test_mute_brings_each_class_to_standard_normal_numbers():
     codes = rng.integers(0, 2, 4000)
     skewed = np.stack([rng.exponential(size=4000), rng.uniform(size=4000), rng.normal(size=4000)], axis=1)
     faces = skewed * np.where(codes, 3.0, 1.0)[:, None] + 30 * codes[:, None]
-    moved = Mute(steps=1).fit(faces, codes).transform(faces)
+    moved = Mute().fit(faces, codes).transform(faces)
     for code in (0, 1):
         own = moved[codes == code]
         np.testing.assert_allclose(own.mean(axis=0), 0, atol=0.05)
         np.testing.assert_allclose(np.cov(own.T), np.eye(3), atol=0.12)
         quantiles = np.quantile(own, [0.1, 0.25, 0.75, 0.9], axis=0).mean(axis=1)
         np.testing.assert_allclose(quantiles, [-1.28, -0.67, 0.67, 1.28], atol=0.08)
+
+
+def test_mute_gives_each_class_its_turn_in_each_round():
+    faces, codes = draw(600, seed=0, size=4)
+    states = [Mute(rounds).fit(faces, codes).state() for rounds in (1, 2)]
+    assert [len(state["axes"]) for state in states] == [2, 4]
+    np.testing.assert_array_equal(states[0]["axes"], states[1]["axes"][:2])
+    own = torch.from_numpy(faces[codes == 0]).float()
+    turned = np.cov(
+        ((own - torch.from_numpy(states[0]["means"][0])) @ torch.from_numpy(states[0]["axes"][0])).numpy().T
+    )
+    np.testing.assert_allclose(turned, np.diag(np.diag(turned)), atol=0.05 * np.diag(turned).max())
 
 
 def test_obliviators_directions_have_no_covariance_with_the_class(fitted):
