@@ -55,7 +55,7 @@ def frontier(
     out
         Folder to write to.
     eraser
-        leace, splince, inlp, transport, leopard, igbp, kram, mute, obliviator, or oracle, which is told the true class;
+        leace, splince, inlp, components, transport, leopard, igbp, kram, mute, obliviator, or oracle, which is told the true class;
         or the class path of one of your own, such as mine.Eraser of a file mine.py in the working folder. Repeat the
         option for several; the default is all of ours. The embeddings as they are, none, are always there.
     config

@@ -24,6 +24,7 @@ ERASERS = Registry(
     {
         "none": "sklearn.preprocessing.FunctionTransformer",  # embeddings as they are
         "whitened": "kinface.debias.whitening.Whitened",  # the same with a cosine that knows who is who
+        "components": "kinface.debias.components.Components",  # fewer directions
         "leace": "kinface.debias.leace.Leace",
         "splince": "kinface.debias.splince.Splince",
         "inlp": "kinface.debias.inlp.Inlp",

@@ -30,12 +30,14 @@ class Erase:
     Parameters
     ----------
     attributes
-        Of ``model.attributes``. ``leace``, ``splince`` and ``inlp`` erase several at once; the other methods take one.
+        Of ``model.attributes``. ``leace``, ``splince``, ``inlp`` and ``components`` take several at once, the
+        others one.
     method
         A name of ``kinface.debias.erasers.ERASERS``, or ``package.module.Class`` of one's own: in closed form
-        ``leace``, ``splince``, which keeps the directions that tell families apart best, ``inlp`` and ``transport``;
-        learned ``leopard``, ``igbp``, ``kram``, ``mute`` and ``obliviator``, of which the last three act on embeddings
-        that only cosines are computed from.
+        ``leace``, ``splince``, which keeps the directions that tell families apart best, ``inlp``, ``transport`` and
+        ``components``, which keeps the strongest directions whatever they tell; learned ``leopard``, ``igbp``,
+        ``kram``, ``mute`` and ``obliviator``. ``components`` and the last three act on embeddings that only cosines
+        are computed from.
     options
         Options of the method.
     inside

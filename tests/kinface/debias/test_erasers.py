@@ -54,3 +54,17 @@ def test_whitened_is_centred_and_divided_by_the_spread_within_persons():
     for nobody in (None, np.arange(200)):
         with pytest.raises(ValueError, match="no person has two photos"):
             Whitened().fit(X, persons=nobody)
+
+
+def test_components_are_centred_and_keep_what_varies_most():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal([7, 0, 0, 0], [1, 5, 3, 0.5], size=(400, 4)), rng.choice(["f", "m"], 400)
+    weight = rng.random(400)
+    eraser = ERASERS.create("components", kept=2).fit(X, y, sample_weight=weight)
+    expected = (X - np.average(X, axis=0, weights=weight)) * [0, 1, 1, 0]
+    assert np.abs(eraser.transform(X) - expected).max() < 1.5  # axes of a sample are a little turned
+    assert np.linalg.matrix_rank(eraser.transform(X)) == 2
+    (maps,), (shifts,) = eraser.state().values()
+    np.testing.assert_allclose(X @ maps.T + shifts, eraser.transform(X), atol=1e-9)
+    whole = ERASERS.create("components", kept=9).fit(X, y).transform(X)
+    np.testing.assert_allclose(whole, X - X.mean(axis=0), atol=1e-9)
