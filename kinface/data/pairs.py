@@ -6,6 +6,7 @@ Scores of any other model can be audited by writing the same columns (``COLUMNS`
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -131,6 +132,8 @@ def _check_columns(pairs: pd.DataFrame, source: str, scored: bool) -> None:
     if missing:
         described = ", ".join(f"{column} ({COLUMNS[column]})" for column in missing)
         has = f"It has {name_few([repr(str(column)) for column in pairs], 20)}."
+        near = _find_misspelt(pairs, missing)
+        has += f" Did you mean {missing[0]} by {next(iter(near))!r}?" if len(near) == 1 == len(missing) else ""
         if pairs.shape[1] == 1:
             has = f"It has one column, {pairs.columns[0]!r}; are its values separated by commas?"
         raise InputError(f"{source}: a pairs table needs the column{'s' * (len(missing) > 1)} {described}. {has}")
@@ -139,6 +142,8 @@ def _check_columns(pairs: pd.DataFrame, source: str, scored: bool) -> None:
         raise InputError(f"{source}: two columns have the name {twice!r}; rename or remove one.")
     if pairs.empty:
         raise InputError(f"{source}: the table has no pairs.")
+    for name, column in _find_misspelt(pairs, [column for column in COLUMNS if column not in pairs]).items():
+        warnings.warn(f"{source}: column {name!r} is taken as one of your own; did you mean {column}?", stacklevel=4)
     for name in ("race", "gender") if scored else ():  # whoever only scores the pairs needs neither
         of_people = pairs.columns.intersection([f"{name}_a", f"{name}_b"])
         if name in pairs and pairs[of_people].isna().all(axis=None):
@@ -146,6 +151,13 @@ def _check_columns(pairs: pd.DataFrame, source: str, scored: bool) -> None:
                 f"{source}: column {name}: a pair has two people; name the columns {name}_a and {name}_b, the same "
                 "value in both where they share it."
             )
+
+
+def _find_misspelt(pairs: pd.DataFrame, columns: Sequence[str]) -> dict[str, str]:
+    """Columns of one's own to those of ``columns`` from which they differ in capitals and separators alone."""
+    folded = {re.sub(r"[\W_]", "", column): column for column in columns}
+    given = {str(column): re.sub(r"[\W_]", "", str(column).casefold()) for column in pairs if column not in COLUMNS}
+    return {name: folded[text] for name, text in given.items() if text in folded}
 
 
 def _holds_text(column: pd.Series) -> bool:

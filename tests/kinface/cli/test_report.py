@@ -143,7 +143,7 @@ def test_a_threshold_can_be_given_and_the_page_says_that_it_was(lists, tmp_path)
     report(lists[0], threshold=0.25, out=tmp_path / "out", resamples=100)
     record = json.loads((tmp_path / "out/metrics.json").read_text())
     assert record["threshold"] == {"value": 0.25, "rule": "given"}
-    page = (tmp_path / "out/report.html").read_text()
+    page = " ".join((tmp_path / "out/report.html").read_text().split())
     assert "Threshold: <b>0.25</b>, the same for all groups. It was given by the user." in page
 
 

@@ -140,6 +140,14 @@ def test_missing_columns_and_empty_tables_are_named():
         check_pairs(make_pairs().head(0), "here")
 
 
+def test_names_of_columns_that_are_nearly_ours_are_said():
+    faces = pd.DataFrame({"face_a": ["1.jpg", "3.jpg"], "face_b": ["2.jpg", "4.jpg"], "kin": [1, 0]})
+    with pytest.warns(UserWarning, match="t: column 'Race A' is taken as one of your own; did you mean race_a"):
+        assert "Race A" in check_pairs(faces.assign(**{"Race A": "Asian", "age_band": "x"}), "t")
+    with pytest.raises(InputError, match="Did you mean score by 'SCORE'"):
+        check_pairs(faces.assign(SCORE=[1.0, 0.0]), "t", scored=True)
+
+
 def test_unreadable_files_are_refused(tmp_path: Path):
     (tmp_path / "broken.parquet").write_bytes(b"not parquet")
     (tmp_path / "empty.csv").write_bytes(b"")
