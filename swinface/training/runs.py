@@ -42,6 +42,7 @@ IGNORED_WARNINGS = [
     ".*args parameter is intended to run from within Python.*",  # we do so
     ".*Checkpoint directory .* exists and is not empty.*",  # as it should be when a run is resumed
     ".*isinstance.treespec, LeafSpec.. is deprecated.*",  # raised by the engine's own code
+    ".*nn.functional.all_gather is deprecated.*",  # likewise
     ".*resuming from a checkpoint that ended before the epoch ended.*",  # our sampler goes on at the run's next batch
     ".*Total length of `list` across ranks is zero.*",  # without validation data
 ]
