@@ -95,7 +95,9 @@ def judge(found: Estimates, dyads: Dyads, kin: np.ndarray, group: np.ndarray, tr
         rows.append((f"{metric} of {group}", values[metric][place], *ends, truth[metric][group], None))
     for row in contrast_with_largest(groups, covariance, gaps).itertuples():
         true = truth[row.metric][row.group] - truth[row.metric][row.reference]
-        rows.append((f"{row.metric}, {row.group} - {row.reference}", row.difference, row.low, row.high, true, row.significant))
+        rows.append(
+            (f"{row.metric}, {row.group} - {row.reference}", row.difference, row.low, row.high, true, row.significant)
+        )
     for row in disparities.itertuples():
         if row.disparity in DISPARATE:
             true = float(wanted[row.disparity](*(truth[rate].to_numpy() for rate in wanted[row.disparity].rates)))

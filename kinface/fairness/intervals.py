@@ -385,7 +385,7 @@ def interval_of_rate(value: np.ndarray, error: np.ndarray, units: np.ndarray) ->
     low = np.where(value == 0, 0, np.where(value == 1, 1 - reach, low))
     high = np.where(value == 1, 1, np.where(value == 0, reach, high))
     known = np.isfinite(value) & (units >= FEWEST_FAMILIES)
-    return np.where(known, low, np.nan), np.where(known, high, np.nan)
+    return np.where(known, np.minimum(low, value), np.nan), np.where(known, np.maximum(high, value), np.nan)
 
 
 def standard_error(influence: np.ndarray, dyads: Dyads, rows: np.ndarray | slice = slice(None)) -> float:
@@ -476,8 +476,8 @@ def estimate(
     counts = dyads.count(group, groups, kin)
     units = np.stack([np.min([counts[kind] for kind in KINDS_BEHIND[metric]], axis=0) for metric in MEASURED])
     lost = ~np.isfinite(value) | (units < FEWEST_FAMILIES)
-    extreme = ~lost & np.isin(value, (0, 1))
     variance = np.einsum("kgg->kg", covariance)  # a view
+    extreme = ~lost & (np.isin(value, (0, 1)) | (variance == 0))  # no pair is told from another
     variance[extreme] = (reach_of_jeffreys(units[extreme]) / Z) ** 2
     error = np.sqrt(variance)
     deviations = dyads.draw(group, groups, influence, np.zeros((1, 0)) if multipliers is None else multipliers)
