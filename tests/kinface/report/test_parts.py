@@ -201,8 +201,12 @@ def test_the_slider_has_the_rates_of_the_audit_and_of_every_other_threshold(draw
         assert race["groups"][place]["name"] == "African"
         at = race[mode]["threshold"][place][step]
         kin, strangers = (african.loc[african["kin"] == kind, "score"] for kind in (True, False))
-        assert race[mode]["fmr"][place][step] == pytest.approx((strangers >= at).mean(), abs=0.01)
-        assert race[mode]["fnmr"][place][step] == pytest.approx((kin < at).mean(), abs=0.01)
+        one = (
+            1.1 / len(strangers),
+            1.1 / len(kin),
+        )  # the page's four digits of a threshold may move a pair to the other side
+        assert race[mode]["fmr"][place][step] == pytest.approx((strangers >= at).mean(), abs=one[0])
+        assert race[mode]["fnmr"][place][step] == pytest.approx((kin < at).mean(), abs=one[1])
 
 
 def test_thresholds_of_groups_make_their_rates_alike(draw_scored):
