@@ -31,7 +31,7 @@ SECTIONS = {
     "measured": "What was measured",
     "definitions": "Definitions",
     "limits": "Limits",
-    "again": "For a paper, and to make this page again",
+    "again": "For papers",
 }  # the template of each, in order, and its heading
 
 
