@@ -134,8 +134,9 @@ def test_the_command_writes_errors_and_acquisition_only_if_asked(draw_scored, tm
     assert not (tmp_path / "other").exists()
 
 
-def run_in_browser(folder) -> dict:
-    """What ``page.html`` says in its end, as JSON."""
+def run_in_browser(page: str, use: str, folder) -> dict:
+    """What a page says, as JSON in <pre>, after a script at its end has used it."""
+    (folder / "page.html").write_text(f"{page}{use}", encoding="utf-8")
     options = [
         "--headless=new",
         "--no-sandbox",
@@ -169,9 +170,8 @@ def test_tables_are_sorted_and_filtered_in_a_browser(draw_scored, tmp_path):
     said.shown = [...table.tBodies[0].rows].filter(row => !row.hidden).map(row => row.textContent);
     said.all = table.tBodies[0].rows.length;
     document.documentElement.innerHTML = "<pre>" + JSON.stringify(said) + "</pre>";
-    </script></body>"""
-    (tmp_path / "page.html").write_text(page.replace("</body>", use), encoding="utf-8")
-    said = run_in_browser(tmp_path)
+    </script>"""
+    said = run_in_browser(page, use, tmp_path)
     up = [float(text.split()[0].replace("−", "-")) for text in said["up"]]
     assert up == sorted(up)
     assert said["down"][0] == said["up"][-1]
@@ -235,16 +235,16 @@ def test_the_slider_moves_groups_and_models_together_in_a_browser(draw_scored, t
       const mode = document.getElementById("mode");
       mode.value = "fmr"; mode.dispatchEvent(new Event("change")); said.alike = cells();
       setTimeout(() => {
-        said.charts = document.querySelectorAll("[data-chart] svg").length;
+        said.charts = document.querySelectorAll("[data-chart] .chart-wrapper > svg").length;
         said.wide = document.documentElement.scrollWidth;
         document.documentElement.innerHTML = "<pre>" + JSON.stringify(said) + "</pre>";
       }, 1000);
     }, 2000);
-    </script></body>"""
-    (tmp_path / "page.html").write_text(render(report).replace("</body>", use), encoding="utf-8")
-    said = run_in_browser(tmp_path)
+    </script>"""
+    said = run_in_browser(render(report), use, tmp_path)
     race = [model["groupings"]["race"] for model in report.explored]
     for name, mode, step in (("marked", "one", 101), ("moved", "one", 30), ("alike", "fmr", 30)):
+        assert len(said[name]) == 5
         for place, row in enumerate(said[name][:4]):
             for model, found in enumerate(race):
                 shown = row[1 + model * (len(row) - 1) // 2 :]
