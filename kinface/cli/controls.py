@@ -29,7 +29,7 @@ def controls(list: Path, *, out: Path, root: Path | None = None, seed: int = 0) 
         A FIW folder, the folder ``kinface prepare`` made of it, or any other folder that the paths of faces start from.
         Without it no control looks at images, or at annotations that the list does not have.
     seed
-        Of the shuffled labels.
+        Seed of the shuffled labels.
     """
     check_ending(out, (".csv",), "a table of controls")
     families = None if root is None else read_known_families(root)

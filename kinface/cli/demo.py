@@ -53,7 +53,7 @@ def demo(
     config
         More configuration files for the training of both models, such as configs/smoke.yaml.
     seed
-        Of the families, the training and the resamples.
+        Seed of the families, the training and the resamples.
     """
     for needed in ("torch", "lightning"):  # which are imported later, and the work of the first steps would be lost
         if find_spec(needed) is None:

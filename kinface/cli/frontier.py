@@ -55,9 +55,9 @@ def frontier(
     out
         Folder to write to.
     eraser
-        leace, splince, inlp, components, transport, leopard, igbp, kram, mute, obliviator, or oracle, which is told the true class;
-        or the class path of one of your own, such as mine.Eraser of a file mine.py in the working folder. Repeat the
-        option for several; the default is all of ours. The embeddings as they are, none, are always there.
+        leace, splince, inlp, components, transport, leopard, igbp, kram, mute, obliviator, or oracle, which is told the
+        true class; or the class path of one of your own, such as mine.Eraser of a file mine.py in the working folder.
+        Repeat the option for several; the default is all of ours. The embeddings as they are, none, are always there.
     config
         YAML file of erasers with options: a list of {method, options, name}.
     list
@@ -74,9 +74,9 @@ def frontier(
     seeds
         How often the folds of the probes are drawn.
     resamples
-        Of families, for the 95% intervals.
+        Resamples of families, for the 95% intervals.
     seed
-        Of all draws.
+        Seed of all draws.
     """
     erasers = {name: ERASERS.create(name) for name in eraser or []}
     if config is not None:

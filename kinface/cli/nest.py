@@ -27,7 +27,7 @@ def nest(root: Path, *, out: Path, folds: int = 4, tune: float = 0.15, seed: int
     tune
         Share of a fold's other families that chooses epochs and thresholds.
     seed
-        Of the draws.
+        Seed of the draws.
     """
     families = read_families(root)
     check_out(families.root, out)

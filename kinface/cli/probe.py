@@ -76,7 +76,7 @@ def probe(
     folds
         Into how many parts families are divided; each part is tested by probes fitted on the others.
     resamples
-        Of families, for the 95% intervals.
+        Resamples of families, for the 95% intervals.
     seed
         First of the seeds of folds and probes; also the seed of the resamples.
     """

@@ -99,7 +99,7 @@ def report(
     resamples
         Number of draws, from which the 95% intervals of disparities and of comparisons between them come.
     seed
-        Of the resamples.
+        Seed of the resamples.
     """
     command = _write_command(dict(locals()))
     _check_options(threshold_from, threshold, compare, compare_threshold_from, resamples)

@@ -99,9 +99,9 @@ def rfiw(
     swap_grandparents
         The list names grandparents as FIW's official lists do, which swap their genders.
     resamples
-        Of families, for the intervals; of pairs where their families are unknown.
+        Resamples of families, for the intervals; of pairs where their families are unknown.
     seed
-        Of the resamples, and of what is drawn from a split.
+        Seed of the resamples, and of what is drawn from a split.
     computing
         How a model computes.
     """

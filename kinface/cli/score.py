@@ -56,7 +56,7 @@ def score(
     draw_non_kin
         The list has kin pairs alone: add as many non-kin pairs, of the same roles in other families of the list.
     seed
-        Of the draw of non-kin pairs.
+        Seed of the draw of non-kin pairs.
     swap_grandparents
         The list names grandparents as FIW's official lists do, which swap their genders.
     computing

@@ -79,7 +79,7 @@ def sweep(
     show
         Methods that the figure tells apart whatever their rank.
     resamples
-        Of families, for the 95% intervals.
+        Resamples of families, for the 95% intervals.
     probe_seeds
         How often the folds of the probes are drawn and the probes start anew.
     swap_grandparents

@@ -38,7 +38,7 @@ def triplets(
     source
         Whose embeddings.
     width
-        Of the head: how many numbers describe a parent and the child.
+        Width of the head: how many numbers describe a parent and the child.
     dropout
         Share of these that is dropped in training.
     epochs
@@ -46,11 +46,11 @@ def triplets(
     batch
         Triplets of a step.
     learning_rate
-        Of AdamW at the start; it falls to 0 along a half cosine.
+        Learning rate of AdamW at the start; it falls to 0 along a half cosine.
     weight_decay
-        Of AdamW.
+        Weight decay of AdamW.
     seed
-        Of the weights, the triplets and their order.
+        Seed of the weights, the triplets and their order.
     computing
         How a model computes.
     """

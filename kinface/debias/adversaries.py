@@ -33,7 +33,7 @@ class Reading:
     classes
         K, classes of the attribute.
     learning_rate
-        Of the model.
+        Learning rate of the model.
     """
 
     place: Place
@@ -94,7 +94,7 @@ class Adversary(Hider):
         How the model hides: ``reversal`` makes the adversary's loss grow, by a reversed gradient (Ganin & Lempitsky,
         ICML 2015); ``confusion`` pulls its predictions to the uniform distribution (Tzeng et al., ICCV 2015, eq. 3).
     learning_rate
-        Of its optimiser; that of the model if left out.
+        Learning rate of its optimiser; that of the model if left out.
     balanced
         Weigh classes by the inverse of their frequency among the faces that training draws.
     updates

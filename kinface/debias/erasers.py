@@ -84,7 +84,7 @@ def erase(
     sample_weight, families, persons
         (N,), of the training faces. Families are the target to keep, and the groups.
     name
-        Of the eraser, for messages.
+        Name of the eraser, for messages.
 
     Returns
     -------

@@ -32,11 +32,11 @@ class Head:
     Parameters
     ----------
     weight
-        Of its loss.
+        Weight of its loss.
     balanced
         Weigh classes by the inverse of their frequency among the faces that training draws.
     learning_rate
-        Of the head; that of the model if left out.
+        Learning rate of the head; that of the model if left out.
     """
 
     weight: NonNegativeFloat = 1.0

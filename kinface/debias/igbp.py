@@ -21,7 +21,7 @@ class Igbp(Learned):
     rounds
         Number of MLPs.
     steps
-        Of AdamW, in each round.
+        Steps of AdamW, in each round.
     """
 
     BATCH, RATE = 256, 1e-3

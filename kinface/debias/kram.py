@@ -24,13 +24,13 @@ class Kram(Learned):
     Parameters
     ----------
     layers
-        Of f; three, as in the paper, lost all kinship on nested folds.
+        Layers of f; three, as in the paper, lost all kinship on nested folds.
     balance
         l.
     distortion
         e^2.
     steps
-        Of Adam.
+        Steps of Adam.
     """
 
     keeps_axes = False

@@ -27,7 +27,7 @@ class Leopard(Learned):
     penalty
         g.
     steps
-        Of Adam.
+        Steps of Adam.
     """
 
     BATCH, RATE = 768, 1e-3

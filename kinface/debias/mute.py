@@ -26,7 +26,7 @@ class Mute(Learned):
     rounds
         How often all classes have their turn.
     bins
-        Of each histogram.
+        Bins of each histogram.
     """
 
     keeps_axes = False

@@ -34,7 +34,7 @@ class Obliviator(Learned):
     rounds
         How often.
     steps
-        Of NAdam, on 1,024 faces each, in each round.
+        Steps of NAdam, on 1,024 faces each, in each round.
     hidden
         Numbers of w.
     basis

@@ -36,7 +36,7 @@ class Transport(Eraser):
     Parameters
     ----------
     shrinkage
-        Of each C_k towards their mean (Friedman, JASA 84, 1989).
+        Shrinkage of each C_k towards their mean (Friedman, JASA 84, 1989).
     by_size
         Whether classes count by their weight in S and the mean of the C_k; if not, all count the same, because races
         are very unequal.

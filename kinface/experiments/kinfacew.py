@@ -189,7 +189,7 @@ def train_on_four(pairs: pd.DataFrame, a: np.ndarray, b: np.ndarray) -> pd.DataF
     Parameters
     ----------
     pairs
-        Of one type.
+        Pairs of one type.
     a, b
         (pairs, D) embeddings of the parents and of the children.
     """

@@ -146,8 +146,8 @@ def audit_fairness(
         One or two columns. Pairs with a value of these in common depend on each other. A pair without a value is
         independent of all others. None: all pairs are independent.
     resamples, seed
-        Of the multiplier bootstrap, from which the intervals and chance limits of disparities come; all other intervals
-        need none. The same seed and clusters give the same resamples.
+        Draws and seed of the multiplier bootstrap, from which the intervals and chance limits of disparities
+        come; all other intervals need none. The same seed and clusters give the same resamples.
     beside
         Another list of pairs, such as a matched one, that has clusters in common with ``pairs``. Audits of two lists,
         each with the other as ``beside``, can be compared.

@@ -23,7 +23,7 @@ def find_gaps(groups: pd.DataFrame, disparities: pd.DataFrame, covariance: dict[
     Parameters
     ----------
     groups, disparities, covariance
-        Of a ``FairnessAudit``.
+        Attributes of a ``FairnessAudit``.
 
     Returns
     -------

@@ -467,7 +467,7 @@ def estimate(
     multipliers
         (units or blocks, resamples), see ``Dyads.draw``. None: there are no deviations.
     seed
-        Of the deviations of rates of 0 and 1.
+        Seed of the deviations of rates of 0 and 1.
     """
     value, influence = measure_by(score, kin, group, groups, threshold)
     value, effective = value.T.copy(), dyads.count_effective(group, groups, kin)

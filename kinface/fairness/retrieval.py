@@ -73,7 +73,7 @@ def average_precision(ranks: np.ndarray) -> float:
     Parameters
     ----------
     ranks
-        Of all relevant faces, ascending, from 1.
+        Ranks of all relevant faces, ascending, from 1.
 
     Examples
     --------
@@ -123,7 +123,8 @@ def audit_search(search: Search, scores: np.ndarray, *, resamples: int = 1000, s
     scores
         (probes, gallery), as ``kinface.data.ranking.score_search`` gives them.
     resamples, seed
-        Of the bootstrap over the probes' families. The gallery stays as it is: intervals say nothing of another one.
+        Resamples and seed of the bootstrap over the probes' families. The gallery stays as it is: intervals say nothing
+        of another one.
 
     Raises
     ------

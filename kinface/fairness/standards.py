@@ -72,7 +72,7 @@ def audit_operating_points(
     fmrs
         Their false match rates; those for which they are too few are left out.
     groupings
-        Of the audit; those that it lacks are left out.
+        Groupings of the audit; those that it lacks are left out.
 
     Returns
     -------

@@ -74,7 +74,7 @@ def create_attacker(name: str, seed: int) -> object:
     Parameters
     ----------
     name
-        Of ``ATTACKERS``, or ``package.module.Class``: any classifier of scikit-learn or of one's own.
+        A name in ``ATTACKERS``, or ``package.module.Class``: any classifier of scikit-learn or of one's own.
 
     Raises
     ------

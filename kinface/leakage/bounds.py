@@ -41,9 +41,9 @@ def bound_attackers(
     clusters
         (N,), the family of each face, which are resampled.
     level
-        Of the one-sided upper limits, and of ``unseen``.
+        Level of the one-sided upper limits, and of ``unseen``.
     resamples, seed
-        Of the resamples of clusters.
+        Number and seed of the resamples of clusters.
 
     Returns
     -------

@@ -68,7 +68,7 @@ def controls(
     root
         Folder of the images; without it no control looks at them.
     seed
-        Of the shuffled labels.
+        Seed of the shuffled labels.
 
     Returns
     -------

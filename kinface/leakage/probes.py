@@ -39,7 +39,7 @@ class Trial:
     splits
         One probe of each kind is fitted for each.
     seed
-        Of the probes' random start.
+        Seed of the probes' random start.
     """
 
     labels: np.ndarray

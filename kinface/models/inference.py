@@ -67,8 +67,8 @@ def embed(
     batch
         Faces that go through the model at once.
     precision
-        Of the trunk, see ``swinface.inference.inference``. All behind it is computed in float32: a rounded erasure
-        would let through a little of what it removes.
+        Precision of the trunk, see ``swinface.inference.inference``. All behind it is computed in float32: a rounded
+        erasure would let through a little of what it removes.
 
     Returns
     -------

@@ -37,7 +37,7 @@ class FaceRelation(nn.Module, Pretrained, library_name="kinface", pipeline_tag="
     Parameters
     ----------
     channels
-        Of the trunk's levels, ``Trunk.channels``.
+        Channels of the trunk's levels, ``Trunk.channels``.
     width
         W, of the features.
 

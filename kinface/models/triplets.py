@@ -106,11 +106,11 @@ def fit_triplets(
     faces, embedding
         (N,) paths and (N, D) embeddings of the faces of both splits.
     width, dropout
-        Of the head.
+        Width and dropout of the head.
     epochs, batch, learning_rate, weight_decay
-        Of AdamW, under a rate that falls to 0 along a half cosine.
+        Settings of AdamW, under a rate that falls to 0 along a half cosine.
     seed
-        Of the weights, the triplets and their order.
+        Seed of the weights, the triplets and their order.
 
     Returns
     -------

@@ -60,7 +60,7 @@ class Report:
     figures
         Name to figure, to be changed and saved.
     explored
-        Of each model: its rates and disparities at many thresholds (``explore.trace_thresholds``).
+        For each model: its rates and disparities at many thresholds (``explore.trace_thresholds``).
     """
 
     record: dict

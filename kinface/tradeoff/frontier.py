@@ -58,9 +58,9 @@ def frontier(
     seeds
         How often folds of the probes are drawn.
     resamples
-        Of families, for the intervals.
+        Resamples of families, for the intervals.
     seed
-        Of the resamples and the matched list, and the first of those of the probes.
+        Seed of the resamples and the matched list, and the first of those of the probes.
 
     Raises
     ------

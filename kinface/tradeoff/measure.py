@@ -65,9 +65,9 @@ class Protocol:
     seeds
         How often the folds of the probes are drawn.
     resamples
-        Of families, for the 95% intervals.
+        Resamples of families, for the 95% intervals.
     seed
-        Of the resamples and the matched list, and the first of those of the probes.
+        Seed of the resamples and the matched list, and the first of those of the probes.
 
     Raises
     ------

@@ -50,7 +50,7 @@ class KinBatches(Dataset):
     batch_size
         Families per batch and process.
     seed, rank, processes
-        Of the run. The processes share one draw of ``batch_size * processes`` families.
+        Those of the run. The processes share one draw of ``batch_size * processes`` families.
     augment
         Whether to change images at random, see ``swinface.data.augment.augment``: ``light``.
     teacher

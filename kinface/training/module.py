@@ -48,7 +48,7 @@ class Optimizer:
     learning_rate, trunk_learning_rate
         Peak learning rates: of all parts but the trunk, and of the trunk.
     weight_decay
-        Of AdamW.
+        Weight decay of AdamW.
     warmup
         Share of training in which the learning rate rises.
     """

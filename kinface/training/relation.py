@@ -65,9 +65,9 @@ def fit_relation(
     channels, width, scale
         Of ``FaceRelation`` and ``relation_guided_loss``.
     epochs, batch, learning_rate, weight_decay
-        Of AdamW, under a rate that falls to 0 along a half cosine; ``batch`` counts pairs.
+        Settings of AdamW, under a rate that falls to 0 along a half cosine; ``batch`` counts pairs.
     seed
-        Of the weights and of what is drawn.
+        Seed of the weights and of what is drawn.
 
     Returns
     -------
