@@ -19,7 +19,9 @@ class Leace(Projection):
 
     (theorem 4.3; C spans the same space as the cross-covariance of embeddings and classes). If and only if all means
     are equal, no linear classifier is better than a constant (theorem 3.1). P is of rank at most the sum over
-    attributes of (number of classes - 1).
+    attributes of (number of classes - 1). S is inverted where variances are above 1e-10 of the largest; the package
+    concept-erasure goes down to rounding error of float64, which is below that of a network's float32. Classes that
+    differ in what is left out cause a warning.
 
     Examples
     --------

@@ -159,3 +159,16 @@ def test_an_oracle_that_counts_classes_by_size_is_the_quadratic_eraser_of_concep
         moved = np.linalg.inv(root) @ sqrtm(root @ centre @ root) @ np.linalg.inv(root)
         expected[z == name] = (X[z == name] - X[z == name].mean(axis=0)) @ moved + mean
     np.testing.assert_allclose(oracle.transform(X, z), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("eraser", [Leace, Splince])
+def test_classes_that_differ_in_a_column_of_tiny_numbers_are_said(eraser):
+    rng, y = np.random.default_rng(0), np.repeat(["f", "m"], 100)
+    X = rng.normal(size=(200, 4)) + np.outer(y == "m", [1, 1, 1, 2])
+    with pytest.warns(UserWarning, match="one scale"):
+        eraser().fit(X * [1, 1, 1, 1e-6], y)
+    X[:, 3] = rng.permutation(X[:, 3])
+    for harmless in (X * [1, 1, 1, 1e-6], X * [1, 1, 1, 0], X @ rng.normal(size=(4, 3)) @ rng.normal(size=(3, 4))):
+        eraser().fit(harmless, y)  # the classes are alike there, or nothing is there
+    noise = (X @ rng.normal(size=(4, 6))).astype(np.float32).astype(float)  # of rank 4 but for rounding
+    eraser().fit(noise, y)
