@@ -111,6 +111,7 @@ class Registry:
         for option, value in options.items():
             if not _is_of_type(member, option, value):
                 wanted = signature.parameters[option].annotation
+                wanted = wanted if isinstance(wanted, str) else inspect.formatannotation(wanted)
                 raise InputError(f"{self.kind} {name!r}: {option} must be of type {wanted}; got {value!r}.")
         return member
 

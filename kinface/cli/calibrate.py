@@ -7,7 +7,6 @@ from pathlib import Path
 from kinface.cli.inputs import HERE, Computing, embed_all
 from kinface.cli.source import OURS, Source
 from kinface.data.pairs import list_families, read_pairs, write_pairs
-from kinface.fairness.calibration import Method
 from kinface.fairness.calibration import calibrate as calibrate_pairs
 from swinface.files import InputError, replacing_folder
 
@@ -19,11 +18,11 @@ def calibrate(
     out: Path,
     root: Path | None = None,
     source: Source = OURS,
-    method: Method = "faircal",
-    clusters: int = 10,
-    fmr: float = 0.1,
+    method: str = "faircal",
+    clusters: int | None = None,
+    fmr: float | None = None,
     folds: int = 5,
-    seed: int = 0,
+    seed: int | None = None,
     computing: Computing = HERE,
 ) -> None:
     """Make scores fairer without labels of groups: by clusters of faces, fitted on validation pairs.
@@ -46,15 +45,16 @@ def calibrate(
         Whose embeddings.
     method
         ``faircal``: scores become probabilities by maps of the clusters (FairCal). ``normalize``: scores are shifted by
-        thresholds of the clusters (fair score normalization).
+        thresholds of the clusters (fair score normalization). Or the class path of one of your own, such as
+        mine.Calibration of a file mine.py in the working folder.
     clusters
-        Of the faces of the validation pairs.
+        Of the faces of the validation pairs; 10 if left out.
     fmr
-        False match rate of the clusters' thresholds, for ``normalize``.
+        False match rate of the clusters' thresholds, for ``normalize``; 0.1 if left out.
     folds
         Parts of the families that validation pairs are calibrated in.
     seed
-        Of the clusters.
+        Of the clusters; 0 if left out.
     computing
         How a model computes.
     """
@@ -69,10 +69,13 @@ def calibrate(
     faces = sorted({face for table in (pairs, others) for side in ("face_a", "face_b") for face in table[side]})
     _, embedding, shards = embed_all(faces, root=root or Path(), out=out, source=source, computing=computing)
     if shards.first:
-        options = {"method": method, "clusters": clusters, "fmr": fmr, "folds": folds, "seed": seed}
-        calibrated, result = calibrate_pairs(others, pairs, faces, embedding, **options)
+        given = {"clusters": clusters, "fmr": fmr, "seed": seed}
+        options = {name: value for name, value in given.items() if value is not None}
+        calibrated, result = calibrate_pairs(
+            others, pairs, faces, embedding, method=method, options=options, folds=folds
+        )
         with replacing_folder(out) as folder:
             write_pairs(result, folder / "scores.parquet")
             write_pairs(calibrated, folder / "validation.parquet")
-        print(f"{len(result):,} pairs calibrated by {len(others):,} of other families, {clusters} clusters: {out}")
+        print(f"{len(result):,} pairs calibrated by {len(others):,} of other families: {out}")
     shards.finish()

@@ -14,7 +14,7 @@ Such a file reads::
         overlays: [debiased.yaml]    # configurations of `kinface fit`, beside this file, merged in this order
         data: {batch_size: 128}
       faircal:
-        calibrate: {method: faircal, clusters: 10}  # the scores, by those of the tune pairs; kinface.calibrate
+        calibrate: {method: faircal, options: {clusters: 10}}  # the scores, by the tune pairs'; kinface.calibrate
       quadratic_leace:
         oracle: {gender: [f, m]}     # erased after training, by the true class of each face; Oracle
 """
@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kinface.fairness.calibration import METHODS
+from kinface.fairness.calibration import CALIBRATIONS
 from swinface.files import InputError
 from swinface.settings import merge_settings, read_yaml
 
@@ -42,9 +42,6 @@ NEEDED = ("seeds", "base", "methods")
 REFERENCES = ("none", "leace")
 
 
-CALIBRATION = {"method": str, "clusters": int, "fmr": float}  # options of `kinface.calibrate`, and their types
-
-
 @dataclass(frozen=True)
 class Run:
     """One training of an ablation.
@@ -56,7 +53,7 @@ class Run:
     config
         Of ``kinface fit``, without the folder of the run.
     calibration
-        Options of ``kinface.calibrate``; None if scores stay as they are.
+        ``method`` and ``options`` of ``kinface.calibrate``; None if scores stay as they are.
     oracle
         Attributes, and their classes, that are erased from embeddings by the true class of each face; None if there
         are none.
@@ -203,10 +200,13 @@ def _check_strengths(method: dict[str, Any], config: dict[str, Any], where: str)
 
 
 def _check_calibration(method: dict[str, Any], where: str) -> None:
-    for name, value in _check_keys(method.get("calibrate"), where, (*CALIBRATION,)).items():
-        if type(value) is not CALIBRATION[name] or (name == "method" and value not in METHODS):
-            known = " or ".join(METHODS) if name == "method" else f"a number ({CALIBRATION[name].__name__})"
-            raise InputError(f"{where}.{name}: {known}; got {value!r}.")
+    if "calibrate" not in method:
+        return
+    given = _check_keys(method["calibrate"], where, ("method", "options"), ("method",))
+    try:
+        CALIBRATIONS.check(str(given["method"]), **(given.get("options") or {}))
+    except (InputError, TypeError) as error:
+        raise InputError(f"{where}: {error}") from error
 
 
 def _find_hidden(config: dict[str, Any]) -> list[str]:

@@ -1,7 +1,7 @@
 """Fairness by the scores alone: the embedding stays as it is, and no label of a group is needed.
 
 Faces are clustered by their embeddings, in the hope that clusters follow groups, and scores are changed by the clusters
-of the two faces.
+of the two faces. A calibration of another's is named by its class path; it has ``fit`` and ``apply`` as ours.
 
 - ``FairCal``: Salvador, Cairns, Voleti, Marshall & Oberman, "FairCal: Fairness Calibration for Face Verification", ICLR
   2022.
@@ -12,8 +12,8 @@ of the two faces.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Literal, Self, get_args
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -23,15 +23,12 @@ from sklearn.model_selection import GroupKFold
 
 from kinface.data.pairs import check_pairs, find_rows, resampling_units, to_unit_length
 from kinface.fairness.standards import choose_threshold_at_fmr
-from swinface.files import InputError
+from swinface.files import InputError, one_line
+from swinface.registry import Registry
 
 FEWEST = 20  # pairs of each kind that a cluster needs for a map, or a threshold, of its own
 
-
-Method = Literal["faircal", "normalize"]
-
-
-METHODS: tuple[Method, ...] = get_args(Method)
+CALIBRATIONS = Registry("calibration")
 
 
 class BetaCalibration:
@@ -99,6 +96,7 @@ class _ByCluster:
         }
 
 
+@CALIBRATIONS.register("faircal")
 class FairCal(_ByCluster):
     """Calibrate scores by cluster: the probability of kinship by the maps of both faces' clusters.
 
@@ -137,6 +135,7 @@ class FairCal(_ByCluster):
         return pairs.assign(score=(values * sizes).sum(axis=1) / sizes.sum(axis=1))
 
 
+@CALIBRATIONS.register("normalize")
 class ScoreNormalization(_ByCluster):
     """Shift scores by cluster: s - (d_i + d_j) / 2, where d is a cluster's threshold minus that of all pairs.
 
@@ -182,11 +181,9 @@ def calibrate(
     faces: Sequence[str],
     embedding: np.ndarray,
     *,
-    method: Method = "faircal",
-    clusters: int = 10,
-    fmr: float = 0.1,
+    method: str = "faircal",
+    options: Mapping[str, Any] | None = None,
     folds: int = 5,
-    seed: int = 0,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Calibrate the scores of a list by those of validation pairs.
 
@@ -197,9 +194,9 @@ def calibrate(
     faces, embedding
         (N,) paths and (N, D) embeddings, of any model, of the faces of both.
     method
-        ``faircal`` or ``normalize``.
-    clusters, fmr, seed
-        See the classes.
+        ``faircal``, ``normalize``, or ``package.module.Class`` of one's own.
+    options
+        Of the method, see the classes.
     folds
         Validation pairs are calibrated by those of other families, in so many parts, so that a threshold can be chosen
         on them. A pair of families of two parts belongs to that of its first.
@@ -212,11 +209,21 @@ def calibrate(
     Raises
     ------
     InputError
-        A table is no scored pairs table, a face is not embedded, or there are too few pairs or families.
+        A table is no scored pairs table, a face is not embedded, there are too few pairs or families, there is no such
+        method, it does not take these options, or it fails.
     """
 
-    def make() -> FairCal | ScoreNormalization:
-        return FairCal(clusters, seed) if method == "faircal" else ScoreNormalization(clusters, fmr, seed)
+    def adjust(fitted_on: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
+        calibration = CALIBRATIONS.create(method, **(options or {}))
+        try:
+            result = calibration.fit(fitted_on, faces, embedding).apply(others, faces, embedding)
+            return check_pairs(others.assign(score=result["score"].to_numpy(float)), "calibrated pairs", scored=True)
+        except InputError:
+            raise
+        except Exception as error:  # the code may be another's and fail in any way
+            raise InputError(
+                f"calibration {method!r}: it fails ({type(error).__name__}: {one_line(error)})."
+            ) from error
 
     validation, pairs = (check_pairs(table, "pairs to calibrate", scored=True) for table in (validation, pairs))
     first, second = resampling_units(validation)
@@ -226,9 +233,9 @@ def calibrate(
     for _, held in GroupKFold(folds).split(validation, groups=first):
         own = {*first.iloc[held]}
         others = validation[~(first.isin(own) | second.isin(own))]
-        part = make().fit(others, faces, embedding).apply(validation.iloc[held], faces, embedding)
+        part = adjust(others, validation.iloc[held])
         calibrated.iloc[held, calibrated.columns.get_loc("score")] = part["score"].to_numpy()
-    return calibrated, make().fit(validation, faces, embedding).apply(pairs, faces, embedding)
+    return calibrated, adjust(validation, pairs)
 
 
 def _halve(pairs: pd.DataFrame) -> np.ndarray:

@@ -182,7 +182,7 @@ def test_a_run_is_measured_as_its_model_scores(done, root):
 
 
 def test_scores_of_a_method_are_calibrated_by_the_tune_pairs(done, root, tmp_path, here, capsys):
-    methods = "methods:\n  calibrated: {calibrate: {method: faircal, clusters: 2}}\n"
+    methods = "methods:\n  calibrated: {calibrate: {method: faircal, options: {clusters: 2}}}\n"
     ablation = ABLATION.split("methods:")[0].replace("[0, 1]", "[0]") + methods
     assert sweep(root, tmp_path / "out", ablation=ablation) == 0
     run, plain = tmp_path / "out" / "runs" / "calibrated-0", read_result(done / "runs" / "none-0", PROTOCOL)
@@ -190,7 +190,7 @@ def test_scores_of_a_method_are_calibrated_by_the_tune_pairs(done, root, tmp_pat
     result = read_result(run, PROTOCOL)
     faces = sorted({face for table in (tune, pairs) for side in ("face_a", "face_b") for face in table[side]})
     embedding = embed(load_model(run), Embeddings(root / "embeddings.npz")[faces])
-    _, expected = calibrate(tune, score_pairs(pairs, faces, embedding), faces, embedding, clusters=2)
+    _, expected = calibrate(tune, score_pairs(pairs, faces, embedding), faces, embedding, options={"clusters": 2})
     assert result.points["auc_standard"] == pytest.approx(roc_auc_score(expected["kin"], expected["score"]))
     assert result.points["auc_standard"] != plain.points["auc_standard"]
     assert result.points["race_linear"] == plain.points["race_linear"], "the embedding is the same"

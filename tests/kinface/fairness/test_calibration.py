@@ -72,7 +72,7 @@ def test_clusters_that_follow_groups_make_their_rates_alike(method, drawn):
     from kinface.fairness.threshold import choose_threshold
 
     before = gap(pairs, choose_threshold(validation))
-    calibrated, result = calibrate(validation, pairs, faces, embedding, method=method, clusters=2)
+    calibrated, result = calibrate(validation, pairs, faces, embedding, method=method, options={"clusters": 2})
     assert before > 0.3
     assert gap(result, choose_threshold(calibrated)) < 0.1
     assert result.drop(columns="score").equals(pairs.drop(columns="score"))
@@ -107,7 +107,7 @@ def test_normalization_by_hand(drawn):
 def test_one_cluster_changes_no_order(drawn):
     validation, pairs, faces, embedding = drawn
     for method in ("faircal", "normalize"):
-        _, result = calibrate(validation, pairs, faces, embedding, method=method, clusters=1)
+        _, result = calibrate(validation, pairs, faces, embedding, method=method, options={"clusters": 1})
         assert result["score"].corr(pairs["score"], method="spearman") == pytest.approx(1)
 
 
@@ -125,10 +125,10 @@ def test_a_cluster_with_few_pairs_has_the_map_of_all(drawn):
 def test_a_validation_pair_is_not_calibrated_by_its_own_family(drawn):
     """A family whose scores are all changed changes the maps of others alone."""
     validation, pairs, faces, embedding = drawn
-    once, _ = calibrate(validation, pairs, faces, embedding, clusters=2)
+    once, _ = calibrate(validation, pairs, faces, embedding, options={"clusters": 2})
     own = validation["family_a"] == "V3"
     changed = validation.assign(kin=validation["kin"].where(~own | (validation["family_b"] != "V3"), False))
-    again, _ = calibrate(changed, pairs, faces, embedding, clusters=2)
+    again, _ = calibrate(changed, pairs, faces, embedding, options={"clusters": 2})
     assert again.loc[own, "score"].equals(once.loc[own, "score"])
     assert not again["score"].equals(once["score"])
 
@@ -149,7 +149,7 @@ def test_the_command_writes_both_lists_or_nothing(drawn, tmp_path, capsys):
     out = tmp_path / "out"
     files = ["--validation", str(tmp_path / "validation.parquet"), "--out", str(out)]
     assert run("kinface", "", COMMANDS, [*given, *files]) == 0
-    calibrated, result = calibrate(validation, pairs, faces, embedding, clusters=2)
+    calibrated, result = calibrate(validation, pairs, faces, embedding, options={"clusters": 2})
     np.testing.assert_allclose(read_pairs(out / "scores.parquet")["score"], result["score"], rtol=1e-5)
     np.testing.assert_allclose(read_pairs(out / "validation.parquet")["score"], calibrated["score"], rtol=1e-5)
     own = ["--validation", str(tmp_path / "scores.parquet"), "--out", str(tmp_path / "other")]
@@ -168,3 +168,29 @@ def test_bad_input_is_named(drawn):
         FairCal(2).fit(validation.assign(score=validation["score"] * 10), faces, embedding)
     with pytest.raises(InputError, match="5 parts"):
         calibrate(validation[validation["family_a"].isin(["V0", "V2"])], pairs, faces, embedding)
+
+
+def test_a_calibration_of_ones_own_is_named_by_its_path(drawn, tmp_path, monkeypatch):
+    validation, pairs, faces, embedding = drawn
+    (tmp_path / "own_calibration.py").write_text(
+        "class Halved:\n"
+        "    def __init__(self, factor: float = 0.5):\n"
+        "        self.factor = factor\n"
+        "    def fit(self, pairs, faces, embedding):\n"
+        "        return self\n"
+        "    def apply(self, pairs, faces, embedding):\n"
+        "        return pairs.assign(score=self.factor * pairs['score'])\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    found = calibrate(validation, pairs, faces, embedding, method="own_calibration.Halved", options={"factor": 0.25})
+    for before, after in zip((validation, pairs), found, strict=True):
+        np.testing.assert_array_equal(after["score"], 0.25 * before["score"])
+    for method, options, message in [
+        ("own_calibration.Halved", {"factor": "much"}, "of type float; got 'much'"),
+        ("own_calibration.Halved", {"factor": float("nan")}, "score must be a finite number"),
+        ("pathlib.PurePath", {}, "calibration 'pathlib.PurePath': it fails"),
+        ("faircal", {"fmr": 0.1}, "its options are clusters, seed"),
+        ("beta", {}, "there are faircal, normalize"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            calibrate(validation, pairs, faces, embedding, method=method, options=options)

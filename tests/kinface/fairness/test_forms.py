@@ -200,7 +200,9 @@ def test_calibration_keeps_families_apart_whatever_their_type():
     embedding = np.random.default_rng(1).normal(size=(len(faces), 4))
     scored = TABLE.assign(score=TABLE["score"] / 10)
     typed = scored.assign(family_b=scored["family_b"].map("{}.0".format), kin=scored["kin"].astype(str))
-    found = [calibrate(table, scored, faces, embedding, clusters=2)[0]["score"] for table in (scored, typed)]
+    found = [
+        calibrate(table, scored, faces, embedding, options={"clusters": 2})[0]["score"] for table in (scored, typed)
+    ]
     np.testing.assert_array_equal(*found)
 
 
