@@ -27,7 +27,7 @@ def controls(list: Path, *, out: Path, root: Path | None = None, seed: int = 0) 
         Table to write, .csv.
     root
         A FIW folder, the folder ``kinface prepare`` made of it, or any other folder that the paths of faces start from.
-        Without it no control looks at images, or at annotations that the list does not have.
+        Without it no control reads images, or annotations that the list does not have.
     seed
         Seed of the shuffled labels.
     """

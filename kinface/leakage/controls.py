@@ -66,7 +66,7 @@ def controls(
     faces
         A row per face: ``face``, ``person`` and further attributes, such as ``faces`` of ``read_families``.
     root
-        Folder of the images; without it no control looks at them.
+        Folder of the images; without it no control reads them.
     seed
         Seed of the shuffled labels.
 

@@ -317,9 +317,9 @@ def plot_changes(table: pd.DataFrame, reference: str, about: dict) -> Figure:
         column = f"{name}_minus_{reference}"
         if place not in (0, 2):  # AUCs have one scale, and probes another
             axes.sharex(panels[2 if place > 2 else 0])
-        shown = (rows[f"{column}_low"] > 0) | (rows[f"{column}_high"] < 0)
+        significant = (rows[f"{column}_low"] > 0) | (rows[f"{column}_high"] < 0)
         axes.axvline(0, color=GREY, linewidth=1, linestyle="--", zorder=0)
-        _draw_intervals(axes, rows, column, np.arange(len(rows)), shown.to_numpy())
+        _draw_intervals(axes, rows, column, np.arange(len(rows)), significant.to_numpy())
         axes.set_xlabel(title, fontsize=9)
         axes.xaxis.set_major_locator(MaxNLocator(3))
         _tidy(axes, grid="x")
