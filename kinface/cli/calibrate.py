@@ -48,13 +48,13 @@ def calibrate(
         thresholds of the clusters (fair score normalization). Or the class path of one of your own, such as
         mine.Calibration of a file mine.py in the working folder.
     clusters
-        Of the faces of the validation pairs; 10 if left out.
+        Clusters of the faces of the validation pairs; 10 if left out.
     fmr
         False match rate of the clusters' thresholds, for ``normalize``; 0.1 if left out.
     folds
         Parts of the families that validation pairs are calibrated in.
     seed
-        Of the clusters; 0 if left out.
+        Seed of the clusters; 0 if left out.
     computing
         How a model computes.
     """

@@ -26,8 +26,8 @@ def verify(
 ) -> None:
     """Compare the faces of two people, or of father, mother and child, and decide whether they are kin.
 
-    Of each person: a photo, several with commas between them (m1.jpg,m2.jpg), or a folder of photos. In each the
-    largest face counts. The score is the mean cosine over all photos of two people, without photos that are one
+    Give a photo of each person, several with commas between them (m1.jpg,m2.jpg), or a folder of photos. The largest
+    face of each photo counts. The score is the mean cosine over all photos of two people, without photos that are one
     picture; of three people it is the mean of father with child and mother with child.
 
     Parameters

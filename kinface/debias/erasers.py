@@ -78,7 +78,7 @@ def erase(
     Parameters
     ----------
     eraser
-        Of ``ERASERS``, or any that follows the contract. It is fitted, and so changed.
+        One of ``ERASERS``, or any that follows the contract. It is fitted, and so changed.
     training, others
         (N, D) embeddings of unit length, and the labels of each attribute, a column each, None where unknown.
     sample_weight, families, persons

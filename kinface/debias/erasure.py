@@ -30,7 +30,7 @@ class Erase:
     Parameters
     ----------
     attributes
-        Of ``model.attributes``. ``leace``, ``splince``, ``inlp`` and ``components`` take several at once, the
+        Names in ``model.attributes``. ``leace``, ``splince``, ``inlp`` and ``components`` take several at once, the
         others one.
     method
         A name of ``kinface.debias.erasers.ERASERS``, or ``package.module.Class`` of one's own: in closed form

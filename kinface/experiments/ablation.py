@@ -51,7 +51,7 @@ class Run:
     strength
         Lambda, or None where the method has none.
     config
-        Of ``kinface fit``, without the folder of the run.
+        A configuration of ``kinface fit``, without the folder of the run.
     calibration
         ``method`` and ``options`` of ``kinface.calibrate``; None if scores stay as they are.
     oracle

@@ -108,7 +108,7 @@ class FairCal(_ByCluster):
     clusters
         K of the paper, which has 100 for millions of pairs.
     seed
-        Of the clusters.
+        Seed of the clusters.
     """
 
     def __init__(self, clusters: int = 10, seed: int = 0) -> None:
@@ -150,7 +150,7 @@ class ScoreNormalization(_ByCluster):
     fmr
         False match rate of the thresholds.
     seed
-        Of the clusters.
+        Seed of the clusters.
     """
 
     def __init__(self, clusters: int = 10, fmr: float = 0.1, seed: int = 0) -> None:
@@ -196,7 +196,7 @@ def calibrate(
     method
         ``faircal``, ``normalize``, or ``package.module.Class`` of one's own.
     options
-        Of the method, see the classes.
+        Options of the method, see the classes.
     folds
         Validation pairs are calibrated by those of other families, in so many parts, so that a threshold can be chosen
         on them. A pair of families of two parts belongs to that of its first.

@@ -162,7 +162,7 @@ def codelength(trial: Trial, probabilities: list[np.ndarray]) -> float:
     Parameters
     ----------
     trial
-        Of ``code_online``.
+        As in ``code_online``.
     probabilities
         (faces of the block, K) of each of its splits.
     """

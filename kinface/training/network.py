@@ -73,7 +73,7 @@ def build_network(
     heads
         Attributes that it predicts.
     types, domains
-        Of ``KinFace``.
+        As in ``KinFace``.
     erase
         Its steps of erasure.
 

@@ -63,7 +63,7 @@ def fit_relation(
     faces, levels
         (N,) paths and (N, sum(channels), 7, 7) levels of a trunk, of the faces of both splits.
     channels, width, scale
-        Of ``FaceRelation`` and ``relation_guided_loss``.
+        As in ``FaceRelation`` and ``relation_guided_loss``.
     epochs, batch, learning_rate, weight_decay
         Settings of AdamW, under a rate that falls to 0 along a half cosine; ``batch`` counts pairs.
     seed
