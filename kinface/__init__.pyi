@@ -29,6 +29,7 @@ from .models.inference import embed
 from .models.kinface import KinFace
 from .models.relation import FaceRelation
 from .models.triplets import TripletHead, fit_triplets
+from .models.verify import verify
 from .report.checks import Origin
 from .report.html import render_report
 from .synthetic.tables import make_families
@@ -82,4 +83,5 @@ __all__ = [
     "score_search",
     "score_triplets",
     "shift_scores",
+    "verify",
 ]

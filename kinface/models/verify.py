@@ -101,6 +101,19 @@ def verify(
     ------
     InputError
         The model has no trunk or no threshold, a photo cannot be read or has no face, or a folder has no photos.
+
+    Examples
+    --------
+    >>> import tempfile, kinface
+    >>> from PIL import Image
+    >>> folder, (_, images) = tempfile.mkdtemp(), kinface.make_families(12, photos=1)
+    >>> photos = [f"{folder}/mother.png", f"{folder}/daughter.png"]
+    >>> for photo, image in zip(photos, images):
+    ...     Image.fromarray(image).save(photo)
+    >>> model = kinface.KinFace.from_pretrained("shipped")
+    >>> answer = kinface.verify(model, *photos, aligned=True)
+    >>> answer["kin"] == (answer["score"] >= answer["threshold"])
+    True
     """
     check_verifier(model)
     photos = [_list_photos(person) for person in (a, b, child) if person is not None]
@@ -127,7 +140,7 @@ def compare(network: KinFace, people: Sequence[np.ndarray], threshold: float | N
     Parameters
     ----------
     people
-        Of each person (N, 112, 112, 3), uint8, RGB.
+        The faces of each person (N, 112, 112, 3), uint8, RGB.
     threshold
         By default the model's, which is for pairs of single photos.
 
