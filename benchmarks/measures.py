@@ -6,10 +6,11 @@ groups give in 5% of samples: with a bias that is its power, in "none" and "uneq
 are the same there but for their sizes. "Fewer photos" makes scores of the first group noisier, as embeddings of few
 photos are; "label noise" calls one kin pair in ten of it non-kin, and as many the other way round.
 
-Measures of rates are those of every audit, with its chance limit. Those of scores are d' and the indices of Kotwal &
-Marcel (Fairness Index Measures to Evaluate Bias in Biometric Recognition, 2023, arXiv 2306.10919), whose chance limit
-comes from families dealt to groups at random: SFI compares how far apart a group's kin and other scores lie, CFI how
-wide they are, and DFI, by the Kullback-Leibler divergence, how they are distributed.
+Measures of rates are those of every audit, with its chance limit. The chance limit of measures of scores comes from
+families dealt to groups at random. These are d' and three indices after SFI, CFI and DFI of Kotwal & Marcel (Fairness
+Index Measures to Evaluate Bias in Biometric Recognition, 2023, arXiv 2306.10919). The three are written from
+descriptions, not checked against the paper's equations: the first compares how far apart a group's kin and other scores
+lie, the second how wide they are, and the third, by the Kullback-Leibler divergence, how all of them are distributed.
 """
 
 from __future__ import annotations
@@ -75,13 +76,13 @@ def measure_scores(sums: np.ndarray) -> dict[str, float]:
     count, mean = sums[..., 0], sums[..., 1] / sums[..., 0]
     variance = sums[..., 2] / count - mean**2
     decidability = (mean[:, 1] - mean[:, 0]) / np.sqrt(variance.mean(axis=1))  # d' (Daugman, 2000)
-    share = (sums[..., 3:] + 1e-9) / count[..., None]
+    share = (sums[..., 3:].sum(axis=1) + 1e-9) / count.sum(axis=1)[:, None]
     divergence = (share * np.log2(share / share.mean(axis=0))).sum(axis=-1)
     return {
         "d' gap": np.ptp(decidability),
-        "SFI": _spread(np.abs(mean[:, 1] - mean[:, 0])),
-        "CFI": _spread(np.sqrt(variance).sum(axis=1)),
-        "DFI": divergence.mean() / np.log2(len(sums)),
+        "after SFI": _spread(np.abs(mean[:, 1] - mean[:, 0])),
+        "after CFI": _spread(np.sqrt(variance).sum(axis=1)),
+        "after DFI": divergence.mean() / np.log2(len(sums)),
     }
 
 
