@@ -1,0 +1,62 @@
+"""The recipes run as they are written, on synthetic families in FIW's place."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import kinface
+from kinface.cli.main import COMMANDS
+from kinface.synthetic.families import synthesize
+from swinface.cli.main import run as run_command
+
+RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+MOST_LINES = 40
+
+
+def run(name: str, *options: object, folder: Path) -> str:
+    """What a recipe prints; it runs in ``folder``."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "LOKY_MAX_CPU_COUNT": "1"}
+    command = [sys.executable, str(RECIPES / name), *map(str, options)]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory) -> Path:
+    """What ``kinface prepare`` makes of so many families that two races have the five in val that probes need."""
+    folder = tmp_path_factory.mktemp("prepared") / "tables"
+    synthesize(folder.parent / "FIW", families=48, photos=1.5, seed=1)
+    assert run_command("kinface", "", COMMANDS, ["prepare", str(folder.parent / "FIW"), "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def embeddings(tmp_path_factory, tables) -> Path:
+    faces = kinface.read_families(tables).faces["face"].to_numpy(str)
+    path = tmp_path_factory.mktemp("embedded") / "embeddings.npz"
+    np.savez(path, face=faces, embedding=np.random.default_rng(0).normal(size=(len(faces), 8)))
+    return path
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.iterdir()), ids=lambda path: path.name)
+def test_a_recipe_is_short(path):
+    assert path.name == "findings.sh" or len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+
+
+def test_two_photos(synthetic_families, tmp_path):
+    photos = sorted((synthetic_families / "Validation").rglob("*.jpg"))[:2]
+    *faces, answer = run("photo.py", "--aligned", *photos, folder=tmp_path).splitlines()
+    assert [line.startswith(f"{photo}: age ") for line, photo in zip(faces, photos, strict=True)] == [True, True]
+    assert answer.startswith(("kin: score ", "not kin: score "))
+
+
+def test_an_eraser_of_ones_own_has_a_row(tables, embeddings, tmp_path):
+    printed = run("new_eraser.py", embeddings, tables, folder=tmp_path).splitlines()
+    assert [line.split()[0] for line in printed[-4:]] == ["method", "none", "mine", "leace"]
