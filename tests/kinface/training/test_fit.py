@@ -61,7 +61,7 @@ def test_every_experiment_trains_and_leaves_a_model(config, synthetic, tmp_path)
 
 def test_without_adversaries_every_epoch_may_be_the_best(synthetic, tmp_path):
     run = tmp_path / "run"
-    erase = ["--model.erase", "[{classes: {gender: [f, m]}}]"]
+    erase = ["--model.erase", "[{attributes: [gender]}]"]
     assert fit(synthetic, run, "--trainer.max_epochs", 3, *erase, config="base") == 0
     metrics = pd.read_csv(run / "metrics.csv")
     assert (metrics["selection"] == metrics["tune_auc"]).all()
