@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Every figure of docs/findings.md on the models that ship, from a licensed copy of FIW to tables in one folder.
+#
+#   recipes/findings.sh FIW OUT                      the two models that ship (40 minutes on two CPU cores)
+#   EMBEDDINGS=dlib_fiw.npz recipes/findings.sh FIW OUT      the ablation on another recogniser too (2 hours more)
+#
+# Each step is skipped if its result is there, so the script goes on where it was stopped.
+set -euo pipefail
+fiw=$1 out=$2
+list=$fiw/lists/val_choose.txt
+here=$(cd "$(dirname "$0")/.." && pwd)
+mkdir -p "$out"
+step() { [ -e "$1" ] || { echo "== $1" >&2; "${@:2}"; }; }
+attackers=(--kind linear --kind mlp --kind kernel --kind trees --kind knn --kind qda)
+
+step "$out/tables" kinface prepare "$fiw" --out "$out/tables"
+step "$out/matched.parquet" kinface pairs --root "$out/tables" --list "$list" --match race --match type --match gender \
+    --out "$out/matched.parquet"
+
+for model in shipped shipped-debiased; do
+    step "$out/$model.npz" kinface embed --model "$model" --root "$out/tables" --out "$out/$model.npz"
+    step "$out/$model-parts.npz" kinface embed --model "$model" --root "$out/tables" --features \
+        --out "$out/$model-parts.npz"
+    for pairs in tune "$list" "$out/matched.parquet"; do
+        name=$model-$(basename "${pairs%.*}")
+        step "$out/$name.parquet" kinface score --embeddings "$out/$model.npz" --root "$out/tables" --list "$pairs" \
+            --out "$out/$name.parquet"
+    done
+    # What is left of race and gender, for six attackers, and part by part of the model for two.
+    step "$out/attackers-$model" kinface probe "$out/$model.npz" --people "$out/tables" --split val --attribute race \
+        --attribute gender "${attackers[@]}" --out "$out/attackers-$model"
+    step "$out/parts-$model" kinface probe "$out/$model-parts.npz" --people "$out/tables" --split val --attribute race \
+        --attribute gender --out "$out/parts-$model"
+    # For whom it fails, and how much of kinship it keeps.
+    step "$out/report-$model" kinface report "$out/$model-val_choose.parquet" \
+        --threshold-from "$out/$model-tune.parquet" --out "$out/report-$model"
+done
+
+for pairs in val_choose matched; do
+    step "$out/compare-$pairs" kinface report "$out/shipped-debiased-$pairs.parquet" \
+        --threshold-from "$out/shipped-debiased-tune.parquet" --compare "$out/shipped-$pairs.parquet" \
+        --compare-threshold-from "$out/shipped-tune.parquet" --out "$out/compare-$pairs"
+done
