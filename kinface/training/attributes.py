@@ -14,7 +14,7 @@ from swinface.files import InputError
 
 
 def collect_classes(
-    attributes: Mapping[str, list[Name]],
+    attributes: Mapping[str, list[Name | None]],
     heads: Mapping[str, Head],
     hide: Mapping[str, Hide],
     matched: Sequence[str],
@@ -26,8 +26,8 @@ def collect_classes(
     Raises
     ------
     InputError
-        Names the option: an attribute has no classes, fewer than two, or one twice; is both predicted and hidden; or
-        erasure steps are in the wrong order.
+        Names the option: an attribute has no classes, fewer than two, one twice, or null; is both predicted and hidden;
+        or erasure steps are in the wrong order.
     """
     for at in ("features", "embedding"):
         inside = [step.inside for step in erase if step.at == at]
@@ -42,6 +42,8 @@ def collect_classes(
         if name not in attributes:
             stated = ", ".join(attributes) or "none"
             raise InputError(f"model.attributes: state the classes of {name!r}; it has those of {stated}.")
+        if None in attributes[name]:  # the type admits it, because else the parser puts another text in its place
+            raise InputError(f"model.attributes.{name}: null is no class; text goes into quotes: 'null'.")
         if len(attributes[name]) < 2:
             raise InputError(f"model.attributes.{name}: two classes or more; not {attributes[name]}.")
         found[name] = name_classes(attributes[name], f"model.attributes.{name}")

@@ -99,7 +99,7 @@ class KinshipTraining(lightning.LightningModule):
         verification: Verification | None = None,
         type_weight: NonNegativeFloat = 0.0,
         distillation: NonNegativeFloat = 0.0,
-        attributes: dict[str, list[Name]] | None = None,
+        attributes: dict[str, list[Name | None]] | None = None,
         heads: dict[str, Head] | None = None,
         hide: dict[str, Hide] | None = None,
         matched: list[str] | None = None,

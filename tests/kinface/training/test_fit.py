@@ -312,7 +312,7 @@ def test_a_teacher_is_centred(synthetic, teacher):
         (["--model.hide", "{race: {reads: []}}"], "race.reads: one place"),
         ([*BESIDE, "{race: [no, yes]}"], "any of no, yes; people are African, Asian, Caucasian"),
         ([*BESIDE, "{race: [01, 10_20]}"], "any of 01, 10_20; people are"),
-        ([*BESIDE, "{race: [null, African]}"], "goes into quotes"),
+        ([*BESIDE, "{race: [null, African]}"], "text goes into quotes"),
         (["--model.hide", "{race: {}, race: {}}"], "the key 'race' is here twice"),
         (["--model.network.trained_stages", "7"], "trained_stages"),
         ([*BESIDE, "{race: [African, African]}"], "each class is named once"),
