@@ -20,9 +20,11 @@ MOST_LINES = 40
 
 
 def run(name: str, *options: object, folder: Path) -> str:
-    """What a recipe prints; it runs in ``folder``."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "LOKY_MAX_CPU_COUNT": "1"}
-    command = [sys.executable, str(RECIPES / name), *map(str, options)]
+    """What a recipe prints; it runs in ``folder``, with the commands of this interpreter's environment."""
+    program = sys.executable if name.endswith(".py") else "bash"
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = os.environ | {"PATH": path, "OMP_NUM_THREADS": "1", "LOKY_MAX_CPU_COUNT": "1"}
+    command = [program, str(RECIPES / name), *map(str, options)]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -60,3 +62,15 @@ def test_two_photos(synthetic_families, tmp_path):
 def test_an_eraser_of_ones_own_has_a_row(tables, embeddings, tmp_path):
     printed = run("new_eraser.py", embeddings, tables, folder=tmp_path).splitlines()
     assert [line.split()[0] for line in printed[-4:]] == ["method", "none", "mine", "leace"]
+
+
+def test_a_recogniser_is_audited(tables, embeddings, tmp_path):
+    printed = run("own_recogniser.py", embeddings, tables, "report.html", folder=tmp_path)
+    assert "significant" in printed and "leaks" in printed
+    assert "My recogniser" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_a_copy_of_fiw_becomes_a_report(synthetic_families, tmp_path):
+    run("fiw_to_report.sh", synthetic_families, "out", folder=tmp_path)
+    assert (tmp_path / "out" / "report" / "report.html").exists()

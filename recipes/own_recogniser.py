@@ -1,0 +1,35 @@
+"""A face recogniser of your own: for whom it fails at kinship, and what its embeddings tell of race and gender.
+
+    kinface embed --recogniser arcface.onnx --root tables --out embeddings.npz
+    python recipes/own_recogniser.py embeddings.npz tables report.html
+
+`tables` is what `kinface prepare` made of FIW. All figures are of the families of the split val; the threshold is
+chosen on those of the split tune.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import kinface
+
+_, embeddings, tables, page = sys.argv
+table, families = np.load(embeddings), kinface.read_families(tables)
+embedding, faces = table["embedding"], table["face"]
+
+tune, val = (kinface.score_pairs(kinface.sample_pairs(families, split), faces, embedding) for split in ("tune", "val"))
+audit = kinface.audit_fairness(val, kinface.choose_threshold(tune))
+print(audit.gaps[["grouping", "metric", "highest", "lowest", "difference", "low", "high", "significant"]].to_string())
+Path(page).write_text(kinface.render_report(audit, title="My recogniser"), encoding="utf-8")
+
+person = families.faces.set_index("face").loc[faces, "person"]
+people = families.people.set_index("person").loc[person]
+seen = (people["split"] == "val").to_numpy()
+leakage = [
+    kinface.probe_leakage(embedding[seen], people[name][seen], people["family"][seen], attribute=name)
+    for name in ("race", "gender")
+]
+found = pd.concat([it.table for it in leakage]).filter(regex="attribute|probe|^balanced|chance|leaks")
+print(found.round(3).to_string(index=False))
