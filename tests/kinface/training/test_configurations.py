@@ -109,8 +109,8 @@ def test_a_configuration_trains_for_hundreds_of_steps(name, synthetic, inputs, t
     check_run(run, config, synthetic)
     steps = config["model"].get("erase", [])
     written = json.loads((run / "config.json").read_text())["erase"]
-    assert [(step["method"], [*step["attributes"]], step["inside"]) for step in written] == [
-        (step["method"], step["attributes"], step.get("inside", False)) for step in steps
+    assert [(step["method"], {*step["attributes"]}, step["inside"]) for step in written] == [
+        (step["method"], {*step["attributes"]}, step.get("inside", False)) for step in steps
     ]
 
 
