@@ -58,7 +58,8 @@ def test_types_are_the_eleven_of_fiw_and_state_their_roles():
     words = {"m": {"brother", "father", "son", "grandfather", "grandson"}}
     words["f"] = {"sister", "mother", "daughter", "grandmother", "granddaughter"}
     for kin_type in TYPES.values():
-        a, b = kin_type.name.split("-")
+        a, _, b = kin_type.name.partition(" and ")
+        a, b = (a, b) if b else (a.removesuffix("s"), a.removesuffix("s"))  # brothers
         assert a in words[kin_type.gender_a] and b in words[kin_type.gender_b]
         assert kin_type.generation_gap == {"sibling": 0, "parent": 1, "grandparent": 2}[kin_type.relation]
 
