@@ -207,14 +207,14 @@ def test_non_kin_pairs_of_the_matched_list_share_race_and_gender(done):
 
 def test_runs_differ_by_method_lambda_and_seed_alone(done):
     files = {name: yaml.safe_load((done / "runs" / name / "experiment.yaml").read_text()) for name in NAMES}
-    strengths = [files[f"reversal-{name}-0"]["model"]["heads"]["race"].pop("strength") for name in ("0.5", "2")]
+    strengths = [files[f"reversal-{name}-0"]["model"]["hide"]["race"].pop("strength") for name in ("0.5", "2")]
     assert strengths == [0.5, 2]
     assert files["reversal-0.5-0"] == files["reversal-2-0"]
     assert files["none-0"].pop("seed_everything") == 0
     assert files["none-1"].pop("seed_everything") == 1
     assert files["none-0"] == files["none-1"]
     trained = yaml.safe_load((done / "runs" / "reversal-2-1" / "config.yaml").read_text())
-    assert (trained["seed_everything"], trained["model"]["heads"]["race"]["strength"]) == (1, 2.0)
+    assert (trained["seed_everything"], trained["model"]["hide"]["race"]["strength"]) == (1, 2.0)
 
 
 def test_what_is_done_is_skipped(done, root, tmp_path, here, no_training, capsys):
