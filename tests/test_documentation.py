@@ -24,6 +24,7 @@ QUICK = {
     "fit": ["--config", "configs/smoke.yaml", "--trainer.accelerator", "cpu"],
     "rfiw": ["--resamples", "100"],
     "calibrate": [],
+    "controls": [],
     "triplets": ["--epochs", "2"],
     "probe": ["--folds", "2", "--resamples", "100", "--kind", "linear"],
     "frontier": ["--seeds", "1", "--resamples", "100", "--kind", "linear"],
