@@ -43,7 +43,7 @@ def controls(list: Path, *, out: Path, root: Path | None = None, seed: int = 0) 
     shown["tells kin"] = found["significant"].map({True: "yes", False: ""})
     if "model" in found:
         shown |= {name: _with_interval(found, column) for name, column in COLUMNS.items()}
-        shown["kin left out"] = found["left_out"].map("{:,}".format, na_action="ignore").fillna("")
+        shown["kin left out"] = ["" if pd.isna(count) else f"{count:,}" for count in found["left_out"]]
     print(pd.DataFrame(shown).to_string(index=False))
     if "model" in found:
         print("among alike: the model's AUC, each kin pair compared with non-kin pairs that the control scores alike")
