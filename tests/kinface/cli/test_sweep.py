@@ -335,7 +335,8 @@ def test_two_processes_are_stopped_go_on_and_make_no_difference(longer, root, tm
         assert not any((run / "result.json").exists() for run in runs)
     assert sweep(root, out, "--only", "none", ablation=LONGER) == 0
     assert "2 runs, 0 of them done" in capsys.readouterr().out
-    assert list(out.rglob(".*")) == []
+    left = [it for it in out.rglob(".*") if not it.name.endswith(".run.lock")]  # a killed process leaves its locks
+    assert left == []
     for run in runs:
         other = longer / "runs" / run.name
         assert (run / "metrics.csv").read_bytes() == (other / "metrics.csv").read_bytes()
