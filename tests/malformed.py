@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import io
 import tracemalloc
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -137,9 +138,16 @@ def _bounded_memory() -> Iterator[None]:
 
 
 def refuse_command(run: Callable[[], int], *outputs: Path) -> str:
-    """Run a command on bad input: exit code 2, one line on stderr, no output left. Gives that line."""
+    """Run a command on bad input: exit code 2, one line on stderr, no output left. Gives that line.
+
+    Warnings about what could be read are no part of it.
+    """
     errors = io.StringIO()
-    with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
+    with (
+        warnings.catch_warnings(action="ignore"),
+        contextlib.redirect_stderr(errors),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
         code = run()
     assert code == 2
     assert len(errors.getvalue().splitlines()) == 1, errors.getvalue()
