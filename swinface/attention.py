@@ -29,16 +29,10 @@ COLUMNS = 7  # of the figure of places
 
 
 def attend(model: SwinFace, files: Sequence[Path], batch: int = 64) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
-    """What the model attends to, averaged over faces.
+    """What the model, in evaluation mode, attends to, averaged over aligned faces.
 
-    Parameters
-    ----------
-    model
-        In evaluation mode.
-    files
-        Aligned faces.
-    batch
-        Faces that go through the model at once.
+    Raises ``InputError`` if the model has no channel attention or no trained task, or an image is missing, unreadable
+    or not square.
 
     Returns
     -------
@@ -48,11 +42,6 @@ def attend(model: SwinFace, files: Sequence[Path], batch: int = 64) -> tuple[pd.
         A row per trained task; 49 places, row by row, see ``place_answers``.
     face : np.ndarray
         (112, 112, 3), the mean face, 0 to 255.
-
-    Raises
-    ------
-    InputError
-        The model has no channel attention or no trained task; an image is missing, unreadable or not square.
     """
     if not model.trained:
         raise InputError("no task of this model is trained; its attention has no meaning.")
@@ -85,12 +74,7 @@ def _average(sums: dict[str, Tensor], columns: Sequence[str], faces: int) -> pd.
 
 @torch.no_grad()
 def weigh_levels(attention: MultiLevelChannelAttention, levels: Tensor) -> tuple[Tensor, Tensor]:
-    """How a subnet weighs the levels of faces, and the maps that it makes of them.
-
-    Parameters
-    ----------
-    levels
-        (B, sum(in_channels), 7, 7), as ``Trunk`` gives them.
+    """How a subnet weighs the levels (B, sum(in_channels), 7, 7) of faces, and the maps that it makes of them.
 
     Returns
     -------
@@ -110,23 +94,13 @@ def weigh_levels(attention: MultiLevelChannelAttention, levels: Tensor) -> tuple
 
 
 def place_answers(model: SwinFace, subnet: str, tasks: Sequence[str], maps: Tensor) -> dict[str, Tensor]:
-    """Where on the face each task finds its answer: how much each place adds to the answer's logit.
+    """Where on the face each task of a subnet finds its answer: how much each place adds to the answer's logit.
 
     Every feature is the largest of its channel's 7x7 values. The feature, times the gradient of the winning logit (for
     age: of the years) with respect to it, is added to the place of that value. So the sum over a face's places is
     gradient times features, the first-order share of the logit (Shrikumar et al., "Not Just a Black Box", 2016).
 
-    Parameters
-    ----------
-    subnet, tasks
-        Tasks of that subnet.
-    maps
-        (B, width, 7, 7), as ``weigh_levels`` gives them.
-
-    Returns
-    -------
-    dict of str to Tensor
-        Task to (B, 49), row by row.
+    From the ``maps`` of ``weigh_levels``, (B, width, 7, 7), to (B, 49), row by row, for each task.
     """
     pooled, found = maps.flatten(2).max(dim=2)
     pooled.requires_grad_()

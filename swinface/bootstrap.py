@@ -21,19 +21,10 @@ def draw_clusters(clusters: int, resamples: int, seed: int | np.random.Generator
 def resample_totals(
     values: np.ndarray, clusters: np.ndarray, resamples: int, seed: int | np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Totals over rows, and the same where clusters of rows are drawn with replacement.
+    """Totals (k,) of values (N, k) over rows, and those where clusters of rows are drawn with replacement, (resamples,
+    k).
 
-    Parameters
-    ----------
-    values
-        (N, k).
-    clusters
-        (N,), int: the cluster of each row, from 0.
-
-    Returns
-    -------
-    tuple
-        (k,), and (resamples, k).
+    ``clusters``, (N,) int from 0, is the cluster of each row.
     """
     totals = np.zeros((clusters.max() + 1, values.shape[1]))
     np.add.at(totals, clusters, values)
@@ -47,17 +38,8 @@ def weigh_pairs(drawn: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.
     weight is m_a * m_b (Owen, Annals of Applied Statistics 1(2), 2007; for pairs within one set of clusters: Davezies,
     D'Haultfoeuille & Guyonvarch, Annals of Statistics 49(2), 2021).
 
-    Parameters
-    ----------
-    drawn
-        (clusters, ...), how often each was drawn.
-    first, second
-        (pairs,), the clusters of the two faces of a pair.
-
-    Returns
-    -------
-    np.ndarray
-        (pairs, ...), of the type of ``drawn``.
+    From how often each cluster was ``drawn``, (clusters, ...), and the clusters of the ``first`` and ``second`` face of
+    each pair, (pairs,), to (pairs, ...) of the type of ``drawn``.
     """
     weights = drawn[first]
     of_two = first != second
@@ -68,20 +50,11 @@ def weigh_pairs(drawn: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.
 def percentile_interval(
     values: np.ndarray, level: float = 0.95, interpolate: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Percentile interval over the first axis; values that are not a number are left out.
+    """Percentile interval of values (resamples, ...): lower and upper end, each (...).
 
-    Parameters
-    ----------
-    values
-        (resamples, ...).
-    interpolate
-        Whether an end may lie between two values. If not, each end is the next value outwards, so that infinite values,
-        such as ratios, can be ends.
-
-    Returns
-    -------
-    tuple
-        Lower and upper end, each (...); not a number where no resample has a value.
+    Values that are not a number are left out; an end is not a number where no resample has a value. With
+    ``interpolate``, an end may lie between two values. Without, it is the next value outwards, so that infinite values,
+    such as ratios, can be ends.
     """
     tail = (1 - level) / 2
     if interpolate:
@@ -95,31 +68,19 @@ def percentile_interval(
 
 
 def interval_around(value: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """95% percentile interval of a value, extended to the value where this lies outside.
-
-    Parameters
-    ----------
-    value
-        (...), computed once from all data.
-    draws
-        (resamples, ...), the same in each resample.
-    """
+    """95% percentile interval of draws (resamples, ...) of a value (...), extended to the value where this lies
+    outside."""
     low, high = percentile_interval(draws)
     return np.minimum(low, value), np.maximum(high, value)
 
 
 def symmetric_interval(value: float, draws: np.ndarray) -> tuple[float, float]:
-    """95% symmetric bootstrap interval: value -+ the 95th percentile of ``|draw - value|``.
+    """95% symmetric bootstrap interval: value -+ the 95th percentile of ``|draw - value|``, draws being (resamples,).
 
     Hall, Journal of the Royal Statistical Society B 50(1), 1988. It is for the distance of groups, and figures that
     rest on it: resampled groups differ more than the groups they are drawn from, so that percentiles lie too far out;
-    and the basic interval, which mirrors them, has no width where the groups are equal. Not a number where the value is
-    not finite.
-
-    Parameters
-    ----------
-    draws
-        (resamples,); may be infinite or not a number.
+    and the basic interval, which mirrors them, has no width where the groups are equal. Draws may be infinite or not a
+    number; the interval is not a number where the value is not finite.
     """
     if not np.isfinite(value):
         return np.nan, np.nan

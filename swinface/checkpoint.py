@@ -54,17 +54,9 @@ def official_name(name: str) -> str:
 
 
 def load_published(path: Path) -> SwinFace:
-    """The published model, in evaluation mode.
+    """The published model, in evaluation mode, from the authors' file, such as ``checkpoint_step_79999_gpu_0.pt``.
 
-    Parameters
-    ----------
-    path
-        The authors' file, such as ``checkpoint_step_79999_gpu_0.pt``.
-
-    Raises
-    ------
-    InputError
-        The file is missing, unreadable, holds more than weights, or is not the published model's.
+    Raises ``InputError`` if the file is missing, unreadable, holds more than weights, or is not the published model's.
     """
     found, model = read_checkpoint(path), SwinFace()
     state = model.state_dict()
@@ -76,15 +68,8 @@ def load_published(path: Path) -> SwinFace:
 def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     """Read the weights of a file in the published format, less the entries that no output depends on.
 
-    Returns
-    -------
-    dict of str to Tensor
-        By ``part.entry``, such as ``"state_dict_om.output_fcs.1.bias"``.
-
-    Raises
-    ------
-    InputError
-        The file cannot be read as weights or lacks one of the four parts.
+    They are by ``part.entry``, such as ``"state_dict_om.output_fcs.1.bias"``. Raises ``InputError`` if the file cannot
+    be read as weights or lacks one of the four parts.
     """
     content = unpickle_weights(path)
     lacking = [part for part in PARTS if not isinstance(content, dict) or not isinstance(content.get(part), dict)]

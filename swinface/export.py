@@ -48,27 +48,20 @@ class PixelInput(nn.Module):
 def write_onnx(
     model: nn.Module, example: Tensor, outputs: Sequence[str], metadata: dict[str, str], out: Path, name: str = "images"
 ) -> None:
-    """Write any model as ONNX, for any number of faces at once.
+    """Write any model, in evaluation mode, as ONNX, for any number of faces at once.
+
+    Raises ``InputError`` if ``out`` does not end in .onnx, or a package is missing.
 
     Parameters
     ----------
     model
-        Takes one tensor and gives a dict of tensors; in evaluation mode.
+        Takes one tensor, which the file calls ``name``, and gives a dict of tensors.
     example
         Two faces, as it takes them.
     outputs
         Names of the outputs that the file gives.
     metadata
         Text by key, kept in the file; ``licence`` is added.
-    out
-        File to write, .onnx.
-    name
-        Name of the input.
-
-    Raises
-    ------
-    InputError
-        ``out`` has another ending, or a package is missing.
     """
     check_ending(out, [".onnx"], "an exported model")
     absent = [package for package in ("onnx", "onnxscript") if find_spec(package) is None]
@@ -92,16 +85,10 @@ def write_onnx(
 
 
 def export(model: SwinFace, out: Path, input: Literal["uint8", "normalised"] = "uint8") -> list[str]:
-    """Write a SwinFace as ONNX by ``write_onnx``, and return the names of its outputs.
+    """Write a SwinFace, in evaluation mode on the CPU, by ``write_onnx``, and return the names of its outputs.
 
-    These are ``embedding`` and every task that the model is trained on.
-
-    Parameters
-    ----------
-    model
-        The model, in evaluation mode, on the CPU.
-    input
-        What the file takes: pixels as uint8, or as float32 of mean and standard deviation 0.5.
+    These are ``embedding`` and every task that the model is trained on. The file's input is pixels, as uint8 or as
+    float32 of mean and standard deviation 0.5.
     """
     outputs = ["embedding", *model.trained]
     graph, example = (PixelInput(model), FACES) if input == "uint8" else (model, scale_pixels(FACES))
@@ -112,17 +99,9 @@ def export(model: SwinFace, out: Path, input: Literal["uint8", "normalised"] = "
 def describe(network: SwinFace, input: str) -> dict[str, str]:
     """The metadata of an exported model, text by key.
 
-    Parameters
-    ----------
-    input
-        ``uint8`` or ``normalised``.
-
-    Returns
-    -------
-    dict
-        ``input``, ``layout``, ``colours``, ``size``, ``mean``, ``std``, ``landmarks`` and ``tasks``. All but the first
-        three are JSON; ``tasks`` is output name to the labels of its logits, softmax over them gives probabilities, or
-        to ``"years"``.
+    They are ``input``, ``layout``, ``colours``, ``size``, ``mean``, ``std``, ``landmarks`` and ``tasks``. All but the
+    first three are JSON; ``tasks`` is output name to the labels of its logits, softmax over them gives probabilities,
+    or to ``"years"``.
     """
     return describe_images(input) | {
         "tasks": json.dumps({name: list(task.labels) or "years" for name, task in network.trained.items()})

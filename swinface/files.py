@@ -56,10 +56,7 @@ def describe_install(extra: str) -> str:
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """Write a file next to ``path``, and rename it when the block ends without an error; otherwise leave nothing.
 
-    Yields
-    ------
-    Path
-        Where to write: in the folder of ``path`` (made if missing) and with its ending.
+    Yields where to write: in the folder of ``path`` (made if missing) and with its ending.
     """
     path = Path(path)
     if path.is_dir():
@@ -73,13 +70,9 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 def replacing_folder(path: str | os.PathLike, owned: Sequence[str] = ()) -> Iterator[Path]:
     """Write files into a folder next to ``path``, and move them there when the block ends without an error.
 
-    Files of the same name in ``path`` are replaced, all others stay. Yields the folder to write into.
-
-    Parameters
-    ----------
-    owned
-        Patterns of names that only this writer uses. Such files of earlier runs are deleted, so that old and new files
-        are not mixed.
+    Yields the folder to write into. Files of the same name in ``path`` are replaced, all others stay, but for those of
+    the patterns ``owned``: only this writer uses such names, and those of earlier runs are deleted, so that old and new
+    files are not mixed.
     """
     path = Path(path)
     if path.exists() and not path.is_dir():
@@ -153,10 +146,7 @@ def _holding(file: Path, timeout: float = -1) -> Iterator[bool]:
 def working_alone(folder: str | os.PathLike) -> Iterator[None]:
     """Keep other processes out of ``folder`` during the block, and delete what killed processes left half-written.
 
-    Raises
-    ------
-    InputError
-        Another process works there.
+    Raises ``InputError`` if another process works there.
     """
     place = Path(folder).resolve()
     with ExitStack() as stack:
@@ -175,10 +165,7 @@ def working_alone(folder: str | os.PathLike) -> Iterator[None]:
 def read_lines(path: Path, what: str) -> list[str]:
     """The lines of a text file in UTF-8; ``what`` says what it should be, for messages.
 
-    Raises
-    ------
-    InputError
-        The file is missing or not readable.
+    Raises ``InputError`` if the file is missing or not readable.
     """
     try:
         return path.read_text(encoding="utf-8-sig").splitlines()
@@ -195,17 +182,10 @@ def check_ending(path: str | os.PathLike, endings: Sequence[str], what: str) -> 
 
 
 def inside(root: str | os.PathLike, relative: str, where: str) -> Path:
-    """The path of ``relative`` below ``root``, refused when it would leave it. Backslashes, of Windows, are slashes.
+    """The path of ``relative`` below ``root``. Backslashes, of Windows, are slashes.
 
-    Parameters
-    ----------
-    where
-        Where the path comes from (a file and row), for the message.
-
-    Raises
-    ------
-    InputError
-        ``relative`` is empty, absolute or climbs out of ``root``.
+    Raises ``InputError`` if ``relative``, which stands ``where`` (a file and row), is empty, absolute or climbs out of
+    ``root``.
     """
     path = PurePosixPath(relative.replace("\\", "/"))
     if not path.parts or ".." in path.parts or path.is_absolute():

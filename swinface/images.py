@@ -55,26 +55,14 @@ class Images(NamedTuple):
 
 
 def list_images(root: str | os.PathLike, below: str = ".") -> Images:
-    """The images in a folder, however deep, and what else is there.
+    """The images in the folder ``below`` of a root, however deep, and what else is there.
 
     A file is an image if its name has one of ``IMAGE_ENDINGS``. Hidden files and folders, whose names begin with a dot,
     are left out; macOS writes such beside each image. Links to folders are followed, wherever they lead. A folder that
     can be reached in several ways is listed once, under its own name if it lies within the one that is listed.
 
-    Parameters
-    ----------
-    below
-        The folder to list, from ``root``.
-
-    Returns
-    -------
-    Images
-        Paths below ``root``, in the order of their names; those in linked folders are last.
-
-    Raises
-    ------
-    InputError
-        A folder is missing, cannot be read, or lies outside ``root``.
+    Paths are below ``root``, in the order of their names; those in linked folders are last. Raises ``InputError`` if a
+    folder is missing, cannot be read, or lies outside ``root``.
     """
 
     def refuse(error: OSError) -> None:
@@ -118,10 +106,7 @@ def take_images(root: str | os.PathLike, below: str = ".") -> list[str]:
 def find_images(paths: Sequence[Path]) -> list[Path]:
     """The files that are named, and the images in folders that are named, as ``take_images`` finds them.
 
-    Raises
-    ------
-    InputError
-        There are none.
+    Raises ``InputError`` if there are none.
     """
     files = []
     for path in paths:
@@ -145,24 +130,11 @@ def _refuse_name(name: str) -> str | None:
 
 
 def read_image(image: str | os.PathLike | bytes, name: str = "the image") -> np.ndarray:
-    """Decode an image in full; ``upright_rgb`` describes how other modes are converted.
+    """Decode an image, a file or its content, in full: (height, width, 3) uint8 RGB, other modes converted by
+    ``upright_rgb``.
 
-    Parameters
-    ----------
-    image
-        A file, or its content.
-    name
-        Name of an image that is not a file, for messages.
-
-    Returns
-    -------
-    np.ndarray
-        (height, width, 3), uint8, RGB.
-
-    Raises
-    ------
-    InputError
-        The file is missing, empty, truncated, too large or not an image.
+    Raises ``InputError``, in which content is called ``name``, if it is missing, empty, truncated, too large or not an
+    image.
     """
     name = name if isinstance(image, bytes) else os.fspath(image)
     try:
@@ -205,17 +177,10 @@ def _open_image(content: bytes) -> Image.Image:
 
 
 def upright_rgb(image: Image.Image) -> np.ndarray:
-    """An image as pixels: turned upright by its EXIF orientation, transparent parts white, 16 bits reduced to 8.
+    """An image as pixels, (height, width, 3) uint8 RGB: turned upright by its EXIF orientation, transparent parts
+    white, 16 bits reduced to 8.
 
-    Returns
-    -------
-    np.ndarray
-        (height, width, 3), uint8, RGB.
-
-    Raises
-    ------
-    ValueError
-        The image's numbers have no fixed range that could be brought to 8 bits.
+    Raises ``ValueError`` if the image's numbers have no fixed range that could be brought to 8 bits.
     """
     image = ImageOps.exif_transpose(image)
     if image.mode in ("F", "I"):

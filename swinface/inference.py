@@ -34,16 +34,11 @@ def multiplies_bfloat16(device: torch.device) -> bool:
 
 @contextmanager
 def inference(device: torch.device, precision: Precision = "fast") -> Iterator[None]:
-    """Run a trained model without gradients.
+    """Run a trained model on a device without gradients.
 
-    Parameters
-    ----------
-    device
-        Where the model is.
-    precision
-        ``fast``: bfloat16 where the device multiplies in it natively, two to three times as fast on a CPU. It changes
-        cosines by less than .01, ages by less than half a year and probabilities by less than .03 (tested on the model
-        that ships; the published size changes less). ``full``: float32.
+    The precision ``fast`` is bfloat16 where the device multiplies in it natively, two to three times as fast on a CPU.
+    It changes cosines by less than .01, ages by less than half a year and probabilities by less than .03 (tested on the
+    model that ships; the published size changes less). ``full`` is float32.
     """
     half = precision == "fast" and multiplies_bfloat16(device)
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=half):
@@ -86,17 +81,9 @@ class Shards:
     def start(cls, folder: Path | None, devices: int = 1, num_nodes: int = 1) -> Self:
         """Start a process for each device of each machine, as ``fit`` does; on one device nothing is started.
 
-        Parameters
-        ----------
-        devices
-            Devices of each machine: GPUs, or processes on a CPU.
-        num_nodes
-            Machines. Start the same command on each, with the variables of torchrun or under SLURM.
-
-        Raises
-        ------
-        InputError
-            There are several processes and no folder, fewer devices than named, or another command is at work there.
+        Devices are GPUs, or processes on a CPU, of each of ``num_nodes`` machines: start the same command on each, with
+        the variables of torchrun or under SLURM. Raises ``InputError`` if there are several processes and no folder,
+        fewer devices than named, or another command is at work there.
         """
         if devices == num_nodes == 1:
             return cls(folder, best_device())._alone()
@@ -135,24 +122,19 @@ class Shards:
     ) -> dict[str, np.ndarray]:
         """Arrays with a row for each of many faces; every process gets all rows.
 
+        Raises ``InputError`` if ``compute`` raised it, here or in another process, or if the folder cannot be written
+        to or holds parts of another computation.
+
         Parameters
         ----------
         name
             Name of the computation and of its folder.
         about
             All that the result depends on, fit for JSON. Parts of another computation are not used.
-        count
-            Number of rows.
+        count, size
+            Number of rows, and of those of a part.
         compute
             From some rows to their values.
-        size
-            Rows of a part.
-
-        Raises
-        ------
-        InputError
-            ``compute`` raised it, here or in another process; the folder cannot be written to, or holds parts of
-            another computation.
         """
         parts = [slice(start, min(start + size, count)) for start in range(0, count, size)]
         if self.folder is None:

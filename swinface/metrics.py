@@ -34,28 +34,12 @@ def choose_accurate(scores: np.ndarray, same: np.ndarray) -> float:
 
 
 def tar_at_far(scores: np.ndarray, same: np.ndarray, fars: Sequence[float]) -> dict[float, float]:
-    """The largest true accept rate whose false accept rate is at most the given one, on the exact ROC curve.
+    """The largest true accept rate for each false accept rate, 0 to 1, that is not exceeded, on the exact ROC curve.
 
     As on scikit-learn's ``roc_curve``, pairs of equal score are accepted together, without points in between.
-    (insightface takes the point whose false accept rate is nearest, which may be above the given one.)
+    (insightface takes the point whose false accept rate is nearest, which may be above the given one.) Raises
+    ``InputError`` if all pairs are of one kind.
 
-    Parameters
-    ----------
-    fars
-        False accept rates, 0 to 1.
-
-    Returns
-    -------
-    dict
-        False accept rate to true accept rate.
-
-    Raises
-    ------
-    InputError
-        All pairs are of one kind.
-
-    Examples
-    --------
     >>> tar_at_far(np.array([0.1, 0.4, 0.6, 0.9]), np.array([False, True, False, True]), [0.0, 0.5])
     {0.0: 0.5, 0.5: 1.0}
     """
@@ -71,14 +55,10 @@ def tar_at_far(scores: np.ndarray, same: np.ndarray, fars: Sequence[float]) -> d
 
 
 def weighted_aucs(scores: np.ndarray, same: np.ndarray, weights: Iterable[np.ndarray]) -> np.ndarray:
-    """The AUC under each of several weightings of pairs, such as those of resamples: (weightings,).
+    """The AUC under each of several weightings, (pairs,) each, such as those of resamples: (weightings,).
 
     It is the mean, over pairs to be accepted, of the weight of other pairs that score lower; equal scores count half.
-
-    Parameters
-    ----------
-    weights
-        (pairs,) each. The AUC is not a number where all pairs of either kind have the weight 0.
+    It is not a number where all pairs of either kind have the weight 0.
     """
     order = np.argsort(scores, kind="stable")
     one, two = order[same[order]], order[~same[order]]

@@ -172,18 +172,10 @@ class SwinFace(
             self.heads[name].requires_grad_(False)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Embed and describe faces.
+        """Embed and describe faces, (B, 3, 112, 112) float, as ``scale_pixels`` gives them.
 
-        Parameters
-        ----------
-        images
-            (B, 3, 112, 112), float, as ``scale_pixels`` gives them.
-
-        Returns
-        -------
-        dict of str to Tensor
-            ``"embedding"``, (B, embedding_size), and for every name in ``TASKS`` that is trained its logits,
-            (B, classes); ``"age"`` is (B, 1), in years, and so are angles, in degrees.
+        Returns ``"embedding"``, (B, embedding_size), and for every name in ``TASKS`` that is trained its logits, (B,
+        classes); ``"age"`` is (B, 1), in years, and so are angles, in degrees.
         """
         levels, summary = self.trunk(images)
         used = {task.subnet for task in self.trained.values()}

@@ -116,7 +116,8 @@ def pack(model: Path, out: Path) -> dict[str, Tensor]:
     """Halve the size of a trained model: the weights of its layers in bfloat16. It loads as any other.
 
     All else stays as it is, such as an erasure: a rounded map would let through a little of what it removes. The
-    rounded layers change little: the distance of two classes by some thousandths.
+    rounded layers change little: the distance of two classes by some thousandths. Returns the packed weights by name;
+    raises ``InputError`` if the folder holds no model.
 
     Parameters
     ----------
@@ -124,16 +125,6 @@ def pack(model: Path, out: Path) -> dict[str, Tensor]:
         Folder of a SwinFace or of a kinship model, such as a run.
     out
         Folder to write ``config.json`` and ``model.safetensors`` to.
-
-    Returns
-    -------
-    dict of str to Tensor
-        The packed weights.
-
-    Raises
-    ------
-    InputError
-        The folder holds no model.
     """
     tensors = read_weights(model / WEIGHTS)
     # Vectors and numbers (batch norms, biases, a threshold) are few, and each matters more than a weight.
@@ -152,10 +143,7 @@ def pack(model: Path, out: Path) -> dict[str, Tensor]:
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Read a file of weights, .safetensors or of ``torch.save``: name to tensor.
 
-    Raises
-    ------
-    InputError
-        The file is missing or damaged, or holds something else.
+    Raises ``InputError`` if the file is missing or damaged, or holds something else.
     """
     if path.suffix in (".pt", ".pth", ".bin"):
         weights = unpickle_weights(path)
@@ -171,10 +159,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def unpickle_weights(path: Path) -> Any:
     """What a file of ``torch.save`` holds, read by torch's weights-only loader, which runs no code from it.
 
-    Raises
-    ------
-    InputError
-        The file cannot be read as weights, or holds more than weights.
+    Raises ``InputError`` if the file cannot be read as weights, or holds more than weights.
     """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -202,19 +187,10 @@ def _find_folder(cls: type, source: str | os.PathLike, **hub_options: Any) -> Pa
 
 
 def check_entries(found: Mapping[str, Any], expected: Mapping[str, Tensor], source: str | os.PathLike) -> None:
-    """Refuse weights that do not fit a model exactly: no entry may be missing, surplus or of another shape.
+    """Refuse weights found in the file ``source`` that do not fit a model exactly: none may be missing, surplus or of
+    another shape.
 
-    Parameters
-    ----------
-    found
-        The entries of the file ``source``, by name.
-    expected
-        The model's entries, by the same names.
-
-    Raises
-    ------
-    InputError
-        Names the missing, surplus and misshapen entries, the first three of each.
+    Raises ``InputError`` that names the missing, surplus and misshapen entries, the first three of each.
     """
     problems = {
         "missing": [name for name in expected if name not in found],

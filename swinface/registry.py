@@ -56,10 +56,7 @@ class Registry:
     def register(self, name: str) -> Callable[[Callable], Callable]:
         """Decorator that registers a class or function under a name.
 
-        Raises
-        ------
-        ValueError
-            The name is taken, or has a dot, which marks a class path.
+        Raises ``ValueError`` if the name is taken, or has a dot, which marks a class path.
         """
         if name in self._known or "." in name:
             raise ValueError(f"{self.kind} {name!r}: the name is taken or has a dot; choose another.")
@@ -73,10 +70,7 @@ class Registry:
     def find(self, name: str) -> Callable:
         """The class or function of a registered name or of a path ``package.module.Class``.
 
-        Raises
-        ------
-        InputError
-            There is none, its module cannot be imported, or it is of another kind.
+        Raises ``InputError`` if there is none, its module cannot be imported, or it is of another kind.
         """
         known = self._known.get(name, name)
         if isinstance(known, str) and "." not in known:
@@ -96,10 +90,7 @@ class Registry:
     def check(self, name: str, /, **options: Any) -> Callable:
         """:meth:`find`, and check options that a configuration gives, some or all.
 
-        Raises
-        ------
-        InputError
-            As of :meth:`find`, or it does not take these options, or not these values.
+        Raises ``InputError`` as :meth:`find` does, or if it does not take these options, or not these values.
         """
         member = self.find(name)
         signature = inspect.signature(member)
@@ -118,10 +109,7 @@ class Registry:
     def create(self, name: str, /, **options: Any) -> Any:
         """An object of :meth:`find`'s class, or what its function returns, with these options.
 
-        Raises
-        ------
-        InputError
-            As of :meth:`check`, or an option is missing.
+        Raises ``InputError`` as :meth:`check` does, or if an option is missing.
         """
         member = self.check(name, **options)
         try:

@@ -61,15 +61,8 @@ for _tag, _pattern, _first in (
 def parse_yaml(text: str, where: str | Path = "the configuration") -> Any:
     """Parse YAML; ``where`` is the file or option that it is from, for messages.
 
-    Raises
-    ------
-    InputError
-        A mapping has a key twice.
-    yaml.YAMLError
-        It is no YAML.
+    Raises ``InputError`` if a mapping has a key twice, and ``yaml.YAMLError`` if it is no YAML.
 
-    Examples
-    --------
     >>> parse_yaml("{classes: [no, 01, 10_20], rate: 1e-2, count: 3, augment: true, cache: null}")
     {'classes': ['no', '01', '10_20'], 'rate': 0.01, 'count': 3, 'augment': True, 'cache': None}
     """
@@ -84,10 +77,7 @@ def parse_yaml(text: str, where: str | Path = "the configuration") -> Any:
 def read_yaml(path: Path) -> Any:
     """Read a YAML file; no two places of the result share an object, as aliases do, so that dumps of it have none.
 
-    Raises
-    ------
-    InputError
-        The file is missing or broken, or has a key twice.
+    Raises ``InputError`` if the file is missing or broken, or has a key twice.
     """
     try:
         return _unshare(parse_yaml(path.read_text(encoding="utf-8"), path))
@@ -107,13 +97,8 @@ def _unshare(value: Any) -> Any:
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """Read a configuration: ``read_yaml`` of a mapping.
-
-    Raises
-    ------
-    InputError
-        See ``read_yaml``; or the file is not a mapping.
-    """
+    """Read a configuration: ``read_yaml`` of a mapping. Raises ``InputError`` as that does, or if the file is no
+    mapping."""
     settings = read_yaml(path)
     if not isinstance(settings, dict):
         raise InputError(f"{path}: not a configuration; it must be a mapping of options to their values.")

@@ -36,6 +36,9 @@ TRUNKS = Registry(
 def create_trunk(kind: str = "swin", **options: Any) -> Trunk:
     """Make a trunk, with random weights.
 
+    Raises ``InputError`` if there is no such trunk, it does not take these options, or it returns no levels and
+    summary.
+
     Parameters
     ----------
     kind
@@ -43,11 +46,6 @@ def create_trunk(kind: str = "swin", **options: Any) -> Trunk:
     options
         Arguments of ``SwinTrunk``, of ``TimmTrunk``, or of that class. They must fit into JSON: a model's
         ``config.json`` keeps them.
-
-    Raises
-    ------
-    InputError
-        There is no such trunk, it does not take these options, or it returns no levels and summary.
 
     Examples
     --------
@@ -97,19 +95,10 @@ class Trunk(nn.Module, ABC):
         """The maps of the levels, (B, channels, rows, columns) each, and the summary, (B, summary_size)."""
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the levels side by side, and one vector for the face.
+        """The levels of images side by side, and one vector for each face.
 
-        Parameters
-        ----------
-        images
-            (B, 3, 112, 112), float, as ``scale_pixels`` gives them.
-
-        Returns
-        -------
-        levels : Tensor
-            (B, sum(channels), 7, 7), each level average-pooled to 7x7; split along axis 1 by ``channels``.
-        summary : Tensor
-            (B, summary_size).
+        Images are (B, 3, 112, 112) float, as ``scale_pixels`` gives them. Levels are (B, sum(channels), 7, 7), each
+        average-pooled to 7x7, split along axis 1 by ``channels``; the summary is (B, summary_size).
         """
         maps, summary = self.read(images)
         return torch.cat([_pool(level) for level in maps], dim=1), summary
@@ -130,10 +119,7 @@ class Trunk(nn.Module, ABC):
     def freeze(self, trained_stages: int) -> None:
         """Freeze all but the last stages; what is frozen is in evaluation mode.
 
-        Raises
-        ------
-        InputError
-            There are fewer stages.
+        Raises ``InputError`` if there are fewer stages.
         """
         stages = self.stages()
         if not 0 <= trained_stages <= len(stages):
@@ -147,22 +133,14 @@ class Trunk(nn.Module, ABC):
     def freeze_unread(self, levels: Collection[int] | None = None, summary: bool = False) -> None:
         """Freeze the parameters that no output in use depends on: DDP would wait for their gradients.
 
-        Parameters
-        ----------
-        levels
-            The levels in use, 1 for the first; None is all of them.
-        summary
-            Whether the summary is in use.
+        In use are ``levels``, 1 for the first, or all of them if None; and the summary if ``summary`` says so.
         """
         _freeze(self, keep=self._find_behind(levels or range(1, len(self.channels) + 1), summary))
 
     def take_weights(self, path: Path) -> None:
         """Load a file of weights with the names of the network itself, such as timm's; a warning names surplus ones.
 
-        Raises
-        ------
-        InputError
-            The file is unreadable, or lacks weights of the network.
+        Raises ``InputError`` if the file is unreadable, or lacks weights of the network.
         """
         network = getattr(self, "network", self)
         found, expected = read_weights(path), network.state_dict()

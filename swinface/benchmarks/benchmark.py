@@ -126,13 +126,7 @@ class Benchmark(ABC):
 
     @abstractmethod
     def run(self, model: Predictor) -> list[Result]:
-        """Evaluate a model.
-
-        Raises
-        ------
-        InputError
-            The data cannot be used.
-        """
+        """Evaluate a model. Raises ``InputError`` if the data cannot be used."""
 
 
 class Predictor:
@@ -205,7 +199,7 @@ class Predictor:
 def estimate(
     values: np.ndarray, groups: Sequence, statistic: Callable[[np.ndarray], np.ndarray], draws: int = 1000
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Figures that are computed from totals over faces, and the same of resampled groups.
+    """Figures that are computed from totals over faces, and the same where groups of faces are resampled.
 
     Parameters
     ----------
@@ -241,20 +235,9 @@ def ratio(totals: np.ndarray) -> np.ndarray:
 def by_group(table: pd.DataFrame, metric: str, values: np.ndarray) -> dict[tuple[str, str], Result]:
     """A figure for each race, gender, age band, and for young or not, as far as a source's table has them.
 
-    Parameters
-    ----------
-    table
-        (N rows), as ``Source.table``; faces of an unknown group are left out of that grouping.
-    metric
-        Name of the figure.
-    values
-        (N, 2), two numbers per face: a group's figure is the sum of the first divided by the sum of the second. Faces
-        whose second number is 0 are left out.
-
-    Returns
-    -------
-    dict of (str, str) to Result
-        For ``Result.groups``. Intervals are those of ``estimate`` on the group's faces alone.
+    A group's figure is the sum of the first column of ``values``, (N, 2), divided by the sum of the second. Faces whose
+    second number is 0 are left out, and so are, of each grouping, those of an unknown group. Intervals are those of
+    ``estimate`` on the group's faces alone. The result is as ``Result.groups`` has it.
     """
     found = {}
     for grouping, groups in _read_groups(table).items():

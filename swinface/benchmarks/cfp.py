@@ -86,21 +86,11 @@ class Profile(Benchmark):
 
 
 def read_protocol(root: Path, protocol: str) -> tuple[list[Path], np.ndarray, np.ndarray, np.ndarray]:
-    """Read the pairs of a protocol.
+    """Read the pairs of a protocol: images, frontal ones first; the places (N,) of the first and second image of each
+    pair; and whether it shows one person, (N,) bool.
 
-    Returns
-    -------
-    paths
-        The images, frontal ones first.
-    first, second
-        (N,) int64, places in ``paths`` of each pair's images; folds of N / 10 pairs follow one another.
-    same
-        (N,) bool: whether the pair shows one person.
-
-    Raises
-    ------
-    InputError
-        A file is missing or not of the official form; names it and the line.
+    Folds of N / 10 pairs follow one another. Raises ``InputError``, which names file and line, if a file is missing or
+    not of the official form.
     """
     frontal, profile = (_read_images(root, f"Pair_list_{kind}.txt") for kind in "FP")
     starts = (0, 0 if protocol == "FF" else len(frontal))  # where the images of each side begin

@@ -65,12 +65,8 @@ def read_ijb(root: Path, name: Literal["ijbb", "ijbc"]) -> Templates:
 
     ``meta/ijbc_face_tid_mid.txt`` has rows ``image template medium``, ``meta/ijbc_name_5pts_score.txt`` rows ``image``,
     ten coordinates and the detector's score, for the same images in the same order; and
-    ``meta/ijbc_template_pair_label.txt`` rows ``template template label``. Images lie in ``loose_crop``.
-
-    Raises
-    ------
-    InputError
-        A file is missing or a row is wrong; both are named.
+    ``meta/ijbc_template_pair_label.txt`` rows ``template template label``. Images lie in ``loose_crop``. Raises
+    ``InputError`` if a file is missing or a row is wrong; both are named.
     """
     members_file, faces_file, pairs_file = (
         root / "meta" / f"{name}_{what}.txt" for what in ("face_tid_mid", "name_5pts_score", "template_pair_label")
@@ -154,29 +150,15 @@ def _refuse_rows(path: Path, wrong: np.ndarray, what: str) -> None:
 def embed_templates(
     embed: Embed, templates: Templates, batch: int = 256, compute: Callable | None = None
 ) -> np.ndarray:
-    """Embed templates as the published figures for IJB were made.
+    """Embed templates as the published figures for IJB were made: (templates, D), float32.
 
     An image's embedding, that of its mirror image added and its length kept, is weighted by the detector's score. Those
     of one medium (a photo, or the frames of a video) are averaged, the media of a template summed, the sum is scaled to
     unit length. That is a weighted sum over images, ``Templates.weights`` being score / images of the medium. Each
-    image is read once.
+    image is read once, and ``batch`` images go through the model at once, and as many mirrored. ``compute`` is
+    ``Predictor.compute``, to embed on several devices and to go on after an interruption.
 
-    Parameters
-    ----------
-    batch
-        Images that are embedded at once, and as many mirrored.
-    compute
-        ``Predictor.compute``, to embed on several devices and to go on after an interruption.
-
-    Returns
-    -------
-    np.ndarray
-        (templates, D), float32.
-
-    Raises
-    ------
-    InputError
-        An image is missing or unreadable, its name leaves the folder, or its landmarks coincide.
+    Raises ``InputError`` if an image is missing or unreadable, its name leaves the folder, or its landmarks coincide.
     """
 
     def read(row: int) -> np.ndarray:

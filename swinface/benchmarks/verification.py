@@ -39,17 +39,9 @@ LIMITS = -np.arange(0, 4, 0.01)
 def read_bin(path: Path) -> tuple[Tensor, np.ndarray]:
     """Read a verification set in insightface's format, such as ``lfw.bin``.
 
-    Returns
-    -------
-    faces : Tensor
-        (2 N, 3, 112, 112), uint8, RGB; faces 2 i and 2 i + 1 are pair i.
-    same : np.ndarray
-        (N,), bool: whether the pair shows one person.
-
-    Raises
-    ------
-    InputError
-        The file is not such a set, see ``read_pickled_pairs``, or an image in it cannot be read or is not square.
+    Gives faces, (2 N, 3, 112, 112) uint8 RGB, of which 2 i and 2 i + 1 are pair i, and whether each pair shows one
+    person, (N,) bool. Raises ``InputError`` if the file is no such set, see ``read_pickled_pairs``, or an image in it
+    cannot be read or is not square.
     """
     images, same = read_pickled_pairs(path)
 
@@ -68,19 +60,8 @@ def read_pairs_folder(root: Path, pairs: Path) -> tuple[Tensor, np.ndarray, int]
     one person, and n rows ``name number name number`` of pairs that do not. The fourth face of a person is
     ``Name/Name_0004.jpg``.
 
-    Returns
-    -------
-    faces : Tensor
-        (2 N, 3, 112, 112), uint8, RGB; faces 2 i and 2 i + 1 are pair i.
-    same : np.ndarray
-        (N,), bool: whether the pair shows one person.
-    folds : int
-        Number of folds, each of N / folds pairs in a row.
-
-    Raises
-    ------
-    InputError
-        The list is not of that form (its row is named), or a face is missing, unreadable or not square.
+    Gives faces and pairs as ``read_bin`` does, and the number of folds, each of N / folds pairs in a row. Raises
+    ``InputError`` if the list is not of that form (its row is named), or a face is missing, unreadable or not square.
     """
     paths, same, folds = _read_pairs(root, pairs)
     warn_unaligned(read_face, paths, root)
@@ -112,20 +93,8 @@ def _read_pairs(root: Path, pairs: Path) -> tuple[list[Path], np.ndarray, int]:
 
 
 def embed_with_mirror(embed: Embed, faces: Tensor, batch: int = 256) -> np.ndarray:
-    """Embed faces and their mirror images in batches, add the two and scale the sum to unit length.
-
-    Parameters
-    ----------
-    faces
-        (N, 3, 112, 112), uint8.
-    batch
-        Faces that are embedded at once, and as many mirrored.
-
-    Returns
-    -------
-    np.ndarray
-        (N, D), float32.
-    """
+    """Embed faces, (N, 3, 112, 112) uint8, and their mirror images in batches, and scale the sum of both to unit
+    length: (N, D) float32."""
     starts = tqdm(range(0, len(faces), batch), desc="embed", unit="batch", leave=False, disable=None)
     return normalize(np.concatenate([add_mirror(embed, faces[start : start + batch]) for start in starts]))
 
@@ -136,16 +105,9 @@ def add_mirror(embed: Embed, faces: Tensor) -> np.ndarray:
 
 
 def score_pairs(embeddings: np.ndarray, first: np.ndarray, second: np.ndarray, rows: int = 16384) -> np.ndarray:
-    """Cosines of pairs, a chunk at a time: (pairs,) float32.
+    """Cosines of pairs, so many rows at a time: (pairs,) float32.
 
-    Parameters
-    ----------
-    embeddings
-        (N, D), float32, of unit length.
-    first, second
-        (pairs,), the rows of ``embeddings`` that make a pair.
-    rows
-        Pairs that are scored at once.
+    ``embeddings`` are (N, D) float32 of unit length; ``first`` and ``second``, (pairs,), are the rows that make a pair.
     """
     scores = np.empty(len(first), dtype=np.float32)
     for start in range(0, len(first), rows):
@@ -180,21 +142,11 @@ def ten_fold_accuracy(cosines: np.ndarray, same: np.ndarray, folds: int = 10) ->
     """Accuracy on each fold at the threshold that is best on all others: LFW's protocol, as insightface computes it.
 
     Huang et al., "Labeled Faces in the Wild", University of Massachusetts 07-49, 2007, view 2. Folds are stretches of
-    pairs in the order given, as scikit-learn's ``KFold`` makes them. Thresholds are ``LIMITS``, the strictest of
-    several that are equally good. The paper's figures were computed in this way; a finer search
+    the (N,) cosines in the order given, as scikit-learn's ``KFold`` makes them. Thresholds are ``LIMITS``, the
+    strictest of several that are equally good. The paper's figures were computed in this way; a finer search
     (``choose_accurate``) changes those of hard sets by up to 0.23 points.
 
-    Parameters
-    ----------
-    cosines
-        (N,), of pairs of embeddings.
-    same
-        (N,), bool.
-
-    Raises
-    ------
-    InputError
-        There are fewer than two folds, or fewer pairs than folds.
+    Raises ``InputError`` if there are fewer than two folds, or fewer pairs than folds.
     """
     if not 2 <= folds <= len(cosines):
         raise InputError(f"{folds} folds of {len(cosines)} pairs: name at least two folds, each with a pair.")
@@ -250,7 +202,8 @@ def auc_of_same_person(
     """How well cosines separate the pairs of faces that show one person from those that show two.
 
     Every pair has the same weight, so a person with many faces has more weight. Groups are drawn again, with
-    replacement (``swinface.bootstrap.weigh_pairs``).
+    replacement (``swinface.bootstrap.weigh_pairs``). Raises ``InputError`` if no person has two faces, or there is only
+    one person.
 
     Parameters
     ----------
@@ -263,11 +216,6 @@ def auc_of_same_person(
     pairs
         At most half this number of pairs of either kind is used. If there are more, that many are drawn: each pair of a
         kind with equal probability, none twice.
-
-    Raises
-    ------
-    InputError
-        No person has two faces, or there is only one person.
     """
     rng = np.random.default_rng(seed)
     _, person = np.unique(np.asarray(identities), return_inverse=True)

@@ -73,28 +73,14 @@ def align(image: np.ndarray, landmarks: np.ndarray, name: str = "the image") -> 
 
 
 def fit_similarity(source: np.ndarray, target: np.ndarray, name: str = "the image") -> np.ndarray:
-    """The rotation, scale and shift that bring points nearest to others in least squares, without mirroring.
+    """The rotation, scale and shift that bring (N, 2) points nearest to others in least squares, without mirroring.
 
-    Umeyama, "Least-squares estimation of transformation parameters between two point patterns", IEEE TPAMI 1991,
-    equations 40 to 43.
+    They are (2, 3), so that ``target`` is about ``source @ result[:, :2].T + result[:, 2]`` (Umeyama, "Least-squares
+    estimation of transformation parameters between two point patterns", IEEE TPAMI 1991, equations 40 to 43). ``name``
+    is that of the image that has these landmarks, for messages.
 
-    Parameters
-    ----------
-    source, target
-        (N, 2) points.
-    name
-        Name of the image that has these landmarks, for messages.
-
-    Returns
-    -------
-    np.ndarray
-        (2, 3), so that ``target`` is about ``source @ result[:, :2].T + result[:, 2]``.
-
-    Raises
-    ------
-    InputError
-        The points of either coincide, or are no places in an image; or they are mirrored so that no turn brings them
-        near.
+    Raises ``InputError`` if the points of either coincide or are no places in an image, or if they are mirrored so that
+    no turn brings them near.
     """
     both = np.stack([source, target])
     if not (np.abs(both) < LARGEST).all() or np.ptp(both, axis=1).max(axis=1).min() < 1e-6:

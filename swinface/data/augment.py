@@ -64,12 +64,11 @@ FILLS = {"black": 0.4, "flat": 0.2, "edge": 0.2, "mirror": 0.2}  # content, and 
 
 
 def augment(images: Tensor, how: Augmentation, frames: Tensor | None = None) -> Tensor:
-    """Change faces at random, by torch's (and for ``randaugment`` also Python's and numpy's) global generator.
+    """Change faces, (B, 3, 112, 112) uint8 RGB, by torch's (for ``randaugment`` also Python's and numpy's) global
+    generator.
 
     Parameters
     ----------
-    images
-        (B, 3, 112, 112), uint8, RGB.
     how
         ``none``; ``flip``: half of the faces are mirrored; ``randaugment``, as for SwinFace's analysis streams: flip
         and RandAugment, and in ``make_input`` random erasing; ``photometric``: changes of brightness and contrast, some
@@ -78,11 +77,6 @@ def augment(images: Tensor, how: Augmentation, frames: Tensor | None = None) -> 
     frames
         (B, 4): left, top, right and bottom of the part of each face that the photo covers, as shares of the side; the
         whole face when None. ``light`` shows random content outside it.
-
-    Returns
-    -------
-    Tensor
-        The same shape, uint8.
     """
     if how == "none" or not len(images):
         return images

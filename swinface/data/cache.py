@@ -20,16 +20,11 @@ def map_computed(
     what: str,
     writable: bool = False,
 ) -> np.ndarray:
-    """An array mapped from a file; if the file is missing, ``compute`` gives its values first, some ``rows`` at a time.
+    """An array mapped from a .npy file; if this is missing, ``compute`` gives its values first, some ``rows`` at a
+    time.
 
-    Parameters
-    ----------
-    path
-        Ends in .npy. The name must depend on what the array is computed from: a file that exists is not computed again.
-    what
-        Title of the progress bar.
-    writable
-        Whether the array in memory may be written to; the file stays as it is.
+    The name of the file must depend on what the array is computed from: a file that exists is not computed again.
+    ``what`` is the title of the progress bar. An array that is ``writable`` in memory leaves the file as it is.
     """
     if not path.exists():
         with replacing(path) as partial:

@@ -38,13 +38,7 @@ class Embeddings:
         return self.values.shape[1]
 
     def __getitem__(self, faces: Sequence[str]) -> np.ndarray:
-        """(N, D) float32 embeddings of faces.
-
-        Raises
-        ------
-        InputError
-            A face has no embedding.
-        """
+        """(N, D) float32 embeddings of faces. Raises ``InputError`` if a face has no embedding."""
         missing = [face for face in faces if face not in self.rows]
         if missing:
             raise InputError(f"{self.path}: no embedding of {missing[0]} ({len(missing)} faces are missing).")
@@ -52,25 +46,11 @@ class Embeddings:
 
 
 def read_arrays(path: Path, names: Sequence[str] | None = None) -> tuple[list[str], dict[str, np.ndarray]]:
-    """Read a table of embeddings, and the other arrays in it with a row per face.
+    """Read a table of embeddings, and the other arrays in it with a row per face, without unpickling.
 
-    Parameters
-    ----------
-    path
-        The file. It is read without unpickling.
-    names
-        The arrays to read; by default ``embedding`` and all others with a row of numbers per face, such as the
-        features of each level.
-
-    Returns
-    -------
-    tuple
-        The faces, and name to (N, D) float32, ``embedding`` first.
-
-    Raises
-    ------
-    InputError
-        The file is missing, is no such table, names a face twice, or has numbers that are not finite.
+    ``names`` are the arrays to read; by default ``embedding`` and all others with a row of numbers per face, such as
+    the features of each level. Gives the faces, and name to (N, D) float32, ``embedding`` first. Raises ``InputError``
+    if the file is missing, is no such table, names a face twice, or has numbers that are not finite.
     """
     table = ArrayFile(path)
     lacking = [name for name in ("face", *(names or ["embedding"])) if name not in table.names]
@@ -118,13 +98,7 @@ def _read_faces(table: ArrayFile) -> list[str]:
 def write_embeddings(
     path: Path, faces: Sequence[str], embeddings: np.ndarray, levels: Mapping[str, np.ndarray] | None = None
 ) -> None:
-    """Write a table that ``Embeddings`` reads, (N, D) float32.
-
-    Parameters
-    ----------
-    levels
-        Further arrays with a row per face, by name: (N, D) each.
-    """
+    """Write a table that ``Embeddings`` reads, (N, D) float32; ``levels`` are further arrays (N, D) by name."""
     arrays = {"embedding": embeddings, **(levels or {})}
     with replacing(path) as partial:
         np.savez(

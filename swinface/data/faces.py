@@ -22,40 +22,18 @@ Crop = tuple[float, float, float, float]
 
 
 def scale_pixels(images: Tensor) -> Tensor:
-    """Scale pixels as in training: mean 0.5 and standard deviation 0.5 of the range 0 to 1.
-
-    Parameters
-    ----------
-    images
-        (B, 3, 112, 112) uint8, RGB, aligned to ArcFace's five-point template.
-
-    Returns
-    -------
-    Tensor
-        The same shape, float32 in [-1, 1].
-    """
+    """Scale pixels as in training, (B, 3, 112, 112) uint8 to float32 in [-1, 1]: mean and deviation 0.5 of the range 0
+    to 1."""
     if images.dtype != torch.uint8:
         raise TypeError(f"scale_pixels takes uint8 pixels, not {images.dtype}.")
     return images.float() / 127.5 - 1
 
 
 def crop_face(pixels: np.ndarray, crop: Crop, size: int = IMAGE_SIZE) -> np.ndarray:
-    """Cut a region out of an image and resize it, antialiased.
+    """Cut a region out of an image, (height, width, 3) uint8, and resize it, antialiased: (size, size, 3) uint8.
 
-    Parameters
-    ----------
-    pixels
-        (height, width, 3), uint8.
-    crop
-        (left, top, right, bottom) as fractions of width and height. Outside the image, its edges are repeated: a black
-        bar would tell a model which data set a face is from.
-    size
-        Side of the result, in pixels.
-
-    Returns
-    -------
-    np.ndarray
-        (size, size, 3), uint8.
+    ``crop`` is left, top, right and bottom as fractions of width and height. Outside the image, its edges are repeated:
+    a black bar would tell a model which data set a face is from.
     """
     height, width = pixels.shape[:2]
     left, top, right, bottom = crop[0] * width, crop[1] * height, crop[2] * width, crop[3] * height
@@ -80,19 +58,9 @@ def covered(crop: Crop | None) -> tuple[float, float, float, float]:
 
 
 def fit_face(pixels: np.ndarray, where: str, crop: Crop | None = None, size: int = IMAGE_SIZE) -> np.ndarray:
-    """Resize a face for the models: a region of an image, or the whole image, which must then be square.
+    """Resize a face for the models: the region ``crop`` of an image, or the whole image, which must then be square.
 
-    Parameters
-    ----------
-    where
-        Name of the image, for the message.
-    crop, size
-        See ``crop_face``.
-
-    Raises
-    ------
-    InputError
-        There is no crop and the image is not square, so it was not aligned.
+    Raises ``InputError``, in which the image is called ``where``, if it is not square, so that it was not aligned.
     """
     height, width = pixels.shape[:2]
     if crop is None and height != width:

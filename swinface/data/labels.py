@@ -42,6 +42,9 @@ def read_labels(
 ) -> pd.DataFrame:
     """Read a list with a face per line.
 
+    Raises ``InputError`` if the file is missing, its header lacks a column or has others, or a line has more or fewer
+    fields.
+
     Parameters
     ----------
     columns
@@ -60,11 +63,6 @@ def read_labels(
     -------
     pd.DataFrame
         Text in ``columns``; the index is the line, counted from 1.
-
-    Raises
-    ------
-    InputError
-        The file is missing, its header lacks a column or has others, or a line has more or fewer fields.
     """
     rows = {
         number: [field.strip() for field in line.split(separator)]
@@ -101,6 +99,9 @@ def _read_header(where: str, fields: list[str], columns: Sequence[str], others: 
 def look_up_labels(task: str, path: Path, faces: pd.DataFrame) -> pd.Series:
     """Labels of faces from a table with a row per image or per person; nan where it has none.
 
+    Raises ``InputError`` if the task or the file does not exist, the table has no such columns, states something twice
+    or knows none of the faces, or a label is neither a number nor a class.
+
     Parameters
     ----------
     task
@@ -115,12 +116,6 @@ def look_up_labels(task: str, path: Path, faces: pd.DataFrame) -> pd.Series:
     -------
     pd.Series
         With the index of ``faces``: years or the index of the class as float64; race as text.
-
-    Raises
-    ------
-    InputError
-        The task or the file does not exist, the table has no such columns, states something twice or knows none of the
-        faces, or a label is neither a number nor a class.
     """
     if task not in (*TASKS, "race"):
         raise InputError(f"labels: no task {task!r}; choose from {', '.join(TASKS)}, or race.")
@@ -151,18 +146,9 @@ def decode(
 ) -> pd.Series:
     """Turn a column that ``read_labels`` read into float64; nan stays nan.
 
-    Parameters
-    ----------
-    path
-        The file, for the message.
-    classes
-        From each number that may occur to the index of the class, or to None for no class (nan). Without it, any number
-        of at least ``smallest`` is kept.
-
-    Raises
-    ------
-    InputError
-        A value is no number, or not one of ``classes``.
+    ``classes`` is from each number that may occur to the index of the class, or to None for no class (nan). Without it,
+    any number of at least ``smallest`` is kept. Raises ``InputError``, which names file and line, if a value is
+    anything else.
     """
     numbers = pd.to_numeric(texts, errors="coerce").astype("float64")
     unknown = texts.str.lower() == "nan"
@@ -177,10 +163,7 @@ def decode(
 def read_columns(path: Path, what: str, **options: Any) -> pd.DataFrame:
     """Read a .csv in UTF-8, or a .parquet file; ``what`` says what it should be, ``options`` are those of pandas' csv.
 
-    Raises
-    ------
-    InputError
-        The file is missing or not readable.
+    Raises ``InputError`` if the file is missing or not readable.
     """
     try:
         return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, **options)
@@ -195,15 +178,7 @@ def read_columns(path: Path, what: str, **options: Any) -> pd.DataFrame:
 def read_celeba(path: Path, columns: Sequence[str], **options) -> pd.DataFrame:
     """Read one of CelebA's lists: its authors' text, or Kaggle's .csv, whose header begins with ``image_id``.
 
-    Parameters
-    ----------
-    options
-        Options of ``read_labels``, for the authors' text.
-
-    Returns
-    -------
-    pd.DataFrame
-        Text, as ``read_labels`` gives it: ``name`` and ``columns``.
+    The table is that of ``read_labels``, ``name`` and ``columns``; ``options`` are those for the authors' text.
     """
     if path.suffix != ".csv":
         return read_labels(path, ["name", *columns], **options)

@@ -24,22 +24,8 @@ for line in sys.stdin:
 def read_matlab(files: Iterable[Path], variables: Sequence[str], what: str) -> Iterator[dict[str, Any]]:
     """Read some variables of Matlab files: arrays and cells as lists, without axes of length 1, structures as dicts.
 
-    Parameters
-    ----------
-    variables
-        Names; each file must have at least one of them.
-    what
-        What a file should be, for messages.
-
-    Yields
-    ------
-    dict
-        By name, those variables that a file has.
-
-    Raises
-    ------
-    InputError
-        A file is missing or damaged, or has no such variable; names it.
+    Yields of each file those of the variables that it has, by name. Raises ``InputError``, which names the file and
+    ``what`` it should be, if one is missing or damaged, or has no such variable.
     """
     with subprocess.Popen(
         [sys.executable, "-c", READER, *variables],

@@ -59,10 +59,7 @@ class ArrayFile:
     def read(self, name: str) -> np.ndarray:
         """An array; also one of Python's objects, if they are texts, bytes or numbers.
 
-        Raises
-        ------
-        InputError
-            It is damaged, or holds other objects.
+        Raises ``InputError`` if it is damaged, or holds other objects.
         """
         with self._open(name) as (file, shape, dtype, by_column):
             content = file.read()

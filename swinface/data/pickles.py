@@ -139,19 +139,9 @@ class _Unpickler(pickle._Unpickler):
 def read_pickled_pairs(path: Path) -> tuple[list[bytes], np.ndarray]:
     """Read a verification set as insightface packs it, in Python 2 or 3.
 
-    Images may be bytes or arrays of uint8; labels booleans or the numbers 0 and 1, of Python or numpy.
-
-    Returns
-    -------
-    images : list of bytes
-        2 N encoded images (JPEG or PNG); images 2 i and 2 i + 1 are pair i.
-    same : np.ndarray
-        (N,), bool: whether the pair shows one person.
-
-    Raises
-    ------
-    InputError
-        The file is missing, damaged, holds anything else, or would run anything.
+    Gives 2 N encoded images (JPEG or PNG), of which 2 i and 2 i + 1 are pair i, and whether each pair shows one person,
+    (N,) bool. Images may be bytes or arrays of uint8; labels booleans or the numbers 0 and 1, of Python or numpy.
+    Raises ``InputError`` if the file is missing, damaged, holds anything else, or would run anything.
     """
     try:
         content = _unpickle(path.read_bytes())
@@ -171,10 +161,7 @@ def read_pickled_pairs(path: Path) -> tuple[list[bytes], np.ndarray]:
 def read_objects(content: bytes) -> list:
     """The values of an array of Python's objects, of one axis, as ``numpy.save`` pickles it: texts and numbers alone.
 
-    Raises
-    ------
-    InputError
-        It is damaged, holds anything else, or would run anything; names no file.
+    Raises ``InputError``, which names no file, if it is damaged, holds anything else, or would run anything.
     """
     array = _unpickle(content)
     if not isinstance(array, _Array) or not isinstance(array.values, list) or len(array.shape) != 1:

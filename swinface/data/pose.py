@@ -61,24 +61,11 @@ def measure_turn(similarity: np.ndarray) -> float:
 def fit_pose(landmarks: np.ndarray, name: str = "the image") -> tuple[np.ndarray, float]:
     """The pose in which the mean face, seen by a camera, comes nearest to five landmarks.
 
-    Parameters
-    ----------
-    landmarks
-        (5, 2), x and y in pixels, in the order of ``swinface.data.align.ARCFACE``.
-    name
-        Name of the image, for messages.
+    Landmarks are (5, 2), x and y in pixels, in the order of ``swinface.data.align.ARCFACE``. Gives (3,) yaw, pitch and
+    roll in degrees, pitch 0 for a face with the proportions of ArcFace's template; and the root mean square distance of
+    the landmarks from those of the mean face, as a share of its distance of the eyes.
 
-    Returns
-    -------
-    pose : np.ndarray
-        (3,) yaw, pitch and roll in degrees. Pitch is 0 for a face with the proportions of ArcFace's template.
-    error : float
-        Root mean square distance of the landmarks from those of the mean face, as a share of its distance of the eyes.
-
-    Raises
-    ------
-    InputError
-        The landmarks coincide or are not finite.
+    Raises ``InputError``, in which the image is called ``name``, if the landmarks coincide or are not finite.
     """
     points = np.asarray(landmarks, dtype=float)
     if points.shape != (5, 2) or not np.isfinite(points).all() or np.ptp(points, axis=0).max() < 1e-6:

@@ -25,17 +25,9 @@ FIVE = (slice(36, 42), slice(42, 48), slice(30, 31), slice(48, 49), slice(54, 55
 def read_poses(files: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
     """Read Matlab files: ``Pose_Para`` begins with pitch, yaw and roll in radians; ``pt3d_68`` or ``pt2d``, landmarks.
 
-    Returns
-    -------
-    poses
-        (N, 3): yaw, pitch and roll in degrees, see ``swinface.data.pose``.
-    landmarks
-        (N, 5, 2), in the order of ``swinface.data.align.ARCFACE``, in pixels of the image.
-
-    Raises
-    ------
-    InputError
-        A file is missing, or not of that form; names it.
+    Gives (N, 3) yaw, pitch and roll in degrees, see ``swinface.data.pose``, and (N, 5, 2) landmarks in the order of
+    ``swinface.data.align.ARCFACE``, in pixels. Raises ``InputError``, which names the file, if one is missing or not of
+    that form.
     """
     files = tqdm(files, desc="poses", unit="file", leave=False, disable=None)
     poses, landmarks, what = [], [], "a file of 300W-LP or AFLW2000-3D"

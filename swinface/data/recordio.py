@@ -87,10 +87,7 @@ class RecordFile:
     def read(self, key: int) -> tuple[np.ndarray, bytes]:
         """The labels of a record, float32, and what follows them, such as an encoded image.
 
-        Raises
-        ------
-        InputError
-            There is no such record, or the file is cut off or damaged there.
+        Raises ``InputError`` if there is no such record, or the file is cut off or damaged there.
         """
         keys, offsets = self._by_key
         place = int(np.searchsorted(keys, key))

@@ -64,13 +64,9 @@ class Source(ABC):
     def table(self) -> pd.DataFrame:
         """The labels of each face of the part.
 
-        Columns ``image`` (path below the root, or key of a record), ``identity`` (text) if the set has people's
-        names or numbers, and any name of TASKS: the index of the class in ``Task.labels`` or years, nan where unknown.
-
-        Raises
-        ------
-        InputError
-            The set has another layout than its authors', or the part is empty.
+        Columns ``image`` (path below the root, or key of a record), ``identity`` (text) if the set has people's names
+        or numbers, and any name of TASKS: the index of the class in ``Task.labels`` or years, nan where unknown. Raises
+        ``InputError`` if the set has another layout than its authors', or the part is empty.
         """
         table = self._read_table().reset_index(drop=True)
         if self.part != "all":

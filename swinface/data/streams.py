@@ -209,15 +209,9 @@ class Batches(Dataset):
         return columns, size
 
     def __getitem__(self, step: int) -> dict:
-        """One batch.
-
-        Returns
-        -------
-        dict
-            ``images`` (B, 3, 112, 112) float32, scaled, the streams one after the other; ``identity`` (B,) int64,
-            -1 where unknown; ``teacher`` (B, D); ``labels`` (B, T) float32 of the T ``tasks``, NaN where unknown or
-            where the row's stream does not teach the task; ``step``.
-        """
+        """One batch: ``images`` (B, 3, 112, 112) float32, scaled, the streams one after the other; ``identity`` (B,)
+        int64, -1 where unknown; ``teacher`` (B, D); ``labels`` (B, T) float32 of the T ``tasks``, NaN where unknown or
+        where the row's stream does not teach the task; ``step``."""
         generator = np.random.SeedSequence([self.seed, step, self.rank])
         images, rows = [], []
         # RandAugment draws from Python's and numpy's generators too. The GPU's is not touched: a worker that was forked

@@ -25,16 +25,9 @@ SURE = 0.72  # score from which landmarks count; nine of ten photos of faces are
 def warn_unaligned(read: Callable[[Any], np.ndarray], items: Sequence, where: object) -> None:
     """Check a few faces, and warn if most of them are not aligned to the template that the models expect.
 
-    There is no warning if the detector is not installed (the extra ``photos``) or finds no certain face.
-
-    Parameters
-    ----------
-    read
-        From an item to a face, (112, 112, 3), uint8, as a model is to see it.
-    items
-        All faces; up to ``CHECKED`` of them, evenly spaced, are read.
-    where
-        What the faces are, for the message.
+    ``read`` gives of an item a face, (112, 112, 3) uint8, as a model is to see it; up to ``CHECKED`` items, evenly
+    spaced, are read. ``where`` says what they are. There is no warning if the detector is not installed (the extra
+    ``photos``) or finds no certain face.
     """
     rows = np.unique(np.linspace(0, len(items) - 1, CHECKED).round().astype(int)).tolist() if len(items) else []
     elsewhere = []

@@ -34,7 +34,9 @@ def align_folder(photos: Path, out: Path, choose: Choice = "largest", chunk: int
     Faces are written below ``out`` under the names of their photos, JPEG at quality 95 or PNG. ``aligned.csv`` there
     has a row for every file of ``photos``. A photo without a face, or that cannot be read, has only its row, and so has
     a file that ``list_images`` leaves out. An interrupted call can be repeated: photos that have a row are not read
-    again, and the result is that of an unbroken call.
+    again, and the result is that of an unbroken call. Raises ``InputError`` if there are no photos, ``out`` lies within
+    ``photos``, it holds faces that were chosen otherwise, another process works there, or the detector is not
+    installed.
 
     Parameters
     ----------
@@ -54,12 +56,6 @@ def align_folder(photos: Path, out: Path, choose: Choice = "largest", chunk: int
         With ``COLUMNS``, in the order of ``list_images``, what it leaves out last: ``face`` is the face's path below
         ``out``, ``faces`` how many there are, ``score`` the detector's confidence, 0 to 1, then box and landmarks in
         pixels of the photo, and ``problem`` what is wrong, empty where a face was written.
-
-    Raises
-    ------
-    InputError
-        There are no photos, ``out`` lies within ``photos``, it holds faces that were chosen otherwise, another process
-        works there, or the detector is not installed.
     """
     names, left_out = list_images(photos)
     if not names:
@@ -95,10 +91,7 @@ def align_folder(photos: Path, out: Path, choose: Choice = "largest", chunk: int
 def read_log(path: Path) -> pd.DataFrame:
     """Read the log of ``align_folder``: a table with ``COLUMNS``.
 
-    Raises
-    ------
-    InputError
-        The file is missing, or is no such log.
+    Raises ``InputError`` if the file is missing, or is no such log.
     """
     log = read_columns(path, "log of `swinface align`", dtype=str)
     if list(log.columns) != list(COLUMNS) or not isinstance(log.index, pd.RangeIndex):

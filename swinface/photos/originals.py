@@ -27,22 +27,11 @@ NUMBERS = ("dob", "photo_taken", "gender", "face_score", "second_face_score")  #
 
 
 def read_adience(path: Path) -> pd.DataFrame:
-    """Read Adience's ``fold_*_data.txt`` (Eidinger, Enbar & Hassner, TIFS 2014). An age is the middle of its range.
+    """Read Adience's ``fold_*_data.txt`` (Eidinger, Enbar & Hassner, TIFS 2014) in a folder.
 
-    Parameters
-    ----------
-    path
-        The folder of the lists. Photos are named as in the folder ``faces`` of the set.
-
-    Returns
-    -------
-    pd.DataFrame
-        ``photo``, ``age`` in years and ``gender``, 0 female and 1 male; rows in which one is unknown are left out.
-
-    Raises
-    ------
-    InputError
-        There are no lists, or one has another form; names it.
+    Gives ``photo``, named as in the folder ``faces`` of the set; ``age`` in years, the middle of its range; and
+    ``gender``, 0 female and 1 male; rows in which one is unknown are left out. Raises ``InputError`` if there are no
+    lists, or if one, which is named, has another form.
     """
     files = sorted(path.glob("fold_*_data.txt"))
     if not files:
@@ -90,16 +79,8 @@ def read_imdb_wiki(path: Path) -> pd.DataFrame:
 def read_affectnet(path: Path) -> pd.DataFrame:
     """Read AffectNet's ``training.csv`` or ``validation.csv`` (Mollahosseini et al., TAC 2019).
 
-    Returns
-    -------
-    pd.DataFrame
-        ``photo`` and ``expression``, AffectNet's own number, 0 neutral to 6 anger; contempt and faces of no expression
-        are left out.
-
-    Raises
-    ------
-    InputError
-        The file has another form.
+    Gives ``photo`` and ``expression``, AffectNet's own number, 0 neutral to 6 anger; contempt and faces of no
+    expression are left out. Raises ``InputError`` if the file has another form.
     """
     table = _read(path, ",", ["subDirectory_filePath", "expression"])
     number = pd.to_numeric(table["expression"], errors="coerce")
@@ -111,22 +92,9 @@ def read_affectnet(path: Path) -> pd.DataFrame:
 def read_pose(path: Path, largest_error: float = 0.15) -> pd.DataFrame:
     """Estimate head pose from the landmarks in a log of ``swinface align``, for sets that have no labels of it.
 
-    Parameters
-    ----------
-    path
-        The log, ``aligned.csv``.
-    largest_error
-        Largest error of ``swinface.data.pose.fit_pose``; faces whose landmarks fit worse are left out.
-
-    Returns
-    -------
-    pd.DataFrame
-        ``photo``, and ``yaw``, ``pitch`` and ``roll`` in degrees, of the aligned face.
-
-    Raises
-    ------
-    InputError
-        The file is missing, or is no such log.
+    Gives ``photo``, and ``yaw``, ``pitch`` and ``roll`` in degrees, of the aligned face. Faces whose landmarks fit
+    worse than ``largest_error`` of ``swinface.data.pose.fit_pose`` are left out. Raises ``InputError`` if there is no
+    such log.
     """
     log = read_log(path).dropna(subset="face")
     landmarks = log[[f"{axis}{number}" for number in range(1, 6) for axis in "xy"]].to_numpy().reshape(-1, 5, 2)
@@ -149,27 +117,12 @@ SETS: dict[str, Callable[[Path], pd.DataFrame]] = {
 
 
 def list_faces(labels: pd.DataFrame, log: pd.DataFrame, where: str = "the labels") -> pd.DataFrame:
-    """The labels of the faces that were cut out of their photos.
+    """The labels of the faces that were cut out of their photos: ``name``, the face, and the columns of the labels.
 
-    Parameters
-    ----------
-    labels
-        As ``read_adience`` and the others return them.
-    log
-        The log of ``swinface.photos.folder.align_folder``: ``photo`` and ``face``. If its names and those of the
-        labels have different numbers of folders, the ends of the names are compared. Backslashes are slashes.
-    where
-        What the labels were read from, for messages.
-
-    Returns
-    -------
-    pd.DataFrame
-        ``name``, the face, and the columns of the labels, in the order of the labels.
-
-    Raises
-    ------
-    InputError
-        No photo has labels, or none of those that have a face.
+    ``labels`` are as ``read_adience`` and the others return them, from what is called ``where``; ``log`` is that of
+    ``swinface.photos.folder.align_folder``. If its names and those of the labels have different numbers of folders, the
+    ends of the names are compared. Backslashes are slashes. Raises ``InputError`` if no photo has labels, or none of
+    those that have a face.
     """
     if labels.empty:
         raise InputError(f"{where}: no photo has all labels; take the files as the set's authors publish them.")

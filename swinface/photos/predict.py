@@ -91,20 +91,8 @@ def cut_faces(image: np.ndarray, aligned: bool, name: str) -> tuple[list[np.ndar
 
 
 def describe(model: SwinFace, crops: Sequence[np.ndarray], batch: int = 64) -> list[dict[str, Any]]:
-    """The answers of a model for aligned faces.
-
-    Parameters
-    ----------
-    crops
-        (112, 112, 3), uint8, RGB.
-    batch
-        Faces that go through the model at once.
-
-    Returns
-    -------
-    list of dict
-        ``age``, ``gender``, ``expression`` and ``attributes`` as in ``predict``.
-    """
+    """The answers of a model, as in ``predict``, for aligned faces, (112, 112, 3) uint8 RGB, so many of which are a
+    batch."""
     device, answers = next(model.parameters()).device, []
     for start in range(0, len(crops), batch):
         images = torch.from_numpy(np.stack(crops[start : start + batch])).permute(0, 3, 1, 2)
@@ -179,16 +167,11 @@ def draw_faces(image: np.ndarray, faces: Sequence[dict[str, Any]], path: Path) -
 
 
 def place_label(box: Box, size: tuple[int, int], taken: Sequence[Box], photo: tuple[int, int]) -> Box:
-    """Where a label goes: below, above, right or left of a box in the photo, or else below the photo.
+    """Where a label of a width and height goes: below, above, right or left of a box in the photo, or else below the
+    photo.
 
-    Parameters
-    ----------
-    size
-        Width and height of the label.
-    taken
-        What it must not cover: boxes, and labels that are placed.
-    photo
-        Width and height of the photo.
+    ``taken`` is what it must not cover: boxes, and labels that are placed. ``photo`` is the width and height of the
+    photo.
     """
     (left, top, right, bottom), (width, height) = box, size
     x, y = max(0, min(left, photo[0] - width)), max(0, min(top, photo[1] - height))

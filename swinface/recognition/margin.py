@@ -170,10 +170,12 @@ class MarginSoftmax(nn.Module):
         return centres
 
     def forward(self, embedding: Tensor, label: Tensor, step: int) -> Tensor:
-        """The loss of all processes' faces, in single precision for any model.
+        """The mean loss over the faces of all processes that have an identity, 0 without any, in single precision for
+        any model.
 
         Every process must call it at every step, with the same B. After DDP's averaging, the gradient is that of one
-        process with all the faces.
+        process with all the faces. Raises ``RuntimeError`` if a label is not below ``classes``; on a GPU it is raised
+        later, so that the CPU need not wait.
 
         Parameters
         ----------
@@ -183,16 +185,6 @@ class MarginSoftmax(nn.Module):
             (B,) int64 class; below 0 where the face has no identity.
         step
             Number of the batch, on which the sample depends.
-
-        Returns
-        -------
-        Tensor
-            Scalar, the same on every process: the mean over all faces with an identity, or 0 without any.
-
-        Raises
-        ------
-        RuntimeError
-            A label is not below ``classes``; on a GPU it is raised later, so that the CPU need not wait.
         """
         torch._assert_async((label < self.classes).all(), f"a label is not below the {self.classes} classes.")
         with torch.autocast(embedding.device.type, enabled=False):
@@ -214,20 +206,10 @@ class MarginSoftmax(nn.Module):
     def draw(self, column: Tensor, here: Tensor, step: int) -> Tensor:
         """The classes of the share that a step uses: those of the batch, and others at random up to ``rate``.
 
-        Parameters
-        ----------
-        column
-            (N,) int64 classes of the batch, counted within the share.
-        here
-            (N,) bool, which of them belong to the share.
-        step
-            Number of the batch. The same seed, step and rank draw the same on the same kind of device.
-
-        Returns
-        -------
-        Tensor
-            int64, ascending and each once, counted within the share. Their number does not depend on the labels: it is
-            more than ``rate`` of the share only if the batch has more faces than that.
+        They are int64, ascending and each once, counted within the share. Their number does not depend on the labels:
+        it is more than ``rate`` of the share only if the batch has more faces than that. The same seed, step and rank
+        draw the same on the same kind of device. ``column``, (N,) int64, are the classes of the batch, counted within
+        the share, and ``here``, (N,) bool, says which of them belong to it.
         """
         count, device = self.stop - self.start, column.device
         generator = _generator(self.seed, step, self.rank, device=device)
@@ -293,18 +275,11 @@ def ignored_by_ddp(module: nn.Module) -> list[str]:
 
 
 def gather_shares(module: nn.Module, checkpoint: dict[str, Any], optimizers: Sequence[torch.optim.Optimizer]) -> None:
-    """Put all processes' centres, and the optimiser's moments of them, into the checkpoint.
+    """Put all processes' centres, and the optimisers' moments of them, into a checkpoint, which the first process
+    writes.
 
-    The first process writes it.
-
-    Parameters
-    ----------
-    module
-        The LightningModule. Its ``on_save_checkpoint`` calls this, on every process.
-    checkpoint
-        Changed in place: ``state_dict`` and, unless it holds weights only, ``optimizer_states``.
-    optimizers
-        The trainer's, in the order of ``optimizer_states``.
+    The LightningModule's ``on_save_checkpoint`` calls this on every process, with the trainer's optimisers. It changes
+    ``state_dict`` and, unless the checkpoint holds weights only, ``optimizer_states``.
     """
     checkpoint[PLACES] = {}
     for name, softmax in _softmaxes(module):
@@ -321,17 +296,8 @@ def gather_shares(module: nn.Module, checkpoint: dict[str, Any], optimizers: Seq
 def take_shares(module: nn.Module, checkpoint: dict[str, Any]) -> None:
     """Reduce a checkpoint of ``gather_shares`` to this process's share, for any number of processes that wrote it.
 
-    Parameters
-    ----------
-    module
-        The LightningModule. Its ``on_load_checkpoint`` calls this.
-    checkpoint
-        Changed in place.
-
-    Raises
-    ------
-    InputError
-        It was trained on another number of identities.
+    The LightningModule's ``on_load_checkpoint`` calls this. Raises ``InputError`` if it was trained on another number
+    of identities.
     """
     for name, softmax in _softmaxes(module):
         checkpoint["state_dict"][name] = softmax.take(checkpoint["state_dict"][name])

@@ -19,22 +19,9 @@ CHIP, PADDING = 150, 0.25  # size in pixels and border of the faces that the rec
 
 
 def embed_by_teacher(source: Source, batch: int = 32) -> np.ndarray:
-    """Embed every face of a data set.
+    """Embed every face of a data set, in the order of its table: (N, 128).
 
-    Parameters
-    ----------
-    batch
-        Faces that are embedded at once.
-
-    Returns
-    -------
-    np.ndarray
-        (N, 128), in the order of the source's table.
-
-    Raises
-    ------
-    InputError
-        The recogniser is not installed, or a face cannot be read.
+    Raises ``InputError`` if the recogniser is not installed, or a face cannot be read.
     """
     for package in ("dlib", "face_recognition_models"):
         if find_spec(package) is None:

@@ -66,10 +66,8 @@ class Comparison:
 def train_runs(comparison: Comparison, out: Path) -> dict[str, Path]:
     """Train every run that is not complete, or resume it; return the folder of each run's model, by its name.
 
-    Raises
-    ------
-    InputError
-        A run failed (its message is on standard error), or its folder holds a run of other settings.
+    Raises ``InputError`` if a run failed (its message is on standard error), or its folder holds a run of other
+    settings.
     """
     folders = {name: out / "runs" / name for name in comparison.runs}
     for name, folder in folders.items():
@@ -91,10 +89,7 @@ def train_runs(comparison: Comparison, out: Path) -> dict[str, Path]:
 def measure_runs(folders: Mapping[str, Path], benchmarks: Mapping[str, Benchmark]) -> dict[str, Figures]:
     """The figures of each run on the benchmarks of what it is trained on.
 
-    Raises
-    ------
-    InputError
-        Data are missing or cannot be used.
+    Raises ``InputError`` if data are missing or cannot be used.
     """
     figures = {}
     for name, folder in folders.items():
@@ -108,14 +103,11 @@ def measure_runs(folders: Mapping[str, Path], benchmarks: Mapping[str, Benchmark
 
 
 def tabulate(figures: Mapping[str, Figures], reference: str) -> pd.DataFrame:
-    """Each run's figures, of all faces and of each group, and their differences to the reference's where both have one.
+    """Each run's figures, of all faces and of each group, and their differences to the reference's: a table of
+    ``COLUMNS``.
 
     Intervals are 95%. Those of differences are paired: both models are tested on the same resamples of people or faces.
-
-    Returns
-    -------
-    pd.DataFrame
-        With ``COLUMNS``; the difference is missing for the reference and where it has no such figure.
+    The difference is missing for the reference and where it has no such figure.
     """
     of_runs = {run: _with_groups(results) for run, results in figures.items()}
     rows = []

@@ -16,15 +16,8 @@ AGE_DEVIATION = 3.0  # years; sigma of the paper's age loss
 def age_loss(predicted: Tensor, age: Tensor, progress: float) -> Tensor:
     """SwinFace's age loss of each face: at first the squared error, later a bounded one that outliers hardly affect.
 
-    (1 - l) / 2 * d^2 + l * (1 - exp(-d^2 / (2 sigma^2))) with d = predicted - age, sigma 3 years and l = progress
-    (SwinFace, section III-D).
-
-    Parameters
-    ----------
-    predicted, age
-        Years, of the same shape.
-    progress
-        Share of training that is done, in [0, 1].
+    (1 - l) / 2 * d^2 + l * (1 - exp(-d^2 / (2 sigma^2))) with d = predicted - age in years, sigma 3 years and l the
+    share of training that is done (SwinFace, section III-D).
     """
     square = (predicted - age).square()
     bounded = 1 - torch.exp(-square / (2 * AGE_DEVIATION**2))
@@ -90,25 +83,15 @@ def log_prior(shares: Sequence[float], strength: float) -> Tensor:
     """What logit adjustment adds to the logits in training: strength * log(share), for each class: (classes,).
 
     At strength 1 the plain logits then minimise the balanced error, at 0 the error (Menon et al., "Long-tail learning
-    via logit adjustment", ICLR 2021, equation 10).
-
-    Parameters
-    ----------
-    shares
-        How often each class occurs in training; those of a class that never does count as one in a million.
+    via logit adjustment", ICLR 2021, equation 10). A class that never occurs counts as one in a million.
     """
     return strength * torch.tensor(shares, dtype=torch.float32).clamp(min=1e-6).log()
 
 
 def distillation_loss(mapped: Tensor, teacher: Tensor) -> Tensor:
-    """Mean of 1 - cosine between mapped embeddings and a teacher's, over the faces with a teacher's embedding.
+    """Mean of 1 - cosine between embeddings through a linear map and a teacher's, (N, D) each.
 
-    Parameters
-    ----------
-    mapped
-        (N, D), the model's embeddings through a linear map.
-    teacher
-        (N, D), rows of NaN where the teacher has no embedding.
+    Rows of NaN, where the teacher has no embedding, are left out.
     """
     known = ~teacher.isnan().any(dim=1)
     each = 1 - functional.cosine_similarity(mapped, teacher.nan_to_num(0.0))
@@ -116,17 +99,11 @@ def distillation_loss(mapped: Tensor, teacher: Tensor) -> Tensor:
 
 
 def relation_loss(embedding: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared difference of two faces' cosine for the model and for the teacher, over all pairs of a batch.
+    """Mean squared difference of two faces' cosine for the model, (N, D), and for the teacher, (N, E), over all pairs.
 
     Faces are compared by cosines, which no linear map undoes (Tung & Mori, "Similarity-preserving knowledge
-    distillation", ICCV 2019; there rows of products are compared).
-
-    Parameters
-    ----------
-    embedding
-        (N, D), the model's embeddings.
-    teacher
-        (N, E), rows of NaN where the teacher has no embedding.
+    distillation", ICCV 2019; there rows of products are compared). Rows of NaN, where the teacher has no embedding, are
+    left out.
     """
     known = ~teacher.isnan().any(dim=1)
     ours, theirs = (functional.normalize(each, dim=1) for each in (embedding, teacher.nan_to_num(0.0)))

@@ -26,11 +26,7 @@ def keep_half_to_linear(network: SwinFace) -> None:
     The network is then called with autocast turned off; the layers turn it on for themselves, with the type that was
     set before. The residual stream, attention, patch merging, embedding, MLCA, subnets and heads stay in single
     precision, as in the authors' code. There half precision is float16; here it is that of ``trainer.precision``.
-
-    Raises
-    ------
-    InputError
-        The trunk has no such layers.
+    Raises ``InputError`` if the trunk has no such layers.
     """
     layers = []
     for part in network.trunk.modules():

@@ -73,25 +73,12 @@ class PseudoLabels(nn.Module):
     def teach(
         self, outputs: Mapping[str, Tensor], images: Tensor, labels: Tensor, progress: float
     ) -> tuple[Tensor, Tensor]:
-        """The losses of the network on the teacher's confident answers.
+        """The loss (tasks,) of each learned task on the teacher's confident answers, and the share of faces that each
+        of the teacher's tasks was answered for.
 
         A loss is a mean over all faces that the teacher was asked about: the fewer it answers, the less it counts.
-
-        Parameters
-        ----------
-        outputs
-            The network's, for a whole batch of B faces, by task: (B, classes).
-        images
-            (B, 3, 112, 112), as the network sees them.
-        labels
-            (B, tasks), NaN where unknown; the teacher answers no others.
-        progress
-            Share of training that is done.
-
-        Returns
-        -------
-        tuple
-            The loss of each learned task, (tasks,), and the share of faces answered, (tasks of the teacher,).
+        ``outputs`` are the network's for a whole batch, (B, classes) by task, ``images`` (B, 3, 112, 112), as it sees
+        them. The teacher answers where ``labels``, (B, tasks), are NaN.
         """
         loss, answered = torch.zeros_like(labels[0]), {name: [] for name in self.tasks}
         for rows, asked in self.streams.values():

@@ -17,16 +17,9 @@ COLLAPSED = 0.55  # AUC of a verification below which embeddings hardly differ f
 def validate(benchmarks: Mapping[str, Benchmark], model: SwinFace) -> dict[str, float]:
     """Run benchmarks on a model, in evaluation mode.
 
-    Returns
-    -------
-    dict of str to float
-        Each figure by its benchmark and name, such as ``val_fiw_AUC``, and each benchmark's error by its name, such as
-        ``error_fiw``; see ``find_error``.
-
-    Raises
-    ------
-    InputError
-        The data of a benchmark are missing or cannot be used, or the model is not trained on its task.
+    Gives each figure by its benchmark and name, such as ``val_fiw_AUC``, and each benchmark's error by its name, such
+    as ``error_fiw``; see ``find_error``. Raises ``InputError`` if the data of a benchmark are missing or cannot be
+    used, or the model is not trained on its task.
     """
     found = run_benchmarks(benchmarks, Predictor(model))
     found.require_all("data.validation.")
