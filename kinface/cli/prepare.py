@@ -8,13 +8,13 @@ from pathlib import Path
 import pandas as pd
 
 from kinface.data.annotations import ATTRIBUTES, PREDICTED, is_measurement, list_own_attributes
+from kinface.data.dataset import SPLITS
 from kinface.data.families import Families
 from kinface.data.pairs import race_crossing
 from kinface.data.prepare import UNREADABLE, check_out, prepare_families, write_prepared
 from kinface.data.vocabulary import TYPES
 from swinface.files import InputError
 
-SPLITS = ("train", "tune", "val", "test")
 KIN_RELATIONS = {kin_type.relation for kin_type in TYPES.values()}
 PROBLEM_LINES = 10  # printed of each kind; problems.csv has all
 MOST_CATEGORIES = 8  # that are named

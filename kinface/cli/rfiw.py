@@ -13,6 +13,7 @@ import pandas as pd
 
 from kinface.cli.inputs import HERE, Computing, embed_all
 from kinface.cli.source import OURS, Source
+from kinface.data.dataset import SPLITS
 from kinface.data.families import read_prepared_list
 from kinface.data.fiw import read_known_families
 from kinface.data.lists import read_any_list
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
     from kinface.models.kinface import KinFace
     from kinface.models.triplets import TripletHead
     from swinface.inference import Shards
-
-SPLITS = ("train", "tune", "val", "test")
-
 
 PRINTED = ("overall", "type", "triplet", "race")  # groupings; the others are in figures.csv
 

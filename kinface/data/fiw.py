@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 
 from kinface.data.annotations import describe_people, read_annotations
+from kinface.data.dataset import Dataset
 from kinface.data.families import (
     DATASET,
     TABLES,
-    Families,
     conform,
     draw_evenly,
     family_races,
@@ -28,19 +28,16 @@ from kinface.data.families import (
     read_tables,
 )
 from kinface.data.matrices import GENERATION_GAP, LONGEST_NUMBER, Problem, read_matrix
-from kinface.data.paths import list_files, tidy_path
+from kinface.data.paths import FAMILY, PARTITIONS, list_files, tidy_path
 from kinface.data.tables import read_table
 from kinface.data.tskinface import is_tskinface, read_tskinface
 from kinface.data.vocabulary import KIN
 from swinface.files import InputError, printable
 from swinface.images import Images, list_images
 
-PARTITIONS = {"Train": "train", "Validation": "val", "Test": "test"}
 KAGGLE = ("train", "train-faces")  # where Kaggle's families lie; its archive has had either name
 RELATIONSHIPS = "train_relationships.csv"  # Kaggle's, in the columns p1 and p2
-FAMILY = re.compile(r"F[0-9]+")
 PERSON = re.compile(rf"MID([1-9][0-9]{{0,{LONGEST_NUMBER - 1}}})")
-FAMILY_FOLDER = re.compile(rf"({'|'.join(PARTITIONS)})/[^/]+/{FAMILY.pattern}/")  # what a path of RFIW's starts with
 
 
 def read_families(
@@ -51,7 +48,7 @@ def read_families(
     measurements: Collection[str] = (),
     tune: float = 0.15,
     seed: int = 0,
-) -> Families:
+) -> Dataset:
     """Read FIW, or the tables that ``kinface prepare`` wrote from it. Images are listed, not opened.
 
     Parameters
@@ -69,16 +66,31 @@ def read_families(
     seed
         Seed of the draw of these families.
 
+    Returns
+    -------
+    Dataset
+        Tables of faces, people and relations; its ``pairs``, ``triplets`` and ``search`` read lists, or draw them.
+
     Raises
     ------
     InputError
         The folder is missing or laid out otherwise, a family lies in two partitions, an annotation file is unusable.
+
+    Examples
+    --------
+    >>> import tempfile, kinface
+    >>> from kinface.synthetic.families import synthesize
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> _ = synthesize(folder, families=12, photos=1)  # in the place of a copy of FIW
+    >>> families = kinface.read_families(folder)
+    >>> families.faces["family"].nunique(), families.pairs("val_choose")["kin"].mean()
+    (12, np.float64(0.5))
     """
     root = Path(root)
     if (root / DATASET).is_file():
         if annotations is not None or meanings or measurements:
             raise InputError(f"{root} is prepared with its annotations; give new ones to `kinface prepare`.")
-        return read_tables(root)
+        return Dataset(**vars(read_tables(root)), folder=root)
     if not 0 <= tune < 1:
         raise InputError(f"tune is a share of the training families, from 0 to below 1; got {tune}.")
     problems: list[Problem] = []
@@ -93,13 +105,14 @@ def read_families(
     faces = pd.concat([faces, values], axis="columns")
     split = _split_families(split, faces, tune, seed)
     faces, members, relations = (t.assign(split=t["family"].map(split)) for t in (faces, members, relations))
-    return Families(
+    return Dataset(
         root,
         conform(faces, "faces"),
         conform(describe_people(members, faces), "people"),
         conform(relations, "relations"),
         conform(list_problems(problems + unclear), "problems"),
         conform(columns, "annotations"),
+        root,
     )
 
 
@@ -110,12 +123,13 @@ def is_families(root: Path) -> bool:
     return is_tskinface(root) or not _find_families(root).empty
 
 
-def read_known_families(root: str | Path) -> Families:
+def read_known_families(root: str | Path) -> Dataset:
     """Read families as ``read_families`` does. Of another layout, such as RFIW's test faces, the tables are empty."""
     root = Path(root)
     if (root / DATASET).is_file() or is_tskinface(root) or not _find_families(root).empty:
         return read_families(root)
-    return Families(root, **{name: conform(pd.DataFrame(columns=[*columns]), name) for name, columns in TABLES.items()})
+    empty = {name: conform(pd.DataFrame(columns=[*columns]), name) for name, columns in TABLES.items()}
+    return Dataset(root, **empty, folder=root)
 
 
 def _read_fiw(root: Path, problems: list[Problem]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.Series]:

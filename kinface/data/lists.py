@@ -11,9 +11,8 @@ from pathlib import Path
 import pandas as pd
 
 from kinface.data.families import Families, name_prepared_lists, read_prepared_list
-from kinface.data.fiw import FAMILY_FOLDER
 from kinface.data.pairs import read_pairs
-from kinface.data.paths import tidy_path
+from kinface.data.paths import FAMILY_FOLDER, tidy_path
 from kinface.data.photos import list_people
 from kinface.data.sampling import describe_pairs
 from kinface.data.tables import is_table
@@ -41,6 +40,8 @@ def read_any_list(
 ) -> pd.DataFrame:
     """Read a list in any of its forms: a list of the prepared folder, a pairs table, or a list of one of ``FORMS``.
 
+    Raises ``InputError`` if the file cannot be used, or names a face or a person that is not there.
+
     Parameters
     ----------
     name
@@ -53,11 +54,6 @@ def read_any_list(
     people
         Return each two people once, see ``kinface.data.photos.list_people``. A table may then name people
         (``person_a``, ``person_b``, ``kin``) in place of faces.
-
-    Raises
-    ------
-    InputError
-        The file cannot be used, or names a face or a person that is not there.
     """
     pairs = _read_faces(name, root, families, swap_grandparents, people)
     try:
@@ -108,34 +104,19 @@ def _lacks_header(path: Path) -> bool:
 
 
 def read_list(path: str | Path, families: Families, *, swap_grandparents: bool = False) -> pd.DataFrame:
-    """Read a list of pairs in one of ``FORMS`` and describe its persons.
+    """Read a list of pairs in one of ``FORMS``, as a pairs table with a row per pair of the list, in its order.
 
     RFIW Track 1 writes ``index path1 path2 type kin``, KFC ``path1 path2 type kin race``; one file has one form, and
-    blanks or commas between fields.
-    KFC's race (``AA``, ``A``, ``C``, ``I``, or ``C&AA`` for the first and second face of a cross-race pair) goes
-    before the annotated one. Paths are relative to the root of ``families``, but may lie elsewhere below it than in a
-    family's folder, as RFIW's test faces do (``Test/test-faces/face3118.jpg``): person and family are missing then.
+    blanks or commas between fields. KFC's race (``AA``, ``A``, ``C``, ``I``, or ``C&AA`` for the first and second face
+    of a cross-race pair) goes before the annotated one. Paths are relative to the root of ``families``, but may lie
+    elsewhere below it than in a family's folder, as RFIW's test faces do (``Test/test-faces/face3118.jpg``): person and
+    family are missing then.
 
-    Parameters
-    ----------
-    swap_grandparents
-        Grandparent types carry the names of the official RFIW lists, which swap them: their ``gmgs`` is
-        grandfather-granddaughter, ``gfgd`` grandmother-grandson, and ``gfgs`` and ``gmgd`` likewise.
+    With ``swap_grandparents``, grandparent types carry the names of the official RFIW lists, which swap them: their
+    ``gmgs`` is grandfather-granddaughter, ``gfgd`` grandmother-grandson, and ``gfgs`` and ``gmgd`` likewise. A warning
+    says if persons' genders contradict most of them.
 
-    Returns
-    -------
-    pd.DataFrame
-        A pairs table with one row per pair of the list, in its order; ``list`` is the file's name without ending.
-
-    Raises
-    ------
-    InputError
-        Names the file and line that cannot be used.
-
-    Warns
-    -----
-    UserWarning
-        Persons' genders contradict most grandparent pairs of the list.
+    Raises ``InputError`` that names the file and line that cannot be used.
     """
     path = Path(path)
     pairs = pd.DataFrame(_parse_list(path, families)).assign(list=printable(path.stem))
@@ -176,12 +157,8 @@ def _find_form(fields: list[str]) -> str | None:
 def read_fields(path: Path) -> list[tuple[str, list[str]]]:
     """The fields of each line of a list, and where they stand: the file and line, for messages.
 
-    Fields are split at commas in a csv, and in a line without blanks; else at blanks.
-
-    Raises
-    ------
-    InputError
-        The file cannot be read as text, or has no line.
+    Fields are split at commas in a csv, and in a line without blanks; else at blanks. Raises ``InputError`` if the file
+    cannot be read as text, or has no line.
     """
     return [*_read_lines(path)]
 
@@ -235,12 +212,8 @@ def check_faces(pairs: pd.DataFrame, sides: Sequence[str], where: str, families:
 def check_face(face: str, where: str, root: Path, persons: dict[str, str | None]) -> str:
     """The path of a face that a list names, as ``tidy_path`` gives it.
 
-    A face that lies outside of all family folders joins ``persons`` as None.
-
-    Raises
-    ------
-    InputError
-        There is no such face below the root.
+    A face that lies outside of all family folders joins ``persons`` as None. Raises ``InputError`` if there is no such
+    face below the root.
     """
     face = tidy_path(face)
     if face in persons:

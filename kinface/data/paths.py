@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from kinface.data.matrices import Problem
+
+PARTITIONS = {"Train": "train", "Validation": "val", "Test": "test"}
+FAMILY = re.compile(r"F[0-9]+")
+FAMILY_FOLDER = re.compile(rf"({'|'.join(PARTITIONS)})/[^/]+/{FAMILY.pattern}/")  # what a path of RFIW's starts with
 
 
 def tidy_path(path: str) -> str:

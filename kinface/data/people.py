@@ -16,22 +16,11 @@ KEYS = ("face", "person", "family")
 def read_people(path: Path) -> pd.DataFrame:
     """Read who faces belong to: a row per face with ``face``, ``person``, ``family`` and attributes of the person.
 
-    These three are text, as ``canonical_text`` gives it, whatever a table has them in.
-
-    Parameters
-    ----------
-    path
-        A folder of ``kinface prepare``, or a .parquet or .csv table of these columns.
-
-    Raises
-    ------
-    InputError
-        There is no such folder or table, a column is missing, or a face is named twice.
+    These three are text, as ``canonical_text`` gives it. The path is a folder of ``kinface prepare``, or a .parquet or
+    .csv table. Raises ``InputError`` if there is none, a column is missing, or a face is named twice.
     """
     if path.is_dir():
-        families = read_families(path)
-        about = families.people.drop(columns=["family", "mid", "split", "faces"])
-        return families.faces[["face", "person", "family", "split"]].merge(about, on="person", how="left")
+        return read_families(path).describe()
     if not path.exists():
         raise InputError(
             f"{path}: no such file or folder; people are a folder of `kinface prepare` or a .parquet or .csv table."

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from kinface.data.annotations import describe_people
-from kinface.data.families import TABLES, Families, conform
+from kinface.data.dataset import Dataset
+from kinface.data.families import TABLES, conform
 from kinface.data.matrices import GENERATION_GAP, RELATIONS, TYPE_OF
 from kinface.synthetic.families import SOURCE, check_options, draw_families
 from kinface.synthetic.pedigree import Family
@@ -19,7 +20,7 @@ EVERY_TUNE = 7  # of this many training families one is for tuning; shares no fa
 
 def make_families(
     n: int = 40, *, seed: int = 0, photos: float = 2.0, appearance: float = 1.0, bias: float = 0.5
-) -> tuple[Families, np.ndarray]:
+) -> tuple[Dataset, np.ndarray]:
     """Draw synthetic families with known genes and a known bias, without writing a file.
 
     Every fourth family is for validation, and about one in seven of the others for tuning. The people and faces are
@@ -40,7 +41,7 @@ def make_families(
 
     Returns
     -------
-    families : Families
+    families : Dataset
         Tables of faces, people and relations.
     images : np.ndarray
         (N, 112, 112, 3), uint8, RGB: one aligned face per row of ``families.faces``.
@@ -66,14 +67,8 @@ def make_families(
     return families, np.stack([images[face] for face in families.faces["face"]])
 
 
-def tabulate(families: list[Family], root: Path, with_ages: bool = False) -> Families:
-    """The tables of drawn families, as they would be read from disk. All labels are true, from ``simulator``.
-
-    Parameters
-    ----------
-    with_ages
-        Whether faces have ages, in years.
-    """
+def tabulate(families: list[Family], root: Path, with_ages: bool = False) -> Dataset:
+    """The tables of drawn families, as they would be read from disk. All labels are true, from ``simulator``."""
     faces, members, relations = [], [], []
     for family in families:
         about = {"family": family.name, "split": split_of(family)}
@@ -89,7 +84,7 @@ def tabulate(families: list[Family], root: Path, with_ages: bool = False) -> Fam
             ]
         relations += [about | relation for relation in _list_relations(family)]
     faces = conform(pd.DataFrame(faces).reindex(columns=[*TABLES["faces"]]), "faces")
-    return Families(
+    return Dataset(
         root,
         faces,
         conform(describe_people(pd.DataFrame(members), faces), "people"),

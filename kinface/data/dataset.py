@@ -1,0 +1,164 @@
+"""A data set of families with its lists: pairs, triplets and searches, read from files or drawn from a split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from kinface.data.families import Families, read_prepared_list
+from kinface.data.lists import read_any_list
+from kinface.data.matching import match_pairs
+from kinface.data.photos import list_people
+from kinface.data.sampling import sample_pairs
+from kinface.data.search import Search, read_search, sample_search
+from kinface.data.triplets import read_triplets, sample_triplets
+from swinface.files import InputError
+
+SPLITS = ("train", "tune", "val", "test")
+
+
+@dataclass(frozen=True)
+class Dataset(Families):
+    """The result of ``read_families``: tables, and the lists that belong to them.
+
+    Attributes
+    ----------
+    folder
+        Where it was read from, which may have lists; None for synthetic families.
+    """
+
+    folder: Path | None = None
+
+    def pairs(
+        self,
+        of: str | Path,
+        *,
+        match: Sequence[str] = (),
+        people: bool = False,
+        swap_grandparents: bool = False,
+        seed: int = 0,
+    ) -> pd.DataFrame:
+        """Read a list of pairs, or draw one from a split.
+
+        Parameters
+        ----------
+        of
+            The name of a list of the folder, such as ``val_choose`` of ``lists/val_choose.txt``; or a split, ``train``,
+            ``tune``, ``val`` or ``test``, to draw from (``kinface.data.sampling.sample_pairs``); or a file in any form
+            of the field or of the pairs table (``kinface.data.lists.read_any_list``).
+        match
+            Replace the non-kin pairs by some that have this in common with the kin pairs, such as ``["race", "type",
+            "gender"]`` (``kinface.data.matching.match_pairs``). Kin pairs without such a non-kin pair are left out.
+        people
+            Return each two people once, to be scored by all of their photos.
+        swap_grandparents
+            The file names grandparents as FIW's official lists do, which swap their genders.
+        seed
+            Seed of what is drawn.
+
+        Returns
+        -------
+        pd.DataFrame
+            A pairs table.
+
+        Raises
+        ------
+        InputError
+            There is no such list, it cannot be used, or no pairs can be drawn.
+
+        Examples
+        --------
+        >>> import kinface
+        >>> families, _ = kinface.make_families()
+        >>> matched = families.pairs("val", match=["race", "type", "gender"])
+        >>> one_race = matched["race_a"] == matched["race_b"]
+        >>> one_race.groupby(matched["kin"]).mean().nunique()  # the same share of kin and of strangers
+        1
+        """
+        folder, name = self.folder or self.root, str(of)
+        if name in SPLITS and read_prepared_list(folder, name) is None:
+            pairs = sample_pairs(self, name, seed=seed)
+            pairs = list_people(pairs) if people else pairs
+        else:
+            listed = folder / "lists" / f"{name}.txt"
+            named = listed if not Path(of).exists() and listed.is_file() else of
+            pairs = read_any_list(named, folder, self, swap_grandparents=swap_grandparents, people=people)
+        return match_pairs(pairs, self, match, seed=seed)[0] if match else pairs
+
+    def triplets(self, of: str | Path, *, match: Sequence[str] = (), seed: int = 0) -> pd.DataFrame:
+        """Read a list of triplets, father, mother and child, or draw one from a split.
+
+        Parameters
+        ----------
+        of
+            A split, or a file (``kinface.data.triplets.read_triplets``).
+        match
+            ``["race"]``: in what is drawn, the child of a non-kin triplet has the race of that of the kin triplet.
+        seed
+            Seed of what is drawn.
+
+        Returns
+        -------
+        pd.DataFrame
+            A table of triplets (``kinface.data.triplets``).
+
+        Raises
+        ------
+        InputError
+            The file cannot be used, or no triplets can be drawn.
+        """
+        if str(of) in SPLITS:
+            return sample_triplets(self, str(of), match=match, seed=seed)
+        return read_triplets(of, self)
+
+    def search(self, of: str | Path, gallery: str | Path | None = None, *, seed: int = 0) -> Search:
+        """Read who is sought and where, or draw it from a split.
+
+        Parameters
+        ----------
+        of
+            A split: of each family one person is sought among all others of the split. Or, with a ``gallery``, RFIW's
+            list of probes (``kinface.data.search.read_search``).
+        gallery
+            RFIW's list of the gallery.
+        seed
+            Seed of what is drawn.
+
+        Raises
+        ------
+        InputError
+            A list cannot be used, or nobody can be drawn.
+        """
+        if gallery is None:
+            return sample_search(self, str(of), seed=seed)
+        return read_search(of, gallery, self)
+
+    def describe(self, faces: Sequence[str] | None = None) -> pd.DataFrame:
+        """Whose faces these are, as ``kinface.probe`` needs it.
+
+        Parameters
+        ----------
+        faces
+            (N,) paths; by default all.
+
+        Returns
+        -------
+        pd.DataFrame
+            A row per face: ``face``, ``person``, ``family``, ``split``, and the attributes of the person.
+
+        Raises
+        ------
+        InputError
+            A face is none of the families'.
+        """
+        about = self.people.drop(columns=["family", "mid", "split", "faces"])
+        table = self.faces[["face", "person", "family", "split"]].merge(about, on="person", how="left")
+        if faces is None:
+            return table
+        rows = pd.Index(table["face"]).get_indexer(faces)
+        if (rows < 0).any():
+            raise InputError(f"{faces[int((rows < 0).argmax())]}: no face of these families.")
+        return table.iloc[rows].reset_index(drop=True)
