@@ -52,7 +52,9 @@ def read_annotations(
     """Read annotation files for the given faces.
 
     Where several columns state an attribute of a face, the most trusted source counts: self-described, then human
-    annotated, then predicted; among equals the first column of the first file.
+    annotated, then predicted; among equals the first column of the first file. Raises ``InputError`` if a file is
+    unreadable or has no column ``face``, an attribute has the name of another column of the tables or one that ends in
+    ``_source``, or ``meanings`` or ``measurements`` do not fit what the files have.
 
     Parameters
     ----------
@@ -76,12 +78,6 @@ def read_annotations(
     problems
         Rows about faces that are not there, faces annotated twice, faces that a model marks as unknown, values that
         cannot be read.
-
-    Raises
-    ------
-    InputError
-        A file is unreadable or has no column ``face``; an attribute has the name of another column of the tables, or
-        one that ends in ``_source``; ``meanings`` or ``measurements`` do not fit what the files have.
     """
     wanted = {name: {fold_word(word): value for word, value in of.items()} for name, of in (meanings or {}).items()}
     _check_meanings(wanted)
@@ -252,13 +248,6 @@ def describe_people(people: pd.DataFrame, faces: pd.DataFrame) -> pd.DataFrame:
     Race is the majority over the person's faces. Only faces with a value of the most trusted source are counted, and a
     tie goes to the race that comes first in the alphabet. ``race_agreement`` is the majority's share. Age is the
     median. Attributes of one's own are treated like race if they are categories, and like age if they are measured.
-
-    Parameters
-    ----------
-    people
-        With a column ``person``.
-    faces
-        The faces table.
     """
     person = people["person"]
     described = people.assign(faces=person.map(faces["person"].value_counts()).fillna(0).astype("int64"))

@@ -12,10 +12,7 @@ from swinface.files import InputError
 def to_unit_length(faces: Sequence[str], embedding: np.ndarray) -> np.ndarray:
     """Embeddings, (N, D), of N faces divided by their lengths.
 
-    Raises
-    ------
-    InputError
-        An embedding has no direction: its length is zero or not finite.
+    Raises ``InputError`` if an embedding has no direction: its length is zero or not finite.
     """
     length = np.linalg.norm(embedding, axis=1, keepdims=True)
     lost = ~np.isfinite(length) | (length == 0)
@@ -26,19 +23,10 @@ def to_unit_length(faces: Sequence[str], embedding: np.ndarray) -> np.ndarray:
 
 
 def mean_cosine(a: np.ndarray, b: np.ndarray, shared: np.ndarray | None = None) -> float:
-    """The mean cosine of the photos of two people.
+    """The mean cosine of the photos of two people, embeddings (N, D) and (M, D) of unit length.
 
-    Parameters
-    ----------
-    a, b
-        (N, D) and (M, D), embeddings of unit length.
-    shared
-        (N, M), the pairs of photos to leave out, as both were cut from one photograph.
-
-    Returns
-    -------
-    float
-        NaN if no pair of photos is left.
+    Pairs of photos that are ``shared``, (N, M) bool, are left out, as both were cut from one photograph; it is NaN if
+    none is left.
     """
     cosines = np.einsum("nd,md->nm", a, b)
     left = cosines.ravel() if shared is None else cosines[~shared]

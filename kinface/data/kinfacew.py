@@ -17,18 +17,10 @@ FORM = "a list of KinFaceW, a cell array `pairs` of fold, kin, image1 and image2
 
 
 def read_kinfacew(root: Path) -> tuple[pd.DataFrame, list[str]]:
-    """Read the authors' lists.
+    """Read the authors' lists: a pairs table with a further column ``fold``, and the types whose lists are not there.
 
-    Returns
-    -------
-    tuple
-        A pairs table with a further column ``fold``, and the types whose lists are not there. A person is the
-        name of an image, such as ``fd_001_1``, and the family is ``fd_001``: a person in two types counts as two.
-
-    Raises
-    ------
-    InputError
-        There is no list, or one is broken; names the file and row.
+    A person is the name of an image, such as ``fd_001_1``, and the family is ``fd_001``: a person in two types counts
+    as two. Raises ``InputError``, which names the file and row, if there is no list, or one is broken.
     """
     root = Path(root)
     paths = {kind: root / "meta_data" / f"{kind}_pairs.mat" for kind in KINDS}

@@ -19,28 +19,12 @@ Name = str | int | float | bool  # of a class, as a configuration has it
 
 
 def name_labels(labels: Any, what: str) -> pd.Series:
-    """The class of each label, as text.
+    """The class of each of (N,) labels, as text, None where unknown.
 
     Labels are of one class where their ``canonical_text`` is the same, whatever they come in: a list, an array, masked
     or not, a series of any type. Unknown are None, NaN, pandas' NA, masked and empty values, negative numbers, and the
-    texts that mark "no value" in annotations, such as ``nan``, which numpy makes of NaN beside texts.
-
-    Parameters
-    ----------
-    labels
-        (N,) values.
-    what
-        What they are called, for messages.
-
-    Returns
-    -------
-    pd.Series
-        (N,) texts, None where unknown.
-
-    Raises
-    ------
-    InputError
-        There is more than one value per label.
+    texts that mark "no value" in annotations, such as ``nan``, which numpy makes of NaN beside texts. Raises
+    ``InputError``, in which labels are called ``what``, if there is more than one value per label.
     """
     columns = split_columns(labels, what)
     if len(columns) != 1:
@@ -50,22 +34,12 @@ def name_labels(labels: Any, what: str) -> pd.Series:
 
 
 def encode_labels(labels: Any, classes: Iterable | None = None, what: str = "labels") -> tuple[np.ndarray, list[str]]:
-    """Number the classes of labels; parameters and errors as of :func:`name_labels`.
+    """Number the classes of labels, see :func:`name_labels`: (N,) codes, -1 where unknown, and the texts of the
+    classes.
 
-    Parameters
-    ----------
-    classes
-        The classes in the order of their codes; all others are then unknown. By default those that occur, in order.
+    ``classes`` are given in the order of their codes, and all others are then unknown. By default they are those that
+    occur, in order.
 
-    Returns
-    -------
-    codes
-        (N,), -1 where unknown.
-    classes
-        Their texts.
-
-    Examples
-    --------
     >>> encode_labels(["m", "f", float("nan"), -1, None, "m"])
     (array([ 1,  0, -1, -1, -1,  1]), ['f', 'm'])
     """
@@ -76,13 +50,7 @@ def encode_labels(labels: Any, classes: Iterable | None = None, what: str = "lab
 
 
 def name_classes(classes: Iterable, what: str) -> list[str]:
-    """The texts of classes that somebody lists.
-
-    Raises
-    ------
-    InputError
-        One is unknown, or there twice.
-    """
+    """The texts of classes that somebody lists. Raises ``InputError`` if one is unknown, or there twice."""
     listed = [*classes]
     texts = canonical_text(pd.Series(listed, dtype=object), what).tolist()
     if len({*texts}) < len(texts) or not all(map(_is_known, texts)):
@@ -96,10 +64,7 @@ def name_classes(classes: Iterable, what: str) -> list[str]:
 def split_columns(labels: Any, what: str) -> list[pd.Series]:
     """The columns of (N,) or (N, k) labels, whatever they come in.
 
-    Raises
-    ------
-    InputError
-        They are of another shape.
+    Raises ``InputError`` if they are of another shape.
     """
     if not hasattr(labels, "__array__"):
         labels = np.array([*labels], dtype=object)  # in an array of texts, None and NaN would be texts too

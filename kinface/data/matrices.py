@@ -57,13 +57,7 @@ class Matrix:
 
 
 def read_matrix(path: Path, where: str) -> Matrix:
-    """Read one family's ``mid.csv``.
-
-    Parameters
-    ----------
-    where
-        How problems name the file.
-    """
+    """Read one family's ``mid.csv``, which problems call ``where``."""
     matrix = Matrix()
 
     def report(kind: str, message: str) -> None:

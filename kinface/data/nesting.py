@@ -20,30 +20,10 @@ NESTED = ("faces", "people", "relations")  # tables with a column of the split
 def nest_families(families: Families, *, folds: int = 4, tune: float = 0.15, seed: int = 0) -> Iterator[Prepared]:
     """Divide the families of the splits ``train`` and ``tune`` into folds, each once the split ``val``.
 
-    In each fold, a share of the other families is ``tune`` and the rest ``train``, both drawn in proportion to the
-    families' races. Families of ``val`` and ``test`` are left out, so that a choice by the mean over folds, such as by
-    ``kinface sweep`` on each, has not seen them.
-
-    Parameters
-    ----------
-    families
-        Prepared.
-    folds
-        Number of folds.
-    tune
-        Share of the other families that chooses epochs and thresholds.
-    seed
-        Seed of the draws.
-
-    Yields
-    ------
-    Prepared
-        For each fold, with the pairs lists ``val``, ``tune`` and, where races are known, ``tune_matched``.
-
-    Raises
-    ------
-    InputError
-        There are too few families, or a fold has no pairs.
+    In each fold, a share ``tune`` of the other families is ``tune`` and the rest ``train``, both drawn in proportion to
+    the families' races. Families of ``val`` and ``test`` are left out, so that a choice by the mean over folds, such as
+    by ``kinface sweep`` on each, has not seen them. Each fold has the pairs lists ``val``, ``tune`` and, where races
+    are known, ``tune_matched``. Raises ``InputError`` if there are too few families, or a fold has no pairs.
     """
     race = family_races(families.faces[families.faces["split"].isin(["train", "tune"])])
     if folds < 2 or len(race) < FEWEST * folds:

@@ -55,6 +55,9 @@ PATHS = (*REQUIRED_VALUES, "face_m")  # of triplets (kinface.data.triplets)
 def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.DataFrame:
     """Check a pairs table and bring it into its one form.
 
+    Raises ``InputError`` that names the column that is missing, there twice or of one person where two are needed, or
+    the first row (counted from 1, without a header) that is wrong.
+
     Parameters
     ----------
     pairs
@@ -72,12 +75,6 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
         Text columns, and those of others that hold any text, as ``object`` with the one text of each value
         (``kinface.data.tables.canonical_text``), None where missing; ``kin`` as bool, read from 1 and 0, yes and no or
         true and false; ``score`` as float64; rows from 0.
-
-    Raises
-    ------
-    InputError
-        Names the column that is missing, there twice or of one person where two are needed, or the first row (counted
-        from 1, without a header) that is wrong.
 
     Warns
     -----
@@ -259,10 +256,7 @@ def find_rows(
 ) -> tuple[np.ndarray, ...]:
     """(pairs,) places in ``faces`` of the first and of the second face of each pair, or of other columns of faces.
 
-    Raises
-    ------
-    InputError
-        A face of the pairs is not among them.
+    Raises ``InputError`` if a face of the pairs is not among them.
     """
     index = pd.Index(faces)
     rows = tuple(index.get_indexer(pairs[side]) for side in sides)

@@ -33,10 +33,7 @@ def name_photographs(faces: Sequence[str]) -> np.ndarray:
 def list_people(pairs: pd.DataFrame) -> pd.DataFrame:
     """The pairs (or triplets) of people in a list of pairs of faces: of each the first row.
 
-    Raises
-    ------
-    InputError
-        A person is unknown, or two people are kin in one row and not in another.
+    Raises ``InputError`` if a person is unknown, or two people are kin in one row and not in another.
     """
     persons = [column for column in PERSONS if column in pairs]
     unknown = pairs[persons].isna().any(axis="columns")
@@ -50,15 +47,8 @@ def list_people(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def list_photos(people: pd.DataFrame, photos: pd.DataFrame) -> list[str]:
-    """All photos of the people of a list, sorted.
-
-    Parameters
-    ----------
-    people
-        As ``list_people`` gives them.
-    photos
-        A row per photo: ``face`` and ``person``.
-    """
+    """All photos of the people of a list, as ``list_people`` gives it, sorted; photos are rows of ``face`` and
+    ``person``."""
     persons = {person for column in PERSONS if column in people for person in people[column]}
     return sorted(photos.loc[photos["person"].isin(persons), "face"])
 
@@ -69,7 +59,11 @@ def score_people(
     """Score pairs of people by the mean cosine of their photos; triplets by the mean of that of each parent and child.
 
     Two faces that were cut from one photograph are not compared: they are alike in light, age and place too, and in FIW
-    only kin share photographs.
+    only kin share photographs. Pairs that share all their photographs are left out. ``photos_a`` and ``photos_b`` say
+    how many each person has.
+
+    Raises ``InputError`` if a photo is not embedded, an embedding has no direction, a person has no photo, or no pair
+    is left.
 
     Parameters
     ----------
@@ -79,17 +73,6 @@ def score_people(
         A row per photo: ``face`` and ``person``.
     faces, embedding
         As for ``kinface.data.pairs.score_pairs``; all of ``list_photos`` are among them.
-
-    Returns
-    -------
-    pd.DataFrame
-        The pairs with ``score``, ``photos_a`` and ``photos_b`` (how many each person has), without those that share all
-        their photographs.
-
-    Raises
-    ------
-    InputError
-        A photo is not embedded, an embedding has no direction, a person has no photo, or no pair is left.
 
     Examples
     --------

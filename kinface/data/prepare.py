@@ -65,22 +65,10 @@ def prepare_families(
 ) -> Prepared:
     """Read a copy of FIW, decode every image in full, read its lists and draw pairs of the tune families.
 
-    Parameters
-    ----------
-    root
-        The folder with FIW's Train and Validation.
-    annotations, meanings, measurements, tune, seed
-        See ``kinface.data.fiw.read_families``. The seed is also that of the tune pairs.
-    lists
-        Lists of pairs, see ``kinface.data.lists.read_list``; all of ``ROOT/lists/*.txt`` when not given.
-    swap_grandparents
-        See ``kinface.data.lists.read_list``.
-
-    Raises
-    ------
-    InputError
-        The folder is prepared already or laid out otherwise, no image can be read, an annotation file or a list is
-        unusable, or two lists have one name.
+    Options are those of ``kinface.data.fiw.read_families``, whose seed is also that of the tune pairs; and the lists of
+    pairs, by default all of ``ROOT/lists/*.txt``, which ``kinface.data.lists.read_list`` reads. Raises ``InputError``
+    if the folder is prepared already or laid out otherwise, no image can be read, an annotation file or a list is
+    unusable, or two lists have one name.
     """
     root = Path(root)
     if (root / DATASET).exists():
@@ -107,10 +95,7 @@ def prepare_families(
 def write_prepared(prepared: Prepared, out: Path) -> None:
     """Write the tables, the lists and the record into a folder that ``read_families`` reads.
 
-    Raises
-    ------
-    InputError
-        ``out`` is the FIW folder itself, or a file.
+    Raises ``InputError`` if ``out`` is the FIW folder itself, or a file.
     """
     families = prepared.families
     check_out(families.root, out)

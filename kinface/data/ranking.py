@@ -22,22 +22,12 @@ BLOCK = 65_536  # gallery faces that are compared at once
 
 
 def fuse(photos: np.ndarray, fusion: Fusion) -> np.ndarray:
-    """One person's photos as the directions that a gallery is compared with.
+    """One person's photos, (N, D) of unit length, as the directions that a gallery is compared with: (1, D), or (N, D).
 
-    Parameters
-    ----------
-    photos
-        (N, D), embeddings of unit length.
-    fusion
-        ``mean``: the mean, whose product with a face is the mean cosine of the photos with it, as of
-        ``kinface.data.cosines.mean_cosine``. ``agreement``: a weighted mean; the weight of a photo is exp(s m), s the
-        constant ``SHARPNESS`` and m its mean cosine with the person's other photos, so that photos unlike the others
-        (of poor quality, or of somebody else) count less. ``max``: all photos; the nearest one counts.
-
-    Returns
-    -------
-    np.ndarray
-        (1, D), or (N, D) for ``max``.
+    ``mean`` is the mean, whose product with a face is the mean cosine of the photos with it, as of
+    ``kinface.data.cosines.mean_cosine``. ``agreement`` is a weighted mean; the weight of a photo is exp(s m), s the
+    constant ``SHARPNESS`` and m its mean cosine with the person's other photos, so that photos unlike the others (of
+    poor quality, or of somebody else) count less. ``max`` is all photos; the nearest one counts.
     """
     if fusion == "max":
         return photos
@@ -51,19 +41,11 @@ def fuse(photos: np.ndarray, fusion: Fusion) -> np.ndarray:
 def compare_blocks(
     probes: Sequence[np.ndarray], gallery: np.ndarray, *, fusion: Fusion = "mean", block: int = BLOCK
 ) -> Iterator[tuple[slice, np.ndarray]]:
-    """Compare probes with a gallery, a block of its faces at a time.
+    """Compare P probes, (N, D) photos of each, with a gallery (G, D), a block of its faces at a time; all of unit
+    length.
 
-    Parameters
-    ----------
-    probes
-        For each of P probes its photos' embeddings, (N, D), of unit length.
-    gallery
-        (G, D), of unit length; may be mapped from a file (``numpy.load(..., mmap_mode="r")``).
-
-    Yields
-    ------
-    tuple
-        Which faces of the gallery, and the scores of all probes for them: (P, faces), float32.
+    Yields which faces of the gallery, and the scores of all probes for them: (P, faces), float32. The gallery may be
+    mapped from a file (``numpy.load(..., mmap_mode="r")``).
     """
     fused = [fuse(photos, fusion).astype(np.float32) for photos in probes]
     starts = np.cumsum([0, *map(len, fused[:-1])])

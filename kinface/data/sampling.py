@@ -20,18 +20,11 @@ from swinface.files import InputError
 def describe_pairs(pairs: pd.DataFrame, families: Families) -> pd.DataFrame:
     """Complete pairs of faces to a pairs table with what is known of their persons.
 
-    Behind the columns of every pairs table come ``X_a`` and ``X_b`` for each attribute X of one's own
-    (``kinface.data.annotations``).
+    ``pairs`` has the columns ``face_a``, ``face_b``, ``type``, ``kin`` and ``list``; any other column of the pairs
+    table that is already there (a list that states races) stays where it has a value. Of faces that are not among the
+    families nothing is known. Behind the columns of every pairs table come ``X_a`` and ``X_b`` for each attribute X of
+    one's own (``kinface.data.annotations``).
 
-    Parameters
-    ----------
-    pairs
-        Columns ``face_a``, ``face_b``, ``type``, ``kin`` and ``list``; any other column of the pairs table that is
-        already there (a list that states races) stays where it has a value. Faces need not be among the families;
-        nothing is known of the person then.
-
-    Notes
-    -----
     Where a person's gender is unknown it is taken from the role in the pair's type (the official test families come
     without genders), except for siblings, whose lists ignore it among non-kin, and for grandparents, whose names the
     official lists swap.
@@ -188,17 +181,8 @@ def _link_families(pairs: pd.DataFrame) -> np.ndarray:
 def add_non_kin(kin: pd.DataFrame, alike: Sequence[str], generator: np.random.Generator) -> pd.DataFrame:
     """Copy each kin pair with the second face of a row of another family, each equally likely, as a non-kin pair.
 
-    Parameters
-    ----------
-    kin
-        Columns ``face_b``, ``family`` and ``kin``.
-    alike
-        Columns in which that row is the same.
-
-    Returns
-    -------
-    pd.DataFrame
-        The kin pairs with such a row and their copies.
+    ``kin`` has the columns ``face_b``, ``family`` and ``kin``, and ``alike`` names those in which that row is the same.
+    Gives the kin pairs with such a row and their copies.
     """
     drawn = [kin.iloc[:0]]
     for _, group in kin.groupby([*alike], sort=True, dropna=False):

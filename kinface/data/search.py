@@ -114,10 +114,7 @@ def _list_photos(path: str, where: str, root: Path, persons: dict[str, str | Non
 def _read_known(lists: dict[Path, int], root: Path) -> dict[str, pd.DataFrame]:
     """What RFIW's tables say of the probes and of the gallery's faces, as far as they are there.
 
-    Parameters
-    ----------
-    lists
-        The list of the probes, and of the gallery, to its number of lines.
+    ``lists`` is from the list of the probes, and that of the gallery, to its number of lines.
     """
     known = {}
     for (name, columns), (beside, lines) in zip(TABLES.items(), lists.items(), strict=True):

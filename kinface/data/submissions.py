@@ -27,22 +27,9 @@ def is_submission(path: str | Path) -> bool:
 
 
 def read_submission(path: str | Path, root: Path) -> pd.DataFrame:
-    """Read the pairs of a submission.
+    """Read the pairs of a submission, ``img_pair``, ``face_a`` and ``face_b``, of test faces below a folder.
 
-    Parameters
-    ----------
-    root
-        The folder of the test faces.
-
-    Returns
-    -------
-    pd.DataFrame
-        ``img_pair``, ``face_a``, ``face_b``, in the order of the file.
-
-    Raises
-    ------
-    InputError
-        Names the row whose two faces are not there.
+    Raises ``InputError`` that names the row whose two faces are not there.
     """
     pairs = read_table(Path(path), "submission")[PAIR].fillna("")
     faces = [_split(pair, root, f"{path}: row {row}") for row, pair in enumerate(pairs, start=1)]

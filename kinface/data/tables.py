@@ -33,27 +33,14 @@ def is_table(path: str | Path) -> bool:
 
 
 def read_table(path: Path, what: str, text: Sequence[str] | None = None) -> pd.DataFrame:
-    """Read a table from a .parquet, .csv or .xlsx file, without checks of its content.
+    """Read a table, called ``what``, from a .parquet, .csv or .xlsx file, without checks of its content.
 
-    A csv may be in UTF-8 or UTF-16, separated by commas, tabs, or semicolons with decimal commas. Only an empty cell
-    is missing: NA, None, null and nan are texts. Blanks around the names of columns are removed.
+    A csv may be in UTF-8 or UTF-16, separated by commas, tabs, or semicolons with decimal commas. Only an empty cell is
+    missing: NA, None, null and nan are texts. Blanks around the names of columns are removed. Text columns are
+    ``object``, with None where missing: in a csv or xlsx those named ``text``, others become numbers if all their
+    values are; by default all.
 
-    Parameters
-    ----------
-    what
-        What the table is called, for messages.
-    text
-        Columns of a csv or xlsx that stay text; others become numbers if all their values are. By default all stay.
-
-    Returns
-    -------
-    pd.DataFrame
-        Text columns are ``object``, with None where missing.
-
-    Raises
-    ------
-    InputError
-        The file is missing, of another kind or broken, or two of its columns have one name.
+    Raises ``InputError`` if the file is missing, of another kind or broken, or two of its columns have one name.
     """
     if not is_table(path):
         raise InputError(f"{path}: a {what} is a {', '.join([*READERS][:-1])} or {[*READERS][-1]} file.")
@@ -145,34 +132,12 @@ def canonical_text(values: pd.Series, where: str, *, paths: bool = False) -> pd.
     """The one text of each value: ids, clusters and groups are compared, named and printed by it.
 
     A number is the same as an integer, as a float and as text: ``1``, ``1.0``, ``"1"`` and ``"1.0"`` are ``1``. Text is
-    in Unicode's form NFC, without blanks around it and with single ones within. None, NaN and blank text are missing.
+    in Unicode's form NFC, without blanks around it and with single ones within; names of files, ``paths``, stay as they
+    are, but for blanks around them. None, NaN and blank text are missing: None.
 
-    Parameters
-    ----------
-    values
-        Values of any type, or of several.
-    where
-        The file and column, for messages.
-    paths
-        The values name files: text stays as it is, but for blanks around it.
+    Raises ``InputError`` if a value is a list, or anything else that is not one value. Warns if texts that differ are
+    one value, but for numbers, whose value is plain. ``where`` names the file and column in both.
 
-    Returns
-    -------
-    pd.Series
-        ``object``, with None where missing.
-
-    Raises
-    ------
-    InputError
-        A value is a list, or anything else that is not one value.
-
-    Warns
-    -----
-    UserWarning
-        Texts that differ are one value; not of numbers, whose value is plain.
-
-    Examples
-    --------
     >>> canonical_text(pd.Series([1.0, "2", 2.0, "Asian ", None, "NA"]), "column race").tolist()
     ['1', '2', '2', 'Asian', None, 'NA']
     """

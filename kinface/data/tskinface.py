@@ -29,10 +29,7 @@ def is_tskinface(root: Path) -> bool:
 def read_tskinface(root: Path, problems: list[Problem]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.Series]:
     """Faces, members and relations, and the split of each family: ``train``, as the authors divide none.
 
-    Raises
-    ------
-    InputError
-        There is no image of a family.
+    Raises ``InputError`` if there is no image of a family.
     """
     faces, left_out = [], {}
     for name in filter(lambda folder: (root / folder).is_dir(), FOLDERS):

@@ -51,6 +51,8 @@ class Eraser(TransformerMixin, BaseEstimator):
     ) -> Self:
         """Fit to embeddings and labels.
 
+        Raises ``ValueError`` if X or y is malformed, or an attribute has fewer than two classes.
+
         Parameters
         ----------
         X
@@ -66,11 +68,6 @@ class Eraser(TransformerMixin, BaseEstimator):
         groups
             (N,) what samples depend on each other by, such as families, for a method that holds some of them out. None
             of ours does.
-
-        Raises
-        ------
-        ValueError
-            X or y is malformed, or an attribute has fewer than two classes.
         """
         X, codes, self.classes_, weight = self._read(X, y, sample_weight)
         kept, _ = encode_labels([None] * len(X) if target is None else target, what="target")

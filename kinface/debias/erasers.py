@@ -48,10 +48,7 @@ def says(eraser: object, fact: str) -> bool:
 def fit_eraser(eraser: Any, X: np.ndarray, y: np.ndarray, name: str, **given: Any) -> None:
     """Fit to embeddings and labels, and give those of weights, families and so on that it takes.
 
-    Raises
-    ------
-    InputError
-        The eraser, called ``name``, fails.
+    Raises ``InputError`` if the eraser, called ``name``, fails.
     """
     try:
         takes = inspect.signature(eraser.fit).parameters
@@ -70,10 +67,11 @@ def erase(
     persons: Sequence | None = None,
     name: str = "",
 ) -> np.ndarray:
-    """Fit an eraser on some faces and erase from others.
+    """Fit an eraser on some faces and erase from others: (M, D'), of unit length.
 
     An eraser that takes one attribute is fitted again for each, on what the one before has left. Embeddings are brought
-    to unit length after each step, as in a model.
+    to unit length after each step, as in a model. Raises ``InputError`` if the eraser fails, or does not return a row
+    of finite numbers per face.
 
     Parameters
     ----------
@@ -85,16 +83,6 @@ def erase(
         (N,), of the training faces. Families are the target to keep, and the groups.
     name
         Name of the eraser, for messages.
-
-    Returns
-    -------
-    np.ndarray
-        (M, D'), of the others, of unit length.
-
-    Raises
-    ------
-    InputError
-        The eraser fails, or does not return a row of finite numbers per face.
     """
     from sklearn.preprocessing import normalize  # slow to import, and models do not need it
 

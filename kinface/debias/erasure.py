@@ -56,10 +56,8 @@ class Erase:
     def make(self) -> Any:
         """The eraser, not yet fitted.
 
-        Raises
-        ------
-        InputError
-            There is no such eraser, it does not take these options, or it cannot be a step of a model.
+        Raises ``InputError`` if there is no such eraser, it does not take these options, or it cannot be a step of a
+        model.
         """
         eraser = ERASERS.create(self.method, **self.options)
         if says(eraser, "oracle") or not hasattr(eraser, "state"):
@@ -137,7 +135,8 @@ class Erasure(nn.Module):
         """Fit on faces of training people, and on others whose attributes are known.
 
         An eraser of several attributes takes the classes of others for an attribute of its own, because faces of
-        another set may differ by race in other ways; an eraser of one attribute takes them for the same.
+        another set may differ by race in other ways; an eraser of one attribute takes them for the same. Raises
+        ``InputError`` if an attribute has fewer than two classes, or the eraser fails.
 
         Parameters
         ----------
@@ -149,11 +148,6 @@ class Erasure(nn.Module):
             (N + M,), how much a face counts; one of weight 0, such as of a person without relatives, is ignored.
         families
             (N + M,) family of each face as a number, below 0 where it has none.
-
-        Raises
-        ------
-        InputError
-            An attribute has fewer than two classes, or the eraser fails.
         """
         eraser = self.step.make()
         columns = []
@@ -178,10 +172,7 @@ class Erasure(nn.Module):
     def take(self, state: Mapping[str, np.ndarray | Tensor]) -> None:
         """Erase by this state of a fitted eraser from now on.
 
-        Raises
-        ------
-        InputError
-            It is no state of this eraser for embeddings of this size.
+        Raises ``InputError`` if it is no state of this eraser for embeddings of this size.
         """
         named = f"eraser {self.step.method!r}"
         by = _move_affinely if "maps" in state else getattr(ERASERS.find(self.step.method), "move", None)

@@ -97,14 +97,8 @@ def attribute_loss(logits: Tensor, labels: Tensor, class_weights: Tensor | None)
 def class_weights(labels: Tensor, shares: Tensor, classes: int) -> Tensor:
     """(classes,) weights in inverse proportion to how often a class is drawn; 0 for a class that is never drawn.
 
-    They are scaled so that the drawn faces of known class have a mean weight of 1.
-
-    Parameters
-    ----------
-    labels
-        (N,) class of each face, below 0 where unknown.
-    shares
-        (N,) how often each face is drawn.
+    They are scaled so that the drawn faces of known class have a mean weight of 1. ``labels``, (N,), are below 0 where
+    unknown, and ``shares``, (N,), say how often each face is drawn.
     """
     known = labels >= 0
     drawn = torch.bincount(labels[known], weights=shares[known], minlength=classes)

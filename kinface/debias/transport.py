@@ -103,10 +103,7 @@ class Oracle(Transport):
     def transform(self, X: np.ndarray, y: Sequence | np.ndarray | None = None) -> np.ndarray:
         """Erase from (N, D) faces of (N,) labels: (N, D); the gate maps faces of no known class.
 
-        Raises
-        ------
-        ValueError
-            X or y is malformed or missing.
+        Raises ``ValueError`` if X or y is malformed or missing.
         """
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=np.float64)

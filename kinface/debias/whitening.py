@@ -52,17 +52,14 @@ class Whitened(TransformerMixin, BaseEstimator):
     ) -> Self:
         """Fit to embeddings, (N, D), and the person of each; y is ignored.
 
+        Raises ``ValueError`` if X is malformed, or no person has two photos.
+
         Parameters
         ----------
         persons
             (N,); people of one photo say nothing.
         sample_weight
             (N,), of the mean alone; 1 if left out.
-
-        Raises
-        ------
-        ValueError
-            X is malformed, or no person has two photos.
         """
         X = validate_data(self, X, dtype=np.float64)
         codes, names = encode_labels([None] * len(X) if persons is None else persons, what="persons")

@@ -18,17 +18,9 @@ BATCH = 256  # faces that go through a trunk at once where no gradient is needed
 
 
 def read_faces(root: Path, faces: Sequence[str], size: int = IMAGE_SIZE) -> Tensor:
-    """Decode aligned faces, on all cores.
+    """Decode aligned faces, on all cores: (N, 3, size, size), uint8, RGB. Square images of another size are resized.
 
-    Returns
-    -------
-    Tensor
-        (N, 3, size, size), uint8, RGB. Square images of another size are resized.
-
-    Raises
-    ------
-    InputError
-        A face is missing, unreadable or not square (then it was not aligned).
+    Raises ``InputError`` if a face is missing, unreadable or not square (then it was not aligned).
     """
     return stack_faces(lambda face: _read(root, face, size), faces, size)
 

@@ -108,10 +108,7 @@ class Recogniser:
     def __call__(self, faces: np.ndarray) -> np.ndarray:
         """Embeddings (B, D), float32, of faces (B, size, size, 3), uint8, RGB.
 
-        Raises
-        ------
-        InputError
-            The recogniser fails, or returns something else.
+        Raises ``InputError`` if the recogniser fails, or returns something else.
         """
         given = np.ascontiguousarray(faces if self.pixels.channels == "rgb" else faces[..., ::-1])
         try:
@@ -128,24 +125,10 @@ class Recogniser:
         return embedding
 
     def embed(self, faces: Sequence[str], root: Path = Path(), shards: Shards | None = None) -> np.ndarray:
-        """Embed image files of aligned faces, each once.
+        """Embed image files of aligned faces below a folder, each once: (N, D), float32, as the recogniser gives them.
 
-        Parameters
-        ----------
-        faces
-            Their paths below ``root``.
-        shards
-            The processes that compute, and where they keep what they have.
-
-        Returns
-        -------
-        np.ndarray
-            (N, D), float32, as the recogniser gives them.
-
-        Raises
-        ------
-        InputError
-            A face is missing, unreadable or not square, or its embedding is not finite; or as of a call.
+        ``shards`` are the processes that compute, and where they keep what they have. Raises ``InputError`` as a call
+        does, or if a face is missing, unreadable or not square, or its embedding is not finite.
         """
         from kinface.models.faces import read_faces, walk_batches, warn_of_unaligned
         from swinface.inference import Shards

@@ -55,22 +55,10 @@ TRAITS = tuple(field.name for field in fields(Look) if field.name not in STYLE)
 
 
 def draw_face(look: Look, age: float, rng: np.random.Generator) -> Image.Image:
-    """Draw one photograph of a person.
+    """Draw one photograph, 112x112 RGB, of a person by the features as an adult, at an age in years.
 
-    Parameters
-    ----------
-    look
-        The person's features as an adult.
-    age
-        Years at the photograph: a child has larger eyes, a shorter nose and chin and no beard; from 40 on hair
-        greys and the skin wrinkles.
-    rng
-        Draws what differs between photographs: pose, expression, light, background, sharpness, noise.
-
-    Returns
-    -------
-    Image.Image
-        112x112, RGB.
+    A child has larger eyes, a shorter nose and chin and no beard; from 40 on hair greys and the skin wrinkles. ``rng``
+    draws what differs between photographs: pose, expression, light, background, sharpness, noise.
     """
     canvas = _Canvas(rng)
     face = _Face(look, age, rng)

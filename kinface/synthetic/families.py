@@ -102,6 +102,8 @@ def synthesize(
 ) -> Drawn:
     """Draw synthetic families with known genes and a known bias, and write them in the layout of FIW.
 
+    Raises ``InputError`` if an option is out of its range, or ``out`` is not empty.
+
     Parameters
     ----------
     out
@@ -117,11 +119,6 @@ def synthesize(
         Share of the inherited traits that noise replaces in faces of the disadvantaged race: 0 nothing, 1 all.
     seed
         The same seed and options write the same bytes.
-
-    Raises
-    ------
-    InputError
-        An option is out of its range, or ``out`` is not empty.
     """
     check_options(families, photos, appearance, bias, seed)
     check_empty(out)
@@ -171,14 +168,8 @@ def check_empty(out: Path) -> None:
 def draw_families(
     count: int, photos: float, appearance: float, bias: float, seed: int
 ) -> Iterator[tuple[Family, Iterator[tuple[str, Image.Image]], np.random.Generator]]:
-    """Draw families one by one.
-
-    Yields
-    ------
-    tuple
-        A family; its photographs, path and image, which are added to ``family.faces`` as they are drawn; and the random
-        generator of its annotations.
-    """
+    """Draw families one by one: a family; its photographs, path and image, which are added to ``family.faces`` as they
+    are drawn; and the random generator of its annotations."""
     numbers = itertools.count(1)
     for number in range(1, count + 1):
         family_rng, photo_rng, label_rng = np.random.default_rng([seed, number]).spawn(3)

@@ -22,12 +22,8 @@ def draw_pairs(families: list[Family], rng: np.random.Generator) -> pd.DataFrame
     """Kin pairs of all 11 types, and for each a non-kin pair: the same first face with the second of another family.
 
     As in RFIW's lists, that face belongs to someone of the same role; races are not matched. A type which no other
-    family has is left out, for it has no such face.
-
-    Returns
-    -------
-    pd.DataFrame
-        Columns face_a, face_b, type, kin, race_a, race_b, in random order.
+    family has is left out, for it has no such face. The columns are face_a, face_b, type, kin, race_a and race_b, in
+    random order of rows.
     """
     same_type: dict[str, list[dict]] = {}
     for pair in itertools.chain.from_iterable(_pair_relatives(family, rng) for family in families):

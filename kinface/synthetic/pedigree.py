@@ -111,19 +111,10 @@ class Family:
 
 
 def grow_pedigree(race: int, extra_children: float, rng: np.random.Generator) -> list[Person]:
-    """Let a couple have descendants.
+    """Let a couple of a race, a place in ``RACES``, have descendants: all of them, in random order, as FIW's members
+    are.
 
-    Parameters
-    ----------
-    race
-        Place in ``RACES`` of the founders' race.
-    extra_children
-        Mean number of a couple's children beyond the first.
-
-    Returns
-    -------
-    list[Person]
-        In random order, as the members of FIW's families are.
+    ``extra_children`` is the mean number of a couple's children beyond the first.
     """
     people: list[Person] = []
     generations = 4 if rng.random() < FOURTH_GENERATION else 3

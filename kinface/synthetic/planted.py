@@ -45,10 +45,11 @@ def plant(
 ) -> Families:
     """Make families whose features show race and gender as plainly as ``appearance`` says.
 
-    ``out`` is then a folder like that of ``kinface prepare``, without images: its lists are ``tune``,
-    ``tune_matched``, ``val`` and ``val_matched``. It also has ``embeddings.npz``, what a recogniser makes of each face,
-    and ``genes.npz``, the inherited traits that a person shows, the same for all faces of a person: input for a model
-    that knows everything about families and nothing about race.
+    ``out`` is then a folder like that of ``kinface prepare``, without images: its lists are ``tune``, ``tune_matched``,
+    ``val`` and ``val_matched``. It also has ``embeddings.npz``, what a recogniser makes of each face, and
+    ``genes.npz``, the inherited traits that a person shows, the same for all faces of a person: input for a model that
+    knows everything about families and nothing about race. Raises ``InputError`` if an option is out of range, ``out``
+    is not empty, or families are too few for the pairs of a split.
 
     Parameters
     ----------
@@ -64,11 +65,6 @@ def plant(
         The same seed makes the same world: with another appearance the people, genes and photographs are the same.
     looks
         How each race and gender shifts the features.
-
-    Raises
-    ------
-    InputError
-        An option is out of range, ``out`` is not empty, or families are too few for the pairs of a split.
     """
     check_options(families, photos, appearance, 0.0, seed)
     check_empty(out)

@@ -23,11 +23,8 @@ def collect_classes(
 ) -> dict[str, list[str]]:
     """Collect the classes, as text, of every attribute that a configuration uses.
 
-    Raises
-    ------
-    InputError
-        Names the option: an attribute has no classes, fewer than two, one twice, or null; is both predicted and hidden;
-        or erasure steps are in the wrong order.
+    Raises ``InputError`` that names the option: an attribute has no classes, fewer than two, one twice, or null; is
+    both predicted and hidden; or erasure steps are in the wrong order.
     """
     for at in ("features", "embedding"):
         inside = [step.inside for step in erase if step.at == at]
@@ -51,17 +48,9 @@ def collect_classes(
 
 
 def pair_class(labels: Tensor) -> Tensor:
-    """Number the unordered pairs of classes.
+    """Number the unordered pairs of classes: (B,), the same for two classes in either order, -1 where one is unknown.
 
-    Parameters
-    ----------
-    labels
-        (2B,), of the first faces of B pairs and then of the second ones; -1 where unknown.
-
-    Returns
-    -------
-    Tensor
-        (B,), the same number for the same two classes in either order; -1 where one is unknown.
+    ``labels``, (2B,), are those of the first faces of B pairs and then of the second ones, -1 where unknown.
     """
     a, b = labels.chunk(2)
     low, high = a.minimum(b), a.maximum(b)

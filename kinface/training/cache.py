@@ -17,22 +17,10 @@ from swinface.trunk import GRID, Trunk
 
 
 def cache_levels(trunk: Trunk, images: Tensor, folder: Path) -> Tensor:
-    """Compute the levels of a frozen trunk once per folder; later calls read them from there.
+    """The levels of a frozen trunk, (N, sum(trunk.channels), 7, 7) float16, computed once and then mapped from a file.
 
-    Parameters
-    ----------
-    trunk
-        In evaluation mode.
-    images
-        (N, 3, 112, 112), uint8.
-    folder
-        Where the levels are stored. The name of the file is a digest of weights and images, so other weights or other
-        faces get a file of their own.
-
-    Returns
-    -------
-    Tensor
-        (N, sum(trunk.channels), 7, 7), float16, mapped from the file.
+    The trunk is in evaluation mode; images are (N, 3, 112, 112) uint8. The name of the file is a digest of weights and
+    images, so other weights or other faces get a file of their own.
     """
     digest = hashlib.sha256(images.numpy())
     digest.update(digest_weights(trunk).encode())

@@ -277,11 +277,8 @@ class KinshipData(lightning.LightningDataModule):
     def describe_known(self) -> tuple[Tensor, Tensor, dict[str, Tensor], dict[str, Tensor]]:
         """What erasures are fitted on, the training faces and then those of others, as ``train_inputs`` gives them.
 
-        Returns
-        -------
-        tuple
-            (N + M,) how much each face counts, and the family of each, -1 for others; attribute to the (N,) classes of
-            training faces, and to the (M,) classes of others, where they are known.
+        These are (N + M,) how much each face counts, and the family of each, -1 for others; attribute to the (N,)
+        classes of training faces, and to the (M,) classes of others, where they are known.
         """
         weight, labels = self.batches.expect_faces(), self.labels(self.train_faces)
         families = torch.from_numpy(pd.factorize(self.train_faces["family"])[0])

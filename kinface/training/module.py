@@ -177,13 +177,7 @@ class KinshipTraining(lightning.LightningModule):
             checkpoint["trunk"] = digest_weights(self.network.trunk)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put the frozen trunk back.
-
-        Raises
-        ------
-        InputError
-            That model is another one than when the run began.
-        """
+        """Put the frozen trunk back. Raises ``InputError`` if that model is another one than when the run began."""
         if self.given_trunk:
             if checkpoint.get("trunk") != digest_weights(self.network.trunk):
                 raise InputError("model.network: not the weights that the run began with; put those back.")
@@ -369,10 +363,7 @@ def check_choices(
 ) -> None:
     """Check what a configuration chooses by name, and the options of each; make no model.
 
-    Raises
-    ------
-    InputError
-        There is no such method, it does not take its options, or it does not go with the others.
+    Raises ``InputError`` if there is no such method, it does not take its options, or it does not go with the others.
     """
     if verification is not None:
         LOSSES.check(verification.method, **verification.options)

@@ -62,25 +62,20 @@ def build_network(
 ) -> KinFace:
     """Build the network on one of three inputs: a SwinFace's trunk, a new trunk, or embeddings.
 
+    Raises ``InputError`` if there is no input, or two.
+
     Parameters
     ----------
     options
         The trunk and the sizes.
     embedding_size
         Numbers per embedding, if the network reads embeddings.
-    attributes
-        The classes of attributes.
-    heads
-        Attributes that it predicts.
+    attributes, heads
+        The classes of attributes, and those that it predicts.
     types, domains
         As in ``KinFace``.
     erase
         Its steps of erasure.
-
-    Raises
-    ------
-    InputError
-        There is no input, or two.
     """
     if embedding_size is not None and options.swinface is not None:
         raise InputError("data.embeddings takes the place of a trunk: give it or model.network.swinface, not both.")
@@ -130,10 +125,8 @@ def build_hiders(
 ) -> nn.ModuleDict:
     """The adversaries and penalties of ``name_hiders``.
 
-    Raises
-    ------
-    InputError
-        There is no such method, it does not take its options, or reads what the network does not have.
+    Raises ``InputError`` if there is no such method, it does not take its options, or reads what the network does not
+    have.
     """
     for name, chosen in hide.items():
         if not chosen.places or len({*chosen.places}) < len(chosen.places):
@@ -161,17 +154,10 @@ def _build_hider(
 
 
 def freeze_trunk(trunk: Trunk | None, trained_stages: int | None) -> bool:
-    """Freeze the stages that do not learn, in evaluation mode; return whether the whole trunk is frozen.
+    """Freeze all but the last ``trained_stages``, None for none, in evaluation mode; return whether all of the trunk is
+    frozen.
 
-    Parameters
-    ----------
-    trained_stages
-        How many stages learn, counted from the last; None is all.
-
-    Raises
-    ------
-    InputError
-        The trunk has fewer stages.
+    Raises ``InputError`` if the trunk has fewer stages.
     """
     if trunk is None:
         return False

@@ -23,14 +23,8 @@ def relation_guided_loss(a: Tensor, b: Tensor, attention: Tensor, scale: float =
     """The contrastive loss whose temperature is each pair's own: its attention's sum of squares over ``scale``.
 
     Where places attend to few others, the temperature is higher, and the pair is pulled less (relation-guided
-    contrastive learning).
-
-    Parameters
-    ----------
-    a, b
-        (B, W), features of the first and the second faces of B kin pairs of different families.
-    attention
-        (B, 49, 49) of these pairs.
+    contrastive learning). ``a`` and ``b``, (B, W), are features of the first and the second faces of B kin pairs of
+    different families, and ``attention`` is (B, 49, 49).
     """
     features = functional.normalize(torch.cat([a, b]))
     temperature = (attention.square().sum(dim=(1, 2)) / scale).repeat(2)
