@@ -34,6 +34,7 @@ from .report.checks import Origin
 from .report.html import render_report
 from .synthetic.tables import make_families
 from .tradeoff.frontier import frontier
+from .training.history import list_runs
 from .training.relation import fit_relation
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "fit_relation",
     "fit_triplets",
     "frontier",
+    "list_runs",
     "make_families",
     "match_across_groups",
     "match_pairs",

@@ -4,5 +4,6 @@ from .model import SwinFace
 from .photos.detect import detect
 from .photos.predict import predict
 from .tasks import TASKS
+from .training.history import list_runs
 
-__all__ = ["TASKS", "InputError", "SwinFace", "align", "detect", "predict"]
+__all__ = ["TASKS", "InputError", "SwinFace", "align", "detect", "list_runs", "predict"]

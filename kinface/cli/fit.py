@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
+from kinface.data.vocabulary import in_words
+from kinface.fairness.audit import audit_fairness
+from kinface.fairness.threshold import choose_threshold
+from kinface.training.fit import TUNE_SCORES
 from kinface.training.fit import fit as train
+from swinface.files import printable
+from swinface.training.history import CURVES, METRICS
+
+SHOWN = ("overall", "race", "gender pair")
 
 
 def fit(arguments: list[str]) -> None:
-    """Train a kinship model, and print its AUC on the tune pairs.
+    """Train a kinship model, and print its best epoch, its AUC on the tune pairs for all and by group, and where it is.
 
     Parameters
     ----------
@@ -14,5 +24,22 @@ def fit(arguments: list[str]) -> None:
         See ``kinface.training.fit.fit``.
     """
     done = train(arguments)
-    if done is not None:
-        print(f"best epoch {done.epoch}: AUC {done.auc:.3f} on {done.pairs} tune pairs; model written to {done.folder}")
+    if done is None:
+        return
+    print(f"best epoch {done.epoch} of {done.epochs} (counted from 0), by the tune pairs. On these the AUC is")
+    print(format_groups(done.pairs))
+    kept = f"the model, its tune pairs ({TUNE_SCORES}), and its epochs ({METRICS}, {CURVES})"
+    print(printable(f"{done.folder} has {kept}"))
+
+
+def format_groups(pairs: pd.DataFrame) -> str:
+    """The AUC of all pairs and of groups, with 95% intervals, as lines."""
+    groups = audit_fairness(pairs, choose_threshold(pairs)).groups
+    groups = groups[groups["grouping"].isin(SHOWN) & groups["auc"].notna()]
+    names = [printable(in_words(row.group, row.grouping)) for row in groups.itertuples()]
+    figures = [
+        f"{row.auc:.3f} [{row.auc_low:.3f}, {row.auc_high:.3f}]  {row.pairs:,} pairs of {row.families:,} families"
+        for row in groups.itertuples()
+    ]
+    width = max(map(len, names))
+    return "\n".join(f"  {name:<{width}}  {figure}" for name, figure in zip(names, figures, strict=True))

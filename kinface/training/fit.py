@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser
@@ -22,11 +23,13 @@ from kinface.debias.erasure import Erase
 from kinface.fairness.threshold import choose_threshold
 from kinface.models.verify import ERRORS, measure_errors
 from kinface.training.data import KinshipData
+from kinface.training.history import PAIRS
 from kinface.training.module import NOT_SETTLED, KinshipTraining, check_choices
 from swinface.files import InputError, replacing_folder
+from swinface.training.history import CURVES
 from swinface.training.runs import RunCLI, RunFolder, configure, run_training
 
-BEST = "best"
+BEST, TUNE_SCORES = "best", "tune_scores.parquet"
 
 
 @dataclass(frozen=True)
@@ -38,17 +41,20 @@ class Fitted:
     folder
         The run's folder, which holds the model.
     epoch
-        The epoch that was selected.
+        The epoch that was selected, counted from 0.
+    epochs
+        How many there were.
     auc
         AUC on the tune pairs.
     pairs
-        Number of tune pairs.
+        The tune pairs, scored; the epoch and the threshold were chosen on them.
     """
 
     folder: Path
     epoch: int
+    epochs: int
     auc: float
-    pairs: int
+    pairs: pd.DataFrame = field(repr=False)
 
 
 class KinshipCLI(RunCLI):
@@ -61,7 +67,7 @@ class KinshipCLI(RunCLI):
 
     def checkpoints(self, run: Path) -> list[ModelCheckpoint]:
         """The epoch that is best on the tune pairs."""
-        return [ModelCheckpoint(run, BEST, monitor="selection", mode="max", enable_version_counter=False)]
+        return [ModelCheckpoint(run, BEST, monitor=PAIRS.best, mode="max", enable_version_counter=False)]
 
 
 class _ReadingCLI(KinshipCLI):
@@ -77,6 +83,9 @@ class _ReadingCLI(KinshipCLI):
 def fit(arguments: list[str]) -> Fitted | None:
     """Train a kinship model, from the last checkpoint if the run's folder holds one.
 
+    Raises ``InputError`` if another process trains in the folder, it holds another experiment or one that is complete,
+    or an option or an input is bad.
+
     Parameters
     ----------
     arguments
@@ -86,12 +95,6 @@ def fit(arguments: list[str]) -> Fitted | None:
     -------
     Fitted or None
         None in every process but the first of a run on several devices.
-
-    Raises
-    ------
-    InputError
-        Another process trains in the folder, it holds another experiment or one that is complete, or an option or an
-        input is bad.
     """
     return run_training(_configure(KinshipCLI, arguments), _finish)
 
@@ -99,10 +102,7 @@ def fit(arguments: list[str]) -> Fitted | None:
 def check_config(config: dict[str, Any]) -> None:
     """Check that ``fit`` would accept a configuration; make no model and read no data.
 
-    Raises
-    ------
-    InputError
-        ``fit`` would refuse it.
+    Raises ``InputError`` if ``fit`` would refuse it.
     """
     _configure(_ReadingCLI, deepcopy(config) | {"run": "run"})  # the parser changes what it reads
 
@@ -115,7 +115,7 @@ def _configure(cli_class: type[KinshipCLI], arguments: list[str] | dict[str, Any
 
 
 def _finish(run: Path, cli: KinshipCLI) -> Fitted:
-    """Write the model of the best epoch with its threshold, and the pairs that the threshold comes from."""
+    """Write the model of the best epoch with its threshold, the pairs that the threshold comes from, and the curves."""
     module, data = cli.model, cli.datamodule
     best = run / f"{BEST}.ckpt"
     checkpoint = torch.load(best, map_location="cpu", weights_only=True) if best.exists() else None
@@ -131,11 +131,13 @@ def _finish(run: Path, cli: KinshipCLI) -> Fitted:
         faces = (part.to(module.device) for part in data.val_dataloader())
         embedding = torch.cat([network(part)["embedding"].cpu() for part in faces])
     pairs = data.score_tune_pairs(embedding)
+    epochs = PAIRS.read(run)
     network.threshold.fill_(choose_threshold(pairs))
-    write_pairs(pairs, run / "tune_scores.parquet")
+    write_pairs(pairs, run / TUNE_SCORES)
     with replacing_folder(run) as partial:
         network.save_pretrained(partial)
         errors = json.dumps(measure_errors(pairs, float(network.threshold)), indent=1)
         (partial / ERRORS).write_text(f"{errors}\n", encoding="utf-8")
+        PAIRS.plot(epochs).savefig(partial / CURVES, dpi=120)
     auc = float(roc_auc_score(pairs["kin"], pairs["score"]))
-    return Fitted(run, checkpoint["epoch"], auc, len(pairs))
+    return Fitted(run, checkpoint["epoch"], len(epochs), auc, pairs)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from swinface.files import printable
 from swinface.training.fit import fit as train
+from swinface.training.history import CURVES, METRICS
 
 
 def fit(arguments: list[str]) -> None:
-    """Train a SwinFace, and print where it is.
+    """Train a SwinFace, and print the epoch that was kept, its figures on the validation data, and where it is.
 
     Parameters
     ----------
@@ -14,6 +16,10 @@ def fit(arguments: list[str]) -> None:
         See ``swinface.training.fit.fit``.
     """
     done = train(arguments)
-    if done is not None:
-        kept = "" if done.error is None else f"; mean error on the validation data {done.error:.4f}"
-        print(f"{done.steps} steps{kept}; model written to {done.folder}")
+    if done is None:
+        return
+    kept = "best on the validation data" if done.figures else "the last, as there are no validation data"
+    print(f"{done.steps} steps; kept is epoch {done.epoch} (counted from 0), {kept}")
+    for name, value in done.figures.items():
+        print(printable(f"  {name:<32} {value:.4f}"))
+    print(printable(f"{done.folder} has the model, and its epochs ({METRICS}, {CURVES})"))

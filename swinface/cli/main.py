@@ -64,6 +64,7 @@ COMMANDS = {
     ),
     "export": Command("swinface.cli.export:export", "write a model as ONNX", "Use"),
     "fit": Command("swinface.cli.fit:fit", "train on face recognition, or on all tasks", "Train", Options.OWN),
+    "runs": Command("swinface.cli.runs:runs", "list runs of fit: how they differ, and their figures", "Train"),
     "teach": Command(
         "swinface.cli.teach:teach",
         "embed a data set with a public recogniser, to distil from",

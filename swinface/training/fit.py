@@ -10,10 +10,11 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from swinface.files import replacing_folder
 from swinface.training.data import FaceData
+from swinface.training.history import CURVES, FACES
 from swinface.training.module import FaceTraining
-from swinface.training.runs import RunCLI, RunFolder, configure, run_training
+from swinface.training.runs import RunCLI, configure, run_training
 
-BEST, ERROR = "best", "error"  # a checkpoint, and the figure by which it is chosen
+BEST = "best"  # a checkpoint
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,16 @@ class Fitted:
         The run's folder, which holds the model.
     steps
         Number of steps.
-    error
-        Mean error on the validation data of the epoch that was kept; None without validation, where it is the last.
+    epoch
+        The epoch that was kept, counted from 0: the best on the validation data, or without these the last.
+    figures
+        Its figures on the validation data, by name; empty without these.
     """
 
     folder: Path
     steps: int
-    error: float | None
+    epoch: int
+    figures: dict[str, float]
 
 
 class FaceCLI(RunCLI):
@@ -43,11 +47,14 @@ class FaceCLI(RunCLI):
         if not self.config["data"]["validation"]:
             return []
         options = {"save_weights_only": True, "enable_version_counter": False}
-        return [ModelCheckpoint(run, BEST, monitor=ERROR, mode="min", **options)]
+        return [ModelCheckpoint(run, BEST, monitor=FACES.best, mode="min", **options)]
 
 
 def fit(arguments: list[str]) -> Fitted | None:
     """Train a SwinFace, from the last checkpoint if the run's folder holds one.
+
+    Raises ``InputError`` if another process trains in the folder, it holds another experiment or one that is complete,
+    or an option or an input is bad.
 
     Parameters
     ----------
@@ -58,12 +65,6 @@ def fit(arguments: list[str]) -> Fitted | None:
     -------
     Fitted or None
         None in every process but the first of a run on several devices.
-
-    Raises
-    ------
-    InputError
-        Another process trains in the folder, it holds another experiment or one that is complete, or an option or an
-        input is bad.
     """
     # Before training, the benchmarks are run once: what is wrong with their data is said at once, not after an epoch.
     options = {"num_sanity_val_steps": 1}
@@ -72,14 +73,14 @@ def fit(arguments: list[str]) -> Fitted | None:
 
 
 def _finish(run: Path, cli: FaceCLI) -> Fitted:
-    """Write the model of the best epoch, or of the last."""
-    module, error = cli.model, None
+    """Write the model of the best epoch, or of the last, and the curves of the run."""
+    module, epochs = cli.model, FACES.read(run)
+    kept = FACES.find_best(epochs)
     if cli.datamodule.validation:
-        (table,) = (callback for callback in cli.trainer.callbacks if isinstance(callback, RunFolder))
-        error = min(row[ERROR] for row in table.rows)
         best = torch.load(run / f"{BEST}.ckpt", map_location="cpu", weights_only=True)["state_dict"]
         weights = {name.partition(".")[::2]: tensor for name, tensor in best.items()}
         module.network.load_state_dict({name: tensor for (part, name), tensor in weights.items() if part == "network"})
     with replacing_folder(run) as partial:
         module.network.eval().save_pretrained(partial)
-    return Fitted(run, cli.trainer.global_step, error)
+        FACES.plot(epochs).savefig(partial / CURVES, dpi=120)
+    return Fitted(run, cli.trainer.global_step, int(kept["epoch"]), FACES.pick_figures(kept).to_dict())

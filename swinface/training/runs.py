@@ -32,8 +32,9 @@ from swinface.settings import (
     reading_configurations,
     show_dashes,
 )
+from swinface.training.history import CONFIG, FREE, METRICS, MODEL, flatten, is_free
 
-CONFIG, LAST = "config.yaml", "last"  # in every run's folder: its configuration, and the checkpoint of its last epoch
+LAST = "last"  # the checkpoint of the last epoch
 Finished = TypeVar("Finished")
 
 IGNORED_WARNINGS = [
@@ -44,20 +45,9 @@ IGNORED_WARNINGS = [
     ".*isinstance.treespec, LeafSpec.. is deprecated.*",  # raised by the engine's own code
     ".*nn.functional.all_gather is deprecated.*",  # likewise
     ".*resuming from a checkpoint that ended before the epoch ended.*",  # our sampler goes on at the run's next batch
+    ".*smaller than the logging interval.*",  # losses are logged by epoch
     ".*Total length of `list` across ranks is zero.*",  # without validation data
 ]
-
-# What a run that is resumed may change: its result does not depend on it.
-FREE = (
-    "checkpoint_steps",
-    "data.workers",
-    "data.cache",
-    "trainer.enable_progress_bar",
-    "trainer.enable_model_summary",
-    "trainer.log_every_n_steps",
-    "trainer.logger",
-    "trainer.profiler",
-)
 
 # Weights are in single precision, and layers compute in it or, by autocast, in half of it. In weights of half precision
 # small steps are lost, and an erasure would let through a little of what it removes.
@@ -94,7 +84,7 @@ class RunFolder(Callback):
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         self.rows.append({"epoch": trainer.current_epoch, **metrics, **module.describe_epoch()})
         if trainer.is_global_zero:
-            with replacing(self.run / "metrics.csv") as partial:
+            with replacing(self.run / METRICS) as partial:
                 pd.DataFrame(self.rows).to_csv(partial, index=False)
 
     def state_dict(self) -> dict[str, Any]:
@@ -295,26 +285,17 @@ def leave_processes() -> None:
 def _find_last(run: Path, config: str) -> Path | None:
     """The checkpoint of an interrupted run of the same configuration, or None."""
     recorded, last = run / CONFIG, run / f"{LAST}.ckpt"
-    if (run / "model.safetensors").exists():
+    if (run / MODEL).exists():
         raise InputError(f"{run}: this run is complete; choose another folder, or delete this one.")
     if not last.exists():
         return None
     if not recorded.exists():
         raise InputError(f"{run}: holds a checkpoint without {CONFIG}; choose another folder, or delete this one.")
-    before, now = map(_flatten, (read_settings(recorded), parse_yaml(config)))
-    changed = [key for key in {**before, **now} if key not in FREE and before.get(key) != now.get(key)]
+    before, now = map(flatten, (read_settings(recorded), parse_yaml(config)))
+    changed = [key for key in {**before, **now} if not is_free(key) and before.get(key) != now.get(key)]
     if changed:
         raise InputError(
             f"{run}: holds an unfinished run of another configuration: {changed[0]} was {before.get(changed[0])}, not "
             f"{now.get(changed[0])}. A run that goes on may change only {', '.join(FREE)}."
         )
     return last
-
-
-def _flatten(config: dict[str, Any], above: str = "") -> dict[str, Any]:
-    """Every value by the path of its key."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        inner = _flatten(value, f"{above}{key}.") if isinstance(value, dict) and value else {f"{above}{key}": value}
-        flat |= inner
-    return flat

@@ -13,9 +13,11 @@ import torch
 
 from kinface.data.pairs import read_pairs
 from kinface.data.vocabulary import TYPES
+from kinface.fairness.audit import audit_fairness
 from kinface.fairness.threshold import choose_threshold
 from kinface.models.kinface import KinFace
 from kinface.training.data import KinshipData
+from kinface.training.history import list_runs
 from swinface.cli.main import run as run_command
 from swinface.files import working_alone
 from swinface.model import SwinFace
@@ -24,7 +26,7 @@ from tests.training_runs import TINY
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 REFUSED_PRECISIONS = ["bf16-true", "16-true", "64-true", "64", "transformer-engine"]
 BESIDE = ["--model.hide", "{}", "--model.heads", "{race: {}}", "--model.attributes"]
-EXPERIMENTS = ["base", "adversarial", "fair_contrastive", "debiased", "type"]  # the base alone, or an overlay on it
+EXPERIMENTS = ["base", "methods/reversal", "methods/fair_contrastive", "methods/ours", "type"]
 
 
 def kinface(*arguments) -> int:
@@ -33,7 +35,7 @@ def kinface(*arguments) -> int:
     return run_command("kinface", "", COMMANDS, [str(argument) for argument in arguments])
 
 
-def fit(root: Path, run: Path, *options, config="adversarial") -> int:
+def fit(root: Path, run: Path, *options, config="methods/reversal") -> int:
     names = dict.fromkeys(["kinface/base", f"kinface/{config}", "smoke"])
     overlays = [f"--config={CONFIGS / name}.yaml" for name in names]
     quiet = ["--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu"]
@@ -93,12 +95,12 @@ def test_the_threshold_is_that_of_the_tune_pairs(unbroken):
     assert float(KinFace.from_pretrained(unbroken).threshold) == pytest.approx(choose_threshold(pairs))
 
 
-@pytest.mark.parametrize("config", ["adversarial", "debiased"])
+@pytest.mark.parametrize("config", ["methods/reversal", "methods/ours"])
 def test_a_resumed_run_equals_an_unbroken_one(config, unbroken, synthetic, tmp_path, monkeypatch, capsys):
     from kinface.training.module import KinshipTraining
 
     run, step = tmp_path / "run", KinshipTraining.training_step
-    if config != "adversarial":
+    if config != "methods/reversal":
         unbroken = tmp_path / "unbroken"
         assert fit(synthetic, unbroken, "--trainer.max_epochs", 3, config=config) == 0
 
@@ -117,6 +119,24 @@ def test_a_resumed_run_equals_an_unbroken_one(config, unbroken, synthetic, tmp_p
     resumed, whole = KinFace.from_pretrained(run).state_dict(), KinFace.from_pretrained(unbroken).state_dict()
     for name, tensor in whole.items():
         assert torch.equal(resumed[name], tensor), name
+
+
+def test_a_run_ends_with_a_summary_and_tells_a_logger_of_the_engine(synthetic, tmp_path, capsys):
+    run, logs = tmp_path / "runs" / "plain", tmp_path / "logs"
+    assert fit(synthetic, run, "--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", logs, config="base") == 0
+    metrics = pd.read_csv(run / "metrics.csv")
+    said, best = capsys.readouterr().out, metrics.loc[metrics["selection"].idxmax()]
+    pairs = read_pairs(run / "tune_scores.parquet", scored=True)
+    assert f"best epoch {best['epoch']:.0f} of 2" in said
+    row = audit_fairness(pairs, 0.0).groups.query("group == 'Caucasian'").iloc[0]
+    shown = f"{row.auc:.3f} [{row.auc_low:.3f}, {row.auc_high:.3f}]  {row.pairs:,} pairs of {row.families} families"
+    assert re.search(rf"Caucasian +{re.escape(shown)}", said)
+    assert str(run) in said.splitlines()[-1]
+    assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
+    (logged,) = logs.rglob("metrics.csv")
+    assert pd.read_csv(logged)["tune_auc"].dropna().tolist() == pytest.approx(metrics["tune_auc"].tolist())
+    (listed,) = list_runs(tmp_path).to_dict("records")
+    assert (listed["run"], listed["tune_auc"]) == ("runs/plain", pytest.approx(best["tune_auc"]))
 
 
 def test_a_complete_run_is_not_overwritten(unbroken, synthetic, capsys):
@@ -172,7 +192,7 @@ def test_types_are_measured_and_written(synthetic, tmp_path):
 
 def test_half_precision_is_kept_out_of_the_losses(synthetic, tmp_path):
     for precision in ("bf16-mixed", "32-true"):
-        assert fit(synthetic, tmp_path / precision, "--trainer.precision", precision, config="fair_contrastive") == 0
+        assert fit(synthetic, tmp_path / precision, "--trainer.precision", precision, config="methods/fair_contrastive") == 0
     half, full = (pd.read_csv(tmp_path / p / "metrics.csv")["train_verification"] for p in ("bf16-mixed", "32-true"))
     np.testing.assert_allclose(half, full, rtol=0.02)
 

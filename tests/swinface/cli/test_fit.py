@@ -9,6 +9,7 @@ import torch
 import yaml
 from timm.scheduler import CosineLRScheduler
 
+import swinface
 from swinface.cli.main import COMMANDS, run
 from swinface.files import working_alone
 from swinface.model import SwinFace
@@ -128,7 +129,15 @@ def test_the_epoch_with_the_lowest_error_on_validation_data_is_kept(config, face
     settings["data"]["validation"] = {"ages": ages}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
     assert fit("--config", tmp_path / "config.yaml", "--run", tmp_path / "run") == 0
-    assert "mean error on the validation data 0.2500" in capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "kept is epoch 1 (counted from 0), best on the validation data error 0.2500 val_ages_MAE_years 5.0000" in said
+    )
+    (row,) = swinface.list_runs(tmp_path).to_dict("records")
+    assert row == {
+        "run": "run", "complete": True, "epochs": 3, "best epoch": 1, "error": 0.25, "val_ages_MAE_years": 5.0
+    }  # fmt: skip
+    assert (tmp_path / "run" / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert pd.read_csv(tmp_path / "run" / "metrics.csv")["error"].tolist() == [0.5, 0.25, 0.375]
     kept = SwinFace.from_pretrained(tmp_path / "run").state_dict()
     assert all(torch.equal(kept[name], tensor) for name, tensor in networks[2].items())
