@@ -16,7 +16,8 @@ import pandas as pd
 
 import kinface
 from kinface.models.faces import read_faces
-from kinface.models.inference import embed, load_model
+from kinface.models.inference import embed
+from kinface.models.kinface import load_model
 from kinface.tradeoff.measure import Protocol, draw_lists
 from kinface.training.cache import cache_levels
 from kinface.training.fit import fit

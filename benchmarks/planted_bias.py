@@ -31,7 +31,8 @@ from kinface.data.pairs import score_pairs
 from kinface.data.vocabulary import RACES
 from kinface.leakage.leakage import probe_leakage
 from kinface.leakage.probes import PROBES
-from kinface.models.inference import embed, load_model
+from kinface.models.inference import embed
+from kinface.models.kinface import load_model
 from kinface.synthetic.planted import EMBEDDINGS, GENES, plant
 from kinface.training.fit import fit
 from swinface.data.embeddings import Embeddings, read_arrays

@@ -106,7 +106,8 @@ def _compare_with_truth(report: Path) -> None:
 
 def _compare_leakage(tables: Path, runs: dict[str, Path]) -> None:
     """Print what a linear probe reads of race and gender from each model's embeddings of the validation families."""
-    from kinface.models.inference import embed, load_model
+    from kinface.models.inference import embed
+    from kinface.models.kinface import load_model
 
     families = read_families(tables)
     faces = families.faces.loc[families.faces["split"] == "val", ["face", "person", "family"]]

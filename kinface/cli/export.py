@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
 
 from kinface.cli.source import SHIPPED
@@ -23,16 +21,7 @@ def export(*, out: Path, model: Path = SHIPPED) -> None:
     model
         Folder of a trained model; by default the one that comes with the package.
     """
-    import torch
+    from kinface.models.kinface import load_model
 
-    from kinface.models.inference import load_model
-    from swinface.export import FACES, describe_images, write_onnx
-
-    network = load_model(model).cpu()
-    threshold = float(network.threshold)
-    metadata = {"threshold": json.dumps(threshold if math.isfinite(threshold) else None)}
-    if network.trunk is None:
-        write_onnx(network, torch.zeros(2, network.embedding_size), ["embedding"], metadata, out, "inputs")
-    else:
-        write_onnx(network, FACES, ["embedding"], metadata | describe_images("uint8"), out)
+    load_model(model).cpu().export(out)
     print(f"1 output, {out.stat().st_size / 1e6:.1f} MB: {out}")

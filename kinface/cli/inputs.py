@@ -57,7 +57,8 @@ def describe_all(
 
     Parts are kept beside ``out`` until ``Shards.finish``.
     """
-    from kinface.models.inference import describe_faces, load_model
+    from kinface.models.inference import describe_faces
+    from kinface.models.kinface import load_model
 
     shards = start_shards(out, computing)
     network = load_model(model, shards.device)

@@ -48,7 +48,8 @@ def kinfacew(
 def _embed(faces: Sequence[str], images: Sequence[np.ndarray], source: Source) -> np.ndarray:
     """(N, D) embeddings of all faces by a model, which sees the region ``CROP`` of the images."""
     from kinface.cli.inputs import read_inputs  # importing torch takes seconds; the lists were checked before
-    from kinface.models.inference import embed, load_model
+    from kinface.models.inference import embed
+    from kinface.models.kinface import load_model
     from swinface.data.faces import crop_face, stack_faces
     from swinface.pretrained import SHIPPED
 

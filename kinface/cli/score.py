@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from kinface.cli.inputs import HERE, Computing, embed_all
@@ -15,7 +14,6 @@ from kinface.data.lists import read_any_list
 from kinface.data.pairs import PAIRS_ENDINGS, score_pairs, write_pairs
 from kinface.data.photos import list_photos, score_people
 from kinface.data.submissions import SUBMISSION_ENDINGS, is_submission, read_submission, write_submission
-from kinface.data.vocabulary import TYPES
 from swinface.files import InputError, check_ending
 
 
@@ -80,12 +78,7 @@ def score(
     count = len(pairs)
     pairs = score_people(pairs, families.faces, faces, embedding) if people else score_pairs(pairs, faces, embedding)
     if network is not None and network.types is not None and not people:
-        import torch
-
-        from kinface.models.inference import predict_types
-
-        predicted = predict_types(network, pairs, faces, torch.from_numpy(embedding))
-        pairs["type_predicted"] = np.array([*TYPES, "unrelated"])[predicted]
+        pairs["type_predicted"] = network.name_types(pairs, faces, embedding)
     (write_submission if submitted else write_pairs)(pairs, out)
     shards.finish()
     left_out = f", {count - len(pairs)} left out that share all photographs" * (count > len(pairs))

@@ -53,7 +53,7 @@ def verify(
     """
     if fmr is not None and threshold_from is None:
         raise InputError("--fmr is a share of validation pairs: add --threshold-from.")
-    from kinface.models.inference import load_model
+    from kinface.models.kinface import load_model
     from kinface.models.verify import check_verifier, measure_errors, read_errors
     from kinface.models.verify import verify as compare_photos
 

@@ -30,8 +30,8 @@ from kinface.experiments.ablation import Run
 from kinface.fairness.calibration import calibrate
 from kinface.fairness.threshold import choose_threshold
 from kinface.models.faces import read_faces
-from kinface.models.inference import embed, load_model
-from kinface.models.kinface import KinFace
+from kinface.models.inference import embed
+from kinface.models.kinface import KinFace, load_model
 from kinface.tradeoff.measure import LISTS, Protocol, Result, describe_faces, list_tested, measure
 from kinface.training.cache import cache_levels
 from kinface.training.fit import fit

@@ -9,20 +9,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kinface.models.faces import BATCH, read_faces, walk_batches, warn_of_unaligned
-from kinface.models.kinface import KinFace
 from swinface.data.faces import IMAGE_SIZE, scale_pixels
 from swinface.files import InputError
 from swinface.inference import Precision, Shards, digest_weights, inference
-from swinface.pretrained import best_device
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def predict_types(model: KinFace, pairs: pd.DataFrame, faces: Sequence[str], embedding: Tensor) -> Tensor:
+def predict_types(model: nn.Module, pairs: pd.DataFrame, faces: Sequence[str], embedding: Tensor) -> Tensor:
     """Predict the most likely type of each pair.
 
     Parameters
@@ -45,7 +43,7 @@ def predict_types(model: KinFace, pairs: pd.DataFrame, faces: Sequence[str], emb
 
 
 def embed(
-    model: KinFace,
+    model: nn.Module,
     faces: Sequence[str | Path] | np.ndarray | Tensor,
     *,
     root: Path | None = None,
@@ -82,16 +80,16 @@ def embed(
 
     Examples
     --------
-    >>> import numpy as np, kinface
+    >>> import kinface
     >>> model = kinface.KinFace.from_pretrained("shipped")
-    >>> kinface.embed(model, np.zeros((2, 112, 112, 3), dtype=np.uint8)).shape
+    >>> embed(model, np.zeros((2, 112, 112, 3), dtype=np.uint8)).shape
     (2, 128)
     """
     return describe_faces(model, faces, root=root, batch=batch, precision=precision)["embedding"]
 
 
 def describe_faces(
-    model: KinFace,
+    model: nn.Module,
     faces: Sequence[str | Path] | np.ndarray | Tensor,
     *,
     root: Path | None = None,
@@ -148,7 +146,7 @@ def describe_faces(
     return described
 
 
-def _check_faces(model: KinFace, faces: Sequence[str | Path] | np.ndarray | Tensor) -> None:
+def _check_faces(model: nn.Module, faces: Sequence[str | Path] | np.ndarray | Tensor) -> None:
     if not len(faces):
         raise InputError("there are no faces to embed.")
     if isinstance(faces, Tensor):
@@ -176,16 +174,3 @@ def _read_batch(faces: Sequence[str | Path] | np.ndarray | Tensor, root: Path) -
         return read_faces(root, [str(face) for face in faces])
     read = torch.from_numpy(faces)
     return read.permute(0, 3, 1, 2) if read.ndim == 4 else read
-
-
-def load_model(folder: Path, device: torch.device | None = None) -> KinFace:
-    """Read a trained kinship model onto a device, by default a GPU if there is one.
-
-    Raises
-    ------
-    InputError
-        There is no such model, or its run is not complete.
-    """
-    if (folder / "last.ckpt").exists() and not (folder / "model.safetensors").exists():
-        raise InputError(f"{folder}: this run is not complete; the same `kinface fit` goes on with it.")
-    return KinFace.from_pretrained(folder).to(device or best_device())

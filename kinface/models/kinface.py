@@ -10,10 +10,13 @@ not part of the model.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -22,8 +25,13 @@ from kinface.data.vocabulary import TYPES
 from swinface.data.faces import scale_pixels
 from swinface.files import InputError
 from swinface.mlca import MultiLevelChannelAttention
-from swinface.pretrained import Pretrained
+from swinface.pretrained import Pretrained, best_device
 from swinface.trunk import create_trunk
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from kinface.models.verify import Photos
 
 
 class TypeHead(nn.Module):
@@ -154,6 +162,101 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
         unit = F.normalize(embedding.unflatten(1, (self.domains, -1)), dim=2) / math.sqrt(self.domains)
         return unit.flatten(1)
 
+    def embed(self, faces: Sequence[str | Path] | np.ndarray | Tensor, **options: Any) -> np.ndarray:
+        """Embed faces, each once: (N, D), float32, of unit length.
+
+        Parameters
+        ----------
+        faces
+            What the model reads of N faces: paths of aligned images; aligned images, (N, 112, 112, 3) uint8, RGB; or,
+            for a model without trunk, another model's embeddings (N, E).
+        options
+            ``root``, the folder that paths start from, and the others of :func:`kinface.models.inference.embed`.
+
+        Raises
+        ------
+        InputError
+            The model cannot read such faces, or an image is missing, unreadable or not square.
+
+        Examples
+        --------
+        >>> import kinface
+        >>> model = kinface.KinFace.from_pretrained("shipped")
+        >>> model.embed(np.zeros((2, 112, 112, 3), dtype=np.uint8)).shape
+        (2, 128)
+        """
+        from kinface.models.inference import embed
+
+        return embed(self, faces, **options)
+
+    def describe(self, faces: Sequence[str | Path] | np.ndarray | Tensor, **options: Any) -> dict[str, np.ndarray]:
+        """Embed faces, and return also what the embedding is computed from.
+
+        Parameters and errors are those of :meth:`embed`, what is returned that of
+        :func:`kinface.models.inference.describe_faces`.
+        """
+        from kinface.models.inference import describe_faces
+
+        return describe_faces(self, faces, **options)
+
+    def name_types(self, pairs: pd.DataFrame, faces: Sequence[str], embedding: np.ndarray) -> np.ndarray:
+        """(pairs,) the most likely type of each pair, or ``unrelated``, by the type head.
+
+        Parameters
+        ----------
+        faces, embedding
+            (N,) paths, and their (N, D) embeddings by this model; every face of the pairs is among them.
+        """
+        from kinface.models.inference import predict_types
+
+        predicted = predict_types(self, pairs, faces, torch.from_numpy(embedding))
+        return np.array([*TYPES, "unrelated"])[predicted]
+
+    def verify(self, a: Photos, b: Photos, child: Photos | None = None, **options: Any) -> dict[str, Any]:
+        """Compare the largest faces in the photos of two people, or of a father, a mother and a child.
+
+        Parameters
+        ----------
+        a, b, child
+            Of each person an image file, several, or a folder of them.
+        options
+            ``threshold``, ``aligned`` and so on, of :func:`kinface.models.verify.verify`.
+
+        Returns
+        -------
+        dict
+            ``kin``, ``score``, ``threshold``, and what else that function returns.
+
+        Raises
+        ------
+        InputError
+            The model has no trunk or no threshold, a photo cannot be read or has no face, or a folder has no photos.
+        """
+        from kinface.models.verify import verify
+
+        return verify(self, a, b, child, **options)
+
+    def export(self, path: str | Path) -> None:
+        """Write the model as ONNX, for any number of faces at once.
+
+        Its output is ``embedding``, (faces, D) of unit length. Two faces are called kin when the dot product of their
+        embeddings is at least ``threshold`` in the metadata, which is null for a model that was not trained. Its input
+        is ``images``, (faces, 3, 112, 112) uint8, or for a model without trunk ``inputs``, the embeddings it reads.
+
+        Raises
+        ------
+        InputError
+            The file does not end in .onnx, or the packages for export are not installed.
+        """
+        from swinface.export import FACES, describe_images, write_onnx
+
+        threshold = float(self.threshold)
+        metadata = {"threshold": json.dumps(threshold if math.isfinite(threshold) else None)}
+        if self.trunk is None:
+            write_onnx(self, torch.zeros(2, self.embedding_size), ["embedding"], metadata, Path(path), "inputs")
+        else:
+            write_onnx(self, FACES, ["embedding"], metadata | describe_images("uint8"), Path(path))
+
     def make_room(self, tensors: Mapping[str, Tensor]) -> None:
         """See ``swinface.pretrained.Pretrained``: what an erasure keeps depends on its eraser."""
         for prefix, erasure in self.named_modules():
@@ -180,3 +283,13 @@ def _build_erasures(size: int, at: str, steps: Sequence[Mapping[str, Any]]) -> n
 
     erasures = [Erasure(size, **step) for step in steps]
     return nn.ModuleList(erasure for erasure in erasures if erasure.step.at == at)
+
+
+def load_model(folder: Path, device: torch.device | None = None) -> KinFace:
+    """Read a trained kinship model onto a device, by default a GPU if there is one.
+
+    Raises ``InputError`` if there is no such model, or its run is not complete.
+    """
+    if (folder / "last.ckpt").exists() and not (folder / "model.safetensors").exists():
+        raise InputError(f"{folder}: this run is not complete; the same `kinface fit` goes on with it.")
+    return KinFace.from_pretrained(folder).to(device or best_device())

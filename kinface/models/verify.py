@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from PIL import Image
+from torch import nn
 
 from kinface.data.cosines import mean_cosine
 from kinface.data.vocabulary import TYPES
-from kinface.models.kinface import KinFace
 from swinface.files import InputError
 from swinface.images import find_images, read_image
 from swinface.photos.alignment import warn_unaligned_files
@@ -45,7 +45,7 @@ CAUTION = "The score measures how alike two faces are. It is often wrong, for so
 Photos = str | os.PathLike | Sequence[str | os.PathLike]  # of a person: one, several, or a folder of them
 
 
-def check_verifier(model: KinFace) -> None:
+def check_verifier(model: nn.Module) -> None:
     """Raise ``InputError`` if the model cannot verify photos: it has no trunk, or no threshold."""
     if model.trunk is None:
         raise InputError("this model reads embeddings, not images; name one with a trunk.")
@@ -68,7 +68,7 @@ def cut_largest(photo: Path, aligned: bool) -> tuple[np.ndarray, int]:
 
 
 def verify(
-    model: KinFace,
+    model: nn.Module,
     a: Photos,
     b: Photos,
     child: Photos | None = None,
@@ -111,7 +111,7 @@ def verify(
     >>> for photo, image in zip(photos, images):
     ...     Image.fromarray(image).save(photo)
     >>> model = kinface.KinFace.from_pretrained("shipped")
-    >>> answer = kinface.verify(model, *photos, aligned=True)
+    >>> answer = verify(model, *photos, aligned=True)
     >>> answer["kin"] == (answer["score"] >= answer["threshold"])
     True
     """
@@ -134,7 +134,7 @@ def _list_photos(person: Photos) -> list[Path]:
     return find_images([Path(person)] if isinstance(person, str | os.PathLike) else [Path(photo) for photo in person])
 
 
-def compare(network: KinFace, people: Sequence[np.ndarray], threshold: float | None = None) -> dict[str, Any]:
+def compare(network: nn.Module, people: Sequence[np.ndarray], threshold: float | None = None) -> dict[str, Any]:
     """Score the faces of two people, or of father, mother and child, and decide whether they are kin.
 
     Parameters

@@ -28,7 +28,8 @@ from kinface.data.sampling import sample_pairs
 from kinface.experiments import workers
 from kinface.experiments.runner import carry_out, read_result
 from kinface.fairness.calibration import calibrate
-from kinface.models.inference import embed, load_model
+from kinface.models.inference import embed
+from kinface.models.kinface import load_model
 from kinface.models.kinface import KinFace
 from kinface.tradeoff.measure import Protocol
 from kinface.training.module import KinshipTraining

@@ -13,7 +13,8 @@ from sklearn.metrics import roc_auc_score
 from kinface.data.fiw import read_families
 from kinface.data.lists import read_list
 from kinface.data.pairs import score_pairs
-from kinface.models.inference import embed, load_model
+from kinface.models.inference import embed
+from kinface.models.kinface import load_model
 
 NAMES = {"shipped": "README.md", "shipped-debiased": "debiased/README.md"}
 

@@ -18,7 +18,8 @@ import yaml
 
 from kinface.data.fiw import read_families
 from kinface.experiments.ablation import read_ablation
-from kinface.models.inference import embed, load_model
+from kinface.models.inference import embed
+from kinface.models.kinface import load_model
 from kinface.training.fit import fit
 from swinface.data.embeddings import Embeddings, write_embeddings
 from swinface.model import SwinFace
