@@ -21,7 +21,8 @@ from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
-from kinface.data.pairs import check_pairs, find_rows, resampling_units, to_unit_length
+from kinface.data.cosines import to_unit_length
+from kinface.data.pairs import check_pairs, find_rows, resampling_units
 from kinface.fairness.standards import choose_threshold_at_fmr
 from swinface.files import InputError, one_line
 from swinface.registry import Registry
