@@ -26,7 +26,7 @@ from swinface.model import SwinFace
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs/kinface"
 RATES = (2e-4, 1e-3)
-METHODS = {"contrastive": ["base.yaml"], "KFC": ["base.yaml", "fair_contrastive.yaml"], "FaCoR": []}
+METHODS = {"contrastive": ["base.yaml"], "KFC": ["base.yaml", "methods/fair_contrastive.yaml"], "FaCoR": []}
 
 
 def main() -> None:

@@ -40,7 +40,7 @@ def list_commands(desk: Path, root: Path, embeddings: Path, tables: Path) -> dic
         "--config",
         str(ROOT / "configs/kinface/base.yaml"),
         "--config",
-        str(ROOT / "configs/kinface/debiased.yaml"),
+        str(ROOT / "configs/kinface/methods/ours.yaml"),
     ]
     fit += ["--data.root", str(tables), "--data.embeddings", str(embeddings), "--trainer.max_epochs", "4"]
     fit += ["--trainer.accelerator", "cpu", "--data.steps", "20", "--run", "out"]
@@ -105,14 +105,10 @@ def prepare_desk(desk: Path, root: Path, embeddings: Path) -> Path:
         faces = pd.read_parquet(tables / "faces.parquet")
         chosen = np.isin(table["face"], faces.loc[faces["split"] == "tune", "face"])
         np.savez(desk / "faces.npz", face=table["face"][chosen], embedding=table["embedding"][chosen])
-    ablation = yaml.safe_load((ROOT / "configs" / "kinface" / "ablation.yaml").read_text())
-    ablation["methods"] = dict(list(ablation["methods"].items())[:2])
-    ablation |= {"seeds": [0], "references": [next(iter(ablation["methods"]))]}
-    for method in ablation["methods"].values():
-        if "strengths" in method:
-            method["strengths"] = method["strengths"][:1]
-    ablation["base"]["trainer"] |= {"max_epochs": 2, "accelerator": "cpu"}
-    ablation["base"]["data"] |= {"steps": 10}
+    short = {"trainer": {"max_epochs": 2, "accelerator": "cpu"}, "data": {"steps": 10}}
+    (desk / "short.yaml").write_text(yaml.safe_dump(short))
+    ablation = {"seeds": [0], "base": ["base", "embeddings", "short.yaml"]}
+    ablation |= {"methods": {"none": None, "reversal_race": [10.0]}}
     (desk / "ablation.yaml").write_text(yaml.safe_dump(ablation, sort_keys=False))
     return tables
 

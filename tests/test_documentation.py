@@ -53,13 +53,11 @@ def desk(tmp_path_factory) -> Path:
 def shrink_ablation(path: Path) -> Path:
     """Its first two methods, of one lambda and one seed, in two steps."""
     ablation = yaml.safe_load(path.read_text(encoding="utf-8"))
-    methods = dict(list(ablation["methods"].items())[:2])
-    for method in methods.values():
-        if "strengths" in method:
-            method["strengths"] = method["strengths"][:1]
-    ablation |= {"seeds": [0], "references": [next(iter(methods))], "methods": methods}
-    ablation["base"]["trainer"] |= {"max_epochs": 2, "accelerator": "cpu"}
-    ablation["base"]["data"] |= {"batch_size": 4, "steps": 2}
+    methods = {name: strengths and strengths[:1] for name, strengths in list(ablation["methods"].items())[:2]}
+    base = [*ablation["base"], "short.yaml"]
+    ablation |= {"seeds": [0], "references": [next(iter(methods))], "base": base, "methods": methods}
+    short = {"trainer": {"max_epochs": 2, "accelerator": "cpu"}, "data": {"batch_size": 4, "steps": 2}}
+    Path("short.yaml").write_text(yaml.safe_dump(short), encoding="utf-8")
     Path(path.name).write_text(yaml.safe_dump(ablation, sort_keys=False), encoding="utf-8")
     return Path(path.name)
 

@@ -17,7 +17,7 @@ from kinface.synthetic.families import synthesize
 from kinface.synthetic.pedigree import DISADVANTAGED
 from swinface.files import InputError
 
-MODELS = {"baseline": [], "debiased": ["debiased"]}  # the overlays of each on the base
+MODELS = {"baseline": [], "debiased": ["methods/ours"]}  # the overlays of each on the base
 
 
 PHOTOS = 2.5  # of a person on average

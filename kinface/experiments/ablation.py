@@ -1,33 +1,33 @@
-"""An ablation as a file: methods, each with what it changes in one base configuration of ``kinface fit``, and its runs.
-
-Such a file reads::
+"""An ablation as a file: methods by name, and what all of them change. Such a file reads::
 
     seeds: [0, 1, 2]
-    references: [none, leace]        # the methods that the table compares all others with
-    base: {trainer: ..., model: ..., data: ...}
+    references: [none, leace]    # the methods that the table compares all others with
+    base: [base, embeddings]     # configurations of `kinface fit`, merged in this order
     methods:
-      none: {}
-      reversal_race:
-        strengths: [0.1, 1.0, 10.0]  # lambda of every attribute that is hidden, with a run for each
-        model: {hide: {race: {method: mlp}}}
-      ours:
-        overlays: [debiased.yaml]    # configurations of `kinface fit`, beside this file, merged in this order
-        data: {batch_size: 128}
-      faircal:
-        calibrate: {method: faircal, options: {clusters: 10}}  # the scores, by the tune pairs'; kinface.calibrate
-      quadratic_leace:
-        oracle: {gender: [f, m]}     # erased after training, by the true class of each face; Oracle
+      none:
+      reversal: [0.1, 1.0, 10.0] # lambda of every attribute that is hidden, with a run for each
+      mine.yaml: [0.1]           # a file of one's own, named by its path; the method is called mine
+
+A name is that of a file ``NAME.yaml`` beside this one, of a method in ``methods/``, or else of one that comes with the
+package (``configs/kinface``). The file of a method is an overlay of ``kinface fit``, merged into ``base``. Two more
+keys of it say what is done after training::
+
+    calibrate: {method: faircal, options: {clusters: 10}}  # the scores, by the tune pairs'; kinface.fairness.calibration
+    oracle: [gender]             # erased from embeddings by the true class of each face; kinface.debias.transport
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
+import kinface.configs
 from kinface.fairness.calibration import CALIBRATIONS
 from swinface.files import InputError
+from swinface.registry import look_beside
 from swinface.settings import merge_settings, read_yaml
 
 SECTIONS = ("trainer", "model", "data")  # of a configuration of `kinface fit`
@@ -42,6 +42,9 @@ NEEDED = ("seeds", "base", "methods")
 REFERENCES = ("none", "leace")
 
 
+SHIPPED = Path(kinface.configs.__file__).parent / "kinface"
+
+
 @dataclass(frozen=True)
 class Run:
     """One training of an ablation.
@@ -50,10 +53,12 @@ class Run:
     ----------
     strength
         Lambda, or None where the method has none.
+    files
+        What ``config`` was merged from.
     config
         A configuration of ``kinface fit``, without the folder of the run.
     calibration
-        ``method`` and ``options`` of ``kinface.calibrate``; None if scores stay as they are.
+        ``method`` and ``options`` of ``kinface.fairness.calibration``; None if scores stay as they are.
     oracle
         Attributes, and their classes, that are erased from embeddings by the true class of each face; None if there
         are none.
@@ -62,6 +67,7 @@ class Run:
     method: str
     strength: float | None
     seed: int
+    files: tuple[Path, ...] = field(repr=False)
     config: dict[str, Any] = field(repr=False)
     calibration: dict[str, Any] | None = None
     oracle: dict[str, list[str]] | None = None
@@ -73,37 +79,58 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Method:
+    """A method of an ablation.
+
+    Attributes
+    ----------
+    files
+        Those of ``base``, then its own.
+    config
+        A configuration of ``kinface fit``, merged from them, without the inputs.
+    strengths
+        Its lambdas, or None alone.
+    calibration, oracle
+        As of :class:`Run`.
+    """
+
+    files: tuple[Path, ...]
+    config: dict[str, Any]
+    strengths: list[float] | list[None]
+    calibration: dict[str, Any] | None
+    oracle: dict[str, list[str]] | None
+
+
+@dataclass(frozen=True)
 class Ablation:
-    """The content of a file.
+    """The content of a file, and of those that it names.
 
     Attributes
     ----------
     methods
-        Name to what it changes: ``SECTIONS``, merged into those of ``base``, ``strengths``, ``calibrate`` and
-        ``oracle``. Its overlays are merged into its sections.
-    inputs
-        Settings of every run, whatever its method says.
+        By name.
     references
         Methods that all others are compared with.
+    inputs
+        Settings of every run, whatever its method says.
     """
 
     seeds: list[int]
-    base: dict[str, Any]
-    methods: dict[str, dict[str, Any]]
+    methods: dict[str, Method]
     references: list[str]
     inputs: dict[str, Any]
 
     def expand(self) -> list[Run]:
         """The matrix of method x lambda x seed, in the order of the seeds, then of the methods."""
         return [
-            Run(name, strength, seed, self._configure(method, strength, seed), *map(method.get, AFTERWARDS))
+            Run(name, strength, seed, it.files, self._configure(it, strength, seed), it.calibration, it.oracle)
             for seed in self.seeds
-            for name, method in self.methods.items()
-            for strength in method.get("strengths", [None])
+            for name, it in self.methods.items()
+            for strength in it.strengths
         ]
 
-    def _configure(self, method: dict[str, Any], strength: float | None, seed: int) -> dict[str, Any]:
-        config = merge_settings(self.base, {section: method[section] for section in SECTIONS if section in method})
+    def _configure(self, method: Method, strength: float | None, seed: int) -> dict[str, Any]:
+        config = method.config
         if strength is not None:
             hide = {name: {"strength": strength} for name in _find_hidden(config)}
             config = merge_settings(config, {"model": {"hide": hide}})
@@ -119,59 +146,78 @@ def read_ablation(path: Path, inputs: dict[str, Any]) -> Ablation:
         A file is missing or not of this form; names the key. The sections of ``kinface fit`` are not checked within.
     """
     content = _check_keys(read_yaml(path), f"{path}", (*NEEDED, "references"), NEEDED)
-    base = _check_sections(content["base"], f"{path}: base", ("seed_everything",))
-    methods = content["methods"]
-    if not isinstance(methods, dict) or not methods:
-        raise InputError(f"{path}: methods: name one or more, each with what it changes in base, such as `none: {{}}`.")
-    methods = {name: _read_method(name, method, base, path) for name, method in methods.items()}
-    seeds = content["seeds"]
+    seeds, base, named = content["seeds"], content["base"], content["methods"]
     if not isinstance(seeds, list) or not seeds or {*map(type, seeds)} != {int} or len({*seeds}) < len(seeds):
         raise InputError(f"{path}: seeds: a list of different whole numbers, such as [0, 1, 2]; got {seeds}.")
+    if not isinstance(base, list) or not base or not all(isinstance(name, str) for name in base):
+        raise InputError(f"{path}: base: a list of configurations, such as [base, embeddings]; got {base!r}.")
+    if not isinstance(named, dict) or not named:
+        raise InputError(f"{path}: methods: name one or more, each with its lambdas or nothing, such as `none:`.")
+    files = tuple(_find_file(path, "base", name) for name in base)
+    below = reduce(merge_settings, (_read_sections(file, ("seed_everything",)) for file in files))
+    methods: dict[str, Method] = {}
+    for name, strengths in named.items():
+        file = _find_file(path, "methods", name)
+        if not re.fullmatch(r"[a-z0-9_]+", file.stem) or file.stem in methods:
+            raise InputError(
+                f"{path}: methods: {name!r}: folders get the name of its file, which needs small letters, digits and _ "
+                "only, and to be that of no other method."
+            )
+        methods[file.stem] = _read_method(file, files, below, strengths, f"{path}: methods.{name}")
     references = content.get("references", [name for name in REFERENCES if name in methods])
     if not isinstance(references, list):
         raise InputError(f"{path}: references: a list of methods, such as [none]; got {references!r}.")
+    without = [name for name, method in methods.items() if method.strengths == [None]]
     for name in references:
-        if not isinstance(name, str) or name not in methods or "strengths" in methods[name]:
-            there = ", ".join(name for name, method in methods.items() if "strengths" not in method)
-            raise InputError(f"{path}: references: {name!r} is not a method without strengths; these are {there}.")
-    return Ablation(seeds, base, methods, references, inputs)
+        if name not in without:
+            raise InputError(
+                f"{path}: references: {name!r} is not a method without lambdas; these are {', '.join(without)}."
+            )
+    return Ablation(seeds, methods, references, inputs)
 
 
-def _read_method(name: object, method: object, base: dict[str, Any], path: Path) -> dict[str, Any]:
-    """What a method of the file changes, its overlays included."""
-    if not re.fullmatch(r"[a-z0-9_]+", str(name)):
-        raise InputError(f"{path}: methods: {name!r} names folders too; use small letters, digits and _ only.")
-    where = f"{path}: methods.{name}"
-    own = _check_sections(method, where, ("strengths", "overlays", *AFTERWARDS))
-    method = _apply_overlays(own, path.parent, where)
-    _check_strengths(method, merge_settings(base, method), f"{where}.strengths")
-    _check_calibration(method, f"{where}.calibrate")
-    oracle = method.get("oracle", {})
-    if not isinstance(oracle, dict):
-        raise InputError(f"{where}.oracle: a mapping of attributes to their classes; got {oracle!r}.")
-    for name, classes in oracle.items():
-        if not isinstance(classes, list) or len(classes) < 2:
-            raise InputError(f"{where}.oracle.{name}: a list of two classes or more; got {classes!r}.")
-    return method
+def _find_file(path: Path, key: str, name: str) -> Path:
+    """The file of a name that the ablation at ``path`` has below ``key``; a path is not looked up."""
+    if name.endswith((".yaml", ".yml")):
+        return path.parent / name
+    folders = [folder / "methods" if key == "methods" else folder for folder in (path.parent, SHIPPED)]
+    there = {file.stem: file for folder in reversed(folders) for file in sorted(folder.glob("*.yaml"))}
+    if name not in there:
+        kind = "method" if key == "methods" else "configuration"
+        raise InputError(
+            f"{path}: {key}: no {kind} {name!r}; there are {', '.join(there)}, and one of your own is named by the "
+            "path of its file, such as mine.yaml."
+        )
+    return there[name]
 
 
-def _apply_overlays(method: dict[str, Any], folder: Path, where: str) -> dict[str, Any]:
-    """A method whose overlays, files in ``folder``, are merged into its sections, which have the last word."""
-    overlays = method.pop("overlays", [])
-    if not isinstance(overlays, list) or not all(isinstance(name, str) for name in overlays):
-        raise InputError(f"{where}.overlays: a list of files, such as [debiased.yaml]; got {overlays!r}.")
-    merged: dict[str, Any] = {}
-    for name in overlays:
-        merged = merge_settings(merged, _check_sections(read_yaml(folder / name), f"{folder / name} (of {where})"))
-    return merge_settings(merged, method)
+def _read_method(file: Path, files: tuple[Path, ...], base: dict[str, Any], strengths: object, where: str) -> Method:
+    own = _read_sections(file, AFTERWARDS)
+    config = merge_settings(base, {name: own[name] for name in own if name in SECTIONS})
+    if strengths is not None:
+        _check_strengths(strengths, config, where)
+    calibration, oracle = map(own.get, AFTERWARDS)
+    if "calibrate" in own:
+        _check_calibration(calibration, f"{file}: calibrate")
+    if "oracle" in own:
+        stated = config.get("model", {}).get("attributes")
+        classes = {
+            name: it for name, it in (stated if isinstance(stated, dict) else {}).items() if isinstance(it, list)
+        }
+        if not isinstance(oracle, list) or not all(isinstance(name, str) and name in classes for name in oracle):
+            known = ", ".join(classes) or "none"
+            raise InputError(f"{file}: oracle: a list of names of model.attributes, which has {known}; got {oracle!r}.")
+        oracle = {name: classes[name] for name in oracle}
+    return Method((*files, file), config, strengths or [None], calibration, oracle)
 
 
-def _check_sections(content: object, where: str, others: tuple[str, ...] = ()) -> dict[str, Any]:
+def _read_sections(path: Path, others: tuple[str, ...]) -> dict[str, Any]:
     """A part of a configuration of ``kinface fit``, in which every section is a mapping; ``others`` may be anything."""
-    content = _check_keys(content, where, (*SECTIONS, *others))
+    content = _check_keys(read_yaml(path), f"{path}", (*SECTIONS, *others))
+    look_beside(path)
     for name in SECTIONS:
         if not isinstance(content.get(name, {}), dict):
-            raise InputError(f"{where}.{name}: a mapping of settings; got {content[name]!r}.")
+            raise InputError(f"{path}: {name}: a mapping of settings; got {content[name]!r}.")
     return content
 
 
@@ -188,10 +234,7 @@ def _check_keys(content: object, where: str, known: tuple[str, ...], needed: tup
     return content
 
 
-def _check_strengths(method: dict[str, Any], config: dict[str, Any], where: str) -> None:
-    if "strengths" not in method:
-        return
-    strengths = method["strengths"]
+def _check_strengths(strengths: object, config: dict[str, Any], where: str) -> None:
     numbers = isinstance(strengths, list) and all(type(number) in (int, float) for number in strengths)
     if not numbers or not strengths or min(strengths) < 0 or len({*strengths}) < len(strengths):
         raise InputError(f"{where}: a list of different numbers from 0 up, such as [0.1, 1.0]; got {strengths}.")
@@ -199,10 +242,8 @@ def _check_strengths(method: dict[str, Any], config: dict[str, Any], where: str)
         raise InputError(f"{where}: lambda is that of attributes that are hidden, and model.hide has none.")
 
 
-def _check_calibration(method: dict[str, Any], where: str) -> None:
-    if "calibrate" not in method:
-        return
-    given = _check_keys(method["calibrate"], where, ("method", "options"), ("method",))
+def _check_calibration(given: object, where: str) -> None:
+    given = _check_keys(given, where, ("method", "options"), ("method",))
     try:
         CALIBRATIONS.check(str(given["method"]), **(given.get("options") or {}))
     except (InputError, TypeError) as error:

@@ -1,7 +1,8 @@
-"""One run of an ablation, trained and measured: ``python -m kinface.experiments.runner FOLDER LISTS PROTOCOL``.
+"""One run of an ablation: ``python -m kinface.experiments.runner FOLDER LISTS PROTOCOL FILE ...`` trains and measures.
 
 Each run is a process of its own. It runs for as long as its standard input is open, logs to standard error, and writes
-one line to standard output that says what went wrong. PROTOCOL is a ``Protocol`` as JSON.
+one line to standard output that says what went wrong. PROTOCOL is a ``Protocol`` as JSON. Modules of one's own are
+looked for beside FILE, the configurations that the run's was merged from.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from kinface.training.cache import cache_levels
 from kinface.training.fit import fit
 from swinface.data.embeddings import Embeddings
 from swinface.files import InputError, one_line, replacing, working_alone
+from swinface.registry import look_beside
 from swinface.settings import read_settings
 
 # Files of each run, in addition to those of `kinface fit`; the next two are there if the run has such options.
@@ -278,6 +280,8 @@ def main() -> None:
     threading.Thread(target=_end_with_input, daemon=True).start()
     answer = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # anything that is printed goes to the log
+    for file in sys.argv[4:]:
+        look_beside(file)
     try:
         carry_out(Path(sys.argv[1]), Path(sys.argv[2]), Protocol(**json.loads(sys.argv[3])))
     except Exception as error:

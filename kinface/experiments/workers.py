@@ -89,7 +89,7 @@ def carry_out_all(jobs: Sequence[Job], devices: Sequence[str | None], tell: Call
 def _start(job: Job, device: str | None) -> subprocess.Popen[str]:
     """Start a process that ends when its standard input is closed, so that it ends with this one in any case."""
     job.write()
-    arguments = [str(job.folder), str(job.out), json.dumps(asdict(job.protocol))]
+    arguments = [str(job.folder), str(job.out), json.dumps(asdict(job.protocol)), *map(str, job.run.files)]
     command = [sys.executable, "-m", "kinface.experiments.runner", *arguments]
     pinned = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
     with (job.folder / LOG).open("a") as log:

@@ -224,23 +224,23 @@ def test_the_lists_of_a_prepared_folder(tries, prepared, root):
 
 ABLATION = """seeds: [0, 1]
 references: [none]
-base: {trainer: {max_epochs: 1}, model: {learning_rate: 0.1}, data: {root: r}}
+base: [base.yaml]
 methods:
-  none: {}
-  reversal:
-    strengths: [0.1, 1.0]
-    model: {hide: {race: {method: mlp}}}
-  ours: {overlays: [ours.yaml], data: {batch_size: 2}}
+  none:
+  ours: [0.1, 1.0]
 """
 
 
 @TRIES
-@pytest.mark.parametrize("file", ["ablation.yaml", "ours.yaml"])
+@pytest.mark.parametrize("file", ["ablation.yaml", "base.yaml", "methods/ours.yaml"])
 def test_ablations(file, tries, tmp_path):
     contents = {
         "ablation.yaml": ABLATION,
-        "ours.yaml": "model: {size: 3}\ndata: {steps: 1}\ntrainer: {precision: 16}\n",
+        "base.yaml": "trainer: {max_epochs: 1}\nmodel: {attributes: {race: [a, b]}}\ndata: {root: r}\n",
+        "methods/none.yaml": "model: {}\n",
+        "methods/ours.yaml": "model: {hide: {race: {method: mlp}}}\ndata: {steps: 1}\noracle: [race]\n",
     }
+    (tmp_path / "methods").mkdir()
     for name, content in contents.items():
         (tmp_path / name).write_text(content)
 

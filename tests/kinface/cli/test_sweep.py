@@ -36,6 +36,7 @@ from kinface.training.module import KinshipTraining
 from swinface.cli.main import run as run_command
 from swinface.data.embeddings import Embeddings, write_embeddings
 from swinface.files import InputError, working_alone
+from tests.ablations import write_ablation
 
 QUICK = ["--resamples", "100", "--probe-seeds", "1"]
 PROTOCOL = Protocol(resamples=100, seeds=1)
@@ -113,8 +114,7 @@ def here():
 
 def sweep(root: Path, out: Path, *options, ablation: str = ABLATION) -> int:
     out.parent.mkdir(exist_ok=True, parents=True)
-    file = out.parent / f"{out.name}.yaml"
-    file.write_text(ablation)
+    file = write_ablation(out.parent / f"{out.name}.yaml", ablation)
     inputs = ["--root", root, "--list", root / "list.parquet", "--embeddings", root / "embeddings.npz"]
     arguments = ["sweep", file, *inputs, "--out", out, "--workers", 1, *QUICK, *options]
     return run_command("kinface", "", COMMANDS, [str(argument) for argument in arguments])
@@ -348,8 +348,7 @@ def test_two_processes_are_stopped_go_on_and_make_no_difference(longer, root, tm
 
 
 def test_two_processes_share_the_runs_and_make_the_table_of_one(done, root, tmp_path):
-    out, file = tmp_path / "out", tmp_path / "ablation.yaml"
-    file.write_text(ABLATION)
+    out, file = tmp_path / "out", write_ablation(tmp_path / "ablation.yaml", ABLATION)
     inputs = ["--root", root, "--list", root / "list.parquet", "--embeddings", root / "embeddings.npz"]
     command = [Path(sys.executable).parent / "kinface", "sweep", file, *inputs, "--out", out]
     command += ["--only", "none", "--workers", "1", *QUICK]

@@ -1,17 +1,29 @@
-"""The file of an ablation is read as the runs it describes, or refused by name."""
+"""The files of an ablation are read as the runs they describe, or refused by name."""
 
 from __future__ import annotations
 
-import copy
-import json
 from pathlib import Path
 
 import pytest
 import yaml
 
-from kinface.experiments.ablation import read_ablation
+from kinface.experiments.ablation import SHIPPED, read_ablation
+from kinface.training.fit import check_config
 from swinface.files import InputError
 from swinface.settings import merge_settings
+
+GOOD = {
+    "a.yaml": "seeds: [0]\nbase: [b.yaml]\nmethods: {m: null}",
+    "b.yaml": "model: {attributes: {race: [a, b]}}",
+    "methods/m.yaml": "model: {}",
+}
+
+
+def write(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        (folder / name).write_text(text)
+    return folder / "a.yaml"
 
 
 def test_merging_goes_into_mappings_and_replaces_the_rest():
@@ -22,95 +34,107 @@ def test_merging_goes_into_mappings_and_replaces_the_rest():
 
 
 def test_lambda_is_that_of_every_attribute_that_is_hidden(tmp_path):
-    model = "{hide: {race: {method: kernel, strength: 9}, gender: {}}, heads: {age: {}}}"
-    file = tmp_path / "a.yaml"
-    file.write_text(f"seeds: [3]\nbase: {{model: {model}}}\nmethods: {{m: {{strengths: [1e-5, 10.0]}}}}")
+    file = write(
+        tmp_path,
+        {
+            "a.yaml": "seeds: [3]\nbase: [b.yaml]\nmethods: {m: [1e-5, 10.0]}",
+            "b.yaml": "model: {hide: {race: {method: kernel, strength: 9}}, heads: {age: {}}}",
+            "methods/m.yaml": "model: {hide: {gender: {}}}",
+        },
+    )
     runs = read_ablation(file, {"data": {"root": "r"}}).expand()
     assert [run.name for run in runs] == ["m-1e-05-3", "m-10-3"]
     for run, strength in zip(runs, (1e-5, 10.0), strict=True):
-        model = run.config["model"]
-        assert {name: options["strength"] for name, options in model["hide"].items()} == dict.fromkeys(
-            model["hide"], strength
-        )
-        assert model["heads"] == {"age": {}}
+        hide = {"race": {"method": "kernel", "strength": strength}, "gender": {"strength": strength}}
+        assert run.config["model"] == {"hide": hide, "heads": {"age": {}}}
         assert (run.config["seed_everything"], run.config["data"]) == (3, {"root": "r"})
 
 
-def test_overlays_are_files_beside_the_ablation_and_a_method_has_the_last_word(tmp_path):
-    (tmp_path / "b.yaml").write_text("model: {size: 2, heads: {race: {classes: &c [a, b], x: *c}}}\ndata: {steps: 1}")
-    (tmp_path / "c.yaml").write_text("model: {size: 3}")
-    (tmp_path / "a.yaml").write_text(
-        "seeds: [0]\nbase: {model: {width: 1, heads: {}}}\nmethods: {m: {overlays: [b.yaml, c.yaml], data: {steps: 5}}}"
+def test_bases_are_merged_in_their_order_and_a_method_has_the_last_word(tmp_path):
+    file = write(
+        tmp_path,
+        {
+            "a.yaml": "seeds: [0]\nbase: [b, sub/c.yaml]\nmethods: {sub/mine.yaml: null}",
+            "b.yaml": "seed_everything: 7\nmodel: {size: 2, width: 1, heads: {x: &c [a], y: *c}}\ndata: {steps: 1}",
+            "sub/c.yaml": "model: {size: 3}",
+            "sub/mine.yaml": "data: {steps: 5}",
+        },
     )
-    (run,) = read_ablation(tmp_path / "a.yaml", {}).expand()
-    heads = {"race": {"classes": ["a", "b"], "x": ["a", "b"]}}
-    wanted = {"model": {"width": 1, "size": 3, "heads": heads}, "data": {"steps": 5}, "seed_everything": 0}
-    assert run.config == wanted
+    (run,) = read_ablation(file, {}).expand()
+    model = {"size": 3, "width": 1, "heads": {"x": ["a"], "y": ["a"]}}
+    assert run.config == {"model": model, "data": {"steps": 5}, "seed_everything": 0}
+    assert run.name == "mine-0"
+    assert run.files == tuple(tmp_path / name for name in ("b.yaml", "sub/c.yaml", "sub/mine.yaml"))
     assert "&" not in yaml.safe_dump(run.config), "an alias is written out"
 
 
-def test_the_runs_of_the_ablation_that_ships():
-    """``resolved.json`` holds each method's configuration of the first seed, without lambda, overlays and aliases."""
-    shipped = Path(__file__).resolve().parents[3] / "configs" / "kinface" / "ablation.yaml"
-    wanted = {}
-    methods = json.loads((Path(__file__).parent / "resolved.json").read_text())
-    for seed in (1, 2, 3):
-        for method, (strengths, config) in methods.items():
-            for strength in strengths or [None]:
-                name = f"{method}-{seed}" if strength is None else f"{method}-{strength:g}-{seed}"
-                wanted[name] = copy.deepcopy(config) | {"seed_everything": seed}
-                for options in wanted[name]["model"]["hide"].values() if strength is not None else []:
-                    options["strength"] = strength
-    runs = {run.name: run.config for run in read_ablation(shipped, {}).expand()}
-    assert len(runs) == 141
-    assert [*runs] == [*wanted]
-    for name, config in runs.items():
-        assert config == wanted[name], name
+def test_what_comes_with_the_package_is_known_by_name_but_a_file_beside_the_ablation_comes_first(tmp_path):
+    files = {"a.yaml": "seeds: [0]\nbase: [base, embeddings]\nmethods: {leace: null, ours: [0.5]}"}
+    own = "model: {erase: [{attributes: [race], method: leace}]}"
+    leace, ours = read_ablation(write(tmp_path, files | {"methods/leace.yaml": own}), {}).expand()
+    assert leace.config["model"]["erase"] == [{"attributes": ["race"], "method": "leace"}]
+    assert ours.config["model"]["hide"]["race"] == {"method": "kernel", "reads": "embedding", "strength": 0.5}
+    assert ours.files == tuple(SHIPPED / name for name in ("base.yaml", "embeddings.yaml", "methods/ours.yaml"))
+
+
+def test_the_ablation_that_ships_has_every_method_and_fit_takes_them():
+    ablation = read_ablation(SHIPPED / "ablation.yaml", {"data": {"root": "r", "embeddings": "e.npz"}})
+    assert {*ablation.methods} == {file.stem for file in (SHIPPED / "methods").glob("*.yaml")}
+    runs = {run.method: run for run in ablation.expand()}
+    assert len(ablation.expand()) == 141
+    for run in runs.values():
+        check_config(run.config)
+    assert runs["quadratic_leace"].oracle == {"gender": ["f", "m"], "race": ["African", "Asian", "Caucasian"]}
+    assert runs["faircal"].calibration == {"method": "faircal", "options": {"clusters": 10}}
+    long, plain = runs["ours_long"].config, runs["ours"].config
+    assert long["model"]["erase"] == plain["model"]["erase"] and long["data"]["batch_size"] == 128
 
 
 def test_references_are_none_and_leace_where_these_are_methods(tmp_path):
-    file = tmp_path / "a.yaml"
-    file.write_text("seeds: [0]\nbase: {}\nmethods: {leace: {}, other: {}}")
+    file = write(tmp_path, GOOD | {"a.yaml": "seeds: [0]\nbase: [b.yaml]\nmethods: {leace: null, m: null}"})
     assert read_ablation(file, {}).references == ["leace"]
 
 
 @pytest.mark.parametrize(
-    ("text", "named"),
+    ("file", "text", "named"),
     [
-        ("seeds: [0", "not a readable YAML file"),
-        ("[1, 2]", "a mapping with"),
-        ("sedes: [0]", "unknown key 'sedes'"),
-        ("seeds: [0]\nmethods: {a: {}}", "'base' is missing"),
-        ("seeds: [0, 0]\nbase: {}\nmethods: {a: {}}", "seeds"),
-        ("seeds: [true]\nbase: {}\nmethods: {a: {}}", "seeds"),
-        ("seeds: [0]\nbase: {run: here}\nmethods: {a: {}}", "base: unknown key 'run'"),
-        ("seeds: [0]\nbase: {}\nmethods: {}", "name one or more"),
-        ("seeds: [0]\nbase: {}\nmethods: {a-b: {}}", "'a-b'"),
-        ("seeds: [0]\nbase: {}\nmethods: {a: {modle: {}}}", r"methods.a: unknown key 'modle'"),
-        ("seeds: [0]\nbase: {}\nmethods: {a: {strengths: [1]}}", "model.hide has none"),
-        ("seeds: [0]\nbase: {}\nmethods: {a: {strengths: [weak]}}", "different numbers"),
-        ("seeds: [0]\nbase: {}\nmethods: {a: {calibrate: {method: other}}}", "there are faircal, normalize"),
-        (
-            "seeds: [0]\nbase: {}\nmethods: {a: {calibrate: {method: faircal, options: {clusters: 1.5}}}}",
-            "of type int; got 1.5",
-        ),
-        ("seeds: [0]\nbase: {}\nmethods: {a: {calibrate: {k: 3}}}", r"a.calibrate: unknown key 'k'"),
-        ("seeds: [0]\nbase: {}\nmethods: {a: {oracle: {race: [Asian]}}}", r"a.oracle.race: a list of two classes"),
-        ("seeds: [0]\nbase: {}\nmethods: {a: {}}\nreferences: [b]", "'b' is not a method"),
-        ("seeds: [0]\nbase: {}\nmethods: {a: {}}\nreferences: [[a]]", "'a'. is not a method"),
-        ("seeds: [0]\nbase: {}\nmethods: {a: {}}\nreferences: 3", "references: a list"),
-        ("seeds: [0]\nbase: {model: 1}\nmethods: {a: {}}", "base.model: a mapping"),
-        ("seeds: [0]\nbase: {}\nmethods: {a: {data: [1]}}", r"methods.a.data: a mapping"),
-        ("seeds: [0]\nbase: {model: {hide: [a]}}\nmethods: {a: {strengths: [1]}}", "model.hide has none"),
-        ("seeds: [0]\nbase: {}\nmethods: {a: &a {model: *a}}", "not a readable YAML file"),
-        ("seeds: [0]\nbase: {}\nmethods: {a: {}}\nmethods: {b: {}}", "line 4: the key 'methods' is here twice"),
-        ("seeds: [2026-13-41]\nbase: {}\nmethods: {a: {}}", "different whole numbers"),
-        ("seeds: [0]\nbase: {}\nmethods: {a: {overlays: b.yaml}}", r"methods.a.overlays: a list of files"),
-        ("seeds: [0]\nbase: {}\nmethods: {a: {overlays: [b.yaml]}}", r"b.yaml: cannot be read"),
-        ("seeds: [0]\nbase: {}\nmethods: {a: {overlays: [a.yaml]}}", r"a.yaml \(of .*methods.a\): unknown key 'seeds'"),
+        ("a.yaml", "seeds: [0", "not a readable YAML file"),
+        ("a.yaml", "[1, 2]", "a mapping with"),
+        ("a.yaml", "sedes: [0]", "unknown key 'sedes'"),
+        ("a.yaml", "seeds: [0]\nmethods: {m: null}", "'base' is missing"),
+        ("a.yaml", "seeds: [0, 0]\nbase: [b.yaml]\nmethods: {m: null}", "seeds"),
+        ("a.yaml", "seeds: [true]\nbase: [b.yaml]\nmethods: {m: null}", "seeds"),
+        ("a.yaml", "seeds: [2026-13-41]\nbase: [b.yaml]\nmethods: {m: null}", "different whole numbers"),
+        ("a.yaml", "seeds: [0]\nbase: b.yaml\nmethods: {m: null}", "base: a list of configurations"),
+        ("a.yaml", "seeds: [0]\nbase: [c.yaml]\nmethods: {m: null}", "c.yaml: cannot be read"),
+        ("a.yaml", "seeds: [0]\nbase: [c]\nmethods: {m: null}", "no configuration 'c'; there are .*base, .* such as"),
+        ("a.yaml", "seeds: [0]\nbase: [a]\nmethods: {m: null}", "a.yaml: unknown key 'seeds'"),
+        ("a.yaml", "seeds: [0]\nbase: [b.yaml]\nmethods: {}", "name one or more"),
+        ("a.yaml", "seeds: [0]\nbase: [b.yaml]\nmethods: [m]", "name one or more"),
+        ("a.yaml", "seeds: [0]\nbase: [b.yaml]\nmethods: {leec: null}", "no method 'leec'; there are .*leace, .*, m, "),
+        ("a.yaml", "seeds: [0]\nbase: [b.yaml]\nmethods: {mine.yaml: null}", "mine.yaml: cannot be read"),
+        ("a.yaml", "seeds: [0]\nbase: [b.yaml]\nmethods: {a-b.yaml: null}", "'a-b.yaml'.*small letters"),
+        ("a.yaml", "seeds: [0]\nbase: [b.yaml]\nmethods: {m: null, methods/m.yaml: null}", "that of no other"),
+        ("a.yaml", "seeds: [0]\nbase: [b.yaml]\nmethods: {m: [1]}", "methods.m: .*model.hide has none"),
+        ("a.yaml", "seeds: [0]\nbase: [b.yaml]\nmethods: {m: [weak]}", "methods.m: .*different numbers"),
+        ("a.yaml", "seeds: [0]\nbase: [b.yaml]\nmethods: {m: {data: 1}}", "methods.m: .*different numbers"),
+        ("a.yaml", "seeds: [0]\nbase: [b.yaml]\nmethods: {m: null}\nreferences: [b]", "'b' is not a method"),
+        ("a.yaml", "seeds: [0]\nbase: [b.yaml]\nmethods: {m: null}\nreferences: [[m]]", "'m'. is not a method"),
+        ("a.yaml", "seeds: [0]\nbase: [b.yaml]\nmethods: {m: null}\nreferences: 3", "references: a list"),
+        ("a.yaml", "seeds: [0]\nbase: [b.yaml]\nmethods: {m: null}\nmethods: {n: null}", "'methods' is here twice"),
+        ("b.yaml", "run: here", "b.yaml: unknown key 'run'"),
+        ("b.yaml", "model: 1", "b.yaml: model: a mapping"),
+        ("methods/m.yaml", "modle: {}", "m.yaml: unknown key 'modle'"),
+        ("methods/m.yaml", "data: [1]", "m.yaml: data: a mapping"),
+        ("methods/m.yaml", "model: &a {model: *a}", "not a readable YAML file"),
+        ("methods/m.yaml", "calibrate: {method: other}", "m.yaml: calibrate: .*there are faircal, normalize"),
+        ("methods/m.yaml", "calibrate: {method: faircal, options: {clusters: 1.5}}", "of type int; got 1.5"),
+        ("methods/m.yaml", "calibrate: {k: 3}", "calibrate: unknown key 'k'"),
+        ("methods/m.yaml", "oracle: [age]", "m.yaml: oracle: .*which has race; got"),
+        ("methods/m.yaml", "oracle: race", "m.yaml: oracle: a list"),
     ],
 )
-def test_a_bad_ablation_is_refused_by_name(text, named, tmp_path):
-    (tmp_path / "a.yaml").write_text(text)
+def test_a_bad_ablation_is_refused_by_name(file, text, named, tmp_path):
+    path = write(tmp_path, GOOD | {file: text})
     with pytest.raises(InputError, match=named):
-        read_ablation(tmp_path / "a.yaml", {})
+        read_ablation(path, {})

@@ -18,7 +18,7 @@ SAY_DEVICE = [sys.executable, "-c", "import os, sys; print(os.environ['CUDA_VISI
 
 
 def make_jobs(out: Path, names: str) -> list[Job]:
-    return [Job(Run(name, None, 0, {}), out) for name in names]
+    return [Job(Run(name, None, 0, (), {}), out) for name in names]
 
 
 @pytest.fixture

@@ -192,7 +192,8 @@ def test_types_are_measured_and_written(synthetic, tmp_path):
 
 def test_half_precision_is_kept_out_of_the_losses(synthetic, tmp_path):
     for precision in ("bf16-mixed", "32-true"):
-        assert fit(synthetic, tmp_path / precision, "--trainer.precision", precision, config="methods/fair_contrastive") == 0
+        given = ["--trainer.precision", precision]
+        assert fit(synthetic, tmp_path / precision, *given, config="methods/fair_contrastive") == 0
     half, full = (pd.read_csv(tmp_path / p / "metrics.csv")["train_verification"] for p in ("bf16-mixed", "32-true"))
     np.testing.assert_allclose(half, full, rtol=0.02)
 

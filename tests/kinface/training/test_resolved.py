@@ -14,8 +14,9 @@ CONFIGS = Path(__file__).resolve().parents[3] / "configs" / "kinface"
 RESOLVED = sorted((Path(__file__).parent / "resolved").glob("*.yaml"))
 OVERLAYS = {
     "baseline": [],
-    "demo": ["debiased", "demo"],
+    "demo": ["methods/ours", "demo"],
     "small_debiased": ["small", "small_debiased"],
+    **{name: [f"methods/{name}"] for name in ("reversal", "ours", "fair_contrastive")},
 }  # any other has one, of its own name
 
 
@@ -32,7 +33,7 @@ def test_a_base_and_overlays_are_the_configuration_that_they_were(file, capsys):
 
 
 def test_every_overlay_is_tried_here():
-    used = {name for file in RESOLVED for name in OVERLAYS.get(file.stem, [file.stem])}
+    used = {name for file in RESOLVED for name in OVERLAYS.get(file.stem, [file.stem]) if "/" not in name}
     assert {file.stem for file in CONFIGS.glob("*.yaml")} == used | {"base", "ablation"}
 
 
