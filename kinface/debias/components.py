@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from kinface.debias.closed_form import find_axes
 from kinface.debias.eraser import Projection
 
 
@@ -17,7 +18,7 @@ class Components(Projection):
     Parameters
     ----------
     kept
-        How many directions are kept; all where there are fewer.
+        How many directions are kept; all in which the embeddings differ, where there are fewer.
 
     Examples
     --------
@@ -35,9 +36,9 @@ class Components(Projection):
         self.kept = kept
 
     def _project(self, centred, codes, weight, target):
-        _, axes = np.linalg.eigh((centred * weight[:, None]).T @ centred)
-        left_out = axes[:, : max(0, len(axes) - self.kept)]
-        return left_out @ left_out.T
+        _, axes = find_axes(centred, weight)
+        kept = axes[:, max(0, axes.shape[1] - self.kept) :]
+        return np.eye(len(axes)) - kept @ kept.T
 
     def _move(self, X: np.ndarray) -> np.ndarray:
         return super()._move(X) - self.mean_

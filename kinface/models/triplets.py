@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -15,7 +14,7 @@ from kinface.data.cosines import to_unit_length
 from kinface.data.families import Families
 from kinface.data.pairs import find_rows
 from kinface.data.triplets import FACES, sample_triplets
-from kinface.fairness.threshold import choose_threshold
+from kinface.models.epochs import fit_epochs
 from swinface.files import InputError
 from swinface.pretrained import Pretrained
 
@@ -124,39 +123,24 @@ def fit_triplets(
     InputError
         A split has no triplets, or a face is not embedded.
     """
-    if epochs < 1:
-        raise InputError(f"epochs is {epochs}; one or more are needed.")
     tune = sample_triplets(families, "tune", seed=seed)
     unit = torch.from_numpy(to_unit_length(faces, embedding).astype(np.float32))
+
+    def draw(epoch: int) -> Iterator[tuple[np.ndarray, Tensor]]:
+        triplets = sample_triplets(families, "train", seed=seed + epoch)
+        places = np.stack(find_rows(triplets, faces, FACES), axis=1)
+        kin = torch.from_numpy(triplets["kin"].to_numpy(np.float32))
+        for chosen in torch.randperm(len(kin)).split(batch):
+            yield places[chosen], kin[chosen]
+
+    def measure(drawn: tuple[np.ndarray, Tensor]) -> dict[str, Tensor]:
+        places, kin = drawn
+        father, mother, child = (unit[torch.from_numpy(side)] for side in places.T)
+        return {"loss": functional.binary_cross_entropy_with_logits(head(father, mother, child), kin)}
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         head = TripletHead(embedding.shape[1], width, dropout)
-        optimizer = torch.optim.AdamW(head.parameters(), lr=learning_rate, weight_decay=weight_decay)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
-        rows = [{"epoch": 0, "loss": np.nan, "tune_auc": _measure(head, tune, faces, embedding)}]
-        best = {name: value.clone() for name, value in head.state_dict().items()}
-        for epoch in range(1, epochs + 1):
-            triplets = sample_triplets(families, "train", seed=seed + epoch)
-            places = np.stack(find_rows(triplets, faces, FACES), axis=1)
-            kin = torch.from_numpy(triplets["kin"].to_numpy(np.float32))
-            losses = []
-            head.train()
-            for chosen in torch.randperm(len(kin)).split(batch):
-                father, mother, child = (unit[torch.from_numpy(places[chosen, side])] for side in range(3))
-                loss = functional.binary_cross_entropy_with_logits(head(father, mother, child), kin[chosen])
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                losses.append(loss.item())
-            schedule.step()
-            rows.append({"epoch": epoch, "loss": np.mean(losses), "tune_auc": _measure(head, tune, faces, embedding)})
-            if rows[-1]["tune_auc"] > max(row["tune_auc"] for row in rows[:-1]):
-                best = {name: value.clone() for name, value in head.state_dict().items()}
-    head.load_state_dict(best)
-    head.threshold.fill_(choose_threshold(head.eval().score(tune, faces, embedding)))
-    return head, pd.DataFrame(rows)
-
-
-def _measure(head: TripletHead, triplets: pd.DataFrame, faces: Sequence[str], embedding: np.ndarray) -> float:
-    scored = head.eval().score(triplets, faces, embedding)
-    return float(roc_auc_score(scored["kin"], scored["score"]))
+        options = {"epochs": epochs, "learning_rate": learning_rate, "weight_decay": weight_decay}
+        log = fit_epochs(head, draw, measure, lambda: head.score(tune, faces, embedding), **options, untrained=True)
+    return head, log

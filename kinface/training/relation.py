@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-import numpy as np
 import pandas as pd
 import torch
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torch.nn import functional
 
 from kinface.data.families import Families
 from kinface.data.sampling import sample_pairs
-from kinface.fairness.threshold import choose_threshold
+from kinface.models.epochs import fit_epochs
 from kinface.models.relation import FaceRelation
 from kinface.training.data import KinBatches
 from swinface.files import InputError
@@ -75,8 +73,6 @@ def fit_relation(
     InputError
         There are too few families, or a face has no levels.
     """
-    if epochs < 1:
-        raise InputError(f"epochs is {epochs}; one or more are needed.")
     place = pd.Index(faces)
     train = families.faces[families.faces["split"] == "train"].reset_index(drop=True)
     rows = place.get_indexer(train["face"])
@@ -85,29 +81,18 @@ def fit_relation(
     relations = families.relations[families.relations["split"] == "train"]
     batches = KinBatches(torch.from_numpy(rows), train, relations, {}, batch, seed)
     tune = sample_pairs(families, "tune")
+
+    def draw(epoch: int) -> Iterator[Tensor]:
+        return (batches[step]["faces"] for step in range((epoch - 1) * len(batches), epoch * len(batches)))
+
+    def measure(drawn: Tensor) -> dict[str, Tensor]:
+        *pair, attention = model(*levels[drawn].chunk(2))
+        temperature = attention.detach().square().sum(dim=(1, 2)).mean().double() / scale
+        return {"loss": relation_guided_loss(*pair, attention, scale), "temperature": temperature}
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = FaceRelation(channels, width)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * len(batches))
-        log, best = [], {}
-        for epoch in range(1, epochs + 1):
-            losses, temperatures = [], []
-            model.train()
-            for step in range((epoch - 1) * len(batches), epoch * len(batches)):
-                *pair, attention = model(*levels[batches[step]["faces"]].chunk(2))
-                loss = relation_guided_loss(*pair, attention, scale)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-                losses.append(loss.item())
-                temperatures.append(attention.detach().square().sum(dim=(1, 2)).mean().item() / scale)
-            scored = model.eval().score(tune, faces, levels)
-            auc = float(roc_auc_score(scored["kin"], scored["score"]))
-            if auc > max((row["tune_auc"] for row in log), default=0.0):
-                best = {name: value.clone() for name, value in model.state_dict().items()}
-                best["threshold"] = torch.tensor(choose_threshold(scored))
-            log.append({"epoch": epoch, "loss": np.mean(losses), "temperature": np.mean(temperatures), "tune_auc": auc})
-    model.load_state_dict(best)
-    return model, pd.DataFrame(log)
+        options = {"epochs": epochs, "learning_rate": learning_rate, "weight_decay": weight_decay}
+        log = fit_epochs(model, draw, measure, lambda: model.score(tune, faces, levels), **options, steps=len(batches))
+    return model, log

@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from kinface.debias.components import Components
 from kinface.debias.inlp import Inlp
 from kinface.debias.leace import Leace
 from kinface.debias.splince import Splince
@@ -20,7 +21,7 @@ from kinface.debias.transport import Oracle, Transport
 
 
 @pytest.mark.filterwarnings("ignore")
-@parametrize_with_checks([Leace(), Splince(), Inlp(), Transport()])
+@parametrize_with_checks([Leace(), Splince(), Inlp(), Transport(), Components()])
 def test_estimator_checks(estimator, check):
     check(estimator)
 
