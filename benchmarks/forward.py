@@ -1,8 +1,9 @@
 """Speed of a forward pass: ``python benchmarks/forward.py [--batch 16] [--device cpu]``.
 
-Compares, side by side in one run, SwinFace at its published size with the structure of the authors' code and with a
-plain Swin of timm, in single precision and bfloat16. The last column is the share of the device's matrix products per
-second that is reached, measured in the same run.
+Compares, side by side in one run, SwinFace at its published size on each runtime with the structure of the authors'
+code and with a plain Swin of timm, in single precision and bfloat16. On a CPU it is the processor's time that counts:
+other work on the machine changes it less than the clock. The last column is the share that is reached of torch's matrix
+products per second, measured in the same run.
 """
 
 from __future__ import annotations
@@ -11,36 +12,38 @@ import argparse
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 
 import torch
 from naive import NaiveSwinFace
 from timm.models.swin_transformer import SwinTransformer
-from torch import nn
+from torch import Tensor, nn
 
+from swinface.inference import choose_dtype, inference
 from swinface.model import SwinFace
+from swinface.runtimes import RUNTIMES, Runner
 
-MULTIPLY_ADDS = {"ours": 6.09e9, "authors' structure": 6.09e9, "plain timm Swin": 4.48e9}  # per face
+MULTIPLY_ADDS = {"authors' structure": 6.09e9, "plain timm Swin": 4.48e9}  # per face; ours as the first
+PLAIN = {"patch_size": 2, "num_classes": 512, "embed_dim": 96, "depths": (2, 2, 6, 2), "window_size": 7}
 
 
-def make_models() -> dict[str, nn.Module]:
-    """The models that are compared, by name."""
-    plain = SwinTransformer(
-        img_size=112, patch_size=2, num_classes=512, embed_dim=96, depths=(2, 2, 6, 2), window_size=7
-    )
-    return {"ours": SwinFace(), "authors' structure": NaiveSwinFace(), "plain timm Swin": plain}
+def make_others() -> dict[str, nn.Module]:
+    """The models that ours is compared with, by name."""
+    return {"authors' structure": NaiveSwinFace(), "plain timm Swin": SwinTransformer(img_size=112, **PLAIN)}
 
 
 def measure(calls: dict[str, Callable[[], object]], device: torch.device, rounds: int) -> dict[str, float]:
     """Seconds of each call, the least of several rounds in which all take turns, after one round to warm up."""
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
     least = dict.fromkeys(calls, float("inf"))
     for number in range(rounds + 1):
         for name, call in calls.items():
-            begun = time.perf_counter()
+            begun = clock()
             call()
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             if number:
-                least[name] = min(least[name], time.perf_counter() - begun)
+                least[name] = min(least[name], clock() - begun)
     return least
 
 
@@ -50,6 +53,22 @@ def count_products(device: torch.device, dtype: torch.dtype, rounds: int) -> flo
     return a.shape[0] * a.shape[1] * b.shape[1] / measure({"": lambda: a @ b}, device, 5 * rounds)[""]
 
 
+def list_calls(ours: SwinFace, others: dict[str, nn.Module], images: Tensor, precision: str) -> dict[str, Callable]:
+    """What is measured in one precision, by name; ONNX Runtime has single precision alone."""
+
+    def call(network: nn.Module) -> object:
+        with inference(images.device, precision):
+            return network(images)
+
+    calls = {name: partial(call, network) for name, network in others.items()}
+    there = [name for name, (*_, packages, _) in RUNTIMES.items() if all(map(find_spec, packages))]
+    for name in ["torch", *there * (images.device.type == "cpu")]:
+        opened = Runner(ours, precision, name, "read")
+        if opened.dtype == choose_dtype(images.device, precision):
+            calls[f"ours, {name}"] = lambda opened=opened: ours.answer(opened(images))
+    return calls
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch", type=int, default=16)
@@ -57,17 +76,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     device = torch.device(options.device)
-    models = {name: model.to(device).eval() for name, model in make_models().items()}
+    ours = SwinFace().to(device).eval()
+    others = {name: model.to(device).eval() for name, model in make_others().items()}
     images = torch.randn(options.batch, 3, 112, 112, device=device)
     print(f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}, {options.batch} faces at once")
-    for dtype in (torch.float32, torch.bfloat16):
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=dtype != torch.float32):
-            calls = {name: partial(model, images) for name, model in models.items()}
-            seconds = measure(calls, device, options.rounds)
+    for precision in ("full", "fast"):
+        dtype = choose_dtype(device, precision)
+        with torch.inference_mode():
+            seconds = measure(list_calls(ours, others, images, precision), device, options.rounds)
             limit = count_products(device, dtype, options.rounds)
         for name, taken in seconds.items():
             ratio = seconds["authors' structure"] / taken
-            share = MULTIPLY_ADDS[name] * options.batch / taken / limit
+            share = MULTIPLY_ADDS.get(name, 6.09e9) * options.batch / taken / limit
             print(
                 f"{str(dtype)[6:]:9} {name:20} {options.batch / taken:8.1f} faces/s, "
                 f"{ratio:.2f} times the authors' structure, {share:.0%} of the limit"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,8 +15,8 @@ from swinface.data.align import ARCFACE
 from swinface.data.faces import IMAGE_SIZE, scale_pixels
 from swinface.files import InputError, check_ending, describe_install, replacing
 from swinface.model import SwinFace
+from swinface.runtimes import convert_onnx
 
-OPSET = 18  # the one that torch's exporter writes without translating, and the runtimes of 2023 on read
 FACES = torch.zeros(2, 3, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.uint8)  # one alone would be taken for a constant
 LICENCE = "the weights are under the terms of the data they were trained on; see the model's own card"
 
@@ -67,18 +66,7 @@ def write_onnx(
     absent = [package for package in ("onnx", "onnxscript") if find_spec(package) is None]
     if absent:
         raise InputError(f"export needs {' and '.join(absent)}: {describe_install('onnx')} brings all of it.")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter warns of its own parts
-        program = torch.onnx.export(
-            _Graph(model, outputs),
-            (example,),
-            input_names=[name],
-            output_names=outputs,
-            dynamic_shapes=({0: torch.export.Dim("faces")},),
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
+    program = convert_onnx(_Graph(model, outputs), example, name, outputs)
     program.model.metadata_props.update(metadata | {"licence": LICENCE})
     with replacing(out) as partial:
         program.save(partial)

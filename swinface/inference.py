@@ -32,6 +32,11 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and any(getattr(torch.cpu, name, bool)() for name in names)
 
 
+def choose_dtype(device: torch.device, precision: Precision) -> torch.dtype:
+    """The type in which a trained model multiplies matrices on a device."""
+    return torch.bfloat16 if precision == "fast" and multiplies_bfloat16(device) else torch.float32
+
+
 @contextmanager
 def inference(device: torch.device, precision: Precision = "fast") -> Iterator[None]:
     """Run a trained model on a device without gradients.
@@ -40,7 +45,7 @@ def inference(device: torch.device, precision: Precision = "fast") -> Iterator[N
     It changes cosines by less than .01, ages by less than half a year and probabilities by less than .03 (tested on the
     model that ships; the published size changes less). ``full`` is float32.
     """
-    half = precision == "fast" and multiplies_bfloat16(device)
+    half = choose_dtype(device, precision) == torch.bfloat16
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=half):
         yield
 

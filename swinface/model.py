@@ -166,7 +166,9 @@ class SwinFace(
         self.heads = nn.ModuleDict({name: nn.Linear(width, task.classes) for name, task in tasks.items()})
         self.heads.apply(set_first_weights)
         self.trained = {name: task for name, task in tasks.items() if name not in self.untrained}
-        for subnet_name in set(self.subnets) - {task.subnet for task in self.trained.values()}:
+        used = {task.subnet for task in self.trained.values()}
+        self._used = [name for name in self.subnets if name in used]
+        for subnet_name in set(self.subnets) - used:
             self.subnets[subnet_name].requires_grad_(False)
         for name in self.untrained:
             self.heads[name].requires_grad_(False)
@@ -177,12 +179,19 @@ class SwinFace(
         Returns ``"embedding"``, (B, embedding_size), and for every name in ``TASKS`` that is trained its logits, (B,
         classes); ``"age"`` is (B, 1), in years, and so are angles, in degrees.
         """
+        return self.answer(self.read(images))
+
+    def read(self, images: Tensor) -> tuple[Tensor, ...]:
+        """The embedding of images, and the features (B, width) of each subnet that has a trained task."""
         levels, summary = self.trunk(images)
-        used = {task.subnet for task in self.trained.values()}
-        features = {name: subnet(levels) for name, subnet in self.subnets.items() if name in used}
-        embedding, outputs = self.embedding(summary), {}
-        with torch.autocast(images.device.type, enabled=False):  # half precision rounds ages to a quarter of a year
+        return self.embedding(summary), *(self.subnets[name](levels) for name in self._used)
+
+    def answer(self, read: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The outputs of ``forward`` from those of ``read``."""
+        embedding, *features = read
+        of, outputs = dict(zip(self._used, features, strict=True)), {"embedding": embedding}
+        with torch.autocast(embedding.device.type, enabled=False):  # half precision rounds ages to a quarter of a year
             for name, task in self.trained.items():
                 head = self.heads[name]
-                outputs[name] = head(features[task.subnet].to(head.weight.dtype)) * task.unit
-        return {"embedding": embedding, **outputs}
+                outputs[name] = head(of[task.subnet].to(head.weight.dtype)) * task.unit
+        return outputs

@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # The rooms of each package, from the ground up: a file imports from its own room and from those below.
 ROOMS = {
     "swinface": ["files", "images", "registry", "settings", "tasks", "metrics", "bootstrap", "data", "pretrained",
-                 "mlca", "trunk", "swin", "model", "checkpoint", "inference", "attention", "recognition", "photos",
-                 "export", "benchmarks", "training", "cli"],
+                 "mlca", "trunk", "swin", "model", "checkpoint", "inference", "runtimes", "attention", "recognition",
+                 "photos", "export", "benchmarks", "training", "cli"],
     "kinface": ["data", "fairness", "leakage", "report", "synthetic", "debias", "tradeoff", "models", "training",
                 "experiments", "cli"],
 }  # fmt: skip
@@ -107,7 +107,7 @@ def test_an_installed_package_has_every_room():
     assert {*listed} == {module for module, path in MODULES.items() if path.name == "__init__.py"} | {"kinface.configs"}
 
 
-@pytest.mark.parametrize("extra", ["notebooks", "onnx", "photos", "teacher"])
+@pytest.mark.parametrize("extra", ["fast", "notebooks", "onnx", "photos", "teacher"])
 def test_an_extra_brings_all_that_it_needs(extra):
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert "kinface[models]" in extras[extra]

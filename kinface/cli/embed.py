@@ -36,7 +36,8 @@ def embed(
     root
         A FIW folder, the folder ``kinface prepare`` made of it, or any folder of aligned faces.
     out
-        File to write, .npz with ``face`` (N,) and ``embedding`` (N, D).
+        File to write, .npz with ``face`` (N,) and ``embedding`` (N, D), and of a model with a trunk ``runtime``, what
+        it ran on and in which type.
     inputs
         Table of the embeddings that a model without trunk reads.
     features
@@ -58,14 +59,14 @@ def embed(
         _, described, shards = describe_all(
             model or SHIPPED, faces, root=root, inputs=inputs, out=out, computing=computing
         )
-        embedding = described.pop("embedding")
+        embedding, runtime = described.pop("embedding"), described.pop("runtime", None)
     else:
         if model is not None or inputs is not None or features:
             raise InputError("--model, --inputs and --features are for a kinship model; leave them out.")
         opened, shards = Recogniser(recogniser, pixels), start_shards(out, computing)
-        embedding, described = opened.embed(faces, root, shards), {}
+        embedding, runtime, described = opened.embed(faces, root, shards), None, {}
     if shards.first:
-        write_embeddings(out, faces, embedding, described if features else None)
+        write_embeddings(out, faces, embedding, described if features else None, runtime)
         print(f"{len(faces)} faces, {embedding.shape[1]} numbers each: {out}")
     shards.finish()
 

@@ -29,6 +29,9 @@ class Computing:
     ----------
     precision
         ``fast``: the trunk in bfloat16 where the device multiplies in it natively; ``full``: float32.
+    runtime
+        What the trunk runs on. ``auto``: OpenVINO on a CPU where the extra ``fast`` is installed and there are 256
+        faces or more, if it gives what torch gives; else torch.
     devices
         Devices of each machine. What is done is kept in ``OUT.parts``, and an interrupted command goes on from it.
     num_nodes
@@ -36,6 +39,7 @@ class Computing:
     """
 
     precision: Literal["fast", "full"] = "fast"
+    runtime: Literal["auto", "torch", "openvino", "onnxruntime"] = "auto"
     devices: int = 1
     num_nodes: int = 1
 
@@ -63,7 +67,8 @@ def describe_all(
     shards = start_shards(out, computing)
     network = load_model(model, shards.device)
     read = read_inputs(network, faces, inputs)
-    return network, describe_faces(network, read, root=root, precision=computing.precision, shards=shards), shards
+    computed = {"precision": computing.precision, "runtime": computing.runtime, "shards": shards}
+    return network, describe_faces(network, read, root=root, **computed), shards
 
 
 def embed_all(
@@ -108,7 +113,7 @@ def _read_embeddings(source: Source, faces: Sequence[str]) -> np.ndarray:
 
 
 def read_inputs(model: KinFace, faces: Sequence[str], inputs: Path | None) -> Sequence[str] | np.ndarray:
-    """Faces as ``kinface.embed`` takes them: their paths, or their embeddings in the table ``--inputs``.
+    """Faces as ``KinFace.embed`` takes them: their paths, or their embeddings in the table ``--inputs``.
 
     Raises
     ------

@@ -15,25 +15,17 @@ from kinface.models.faces import BATCH, read_faces, walk_batches, warn_of_unalig
 from swinface.data.faces import IMAGE_SIZE, scale_pixels
 from swinface.files import InputError
 from swinface.inference import Precision, Shards, digest_weights, inference
+from swinface.runtimes import Runner, Runtime
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def predict_types(model: nn.Module, pairs: pd.DataFrame, faces: Sequence[str], embedding: Tensor) -> Tensor:
-    """Predict the most likely type of each pair.
+    """The most likely type of each pair by a model with a type head: (pairs,) places in ``TYPES``, or its length if
+    unrelated.
 
-    Parameters
-    ----------
-    model
-        With a type head.
-    faces, embedding
-        (N,) paths and their (N, D) embeddings by the model; every face of the pairs is among them.
-
-    Returns
-    -------
-    Tensor
-        (pairs,) places in ``TYPES``; ``len(TYPES)`` means unrelated.
+    The ``embedding``, (N, D), is the model's of ``faces``, among which are all of the pairs.
     """
     from kinface.data.pairs import find_rows  # embedding needs no tables of pairs, which take long to import
 
@@ -49,6 +41,7 @@ def embed(
     root: Path | None = None,
     batch: int = BATCH,
     precision: Precision = "fast",
+    runtime: Runtime = "auto",
 ) -> np.ndarray:
     """Embed faces in batches, each face once.
 
@@ -67,6 +60,8 @@ def embed(
     precision
         Precision of the trunk, see ``swinface.inference.inference``. All behind it is computed in float32: a rounded
         erasure would let through a little of what it removes.
+    runtime
+        What the trunk runs on, see ``swinface.runtimes.Runner``. All behind it runs on torch.
 
     Returns
     -------
@@ -85,7 +80,7 @@ def embed(
     >>> embed(model, np.zeros((2, 112, 112, 3), dtype=np.uint8)).shape
     (2, 128)
     """
-    return describe_faces(model, faces, root=root, batch=batch, precision=precision)["embedding"]
+    return describe_faces(model, faces, root=root, batch=batch, precision=precision, runtime=runtime)["embedding"]
 
 
 def describe_faces(
@@ -95,6 +90,7 @@ def describe_faces(
     root: Path | None = None,
     batch: int = BATCH,
     precision: Precision = "fast",
+    runtime: Runtime = "auto",
     shards: Shards | None = None,
 ) -> dict[str, np.ndarray]:
     """Embed faces, and return also what the embedding is computed from.
@@ -107,7 +103,8 @@ def describe_faces(
     dict
         Float32 arrays of N rows: ``embedding`` (N, D) of unit length; ``features`` (N, W), what it is computed from;
         ``neck`` (N, W), the features before their erasures if there are any; for a model with a trunk also the parts of
-        these that come from each level, ``FM1``, ``FM2``, ..., and ``levels``, the trunk's levels, mean over places.
+        these that come from each level, ``FM1``, ``FM2``, ..., and ``levels``, the trunk's levels, mean over places;
+        and ``runtime``, a text alone: what the trunk ran on, and the type in which it multiplied.
     """
     _check_faces(model, faces)
     device = next(model.parameters()).device
@@ -123,8 +120,7 @@ def describe_faces(
         for start in walk_batches(rows, batch):
             read = _read_batch(faces[start : min(start + batch, rows.stop)], root or Path()).to(device)
             if read.dtype == torch.uint8:
-                with inference(device, precision):
-                    read = model.trunk(scale_pixels(read))[0]
+                read, _ = trunk(scale_pixels(read))
             with inference(device, "full"):
                 outputs = model(read.float())
             if model.trunk is not None:
@@ -133,16 +129,19 @@ def describe_faces(
                 parts.setdefault(name, []).append(outputs[name].cpu().numpy())
         return {name: np.concatenate(part) for name, part in parts.items()}
 
+    trunk = None if model.trunk is None else Runner(model.trunk, precision, runtime, faces=len(faces))
     shards, about = shards or Shards(), None
     if not isinstance(faces, np.ndarray | Tensor) and shards.first:
         warn_of_unaligned(root or Path(), [str(face) for face in faces])
     if shards.folder is not None:
-        about = [digest_weights(model), precision, str(root), *_name_faces(faces)]
+        made_by = [] if trunk is None else [trunk.runtime]
+        about = [digest_weights(model), precision, *made_by, str(root), *_name_faces(faces)]
     described = shards.compute("embed", about, len(faces), describe)
     if model.trunk is not None:
         ends = np.cumsum(model.neck.shares)[:-1]
         levels = np.split(described.get("neck", described["features"]), ends, axis=1)
         described |= {f"FM{level}": part for level, part in zip(model.neck.levels, levels, strict=True)}
+        described["runtime"] = np.array(trunk.about)
     return described
 
 

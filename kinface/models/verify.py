@@ -17,11 +17,13 @@ from torch import nn
 
 from kinface.data.cosines import mean_cosine
 from kinface.data.vocabulary import TYPES
+from kinface.models.inference import embed
 from swinface.files import InputError
 from swinface.images import find_images, read_image
 from swinface.photos.alignment import warn_unaligned_files
 from swinface.photos.predict import cut_faces
 from swinface.pretrained import SHIPPED
+from swinface.runtimes import Runtime
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,9 +31,6 @@ if TYPE_CHECKING:
 # Correlation of the grey levels of two crops from which they are one picture. Copies in another size, brightness or
 # quality have .99; of 400 pairs of different photos of one person in FIW, the most alike has .962.
 ONE_PICTURE = 0.97
-
-
-BATCH = 256  # faces that go through a model at once
 
 
 ERRORS = "errors.json"  # of a model: what it gets wrong at its threshold, on the pairs that chose it
@@ -56,10 +55,7 @@ def check_verifier(model: nn.Module) -> None:
 def cut_largest(photo: Path, aligned: bool) -> tuple[np.ndarray, int]:
     """The largest face of a photo, (112, 112, 3) uint8, and how many faces there are.
 
-    Raises
-    ------
-    InputError
-        The photo cannot be read or has no face.
+    Raises ``InputError`` if the photo cannot be read or has no face.
     """
     crops, _ = cut_faces(read_image(photo), aligned, str(photo))
     if not crops:
@@ -75,6 +71,7 @@ def verify(
     *,
     threshold: float | None = None,
     aligned: bool = False,
+    runtime: Runtime = "auto",
 ) -> dict[str, Any]:
     """Compare the largest faces in the photos of two people, or of a father, a mother and a child.
 
@@ -90,6 +87,8 @@ def verify(
         Score from which they are called kin; by default the model's.
     aligned
         The images are faces already, square and aligned to ArcFace's five points.
+    runtime
+        What the trunk runs on, see ``swinface.runtimes.Runner``.
 
     Returns
     -------
@@ -120,7 +119,7 @@ def verify(
     if aligned:
         warn_unaligned_files([photo for person in photos for photo in person])
     cut = [[cut_largest(photo, aligned) for photo in person] for person in photos]
-    answer = compare(model, [np.stack([crop for crop, _ in person]) for person in cut], threshold)
+    answer = compare(model, [np.stack([crop for crop, _ in person]) for person in cut], threshold, runtime)
     cautions = [CAUTION]
     if answer["same_picture"]:
         read = [{photo.read_bytes() for photo in person} for person in photos]
@@ -134,7 +133,9 @@ def _list_photos(person: Photos) -> list[Path]:
     return find_images([Path(person)] if isinstance(person, str | os.PathLike) else [Path(photo) for photo in person])
 
 
-def compare(network: nn.Module, people: Sequence[np.ndarray], threshold: float | None = None) -> dict[str, Any]:
+def compare(
+    network: nn.Module, people: Sequence[np.ndarray], threshold: float | None = None, runtime: Runtime = "auto"
+) -> dict[str, Any]:
     """Score the faces of two people, or of father, mother and child, and decide whether they are kin.
 
     Parameters
@@ -153,23 +154,22 @@ def compare(network: nn.Module, people: Sequence[np.ndarray], threshold: float |
         says nothing; for two people and a model with a type head also ``type``, the most likely type of kinship if they
         are kin, and ``type_probability``, its probability.
     """
-    faces = torch.from_numpy(np.concatenate(people)).permute(0, 3, 1, 2)
-    with torch.inference_mode():
-        parts = [network(part.to(network.threshold.device))["embedding"] for part in faces.split(BATCH)]
-    *parents, child = torch.cat(parts).split([len(person) for person in people])
+    embedding = embed(network, np.concatenate(people), precision="full", runtime=runtime)
+    *parents, child = np.split(embedding, np.cumsum([len(person) for person in people])[:-1])
     shared = [show_one_picture(person, people[-1]) for person in people[:-1]]
     left_out = [one & ~one.all() for one in shared]  # if all photos are one picture, they are compared as they are
     both = zip(parents, left_out, strict=True)
-    scores = [mean_cosine(parent.cpu().numpy(), child.cpu().numpy(), same) for parent, same in both]
+    scores = [mean_cosine(parent, child, same) for parent, same in both]
     score, threshold = float(np.mean(scores)), float(network.threshold) if threshold is None else threshold
     answer: dict[str, Any] = {"score": score, "threshold": threshold, "kin": score >= threshold}
     if len(scores) > 1:
         answer["scores"] = scores
     answer["same_picture"] = any(one.all() for one in shared)
     if network.types is not None and len(scores) == 1:
-        first, second = torch.from_numpy(np.argwhere(~left_out[0])).T
+        first, second = np.argwhere(~left_out[0]).T
+        given = (torch.from_numpy(of).to(network.threshold.device) for of in (parents[0][first], child[second]))
         with torch.inference_mode():
-            shares = network.types(parents[0][first], child[second]).double()[:, : len(TYPES)]
+            shares = network.types(*given).double()[:, : len(TYPES)]
         shares = shares.softmax(dim=1).mean(dim=0)
         best = int(shares.argmax())
         answer |= {"type": list(TYPES.values())[best].name, "type_probability": float(shares[best])}
@@ -177,18 +177,10 @@ def compare(network: nn.Module, people: Sequence[np.ndarray], threshold: float |
 
 
 def measure_errors(pairs: pd.DataFrame, threshold: float) -> dict[str, float]:
-    """What a model gets wrong at a threshold.
+    """What a model gets wrong at a threshold, of scored pairs.
 
-    Parameters
-    ----------
-    pairs
-        Scored pairs with kin and non-kin ones.
-
-    Returns
-    -------
-    dict
-        ``fmr``, the share of the non-kin pairs that are called kin; ``fnmr``, the share of the kin pairs that are not;
-        ``kin`` and ``non_kin``, how many there are of each.
+    ``fmr`` is the share of the non-kin pairs that are called kin, ``fnmr`` that of the kin pairs that are not; ``kin``
+    and ``non_kin`` say how many there are of each.
     """
     accepted, kin = (pairs["score"] >= threshold).to_numpy(), pairs["kin"].to_numpy(bool)
     rates = {"fmr": float(accepted[~kin].mean()), "fnmr": float(1 - accepted[kin].mean())}

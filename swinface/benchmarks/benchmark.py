@@ -11,6 +11,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from swinface.files import InputError
 from swinface.inference import Precision, Shards, digest_weights, inference
 from swinface.model import SwinFace
 from swinface.photos.alignment import warn_unaligned
+from swinface.runtimes import Runner, Runtime
 from swinface.tasks import TASKS
 
 AGE_BANDS = (0, 13, 20, 30, 40, 50, 65)  # years at which the age groups begin; the last has no end
@@ -140,28 +142,44 @@ class Predictor:
         Faces that go through the model at once.
     precision
         See ``swinface.inference.inference``.
+    runtime
+        See ``swinface.runtimes.Runner``.
     shards
         How the work is divided, and where parts are kept until all is done.
     """
 
     def __init__(
-        self, model: SwinFace, batch: int = 128, precision: Precision = "fast", shards: Shards | None = None
+        self,
+        model: SwinFace,
+        batch: int = 128,
+        precision: Precision = "fast",
+        runtime: Runtime = "auto",
+        shards: Shards | None = None,
     ) -> None:
         self.model, self.device, self.batch = model, next(model.parameters()).device, batch
-        self.trained, self.precision, self.shards = list(model.trained), precision, shards or Shards()
+        self.trained, self.shards = list(model.trained), shards or Shards()
+        self.precision, self.runtime = precision, runtime
         self._answers: dict[tuple, dict[str, np.ndarray]] = {}
+
+    @cached_property
+    def _trunk(self) -> Runner:
+        return Runner(self.model.trunk, self.precision, self.runtime)
+
+    @cached_property
+    def _reader(self) -> Runner:
+        return Runner(self.model, self.precision, self.runtime, "read")
 
     def embed(self, faces: Tensor) -> np.ndarray:
         """Embed faces, (N, 3, 112, 112) uint8, without the subnets: (N, D) float32."""
-        with inference(self.device, self.precision):
-            _, summary = self.model.trunk(scale_pixels(faces.to(self.device)))
+        _, summary = self._trunk(scale_pixels(faces.to(self.device)))
         with inference(self.device, "full"):  # costs nothing, and rounds no cosine
             return self.model.embedding(summary.float()).cpu().numpy()
 
     def answer_faces(self, faces: Tensor) -> dict[str, np.ndarray]:
         """All outputs, (N, numbers) float32, for faces, (N, 3, 112, 112) uint8."""
-        with inference(self.device, self.precision):
-            parts = [self.model(scale_pixels(part.to(self.device))) for part in faces.split(self.batch)]
+        with inference(self.device, "full"):
+            read = (self._reader(scale_pixels(part.to(self.device))) for part in faces.split(self.batch))
+            parts = [self.model.answer(part) for part in read]
             return {name: np.concatenate([part[name].float().cpu().numpy() for part in parts]) for name in parts[0]}
 
     def compute(
@@ -171,7 +189,7 @@ class Predictor:
         if self.shards.folder is None:
             return self.shards.compute(kind, None, count, compute)
         name = f"{kind}-{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:12]}"
-        return self.shards.compute(name, [digest_weights(self.model), self.precision], count, compute)
+        return self.shards.compute(name, [digest_weights(self.model), self.precision, self.runtime], count, compute)
 
     def answer(self, source: Source) -> dict[str, np.ndarray]:
         """Logits, (N, classes) float32, of every trained task for the faces of a source's table."""

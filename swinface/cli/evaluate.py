@@ -15,6 +15,7 @@ from swinface.files import InputError, replacing_folder
 from swinface.inference import Precision, Shards
 from swinface.model import SwinFace
 from swinface.pretrained import SHIPPED
+from swinface.runtimes import Runtime
 
 
 def evaluate(
@@ -23,6 +24,7 @@ def evaluate(
     model: Path = SHIPPED,
     out: Path | None = None,
     precision: Precision = "fast",
+    runtime: Runtime = "auto",
     shards: Path | None = None,
     devices: int = 1,
     num_nodes: int = 1,
@@ -41,6 +43,9 @@ def evaluate(
         Folder to write results.json, results.csv and the tables behind them to.
     precision
         ``fast``: bfloat16 where the device multiplies in it natively; ``full``: float32.
+    runtime
+        What the model runs on. ``auto``: OpenVINO on a CPU where the extra ``fast`` is installed, if it gives what
+        torch gives; else torch.
     shards
         Folder of partial results on large sets, from which an interrupted evaluation resumes. It is deleted at the end.
     devices
@@ -52,7 +57,7 @@ def evaluate(
     owned = ["results.json", "results.csv", "*_table.csv"]
     with replacing_folder(out, owned) if parts.first and out is not None else nullcontext() as folder:
         network = SwinFace.from_pretrained(model).to(parts.device)
-        found = run_benchmarks(benchmarks, Predictor(network, precision=precision, shards=parts))
+        found = run_benchmarks(benchmarks, Predictor(network, precision=precision, runtime=runtime, shards=parts))
         if parts.first:
             _print(found)
         if folder is not None:

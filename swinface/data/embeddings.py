@@ -96,13 +96,19 @@ def _read_faces(table: ArrayFile) -> list[str]:
 
 
 def write_embeddings(
-    path: Path, faces: Sequence[str], embeddings: np.ndarray, levels: Mapping[str, np.ndarray] | None = None
+    path: Path,
+    faces: Sequence[str],
+    embeddings: np.ndarray,
+    levels: Mapping[str, np.ndarray] | None = None,
+    runtime: np.ndarray | None = None,
 ) -> None:
-    """Write a table that ``Embeddings`` reads, (N, D) float32; ``levels`` are further arrays (N, D) by name."""
+    """Write a table that ``Embeddings`` reads, (N, D) float32; ``levels`` are further arrays (N, D) by name, and
+    ``runtime`` is a text, what computed them."""
     arrays = {"embedding": embeddings, **(levels or {})}
     with replacing(path) as partial:
         np.savez(
             partial,
             face=np.asarray(faces, dtype=str),
             **{name: values.astype(np.float32) for name, values in arrays.items()},
+            **({} if runtime is None else {"runtime": runtime}),
         )

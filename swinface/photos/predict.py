@@ -21,6 +21,7 @@ from swinface.images import check_pixels, read_image, upright_rgb
 from swinface.inference import inference
 from swinface.model import SwinFace
 from swinface.photos.detect import detect
+from swinface.runtimes import Runner, Runtime
 from swinface.tasks import TASKS
 
 COLOUR = (255, 210, 0)
@@ -31,6 +32,7 @@ def predict(
     image: str | os.PathLike | Image.Image | np.ndarray,
     aligned: bool = False,
     name: str = "the image",
+    runtime: Runtime | Runner = "auto",
 ) -> list[dict[str, Any]]:
     """Find the faces of an image and describe each.
 
@@ -44,6 +46,9 @@ def predict(
         The image is one face, square and aligned to ArcFace's five points.
     name
         Name of an image that is not a file, for messages.
+    runtime
+        What the model runs on, see ``swinface.runtimes.Runner``. For many images, ``Runner(model, method="read")``
+        opens it once.
 
     Returns
     -------
@@ -65,7 +70,7 @@ def predict(
         image = upright_rgb(image)
     check_pixels(image, name)
     crops, found = cut_faces(image, aligned, name)
-    faces = [place | answer for place, answer in zip(found, describe(model, crops), strict=True)]
+    faces = [place | answer for place, answer in zip(found, describe(model, crops, runtime=runtime), strict=True)]
     for face in faces:
         if "landmarks" in face and set(ANGLES) <= set(face):  # the model has seen the face as it lies in the crop
             lies = measure_turn(fit_similarity(ARCFACE, np.array(face["landmarks"])))
@@ -90,14 +95,19 @@ def cut_faces(image: np.ndarray, aligned: bool, name: str) -> tuple[list[np.ndar
     return [fit_face(image, name)], [{}]
 
 
-def describe(model: SwinFace, crops: Sequence[np.ndarray], batch: int = 64) -> list[dict[str, Any]]:
+def describe(
+    model: SwinFace, crops: Sequence[np.ndarray], batch: int = 64, runtime: Runtime | Runner = "auto"
+) -> list[dict[str, Any]]:
     """The answers of a model, as in ``predict``, for aligned faces, (112, 112, 3) uint8 RGB, so many of which are a
     batch."""
-    device, answers = next(model.parameters()).device, []
+    device, answers, runner = next(model.parameters()).device, [], runtime
+    if not isinstance(runner, Runner):
+        runner = Runner(model, runtime=runtime, method="read", faces=len(crops))
     for start in range(0, len(crops), batch):
         images = torch.from_numpy(np.stack(crops[start : start + batch])).permute(0, 3, 1, 2)
-        with inference(device):
-            outputs = {name: output.float().cpu() for name, output in model(scale_pixels(images.to(device))).items()}
+        with inference(device, "full"):
+            read = model.answer(runner(scale_pixels(images.to(device))))
+            outputs = {name: output.float().cpu() for name, output in read.items()}
         answers += [
             _read_outputs({name: output[row] for name, output in outputs.items()}) for row in range(len(images))
         ]

@@ -96,7 +96,7 @@ def measure_runs(folders: Mapping[str, Path], benchmarks: Mapping[str, Benchmark
         model = SwinFace.from_pretrained(folder).to(best_device())
         config = read_settings(folder / "config.yaml")["model"]
         embeds = config.get("recognition") is not None or config.get("distillation", 0.0) > 0
-        found = run_benchmarks(choose_benchmarks(benchmarks, model.trained, embeds), Predictor(model))
+        found = run_benchmarks(choose_benchmarks(benchmarks, model.trained, embeds), Predictor(model, runtime="torch"))
         found.require_all("benchmark ")
         figures[name] = found.results
     return figures

@@ -21,7 +21,7 @@ def validate(benchmarks: Mapping[str, Benchmark], model: SwinFace) -> dict[str, 
     as ``error_fiw``; see ``find_error``. Raises ``InputError`` if the data of a benchmark are missing or cannot be
     used, or the model is not trained on its task.
     """
-    found = run_benchmarks(benchmarks, Predictor(model))
+    found = run_benchmarks(benchmarks, Predictor(model, runtime="torch"))
     found.require_all("data.validation.")
     figures: dict[str, float] = {}
     for row in found.rows:
