@@ -22,7 +22,8 @@ from kinface.fairness.audit import measure_disparities
 from kinface.fairness.bootstrap import draw_families, weighted_metrics
 from kinface.fairness.contrasts import CONTRASTED, contrast_with_largest, find_gaps
 from kinface.fairness.disparities import DISPARITIES
-from kinface.fairness.intervals import FARS, MEASURED, Dyads, Estimates, estimate
+from kinface.fairness.dyads import Dyads
+from kinface.fairness.intervals import FARS, MEASURED, Estimates, estimate
 from swinface.bootstrap import interval_around, weigh_pairs
 
 EFFECTS = {  # share of the variance that families have of kin scores, and each of two families of non-kin scores

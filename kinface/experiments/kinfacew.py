@@ -23,7 +23,8 @@ from sklearn.preprocessing import StandardScaler
 
 from kinface.data.kinfacew import FOLDS, read_kinfacew
 from kinface.data.pairs import find_rows, score_pairs, write_pairs
-from kinface.fairness.intervals import MEASURED, Dyads, interval_of_rate, measure, standard_error
+from kinface.fairness.dyads import Dyads
+from kinface.fairness.intervals import MEASURED, interval_of_rate, measure, standard_error
 from swinface.data.embeddings import write_embeddings
 from swinface.files import inside, replacing_folder
 from swinface.images import read_image

@@ -17,9 +17,10 @@ from scipy.linalg import block_diag
 from kinface.data.pairs import check_pairs
 from kinface.fairness.contrasts import contrast_with_largest, find_gaps
 from kinface.fairness.disparities import DISPARITIES, Disparity, find_disparity
+from kinface.fairness.dyads import FAMILIES, Dyads
 from kinface.fairness.groupings import Specification, label_groups, resolve_groupings
 from kinface.fairness.groups import COUNTS, METRICS, compared_groups, count_groups
-from kinface.fairness.intervals import FAMILIES, MEASURED, Dyads, estimate, measure_by, move, move_alike
+from kinface.fairness.intervals import MEASURED, estimate, measure_by, move, move_alike
 from swinface.bootstrap import percentile_interval, symmetric_interval
 from swinface.files import InputError
 

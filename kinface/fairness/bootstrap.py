@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from kinface.fairness.audit import FairnessAudit
+from kinface.fairness.dyads import FAMILIES, find_units
 from kinface.fairness.groups import METRICS
-from kinface.fairness.intervals import FALSE_ACCEPTS, FAMILIES, FARS, find_units
+from kinface.fairness.intervals import FALSE_ACCEPTS, FARS
 from swinface.bootstrap import draw_clusters, weigh_pairs
 
 WEIGHTS_AT_ONCE = 4_000_000  # bounds memory: an audit holds about six arrays of this many float32

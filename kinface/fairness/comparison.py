@@ -9,9 +9,10 @@ import pandas as pd
 
 from kinface.fairness.audit import FairnessAudit
 from kinface.fairness.disparities import find_disparity
+from kinface.fairness.dyads import Dyads
 from kinface.fairness.groupings import DEFAULT_GROUPINGS, OVERALL
 from kinface.fairness.groups import METRICS, compared_groups, has_enough
-from kinface.fairness.intervals import MEASURED, Dyads, find_widening, interval_of_difference, measure
+from kinface.fairness.intervals import MEASURED, find_widening, interval_of_difference, measure
 from swinface.bootstrap import symmetric_interval
 from swinface.files import InputError
 

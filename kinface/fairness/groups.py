@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from kinface.fairness.dyads import Dyads
 from kinface.fairness.groupings import OVERALL
-from kinface.fairness.intervals import FARS, FEWEST_FAMILIES, Dyads
+from kinface.fairness.intervals import FARS, FEWEST_FAMILIES
 
 COUNTED = (
     "families",

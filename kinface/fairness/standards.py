@@ -14,9 +14,10 @@ import pandas as pd
 
 from kinface.data.tables import canonical_text, truth
 from kinface.fairness.audit import FairnessAudit
+from kinface.fairness.dyads import Dyads
 from kinface.fairness.groupings import natural_order
 from kinface.fairness.groups import has_enough
-from kinface.fairness.intervals import Dyads, interval_of_difference, interval_of_mean, standard_error
+from kinface.fairness.intervals import interval_of_difference, interval_of_mean, standard_error
 from kinface.fairness.threshold import scores_and_kin
 from swinface.files import InputError
 

@@ -10,14 +10,8 @@ from scipy.stats import rankdata
 
 from kinface.data.annotations import TAKEN, is_measurement
 from kinface.data.pairs import check_pairs
-from kinface.fairness.intervals import (
-    MEASURED,
-    Dyads,
-    interval_of_difference,
-    interval_of_rate,
-    measure_by,
-    standard_error,
-)
+from kinface.fairness.dyads import Dyads
+from kinface.fairness.intervals import MEASURED, interval_of_difference, interval_of_rate, measure_by, standard_error
 from swinface.files import InputError
 from swinface.images import read_image
 

@@ -20,9 +20,9 @@ from kinface.fairness.audit import FairnessAudit
 from kinface.fairness.comparison import compare_audits, compare_lists, find_own_groupings
 from kinface.fairness.contrasts import find_race_reward, find_unequal_prevalence
 from kinface.fairness.disparities import find_disparity
+from kinface.fairness.dyads import FAMILIES
 from kinface.fairness.groupings import AND, OVERALL, intersects
 from kinface.fairness.groups import compared_groups
-from kinface.fairness.intervals import FAMILIES
 from kinface.fairness.standards import audit_operating_points, match_across_groups, shift_scores
 from kinface.report.checks import (
     Origin,

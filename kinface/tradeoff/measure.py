@@ -24,8 +24,9 @@ from kinface.data.matching import match_pairs
 from kinface.fairness.audit import FairnessAudit, audit_fairness
 from kinface.fairness.bootstrap import Resamples
 from kinface.fairness.disparities import find_disparity
+from kinface.fairness.dyads import Dyads
 from kinface.fairness.groups import compared_groups
-from kinface.fairness.intervals import MEASURED, Dyads, estimate, move
+from kinface.fairness.intervals import MEASURED, estimate, move
 from kinface.leakage.leakage import probe_leakage
 from kinface.leakage.probes import PROBES
 from kinface.tradeoff.figure import plot_methods

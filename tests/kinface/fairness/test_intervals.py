@@ -16,10 +16,10 @@ from kinface.data.pairs import check_pairs
 from kinface.fairness.audit import audit_fairness
 from kinface.fairness.bootstrap import resample_groups
 from kinface.fairness.comparison import compare_audits
+from kinface.fairness.dyads import Dyads
 from kinface.fairness.intervals import (
     FARS,
     MEASURED,
-    Dyads,
     estimate,
     interval_of_mean,
     interval_of_rate,

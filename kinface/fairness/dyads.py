@@ -1,0 +1,250 @@
+"""Pairs that depend on each other through what they have in common, such as families: dyadic cluster-robust variance.
+
+A pair of two families depends on every pair that has either of them. Up to terms that vanish, each metric is a sum over
+pairs: estimate - truth = sum_p phi_p, with phi_p the influence value of pair p (``kinface.fairness.intervals``). With
+S_f, the sum of phi over the pairs of family f, and D_d, the sum over the pairs of one dyad {f, g} of two families,
+
+    variance = sum_f S_f^2 - sum_d D_d^2
+
+(Fafchamps & Gubert, Journal of Development Economics 83(2), 2007; Aronow, Samii & Assenova, Political Analysis 23(4),
+2015). Products of two metrics' sums give their covariance. Pairs that are each a unit of their own are independent:
+their variance is sum_p phi_p^2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import csr_array
+
+from kinface.data.pairs import resampling_units
+from swinface.files import InputError
+
+FAMILIES = ("family_a", "family_b")
+
+
+BLOCKS = 2000  # units are drawn in at most so many blocks
+
+
+def find_units(pairs: pd.DataFrame, clusters: Sequence[str] | None = FAMILIES) -> tuple[pd.Series, pd.Series]:
+    """The two units of each pair: its two clusters, such as families, or the pair itself where no cluster is known.
+
+    Parameters
+    ----------
+    clusters
+        One or two columns. Pairs that have a value of them in common depend on each other. None: no pairs do.
+
+    Raises
+    ------
+    InputError
+        A column is missing.
+    """
+    if clusters is None:
+        return resampling_units(pairs.assign(family_a=None, family_b=None))
+    columns = [clusters] if isinstance(clusters, str) else list(clusters)
+    missing = [column for column in columns if column not in pairs]
+    if missing or len(columns) not in (1, 2):
+        raise InputError(
+            f"clusters: {', '.join(map(str, missing or columns)) or 'nothing'} given; name one or two of the columns "
+            f"{', '.join(map(str, pairs.columns))}, or None for independent pairs."
+        )
+    sides = {"family_a": pairs[columns[0]], "family_b": pairs[columns[-1]]}
+    return resampling_units(pairs.assign(**sides))
+
+
+@dataclass(frozen=True)
+class Dyads:
+    """The units, such as families, that pairs have in common, and what follows for variances.
+
+    Attributes
+    ----------
+    first, second
+        (pairs,), the units of each pair; the same where the pair lies in one. ``first <= second``.
+    keys
+        (units,), a number by which each unit is known in other tables; ascending.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    keys: np.ndarray
+
+    @classmethod
+    def of_pairs(cls, pairs: pd.DataFrame, clusters: Sequence[str] | None = FAMILIES) -> Dyads:
+        """The units of a pairs table (``find_units``)."""
+        hashed = [pd.util.hash_array(side.to_numpy(object)) for side in find_units(pairs, clusters)]
+        keys, codes = np.unique(np.concatenate(hashed), return_inverse=True)
+        return cls(*np.sort(codes.reshape(2, -1), axis=0), keys)
+
+    @cached_property
+    def _two(self) -> np.ndarray:
+        return np.flatnonzero(self.first != self.second)
+
+    def __getitem__(self, rows: slice | np.ndarray) -> Dyads:
+        """Some of the pairs, with the same units."""
+        return Dyads(self.first[rows], self.second[rows], self.keys)
+
+    def count(self, group: np.ndarray, groups: int, kin: np.ndarray) -> dict[str, np.ndarray]:
+        """(groups,) how many units the ``kin``, ``non-kin`` and ``all`` pairs of each group come from.
+
+        A pair of two units counts for both; a unit below 0 is unknown.
+        """
+        seen = np.zeros((2, groups + 1, len(self.keys) + 1), bool)  # the last for what is unknown
+        kind = np.asarray(kin, int)
+        for side in (self.first, self.second):
+            seen[kind, group, side] = True
+        found = dict(zip(("non-kin", "kin", "all"), (*seen, seen.any(axis=0)), strict=True))
+        return {kind: table[:groups, :-1].sum(axis=1) for kind, table in found.items()}
+
+    def count_effective(self, group: np.ndarray, groups: int, kin: np.ndarray) -> dict[str, np.ndarray]:
+        """(groups,) Kish's effective number of units, (sum of pairs)^2 / sum of squares (Survey Sampling, 1965).
+
+        Of ``kin``, ``non-kin`` and ``all`` pairs, and of those ``within`` one unit and ``between`` two apart.
+        """
+        within = self.first == self.second
+        kinds = np.stack([kin & within, ~kin & within, ~within, kin & ~within], axis=1).astype(float)
+        _, of_cell, sums = self._sum_units(group, groups, kinds)
+        of_kin, others, between, kin_between = sums.T
+        parts = {
+            "kin": of_kin + kin_between,
+            "non-kin": others + between - kin_between,
+            "all": of_kin + others + between,
+        }
+        parts |= {"kin within": of_kin, "non-kin within": others, "between": between}
+        with np.errstate(invalid="ignore"):
+            return {
+                kind: np.bincount(of_cell, part, groups) ** 2 / np.bincount(of_cell, part**2, groups)
+                for kind, part in parts.items()
+            }
+
+    def correct(self, group: np.ndarray, kin: np.ndarray, effective: dict[str, np.ndarray]) -> np.ndarray:
+        """(pairs,) factors of influence values that undo how much few units understate a variance.
+
+        They are the roots of n / (n - 1) for pairs within one of n units, and of n / (n - 4) for pairs of two. A sum of
+        the latter holds both units' effects, less twice the mean of all; of a complete graph with effects of units, or
+        without, the expected variance is (n - 4) / n of the true one. n is the effective number in the pair's group, of
+        kin and of non-kin pairs apart; the factors are at most 2.
+
+        Parameters
+        ----------
+        effective
+            From ``count_effective``.
+        """
+        within = self.first == self.second
+        factor = np.ones(len(group))
+        for kind, rows, lost in (
+            ("kin within", kin & within, 1),
+            ("non-kin within", ~kin & within, 1),
+            ("between", ~within, 4),
+        ):
+            units = effective[kind]
+            of_group = np.sqrt(units / np.maximum(units - lost, units / 4))
+            factor[rows] = np.where(group[rows] >= 0, of_group[group[rows]], 1)
+        return factor
+
+    def covariance(
+        self, group: np.ndarray, groups: int, influence: np.ndarray, factor: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Covariances of each metric between groups: (metrics, groups, groups).
+
+        The variance of a group, and that of the difference of two, is at least that of dyads which are independent of
+        each other: an estimate below it, or below 0, is owed to chance, as pairs of a family are alike if anything.
+
+        Parameters
+        ----------
+        group
+            (pairs,), -1 for none.
+        influence
+            (pairs, metrics).
+        factor
+            (pairs,), from ``correct``; 1 by default. Dyads that are independent of each other need none.
+        """
+        plain = np.ones(groups)
+        if factor is not None:
+            influence = influence * factor[:, None]
+            rows = self._two[group[self._two] >= 0]
+            plain[group[rows]] = factor[rows]
+        found = _multiply(self._sum_units(group, groups, influence), groups)
+        if not len(self._two):
+            return found
+        own = np.ones(len(group), bool)
+        own[self._two] = False
+        dyad = self.first[self._two] * len(self.keys) + self.second[self._two]
+        of_two = _multiply(_sum_cells(dyad, group[self._two], groups, influence[self._two]), groups)
+        of_one = _multiply(_sum_cells(self.first[own], group[own], groups, influence[own]), groups)
+        found -= of_two
+        least = of_two / (plain[:, None] * plain) + of_one
+        variance, lowest = (np.einsum("kgg->kg", table) for table in (found, least))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            scale = np.where(variance < lowest, np.sqrt(lowest / np.maximum(variance, 0)), 1)
+        scale[~np.isfinite(scale)] = 0  # correlations are then unknown
+        found *= scale[:, :, None] * scale[:, None, :]
+        variance[:] = np.maximum(variance, lowest)
+        spare = variance - lowest
+        return np.minimum(found, (spare[:, :, None] + spare[:, None, :]) / 2 + least)
+
+    def draw(self, group: np.ndarray, groups: int, influence: np.ndarray, multipliers: np.ndarray) -> np.ndarray:
+        """Deviations of each metric of each group where units weigh more or less: (resamples, metrics, groups).
+
+        Parameters
+        ----------
+        multipliers
+            (units, resamples), of mean 0 and variance 1, or fewer rows: then units are drawn in so many blocks.
+        """
+        blocks = len(multipliers)
+        block = np.arange(blocks) if blocks == len(self.keys) else (self.keys % np.uint64(blocks)).astype(np.int64)
+        sums = np.zeros((influence.shape[1], multipliers.shape[0] * groups))
+        for side, rows in ((self.first, np.flatnonzero(group >= 0)), (self.second, self._two[group[self._two] >= 0])):
+            cell = block[side[rows]] * groups + group[rows]
+            for metric, column in enumerate(influence.T):
+                sums[metric] += np.bincount(cell, column[rows], sums.shape[1])
+        return np.einsum("kbg,br->rkg", sums.reshape(len(sums), -1, groups), multipliers, optimize=True)
+
+    def draw_multipliers(self, resamples: int, seed: int) -> np.ndarray:
+        """(units or ``BLOCKS``, resamples), standard normal; the same units, number and seed give the same."""
+        return np.random.default_rng(seed).standard_normal((min(len(self.keys), BLOCKS), resamples))
+
+    def _sum_units(self, group: np.ndarray, groups: int, values: np.ndarray) -> tuple[np.ndarray, ...]:
+        unit = np.concatenate([self.first, self.second[self._two]])
+        return _sum_cells(
+            unit, np.concatenate([group, group[self._two]]), groups, values, np.r_[np.arange(len(group)), self._two]
+        )
+
+
+def _sum_cells(
+    unit: np.ndarray, group: np.ndarray, groups: int, values: np.ndarray, rows: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sums of values over the pairs of one unit and one group: units, ascending, groups and (cells, metrics) sums."""
+    rows = np.arange(len(unit)) if rows is None else rows
+    known = np.flatnonzero(group >= 0)
+    cell = unit[known].astype(np.int64) * groups + group[known]
+    size = int(cell.max(initial=-1)) + 1
+    if size <= len(cell):  # few cells, as of families
+        found = np.flatnonzero(np.bincount(cell, minlength=size))
+        sums = [np.bincount(cell, column[rows[known]], size)[found] for column in values.T]
+        return found // groups, found % groups, np.stack(sums, axis=1)
+    order = np.argsort(cell, kind="stable")
+    cell = cell[order]
+    starts = np.flatnonzero(np.r_[True, cell[1:] != cell[:-1]]) if len(cell) else cell
+    sums = np.add.reduceat(values[rows[known[order]]], starts) if len(cell) else values[:0]
+    return cell[starts] // groups, cell[starts] % groups, sums
+
+
+def _multiply(cells: tuple[np.ndarray, np.ndarray, np.ndarray], groups: int) -> np.ndarray:
+    """(metrics, groups, groups) sums over units of products of two groups' sums."""
+    unit, group, sums = cells
+    if not len(unit):
+        return np.zeros((sums.shape[1], groups, groups))
+    again = unit[1:] == unit[:-1]
+    several = np.r_[again, False] | np.r_[False, again]  # units of several groups
+    row = np.cumsum(np.r_[True, ~again])[several] - 1
+    found = np.zeros((sums.shape[1], groups, groups))
+    for metric, column in enumerate(sums.T):
+        np.fill_diagonal(found[metric], np.bincount(group[~several], column[~several] ** 2, groups))
+        if several.any():
+            table = csr_array((column[several], (row, group[several])), shape=(row[-1] + 1, groups))
+            found[metric] += (table.T @ table).toarray()
+    return found
