@@ -23,7 +23,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import normalize
 from sklearn.svm import SVC
 
-from kinface.debias.erasers import ERASERS, erase
+from kinface.debias.erasers import erase, erasers
 from kinface.leakage.attackers import ATTACKERS
 from kinface.leakage.leakage import probe_leakage
 
@@ -55,7 +55,7 @@ def main() -> None:
         weight = 1 / faces[train].groupby("person")["face"].transform("size").to_numpy()
         labels = faces[ATTRIBUTES]
         parts = [(embedding[rows], labels[rows]) for rows in (train, held)]
-        erased = erase(ERASERS.create("leace"), *parts, sample_weight=weight, families=faces["family"][train])
+        erased = erase(erasers.create("leace"), *parts, sample_weight=weight, families=faces["family"][train])
         people = faces[held]
         for state, features in (("erased", erased), ("as they are", embedding[held])):
             for attribute in ATTRIBUTES:

@@ -5,7 +5,7 @@
 TABLES is what ``kinface prepare`` made, and the embeddings are of ``kinface embed --root TABLES``. Cells are the
 nearest of M centroids (k-means) of the training people's faces, and kinship is scored by the cosine of two centroids.
 In the table are the AUC of the matched list of the validation families, and for each attribute the bound of
-``kinface.bound_attackers`` with its 95% upper limit; the last row of each model is the embedding itself, which has no
+``kinface.leakage.bounds`` with its 95% upper limit; the last row of each model is the embedding itself, which has no
 bound.
 """
 
@@ -20,7 +20,7 @@ from sklearn.cluster import MiniBatchKMeans
 from sklearn.metrics import roc_auc_score
 
 import kinface
-from kinface.data.lists import read_any_list
+from kinface.leakage.bounds import bound_attackers
 from kinface.tradeoff.measure import Protocol, draw_lists
 from swinface.data.embeddings import Embeddings
 
@@ -40,7 +40,7 @@ def main() -> None:
     faces["race"] = faces["race"].where(faces["race"].isin(["African", "Asian", "Caucasian"]))
     train, held = (faces[faces["split"] == split] for split in ("train", "val"))
     weight = 1 / train.groupby("person")["face"].transform("size")
-    lists, _ = draw_lists(read_any_list(chosen.list, chosen.root, families), families, Protocol())
+    lists, _ = draw_lists(families.pairs(chosen.list), families, Protocol())
     matched = lists["matched"]
     rows = []
     for path in chosen.embeddings:
@@ -53,10 +53,10 @@ def main() -> None:
                 cells = means.predict(given)
                 shown = means.cluster_centers_[cells]
                 shown = shown / np.linalg.norm(shown, axis=1, keepdims=True)
-            scored = kinface.score_pairs(matched, [*held["face"]], shown)
+            scored = kinface.score(matched, shown, held["face"])
             row["AUC, matched"] = f"{roc_auc_score(scored['kin'], scored['score']):.3f}"
             for name in ("race", "gender") if count is not None else ():
-                bound = kinface.bound_attackers(cells, held[name], held["family"])
+                bound = bound_attackers(cells, held[name], held["family"])
                 row[name] = f"{bound['accuracy']:.3f}, {bound['accuracy_high']:.3f}"
             rows.append(row)
     print(pd.DataFrame(rows).fillna("").to_string(index=False))

@@ -16,11 +16,10 @@ import pandas as pd
 
 import kinface
 from kinface.models.faces import read_faces
-from kinface.models.inference import embed
 from kinface.models.kinface import load_model
 from kinface.tradeoff.measure import Protocol, draw_lists
 from kinface.training.cache import cache_levels
-from kinface.training.fit import fit
+from kinface.training.fit import train
 from kinface.training.relation import fit_relation
 from swinface.model import SwinFace
 
@@ -39,13 +38,13 @@ def main() -> None:
     chosen = options.parse_args()
     families = kinface.read_families(chosen.root)
     trunk = SwinFace.from_pretrained("shipped").eval().trunk
-    lists, _ = draw_lists(kinface.sample_pairs(families, "val"), families, Protocol())
-    tune = kinface.sample_pairs(families, "tune")
+    lists, _ = draw_lists(families.pairs("val"), families, Protocol())
+    tune = families.pairs("tune")
     faces = [*families.faces.loc[families.faces["split"].isin(["train", "tune", "val"]), "face"]]
     cache = chosen.out / "levels"
     levels = cache_levels(trunk, read_faces(families.root, faces), cache)
 
-    def train(method: str, rate: float):
+    def fit_method(method: str, rate: float):
         """The AUC on tune pairs, and a function that scores pairs."""
         if method == "FaCoR":
             options = {"learning_rate": rate, "epochs": chosen.epochs, "seed": chosen.seed}
@@ -58,25 +57,23 @@ def main() -> None:
             given += ["--trainer.accelerator=cpu", "--trainer.precision=32-true", "--model.network.trunk=null"]
             given += [f"--trainer.max_epochs={chosen.epochs}", f"--model.optimizer.learning_rate={rate}"]
             given += [f"--data.root={chosen.root}", f"--data.cache={cache}", f"--seed_everything={chosen.seed}"]
-            fit([*given, f"--run={run}"])
+            train([*given, f"--run={run}"])
         model = load_model(run)
-        embedding = embed(model, levels)
+        embedding = model.embed(levels)
         return (
-            kinface.audit_fairness(kinface.score_pairs(tune, faces, embedding), 0.0, groupings=[], resamples=100)
-            .groups["auc"]
-            .iloc[0],
+            kinface.audit(kinface.score(tune, embedding, faces), 0.0, resamples=100).groups["auc"].iloc[0],
             model,
-            lambda pairs: kinface.score_pairs(pairs, faces, embedding),
+            lambda pairs: kinface.score(pairs, embedding, faces),
         )
 
     rows = []
     for method in METHODS:
-        found = {rate: train(method, rate) for rate in RATES}
+        found = {rate: fit_method(method, rate) for rate in RATES}
         rate = max(found, key=lambda it: found[it][0])
         _, model, score = found[rate]
         row = {"method": method, "rate": rate, "tune": " ".join(f"{it[0]:.3f}" for it in found.values())}
         for name, pairs in lists.items():
-            audit = kinface.audit_fairness(score(pairs), float(model.threshold), groupings=[])
+            audit = kinface.audit(score(pairs), float(model.threshold))
             for metric in ("auc", "accuracy"):
                 value, low, high = (audit.groups[metric + end].iloc[0] for end in ("", "_low", "_high"))
                 row[f"{metric}, {name}"] = f"{value:.3f} [{low:.3f}, {high:.3f}]"

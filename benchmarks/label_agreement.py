@@ -27,6 +27,8 @@ from trunk_tasks import describe
 import kinface
 from kinface.data.families import Families
 from kinface.data.nesting import nest_families
+from kinface.debias.leace import Leace
+from kinface.leakage.leakage import probe_leakage
 from kinface.models.faces import read_faces
 from swinface.data.embeddings import Embeddings
 from swinface.model import SwinFace
@@ -80,11 +82,11 @@ def main() -> None:
             given = {"first": first[name], "second": second[name]}
             said = {which: labels.reindex(faces["person"]).to_numpy(object) for which, labels in given.items()}
             said["both"] = np.where(said["first"] == said["second"], said["first"], None)
-            leace = kinface.Leace().fit(embedding[train], said["first"][train], sample_weight=weight[train])
+            leace = Leace().fit(embedding[train], said["first"][train], sample_weight=weight[train])
             for when, seen in (("before", embedding[held]), ("after", leace.transform(embedding[held]))):
                 for which, labels in said.items():
                     about = {"persons": faces["person"][held], "attribute": name, **QUICK}
-                    leakage = kinface.probe_leakage(seen, labels[held], faces["family"][held], **about)
+                    leakage = probe_leakage(seen, labels[held], faces["family"][held], **about)
                     accuracy = leakage.table["balanced_accuracy"][0]
                     found.append({"attribute": name, "erasure": when, "labels": which, "read": accuracy})
     print(pd.DataFrame(found).pivot_table("read", ["attribute", "erasure"], "labels", sort=False).round(3).to_string())

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 from people import read_nested
 
-import kinface
+from kinface.debias.leace import Leace
+from kinface.leakage.leakage import probe_leakage
 
 SHARES = (0.0, 0.05, 0.1, 0.2)
 CLASSES = {"race": ["African", "Asian", "Caucasian"], "gender": ["f", "m"]}
@@ -46,10 +47,10 @@ def main() -> None:
                 right = spoil(people[attribute], 0, classes, fold).reindex(faces["person"]).to_numpy(object)
                 cases = {"erasure": (wrong, right), "audit": (right, wrong), "both": (wrong, wrong)}
                 for what, (fitted, audited) in cases.items():
-                    leace = kinface.Leace().fit(embedding[train], fitted[train], sample_weight=weight[train])
+                    leace = Leace().fit(embedding[train], fitted[train], sample_weight=weight[train])
                     given = {"persons": faces["person"][held], "attribute": attribute, **QUICK}
                     erased = leace.transform(embedding[held])
-                    leakage = kinface.probe_leakage(erased, audited[held], faces["family"][held], **given)
+                    leakage = probe_leakage(erased, audited[held], faces["family"][held], **given)
                     accuracy = leakage.table["balanced_accuracy"][0]
                     found.append({"attribute": attribute, "wrong": share, "labels of": what, "read": accuracy})
     shown = pd.DataFrame(found).pivot_table("read", ["attribute", "wrong"], "labels of", sort=False)

@@ -94,8 +94,7 @@ def _spread(values: np.ndarray) -> float:
 def alarm(bias: dict[str, float], seed: int) -> dict[str, bool]:
     """Which measures exceed what chance gives, on one drawn table."""
     pairs, others = draw(bias, seed), draw(bias, seed + 1_000_000)
-    threshold = kinface.choose_threshold(others)
-    audit = kinface.audit_fairness(pairs, threshold, groupings=["group"], resamples=400)
+    audit = kinface.audit(pairs, others, groupings=["group"], resamples=400)
     found = audit.disparities[audit.disparities["grouping"] == "group"].set_index("disparity")["beyond_chance"]
     found = {SHORT.get(name, name): bool(it) for name, it in found.items()}
     score, kin = pairs["score"].to_numpy(), pairs["kin"].to_numpy()

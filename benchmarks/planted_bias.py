@@ -121,7 +121,7 @@ def train(world: Path, method: str, seed: int, epochs: int, steps: int) -> Path:
     }
     file, run = world / f"{method}.yaml", world / method
     file.write_text(yaml.safe_dump(config), encoding="utf-8")
-    fit([f"--config={file}", f"--run={run}"])
+    fit(file, run=run)
     return run
 
 

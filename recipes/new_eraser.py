@@ -32,7 +32,7 @@ else:
     families, images = kinface.make_families(120)
     embedding, faces = images[:, ::8, ::8].reshape(len(images), -1), families.faces["face"]
 
-erasers = {"mine": MeanShift(), "leace": kinface.Leace()}
-pairs = kinface.sample_pairs(families, "val")
+erasers = {"mine": MeanShift(), "leace": kinface.erasers.create("leace")}
+pairs = families.pairs("val")
 found = kinface.frontier(embedding, [*faces], families, pairs, ["race", "gender"], erasers=erasers, probes=["linear"])
 print(found.table[["method", "auc_matched", "race_linear", "gender_linear"]].round(3).to_string(index=False))

@@ -19,17 +19,12 @@ _, embeddings, tables, page = sys.argv
 table, families = np.load(embeddings), kinface.read_families(tables)
 embedding, faces = table["embedding"], table["face"]
 
-tune, val = (kinface.score_pairs(kinface.sample_pairs(families, split), faces, embedding) for split in ("tune", "val"))
-audit = kinface.audit_fairness(val, kinface.choose_threshold(tune))
+tune, val = (kinface.score(families.pairs(split), embedding, faces) for split in ("tune", "val"))
+audit = kinface.audit(val, tune)
 print(audit.gaps[["grouping", "metric", "highest", "lowest", "difference", "low", "high", "significant"]].to_string())
-Path(page).write_text(kinface.render_report(audit, title="My recogniser"), encoding="utf-8")
+Path(page).write_text(audit.report(title="My recogniser"), encoding="utf-8")
 
-person = families.faces.set_index("face").loc[faces, "person"]
-people = families.people.set_index("person").loc[person]
-seen = (people["split"] == "val").to_numpy()
-leakage = [
-    kinface.probe_leakage(embedding[seen], people[name][seen], people["family"][seen], attribute=name)
-    for name in ("race", "gender")
-]
+people = families.describe(faces)
+leakage = [kinface.probe(embedding, people, attribute, split="val") for attribute in ("race", "gender")]
 found = pd.concat([it.table for it in leakage]).filter(regex="attribute|probe|^balanced|chance|leaks")
 print(found.round(3).to_string(index=False))

@@ -24,6 +24,6 @@ for photo in options.photos:
     print(f"{photo}: age {face['age']:.0f}, {face['gender']['label']}, {face['expression']['label']}", *seen, sep=", ")
 
 verifier = kinface.KinFace.from_pretrained("shipped")
-answer = kinface.verify(verifier, *options.photos, aligned=options.aligned)
+answer = verifier.verify(*options.photos, aligned=options.aligned)
 verdict = "kin" if answer["kin"] else "not kin"
 print(f"{verdict}: score {answer['score']:.3f}, threshold {answer['threshold']:.3f}. {answer['caution']}")

@@ -7,8 +7,7 @@ import pandas as pd
 from kinface.data.vocabulary import in_words
 from kinface.fairness.audit import audit_fairness
 from kinface.fairness.threshold import choose_threshold
-from kinface.training.fit import TUNE_SCORES
-from kinface.training.fit import fit as train
+from kinface.training.fit import TUNE_SCORES, train
 from swinface.files import printable
 from swinface.training.history import CURVES, METRICS
 
@@ -21,7 +20,7 @@ def fit(arguments: list[str]) -> None:
     Parameters
     ----------
     arguments
-        See ``kinface.training.fit.fit``.
+        See ``kinface.training.fit.train``.
     """
     done = train(arguments)
     if done is None:

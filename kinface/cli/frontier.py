@@ -11,7 +11,7 @@ from joblib import parallel_config
 from kinface.data.fiw import read_families
 from kinface.data.lists import read_any_list
 from kinface.data.sampling import sample_pairs
-from kinface.debias.erasers import ERASERS
+from kinface.debias.erasers import erasers
 from kinface.leakage.probes import PROBES
 from kinface.tradeoff.figure import name_rows
 from kinface.tradeoff.frontier import frontier as measure_frontier
@@ -78,12 +78,12 @@ def frontier(
     seed
         Seed of all draws.
     """
-    erasers = {name: ERASERS.create(name) for name in eraser or []}
+    wanted = {name: erasers.create(name) for name in eraser or []}
     if config is not None:
         for name, made in read_erasers(config).items():
-            if name in erasers:
+            if name in wanted:
                 raise InputError(f"{config}: two erasers have the name {name!r}; give one a `name` of its own.")
-            erasers[name] = made
+            wanted[name] = made
     families = read_families(people)
     pairs = sample_pairs(families, split, seed=seed) if list is None else read_any_list(list, people, families)
     faces, arrays = read_arrays(embeddings, ["embedding"])
@@ -94,7 +94,7 @@ def frontier(
             families,
             pairs,
             attribute,
-            erasers=erasers or None,
+            erasers=wanted or None,
             match=match,
             probes=tuple(kind or PROBES),
             seeds=seeds,
@@ -126,7 +126,7 @@ def read_erasers(path: Path) -> dict[str, object]:
         if name in made:
             raise InputError(f"{path}: two erasers have the name {name!r}; give one a `name` of its own.")
         try:
-            made[name] = ERASERS.create(str(entry["method"]), **(entry.get("options") or {}))
+            made[name] = erasers.create(str(entry["method"]), **(entry.get("options") or {}))
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
     return made

@@ -1,7 +1,7 @@
 """The contract of what removes attributes from embeddings: a transformer of scikit-learn. No torch.
 
 Each is fitted on embeddings X and the labels y of one or more attributes, and can then transform other embeddings, for
-which no labels are needed. A map is exact only for the people it was fitted on; ``kinface.probe_leakage`` measures how
+which no labels are needed. A map is exact only for the people it was fitted on; ``kinface.probe`` measures how
 much other people still show.
 """
 

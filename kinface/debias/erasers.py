@@ -1,5 +1,12 @@
 """What removes attributes from embeddings, by name; :class:`kinface.debias.eraser.Eraser` is the contract.
 
+>>> import numpy as np, kinface
+>>> rng, labels = np.random.default_rng(0), np.repeat(["younger", "older"], 100)
+>>> embedding = rng.normal(size=(200, 8)) + (labels == "older")[:, None]
+>>> erased = kinface.erasers.create("leace").fit(embedding, labels).transform(embedding)
+>>> [abs(x[labels == "older"].mean() - x[labels == "younger"].mean()).round(2) for x in (embedding, erased)]
+[np.float64(1.03), np.float64(0.0)]
+
 One of another's is named by its class path. It needs no base class, only ``fit(X, y)`` and ``transform(X)`` of
 scikit-learn; of the further arguments ``fit`` is given those that it takes. Each is imported when it is first used, and
 torch with those that are learned.
@@ -19,7 +26,7 @@ from swinface.registry import Registry
 if TYPE_CHECKING:
     import pandas as pd
 
-ERASERS = Registry(
+erasers = Registry(
     "eraser",
     {
         "none": "sklearn.preprocessing.FunctionTransformer",  # embeddings as they are
@@ -76,7 +83,7 @@ def erase(
     Parameters
     ----------
     eraser
-        One of ``ERASERS``, or any that follows the contract. It is fitted, and so changed.
+        One of these, or any that follows the contract. It is fitted, and so changed.
     training, others
         (N, D) embeddings of unit length, and the labels of each attribute, a column each, None where unknown.
     sample_weight, families, persons

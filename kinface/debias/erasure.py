@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kinface.debias.erasers import ERASERS, fit_eraser, says
+from kinface.debias.erasers import erasers, fit_eraser, says
 from swinface.files import InputError, one_line
 
 Site = Literal["embedding", "features"]
@@ -33,7 +33,7 @@ class Erase:
         Names in ``model.attributes``. ``leace``, ``splince``, ``inlp`` and ``components`` take several at once, the
         others one.
     method
-        A name of ``kinface.debias.erasers.ERASERS``, or ``package.module.Class`` of one's own: in closed form
+        A name of ``kinface.debias.erasers.erasers``, or ``package.module.Class`` of one's own: in closed form
         ``leace``, ``splince``, which keeps the directions that tell families apart best, ``inlp``, ``transport`` and
         ``components``, which keeps the strongest directions whatever they tell; learned ``leopard``, ``igbp``,
         ``kram``, ``mute`` and ``obliviator``. ``components`` and the last three act on embeddings that only cosines
@@ -59,7 +59,7 @@ class Erase:
         Raises ``InputError`` if there is no such eraser, it does not take these options, or it cannot be a step of a
         model.
         """
-        eraser = ERASERS.create(self.method, **self.options)
+        eraser = erasers.create(self.method, **self.options)
         if says(eraser, "oracle") or not hasattr(eraser, "state"):
             raise InputError(
                 f"model.erase: no model can keep {self.method}, which has no state(); erase embeddings by it."
@@ -175,7 +175,7 @@ class Erasure(nn.Module):
         Raises ``InputError`` if it is no state of this eraser for embeddings of this size.
         """
         named = f"eraser {self.step.method!r}"
-        by = _move_affinely if "maps" in state else getattr(ERASERS.find(self.step.method), "move", None)
+        by = _move_affinely if "maps" in state else getattr(erasers.find(self.step.method), "move", None)
         if by is None:
             raise InputError(f"{named}: its state() has no maps, so its class needs move(x, **state).")
         device = next(self.buffers()).device

@@ -188,7 +188,7 @@ def carry_out(folder: Path, lists: Path, protocol: Protocol) -> None:
     config = _read_settings(folder / EXPERIMENT)
     with _one_core():
         if not (folder / MODEL).exists():
-            fit([f"--config={folder / EXPERIMENT}", f"--run={folder}"])
+            fit(folder / EXPERIMENT, run=folder)
         write_result(folder, _measure(folder, config["data"], lists, protocol), protocol)
 
 

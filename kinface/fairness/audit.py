@@ -15,7 +15,7 @@ import pandas as pd
 from scipy.linalg import block_diag
 
 from kinface.data.pairs import check_pairs
-from kinface.fairness.contrasts import contrast_with_largest, find_gaps
+from kinface.fairness.contrasts import contrast_with_largest, find_gaps, find_race_reward
 from kinface.fairness.disparities import DISPARITIES, Disparity, find_disparity
 from kinface.fairness.dyads import FAMILIES, Dyads
 from kinface.fairness.groupings import Specification, label_groups, resolve_groupings
@@ -104,6 +104,11 @@ class FairnessAudit:
         """Each group compared with the largest of its grouping (``contrasts.contrast_with_largest``)."""
         return contrast_with_largest(self.groups, self.covariance, self.gaps)
 
+    @cached_property
+    def race_reward(self) -> dict[str, float] | None:
+        """How much more often strangers of one race are accepted than those of two (``contrasts.find_race_reward``)."""
+        return find_race_reward(self.contrasts)
+
 
 def audit_fairness(
     pairs: pd.DataFrame,
@@ -118,73 +123,11 @@ def audit_fairness(
 ) -> FairnessAudit:
     """Measure every group, and the disparities between groups, at one threshold for all.
 
-    Parameters
-    ----------
-    pairs
-        Scored pairs table (``read_pairs``) with kin and non-kin pairs. ``face_a``, ``face_b``, ``kin`` and ``score``
-        are enough, with the columns to group by.
-    threshold
-        A pair is accepted as kin where its score is at least this. Choose it on other pairs (``choose_threshold``).
-    groupings
-        How pairs are divided into groups, besides ``DEFAULT_GROUPINGS``, which are there as far as the pairs have the
-        labels: nobody is left out of an audit by asking for more. Each entry, or each value of a dictionary from name
-        to entry, is
+    Parameters are those of ``kinface.audit``, which calls this; ``threshold`` is a number here. Intervals come from
+    dyadic cluster-robust variance, wider where families are few (``kinface.fairness.intervals``).
 
-        - the name of a default grouping: ``race``, ``race crossing``, ``gender pair``, ``type``, ``generation gap``,
-          ``race and gender``;
-        - a column of the pairs, such as ``age_band``: pairs with the same value are a group;
-        - an attribute of persons, X, where the pairs have the columns X_a and X_b: pairs of persons with the same value
-          are a group, all others are the group cross-X, which is measured but not compared;
-        - a function that takes the pairs and returns a value for each;
-        - a list of these, or their names joined by " x ": the intersection.
-
-        One with the name of a default grouping takes its place. Pairs whose value is missing are in no group, and
-        counted in ``without_group``.
-    disparities
-        Paths ``package.module.name`` of disparities of one's own (``disparities.Disparity``), measured besides
-        ``DISPARITIES`` with the same intervals and chance limits.
-    clusters
-        One or two columns. Pairs with a value of these in common depend on each other. A pair without a value is
-        independent of all others. None: all pairs are independent.
-    resamples, seed
-        Draws and seed of the multiplier bootstrap, from which the intervals and chance limits of disparities
-        come; all other intervals need none. The same seed and clusters give the same resamples.
-    beside
-        Another list of pairs, such as a matched one, that has clusters in common with ``pairs``. Audits of two lists,
-        each with the other as ``beside``, can be compared.
-
-    Returns
-    -------
-    FairnessAudit
-        Its ``groups``, ``disparities``, ``gaps`` and ``contrasts`` are tables.
-
-    Raises
-    ------
-    InputError
-        The pairs are no scored pairs table, a grouping or cluster has no column, the threshold is not finite, or a
-        disparity is none.
-
-    Notes
-    -----
-    Intervals come from dyadic cluster-robust variance, wider where families are few (``kinface.fairness.intervals``).
-
-    Examples
-    --------
-    >>> import numpy as np, pandas as pd, kinface
-    >>> rng, number = np.random.default_rng(0), np.arange(800)
-    >>> kin, band = number % 2 == 0, np.where(number % 3 == 0, "adult and child", "adults")
-    >>> score = kin + rng.normal(size=800) - 1.5 * (kin & (band == "adult and child"))
-    >>> faces = {"face_a": [f"{i}a.jpg" for i in number], "face_b": [f"{i}b.jpg" for i in number]}
-    >>> pairs = pd.DataFrame({**faces, "kin": kin, "score": score, "band": band})
-    >>> audit = kinface.audit_fairness(pairs, threshold=0.5, groupings=["band"])
-    >>> audit.groups[["group", "pairs", "tpr"]].round(2)
-                 group  pairs   tpr
-    0        all pairs    800  0.47
-    1  adult and child    267  0.15
-    2           adults    533  0.63
-    >>> audit.gaps.query("metric == 'tpr'")[["grouping", "highest", "lowest", "significant"]]
-      grouping highest           lowest  significant
-    1     band  adults  adult and child         True
+    Raises ``InputError`` if the pairs are no scored pairs table, a grouping or cluster has no column, the threshold is
+    not finite, or a disparity is none.
     """
     if not math.isfinite(threshold):
         raise InputError(f"threshold: {threshold} is not a finite number.")

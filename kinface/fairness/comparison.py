@@ -57,8 +57,8 @@ def compare_audits(ours: FairnessAudit, other: FairnessAudit) -> pd.DataFrame:
     >>> pairs = pd.DataFrame({**faces, "kin": number % 2 == 0})
     >>> noise = rng.normal(size=(2, 400))
     >>> better, worse = (pairs.assign(score=3 * pairs["kin"] / spread + noise[0]) for spread in (1, 4))
-    >>> audits = [kinface.audit_fairness(scored, 0.5) for scored in (better, worse)]
-    >>> kinface.compare_audits(*audits).query("metric == 'auc'")[["group", "ours", "other", "difference"]].round(2)
+    >>> audits = [kinface.audit(scored, 0.5) for scored in (better, worse)]
+    >>> compare_audits(*audits).query("metric == 'auc'")[["group", "ours", "other", "difference"]].round(2)
            group  ours  other  difference
     5  all pairs  0.98   0.68         0.3
     """

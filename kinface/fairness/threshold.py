@@ -31,8 +31,7 @@ def choose_threshold(pairs: pd.DataFrame) -> float:
 
     Examples
     --------
-    >>> import pandas as pd, kinface
-    >>> kinface.choose_threshold(pd.DataFrame({"kin": [True, False, True, False], "score": [0.9, 0.2, 0.6, 0.4]}))
+    >>> choose_threshold(pd.DataFrame({"kin": [True, False, True, False], "score": [0.9, 0.2, 0.6, 0.4]}))
     0.6
     """
     score, kin = scores_and_kin(pairs)

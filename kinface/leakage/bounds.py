@@ -60,8 +60,7 @@ def bound_attackers(
 
     Examples
     --------
-    >>> import kinface
-    >>> kinface.bound_attackers([0, 0, 1, 1], ["f", "m", "f", "f"], [1, 2, 3, 4])[["chance", "accuracy"]].to_dict()
+    >>> bound_attackers([0, 0, 1, 1], ["f", "m", "f", "f"], [1, 2, 3, 4])[["chance", "accuracy"]].to_dict()
     {'chance': 0.5, 'accuracy': 0.8333333333333333}
     """
     if not len(cells) == len(labels) == len(clusters):

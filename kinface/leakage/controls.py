@@ -88,7 +88,7 @@ def controls(
     --------
     >>> import kinface
     >>> families, _ = kinface.make_families()
-    >>> found = kinface.controls(kinface.sample_pairs(families, "val"), families.faces)
+    >>> found = controls(families.pairs("val"), families.faces)
     >>> found["control"].tolist()
     ['same race', 'same gender', 'age gap', 'same photo', 'photos per person']
     """

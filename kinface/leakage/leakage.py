@@ -7,7 +7,7 @@ Folds and intervals rest on clusters of faces, such as families, whose members l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -17,6 +17,7 @@ from kinface.data.labels import encode_labels, name_labels
 from kinface.fairness.bootstrap import draw_families
 from kinface.fairness.intervals import FEWEST_FAMILIES
 from kinface.leakage.attackers import create_attacker
+from kinface.leakage.bounds import bound_attackers
 from kinface.leakage.judging import bound_permuted, judge, judge_codes, measure_permuted
 from kinface.leakage.probes import PROBES, code_online, cross_validate, label_few, run_probes
 from swinface.bootstrap import interval_around
@@ -55,7 +56,7 @@ class Leakage:
     permuted
         Probe to (permutations,), its balanced accuracy with each permutation of the labels.
     tested
-        The faces that were tested, by their row: ``label``, ``cluster`` and ``person``.
+        The faces that were tested, by their row of the embedding: ``label``, ``cluster`` and ``person``.
     """
 
     table: pd.DataFrame
@@ -80,6 +81,19 @@ class Leakage:
         row = pd.Series(row | permuted)
         row["leaks"] = finds_leakage(row)
         return row
+
+    def bound(self, cells: Sequence) -> pd.Series:
+        """What no attacker can exceed who sees each face as one of a few cells (``bounds.bound_attackers``).
+
+        Parameters
+        ----------
+        cells
+            (N,), the cell of each face that was given to ``probe``, such as the nearest of some centroids of other
+            people.
+        """
+        tested, settings = self.tested, self.table.iloc[0]
+        cells, resamples, seed = np.asarray(cells)[tested.index], int(settings["resamples"]), int(settings["seed"])
+        return bound_attackers(cells, tested["label"], tested["cluster"], resamples=resamples, seed=seed)
 
 
 def finds_leakage(found: tuple) -> bool | None:
@@ -157,11 +171,10 @@ def probe_leakage(
 
     Examples
     --------
-    >>> import numpy as np, kinface
     >>> rng, family = np.random.default_rng(0), np.repeat(np.arange(40), 6)
     >>> race = np.where(family % 2 == 0, "Asian", "Caucasian")
     >>> embedding = rng.normal(size=(240, 8)) + 2 * (race == "Asian")[:, None]
-    >>> leakage = kinface.probe_leakage(embedding, race, family, kinds=["linear"], attribute="race")
+    >>> leakage = probe_leakage(embedding, race, family, kinds=["linear"], attribute="race")
     >>> leakage.table[["attribute", "probe", "faces", "families", "chance", "leaks"]]
       attribute   probe  faces  families  chance  leaks
     0      race  linear    240        40     0.5   True
@@ -203,6 +216,60 @@ def probe_leakage(
     leaks = [finds_leakage(row) for row in table.itertuples()]
     table.insert(table.columns.get_loc("codelength"), "leaks", pd.array(leaks, dtype="boolean"))
     return Leakage(table, resampled, of_permuted, tested)
+
+
+def probe(
+    embedding: np.ndarray, people: pd.DataFrame, attribute: str, *, split: str | None = None, **options: object
+) -> Leakage:
+    """Fit fresh probes that predict an attribute from embeddings, and test them on families they never saw.
+
+    Parameters
+    ----------
+    embedding
+        (N, D), a row per face.
+    people
+        A row per face, in the same order, such as ``families.describe(faces)``: ``family``, the attribute, missing
+        where unknown, and ``person`` if it is known.
+    attribute
+        Name of the column of the attribute.
+    split
+        Probe the faces of this split alone, such as ``val``: what a model or an eraser was fitted on says little.
+    options
+        Those of ``probe_leakage``: ``kinds`` of attackers, ``seeds``, ``labelled`` and so on.
+
+    Returns
+    -------
+    Leakage
+        ``table`` has a row per probe, ``worst`` the best of them; ``bound()`` is for faces that are seen as cells.
+
+    Raises
+    ------
+    InputError
+        The table lacks a column, has not a row per face, or has no face of the split; or as of ``probe_leakage``.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, kinface
+    >>> rng, family = np.random.default_rng(0), np.repeat(np.arange(40), 6)
+    >>> people = pd.DataFrame({"family": family, "race": np.where(family % 2 == 0, "Asian", "Caucasian")})
+    >>> embedding = rng.normal(size=(240, 8)) + 2 * (people["race"] == "Asian").to_numpy()[:, None]
+    >>> leakage = kinface.probe(embedding, people, "race", kinds=["linear"])
+    >>> leakage.table[["attribute", "probe", "faces", "families", "chance", "leaks"]]
+      attribute   probe  faces  families  chance  leaks
+    0      race  linear    240        40     0.5   True
+    """
+    for column in ("family", attribute, *([] if split is None else ["split"])):
+        if column not in people:
+            raise InputError(f"people: no column {column!r}; it has {', '.join(map(str, people))}.")
+    if len(people) != len(embedding):
+        raise InputError(f"people: {len(people)} rows for {len(embedding)} rows of embedding; give one per face.")
+    rows = np.arange(len(people)) if split is None else np.flatnonzero(people["split"] == split)
+    if not len(rows):
+        raise InputError(f"split {split!r}: no face belongs to it.")
+    people = people.iloc[rows]
+    known = {"persons": people.get("person"), "attribute": attribute}
+    found = probe_leakage(np.asarray(embedding)[rows], people[attribute], people["family"], **known, **options)
+    return replace(found, tested=found.tested.set_axis(rows[found.tested.index]))
 
 
 def compare_leakage(ours: Leakage, other: Leakage) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from sklearn.preprocessing import normalize
 
 from kinface.data.families import Families
 from kinface.data.pairs import score_pairs
-from kinface.debias.erasers import ERASERS, erase
+from kinface.debias.erasers import erase, erasers
 from kinface.leakage.probes import PROBES
 from kinface.tradeoff.measure import Frontier, Protocol, compare, describe_faces, draw_lists, list_tested, measure
 from swinface.files import InputError
@@ -44,11 +44,11 @@ def frontier(
     families
         Erasers are fitted on the faces of its split ``train``.
     pairs
-        A pairs table, such as of ``sample_pairs``; what is left is measured on all embedded faces of its splits.
+        A pairs table, such as ``families.pairs("val")``; what is left is measured on all embedded faces of its splits.
     attributes
         Columns of ``families.people``, which are all erased.
     erasers
-        Names of ``ERASERS`` or class paths, or names of one's own to erasers. By default all that come with the
+        Names of ``kinface.erasers`` or class paths, or names of one's own to erasers. By default all that come with the
         package. ``none``, the embeddings as they are, is always there.
     match
         What the non-kin pairs of the matched list have in common with the kin pairs (``match_pairs``); by default the
@@ -74,7 +74,7 @@ def frontier(
     >>> families, images = kinface.make_families()
     >>> embedding = images[:, ::16, ::16].reshape(len(images), -1)  # what stands in for a model's
     >>> faces = [*families.faces["face"]]
-    >>> pairs = kinface.sample_pairs(families, "val")
+    >>> pairs = families.pairs("val")
     >>> options = {"erasers": ["leace"], "probes": ["linear"], "match": ["type"], "resamples": 100}
     >>> kinface.frontier(embedding, faces, families, pairs, ["gender"], **options).table[["method"]]
       method
@@ -114,8 +114,8 @@ def frontier(
     return found
 
 
-def _make(erasers: Sequence[str] | Mapping[str, object] | None) -> dict[str, object]:
+def _make(wanted: Sequence[str] | Mapping[str, object] | None) -> dict[str, object]:
     """Name to eraser, ``none`` first."""
-    if not isinstance(erasers, Mapping):
-        erasers = {name: ERASERS.create(name) for name in (ERASERS.names() if erasers is None else erasers)}
-    return {"none": ERASERS.create("none")} | {**erasers}
+    if not isinstance(wanted, Mapping):
+        wanted = {name: erasers.create(name) for name in (erasers.names() if wanted is None else wanted)}
+    return {"none": erasers.create("none")} | {**wanted}

@@ -21,6 +21,7 @@ from sklearn.metrics import roc_auc_score
 from kinface.data.pairs import write_pairs
 from kinface.debias.erasure import Erase
 from kinface.fairness.threshold import choose_threshold
+from kinface.models.kinface import KinFace
 from kinface.models.verify import ERRORS, measure_errors
 from kinface.training.data import KinshipData
 from kinface.training.history import PAIRS
@@ -56,6 +57,11 @@ class Fitted:
     auc: float
     pairs: pd.DataFrame = field(repr=False)
 
+    @property
+    def model(self) -> KinFace:
+        """The model, with its threshold, in evaluation mode."""
+        return KinFace.from_pretrained(self.folder)
+
 
 class KinshipCLI(RunCLI):
     """The options of ``kinface fit``."""
@@ -80,22 +86,52 @@ class _ReadingCLI(KinshipCLI):
         check_choices(model.verification, model.hide or {}, erase, model.type_weight)
 
 
-def fit(arguments: list[str]) -> Fitted | None:
+def fit(*configurations: str | Path, run: str | Path, **settings: Any) -> Fitted | None:
     """Train a kinship model, from the last checkpoint if the run's folder holds one.
-
-    Raises ``InputError`` if another process trains in the folder, it holds another experiment or one that is complete,
-    or an option or an input is bad.
 
     Parameters
     ----------
-    arguments
-        Options of ``kinface fit``, such as ``["--config=FILE", "--data.root=FOLDER", "--run=FOLDER"]``.
+    configurations
+        YAML files, each laid over those before it, such as ``configs/kinface/base.yaml``.
+    run
+        Folder to train in.
+    settings
+        What is to be otherwise than in the files, under the keys of these: ``data={"root": "tables"}``,
+        ``trainer={"max_epochs": 2}``.
 
     Returns
     -------
     Fitted or None
-        None in every process but the first of a run on several devices.
+        ``model`` is the model; None in every process but the first of a run on several devices.
+
+    Raises
+    ------
+    InputError
+        Another process trains in the folder, it holds another experiment or one that is complete, or a setting or an
+        input is bad.
+
+    Examples
+    --------
+    >>> import tempfile, kinface
+    >>> from importlib.resources import files
+    >>> from kinface.synthetic.families import synthesize
+    >>> folder, configs = Path(tempfile.mkdtemp()), files("kinface.configs")
+    >>> _ = synthesize(folder / "families", families=12, photos=1)  # in the place of a copy of FIW
+    >>> files = [configs / "kinface" / "base.yaml", configs / "smoke.yaml"]  # the second makes it small and short
+    >>> quiet = {"enable_progress_bar": False, "accelerator": "cpu"}
+    >>> done = kinface.fit(*files, run=folder / "run", data={"root": folder / "families"}, trainer=quiet)
+    >>> 0 <= done.auc <= 1, bool(done.model.threshold.isfinite())
+    (True, True)
     """
+    words = [f"--config={path}" for path in configurations] + [f"--run={run}"]
+    for key, value in settings.items():
+        given = {f"{key}.{name}": it for name, it in value.items()} if isinstance(value, dict) else {key: value}
+        words += [f"--{name}={it if isinstance(it, str | Path) else json.dumps(it)}" for name, it in given.items()]
+    return train(words)
+
+
+def train(arguments: list[str]) -> Fitted | None:
+    """What ``fit`` does, with the options of ``kinface fit`` as they are on a command line."""
     return run_training(_configure(KinshipCLI, arguments), _finish)
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 
-from kinface.debias.erasers import ERASERS
+from kinface.debias.erasers import erasers
 from kinface.debias.erasure import Erase, Erasure
 from kinface.debias.inlp import project_inlp
 from kinface.debias.leace import project_leace
@@ -364,7 +364,7 @@ def test_an_eraser_of_ones_own_works_inside_a_model_and_is_saved_with_it(own, na
     before = model(faces)["embedding"].detach()
     fit_erasures(model, faces)
     y = np.where(faces[:, 0] > 0, "m", "f").astype(object)
-    theirs = ERASERS.create(step["method"], **options).fit(before.double().numpy(), y)
+    theirs = erasers.create(step["method"], **options).fit(before.double().numpy(), y)
     expected = model.to_unit_length(torch.from_numpy(theirs.transform(before.double().numpy())))
     torch.testing.assert_close(model(faces)["embedding"].double(), expected, atol=1e-6, rtol=0)
     model.save_pretrained(tmp_path / "model")

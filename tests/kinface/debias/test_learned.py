@@ -8,7 +8,7 @@ import torch
 from sklearn.neural_network import MLPClassifier
 from torch.nn import functional as F
 
-from kinface.debias.erasers import ERASERS
+from kinface.debias.erasers import erasers
 from kinface.debias.erasure import Erasure
 from kinface.debias.igbp import Igbp
 from kinface.debias.kram import Kram
@@ -35,7 +35,7 @@ def draw(count: int, seed: int, size: int = 12) -> tuple[np.ndarray, np.ndarray]
 
 def short(method: str, steps: int = 40) -> Learned:
     """Not yet fitted; learns for a short time."""
-    return ERASERS.create(method, **({} if method == "mute" else {"steps": steps}))
+    return erasers.create(method, **({} if method == "mute" else {"steps": steps}))
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ STRONGER = {"leopard": {"rank": 0.5}, "obliviator": {"rounds": 3, "rate": 5e-3},
 
 @pytest.mark.parametrize("method", LEARNED)
 def test_an_mlp_reads_less_on_fresh_faces_and_much_of_the_rest_stays(method):
-    eraser = ERASERS.create(method, **STRONGER.get(method, {})).fit(*draw(3000, seed=0, size=40))
+    eraser = erasers.create(method, **STRONGER.get(method, {})).fit(*draw(3000, seed=0, size=40))
     faces, codes = draw(3000, seed=1, size=40)
     erased = eraser.transform(faces)
     erased /= np.linalg.norm(erased, axis=1, keepdims=True)
@@ -116,7 +116,7 @@ def test_mute_bears_numbers_that_do_not_differ_and_those_that_are_none():
 
 def test_obliviator_needs_more_random_features_than_numbers():
     with pytest.raises(InputError, match="too few for embeddings of 800 numbers"):
-        ERASERS.create("obliviator").fit(*draw(30, seed=0, size=800))
+        erasers.create("obliviator").fit(*draw(30, seed=0, size=800))
 
 
 @pytest.mark.parametrize("method", LEARNED)

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
-import kinface
+from kinface.leakage.bounds import bound_attackers
 from swinface.files import InputError
 
 
 def test_no_rule_that_sees_cells_exceeds_the_bound_and_one_reaches_it():
     rng = np.random.default_rng(0)
     cells, labels = rng.integers(0, 4, 90), rng.choice(["a", "b", "c"], 90, p=[0.6, 0.3, 0.1])
-    bound = kinface.bound_attackers(cells, labels, np.arange(90))
+    bound = bound_attackers(cells, labels, np.arange(90))
     rules = itertools.product("abc", repeat=4)
     best = max(balanced_accuracy_score(labels, np.array(rule)[cells]) for rule in rules)
     assert bound["accuracy"] == pytest.approx(best)
@@ -26,7 +26,7 @@ def test_no_rule_that_sees_cells_exceeds_the_bound_and_one_reaches_it():
 def test_cells_that_tell_all_or_nothing(told, accuracy, information):
     labels = np.tile(["f", "m"], 60)
     cells = (labels == "m").astype(int) if told else np.repeat([0, 1], 60)
-    bound = kinface.bound_attackers(cells, labels, np.repeat(np.arange(30), 4))
+    bound = bound_attackers(cells, labels, np.repeat(np.arange(30), 4))
     assert bound["accuracy"] == accuracy
     assert bound["information"] == pytest.approx(information, abs=1e-12)
 
@@ -38,7 +38,7 @@ def test_information_is_that_of_the_formula_and_does_not_depend_on_how_frequent_
     families = np.arange(8)
     for repeats in (np.ones(8, dtype=int), np.repeat([1, 5], 4)):
         given = [np.repeat(each, repeats) for each in (cells, labels, families)]
-        assert kinface.bound_attackers(*given)["information"] == pytest.approx(expected)
+        assert bound_attackers(*given)["information"] == pytest.approx(expected)
 
 
 def test_fresh_people_stay_below_the_upper_limit():
@@ -49,35 +49,35 @@ def test_fresh_people_stay_below_the_upper_limit():
         rng = np.random.default_rng(seed)
         labels = rng.integers(0, 2, 100)
         cells = np.array([rng.choice(4, p=shares[label]) for label in labels])
-        above += truth > kinface.bound_attackers(cells, labels, np.arange(100), resamples=200)["accuracy_high"]
+        above += truth > bound_attackers(cells, labels, np.arange(100), resamples=200)["accuracy_high"]
     assert above <= 4
 
 
 def test_bad_input_says_what_is_wrong():
     with pytest.raises(InputError, match="3, 2 and 3 values"):
-        kinface.bound_attackers([0, 1, 1], ["f", "m"], [1, 2, 3])
+        bound_attackers([0, 1, 1], ["f", "m"], [1, 2, 3])
     with pytest.raises(InputError, match="fewer than two classes"):
-        kinface.bound_attackers([0, 1], ["f", None], [1, 2])
+        bound_attackers([0, 1], ["f", None], [1, 2])
     with pytest.raises(InputError, match="cells: row 2 has none"):
-        kinface.bound_attackers([0, 1, None, 1], ["f", "m", "m", "f"], [1, 2, 3, 4])
+        bound_attackers([0, 1, None, 1], ["f", "m", "m", "f"], [1, 2, 3, 4])
     with pytest.raises(InputError, match="clusters: row 0 has none"):
-        kinface.bound_attackers([0, 1], ["f", "m"], [None, 2])
+        bound_attackers([0, 1], ["f", "m"], [None, 2])
 
 
 def test_more_photos_of_the_same_families_do_not_make_it_surer():
     rng = np.random.default_rng(0)
     labels, cells = rng.choice(["f", "m"], 60), rng.integers(0, 4, 60)
-    once = kinface.bound_attackers(cells, labels, np.arange(60))
-    often = kinface.bound_attackers(*(np.repeat(each, 10) for each in (cells, labels, np.arange(60))))
+    once = bound_attackers(cells, labels, np.arange(60))
+    often = bound_attackers(*(np.repeat(each, 10) for each in (cells, labels, np.arange(60))))
     assert often["families"] == 60
     assert often["accuracy_high"] == pytest.approx(once["accuracy_high"])
-    alone = kinface.bound_attackers(np.repeat(cells, 10), np.repeat(labels, 10), np.arange(600))
+    alone = bound_attackers(np.repeat(cells, 10), np.repeat(labels, 10), np.arange(600))
     assert alone["accuracy_high"] < often["accuracy_high"] - 0.02
 
 
 def test_few_families_have_no_limit_and_it_says_what_they_may_not_have_shown():
     labels = ["f"] * 20 + ["m"] * 4
-    bound = kinface.bound_attackers([0] * 24, labels, [*range(24)])
+    bound = bound_attackers([0] * 24, labels, [*range(24)])
     assert bound["accuracy"] == 0.5
     assert np.isnan(bound["accuracy_high"])
     assert bound["unseen"] == pytest.approx(1 - 0.05**0.25)

@@ -23,11 +23,11 @@ def test_five_lines_audit_a_csv(draw_scored, tmp_path):
         table = draw_scored(600, seed=seed, prefix=prefix)[["face_a", "face_b", "kin", "score"]]
         table.assign(age_band=np.resize(["5-9", "5-9", "10-14"], 600)).to_csv(tmp_path / f"{name}.csv", index=False)
     pairs = kinface.read_pairs(tmp_path / "scores.csv", scored=True)
-    threshold = kinface.choose_threshold(kinface.read_pairs(tmp_path / "validation.csv", scored=True))
-    audit = kinface.audit_fairness(pairs, threshold, groupings=["age_band"], resamples=100)
+    validation = kinface.read_pairs(tmp_path / "validation.csv", scored=True)
+    audit = kinface.audit(pairs, validation, groupings=["age_band"], resamples=100)
     assert audit.groups["group"].tolist() == ["all pairs", "5-9", "10-14"]
     assert audit.gaps["metric"].tolist() == ["accuracy", "tpr", "fmr", "auc"]
-    page = text_of(kinface.render_report(audit, title="Mine"))
+    page = text_of(audit.report(title="Mine"))
     assert "A model gave each of 600 pairs of faces a score" in page
     assert "Scores: a table of 600 pairs." in page
     assert not re.search(r"\b(None|nan|no file)\b", page)

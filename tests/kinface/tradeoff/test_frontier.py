@@ -11,7 +11,9 @@ import pytest
 
 import kinface
 from kinface.cli.frontier import frontier as command
-from kinface.debias.erasers import ERASERS
+from kinface.debias.erasers import erasers
+from kinface.debias.leace import Leace
+from kinface.debias.transport import Transport
 from kinface.tradeoff.figure import MOST, choose_rows, name_rows, plot_methods
 from swinface.data.embeddings import write_embeddings
 from swinface.files import InputError
@@ -41,7 +43,7 @@ def drawn() -> tuple:
     worn = np.random.default_rng(0).choice(["no", "yes"], len(families.people))
     families = replace(families, people=families.people.assign(glasses=worn, glasses_source="made up"))
     embedding = images[:, ::28, ::28].reshape(len(images), -1) / 255
-    return embedding, [*families.faces["face"]], families, kinface.sample_pairs(families, "val")
+    return embedding, [*families.faces["face"]], families, families.pairs("val")
 
 
 def unit(x: np.ndarray) -> np.ndarray:
@@ -57,29 +59,27 @@ def test_its_figures_are_those_of_existing_functions(drawn):
         families.people[["person", "gender", "glasses"]], on="person"
     )
     known = known.set_index("face").loc[faces].reset_index()
-    train, val = (known["split"].eq(name).to_numpy() for name in ("train", "val"))
+    train = known["split"].eq("train").to_numpy()
     weight = 1 / known["person"][train].map(known["person"][train].value_counts()).to_numpy()
     x = unit(embedding.astype(float))
     labels = known[["gender", "glasses"]].to_numpy(object)
-    leace = kinface.Leace().fit(x[train], labels[train], sample_weight=weight)
+    leace = Leace().fit(x[train], labels[train], sample_weight=weight)
     moved = x
     for name in ("gender", "glasses"):
-        fitted = kinface.Transport().fit(moved[train], known[name][train], sample_weight=weight)
+        fitted = Transport().fit(moved[train], known[name][train], sample_weight=weight)
         moved = unit(fitted.transform(moved))
-    matched, _ = kinface.match_pairs(pairs, families, ["gender"], seed=0)
+    matched = families.pairs("val", match=["gender"])
     for place, erased in enumerate((x, unit(leace.transform(x)), moved)):
         row = found.iloc[place]
         for name, table in (("standard", pairs), ("matched", matched)):
-            audit = kinface.audit_fairness(kinface.score_pairs(table, faces, erased), 0.5, resamples=100)
+            audit = kinface.audit(kinface.score(table, erased, faces), 0.5, resamples=100)
             expected = audit.groups.iloc[0][["auc", "auc_low", "auc_high"]]
             assert row[f"auc_{name}"] == pytest.approx(expected["auc"], abs=1e-12)
             for end in ("_low", "_high"):  # of other draws, those of the probes
                 assert row[f"auc_{name}{end}"] == pytest.approx(expected[f"auc{end}"], abs=0.05)
         for name in ("gender", "glasses"):
-            leakage = kinface.probe_leakage(
-                erased[val], known[name][val], known["family"][val], persons=known["person"][val], kinds=["linear"],
-                seeds=1, resamples=100, permutations=0, codelength=False,
-            )  # fmt: skip
+            how = {"seeds": 1, "resamples": 100, "permutations": 0, "codelength": False}
+            leakage = kinface.probe(erased, known, name, split="val", kinds=["linear"], **how)
             expected = leakage.table.iloc[0]
             for end in ("", "_low", "_high"):
                 assert row[f"{name}_linear{end}"] == pytest.approx(expected[f"balanced_accuracy{end}"], abs=1e-12)
@@ -109,7 +109,7 @@ def test_an_eraser_of_ones_own_is_used_by_command_yaml_and_python(drawn, synthet
     rows = table.drop(columns=["method", "strength"]).to_numpy()
     np.testing.assert_array_equal(rows[1], rows[2])
     np.testing.assert_allclose(rows[0], rows[3])
-    pairs, mine = kinface.sample_pairs(families, "val"), ERASERS.create("frontier_own.Mine")
+    pairs, mine = families.pairs("val"), erasers.create("frontier_own.Mine")
     ours = kinface.frontier(
         embedding, faces, families, pairs, ["gender"], erasers={"m": mine}, probes=["linear"], **options
     )
@@ -136,7 +136,7 @@ def test_what_cannot_be_is_refused_in_one_sentence(drawn, attributes, options, s
 
 def test_training_families_are_not_measured(drawn):
     embedding, faces, families, _ = drawn
-    pairs = kinface.sample_pairs(families, "train")
+    pairs = families.pairs("train")
     with pytest.raises(InputError, match="methods are measured on others"):
         kinface.frontier(embedding, faces, families, pairs, ["gender"], erasers=[], **QUICK)
 

@@ -1,0 +1,95 @@
+"""Scores of whatever is listed: pairs, triplets, people by all of their photos, or a search. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+
+from kinface.data.pairs import score_pairs
+from kinface.data.photos import list_photos, score_people
+from kinface.data.ranking import Fusion, score_search
+from kinface.data.search import Search
+from kinface.data.triplets import FACES, score_triplets
+
+
+class Embedder(Protocol):
+    """A model that embeds images: a ``KinFace``, a ``kinface.models.recogniser.Recogniser``, or one of your own."""
+
+    def embed(self, faces: Sequence[str], *, root: Path) -> np.ndarray:
+        """(N, D) embeddings of image files, named by their paths below ``root``."""
+
+
+def score(
+    listed: pd.DataFrame | Search,
+    by: Embedder | np.ndarray,
+    faces: Sequence[str] | None = None,
+    *,
+    root: str | Path = ".",
+    photos: pd.DataFrame | None = None,
+    fusion: Fusion = "mean",
+) -> pd.DataFrame | np.ndarray:
+    """Score what is listed by the cosine of embeddings.
+
+    Parameters
+    ----------
+    listed
+        Pairs or triplets, or a search, such as those of ``read_families``.
+    by
+        A model, which embeds the faces that are listed, each once; or (N, D) embeddings of ``faces``, of any model.
+    faces
+        (N,) names of the embedded faces, among which are all that are listed.
+    root
+        The folder that paths of faces start from, where a model embeds them: ``families.root``.
+    photos
+        Score people, not faces: by the mean cosine of all their photos, without two that were cut from one photograph
+        (``kinface.data.photos.score_people``). A row per photo: ``face`` and ``person``, such as ``families.faces``.
+    fusion
+        How the photos of one who is sought are joined (``kinface.data.ranking.fuse``).
+
+    Returns
+    -------
+    pd.DataFrame or np.ndarray
+        The table with ``score``, and with ``type_predicted`` if the model has a type head; of a search (P, G), how near
+        each face of the gallery is to each person who is sought.
+
+    Raises
+    ------
+    InputError
+        A face cannot be read or is not embedded, or an embedding has no direction.
+
+    Examples
+    --------
+    >>> import kinface
+    >>> families, images = kinface.make_families(12, photos=1)
+    >>> embedding = images[:, ::16, ::16].reshape(len(images), -1)  # what stands in for a model's
+    >>> scored = kinface.score(families.pairs("val"), embedding, families.faces["face"])
+    >>> scored["score"].between(-1, 1).all()
+    np.True_
+    """
+    if faces is None:
+        faces = _list_faces(listed, photos)
+        embedding = by.embed(faces, root=Path(root))
+    else:
+        embedding = by
+    if isinstance(listed, Search):
+        return score_search(listed, faces, embedding, fusion=fusion)
+    if photos is not None:
+        return score_people(listed, photos, faces, embedding)
+    if "face_m" in listed:
+        return score_triplets(listed, faces, embedding)
+    scored = score_pairs(listed, faces, embedding)
+    if getattr(by, "types", None) is not None:
+        scored["type_predicted"] = by.name_types(scored, faces, embedding)
+    return scored
+
+
+def _list_faces(listed: pd.DataFrame | Search, photos: pd.DataFrame | None) -> list[str]:
+    if isinstance(listed, Search):
+        return listed.faces
+    if photos is not None:
+        return list_photos(listed, photos)
+    return sorted({face for column in FACES if column in listed for face in listed[column]})

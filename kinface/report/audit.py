@@ -1,0 +1,241 @@
+"""For whom a kinship model fails: one audit, and all that can be asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from kinface.data.pairs import check_pairs
+from kinface.fairness.audit import FairnessAudit, audit_fairness
+from kinface.fairness.comparison import compare_audits, compare_lists
+from kinface.fairness.dyads import FAMILIES
+from kinface.fairness.groupings import Specification
+from kinface.fairness.standards import POINTS, audit_operating_points, match_across_groups, shift_scores
+from kinface.fairness.threshold import choose_threshold
+from kinface.leakage.controls import controls
+from kinface.leakage.leakage import Leakage, compare_leakage
+from kinface.report.checks import Origin, check_validation
+from kinface.report.html import render_report
+from kinface.report.plots import plot_rates
+from swinface.files import InputError
+
+
+@dataclass(frozen=True)
+class Audit(FairnessAudit):
+    """The result of ``audit``: its tables are attributes, further questions are methods.
+
+    Attributes
+    ----------
+    validation
+        The scored pairs that chose the threshold; None where it was given.
+    beside
+        The other list of pairs, which this one can be compared with.
+    """
+
+    validation: pd.DataFrame | None = field(default=None, repr=False)
+    beside: pd.DataFrame | None = field(default=None, repr=False)
+
+    def shifts(self) -> pd.DataFrame:
+        """How far the scores of each group lie from those of all (``kinface.fairness.standards.shift_scores``)."""
+        return shift_scores(self)
+
+    def across(self, attribute: str = "race") -> pd.DataFrame:
+        """FMR between every two values of an attribute (``kinface.fairness.standards.match_across_groups``)."""
+        return match_across_groups(self, attribute)
+
+    def at_fmr(self, *fmrs: float, groupings: Sequence[str] = ("overall", "race")) -> pd.DataFrame:
+        """FMR and FNMR of groups at thresholds for all with these FMR of the validation pairs, by default .01, .05, .1.
+
+        See ``kinface.fairness.standards.audit_operating_points``.
+
+        Raises
+        ------
+        InputError
+            The audit was given a number as its threshold, and no validation pairs.
+        """
+        if self.validation is None:
+            raise InputError("an FMR is that of validation pairs; give them to audit in place of a number.")
+        return audit_operating_points(self, self.validation, fmrs=fmrs or POINTS, groupings=groupings)
+
+    def controls(self, faces: pd.DataFrame | None = None, *, root: str | Path | None = None) -> pd.DataFrame:
+        """What the list gives away without kinship, and what the scores are worth without that.
+
+        Parameters, errors and columns are those of ``kinface.leakage.controls.controls``.
+        """
+        return controls(self.pairs, faces, root=root, seed=self.seed)
+
+    def plot(self, grouping: str = "race") -> Figure:
+        """TPR, FMR and AUC of the groups of a grouping, with their intervals (``kinface.report.plots.plot_rates``)."""
+        return plot_rates(self, grouping)
+
+    def report(
+        self,
+        *,
+        title: str = "Fairness report",
+        other: Audit | None = None,
+        matched: Audit | None = None,
+        **parts: object,
+    ) -> str:
+        """Write the audit as a self-contained HTML page.
+
+        Parameters
+        ----------
+        title
+            Heading of the page.
+        other
+            Audit of the same pairs scored by another model.
+        matched
+            Audit of a matched list at the same threshold. Each of the two has the other's pairs as ``beside``.
+        parts
+            What else the page shows: parameters of ``kinface.report.build.build_report``.
+
+        Raises
+        ------
+        InputError
+            The audits cannot be compared.
+        """
+        origins = {"origin": Origin(validation=self.validation)}
+        if other is not None:
+            origins["other_origin"] = Origin(validation=other.validation)
+        return render_report(self, title=title, other=other, matched=matched, **origins | parts)
+
+
+def audit(
+    pairs: pd.DataFrame,
+    threshold: float | pd.DataFrame,
+    *,
+    groupings: Iterable[Specification] | Mapping[str, Specification] = (),
+    disparities: Sequence[str] = (),
+    clusters: Sequence[str] | None = FAMILIES,
+    resamples: int = 1000,
+    seed: int = 0,
+    beside: pd.DataFrame | None = None,
+) -> Audit:
+    """Measure every group, and the disparities between groups, at one threshold for all.
+
+    Parameters
+    ----------
+    pairs
+        Scored pairs table (``read_pairs``) with kin and non-kin pairs. ``face_a``, ``face_b``, ``kin`` and ``score``
+        are enough, with the columns to group by.
+    threshold
+        A pair is accepted as kin where its score is at least this. Or validation pairs of other families, scored by the
+        same model: the threshold is then that with the largest TPR - FMR on them.
+    groupings
+        How pairs are divided into groups, besides those by race, gender and type, which are there as far as the pairs
+        have the labels. Each entry, or each value of a dictionary from name to entry, is
+
+        - a column of the pairs, such as ``age_band``: pairs with the same value are a group;
+        - an attribute of persons, X, where the pairs have the columns X_a and X_b: pairs of persons with the same value
+          are a group, all others are the group cross-X, which is measured but not compared;
+        - the name of a default grouping: ``race``, ``race crossing``, ``gender pair``, ``type``, ``generation gap``,
+          ``race and gender``;
+        - a function that takes the pairs and returns a value for each;
+        - a list of these, or their names joined by " x ": the intersection.
+    disparities
+        Paths ``package.module.name`` of disparities of one's own (``kinface.fairness.disparities.Disparity``).
+    clusters
+        One or two columns. Pairs with a value of these in common depend on each other. None: all are independent.
+    resamples, seed
+        Draws and seed from which the intervals and chance limits of disparities come; all other intervals need none.
+    beside
+        Another list of pairs, such as a matched one, that this one is to be compared with.
+
+    Returns
+    -------
+    Audit
+        ``groups``, ``gaps``, ``contrasts`` and ``disparities`` are tables; ``shifts()``, ``across()``, ``at_fmr()`` and
+        ``controls()`` give more, ``plot()`` a figure and ``report()`` the page.
+
+    Raises
+    ------
+    InputError
+        The pairs are no scored pairs table, a grouping or cluster has no column, the threshold is not finite or is
+        chosen on the audited pairs, or a disparity is none.
+
+    Notes
+    -----
+    Intervals come from dyadic cluster-robust variance, wider where families are few (``kinface.fairness.intervals``).
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, kinface
+    >>> rng, number = np.random.default_rng(0), np.arange(800)
+    >>> kin, band = number % 2 == 0, np.where(number % 3 == 0, "adult and child", "adults")
+    >>> score = kin + rng.normal(size=800) - 1.5 * (kin & (band == "adult and child"))
+    >>> faces = {"face_a": [f"{i}a.jpg" for i in number], "face_b": [f"{i}b.jpg" for i in number]}
+    >>> pairs = pd.DataFrame({**faces, "kin": kin, "score": score, "band": band})
+    >>> audit = kinface.audit(pairs, 0.5, groupings=["band"])
+    >>> audit.groups[["group", "pairs", "tpr"]].round(2)
+                 group  pairs   tpr
+    0        all pairs    800  0.47
+    1  adult and child    267  0.15
+    2           adults    533  0.63
+    >>> audit.gaps.query("metric == 'tpr'")[["grouping", "highest", "lowest", "significant"]]
+      grouping highest           lowest  significant
+    1     band  adults  adult and child         True
+    >>> audit.report(title="800 pairs")[:15]
+    '<!DOCTYPE html>'
+
+    With validation pairs in place of a number:
+
+    >>> audit = kinface.audit(pairs[200:], pairs[:200], groupings=["band"])
+    >>> audit.at_fmr(0.05)[["chosen_at", "group", "fmr"]].round(2)
+       chosen_at      group   fmr
+    0       0.05  all pairs  0.05
+    """
+    validation = None
+    if isinstance(threshold, pd.DataFrame):
+        validation = check_pairs(threshold, "validation pairs", scored=True)
+        threshold = choose_threshold(validation)
+    options = {"groupings": groupings, "disparities": disparities, "clusters": clusters, "beside": beside}
+    found = audit_fairness(pairs, threshold, **options, resamples=resamples, seed=seed)
+    check_validation(found.pairs, Origin(validation=validation))
+    beside = None if beside is None else check_pairs(beside, "beside")
+    return Audit(**vars(found), validation=validation, beside=beside)
+
+
+def compare(ours: Audit | Leakage, other: Audit | Leakage) -> pd.DataFrame:
+    """Compare two models, or one model on two lists, with paired intervals.
+
+    Parameters
+    ----------
+    ours, other
+        Two audits of one list, of two models; two audits of one model, each with the other's pairs as ``beside``; or
+        what was probed of one attribute from two tables of embeddings of the same faces.
+
+    Returns
+    -------
+    pd.DataFrame
+        Of two models ``kinface.fairness.comparison.compare_audits``, of two lists
+        ``kinface.fairness.comparison.compare_lists``, of probes ``kinface.leakage.leakage.compare_leakage``; each with
+        ``difference`` (ours - other), ``low`` and ``high``, the ends of its 95% interval.
+
+    Raises
+    ------
+    InputError
+        The two do not belong together; the message names the first row and column that differ.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, kinface
+    >>> rng, number = np.random.default_rng(0), np.arange(400)
+    >>> faces = {"face_a": [f"{i}a.jpg" for i in number], "face_b": [f"{i}b.jpg" for i in number]}
+    >>> pairs = pd.DataFrame({**faces, "kin": number % 2 == 0})
+    >>> noise = rng.normal(size=(2, 400))
+    >>> better, worse = (pairs.assign(score=3 * pairs["kin"] / spread + noise[0]) for spread in (1, 4))
+    >>> audits = [kinface.audit(scored, 0.5) for scored in (better, worse)]
+    >>> kinface.compare(*audits).query("metric == 'auc'")[["group", "ours", "other", "difference"]].round(2)
+           group  ours  other  difference
+    5  all pairs  0.98   0.68         0.3
+    """
+    if isinstance(ours, Leakage):
+        return compare_leakage(ours, other)
+    names = ["face_a", "face_b"]
+    if ours.beside is not None and ours.beside[names].equals(other.pairs[names]):
+        return compare_lists(ours, other)
+    return compare_audits(ours, other)
