@@ -41,8 +41,9 @@ def frontier(
 ) -> None:
     """Compare erasers: what they keep of kinship and leave of attributes. No network is trained.
 
-    Erasers are fitted on the people of the split train. ``out`` then holds ``frontier.csv``, ``frontier.json`` and
-    ``frontier.png``.
+    Erasers are fitted on the people of the split train. ``out`` then holds ``frontier.csv``, ``frontier.json``,
+    ``frontier.png`` and ``frontier.html``, a page: point at a method to see its row, and choose attribute, attacker and
+    list.
 
     Parameters
     ----------

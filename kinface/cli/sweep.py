@@ -42,8 +42,8 @@ def sweep(
 
     Each run has a folder, ``out/runs/METHOD-LAMBDA-SEED``. A run that is done is skipped and one that was interrupted
     goes on, so the command can be stopped and given again. Started several times, also on several machines that share
-    ``out``, each process takes the next run that nobody has. ``out`` then holds ``frontier.csv``, ``frontier.json`` and
-    ``frontier.png``, as of ``kinface frontier``.
+    ``out``, each process takes the next run that nobody has. ``out`` then holds ``frontier.csv``, ``frontier.json``,
+    ``frontier.png`` and ``frontier.html``, as of ``kinface frontier``.
 
     Parameters
     ----------

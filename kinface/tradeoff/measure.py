@@ -30,6 +30,7 @@ from kinface.fairness.intervals import MEASURED, estimate, move
 from kinface.leakage.leakage import probe_leakage
 from kinface.leakage.probes import PROBES
 from kinface.tradeoff.figure import plot_methods
+from kinface.tradeoff.page import render_page
 from swinface.bootstrap import interval_around, symmetric_interval
 from swinface.files import InputError, replacing
 
@@ -44,7 +45,7 @@ LISTS = ("standard", "matched")
 UNFAIRNESS = {"equalized odds difference": "equalized_odds", "GARBE": "garbe"}  # on the matched list
 
 
-OUTPUTS = ("frontier.csv", "frontier.json", "frontier.png")
+OUTPUTS = ("frontier.csv", "frontier.json", "frontier.png", "frontier.html")
 
 
 Run = tuple[str, float | None, "Result"]  # a method, its lambda or None, and what was measured with one seed
@@ -143,18 +144,24 @@ class Frontier:
         """Draw what each method keeps and leaves; ``show`` names methods that are told apart whatever their rank."""
         return plot_methods(self.table, self.about, show)
 
+    def page(self, show: Sequence[str] = ()) -> str:
+        """A self-contained HTML page: point at a method to see its row; choose attribute, attacker and list."""
+        return render_page(self.table, self.about, self.protocol.probes, RULE, self.plot(show), show)
+
     def write(self, folder: Path, show: Sequence[str] = (), **inputs: str) -> None:
-        """Write ``frontier.csv``, ``frontier.json``, with the names of ``inputs`` too, and ``frontier.png``."""
-        figure = self.plot(show)
+        """Write the files of ``OUTPUTS``, with the names of ``inputs`` in ``frontier.json``."""
+        figure, page = self.plot(show), self.page(show)
         rows = self.table.astype(object).where(self.table.notna(), None).to_dict("records")
         record = {**inputs, **asdict(self.protocol), "rule": RULE, "about": self.about, "rows": rows}
-        table, text, image = (folder / name for name in OUTPUTS)
+        table, text, image, html = (folder / name for name in OUTPUTS)
         with replacing(table) as partial:
             self.table.to_csv(partial, index=False)
         with replacing(text) as partial:
             partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         with replacing(image) as partial:
             figure.savefig(partial, dpi=150)
+        with replacing(html) as partial:
+            partial.write_text(page, encoding="utf-8")
 
 
 def describe_faces(families: Families, attributes: Sequence[str]) -> pd.DataFrame:

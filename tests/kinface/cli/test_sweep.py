@@ -152,6 +152,7 @@ def test_the_matrix_is_run_and_tabulated(done):
     assert sorted(path.name for path in (done / "runs").iterdir()) == NAMES
     assert {path.name for path in done.iterdir() if path.is_file()} == {
         "standard.parquet", "matched.parquet", "frontier.csv", "frontier.json", "frontier.png",
+        "frontier.html",
     }  # fmt: skip
     table = pd.read_csv(done / "frontier.csv")
     assert list(table["method"]) == ["none", "reversal", "reversal"]
