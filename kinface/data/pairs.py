@@ -180,6 +180,15 @@ def read_pairs(path: str | Path, scored: bool = False) -> pd.DataFrame:
     ------
     InputError
         The file is missing, of another kind or broken, or its table is wrong (see ``check_pairs``).
+
+    Examples
+    --------
+    >>> import tempfile, kinface
+    >>> file = f"{tempfile.mkdtemp()}/scores.csv"
+    >>> pd.DataFrame({"face_a": ["a.jpg"], "face_b": ["b.jpg"], "kin": [1], "score": [0.7]}).to_csv(file, index=False)
+    >>> kinface.read_pairs(file, scored=True)[["face_a", "face_b", "kin", "score"]]
+      face_a face_b   kin  score
+    0  a.jpg  b.jpg  True    0.7
     """
     return check_pairs(read_table(Path(path), "pairs table", (*COLUMNS, *PATHS)), str(path), scored)
 

@@ -12,7 +12,7 @@ A name is that of a file ``NAME.yaml`` beside this one, of a method in ``methods
 package (``configs/kinface``). The file of a method is an overlay of ``kinface fit``, merged into ``base``. Two more
 keys of it say what is done after training::
 
-    calibrate: {method: faircal, options: {clusters: 10}}  # the scores, by the tune pairs'; kinface.fairness.calibration
+    calibrate: {method: faircal, options: {clusters: 10}}  # scores, by the tune pairs'; kinface.fairness.calibration
     oracle: [gender]             # erased from embeddings by the true class of each face; kinface.debias.transport
 """
 

@@ -29,8 +29,7 @@ from kinface.experiments import workers
 from kinface.experiments.runner import carry_out, read_result
 from kinface.fairness.calibration import calibrate
 from kinface.models.inference import embed
-from kinface.models.kinface import load_model
-from kinface.models.kinface import KinFace
+from kinface.models.kinface import KinFace, load_model
 from kinface.tradeoff.measure import Protocol
 from kinface.training.module import KinshipTraining
 from swinface.cli.main import run as run_command
