@@ -23,7 +23,7 @@ from kinface.report.html import render, render_lines
 from kinface.report.papers import FigureFormat, TableFormat, save_for_papers
 from swinface.files import InputError, replacing_folder
 
-FIGURES = ("verdict", "rates_*", "scores_*", "roc_*", "det_*", "differences_*")
+FIGURES = ("verdict", "controls", "rates_*", "scores_*", "roc_*", "det_*", "differences_*")
 
 
 OWNED = (
@@ -88,7 +88,8 @@ def report(
         ``person`` where it is known.
     faces
         The folder that the paths of faces start from. Given, ``errors.html`` is written too: the pairs of each race
-        that are most wrong, with their faces. That page is as confidential as the faces.
+        that are most wrong, with their faces. That page is as confidential as the faces. The section of controls then
+        has colours, sizes and sharpness of the images too.
     title
         Heading of the page.
     tables
@@ -136,7 +137,7 @@ def report(
     errors = None if faces is None else render_errors(ours, faces)
     read = (scores, threshold_from, compare, compare_threshold_from, matched, acquisition)
     parts |= {"command": command, "inputs": {str(path): _digest(path) for path in read if path is not None}}
-    result = build_report(ours, **parts, errors_page=None if errors is None else "errors.html")
+    result = build_report(ours, **parts, faces=faces, errors_page=None if errors is None else "errors.html")
     with replacing_folder(out, owned=OWNED) as folder:
         if errors is not None:
             (folder / "errors.html").write_text(errors, encoding="utf-8")

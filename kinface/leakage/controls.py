@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,10 @@ from scipy.stats import rankdata
 
 from kinface.data.annotations import TAKEN, is_measurement
 from kinface.data.pairs import check_pairs
-from kinface.fairness.dyads import Dyads
+from kinface.data.photos import name_photographs
+from kinface.fairness.dyads import FAMILIES, Dyads
 from kinface.fairness.intervals import MEASURED, interval_of_difference, interval_of_rate, measure_by, standard_error
-from swinface.files import InputError
+from swinface.files import InputError, inside
 from swinface.images import read_image
 
 ENDS = ("", "_low", "_high")
@@ -27,9 +29,6 @@ SCORED = (*(f"{name}{end}" for name in ("model", "model_alike", "difference") fo
 PARTS = 10  # of as many pairs each, into which a control with more values than these is divided
 
 
-PHOTO = r"^(.*?)(?:MID\d+/)?(P\d+)_face\d+\.\w+$"  # of FIW: .../F0001/MID1/P00004_face1.jpg
-
-
 SHUFFLES = 200
 
 
@@ -41,6 +40,7 @@ def controls(
     faces: pd.DataFrame | None = None,
     *,
     root: str | Path | None = None,
+    clusters: Sequence[str] | None = FAMILIES,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Score a list of pairs by what is not kinship: a benchmark that such controls solve does not measure kinship.
@@ -61,6 +61,8 @@ def controls(
         A row per face: ``face``, ``person`` and further attributes, such as ``faces`` of ``read_families``.
     root
         Folder of the images; without it no control reads them.
+    clusters
+        As for ``kinface.audit``.
     seed
         Seed of the shuffled labels.
 
@@ -93,7 +95,7 @@ def controls(
     ['same race', 'same gender', 'age gap', 'same photo', 'photos per person']
     """
     pairs = check_pairs(pairs, "pairs")
-    kin, dyads = pairs["kin"].to_numpy(), Dyads.of_pairs(pairs)
+    kin, dyads = pairs["kin"].to_numpy(), Dyads.of_pairs(pairs, clusters)
     scored = bool(pairs["score"].notna().all())
     score = pairs["score"].to_numpy()
     rows = []
@@ -133,14 +135,15 @@ def _score_attributes(pairs: pd.DataFrame, faces: pd.DataFrame | None) -> dict[s
         more = [name for name in table if name not in (*TAKEN, *sides) and not name.endswith("_source")]
         sides |= {name: (both[0][name], both[1][name]) for name in more}
     if "photo" not in sides:
-        named = [pairs[side].str.extract(PHOTO) for side in ("face_a", "face_b")]
-        sides["photo"] = tuple(it[0] + it[1] for it in named)
+        sides["photo"] = _find_photographs(pairs["face_a"]), _find_photographs(pairs["face_b"])
     found = {}
     for name, (a, b) in sides.items():
         if is_measurement(a) and is_measurement(b):
             found[f"{name} gap"] = -np.abs(a.to_numpy(float, na_value=np.nan) - b.to_numpy(float, na_value=np.nan))
         else:
-            found[f"same {name}"] = np.where(a.notna() & b.notna(), (a == b).astype(float), np.nan)
+            known = (a.notna() & b.notna()).to_numpy()
+            found[f"same {name}"] = np.full(len(pairs), np.nan)
+            found[f"same {name}"][known] = a[known].to_numpy(object) == b[known].to_numpy(object)
     persons = pd.concat([pairs["person_a"], pairs["person_b"]])
     if faces is not None and "person" in faces:
         photos = faces["person"].value_counts()
@@ -151,6 +154,12 @@ def _score_attributes(pairs: pd.DataFrame, faces: pd.DataFrame | None) -> dict[s
     return found
 
 
+def _find_photographs(faces: pd.Series) -> pd.Series:
+    """Missing where the name of a face does not tell."""
+    named = pd.Series(name_photographs(faces), dtype=object)
+    return named.where(named != faces)
+
+
 def _is_attribute(name: str, pairs: pd.DataFrame) -> bool:
     return name.endswith("_a") and f"{name[:-2]}_b" in pairs and name[:-2] not in (*TAKEN, "face", "person", "family")
 
@@ -158,7 +167,9 @@ def _is_attribute(name: str, pairs: pd.DataFrame) -> bool:
 def _score_images(pairs: pd.DataFrame, root: Path) -> dict[str, np.ndarray]:
     """Control to (pairs,), higher where the two images are more alike."""
     codes, names = pd.factorize(pd.concat([pairs["face_a"], pairs["face_b"]]))
-    histograms, pixels, sharpness = zip(*(_describe(read_image(root / name)) for name in names), strict=True)
+    histograms, pixels, sharpness = zip(
+        *(_describe(read_image(inside(root, name, "the pairs"))) for name in names), strict=True
+    )
     histograms, (a, b) = np.stack(histograms), codes.reshape(2, -1)
     places = [slice(start, start + AT_ONCE) for start in range(0, len(pairs), AT_ONCE)]
     shared = [np.minimum(histograms[a[it]], histograms[b[it]]).sum(axis=1, dtype=float) for it in places]

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
+from pathlib import Path
 from platform import python_version
 
 import pandas as pd
@@ -24,6 +25,7 @@ from kinface.fairness.dyads import FAMILIES
 from kinface.fairness.groupings import AND, OVERALL, intersects
 from kinface.fairness.groups import compared_groups
 from kinface.fairness.standards import audit_operating_points, match_across_groups, shift_scores
+from kinface.leakage.controls import controls
 from kinface.report.checks import (
     Origin,
     check_matched,
@@ -34,7 +36,15 @@ from kinface.report.checks import (
     warn_of_unknown_families,
 )
 from kinface.report.explore import trace_thresholds
-from kinface.report.plots import plot_det, plot_differences, plot_rates, plot_roc, plot_scores, plot_verdict
+from kinface.report.plots import (
+    plot_controls,
+    plot_det,
+    plot_differences,
+    plot_rates,
+    plot_roc,
+    plot_scores,
+    plot_verdict,
+)
 from kinface.report.verdict import judge, name_models
 from swinface.files import InputError
 
@@ -84,6 +94,7 @@ def build_report(
     matched: FairnessAudit | None = None,
     matched_origin: Origin | None = None,
     acquisition: Mapping[str, pd.DataFrame] | None = None,
+    faces: Path | None = None,
     errors_page: str | None = None,
     command: str | None = None,
     inputs: Mapping[str, str] | None = None,
@@ -103,6 +114,8 @@ def build_report(
         other's pairs as ``beside``.
     acquisition
         By name of an attribute: failures to acquire of its groups (``fairness.standards.measure_acquisition``).
+    faces
+        Folder that the paths of faces start from; with it, images are controls too (``kinface.leakage.controls``).
     errors_page
         Name of a page beside the report with the pairs that are most wrong (``report.errors``).
     command, inputs
@@ -111,7 +124,7 @@ def build_report(
     Raises
     ------
     InputError
-        The threshold was chosen on the audited pairs, or the audits cannot be compared.
+        The threshold was chosen on the audited pairs, the audits cannot be compared, or a face cannot be read.
     """
     origin, other_origin, matched_origin = (it or Origin() for it in (origin, other_origin, matched_origin))
     changes = None if other is None else _compare(audit, other, origin, other_origin)
@@ -119,6 +132,8 @@ def build_report(
     about["warnings"] += warn_of_fitted_splits(audit.pairs, origin) + warn_of_unknown_families(audit, origin)
     about["warnings"] += [] if matched is None else warn_of_unknown_families(matched, matched_origin)
     gaps = audit.gaps.to_dict("records")
+    without_kinship = controls(audit.pairs, root=faces, clusters=audit.clusters, seed=audit.seed)
+    without_kinship = without_kinship[without_kinship["left_out"].notna()]  # the rows of controls, less those of scores
     record = {
         "title": title,
         **about,
@@ -141,10 +156,12 @@ def build_report(
         "unequal_prevalence": find_unequal_prevalence(audit.groups),
         "differences": [] if changes is None else changes.to_dict("records"),
         **_follow_standards(audit, origin),
+        "controls": without_kinship.to_dict("records"),
         "acquisition": {name: table.to_dict("records") for name, table in (acquisition or {}).items()},
         "errors_page": errors_page,
         "made_by": {"command": command, "inputs": dict(inputs or {}), "versions": _list_versions()},
     }
+    figures = _draw(audit, changes) | ({"controls": plot_controls(without_kinship)} if len(without_kinship) else {})
     record = _to_plain(record)
     groupings = [grouping for grouping in audit.labels if _has_curves(audit, grouping)]
     explored = [
@@ -152,7 +169,7 @@ def build_report(
         for it, where in ((audit, origin), (other, other_origin))
         if it is not None
     ]
-    return Report(record, judge(record), _draw(audit, changes), explored)
+    return Report(record, judge(record), figures, explored)
 
 
 def _list_versions() -> dict[str, str]:

@@ -26,6 +26,7 @@ SECTIONS = {
     "findings": "Findings",
     "comparison": "Two models",
     "matched": "Matched non-kin pairs",
+    "controls": "What can be scored without kinship?",
     "groups": "Results by group",
     "standards": "NIST and ISO/IEC 19795-10",
     "measured": "What was measured",
@@ -88,7 +89,8 @@ def render_report(audit: FairnessAudit, **parts: object) -> str:
 def render(report: Report) -> str:
     """The page of a report."""
     record = report.record
-    absent = [name for name, part in (("comparison", "compared_with"), ("matched", "matched")) if not record[part]]
+    optional = {"comparison": "compared_with", "matched": "matched", "controls": "controls"}
+    absent = [name for name, part in optional.items() if not record[part]]
     runtime, charts = load_charts()
     return make_environment().get_template("page.html").render(
         record=record,

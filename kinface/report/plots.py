@@ -190,6 +190,34 @@ def plot_scores(audit: FairnessAudit, grouping: str) -> Figure:
     return figure
 
 
+def plot_controls(table: pd.DataFrame) -> Figure:
+    """Plot the AUC of each control alone, and the model's where a control cannot help, with 95% intervals.
+
+    The dashed line is .5, which tells nothing. A grey mark is the model's AUC on all pairs for which the control is
+    known. Filled points differ significantly from these.
+
+    Parameters
+    ----------
+    table
+        Rows of ``kinface.leakage.controls.controls`` of scored pairs.
+    """
+    places, moved = np.arange(len(table)), (table["difference_low"] > 0) | (table["difference_high"] < 0)
+    figure = Figure(figsize=(7, 1.1 + 0.26 * len(table)), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    panels[0].axvline(0.5, color=GREY, linewidth=1, linestyle="--", zorder=0)
+    panels[1].scatter(table["model"], places, s=120, marker="|", color=GREY)
+    for axes, name, filled, title in (
+        (panels[0], "auc", table["significant"], "AUC of the control alone"),
+        (panels[1], "model_alike", moved, "AUC of the model among pairs alike"),
+    ):
+        _draw_intervals(axes, table, name, places, filled.to_numpy(bool))
+        axes.set_xlabel(title)
+        _tidy(axes, grid="x")
+    panels[0].set_yticks(places, [_plain(name) for name in table["control"]], fontsize=8)
+    panels[0].set_ylim(len(table) - 0.4, -0.6)
+    return figure
+
+
 def plot_differences(changes: pd.DataFrame, grouping: str) -> Figure:
     """Plot differences between two models, or two lists, for all pairs and per group, with 95% intervals.
 

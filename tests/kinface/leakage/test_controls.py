@@ -93,6 +93,8 @@ def test_attributes_of_faces_and_photos_of_people_are_taken_from_a_table_of_face
     photos = faces["person"].value_counts()
     both = pairs["person_a"].map(photos) + pairs["person_b"].map(photos)
     assert found["auc"]["photos per person"] == pytest.approx(roc_auc_score(pairs["kin"], both))
+    ordered = pairs.assign(band_a=pd.Categorical(["old"] * 200), band_b=pd.Categorical(["old", "young"] * 100))
+    assert find(ordered)["auc"]["same band"] == 1, "categories of two columns may differ"
     with pytest.raises(InputError, match="faces: a column 'face'"):
         find(pairs, pd.concat([faces, faces]))
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import shutil
-import subprocess
 
 import numpy as np
 import pandas as pd
@@ -15,6 +12,7 @@ from PIL import Image
 from kinface.cli.main import COMMANDS
 from kinface.fairness.audit import audit_fairness
 from kinface.fairness.standards import choose_threshold_at_fmr
+from kinface.leakage.controls import controls
 from kinface.report.build import build_report
 from kinface.report.checks import Origin
 from kinface.report.errors import find_errors, render_errors
@@ -22,9 +20,7 @@ from kinface.report.explore import trace_thresholds
 from kinface.report.html import render, render_report
 from swinface.cli.main import run
 from swinface.files import InputError
-from tests.pages import section
-
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+from tests.pages import BROWSER, run_in_browser, section
 
 
 def test_the_first_screen_says_what_matters(draw_scored):
@@ -73,6 +69,31 @@ def test_the_section_of_standards_shows_what_the_record_has(draw_scored):
     without = section(render_report(audit), "standards")
     assert "Not measured: no table of photos was given" in without
     assert "--threshold-from" in without
+
+
+def test_a_section_says_what_can_be_scored_without_kinship(draw_scored):
+    pairs = draw_scored(1500).assign(age_a=30.0, age_b=np.tile([30.0, 60.0, 45.0], 500), split=None)
+    audit = audit_fairness(pairs, 0.6, resamples=100)
+    report = build_report(audit)
+    found = controls(pairs).set_index("control")
+    rows = {row["control"]: row for row in report.record["controls"]}
+    assert [*rows] == ["same race", "same gender", "age gap", "photos per person"]
+    assert all(rows[name]["auc"] == found["auc"][name] for name in rows)
+    part = section(render(report), "controls")
+    race = rows["same race"]
+    assert race["significant"], "kin are of one race, strangers often of two"
+    assert f"same race (AUC {race['auc']:.3f})" in part
+    assert f"{race['model_alike']:.3f}" in part and f"{race['difference_low']:+.3f}".replace("-", "−") in part
+    assert "measured where the report is given the faces" in part
+    figure = report.figures["controls"]
+    assert figure.axes[0].collections[0].get_segments()[0][:, 0] == pytest.approx([race["auc_low"], race["auc_high"]])
+
+
+def test_without_any_control_there_is_no_such_section(draw_scored):
+    pairs = draw_scored(400)[["face_a", "face_b", "kin", "score"]]
+    report = build_report(audit_fairness(pairs, 0.5, resamples=100))
+    assert "controls" not in report.figures
+    assert 'id="controls"' not in render(report)
 
 
 def write_faces(root, pairs):
@@ -126,33 +147,13 @@ def test_the_command_writes_errors_and_acquisition_only_if_asked(draw_scored, tm
         ("x", 2, 1),
         ("y", 1, 0),
     ]
+    assert "colour histogram" in {row["control"] for row in record["controls"]}
     assert run("kinface", "", COMMANDS, [*common, "--out", str(tmp_path / "out")]) == 0
     assert not (tmp_path / "out/errors.html").exists()
     assert "errors.html" not in (tmp_path / "out/report.html").read_text()
     log.drop(columns="race").to_csv(tmp_path / "aligned.csv", index=False)
     assert run("kinface", "", COMMANDS, [*common, *asked, "--out", str(tmp_path / "other")]) == 2
     assert not (tmp_path / "other").exists()
-
-
-def run_in_browser(page: str, use: str, folder) -> dict:
-    """What a page says, as JSON in <pre>, after a script at its end has used it."""
-    (folder / "page.html").write_text(f"{page}{use}", encoding="utf-8")
-    options = [
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--window-size=800,900",
-        "--virtual-time-budget=20000",
-    ]
-    command = [
-        BROWSER,
-        *options,
-        f"--user-data-dir={folder / 'profile'}",
-        "--dump-dom",
-        (folder / "page.html").as_uri(),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    return json.loads(re.search(r"<pre>(.*?)</pre>", done.stdout, flags=re.DOTALL)[1])
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no chromium here to run the page's script in")
