@@ -89,7 +89,9 @@ class Dataset(Families):
         return match_pairs(pairs, self, match, seed=seed)[0] if match else pairs
 
     def triplets(self, of: str | Path, *, match: Sequence[str] = (), seed: int = 0) -> pd.DataFrame:
-        """Read a list of triplets, father, mother and child, or draw one from a split.
+        """Read a list of triplets, father, mother and child (``kinface.data.triplets``), or draw one from a split.
+
+        Raises ``InputError`` if the file cannot be used, or no triplets can be drawn.
 
         Parameters
         ----------
@@ -99,16 +101,6 @@ class Dataset(Families):
             ``["race"]``: in what is drawn, the child of a non-kin triplet has the race of that of the kin triplet.
         seed
             Seed of what is drawn.
-
-        Returns
-        -------
-        pd.DataFrame
-            A table of triplets (``kinface.data.triplets``).
-
-        Raises
-        ------
-        InputError
-            The file cannot be used, or no triplets can be drawn.
         """
         if str(of) in SPLITS:
             return sample_triplets(self, str(of), match=match, seed=seed)

@@ -33,7 +33,9 @@ def match_pairs(
     """Draw a non-kin pair for every kin pair: its second face is replaced by a similar one of another family.
 
     Among the faces that fit, those of the persons used least so far are considered, and of these the faces used least:
-    no face is used more often than necessary. No pair is drawn twice.
+    no face is used more often than necessary. No pair is drawn twice. The same seed draws the same pairs, in whatever
+    order the rows of all tables are. Raises ``InputError`` if ``by`` names something else, no family is known, or no
+    kin pair can be matched.
 
     Parameters
     ----------
@@ -45,8 +47,6 @@ def match_pairs(
         the list (any sibling of that gender among siblings, whose order means nothing); ``age-gap``, the age of the
         first face minus that of the second, to within ``AGE_TOLERANCE``; or an attribute of one's own, a column of the
         people table.
-    seed
-        The same seed draws the same pairs, in whatever order the rows of all tables are.
 
     Returns
     -------
@@ -56,11 +56,6 @@ def match_pairs(
     counts
         One row per ``type`` and ``race`` (``race_group`` of the kin pair): the numbers ``kin``, ``matched``,
         ``unknown`` (a label to match by, or the family, is missing) and ``no_partner`` (no person fits).
-
-    Raises
-    ------
-    InputError
-        ``by`` names something else, no family is known, or no kin pair can be matched.
     """
     by = (by,) if isinstance(by, str) else by
     own = list_own_attributes(families.people)

@@ -59,19 +59,9 @@ def compare_blocks(
 def find_nearest(
     probes: Sequence[np.ndarray], gallery: np.ndarray, top: int = 100, *, fusion: Fusion = "mean", block: int = BLOCK
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find the nearest faces of a gallery of any size.
+    """Find the ``top`` nearest faces of a gallery of any size for P probes, both as of ``compare_blocks``.
 
-    Parameters
-    ----------
-    probes, gallery, fusion, block
-        See ``compare_blocks``.
-    top
-        How many faces to find.
-
-    Returns
-    -------
-    tuple
-        Their places in the gallery and their scores, each (P, top), the nearest first; of equal ones the first.
+    Gives their places in the gallery and their scores, each (P, top), the nearest first; of equal ones the first.
     """
     if top < 1:
         raise InputError(f"top is {top}; at least one face is to be found.")
@@ -90,17 +80,8 @@ def find_nearest(
 def score_search(search: Search, faces: Sequence[str], embedding: np.ndarray, *, fusion: Fusion = "mean") -> np.ndarray:
     """Score every face of a gallery for every probe: (probes, gallery), float32.
 
-    Parameters
-    ----------
-    faces, embedding
-        As for ``kinface.data.pairs.score_pairs``.
-    fusion
-        See ``fuse``.
-
-    Raises
-    ------
-    InputError
-        A face is not among ``faces``, or an embedding has no direction.
+    ``faces`` and ``embedding`` are as for ``kinface.data.pairs.score_pairs``, ``fusion`` as for ``fuse``. Raises
+    ``InputError`` if a face is not among ``faces``, or an embedding has no direction.
     """
     unit, index = to_unit_length(faces, embedding), pd.Index(faces)
     rows = {name: index.get_indexer(table["face"]) for name, table in vars(search).items() if name != "kinds"}

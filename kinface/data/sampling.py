@@ -59,24 +59,8 @@ def sample_pairs(families: Families, split: str, *, seed: int = 0, per_relation:
     among non-kin as among kin. A kin pair whose role occurs in no other family is left out, so that both kinds are
     equally many.
 
-    Parameters
-    ----------
-    families
-        Its faces, people and relations.
-    split
-        One of ``train``, ``tune``, ``val``, ``test``; no pair leaves it.
-    seed
-        The same seed draws the same pairs, in whatever order the tables' rows are.
-
-    Returns
-    -------
-    pd.DataFrame
-        A pairs table whose ``list`` is ``split``.
-
-    Raises
-    ------
-    InputError
-        No kin pair of the split has a non-kin counterpart.
+    No pair leaves the split, which is the name of the list. The same seed draws the same pairs, in whatever order the
+    tables' rows are. Raises ``InputError`` if no kin pair of the split has a non-kin counterpart.
     """
     generator = np.random.default_rng(seed)
     kin = _draw_kin(families, split, per_relation, generator)
@@ -112,25 +96,9 @@ def draw_non_kin(pairs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     faces are paired twice. Where families are unknown, faces that the list's kin pairs link, also by others between,
     are of one. Two people of a family whom nothing links may then be drawn as non-kin.
 
-    Parameters
-    ----------
-    pairs
-        A pairs table.
-    seed
-        The same seed draws the same pairs.
+    Gives the kin pairs, without those that have no such other, and then a non-kin pair for each, in their order. Raises
+    ``InputError`` if the list has non-kin pairs of its own, or none can be drawn.
 
-    Returns
-    -------
-    pd.DataFrame
-        The kin pairs, without those that have no such other, and then a non-kin pair for each, in their order.
-
-    Raises
-    ------
-    InputError
-        The list has non-kin pairs of its own, or none can be drawn.
-
-    Examples
-    --------
     >>> faces = {"face_a": ["parent1.jpg", "parent2.jpg"], "face_b": ["child1.jpg", "child2.jpg"]}
     >>> draw_non_kin(pd.DataFrame(faces).assign(kin=1, type="fs"))[["face_a", "face_b", "kin"]]
             face_a      face_b    kin

@@ -63,13 +63,9 @@ def read_search(probes: str | Path, gallery: str | Path, families: Families) -> 
     """Read the lists of Track 3 as RFIW hands them out.
 
     Lines of the probes are ``index folder``, a folder of one person's photos (or the one photo), those of the gallery
-    ``index face``; paths start from the root of ``families``. Families are known from these, or from
-    ``probe_list.csv`` and ``gallery_list.csv`` beside the lists or in the root.
-
-    Raises
-    ------
-    InputError
-        Names the file and line that cannot be used.
+    ``index face``; paths start from the root of ``families``. Families are known from these, or from ``probe_list.csv``
+    and ``gallery_list.csv`` beside the lists or in the root. Raises ``InputError`` that names the file and line that
+    cannot be used.
     """
     probes, gallery = Path(probes), Path(gallery)
     persons = persons_of_faces(families)
@@ -160,17 +156,9 @@ def _describe(sought: pd.DataFrame, faces: pd.DataFrame, families: Families, kno
 def sample_search(families: Families, split: str, *, seed: int = 0) -> Search:
     """Draw a probe from each family of a split: a person with a blood relative, and all of their photos.
 
-    The gallery is all faces of all other people of the split. So it holds relatives of every probe, as in RFIW.
-
-    Parameters
-    ----------
-    seed
-        The same seed draws the same people, in whatever order the tables' rows are.
-
-    Raises
-    ------
-    InputError
-        No two relatives of the split have faces.
+    The gallery is all faces of all other people of the split. So it holds relatives of every probe, as in RFIW. The
+    same seed draws the same people, in whatever order the tables' rows are. Raises ``InputError`` if no two relatives
+    of the split have faces.
     """
     faces = families.faces[families.faces["split"] == split].sort_values("face")
     pictured = set(faces["person"])

@@ -29,13 +29,10 @@ FACES = ("face_a", "face_m", "face_b")  # father, mother, child: the order of RF
 
 
 def read_triplets(path: str | Path, families: Families) -> pd.DataFrame:
-    """Read a list of triplets in the form of RFIW, ``father mother child FMD|FMS kin`` with or without an index before
-    it, also as a csv; or a table of triplets (.parquet or .csv).
+    """Read a list of triplets in the form of RFIW, or a table of triplets (.parquet or .csv).
 
-    Raises
-    ------
-    InputError
-        Names the file and line that cannot be used.
+    RFIW's form is ``father mother child FMD|FMS kin`` with or without an index before it, also as a csv. Raises
+    ``InputError`` that names the file and line that cannot be used.
     """
     path = Path(path)
     if is_table(path) and not _lacks_header(path):
@@ -93,27 +90,14 @@ def describe_triplets(triplets: pd.DataFrame, families: Families) -> pd.DataFram
 def sample_triplets(
     families: Families, split: str, *, match: Sequence[str] = (), seed: int = 0, per_child: int = 3
 ) -> pd.DataFrame:
-    """Draw a balanced list of triplets from one split.
+    """Draw a balanced list of triplets from one split, which is the name of the list.
 
     Each child with two known parents gives at most ``per_child`` triplets of faces. Each is then copied with the face
-    of another family's child of the same gender, as in RFIW's lists. A triplet without such a child is left out.
+    of another family's child of the same gender, as in RFIW's lists; with a ``match`` of ``race``, that child is also
+    of the same race, which must be known. A triplet without such a child is left out. The same seed draws the same
+    triplets, in whatever order the tables' rows are.
 
-    Parameters
-    ----------
-    match
-        ``race``: the other child is also of the same race; triplets of children of unknown race are left out.
-    seed
-        The same seed draws the same triplets, in whatever order the tables' rows are.
-
-    Returns
-    -------
-    pd.DataFrame
-        A table of triplets whose ``list`` is ``split``.
-
-    Raises
-    ------
-    InputError
-        No triplet of the split has a counterpart, or ``match`` names something else.
+    Raises ``InputError`` if no triplet of the split has a counterpart, or ``match`` names something else.
     """
     if not set(match) <= {"race"}:
         raise InputError(f"triplets are matched by race alone; got {', '.join(match)}.")

@@ -43,12 +43,10 @@ def embed(
     precision: Precision = "fast",
     runtime: Runtime = "auto",
 ) -> np.ndarray:
-    """Embed faces in batches, each face once.
+    """Embed faces in batches, each face once, as :meth:`kinface.KinFace.embed` does: (N, D), float32, of unit length.
 
     Parameters
     ----------
-    model
-        In evaluation mode.
     faces
         What the model reads of N faces: paths of aligned images; aligned images, (N, 112, 112, 3) uint8, RGB; or, for a
         model that reads the embeddings of another one, these embeddings (N, E). A tensor is read as it is: images
@@ -62,23 +60,6 @@ def embed(
         erasure would let through a little of what it removes.
     runtime
         What the trunk runs on, see ``swinface.runtimes.Runner``. All behind it runs on torch.
-
-    Returns
-    -------
-    np.ndarray
-        (N, D), float32, of unit length.
-
-    Raises
-    ------
-    InputError
-        The model cannot read such faces, or an image is missing, unreadable or not square.
-
-    Examples
-    --------
-    >>> import kinface
-    >>> model = kinface.KinFace.from_pretrained("shipped")
-    >>> embed(model, np.zeros((2, 112, 112, 3), dtype=np.uint8)).shape
-    (2, 128)
     """
     return describe_faces(model, faces, root=root, batch=batch, precision=precision, runtime=runtime)["embedding"]
 
