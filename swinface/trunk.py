@@ -110,7 +110,7 @@ class Trunk(nn.Module, ABC):
         """
         stages, before = [], set()
         for level in range(1, len(self.channels) + 1):
-            behind = self._find_behind([level], summary=False)
+            behind = self._find_behind([level])
             stages.append(behind - before)
             before |= behind
         stages[-1] |= set(self.parameters()) - before
@@ -130,12 +130,12 @@ class Trunk(nn.Module, ABC):
             if learns and not any(learns):
                 module.eval()
 
-    def freeze_unread(self, levels: Collection[int] | None = None, summary: bool = False) -> None:
-        """Freeze the parameters that no output in use depends on: DDP would wait for their gradients.
+    def freeze_unread(self, levels: Collection[int] | None = None) -> None:
+        """Freeze what only other levels or the summary depend on: DDP would wait for its gradients.
 
-        In use are ``levels``, 1 for the first, or all of them if None; and the summary if ``summary`` says so.
+        ``levels`` are those in use, 1 for the first; all of them if None.
         """
-        _freeze(self, keep=self._find_behind(levels or range(1, len(self.channels) + 1), summary))
+        _freeze(self, keep=self._find_behind(levels or range(1, len(self.channels) + 1)))
 
     def take_weights(self, path: Path) -> None:
         """Load a file of weights with the names of the network itself, such as timm's; a warning names surplus ones.
@@ -151,16 +151,16 @@ class Trunk(nn.Module, ABC):
         check_entries(found, expected, path)
         network.load_state_dict(found)
 
-    def _find_behind(self, levels: Collection[int], summary: bool) -> set[nn.Parameter]:
-        """The parameters on which these levels, and the summary, depend."""
+    def _find_behind(self, levels: Collection[int]) -> set[nn.Parameter]:
+        """The parameters on which these levels depend."""
         modes = {module: module.training for module in self.modules()}
         self.eval()
         parameters = list(self.parameters())
         learning = [parameter.requires_grad for parameter in parameters]
         self.requires_grad_(True)
         with torch.enable_grad():
-            maps, whole = self.read(self._blank())
-            read = sum(maps[level - 1].sum() for level in levels) + (whole.sum() if summary else 0)
+            maps, _ = self.read(self._blank())
+            read = sum(maps[level - 1].sum() for level in levels)
             gradients = torch.autograd.grad(read, parameters, allow_unused=True)
         for parameter, learns in zip(parameters, learning, strict=True):
             parameter.requires_grad_(learns)
@@ -219,10 +219,7 @@ def _describe(given: Any) -> str:
 class OwnTrunk(Trunk):
     """A network of one's own, see the top of this file.
 
-    Raises
-    ------
-    InputError
-        It fails on faces, or returns something else than levels and a summary.
+    Raises ``InputError`` if it fails on faces, or returns something else than levels and a summary.
     """
 
     def __init__(self, network: nn.Module, name: str) -> None:
@@ -238,6 +235,9 @@ class OwnTrunk(Trunk):
 class TimmTrunk(Trunk):
     """A model of timm, with random weights; nothing is downloaded. The summary is what its classifier would read.
 
+    Raises ``InputError`` if timm has no such model or it does not take these options, it has no features, or it fails
+    on faces of 112x112.
+
     Parameters
     ----------
     model
@@ -246,11 +246,6 @@ class TimmTrunk(Trunk):
         Places of its features that are levels, in timm's count; by default the last four, or all if they are fewer.
     options
         Further arguments of ``timm.create_model``, such as ``img_size=112``, ``output_stride`` or ``drop_path_rate``.
-
-    Raises
-    ------
-    InputError
-        timm has no such model or it does not take these options, it has no features, or it fails on faces of 112x112.
     """
 
     def __init__(self, model: str, out_indices: Sequence[int] | None = None, **options: Any) -> None:

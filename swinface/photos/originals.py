@@ -22,6 +22,7 @@ from swinface.files import InputError, one_line
 from swinface.photos.folder import read_log
 
 AGES = (0.0, 100.0)  # years; IMDB-WIKI has faces of 2,000 years
+LARGEST_ERROR = 0.15  # of ``swinface.data.pose.fit_pose``, at which a pose is still believed
 MATLAB_EPOCH = 366  # days that Matlab's day numbers are ahead of Python's
 NUMBERS = ("dob", "photo_taken", "gender", "face_score", "second_face_score")  # of IMDB-WIKI's structure
 
@@ -89,12 +90,11 @@ def read_affectnet(path: Path) -> pd.DataFrame:
     return found.astype({"expression": int}).reset_index(drop=True)
 
 
-def read_pose(path: Path, largest_error: float = 0.15) -> pd.DataFrame:
+def read_pose(path: Path) -> pd.DataFrame:
     """Estimate head pose from the landmarks in a log of ``swinface align``, for sets that have no labels of it.
 
-    Gives ``photo``, and ``yaw``, ``pitch`` and ``roll`` in degrees, of the aligned face. Faces whose landmarks fit
-    worse than ``largest_error`` of ``swinface.data.pose.fit_pose`` are left out. Raises ``InputError`` if there is no
-    such log.
+    Gives ``photo``, and ``yaw``, ``pitch`` and ``roll`` in degrees, of the aligned face. Faces with an error above
+    ``LARGEST_ERROR`` are left out. Raises ``InputError`` if there is no such log.
     """
     log = read_log(path).dropna(subset="face")
     landmarks = log[[f"{axis}{number}" for number in range(1, 6) for axis in "xy"]].to_numpy().reshape(-1, 5, 2)
@@ -102,7 +102,7 @@ def read_pose(path: Path, largest_error: float = 0.15) -> pd.DataFrame:
     for photo, points in zip(log["photo"], landmarks, strict=True):
         name = f"{path}: {photo}"
         pose, error = fit_pose(points, name)
-        if error <= largest_error:
+        if error <= LARGEST_ERROR:
             rows.append((photo, *turn(pose, measure_turn(fit_similarity(points, ARCFACE, name))).round(1)))
     return pd.DataFrame(rows, columns=["photo", *ANGLES])
 

@@ -15,10 +15,11 @@ from swinface.data.source import Source
 from swinface.files import InputError, describe_install
 
 INSET = 12  # pixels between the border of an aligned face and the box in which its landmarks are sought
+BATCH = 32  # faces that are embedded at once
 CHIP, PADDING = 150, 0.25  # size in pixels and border of the faces that the recogniser was trained on
 
 
-def embed_by_teacher(source: Source, batch: int = 32) -> np.ndarray:
+def embed_by_teacher(source: Source) -> np.ndarray:
     """Embed every face of a data set, in the order of its table: (N, 128).
 
     Raises ``InputError`` if the recogniser is not installed, or a face cannot be read.
@@ -31,8 +32,8 @@ def embed_by_teacher(source: Source, batch: int = 32) -> np.ndarray:
     landmarks = dlib.shape_predictor(_find("shape_predictor_5_face_landmarks.dat"))
     network = dlib.face_recognition_model_v1(_find("dlib_face_recognition_resnet_model_v1.dat"))
     embeddings = []
-    for start in tqdm(range(0, len(source), batch), desc="teach", unit="batch", leave=False, disable=None):
-        chips = [_cut_chip(source.read(row), landmarks) for row in range(start, min(start + batch, len(source)))]
+    for start in tqdm(range(0, len(source), BATCH), desc="teach", unit="batch", leave=False, disable=None):
+        chips = [_cut_chip(source.read(row), landmarks) for row in range(start, min(start + BATCH, len(source)))]
         embeddings += [np.array(embedding) for embedding in network.compute_face_descriptor(chips)]
     return np.stack(embeddings)
 

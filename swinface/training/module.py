@@ -209,7 +209,9 @@ class FaceTraining(lightning.LightningModule):
         if not self.embeds:
             if not self.learned:
                 raise InputError("nothing to train: no task has labels; recognition and distillation are off.")
-            self._freeze_unread()
+            # Only the embedding needs these parts.
+            self.network.embedding.requires_grad_(False)
+            self.network.trunk.freeze_unread(self.network.subnets["age"].attention.levels)
         self._check_validation()
         self.losses = [*self.embeds, *self.learned]
         self.columns = [*self.losses, *(f"answered_{name}" for name in (self.pseudo.tasks if self.pseudo else ()))]
@@ -242,11 +244,6 @@ class FaceTraining(lightning.LightningModule):
             for name, strength in self.balance.items()
             if name in self.learned
         }
-
-    def _freeze_unread(self) -> None:
-        """Freeze the parts that only the embedding needs."""
-        self.network.embedding.requires_grad_(False)
-        self.network.trunk.freeze_unread(self.network.subnets["age"].attention.levels)
 
     def _take_over(self, other: SwinFace) -> None:
         for part in ("trunk", "embedding", "subnets", "heads") if self.start_whole else ("trunk", "embedding"):
@@ -373,9 +370,6 @@ class FaceTraining(lightning.LightningModule):
         parameters = [*self.network.trunk.parameters(), *self.network.embedding.parameters()]
         return [parameter for parameter in parameters if parameter.requires_grad]
 
-    def _count_steps(self) -> int:
-        return self.trainer.estimated_stepping_batches
-
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW, the trunk at its own rate; warm-up, then a cosine, per step.
 
@@ -396,8 +390,8 @@ class FaceTraining(lightning.LightningModule):
         )
 
         def rate(step: int, peak: float) -> float:
-            rates = {"start": options.warmup_rate, "peak": peak, "final": options.final_rate}
-            return rate_at(step - 1, self._count_steps, options.warmup, **rates, cosine_from_start=True)
+            rates = {"start": options.warmup_rate, "peak": peak, "final": options.final_rate, "cosine_from_start": True}
+            return rate_at(step - 1, lambda: trainer.estimated_stepping_batches, options.warmup, **rates)
 
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, [lambda step, peak=peak: rate(step, peak) for peak in peaks]
