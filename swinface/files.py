@@ -20,6 +20,13 @@ class InputError(ValueError):
     """The input cannot be used. The message names the file, row or option and says what to do.
 
     The command line prints it as one line and exits with code 2. As it may quote a file, it is made ``printable``.
+
+    >>> import swinface
+    >>> try:
+    ...     swinface.SwinFace.from_pretrained("no/such/folder")
+    ... except swinface.InputError as error:
+    ...     print(isinstance(error, ValueError))
+    True
     """
 
     def __init__(self, message: str) -> None:

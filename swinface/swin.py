@@ -57,7 +57,8 @@ class SwinTrunk(Trunk):
     """Swin Transformer (Liu et al., ICCV 2021) with a tap after every patch merging and one before its final norm.
 
     The summary is the mean of the last level's tokens after that norm. A stage is one of Swin's, with the merging at
-    its start; the patches are of none.
+    its start; the patches are of none. Raises ``InputError`` if the sizes do not end at 7x7, or ``convolutions`` does
+    not fit them.
 
     Parameters
     ----------
@@ -67,11 +68,6 @@ class SwinTrunk(Trunk):
     convolutions
         Residual blocks per stage ahead of its attention. They come with strided convolutions in place of Swin's
         patches and mergings; None is Swin as published.
-
-    Raises
-    ------
-    InputError
-        The sizes do not end at 7x7, or ``convolutions`` does not fit them.
     """
 
     def __init__(

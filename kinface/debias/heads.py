@@ -84,10 +84,8 @@ def build_mlp(size: int, classes: int) -> nn.Sequential:
 
 
 def attribute_loss(logits: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
-    """Cross entropy of (N, K) logits over the known labels (not below 0); 0 if no label is known.
-
-    With class weights it is the weighted mean, as in ``torch.nn.functional.cross_entropy``.
-    """
+    """Cross entropy of (N, K) logits over the known labels (not below 0), by class weighted as in torch; 0 if none is
+    known."""
     known = labels >= 0
     if not known.any():
         return logits.sum() * 0.0  # in every process each parameter must get a gradient

@@ -66,6 +66,9 @@ INSIGHTFACE = Pixels()
 class Recogniser:
     """A recogniser of faces: what it makes of pixels, and what it is.
 
+    Raises ``InputError`` if there is no such file or function, the file is no ONNX model of one image and one
+    embedding, or the options do not fit it.
+
     Parameters
     ----------
     name
@@ -80,12 +83,6 @@ class Recogniser:
         Side of a face, and how many it is given at once.
     about : list of str
         What tells it from others.
-
-    Raises
-    ------
-    InputError
-        There is no such file or function, the file is no ONNX model of one image and one embedding, or the options do
-        not fit it.
     """
 
     def __init__(self, name: str, pixels: Pixels = INSIGHTFACE) -> None:

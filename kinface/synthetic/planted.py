@@ -45,16 +45,16 @@ def plant(
 ) -> Families:
     """Make families whose features show race and gender as plainly as ``appearance`` says.
 
-    ``out`` is then a folder like that of ``kinface prepare``, without images: its lists are ``tune``, ``tune_matched``,
-    ``val`` and ``val_matched``. It also has ``embeddings.npz``, what a recogniser makes of each face, and
-    ``genes.npz``, the inherited traits that a person shows, the same for all faces of a person: input for a model that
-    knows everything about families and nothing about race. Raises ``InputError`` if an option is out of range, ``out``
-    is not empty, or families are too few for the pairs of a split.
+    ``out``, a new or empty folder, is then like that of ``kinface prepare``, without images: its lists are ``tune``,
+    ``tune_matched``, ``val`` and ``val_matched``. It also has ``embeddings.npz``, what a recogniser makes of each face,
+    and ``genes.npz``, the inherited traits that a person shows, the same for all faces of a person: input for a model
+    that knows everything about families and nothing about race.
+
+    Raises ``InputError`` if an option is out of range, ``out`` is not empty, or families are too few for the pairs of a
+    split.
 
     Parameters
     ----------
-    out
-        Folder to write to; new or empty.
     families
         How many; every fourth is for validation. With fewer than 48, a split may have no pair that can be matched.
     photos

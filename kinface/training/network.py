@@ -60,22 +60,11 @@ def build_network(
     domains: int,
     erase: Sequence[Erase],
 ) -> KinFace:
-    """Build the network on one of three inputs: a SwinFace's trunk, a new trunk, or embeddings.
+    """Build the network on one of three inputs: a SwinFace's trunk, a new trunk, or embeddings of ``embedding_size``
+    numbers.
 
-    Raises ``InputError`` if there is no input, or two.
-
-    Parameters
-    ----------
-    options
-        The trunk and the sizes.
-    embedding_size
-        Numbers per embedding, if the network reads embeddings.
-    attributes, heads
-        The classes of attributes, and those that it predicts.
-    types, domains
-        As in ``KinFace``.
-    erase
-        Its steps of erasure.
+    ``heads`` names those of the attributes that it predicts; ``types`` and ``domains`` are as in ``KinFace``. Raises
+    ``InputError`` if there is no input, or two.
     """
     if embedding_size is not None and options.swinface is not None:
         raise InputError("data.embeddings takes the place of a trunk: give it or model.network.swinface, not both.")

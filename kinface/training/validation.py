@@ -22,19 +22,10 @@ def measure_tune_pairs(
 ) -> dict[str, float]:
     """Measure the AUC of the tune pairs, overall and per race, and the accuracy of each head.
 
-    Parameters
-    ----------
-    outputs
-        Outputs for the tune faces, in the order of ``data.tune_faces``: ``embedding`` (N, D), and the (N, K) logits of
-        each head and adversary.
-    attributes
-        Name of an output to the attribute that it predicts; others are ignored.
-
-    Returns
-    -------
-    dict
-        ``tune_auc``, ``tune_auc_matched`` if there are matched pairs, ``tune_auc_<race>``, and
-        ``tune_<output>_balanced_accuracy``.
+    These are ``tune_auc``, ``tune_auc_matched`` if there are matched pairs, ``tune_auc_<race>``, and
+    ``tune_<output>_balanced_accuracy``. ``outputs`` are those for the tune faces, in the order of ``data.tune_faces``:
+    ``embedding`` (N, D), and the (N, K) logits of each head and adversary. ``attributes`` is from the name of an output
+    to the attribute that it predicts; others are ignored.
     """
     scored = {name: data.score_tune_pairs(outputs["embedding"], name) for name in data.tune_pairs}
     pairs = scored["standard"]

@@ -201,21 +201,12 @@ def auc_of_same_person(
 ) -> SamePersonAuc:
     """How well cosines separate the pairs of faces that show one person from those that show two.
 
-    Every pair has the same weight, so a person with many faces has more weight. Groups are drawn again, with
-    replacement (``swinface.bootstrap.weigh_pairs``). Raises ``InputError`` if no person has two faces, or there is only
-    one person.
+    Embeddings are (N, D), of any length, and ``identities``, (N,), say who each face shows. Every pair has the same
+    weight, so a person with many faces has more weight. At most half of ``pairs`` are used of either kind: if there are
+    more, that many are drawn, each with equal probability, none twice. ``groups``, (N,), such as families, are drawn
+    again with replacement (``swinface.bootstrap.weigh_pairs``); by default these are the identities.
 
-    Parameters
-    ----------
-    embeddings
-        (N, D), of any length.
-    identities
-        (N,), who each face shows.
-    groups
-        (N,), the groups that are resampled, such as families; None for the identities.
-    pairs
-        At most half this number of pairs of either kind is used. If there are more, that many are drawn: each pair of a
-        kind with equal probability, none twice.
+    Raises ``InputError`` if no person has two faces, or there is only one person.
     """
     rng = np.random.default_rng(seed)
     _, person = np.unique(np.asarray(identities), return_inverse=True)

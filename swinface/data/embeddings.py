@@ -15,15 +15,12 @@ from swinface.files import InputError, replacing
 class Embeddings:
     """A table of embeddings: a ``.npz`` with ``face`` (N,) paths and ``embedding`` (N, D).
 
+    Raises ``InputError`` if the file is missing, is no such table, or names a face twice.
+
     Parameters
     ----------
     path
         The file. It is read without unpickling.
-
-    Raises
-    ------
-    InputError
-        The file is missing, is no such table, or names a face twice.
     """
 
     def __init__(self, path: Path) -> None:

@@ -97,25 +97,15 @@ def _read_header(where: str, fields: list[str], columns: Sequence[str], others: 
 
 
 def look_up_labels(task: str, path: Path, faces: pd.DataFrame) -> pd.Series:
-    """Labels of faces from a table with a row per image or per person; nan where it has none.
+    """Labels of faces, with ``image`` and ``identity``, from a table with a row per image or per person; nan where it
+    has none.
+
+    The task is one of ``TASKS``, or ``race``, a group that benchmarks report by. The .csv or .parquet file has a column
+    of its name, years or classes by name or first letter; another column, ``image``, ``face``, ``identity`` or
+    ``person``, says whose label it is. Gives years or the index of the class as float64; race as text.
 
     Raises ``InputError`` if the task or the file does not exist, the table has no such columns, states something twice
     or knows none of the faces, or a label is neither a number nor a class.
-
-    Parameters
-    ----------
-    task
-        A task of ``TASKS``; or ``race``, a group that benchmarks report by.
-    path
-        A .csv or .parquet file with a column named as the task: years, or classes by name or first letter. Another
-        column, ``image``, ``face``, ``identity`` or ``person``, says whose label it is.
-    faces
-        With columns ``image`` and ``identity``.
-
-    Returns
-    -------
-    pd.Series
-        With the index of ``faces``: years or the index of the class as float64; race as text.
     """
     if task not in (*TASKS, "race"):
         raise InputError(f"labels: no task {task!r}; choose from {', '.join(TASKS)}, or race.")

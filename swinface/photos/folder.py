@@ -34,16 +34,13 @@ def align_folder(photos: Path, out: Path, choose: Choice = "largest", chunk: int
     Faces are written below ``out`` under the names of their photos, JPEG at quality 95 or PNG. ``aligned.csv`` there
     has a row for every file of ``photos``. A photo without a face, or that cannot be read, has only its row, and so has
     a file that ``list_images`` leaves out. An interrupted call can be repeated: photos that have a row are not read
-    again, and the result is that of an unbroken call. Raises ``InputError`` if there are no photos, ``out`` lies within
-    ``photos``, it holds faces that were chosen otherwise, another process works there, or the detector is not
-    installed.
+    again, and the result is that of an unbroken call.
+
+    Raises ``InputError`` if there are no photos, ``out`` lies within ``photos``, it holds faces that were chosen
+    otherwise, another process works there, or the detector is not installed.
 
     Parameters
     ----------
-    photos
-        Folder of photos, however deep.
-    out
-        Folder to write to, outside ``photos``.
     choose
         Which face, where there are several: the one with the ``largest`` box, or the most ``central``, whose box's
         centre is nearest to that of the photo.

@@ -95,7 +95,8 @@ class MarginSoftmax(nn.Module):
     Every process of the default group has a contiguous share of the classes as ``centres``; without a group, the only
     process has all. Each compares the whole group's faces with its share. This needs 4 (B W) K bytes for B faces on
     each of W processes and K classes of a share (for a moment twice that), and 12 bytes for each number of the share
-    (the centres and AdamW's moments).
+    (the centres and AdamW's moments). Raises ``InputError`` if the rate is outside (0, 1], the kind is unknown, or
+    there are fewer classes than processes.
 
     Parameters
     ----------
@@ -124,11 +125,6 @@ class MarginSoftmax(nn.Module):
     ----------
     centres : nn.Parameter
         (K, D), of any length, of the classes from ``start`` on.
-
-    Raises
-    ------
-    InputError
-        The rate is outside (0, 1], the kind is unknown, or there are fewer classes than processes.
     """
 
     def __init__(

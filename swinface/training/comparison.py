@@ -30,6 +30,8 @@ Figures = dict[tuple[str, str], Result]  # by benchmark and metric
 class Comparison:
     """What is trained.
 
+    Raises ``InputError`` if there are fewer than two runs, a name is no name of a folder, or the reference is no run.
+
     Parameters
     ----------
     configs
@@ -38,11 +40,6 @@ class Comparison:
         By name: what the run changes in them, such as ``{"model": {"tasks": ["age"]}}``.
     reference
         Name of the run that the others are compared with.
-
-    Raises
-    ------
-    InputError
-        There are fewer than two runs, a name is no name of a folder, or the reference is no run.
     """
 
     configs: list[Path]

@@ -31,7 +31,7 @@ def task_losses(
     progress: float,
     log_priors: Mapping[str, Tensor] | None = None,
 ) -> Tensor:
-    """The mean loss of each task over the faces with a known label; without any it is 0, with a gradient of 0.
+    """The mean loss (tasks,) of each task over the faces with a known label; without any it is 0, with a gradient of 0.
 
     No shape depends on the labels, so a GPU never waits for the CPU here, and the function can be compiled.
 
@@ -47,11 +47,6 @@ def task_losses(
         Share of training that is done, for the age loss.
     log_priors
         By task: (classes,), added to its logits: logit adjustment, see ``log_prior``.
-
-    Returns
-    -------
-    Tensor
-        (len(tasks),).
     """
     known = ~labels.isnan()
     targets = labels.nan_to_num(0.0)

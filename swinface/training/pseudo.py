@@ -26,6 +26,8 @@ MEAN_DECAY = 0.99  # of the mean of its answers, per step
 class PseudoLabels(nn.Module):
     """A teacher and its answers.
 
+    Raises ``InputError`` if a task is not trained, or has no classes.
+
     Parameters
     ----------
     network
@@ -36,11 +38,6 @@ class PseudoLabels(nn.Module):
         By name: the rows of a batch that are the stream's, and what the teacher is asked about them.
     count_shares
         From a task to how often each class occurs among labelled faces.
-
-    Raises
-    ------
-    InputError
-        A task is not trained, or has no classes.
     """
 
     def __init__(
