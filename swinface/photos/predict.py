@@ -63,6 +63,13 @@ def predict(
     ------
     InputError
         The image cannot be read or has other pixels; an aligned one is not square; no detector is installed.
+
+    Examples
+    --------
+    >>> import swinface
+    >>> model, grey = swinface.SwinFace.from_pretrained("shipped"), np.full((112, 112, 3), 128, dtype=np.uint8)
+    >>> [sorted(face) for face in swinface.predict(model, grey, aligned=True)]
+    [['age', 'attributes', 'expression', 'gender']]
     """
     if isinstance(image, str | os.PathLike):
         image, name = read_image(image), str(image)
