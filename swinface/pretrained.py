@@ -116,8 +116,7 @@ def pack(model: Path, out: Path) -> dict[str, Tensor]:
     """Halve the size of a trained model: the weights of its layers in bfloat16. It loads as any other.
 
     All else stays as it is, such as an erasure: a rounded map would let through a little of what it removes. The
-    rounded layers change little: the distance of two classes by some thousandths. Returns the packed weights by name;
-    raises ``InputError`` if the folder holds no model.
+    rounded layers change little: the distance of two classes by some thousandths.
 
     Parameters
     ----------
@@ -125,6 +124,16 @@ def pack(model: Path, out: Path) -> dict[str, Tensor]:
         Folder of a SwinFace or of a kinship model, such as a run.
     out
         Folder to write ``config.json`` and ``model.safetensors`` to.
+
+    Returns
+    -------
+    dict of str to Tensor
+        The packed weights.
+
+    Raises
+    ------
+    InputError
+        The folder holds no model.
     """
     tensors = read_weights(model / WEIGHTS)
     # Vectors and numbers (batch norms, biases, a threshold) are few, and each matters more than a weight.

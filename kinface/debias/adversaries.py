@@ -198,9 +198,10 @@ class Adversary(Hider):
 
 
 class _Remembering(Hider):
-    """Without weights of its own; it knows the faces of the last steps."""
+    """Without weights of its own; it knows the faces of the last steps, and a subclass what each face tells."""
 
     MEMORY = 2048  # faces
+    SCALE = 10.0  # factor that brings useful strengths near 1
 
     def __init__(self, reading: Reading) -> None:
         super().__init__()
@@ -212,6 +213,16 @@ class _Remembering(Hider):
         """Store the faces of a batch in place of the oldest ones."""
         self.faces.copy_(torch.cat([self.faces, _pool(inputs).detach()])[-self.MEMORY :])
         self.labels.copy_(torch.cat([self.labels, labels])[-self.MEMORY :])
+
+    def hide(self, inputs: Tensor, labels: Tensor, class_weights: Tensor | None, strength: float) -> Tensor:
+        """Lambda times the weighted mean of what faces tell; 0 while no face of known class is remembered."""
+        if not (self.labels >= 0).any():
+            return inputs.sum() * 0.0
+        return strength * self.SCALE * _weighted_mean(self._tell(self(inputs), labels), labels, class_weights)
+
+    @abstractmethod
+    def _tell(self, answers: Tensor, labels: Tensor) -> Tensor:
+        """(N,) what the model minimises, of (N, K) answers of ``forward``."""
 
     def _recall(self) -> tuple[Tensor, Tensor, Tensor]:
         """Faces of known class, their classes as one-hot vectors, and the median distance between faces."""
@@ -240,7 +251,6 @@ class KernelAdversary(_Remembering):
 
     BASIS, RIDGE = 512, 1e-3  # random features, r
     BANDWIDTH = 0.5  # of the kernel, as a share of the median distance between faces
-    SCALE = 10.0  # factor of |p|^2 that brings useful strengths near 1
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(N, K) predictions p, with a newly drawn basis."""
@@ -260,12 +270,8 @@ class KernelAdversary(_Remembering):
         solution = torch.linalg.solve(moments, weighted.T @ (classes - 1 / classes.shape[1]))
         return (basis(_pool(inputs)) - mean) @ solution
 
-    def hide(self, inputs: Tensor, labels: Tensor, class_weights: Tensor | None, strength: float) -> Tensor:
-        """Lambda times the weighted mean above; 0 while no face of known class is remembered."""
-        if not (self.labels >= 0).any():
-            return inputs.sum() * 0.0
-        certainty = self(inputs).square().sum(dim=1)
-        return strength * self.SCALE * _weighted_mean(certainty, labels, class_weights)
+    def _tell(self, answers: Tensor, labels: Tensor) -> Tensor:
+        return answers.square().sum(dim=1)
 
 
 class MeanDiscrepancy(_Remembering):
@@ -279,7 +285,6 @@ class MeanDiscrepancy(_Remembering):
     """
 
     BANDWIDTHS = (0.1, 0.3, 1.0)  # as shares of the median distance between faces
-    SCALE = 10.0  # factor that brings useful strengths near 1
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(N, K), how much more alike each face is to a class than to the mean class."""
@@ -291,12 +296,8 @@ class MeanDiscrepancy(_Remembering):
         mean = (to_classes * present).sum(dim=1, keepdim=True) / present.sum()
         return (to_classes - mean) * present
 
-    def hide(self, inputs: Tensor, labels: Tensor, class_weights: Tensor | None, strength: float) -> Tensor:
-        """Lambda times the weighted mean above; 0 while no face of known class is remembered."""
-        if not (self.labels >= 0).any():
-            return inputs.sum() * 0.0
-        own = self(inputs).gather(1, labels.clamp(min=0)[:, None])[:, 0]
-        return strength * self.SCALE * _weighted_mean(own, labels, class_weights)
+    def _tell(self, answers: Tensor, labels: Tensor) -> Tensor:
+        return answers.gather(1, labels.clamp(min=0)[:, None])[:, 0]
 
 
 def _pool(inputs: Tensor) -> Tensor:
