@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from kinface.fairness.groups import compared_groups, has_enough
+from kinface.fairness.groups import compared_groups
 from kinface.fairness.intervals import compare
 
 GAPS = {"accuracy gap": "accuracy", "TPR gap": "tpr", "FMR gap": "fmr", "AUC gap": "auc"}
@@ -63,22 +63,6 @@ def find_gaps(groups: pd.DataFrame, disparities: pd.DataFrame, covariance: dict[
     return pd.DataFrame(rows, columns=[*columns, "chance", "comparable", "significant"])
 
 
-def find_race_reward(groups: pd.DataFrame, covariance: dict[str, np.ndarray]) -> dict[str, float] | None:
-    """Find how much more often non-kin pairs of one race are accepted than those of two, with its 95% interval.
-
-    If they are, a model that recognises race does better on every list whose non-kin pairs cross races. None where
-    there are too few pairs of one race, or of two.
-    """
-    crossing = groups[(groups["grouping"] == "race crossing") & has_enough(groups, "fmr")]
-    rows = crossing.reset_index().set_index("group")["index"]
-    if len(rows) < 2:
-        return None
-    same, cross = rows["same-race"], rows["cross-race"]
-    fmr = groups["fmr"]
-    difference, low, high = compare(fmr, covariance["fmr"], same, cross)
-    return {"same": fmr[same], "cross": fmr[cross], "difference": difference, "low": low, "high": high}
-
-
 def contrast_with_largest(groups: pd.DataFrame, covariance: dict[str, np.ndarray], gaps: pd.DataFrame) -> pd.DataFrame:
     """Compare each group with the largest of its grouping, in TPR, FMR and AUC.
 
@@ -109,6 +93,33 @@ def contrast_with_largest(groups: pd.DataFrame, covariance: dict[str, np.ndarray
                 rows.append({"grouping": grouping, **names, "metric": metric, **figures, **ends})
     columns = ["grouping", "group", "reference", "metric", "ours", "other", "difference", "low", "high"]
     return pd.DataFrame(rows, columns=[*columns, "significant"])
+
+
+def find_race_reward(contrasts: pd.DataFrame) -> dict[str, float | bool] | None:
+    """Find how much more often non-kin pairs of one race are accepted than those of two.
+
+    If they are, a model that recognises race does better on every list whose non-kin pairs cross races.
+
+    Parameters
+    ----------
+    contrasts
+        Attribute of a ``FairnessAudit``.
+
+    Returns
+    -------
+    dict or None
+        ``same`` and ``cross``, the FMR within one race and between two, ``difference``, ``low``, ``high`` (its 95%
+        interval) and ``significant`` (``contrast_with_largest``). None where there are too few pairs of either.
+    """
+    rows = contrasts[(contrasts["grouping"] == "race crossing") & (contrasts["metric"] == "fmr")]
+    if rows.empty:
+        return None
+    row = rows.iloc[0]
+    fmr = {row["group"]: row["ours"], row["reference"]: row["other"]}
+    found = {"same": fmr["same-race"], "cross": fmr["cross-race"], **row[["difference", "low", "high"]]}
+    if row["group"] == "cross-race":
+        found |= {"difference": -row["difference"], "low": -row["high"], "high": -row["low"]}
+    return found | {"significant": row["significant"]}
 
 
 def find_unequal_prevalence(groups: pd.DataFrame) -> list[str]:

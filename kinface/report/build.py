@@ -19,7 +19,7 @@ from PIL import Image
 from kinface.data.pairs import families_known, list_families
 from kinface.fairness.audit import FairnessAudit
 from kinface.fairness.comparison import compare_audits, compare_lists, find_own_groupings
-from kinface.fairness.contrasts import find_race_reward, find_unequal_prevalence
+from kinface.fairness.contrasts import find_unequal_prevalence
 from kinface.fairness.disparities import find_disparity
 from kinface.fairness.dyads import FAMILIES
 from kinface.fairness.groupings import AND, OVERALL, intersects
@@ -152,7 +152,7 @@ def build_report(
         "gaps": gaps,
         "significant_by_chance": SIGNIFICANT_BY_CHANCE * sum(gap["comparable"] for gap in gaps),
         "contrasts": audit.contrasts.to_dict("records"),
-        "race_reward": find_race_reward(audit.groups, audit.covariance),
+        "race_reward": audit.race_reward,
         "unequal_prevalence": find_unequal_prevalence(audit.groups),
         "differences": [] if changes is None else changes.to_dict("records"),
         **_follow_standards(audit, origin),

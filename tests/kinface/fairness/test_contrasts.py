@@ -11,8 +11,7 @@ from kinface.fairness.contrasts import find_gaps, find_race_reward, find_unequal
 
 
 def reward_of(pairs: pd.DataFrame) -> dict[str, float] | None:
-    audit = audit_fairness(pairs, 0.5, resamples=20)
-    return find_race_reward(audit.groups, audit.covariance)
+    return find_race_reward(audit_fairness(pairs, 0.5, resamples=20).contrasts)
 
 
 def test_prevalence_and_the_reward_of_race_are_found(draw_scored):
@@ -20,9 +19,12 @@ def test_prevalence_and_the_reward_of_race_are_found(draw_scored):
     crossing = pairs["race_a"] != pairs["race_b"]
     flattered = pairs.assign(score=pairs["score"] - 1.5 * crossing)
     result = audit_fairness(flattered, 0.5, resamples=100)
-    reward = find_race_reward(result.groups, result.covariance)
+    reward = find_race_reward(result.contrasts)
     assert reward["same"] - reward["cross"] == pytest.approx(reward["difference"])
     assert 0 < reward["low"] < reward["difference"] < reward["high"]
+    assert reward["significant"] and not reward_of(pairs)["significant"]
+    same = result.groups.query("grouping == 'race crossing' and group == 'same-race'")
+    assert reward["same"] == same["fmr"].item()
     assert "race" in find_unequal_prevalence(result.groups)  # non-kin pairs mostly cross races, kin pairs never
     assert "gender pair" not in find_unequal_prevalence(result.groups)
     gaps = result.gaps.set_index(["grouping", "metric"])
