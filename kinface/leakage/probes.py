@@ -13,6 +13,7 @@ from itertools import pairwise
 import numpy as np
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
+from tqdm import tqdm
 
 from kinface.leakage.attackers import attack
 
@@ -125,7 +126,8 @@ def run_probes(
     """
     jobs = [(trial.labels, *split, trial.seed, probes) for trial in trials for split in trial.splits]
     with threadpool_limits(1, "blas"):  # small products: threads slow them down; joblib's processes know this limit
-        answers = iter(Parallel()(delayed(predict)(features, *job) for job in jobs))
+        found = Parallel(return_as="generator")(delayed(predict)(features, *job) for job in jobs)
+        answers = iter([*tqdm(found, "attack", len(jobs), leave=False, unit=" fits", disable=None)])
     of_trials = [[next(answers) for _ in trial.splits] for trial in trials]
     return [{probe: [answer[probe] for answer in of_trial] for probe in probes} for of_trial in of_trials]
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from sklearn.preprocessing import normalize
+from tqdm import tqdm
 
 from kinface.data.families import Families
 from kinface.data.pairs import score_pairs
@@ -97,7 +98,7 @@ def frontier(
     people, labels = described[reported], described[[*attributes]]
     weight = 1 / described[training].groupby("person")["family"].transform("size").to_numpy()
     runs = []
-    for name, eraser in made.items():
+    for name, eraser in tqdm(made.items(), "frontier", unit="eraser", leave=False, disable=None):
         moved = erase(
             eraser,
             (embedding[training], labels[training]),
