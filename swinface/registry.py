@@ -12,6 +12,7 @@ import sys
 from argparse import ArgumentError
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -123,18 +124,24 @@ def _is_of_type(member: Callable, option: str, value: Any) -> bool:
     """Whether a value, such as YAML has, is of the type that the signature says; anything is where it says none."""
     if not isinstance(value, (str, bool, int, float, list)):
         return True
-    from jsonargparse import ArgumentParser  # slow to import
-
-    parser, name = ArgumentParser(exit_on_error=False), f"--{option}"
     try:
         hint = get_type_hints(member.__init__ if inspect.isclass(member) else member).get(option)
-        if hint is None:
-            return True
-        parser.add_argument(name, type=hint)
-    except Exception:  # the signature is another's, and may say what cannot be read or checked
+    except Exception:  # the signature is another's, and may say what cannot be read
+        return True
+    return hint is None or takes(hint, value)
+
+
+def takes(hint: Any, value: Any) -> bool:
+    """Whether a value, such as YAML has, is of a type; anything is of one that cannot be checked."""
+    from jsonargparse import ArgumentParser  # slow to import
+
+    parser = ArgumentParser(exit_on_error=False)
+    try:
+        parser.add_argument("--value", type=hint)
+    except Exception:
         return True
     try:
-        parser.parse_object({option: value})
+        parser.parse_object({"value": deepcopy(value)})  # the parser changes what it reads
     except (ArgumentError, ValueError, TypeError):
         return False
     return True

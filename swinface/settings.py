@@ -10,14 +10,17 @@ import re
 from argparse import ArgumentError, ArgumentParser
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import is_dataclass
+from inspect import formatannotation, signature
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
 from swinface.files import InputError, one_line
-from swinface.registry import look_beside
+from swinface.registry import Registry, look_beside, takes
 
 MODE = "swinface"  # under which parsers of options know our reader of YAML
 
@@ -145,6 +148,104 @@ def parser_options() -> dict[str, Any]:
     return {"parser_mode": MODE, "exit_on_error": False, "allow_abbrev": False}
 
 
+def find_mistake(hint: Any, value: Any, where: str) -> str | None:
+    """What a type does not take of a value that YAML has, and where; None if it takes all.
+
+    Mappings and lists are looked into: a key that a dataclass does not have is told with the keys that it has.
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass
+    ... class Step:
+    ...     method: str
+    ...     inside: bool = False
+    >>> find_mistake(list[Step] | None, [{"methd": "leace"}], "model.erase")
+    "model.erase[0]: no key 'methd'; the keys are method, inside"
+    >>> find_mistake(list[Step] | None, [{"method": "leace", "inside": 3}], "model.erase")
+    'model.erase[0].inside: needs true or false, not 3'
+    """
+    if get_origin(hint) in (Union, UnionType):
+        shaped = [it for it in get_args(hint) if isinstance(value, _shape(it))]
+        hint = shaped[0] if len(shaped) == 1 else hint
+    kind = get_origin(hint)
+    if not isinstance(value, _shape(hint)):
+        inner = []
+    elif kind is list:
+        inner = [(get_args(hint)[0], item, f"{where}[{place}]") for place, item in enumerate(value)]
+    elif kind is dict:
+        inner = [(get_args(hint)[1], item, f"{where}.{key}") for key, item in value.items()]
+    else:
+        if "class_path" in value:
+            try:
+                hint = Registry(hint.__name__).find(str(value["class_path"]))
+            except InputError as error:
+                return f"{where}: {error}".rstrip(".") if "." in str(value["class_path"]) else None
+            value, where = value.get("init_args") or {}, f"{where}.init_args"
+        hints = _list_options(hint)
+        unknown = [key for key in value if hints and key not in hints]
+        if unknown:
+            return f"{where}: no key {unknown[0]!r}; the keys are {', '.join(hints)}"
+        inner = [(hints.get(key, Any), item, f"{where}.{key}") for key, item in value.items()]
+    found = next(filter(None, (find_mistake(*it) for it in inner)), None)
+    if found or (isinstance(value, dict) and _shape(hint) is dict):  # of a mapping another file may have the rest
+        return found
+    return None if takes(hint, value) else f"{where}: needs {_describe(hint)}, not {value!r}"
+
+
+def _shape(hint: Any) -> type | tuple[()]:
+    """The class of values in YAML, if it is one that has values inside."""
+    own = isinstance(hint, type) and hint.__module__ != "builtins"  # a dataclass, or a class that is made of options
+    return dict if own else {dict: dict, list: list}.get(get_origin(hint), ())
+
+
+def _list_options(cls: Any) -> dict[str, Any]:
+    """Options of a class and their types, also those that it hands on to its base; none where any may be one."""
+    options: dict[str, Any] = {}
+    for each in getattr(cls, "__mro__", ()):
+        if "__init__" in vars(each):
+            parameters = [*signature(each.__init__).parameters.values()][1:]
+            try:
+                hints = get_type_hints(each.__init__)
+            except Exception:  # the class is another's, and may say what cannot be read
+                hints = {}
+            options = {it.name: hints.get(it.name, Any) for it in parameters if it.kind is not it.VAR_KEYWORD} | options
+            if not any(it.kind is it.VAR_KEYWORD for it in parameters):
+                return options
+    return {}
+
+
+def _describe(hint: Any) -> str:
+    """A type in words."""
+    known = {"bool": "true or false", "int": "a whole number", "float": "a number", "str": "text"}
+    if get_origin(hint) in (Union, UnionType):
+        return " or ".join(_describe(it) for it in get_args(hint) if it is not NoneType)
+    if get_origin(hint) is Literal:
+        return " or ".join(map(str, get_args(hint)))
+    if is_dataclass(hint):
+        return f"a mapping with {', '.join(_list_options(hint))}"
+    if get_origin(hint) is list:
+        return f"a list, each {_describe(get_args(hint)[0])}"
+    if get_origin(hint) is dict:
+        return "a mapping"
+    number, limited, limits = (hint.__doc__ or "").partition(
+        " restricted to be "
+    )  # so jsonargparse describes its types
+    if limited:
+        return f"{known.get(number, number)} {limits}"
+    return known.get(getattr(hint, "__name__", ""), formatannotation(hint))
+
+
+def list_configurations(arguments: Sequence[str]) -> list[Path]:
+    """The files that ``--config`` names."""
+    return [Path(value) for name, value in _pair(arguments) if name == "--config"]
+
+
+def _pair(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each option with its value, which stands behind = or is the next argument."""
+    for argument, following in pairwise([*arguments, ""]):
+        name, given, value = argument.partition("=")
+        yield name, value if given else following
+
+
 @contextmanager
 def reading_configurations(arguments: Sequence[str]) -> Iterator[None]:
     """Turn all that can be wrong with options, and with the files that ``--config`` names, into ``InputError``.
@@ -152,9 +253,7 @@ def reading_configurations(arguments: Sequence[str]) -> Iterator[None]:
     The block reads them and makes the objects they describe. Parsers of configurations do not always say which file
     is wrong, and a class may fail in any way on a value that it does not expect.
     """
-    for argument, following in pairwise([*arguments, ""]):
-        name, given, value = argument.partition("=")
-        value = value if given else following
+    for name, value in _pair(arguments):
         if name == "--config":
             read_settings(Path(value))
             look_beside(value)  # modules of one's own that it names

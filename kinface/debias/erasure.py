@@ -62,16 +62,16 @@ class Erase:
         eraser = erasers.create(self.method, **self.options)
         if says(eraser, "oracle") or not hasattr(eraser, "state"):
             raise InputError(
-                f"model.erase: no model can keep {self.method}, which has no state(); erase embeddings by it."
+                f"no model can keep {self.method}, which has no state(); erase embeddings by it."
             )
         if not self.attributes or (len(self.attributes) > 1 and not says(eraser, "several")):
             raise InputError(
-                f"model.erase: {self.method} takes one attribute, not {len(self.attributes)}; give each a step of its "
+                f"{self.method} takes one attribute, not {len(self.attributes)}; give each a step of its "
                 "own."
             )
         if self.at == "features" and not says(eraser, "keeps_axes"):
             raise InputError(
-                f"model.erase: {self.method} gives the numbers another meaning, which the layers after the features do "
+                f"{self.method} gives the numbers another meaning, which the layers after the features do "
                 "not know; erase the embedding by it, or the features by another method."
             )
         return eraser

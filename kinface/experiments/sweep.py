@@ -78,7 +78,7 @@ def select_jobs(jobs: Sequence[Job], methods: Collection[str] | None) -> list[Jo
     first_of_methods = {job.run.method: job for job in reversed(chosen)}
     for method, job in first_of_methods.items():
         try:
-            check_config(job.run.config)
+            check_config(job.run.config, job.run.files)
         except InputError as error:
             raise InputError(f"methods.{method}: {error}") from None
     return chosen

@@ -7,6 +7,7 @@ done it also holds the model, and the scored tune pairs that the model's thresho
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,18 +136,22 @@ def train(arguments: list[str]) -> Fitted | None:
     return run_training(_configure(KinshipCLI, arguments), _finish)
 
 
-def check_config(config: dict[str, Any]) -> None:
+def check_config(config: dict[str, Any], files: Sequence[Path] = ()) -> None:
     """Check that ``fit`` would accept a configuration; make no model and read no data.
+
+    ``files`` are those that it was merged from, for messages.
 
     Raises ``InputError`` if ``fit`` would refuse it.
     """
-    _configure(_ReadingCLI, deepcopy(config) | {"run": "run"})  # the parser changes what it reads
+    _configure(_ReadingCLI, deepcopy(config) | {"run": "run"}, files)  # the parser changes what it reads
 
 
-def _configure(cli_class: type[KinshipCLI], arguments: list[str] | dict[str, Any]) -> KinshipCLI:
+def _configure(
+    cli_class: type[KinshipCLI], arguments: list[str] | dict[str, Any], files: Sequence[Path] = ()
+) -> KinshipCLI:
     clipped = {"gradient_clip_val": 5.0}
     return configure(
-        cli_class, KinshipTraining, KinshipData, arguments, "kinface fit", "Train a kinship model.", clipped
+        cli_class, KinshipTraining, KinshipData, arguments, "kinface fit", "Train a kinship model.", clipped, files
     )
 
 

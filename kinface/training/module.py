@@ -7,7 +7,8 @@ Its parts have modules of their own: the network (``network``), the labels that 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -366,15 +367,21 @@ def check_choices(
     Raises ``InputError`` if there is no such method, it does not take its options, or it does not go with the others.
     """
     if verification is not None:
-        LOSSES.check(verification.method, **verification.options)
+        with _naming("model.verification"):
+            LOSSES.check(verification.method, **verification.options)
     for name, chosen in hide.items():
-        try:
+        with _naming(f"model.hide.{name}"):
             HIDERS.check(chosen.method, **chosen.options)
-        except InputError as error:
-            raise InputError(f"model.hide.{name}: {error}") from None
-    for step in erase:
-        eraser = step.make()
-        if type_weight and not says(eraser, "keeps_axes"):
-            raise InputError(
-                f"model.erase: {step.method} gives the numbers another meaning; set model.type_weight to 0."
-            )
+    for place, step in enumerate(erase):
+        with _naming(f"model.erase[{place}]"):
+            if not says(step.make(), "keeps_axes") and type_weight:
+                raise InputError(f"{step.method} gives the numbers another meaning; set model.type_weight to 0.")
+
+
+@contextmanager
+def _naming(option: str) -> Iterator[None]:
+    """Name the option in what is refused."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{option}: {error}") from None

@@ -6,10 +6,11 @@ Both packages train through this module. They differ in the Lightning module, in
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from argparse import ArgumentError
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +27,8 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from swinface.files import InputError, one_line, replacing, working_alone
 from swinface.settings import (
     accept_dashes,
+    find_mistake,
+    list_configurations,
     parse_yaml,
     parser_options,
     read_settings,
@@ -194,6 +197,7 @@ def configure(
     program: str,
     about: str,
     trainer: dict[str, Any],
+    files: Sequence[Path] = (),
 ) -> RunCLI:
     """Make the trainer, the module and the data of a run.
 
@@ -207,6 +211,8 @@ def configure(
         Description of the command, for its help.
     trainer
         Defaults of the trainer, besides ``TRAINER``.
+    files
+        What a configuration was merged from, for messages.
 
     Raises
     ------
@@ -218,7 +224,8 @@ def configure(
     for message in IGNORED_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
     arguments = arguments if isinstance(arguments, dict) else accept_dashes(arguments)
-    with reading_configurations(arguments):
+    named = files or list_configurations(arguments)
+    with reading_configurations(arguments), _naming_files(arguments, named, model=module, data=data):
         try:
             return cli_class(
                 module,
@@ -242,6 +249,32 @@ def configure(
             if 'key "run"' in str(error):  # which the parser calls a wrong path where it is not there
                 raise InputError("--run is missing: name the folder to train in.") from None
             raise
+
+
+@contextmanager
+def _naming_files(arguments: Iterable[str], files: Sequence[Path], **sections: type) -> Iterator[None]:
+    """Name the file that a mistake is in, and say in a sentence what the parser says of lists and mappings."""
+    try:
+        yield
+    except InputError as error:
+        section, option = re.match(r"(\w*)\.?(\w*)", str(error)).groups()
+        given = any(argument.startswith(f"--{section}.{option}") for argument in arguments)  # which has the last word
+        stated = [] if given else [file for file in files if option in _read_section(file, section)]
+        if stated:
+            raise InputError(f"{stated[-1]}: {error}") from error
+        raise
+    except ArgumentError:
+        for file in files:
+            for section, cls in sections.items():
+                mistake = find_mistake(cls, _read_section(file, section), section)
+                if mistake:
+                    raise InputError(f"{file}: {mistake}.") from None
+        raise
+
+
+def _read_section(file: Path, section: str) -> dict[str, Any]:
+    options = read_settings(file).get(section)
+    return options if isinstance(options, dict) else {}
 
 
 def run_training(cli: RunCLI, finish: Callable[[Path, RunCLI], Finished]) -> Finished | None:

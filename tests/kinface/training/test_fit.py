@@ -358,3 +358,25 @@ def test_an_unreadable_image_is_named(synthetic, tmp_path, capsys):
     root = synthetic.parent / "families"  # not prepared: the planted unreadable images are still there
     assert fit(root, tmp_path / "run") == 2
     assert "not a readable image" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("model: {erase: [{methd: leace}]}", "model.erase[0]: no key 'methd'; the keys are attributes, method, "),
+        ("model: {erase: [{attributes: [race], inside: maybe}]}", "model.erase[0].inside: needs true or false"),
+        ("model: {erase: [{attributes: [race], method: leece}]}", "model.erase[0]: no eraser 'leece'; there are "),
+        ("model: {erase: [leace]}", "model.erase[0]: needs a mapping with attributes, method, "),
+        ("model: {hide: {race: {strength: -1}}}", "model.hide.race.strength: needs a number ≥0, not -1."),
+        ("model: {hide: {race: {reads: [levls]}}}", "model.hide.race.reads[0]: needs embedding or features or levels"),
+        ("model: {network: {widht: 3}}", "model.network: no key 'widht'; the keys are swinface, "),
+        ("data: {stpes: 3}", "data: no key 'stpes'; the keys are root, "),
+    ],
+)
+def test_a_mistake_is_told_in_a_sentence_with_its_file_and_the_keys_there_are(text, said, synthetic, tmp_path, capsys):
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    assert fit(synthetic, tmp_path / "run", "--config", file, config="base") == 2
+    error = capsys.readouterr().err
+    assert f"kinface fit: error: {file}: {said}" in error
+    assert error.count("\n") == 1 and not (tmp_path / "run").exists()
