@@ -106,7 +106,8 @@ def frontier(
     with replacing_folder(out, owned=OUTPUTS) as folder:
         found.write(folder, show or (), **inputs)
     print_frontier(found)
-    print(f"erasers are fitted on {found.about['training faces']:,} training faces\nwrote {out / 'frontier.csv'}")
+    print(f"erasers are fitted on {found.about['training faces']:,} training faces")
+    print(f"wrote {out / 'frontier.html'}, a page, and {out / 'frontier.csv'}")
 
 
 def read_erasers(path: Path) -> dict[str, object]:
