@@ -66,7 +66,7 @@ class Audit(FairnessAudit):
 
         Parameters, errors and columns are those of ``kinface.leakage.controls.controls``.
         """
-        return controls(self.pairs, faces, root=root, seed=self.seed)
+        return controls(self.pairs, faces, root=root, clusters=self.clusters, seed=self.seed)
 
     def plot(self, grouping: str = "race") -> Figure:
         """TPR, FMR and AUC of the groups of a grouping, with their intervals (``kinface.report.plots.plot_rates``)."""
