@@ -24,8 +24,8 @@ MOST_CELLS, MOST_LINES = 14, 15
 DRAWN = {"01_data": 1, "02_swinface": 2, "03_bias_audit": 4, "04_tradeoff": 2, "05_debiased": 2}  # figures
 ABOUT = {
     **{listed: {"pairs": 4662, "kin": 2331, "families": 130} for listed in ("standard", "matched")},
-    "race": {"classes": "African, Asian, Caucasian", "faces": 3021, "families": 130, "chance": 1 / 3},
-    "gender": {"classes": "f, m", "faces": 3021, "families": 130, "chance": 0.5},
+    "race": {"classes": "African, Asian, Caucasian", "faces": 3021, "people": 589, "families": 130, "chance": 1 / 3},
+    "gender": {"classes": "f, m", "faces": 3021, "people": 589, "families": 130, "chance": 0.5},
 }
 
 
