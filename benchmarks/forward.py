@@ -1,4 +1,4 @@
-"""Speed of a forward pass: ``python benchmarks/forward.py [--batch 16] [--device cpu]``.
+"""Speed of a forward pass: ``python benchmarks/forward.py [--batch 1 16] [--device cpu]``.
 
 Compares, side by side in one run, SwinFace at its published size on each runtime with the structure of the authors'
 code and with a plain Swin of timm, in single precision and bfloat16. On a CPU it is the processor's time that counts:
@@ -53,45 +53,48 @@ def count_products(device: torch.device, dtype: torch.dtype, rounds: int) -> flo
     return a.shape[0] * a.shape[1] * b.shape[1] / measure({"": lambda: a @ b}, device, 5 * rounds)[""]
 
 
-def list_calls(ours: SwinFace, others: dict[str, nn.Module], images: Tensor, precision: str) -> dict[str, Callable]:
+def open_all(ours: SwinFace, others: dict[str, nn.Module], device: torch.device, precision: str) -> dict[str, Callable]:
     """What is measured in one precision, by name; ONNX Runtime has single precision alone."""
 
-    def call(network: nn.Module) -> object:
-        with inference(images.device, precision):
+    def call(network: nn.Module, images: Tensor) -> object:
+        with inference(device, precision):
             return network(images)
 
     calls = {name: partial(call, network) for name, network in others.items()}
     there = [name for name, (*_, packages, _) in RUNTIMES.items() if all(map(find_spec, packages))]
-    for name in ["torch", *there * (images.device.type == "cpu")]:
+    for name in ["torch", *there * (device.type == "cpu")]:
         opened = Runner(ours, precision, name, "read")
-        if opened.dtype == choose_dtype(images.device, precision):
-            calls[f"ours, {name}"] = lambda opened=opened: ours.answer(opened(images))
+        if opened.dtype == choose_dtype(device, precision):
+            calls[f"ours, {name}"] = lambda images, opened=opened: ours.answer(opened(images))
     return calls
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 16], help="faces at once")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     device = torch.device(options.device)
+    torch.manual_seed(0)  # the same weights are converted once
     ours = SwinFace().to(device).eval()
     others = {name: model.to(device).eval() for name, model in make_others().items()}
-    images = torch.randn(options.batch, 3, 112, 112, device=device)
-    print(f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}, {options.batch} faces at once")
+    print(f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     for precision in ("full", "fast"):
-        dtype = choose_dtype(device, precision)
-        with torch.inference_mode():
-            seconds = measure(list_calls(ours, others, images, precision), device, options.rounds)
-            limit = count_products(device, dtype, options.rounds)
-        for name, taken in seconds.items():
-            ratio = seconds["authors' structure"] / taken
-            share = MULTIPLY_ADDS.get(name, 6.09e9) * options.batch / taken / limit
-            print(
-                f"{str(dtype)[6:]:9} {name:20} {options.batch / taken:8.1f} faces/s, "
-                f"{ratio:.2f} times the authors' structure, {share:.0%} of the limit"
-            )
+        calls, dtype = open_all(ours, others, device, precision), choose_dtype(device, precision)
+        limit = count_products(device, dtype, options.rounds)
+        for batch in options.batch:
+            images = torch.randn(batch, 3, 112, 112, device=device)
+            with torch.inference_mode():
+                seconds = measure({name: partial(run, images) for name, run in calls.items()}, device, options.rounds)
+            for name, taken in seconds.items():
+                ratio = seconds["authors' structure"] / taken
+                share = MULTIPLY_ADDS.get(name, 6.09e9) * batch / taken / limit
+                print(
+                    f"{str(dtype)[6:]:9} batch {batch:3} {name:20} {batch / taken:8.1f} faces/s, "
+                    f"{ratio:.2f} times the authors' structure, {share:.0%} of the limit",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

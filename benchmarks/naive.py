@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from swinface.mlca import ChannelGate
-from swinface.tasks import SUBNETS, TASKS
+from swinface.tasks import PAPER_TASKS, SUBNETS
 
 WINDOW = 7
 
@@ -138,7 +138,7 @@ class NaiveSwinFace(nn.Module):
             )
             for _ in SUBNETS
         )
-        self.heads = nn.ModuleList(nn.Linear(512, task.classes) for task in TASKS.values())
+        self.heads = nn.ModuleList(nn.Linear(512, task.classes) for task in PAPER_TASKS.values())
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Outputs for images (B, 3, 112, 112): the tasks' in the order of the table, then the embedding."""
@@ -151,5 +151,5 @@ class NaiveSwinFace(nn.Module):
             levels.append(x.transpose(1, 2).reshape(len(x), -1, side, side))
         embedding = self.embedding(self.norm(x).mean(dim=1))
         parts = [follow(attend(levels)) for attend, follow in zip(self.subnets, self.features, strict=True)]
-        owners = [SUBNETS.index(task.subnet) for task in TASKS.values()]
+        owners = [SUBNETS.index(task.subnet) for task in PAPER_TASKS.values()]
         return [*(head(parts[owner]) for head, owner in zip(self.heads, owners, strict=True)), embedding]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from swinface.model import SwinFace
-from swinface.tasks import TASKS
+from swinface.tasks import PAPER_TASKS
 from swinface.training.losses import task_losses
 from swinface.training.precision import keep_half_to_linear
 
@@ -25,11 +25,13 @@ from swinface.training.precision import keep_half_to_linear
 def draw_labels(batch: int, device: torch.device) -> Tensor:
     """(batch, 42) labels; as in multi-task training each face has those of one stream."""
     generator = torch.Generator().manual_seed(0)
-    columns = [torch.randint(0, max(2, task.classes), (batch,), generator=generator).float() for task in TASKS.values()]
+    columns = [
+        torch.randint(0, max(2, task.classes), (batch,), generator=generator).float() for task in PAPER_TASKS.values()
+    ]
     labels = torch.stack(columns, dim=1)
     stream = torch.arange(batch) * 4 // batch
     names = ["recognition", "age_gender", "celeba", "expression"]
-    for column, task in enumerate(TASKS.values()):
+    for column, task in enumerate(PAPER_TASKS.values()):
         taught = torch.tensor([names[number] in task.streams for number in stream.tolist()])
         labels[~taught, column] = float("nan")
     return labels.to(device)
@@ -38,7 +40,7 @@ def draw_labels(batch: int, device: torch.device) -> Tensor:
 def naive_losses(outputs: list[Tensor], labels: Tensor) -> Tensor:
     """The sum over tasks of the mean loss over the faces with a label."""
     total = outputs[0].sum() * 0.0
-    for column, (task, output) in enumerate(zip(TASKS.values(), outputs, strict=False)):
+    for column, (task, output) in enumerate(zip(PAPER_TASKS.values(), outputs, strict=False)):
         known = ~labels[:, column].isnan()
         if known.any():
             picked, target = output.float()[known], labels[known, column]
@@ -77,7 +79,7 @@ def main() -> None:
             loss = naive_losses(outputs, labels) + outputs[-1].float().square().mean()
         else:
             outputs = {key: value.float() for key, value in outputs.items()}
-            loss = task_losses(list(TASKS), outputs, labels, 0.0).sum() + outputs["embedding"].square().mean()
+            loss = task_losses(list(PAPER_TASKS), outputs, labels, 0.0).sum() + outputs["embedding"].square().mean()
         loss.backward()
         optimizers[name].step()
         optimizers[name].zero_grad()

@@ -40,6 +40,9 @@ OPSET = 18  # the one that torch's exporter writes without translating, and the 
 class Runner:
     """A trained network that is opened on a runtime and called on batches of faces.
 
+    Raises ``InputError`` if the runtime that was named is not installed, fails, or is not within the tolerance, or the
+    network is not on a CPU.
+
     Parameters
     ----------
     network
@@ -61,12 +64,6 @@ class Runner:
         The one that computes.
     dtype : torch.dtype
         The type that matrices are multiplied in.
-
-    Raises
-    ------
-    InputError
-        The runtime that was named is not installed, fails, or is not within the tolerance, or the network is not on a
-        CPU.
     """
 
     def __init__(
@@ -176,7 +173,7 @@ def _find_cache(name: str) -> Path | None:
 
 
 def _keep(place: Path, converted: bytes) -> None:
-    with suppress(OSError):  # a full disk, or one that cannot be written to: it is converted again next time
+    with suppress(OSError, InputError):  # a disk that is full or cannot be written to: it is converted again next time
         with replacing(place) as partial:
             partial.write_bytes(converted)
         for old in sorted(place.parent.glob("*.*"), key=lambda file: file.stat().st_mtime)[:-KEPT]:
