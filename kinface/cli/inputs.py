@@ -30,8 +30,8 @@ class Computing:
     precision
         ``fast``: the trunk in bfloat16 where the device multiplies in it natively; ``full``: float32.
     runtime
-        What the trunk runs on. ``auto``: OpenVINO on a CPU where the extra ``fast`` is installed and there are 256
-        faces or more, if it gives what torch gives; else torch.
+        What the trunk runs on. ``auto``: OpenVINO on a CPU where the extra ``fast`` is installed, if it gives what
+        torch gives; else torch. With ``full`` and less than 256 faces it is torch too.
     devices
         Devices of each machine. What is done is kept in ``OUT.parts``, and an interrupted command goes on from it.
     num_nodes

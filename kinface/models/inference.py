@@ -110,7 +110,9 @@ def describe_faces(
                 parts.setdefault(name, []).append(outputs[name].cpu().numpy())
         return {name: np.concatenate(part) for name, part in parts.items()}
 
-    trunk = None if model.trunk is None else Runner(model.trunk, precision, runtime, faces=len(faces))
+    # Runtimes differ in bfloat16, and a face must not have another embedding among few faces than among many.
+    count = len(faces) if precision == "full" else None
+    trunk = None if model.trunk is None else Runner(model.trunk, precision, runtime, faces=count)
     shards, about = shards or Shards(), None
     if not isinstance(faces, np.ndarray | Tensor) and shards.first:
         warn_of_unaligned(root or Path(), [str(face) for face in faces])

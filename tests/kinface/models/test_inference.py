@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from sklearn.preprocessing import normalize
 
 from kinface.cli import main as cli
@@ -306,3 +307,26 @@ def test_a_truncated_face_is_named(synthetic, listed, model, tmp_path, capsys, f
         (families.root / face).write_bytes(original)
     assert face in capsys.readouterr().err
     assert not out.exists()
+
+
+@pytest.mark.parametrize("precision", ["full", "fast"])
+def test_a_table_says_what_computed_it_and_erasures_are_torchs(precision, tmp_path, monkeypatch):
+    pytest.importorskip("openvino", reason="the extra fast is not installed")
+    monkeypatch.setattr("swinface.inference.multiplies_bfloat16", lambda device: True)
+    rng, tables, faces = np.random.default_rng(0), {}, tmp_path / "faces"
+    faces.mkdir()
+    for number in range(4):
+        pixels = rng.integers(0, 256, (7, 7, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((112, 112)).save(faces / f"{number}.png")
+    for runtime in ("auto", "torch", "openvino"):
+        out = tmp_path / f"{runtime}.npz"
+        options = ["--precision", precision, "--runtime", runtime]
+        assert kinface("embed", "--model", "shipped-debiased", "--root", faces, "--out", out, *options) == 0
+        tables[runtime] = np.load(out)
+    dtype = {"full": "float32", "fast": "bfloat16"}[precision]
+    chosen = {"full": "torch", "fast": "openvino"}[precision]  # of so few faces
+    wanted = {"torch": f"torch {dtype}", "openvino": f"openvino {dtype}", "auto": f"{chosen} {dtype}"}
+    assert {runtime: str(table["runtime"]) for runtime, table in tables.items()} == wanted
+    assert np.array_equal(tables["auto"]["embedding"], tables[chosen]["embedding"])
+    difference = np.abs(tables["torch"]["embedding"] - tables["openvino"]["embedding"]).max()
+    assert 0 < difference < {"full": 1e-5, "fast": 0.05}[precision]
