@@ -61,13 +61,10 @@ class Erase:
         """
         eraser = erasers.create(self.method, **self.options)
         if says(eraser, "oracle") or not hasattr(eraser, "state"):
-            raise InputError(
-                f"no model can keep {self.method}, which has no state(); erase embeddings by it."
-            )
+            raise InputError(f"no model can keep {self.method}, which has no state(); erase embeddings by it.")
         if not self.attributes or (len(self.attributes) > 1 and not says(eraser, "several")):
             raise InputError(
-                f"{self.method} takes one attribute, not {len(self.attributes)}; give each a step of its "
-                "own."
+                f"{self.method} takes one attribute, not {len(self.attributes)}; give each a step of its own."
             )
         if self.at == "features" and not says(eraser, "keeps_axes"):
             raise InputError(

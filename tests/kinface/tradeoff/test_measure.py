@@ -198,7 +198,7 @@ def test_the_table_is_written_for_people_and_programs(results, tmp_path):
     assert record["rows"][0]["race_garbe"] is None
     assert record["rows"][1]["auc_matched"] == found.table["auc_matched"][1]
     assert (tmp_path / "frontier.png").read_bytes().startswith(b"\x89PNG")
-    assert "<td class=\"text\">reversal" in (tmp_path / "frontier.html").read_text()
+    assert '<td class="text">reversal' in (tmp_path / "frontier.html").read_text()
 
 
 def test_the_figure_shows_methods_with_their_intervals(results):
