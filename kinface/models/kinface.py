@@ -144,14 +144,20 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
         if faces.dtype == torch.uint8:
             faces, _ = self.trunk(scale_pixels(faces))
         inputs = faces.float()
-        features = neck = self.neck(inputs)
+        neck = self.neck(inputs)
+        features, embedding = self.embed_features(neck)
+        outputs = {"inputs": inputs, "neck": neck, "features": features, "embedding": embedding}
+        return outputs | {name: head(features) for name, head in self.heads.items()}
+
+    def embed_features(self, neck: Tensor) -> tuple[Tensor, Tensor]:
+        """The features (B, W) and the embedding (B, D), after all erasures, of what the neck makes of faces, (B, W)."""
+        features = neck
         for erasure in self.feature_erasures:
             features = erasure(features)
         embedding = self.project(features)
         for erasure in self.erasures:
             embedding = self.to_unit_length(erasure(embedding))
-        outputs = {"inputs": inputs, "neck": neck, "features": features, "embedding": embedding}
-        return outputs | {name: head(features) for name, head in self.heads.items()}
+        return features, embedding
 
     def project(self, features: Tensor) -> Tensor:
         """The embedding (B, D) of unit length, before its erasures, of features (B, W)."""
