@@ -45,7 +45,7 @@ def main() -> None:
     warnings.simplefilter("ignore")  # of plain classifiers: variables are collinear, iterations run out
     for name, make in PLAIN.items():
         ATTACKERS.register(name)(make)
-    table, folds = read_nested(__doc__)
+    _, table, folds = read_nested(__doc__)
     found = []
     for prepared in folds:
         faces = prepared.families.faces[["face", "person", "family", "split"]]

@@ -32,7 +32,7 @@ def spoil(labels: pd.Series, share: float, classes: list[str], seed: int) -> pd.
 
 def main() -> None:
     """Print the table."""
-    table, folds = read_nested(__doc__)
+    _, table, folds = read_nested(__doc__)
     found = []
     for fold, prepared in enumerate(folds):
         faces = prepared.families.faces.reset_index(drop=True)

@@ -76,19 +76,21 @@ def measure(train: np.ndarray, of_train: np.ndarray, held: np.ndarray, of_held: 
     return pd.DataFrame(rows)
 
 
-def read_nested(about: str) -> tuple[Embeddings, Iterator[Prepared]]:
-    """Read the command line: the embeddings and the nested folds of the training families."""
+def read_nested(about: str, *paths: str) -> tuple[argparse.Namespace, Embeddings, Iterator[Prepared]]:
+    """Read the command line, with further options that are paths: the embeddings and the nested folds."""
     options = argparse.ArgumentParser(description=about.splitlines()[0])
     options.add_argument("--root", type=Path, required=True)
     options.add_argument("--embeddings", type=Path, required=True)
     options.add_argument("--folds", type=int, default=4)
+    for name in paths:
+        options.add_argument(name, type=Path, required=True)
     chosen = options.parse_args()
-    return Embeddings(chosen.embeddings), nest_families(kinface.read_families(chosen.root), folds=chosen.folds)
+    return chosen, Embeddings(chosen.embeddings), nest_families(kinface.read_families(chosen.root), folds=chosen.folds)
 
 
 def main() -> None:
     """Print the table, mean over folds."""
-    table, folds = read_nested(__doc__)
+    _, table, folds = read_nested(__doc__)
     found = []
     for fold, prepared in enumerate(folds):
         faces = prepared.families.faces

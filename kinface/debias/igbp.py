@@ -36,7 +36,7 @@ class Igbp(Learned):
             x = _step(x, *layers)
         return x
 
-    def _learn(self, draw: Draw, x: Tensor, codes: Tensor, weight: Tensor) -> dict[str, Tensor]:
+    def _learn(self, draw: Draw, x: Tensor, codes: Tensor, weight: Tensor, target: Tensor) -> dict[str, Tensor]:
         size, classes = x.shape[1], len(codes.unique())
         scale = 1 / x.std().item()  # numbers of a unit vector are small
         rounds: list[tuple[Tensor, ...]] = []
@@ -44,7 +44,8 @@ class Igbp(Learned):
             probe = nn.Sequential(nn.Linear(size, size), nn.ReLU(), nn.Linear(size, classes))
             optimiser = torch.optim.AdamW(probe.parameters(), self.RATE)
             for _ in range(self.steps):
-                drawn, own = draw(self.BATCH)
+                rows = draw(self.BATCH)
+                drawn, own = x[rows], codes[rows]
                 for layers in rounds:
                     drawn = _step(drawn, *layers)
                 optimiser.zero_grad()

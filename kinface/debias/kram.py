@@ -47,12 +47,13 @@ class Kram(Learned):
             x = F.linear(x.relu(), weight, bias)
         return x
 
-    def _learn(self, draw: Draw, x: Tensor, codes: Tensor, weight: Tensor) -> dict[str, Tensor]:
+    def _learn(self, draw: Draw, x: Tensor, codes: Tensor, weight: Tensor, target: Tensor) -> dict[str, Tensor]:
         size = x.shape[1]
         layers = nn.ModuleList(nn.Linear(size, size) for _ in range(self.layers))
         optimiser = torch.optim.Adam(layers.parameters(), self.RATE, weight_decay=self.DECAY)
         for _ in range(self.steps):
-            drawn, own = draw(self.BATCH)
+            rows = draw(self.BATCH)
+            drawn, own = x[rows], codes[rows]
             given = F.normalize(drawn, dim=1)
             moved = self.move(drawn, [it.weight for it in layers], [it.bias for it in layers])
             made = F.normalize(moved, dim=1)

@@ -21,9 +21,7 @@ from kinface.debias.eraser import Eraser
 
 SMALLEST = 1e-12  # below it a squared length is 0
 
-Draw = Callable[
-    [int], tuple[Tensor, Tensor]
-]  # about so many faces, (n, D), equally many of each class, and (n,) classes
+Draw = Callable[[int], Tensor]  # (n,) rows of about so many faces, equally many of each class
 
 
 class Learned(Eraser):
@@ -44,20 +42,20 @@ class Learned(Eraser):
             stack.enter_context(torch.autocast("cpu", enabled=False))
             torch.default_generator.manual_seed(0)
             x, classes = torch.from_numpy(X[known]).float(), torch.from_numpy(given[known])
-            counts = torch.from_numpy(weight[known])
+            counts, kept = torch.from_numpy(weight[known]), torch.from_numpy(target[known])
             rows = [(classes == code).nonzero()[:, 0] for code in classes.unique()]
 
-            def draw(count: int) -> tuple[Tensor, Tensor]:
+            def draw(count: int) -> Tensor:
                 each = math.ceil(count / len(rows))
-                drawn = torch.cat([own[torch.multinomial(counts[own], each, replacement=True)] for own in rows])
-                return x[drawn], classes[drawn]
+                return torch.cat([own[torch.multinomial(counts[own], each, replacement=True)] for own in rows])
 
-            state = self._learn(draw, x, classes, counts / counts.sum())
+            state = self._learn(draw, x, classes, counts / counts.sum(), kept)
         self.state_ = {name: tensor.detach().numpy() for name, tensor in state.items()}
 
     @abstractmethod
-    def _learn(self, draw: Draw, x: Tensor, codes: Tensor, weight: Tensor) -> dict[str, Tensor]:
-        """The state, learned from (N, D) faces of known class, (N,) classes and weights, or from what is drawn."""
+    def _learn(self, draw: Draw, x: Tensor, codes: Tensor, weight: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """The state, learned from (N, D) faces of known class, (N,) classes, weights and codes of the target (below 0
+        where unknown), or from rows of these that are drawn."""
 
     @staticmethod
     @abstractmethod

@@ -40,7 +40,7 @@ class Leopard(Learned):
         """x P."""
         return x @ projection
 
-    def _learn(self, draw: Draw, x: Tensor, codes: Tensor, weight: Tensor) -> dict[str, Tensor]:
+    def _learn(self, draw: Draw, x: Tensor, codes: Tensor, weight: Tensor, target: Tensor) -> dict[str, Tensor]:
         size = x.shape[1]
         centred = x.double().numpy()
         centred = centred - weight.numpy() @ centred
@@ -51,7 +51,8 @@ class Leopard(Learned):
         basis = torch.eye(left.shape[1], rank).requires_grad_()
         optimiser = torch.optim.Adam([basis], self.RATE)
         for _ in range(self.steps):
-            drawn, own = draw(self.BATCH)
+            rows = draw(self.BATCH)
+            drawn, own = x[rows], codes[rows]
             projected = drawn @ left @ basis @ basis.T
             sides = [projected[own == code] for code in own.unique()]
             apart = torch.stack([measure_discrepancy(a, b) for a, b in combinations(sides, 2)]).mean()

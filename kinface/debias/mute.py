@@ -53,10 +53,11 @@ class Mute(Learned):
             x = _step(x, chosen, *step)
         return x
 
-    def _learn(self, draw: Draw, x: Tensor, codes: Tensor, weight: Tensor) -> dict[str, Tensor]:
+    def _learn(self, draw: Draw, x: Tensor, codes: Tensor, weight: Tensor, target: Tensor) -> dict[str, Tensor]:
         fitted = fit_gate(x.double().numpy(), codes.numpy(), weight.numpy())
         gate, bias = (torch.from_numpy(part).float() for part in fitted)
-        drawn, own = draw(self.DRAWN)
+        rows = draw(self.DRAWN)
+        drawn, own = x[rows], codes[rows]
         chosen, steps = _choose(drawn, gate, bias), []
         for code in [*range(len(gate))] * self.rounds:
             faces = drawn[own == code]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,21 +14,22 @@ from swinface.files import InputError
 
 
 class Obliviator(Learned):
-    """Iterated removal of nonlinear dependence (Obliviator; Akbari, Afshari & Boddeti, NeurIPS 2025), without a target.
+    """Iterated removal of nonlinear dependence (Obliviator; Akbari, Afshari & Boddeti, NeurIPS 2025).
 
     In each round, from z (the embedding x at first), an encoder w = SiLU(A z + a), of unit length, minimises the
     dependence of w on the class and keeps that on z and on x,
 
-        c(w, class) - t_z c(w, z) - t_x c(w, x),
+        c(w, class) - t_z c(w, z) - t_x c(w, x) - t_y c(w, target),
 
-    where c is the root mean square of the cross-covariance of random Fourier features of the two, of the classes as
-    one-hot vectors (its square is HSIC but for a factor). Then, among the directions of the features of w that have no
-    covariance with the class, those are kept that covary most with the features of z and of x: here the D first ones.
-    Their values, of unit length, are the z of the next round. It acts on embeddings of which only cosines are computed.
+    where c is the root mean square of the cross-covariance of random Fourier features of the two, of classes and
+    targets as one-hot vectors (its square is HSIC but for a factor). Then, among the directions of the features of w
+    that have no covariance with the class, those are kept that covary most with the features of z, of x and with the
+    target: here the D first ones. Their values, of unit length, are the z of the next round. It acts on embeddings of
+    which only cosines are computed.
 
     The authors' code goes through up to 15 rounds of 5 epochs, with 512 numbers of w and 1,000 to 8,000 random features
-    after a reduction by kernel PCA, and has a mode that keeps a target; their size is one option away
-    (``rounds=15, steps=5 * N // 1024, hidden=512, basis=4000`` for N faces), the reduction and the target are not here.
+    of which kernel PCA keeps the strongest; their size, without that, is
+    ``rounds=15, steps=5 * N // 1024, hidden=512, basis=4000`` for N faces.
 
     Parameters
     ----------
@@ -41,6 +43,8 @@ class Obliviator(Learned):
         Random features.
     rate
         Learning rate.
+    keep_target
+        t_y, and how much covariance with the target counts when directions are chosen. At 0 the target is ignored.
     """
 
     keeps_axes = False
@@ -49,9 +53,16 @@ class Obliviator(Learned):
     AXES_Z, AXES_X = 1.0, 0.2  # how much covariance with z and x counts when directions are chosen
 
     def __init__(
-        self, rounds: int = 1, steps: int = 40, hidden: int = 256, basis: int = 768, rate: float = 5e-4
+        self,
+        rounds: int = 1,
+        steps: int = 40,
+        hidden: int = 256,
+        basis: int = 768,
+        rate: float = 5e-4,
+        keep_target: float = 0.0,
     ) -> None:
         self.rounds, self.steps, self.hidden, self.basis, self.rate = rounds, steps, hidden, basis, rate
+        self.keep_target = keep_target
 
     @staticmethod
     def move(
@@ -68,18 +79,21 @@ class Obliviator(Learned):
             x = _step(x, *step)
         return x
 
-    def _learn(self, draw: Draw, x: Tensor, codes: Tensor, weight: Tensor) -> dict[str, Tensor]:
+    def _learn(self, draw: Draw, x: Tensor, codes: Tensor, weight: Tensor, target: Tensor) -> dict[str, Tensor]:
         size, classes = x.shape[1], len(codes.unique())
         if size > self.basis - classes + 1:
             raise InputError(f"Obliviator has {self.basis} random features, too few for embeddings of {size} numbers.")
+        if self.keep_target and not (target >= 0).any():
+            raise InputError("Obliviator keeps a target (keep_target), and is given none; pass target to fit.")
         rounds: list[tuple[Tensor, ...]] = []
+        wanted = F.one_hot(target + 1)[:, 1:].float()  # (N, T), of unknown ones 0; T is 0 without a target
 
         def go(faces: Tensor) -> Tensor:
             for step in rounds:
                 faces = _step(faces, *step)
             return faces
 
-        faces, _ = draw(self.FITTED)
+        faces = x[draw(self.FITTED)]
         basis_x = self._draw_basis(faces)
         for _ in range(self.rounds):
             basis_z = self._draw_basis(go(faces))
@@ -87,22 +101,28 @@ class Obliviator(Learned):
             optimiser = torch.optim.NAdam(encoder.parameters(), self.rate)
             scale = math.sqrt(size)  # numbers of a unit vector are small
             for _ in range(self.steps):
-                drawn, own = draw(self.BATCH)
+                rows = draw(self.BATCH)
+                drawn, own = x[rows], codes[rows]
                 z = go(drawn)
                 w = F.normalize(F.silu(encoder(z * scale)), dim=1)
                 features = _fourier(w, *self._draw_basis(w.detach()))
                 loss = _covary(features, F.one_hot(own, classes).float())
                 loss = loss - self.KEEP_Z * _covary(features, _fourier(z, *basis_z))
                 loss = loss - self.KEEP_X * _covary(features, _fourier(drawn, *basis_x))
+                if self.keep_target:
+                    loss = loss - self.keep_target * _covary(features, wanted[rows])
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()
             encoding = (encoder.weight.detach() * scale, encoder.bias.detach())
-            drawn, own = draw(self.FITTED)
+            rows = draw(self.FITTED)
+            drawn, own = x[rows], codes[rows]
             z = go(drawn)
             basis_w = self._draw_basis(_encode(z, *encoding))
             features = _fourier(_encode(z, *encoding), *basis_w)
-            sides = ((self.AXES_Z, _fourier(z, *basis_z)), (self.AXES_X, _fourier(drawn, *basis_x)))
+            sides = [(self.AXES_Z, _fourier(z, *basis_z)), (self.AXES_X, _fourier(drawn, *basis_x))]
+            if self.keep_target:
+                sides.append((self.keep_target, wanted[rows]))
             kept = _choose_directions(features, F.one_hot(own, classes).float(), sides, size)
             rounds.append((*encoding, *basis_w, features.mean(dim=0), kept))
         names = ("encoder", "encoder_bias", "directions", "phases", "means", "kept")
@@ -114,8 +134,8 @@ class Obliviator(Learned):
         return torch.randn(x.shape[1], self.basis) / distance, 2 * math.pi * torch.rand(self.basis)
 
 
-def _choose_directions(features: Tensor, classes: Tensor, sides: tuple[tuple[float, Tensor], ...], size: int) -> Tensor:
-    """(B, D) directions without covariance with the (N, K) classes that covary most with the (N, B) sides."""
+def _choose_directions(features: Tensor, classes: Tensor, sides: Sequence[tuple[float, Tensor]], size: int) -> Tensor:
+    """(B, D) directions without covariance with the (N, K) classes that covary most with the weighted (N, d) sides."""
     centred = features - features.mean(dim=0)
     left, strength, _ = torch.linalg.svd(centred.T @ classes, full_matrices=True)
     free = left[:, int((strength > 1e-5 * strength[0]).sum()) :]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,12 +32,12 @@ class ArrayFile:
         Names of the arrays, in the order of the file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str | Path) -> None:
         self.path = path
         try:
             with zipfile.ZipFile(path) as archive:
                 entries = archive.infolist()
-            packed = path.stat().st_size
+            packed = os.path.getsize(path)
         except FileNotFoundError:
             raise InputError(f"{path}: no such table of embeddings, a .npz.") from None
         except OSError as error:
