@@ -20,7 +20,7 @@ from kinface.report.build import build_report
 from kinface.report.checks import Origin, check_matched, check_validation
 from kinface.report.errors import render_errors
 from kinface.report.html import render, render_lines
-from kinface.report.papers import FigureFormat, TableFormat, save_for_papers
+from kinface.report.papers import FigureFormat, TableFormat, save_for_papers, write_card
 from swinface.files import InputError, replacing_folder
 
 FIGURES = ("verdict", "controls", "rates_*", "scores_*", "roc_*", "det_*", "differences_*")
@@ -31,6 +31,7 @@ OWNED = (
     *(f"table_*.{ending}" for ending in ("tex", "csv", "md")),
     "groups_matched.csv",
     "errors.html",
+    "model_card.md",
 )
 
 
@@ -55,8 +56,9 @@ def report(
 ) -> None:
     """Write the fairness report of a scored list of pairs.
 
-    ``out`` then holds ``report.html`` (self-contained), ``groups.csv``, ``metrics.json`` and the figures as PNG; with
-    ``matched`` also ``groups_matched.csv``.
+    ``out`` then holds ``report.html`` (self-contained), ``groups.csv``, ``metrics.json``, the figures as PNG, and
+    ``model_card.md``, the section of a model card with the metadata of the Hugging Face Hub; with ``matched`` also
+    ``groups_matched.csv``.
 
     Parameters
     ----------
@@ -96,7 +98,8 @@ def report(
         Write tables for papers too, ``table_*``: latex (for the package booktabs), csv or markdown; repeat the option
         for several.
     figures
-        Write the figures for papers too: pdf with fonts embedded, or svg; repeat the option for several.
+        Write the figures for papers too, at the width of one column or of both: pdf with fonts embedded, or svg; repeat
+        the option for several.
     resamples
         Number of draws, from which the 95% intervals of disparities and of comparisons between them come.
     seed
@@ -149,6 +152,7 @@ def report(
         text = json.dumps(result.record, indent=1, allow_nan=False) + "\n"
         (folder / "metrics.json").write_text(text, encoding="utf-8")
         (folder / "report.html").write_text(render(result), encoding="utf-8")
+        (folder / "model_card.md").write_text(write_card(result), encoding="utf-8")
         save_for_papers(result, folder, tables or [], figures or [])
     print("\n".join(render_lines(result)))
     print(f"wrote {out / 'report.html'}")

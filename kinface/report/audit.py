@@ -18,9 +18,11 @@ from kinface.fairness.standards import POINTS, audit_operating_points, match_acr
 from kinface.fairness.threshold import choose_threshold
 from kinface.leakage.controls import controls
 from kinface.leakage.leakage import Leakage, compare_leakage
+from kinface.report.build import to_plain
 from kinface.report.checks import Origin, check_validation
 from kinface.report.html import render_report
-from kinface.report.plots import plot_rates
+from kinface.report.papers import tabulate_groups, write_table
+from kinface.report.plots import plot_det, plot_rates, plot_roc, plot_scores, plot_verdict
 from swinface.files import InputError
 
 
@@ -68,9 +70,46 @@ class Audit(FairnessAudit):
         """
         return controls(self.pairs, faces, root=root, clusters=self.clusters, seed=self.seed)
 
-    def plot(self, grouping: str = "race") -> Figure:
-        """TPR, FMR and AUC of the groups of a grouping, with their intervals (``kinface.report.plots.plot_rates``)."""
+    def to_latex(self, grouping: str = "race") -> str:
+        """A table of all pairs and the groups of a grouping, for LaTeX's booktabs: n, and metrics with 95% intervals.
+
+        It has the width of both columns of a page. Raises ``InputError`` if there is no such grouping.
+        """
+        self._check_grouping(grouping)
+        rows = to_plain(self.groups.to_dict("records"))
+        return write_table(tabulate_groups(rows, grouping), "latex", f"Results by {grouping}")
+
+    def plot_verdict(self) -> Figure:
+        """Relatives missed and strangers accepted in every group (``kinface.report.plots.plot_verdict``)."""
+        return plot_verdict(self)
+
+    def plot_rates(self, grouping: str = "race") -> Figure:
+        """Accuracy, TPR, FMR and AUC of groups, with their intervals (``kinface.report.plots.plot_rates``).
+
+        Like all figures of an audit it has the size at which papers print it, in letters of 7 points, and can be
+        changed. Raises ``InputError`` if there is no such grouping, as the others do.
+        """
+        self._check_grouping(grouping)
         return plot_rates(self, grouping)
+
+    def plot_scores(self, grouping: str = "race") -> Figure:
+        """Distributions of the scores of kin and non-kin pairs of groups (``kinface.report.plots.plot_scores``)."""
+        self._check_grouping(grouping)
+        return plot_scores(self, grouping)
+
+    def plot_roc(self, grouping: str = "race") -> Figure:
+        """ROC curves of groups, with their points at the threshold (``kinface.report.plots.plot_roc``)."""
+        self._check_grouping(grouping)
+        return plot_roc(self, grouping)
+
+    def plot_det(self, grouping: str = "race") -> Figure:
+        """DET curves of groups, with their points at the threshold (``kinface.report.plots.plot_det``)."""
+        self._check_grouping(grouping)
+        return plot_det(self, grouping)
+
+    def _check_grouping(self, grouping: str) -> None:
+        if grouping not in self.labels:
+            raise InputError(f"no grouping {grouping!r}; this audit has {', '.join(self.labels)}.")
 
     def report(
         self,
@@ -149,7 +188,8 @@ def audit(
     -------
     Audit
         ``groups``, ``gaps``, ``contrasts`` and ``disparities`` are tables; ``shifts()``, ``across()``, ``at_fmr()`` and
-        ``controls()`` give more, ``plot()`` a figure and ``report()`` the page.
+        ``controls()`` give more, ``plot_verdict()``, ``plot_rates()``, ``plot_scores()``, ``plot_roc()`` and
+        ``plot_det()`` figures, ``to_latex()`` a table for papers and ``report()`` the page.
 
     Raises
     ------

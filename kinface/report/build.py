@@ -48,7 +48,7 @@ from kinface.report.plots import (
 from kinface.report.verdict import judge, name_models
 from swinface.files import InputError
 
-DOTS_PER_INCH = 150
+DOTS_PER_INCH = 200
 
 
 SIGNIFICANT_BY_CHANCE = 0.05  # the share of differences between equal groups that is larger than the chance limit
@@ -162,7 +162,7 @@ def build_report(
         "made_by": {"command": command, "inputs": dict(inputs or {}), "versions": _list_versions()},
     }
     figures = _draw(audit, changes) | ({"controls": plot_controls(without_kinship)} if len(without_kinship) else {})
-    record = _to_plain(record)
+    record = to_plain(record)
     groupings = [grouping for grouping in audit.labels if _has_curves(audit, grouping)]
     explored = [
         trace_thresholds(it, where.validation, groupings)
@@ -319,12 +319,12 @@ def _to_png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _to_plain(value: object) -> object:
+def to_plain(value: object) -> object:
     """For JSON, which has no such numbers: NaN becomes null, infinity the text Infinity."""
     if isinstance(value, dict):
-        return {key: _to_plain(item) for key, item in value.items()}
+        return {key: to_plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_to_plain(item) for item in value]
+        return [to_plain(item) for item in value]
     if hasattr(value, "item"):  # a numpy scalar
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):

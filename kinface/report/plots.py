@@ -1,4 +1,8 @@
-"""Figures of an audit. Each function takes results and returns a matplotlib Figure, without showing or saving it."""
+"""Figures of an audit. Each function takes results and returns a matplotlib Figure, without showing or saving it.
+
+They have the size at which papers print them, so that pages and papers show the same: one column or both of CVPR's
+pages, which fit those of ACM and IEEE too, with letters of 7 points.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from itertools import chain, product
 
 import numpy as np
 import pandas as pd
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
@@ -25,12 +30,29 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 GREY = "#6e6e6e"
 
 
-RATES = {"accuracy": "Accuracy", "tpr": "TPR (kin accepted)", "fmr": "FMR (non-kin accepted)", "auc": "AUC"}
+RATES = {"accuracy": "Accuracy", "tpr": "TPR\n(kin accepted)", "fmr": "FMR\n(non-kin accepted)", "auc": "AUC"}
+
+
+COLUMN, TEXT = 3.25, 6.875  # inches
+
+
+PRINTED = {
+    **dict.fromkeys(("font.size", "axes.titlesize", "axes.labelsize", "xtick.labelsize", "ytick.labelsize"), 7),
+    **dict.fromkeys(("legend.fontsize", "figure.labelsize"), 7),
+    "lines.linewidth": 1.1,
+    "lines.markersize": 4.5,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+}
+
+
+SPREAD = {"xtick.labelsize": 8, "ytick.labelsize": 8}  # of figures that no paper prints
 
 
 ON_FIRST_SCREEN = ("race", "gender pair", "type")  # and one's own groupings
 
 
+@rc_context(PRINTED)
 def plot_verdict(audit: FairnessAudit) -> Figure:
     """Plot which share of relatives is missed, and of strangers accepted, in every group that can be compared in it.
 
@@ -44,7 +66,7 @@ def plot_verdict(audit: FairnessAudit) -> Figure:
     groups, overall = audit.groups.loc[[0, *sorted(set().union(*compared.values()))]], audit.groups.iloc[0]
     starts = groups["grouping"] != groups["grouping"].shift()
     places = pd.Series(np.arange(len(groups)) + 0.6 * starts.cumsum(), groups.index)
-    figure = Figure(figsize=(10, 0.8 + 0.2 * (places.iloc[-1] + 1)), layout="constrained")
+    figure = Figure(figsize=(TEXT, 0.5 + 0.145 * (places.iloc[-1] + 1)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, (metric, title) in zip(panels, rates.items(), strict=True):
         value, drawn = overall[metric], groups.loc[[0, *compared[metric]]]
@@ -52,16 +74,17 @@ def plot_verdict(audit: FairnessAudit) -> Figure:
         axes.axvline(value, color=GREY, linewidth=1, linestyle="--", zorder=0)
         for rows, colour, marker in ((drawn[~differs], COLOURS[0], "o"), (drawn[differs], COLOURS[1], "D")):
             at = places[rows.index]
-            axes.hlines(at, rows[f"{metric}_low"], rows[f"{metric}_high"], color=colour, linewidth=1.8)
-            axes.scatter(rows[metric], at, s=30, marker=marker, color=colour, zorder=3)
+            axes.hlines(at, rows[f"{metric}_low"], rows[f"{metric}_high"], color=colour, linewidth=1.3)
+            axes.scatter(rows[metric], at, s=16, marker=marker, color=colour, zorder=3)
         axes.set_xlabel(title)
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         _tidy(axes, grid="x")
-    panels[0].set_yticks(places, [_name(row.group, row.grouping) for row in groups.itertuples()], fontsize=9)
+    panels[0].set_yticks(places, [_name(row.group, row.grouping) for row in groups.itertuples()])
     panels[0].set_ylim(places.iloc[-1] + 0.6, places.iloc[0] - 0.6)
     return figure
 
 
+@rc_context(PRINTED)
 def plot_rates(audit: FairnessAudit, grouping: str) -> Figure:
     """Plot accuracy, TPR, FMR and AUC of every group of a grouping with 95% intervals; the dashed line is all pairs.
 
@@ -69,7 +92,7 @@ def plot_rates(audit: FairnessAudit, grouping: str) -> Figure:
     """
     groups = audit.groups[audit.groups["grouping"] == grouping]
     overall = audit.groups.iloc[0]
-    figure = Figure(figsize=(10, 1.3 + 0.34 * len(groups)), layout="constrained")
+    figure = Figure(figsize=(TEXT, 0.7 + 0.27 * len(groups)), layout="constrained")
     panels = figure.subplots(1, len(RATES), sharey=True)
     places = np.arange(len(groups))
     for axes, (metric, title) in zip(panels, RATES.items(), strict=True):
@@ -81,11 +104,12 @@ def plot_rates(audit: FairnessAudit, grouping: str) -> Figure:
             axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         _tidy(axes, grid="x")
     names = [f"{_name(g.group, g.grouping)}\n{g.pairs:,} pairs{_count_families(g)}" for g in groups.itertuples()]
-    panels[0].set_yticks(places, names, fontsize=8)
+    panels[0].set_yticks(places, names)
     panels[0].set_ylim(len(groups) - 0.4, -0.6)
     return figure
 
 
+@rc_context(PRINTED)
 def plot_roc(audit: FairnessAudit, grouping: str) -> Figure:
     """Plot the ROC curve of each group, on a linear and on a logarithmic FMR axis.
 
@@ -93,8 +117,7 @@ def plot_roc(audit: FairnessAudit, grouping: str) -> Figure:
     few pairs to be compared have no curve.
     """
     drawn = audit.groups.iloc[[0, *compared_groups(audit.groups, grouping, ("auc",))]]
-    columns = 1 if len(drawn) <= len(COLOURS) else 2
-    figure = Figure(figsize=(10, 4.3 + 0.2 * len(drawn) / columns), layout="constrained")
+    figure = Figure(figsize=(TEXT, 2.9 + 0.15 * len(drawn)), layout="constrained")
     linear, logarithmic = figure.subplots(1, 2, sharey=True)
     styles = chain([("-", "black")], product(("-", "--", ":"), COLOURS))
     for (style, colour), group in zip(styles, drawn.itertuples(), strict=False):
@@ -103,7 +126,7 @@ def plot_roc(audit: FairnessAudit, grouping: str) -> Figure:
         interval = f" [{group.auc_low:.3f}, {group.auc_high:.3f}]" if np.isfinite(group.auc_low) else ""
         label = f"{_name(group.group, group.grouping)}: AUC {group.auc:.3f}{interval}, "
         label += f"{group.kin:,} kin, {group.non_kin:,} non-kin{_count_families(group)}"
-        curve = {"color": colour, "linestyle": style, "linewidth": 1.5, "drawstyle": "steps-post"}
+        curve = {"color": colour, "linestyle": style, "drawstyle": "steps-post"}
         linear.plot(fmr, tpr, **curve, label=label)
         reached = fmr > 0  # zero has no place on a logarithmic axis
         logarithmic.plot(fmr[reached], tpr[reached], **curve)
@@ -117,25 +140,26 @@ def plot_roc(audit: FairnessAudit, grouping: str) -> Figure:
         _tidy(axes, grid="both")
     linear.set(ylabel="TPR (share of kin pairs accepted)", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     logarithmic.set(xscale="log", xlim=(1e-3, 1.03))
-    figure.legend(loc="outside lower center", fontsize=8 if columns == 1 else 7, frameon=False, ncols=columns)
+    figure.legend(loc="outside lower center", frameon=False)
     return figure
 
 
+@rc_context(PRINTED)
 def plot_det(audit: FairnessAudit, grouping: str) -> Figure:
     """Plot FNMR against FMR of each group on normal deviate scales (Martin et al., Eurospeech 1997).
 
     A point is a group at the threshold. All pairs are black; groups with too few pairs to be compared have no curve.
     """
     drawn = audit.groups.iloc[[0, *compared_groups(audit.groups, grouping, ("auc",))]]
-    figure = Figure(figsize=(7, 5), layout="constrained")
+    figure = Figure(figsize=(COLUMN, 2.9 + 0.15 * len(drawn)), layout="constrained")
     axes = figure.subplots()
-    shares = np.array([0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.99])
+    shares = np.array([0.01, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95, 0.99])
     styles = chain([("-", "black")], product(("-", "--", ":"), COLOURS))
     for (style, colour), group in zip(styles, drawn.itertuples(), strict=False):
         pairs = audit.pairs[audit.labels[group.grouping] == group.group]
         fmr, fnmr, _ = det_curve(pairs["kin"], pairs["score"])
         inside = (fmr > 0) & (fmr < 1) & (fnmr > 0) & (fnmr < 1)  # 0 and 1 are infinitely far away
-        curve = {"color": colour, "linestyle": style, "linewidth": 1.5, "drawstyle": "steps-post"}
+        curve = {"color": colour, "linestyle": style, "drawstyle": "steps-post"}
         axes.plot(norm.ppf(fmr[inside]), norm.ppf(fnmr[inside]), **curve, label=_name(group.group, group.grouping))
         if 0 < group.fmr < 1 and 0 < group.fnmr < 1:
             point = norm.ppf([group.fmr, group.fnmr])
@@ -150,16 +174,17 @@ def plot_det(audit: FairnessAudit, grouping: str) -> Figure:
     axes.set(xlim=ends, ylim=ends)
     axes.plot(ends, ends[::-1], color=GREY, linewidth=0.8, linestyle=":")
     _tidy(axes, grid="both")
-    axes.legend(fontsize=8, frameon=False)
+    figure.legend(loc="outside lower center", frameon=False)
     return figure
 
 
+@rc_context(PRINTED)
 def plot_scores(audit: FairnessAudit, grouping: str) -> Figure:
     """Plot the score distributions of kin and non-kin pairs of each group, and the threshold."""
     groups = audit.groups[audit.groups["grouping"] == grouping]
     columns = 1 if len(groups) <= len(COLOURS) else 2
     rows = -(-len(groups) // columns)
-    figure = Figure(figsize=(10, 0.5 + 1.3 * rows), layout="constrained")
+    figure = Figure(figsize=(TEXT, 0.5 + (0.75 + 0.1 * columns) * rows), layout="constrained")
     panels = figure.subplots(rows, columns, sharex=True, squeeze=False).ravel()
     for axes in panels[len(groups) :]:
         axes.set_axis_off()
@@ -171,25 +196,26 @@ def plot_scores(audit: FairnessAudit, grouping: str) -> Figure:
         for kin, name, colour, style in ((False, "non-kin", COLOURS[1], "--"), (True, "kin", COLOURS[0], "-")):
             score = pairs.loc[pairs["kin"] == kin, "score"]
             density = np.histogram(score, edges)[0] / max(len(score), 1) / (edges[1] - edges[0])
-            axes.stairs(density, edges, color=colour, linestyle=style, linewidth=1.3, label=name)
+            axes.stairs(density, edges, color=colour, linestyle=style, label=name)
             axes.stairs(density, edges, color=colour, alpha=0.15, fill=True)
         axes.axvline(audit.threshold, color="black", linewidth=1, label="threshold")
         accepted = [f"{rate:.0%} of {count:,} {kind}" for rate, count, kind in
                     ((group.tpr, group.kin, "kin"), (group.fmr, group.non_kin, "non-kin")) if count]  # fmt: skip
-        axes.set_title(
-            f"{_name(group.group, group.grouping)}: accepted are {' and '.join(accepted)} pairs", fontsize=9, loc="left"
-        )
+        ends = ": " if columns == 1 else "\n"
+        name = f"{_name(group.group, group.grouping)}{ends}accepted are {' and '.join(accepted)} pairs"
+        axes.set_title(name, loc="left")
         axes.set_yticks([])
         axes.set_ylim(bottom=0)
         _tidy(axes)
     for axes in panels[len(groups) - columns : len(groups)]:
         axes.tick_params(labelbottom=True)
-    figure.legend(*panels[0].get_legend_handles_labels(), fontsize=8, frameon=False, ncols=3, loc="outside upper right")
-    figure.supxlabel("score (a higher score means more likely kin)", fontsize=10)
-    figure.supylabel("density of pairs", fontsize=10)
+    figure.legend(*panels[0].get_legend_handles_labels(), frameon=False, ncols=3, loc="outside upper right")
+    figure.supxlabel("score (a higher score means more likely kin)")
+    figure.supylabel("density of pairs")
     return figure
 
 
+@rc_context(PRINTED)
 def plot_controls(table: pd.DataFrame) -> Figure:
     """Plot the AUC of each control alone, and the model's where a control cannot help, with 95% intervals.
 
@@ -202,10 +228,10 @@ def plot_controls(table: pd.DataFrame) -> Figure:
         Rows of ``kinface.leakage.controls.controls`` of scored pairs.
     """
     places, moved = np.arange(len(table)), (table["difference_low"] > 0) | (table["difference_high"] < 0)
-    figure = Figure(figsize=(7, 1.1 + 0.26 * len(table)), layout="constrained")
+    figure = Figure(figsize=(TEXT, 0.6 + 0.2 * len(table)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     panels[0].axvline(0.5, color=GREY, linewidth=1, linestyle="--", zorder=0)
-    panels[1].scatter(table["model"], places, s=120, marker="|", color=GREY)
+    panels[1].scatter(table["model"], places, s=60, marker="|", color=GREY)
     for axes, name, filled, title in (
         (panels[0], "auc", table["significant"], "AUC of the control alone"),
         (panels[1], "model_alike", moved, "AUC of the model among pairs alike"),
@@ -213,11 +239,12 @@ def plot_controls(table: pd.DataFrame) -> Figure:
         _draw_intervals(axes, table, name, places, filled.to_numpy(bool))
         axes.set_xlabel(title)
         _tidy(axes, grid="x")
-    panels[0].set_yticks(places, [_plain(name) for name in table["control"]], fontsize=8)
+    panels[0].set_yticks(places, [_plain(name) for name in table["control"]])
     panels[0].set_ylim(len(table) - 0.4, -0.6)
     return figure
 
 
+@rc_context(PRINTED)
 def plot_differences(changes: pd.DataFrame, grouping: str) -> Figure:
     """Plot differences between two models, or two lists, for all pairs and per group, with 95% intervals.
 
@@ -230,7 +257,7 @@ def plot_differences(changes: pd.DataFrame, grouping: str) -> Figure:
     """
     rows = changes[changes["grouping"].isin(["overall", grouping]) & changes["group"].notna()]
     names = list(rows["group"].unique())
-    figure = Figure(figsize=(10, 1.1 + 0.34 * len(names)), layout="constrained")
+    figure = Figure(figsize=(TEXT, 0.7 + 0.2 * len(names)), layout="constrained")
     panels = figure.subplots(1, len(RATES), sharey=True)
     for axes, (metric, title) in zip(panels, RATES.items(), strict=True):
         table = rows[rows["metric"] == metric].rename(
@@ -238,14 +265,15 @@ def plot_differences(changes: pd.DataFrame, grouping: str) -> Figure:
         )
         axes.axvline(0, color=GREY, linewidth=1, linestyle="--", zorder=0)
         _draw_intervals(axes, table, metric, np.arange(len(names)), table[f"{metric}_low"].notna().to_numpy())
-        axes.set_xlabel(f"difference in\n{title}")
+        axes.set_xlabel(f"difference in {title}")
         axes.xaxis.set_major_locator(MaxNLocator(4))
         _tidy(axes, grid="x")
-    panels[0].set_yticks(np.arange(len(names)), [_name(name, grouping) for name in names], fontsize=8)
+    panels[0].set_yticks(np.arange(len(names)), [_name(name, grouping) for name in names])
     panels[0].set_ylim(len(names) - 0.4, -0.6)
     return figure
 
 
+@rc_context(SPREAD)
 def plot_leakage(table: pd.DataFrame) -> Figure:
     """Plot the balanced accuracy of fresh probes with 95% intervals, a panel per attribute.
 
@@ -290,9 +318,9 @@ def plot_leakage(table: pd.DataFrame) -> Figure:
 
 def _draw_intervals(axes: Axes, table: pd.DataFrame, metric: str, places: np.ndarray, filled: np.ndarray) -> None:
     """One row per group: the point, and its interval where there is one."""
-    axes.hlines(places, table[f"{metric}_low"], table[f"{metric}_high"], color=COLOURS[0], linewidth=1.6)
+    axes.hlines(places, table[f"{metric}_low"], table[f"{metric}_high"], color=COLOURS[0], linewidth=1.3)
     for rows, face in ((filled, COLOURS[0]), (~filled, "white")):
-        axes.scatter(table[metric][rows], places[rows], s=26, facecolor=face, edgecolor=COLOURS[0], zorder=3)
+        axes.scatter(table[metric][rows], places[rows], s=16, facecolor=face, edgecolor=COLOURS[0], zorder=3)
 
 
 def _lengths(group: tuple, metric: str) -> np.ndarray:
@@ -318,13 +346,13 @@ def _count_families(group: tuple) -> str:
 
 def _tidy(axes: Axes, grid: str | None = None) -> None:
     axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8)
     axes.tick_params(axis="y", length=0)
     if grid:
         axes.grid(axis=grid, color="#dddddd", linewidth=0.6)
         axes.set_axisbelow(True)
 
 
+@rc_context(SPREAD)
 def plot_changes(table: pd.DataFrame, reference: str, about: dict) -> Figure:
     """What each method of a frontier keeps of kinship and leaves of attributes, less what a reference does.
 

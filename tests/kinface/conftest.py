@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from kinface.cli.prepare import prepare
-from kinface.data.pairs import check_pairs
+from kinface.data.pairs import check_pairs, write_pairs
 from kinface.data.vocabulary import TYPES
 
 # Father, mother, daughter, son.
@@ -101,6 +101,15 @@ def draw_scored() -> Callable:
         return check_pairs(pd.DataFrame(table), "drawn", scored=True)
 
     return draw
+
+
+@pytest.fixture
+def lists(draw_scored, tmp_path) -> tuple[Path, Path]:
+    """A scored list and validation pairs of other families."""
+    scores, validation = tmp_path / "scores.parquet", tmp_path / "validation.parquet"
+    write_pairs(draw_scored(1500, shift={"African": -1.2}), scores)
+    write_pairs(draw_scored(600, seed=1, prefix="V"), validation)
+    return scores, validation
 
 
 @pytest.fixture(scope="session")

@@ -40,7 +40,7 @@ def test_rates_show_every_group_with_its_size_and_interval(result):
     assert [name.split("\n")[0] for name in names] == ["African", "Asian", "Caucasian", "two races"]
     african = result.groups[(result.groups["grouping"] == "race")].iloc[0]
     assert names[0].endswith(f"{african['pairs']:,} pairs, {african['families']} families")
-    assert [axes.get_xlabel() for axes in figure.axes][1] == "TPR (kin accepted)"
+    assert [axes.get_xlabel() for axes in figure.axes][1] == "TPR\n(kin accepted)"
     low, high = figure.axes[1].collections[0].get_segments()[0][:, 0]
     assert (low, high) == pytest.approx((african["tpr_low"], african["tpr_high"]))
     assert drawn(figure).startswith(b"\x89PNG")
@@ -89,7 +89,7 @@ def test_many_groups_are_told_apart(draw_scored):
     assert len(curves) == 12
     assert len({(line.get_color(), line.get_linestyle()) for line in curves}) == 12
     figure = plot_scores(result, "type")
-    titles = [axes.get_title(loc="left").split(":")[0] for axes in figure.axes]
+    titles = [axes.get_title(loc="left").split("\n")[0] for axes in figure.axes]
     assert titles == [*(TYPES[code].name for code in result.labels["type"].cat.categories), ""]
     assert drawn(figure)
 
