@@ -20,7 +20,7 @@ from tests.own.recogniser import write_onnx
 
 # What commands are given besides, to be quick. A command that is not here needs other data.
 QUICK = {
-    **{name: [] for name in ("prepare", "score", "report", "runs", "pairs", "embed", "export", "nest")},
+    **{name: [] for name in ("prepare", "score", "report", "runs", "compare", "pairs", "embed", "export", "nest")},
     "fit": ["--config", "configs/smoke.yaml", "--trainer.accelerator", "cpu"],
     "rfiw": ["--resamples", "100"],
     "calibrate": [],

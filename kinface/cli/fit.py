@@ -7,7 +7,8 @@ import pandas as pd
 from kinface.data.vocabulary import in_words
 from kinface.fairness.audit import audit_fairness
 from kinface.fairness.threshold import choose_threshold
-from kinface.training.fit import TUNE_SCORES, train
+from kinface.training.fit import train
+from kinface.training.history import TUNE_SCORES
 from swinface.files import printable
 from swinface.training.history import CURVES, METRICS
 

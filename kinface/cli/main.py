@@ -18,6 +18,7 @@ COMMANDS = {
     ),
     "fit": Command("kinface.cli.fit:fit", "train a kinship model", "Models", Options.OWN),
     "runs": Command("kinface.cli.runs:runs", "list runs of fit: how they differ, and their figures", "Models"),
+    "compare": Command("kinface.cli.compare:compare", "say which of two runs is better, and for whom", "Models"),
     "embed": Command("kinface.cli.embed:embed", "embed every face", "Models"),
     "score": Command("kinface.cli.score:score", "score a list of pairs with a model or with embeddings", "Models"),
     "rfiw": Command("kinface.cli.rfiw:rfiw", "run a track of the RFIW challenge: pairs, triplets, search", "Models"),

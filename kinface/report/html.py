@@ -11,13 +11,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from kinface.data.vocabulary import WORDS, in_words
 from kinface.fairness.audit import FairnessAudit
+from kinface.fairness.comparison import compare_audits, find_own_groupings
 from kinface.fairness.disparities import find_disparity
 from kinface.fairness.groups import FEWEST_PAIRS
 from kinface.fairness.intervals import FALSE_ACCEPTS, FEWEST_FAMILIES
-from kinface.report.build import Report, build_report, name_files
+from kinface.report.build import Report, build_report, name_files, to_plain
 from kinface.report.explore import STEPS, load_charts
 from kinface.report.plots import COLOURS
-from kinface.report.verdict import is_significant
+from kinface.report.verdict import is_significant, judge_models
 from swinface.files import printable
 
 SECTIONS = {
@@ -114,10 +115,34 @@ def render(report: Report) -> str:
 
 def render_lines(report: Report) -> list[str]:
     """What a terminal shows of a report; names from files cannot steer it."""
+    return _render_lines("terminal.txt", record=report.record, verdict=report.verdict)
+
+
+def render_comparison(ours: FairnessAudit, other: FairnessAudit, models: Sequence[str]) -> list[str]:
+    """Which of two models is better on the same pairs, by how much and for whom, as a terminal shows it.
+
+    Parameters
+    ----------
+    models
+        What the two are called.
+
+    Raises
+    ------
+    InputError
+        The audits cannot be compared.
+    """
+    changes = to_plain(compare_audits(ours, other).to_dict("records"))
+    record = {"models": models, "differences": changes, "own_groupings": find_own_groupings(ours)}
+    chosen = ("overall", "race", *record["own_groupings"])
+    rows = [row for row in changes if row["metric"] == "auc" and row["grouping"] in chosen and row["ours"] is not None]
+    counts = {(row.grouping, row.group): row for row in ours.groups.itertuples()}
+    verdict = {"comparison": judge_models(record)}
+    return _render_lines("compared.txt", record=record, verdict=verdict, rows=rows, counts=counts)
+
+
+def _render_lines(template: str, **given: object) -> list[str]:
     safe = make_environment().overlay(finalize=lambda value: printable(value) if isinstance(value, str) else value)
-    return (
-        safe.get_template("terminal.txt").render(record=report.record, verdict=report.verdict).strip("\n").split("\n")
-    )
+    return safe.get_template(template).render(**given).strip("\n").split("\n")
 
 
 def make_environment() -> Environment:

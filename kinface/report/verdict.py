@@ -32,7 +32,7 @@ def judge(record: dict) -> dict:
             for row, reason in lacking
             if reason.startswith(TOO_FEW)
         ],
-        "comparison": _judge_models(record) if record["compared_with"] else {},
+        "comparison": judge_models(record) if record["compared_with"] else {},
     }
 
 
@@ -42,8 +42,11 @@ def _find_largest(gaps: list[dict], metric: str) -> dict | None:
     return max(gaps, key=lambda gap: (not intersects(gap["grouping"]), gap["difference"]), default=None)
 
 
-def _judge_models(record: dict) -> dict:
-    """Which model has the significantly larger AUC over all pairs and by group, and the smaller gap between groups."""
+def judge_models(record: dict) -> dict:
+    """Which model has the significantly larger AUC over all pairs and by group, and the smaller gap between groups.
+
+    Of the record of a report, ``models``, ``differences`` and ``own_groupings`` are enough.
+    """
     models, rows = record["models"], record["differences"]
     chosen = ("race", *record["own_groupings"])
     overall = next(row for row in rows if row["metric"] == "auc" and row["grouping"] == OVERALL)

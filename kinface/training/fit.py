@@ -25,13 +25,13 @@ from kinface.fairness.threshold import choose_threshold
 from kinface.models.kinface import KinFace
 from kinface.models.verify import ERRORS, measure_errors
 from kinface.training.data import KinshipData
-from kinface.training.history import PAIRS
+from kinface.training.history import PAIRS, TUNE_SCORES
 from kinface.training.module import NOT_SETTLED, KinshipTraining, check_choices
 from swinface.files import InputError, replacing_folder
 from swinface.training.history import CURVES
 from swinface.training.runs import RunCLI, RunFolder, configure, run_training
 
-BEST, TUNE_SCORES = "best", "tune_scores.parquet"
+BEST = "best"
 
 
 @dataclass(frozen=True)

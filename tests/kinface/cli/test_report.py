@@ -358,7 +358,7 @@ def test_a_model_is_not_called_better_for_a_group_of_too_few_pairs(tmp_path):
     assert rows["fmr"]["difference"] > 0.1
     assert rows["fmr"]["low"] is rows["fmr"]["high"] is rows["auc"]["low"] is None
     assert rows["tpr"]["low"] == rows["tpr"]["high"] == 0
-    section = (tmp_path / "out" / "report.html").read_text().split('id="comparison"')[1].split('id="controls"')[0]
+    section = (tmp_path / "out" / "report.html").read_text().split('id="comparison"')[1].split('id="groups"')[0]
     (line,) = re.findall(r"<tr>(?:(?!</tr>).)*>few<.*?</tr>", section, re.DOTALL)
     assert "too few pairs" in line and "<b>" not in line
 
