@@ -6,8 +6,7 @@ places.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -95,44 +94,24 @@ def weigh_levels(attention: MultiLevelChannelAttention, levels: Tensor) -> tuple
 
 
 def place_answers(model: SwinFace, subnet: str, tasks: Sequence[str], maps: Tensor) -> dict[str, Tensor]:
-    """Where on the face each task of a subnet finds its answer: how much each place adds to the winning logit,
-    for age to the years.
+    """Where on the face each task of a subnet finds its answer: how much each place adds to the answer's logit.
 
-    Every feature is the largest of its channel's 7x7 values, see ``place``. From the ``maps`` of ``weigh_levels``,
-    (B, width, 7, 7), to (B, 49), row by row, for each task.
-    """
+    Every feature is the largest of its channel's 7x7 values. The feature, times the gradient of the winning logit (for
+    age: of the years) with respect to it, is added to the place of that value. So the sum over a face's places is
+    gradient times features, the first-order share of the logit (Shrikumar et al., "Not Just a Black Box", 2016).
 
-    def answer(task: str, pooled: Tensor) -> Tensor:
-        features = model.subnets[subnet].features(model.subnets[subnet].attention.norm(pooled))
-        return model.heads[task](features).amax(dim=1).sum()  # faces do not touch each other
-
-    return {task: place(maps, partial(answer, task)) for task in tasks}
-
-
-def place(maps: Tensor, answer: Callable[[Tensor], Tensor]) -> Tensor:
-    """How much each place of faces adds to an answer.
-
-    The answer is computed from the largest of each channel's 7x7 values. That value, times the gradient of the answer
-    with respect to it, is added to its place. So the sum over places is gradient times features, the first-order share
-    of the answer (Shrikumar et al., "Not Just a Black Box", 2016).
-
-    Parameters
-    ----------
-    maps
-        (B, width, 7, 7) of ``weigh_levels``.
-    answer
-        From the largest values, (B, width), to one number.
-
-    Returns
-    -------
-    Tensor
-        (B, 49), row by row.
+    From the ``maps`` of ``weigh_levels``, (B, width, 7, 7), to (B, 49), row by row, for each task.
     """
     pooled, found = maps.flatten(2).max(dim=2)
     pooled.requires_grad_()
-    (gradient,) = torch.autograd.grad(answer(pooled), pooled)
-    placed = torch.zeros(len(maps), GRID * GRID, device=maps.device)
-    return placed.scatter_add_(1, found, (gradient * pooled).detach())
+    features = model.subnets[subnet].features(model.subnets[subnet].attention.norm(pooled))
+    placed = {}
+    for task in tasks:
+        winning = model.heads[task](features).amax(dim=1).sum()  # faces do not touch each other
+        (gradient,) = torch.autograd.grad(winning, pooled, retain_graph=True)
+        share = (gradient * pooled).detach()
+        placed[task] = torch.zeros(len(maps), GRID * GRID, device=maps.device).scatter_add_(1, found, share)
+    return placed
 
 
 def draw_levels(levels: pd.DataFrame, faces: int) -> Figure:

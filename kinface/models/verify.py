@@ -34,6 +34,7 @@ ONE_PICTURE = 0.97
 
 
 ERRORS = "errors.json"  # of a model: what it gets wrong at its threshold, on the pairs that chose it
+SCORES = "scores.json"  # and how the scores of relatives and of strangers are distributed there
 
 
 SAME_FILE = "Both photos are the same file: this says nothing of kinship."
@@ -156,17 +157,15 @@ def compare(
     """
     embedding = embed(network, np.concatenate(people), precision="full", runtime=runtime)
     *parents, child = np.split(embedding, np.cumsum([len(person) for person in people])[:-1])
-    shared = [show_one_picture(person, people[-1]) for person in people[:-1]]
-    left_out = [one & ~one.all() for one in shared]  # if all photos are one picture, they are compared as they are
-    both = zip(parents, left_out, strict=True)
-    scores = [mean_cosine(parent, child, same) for parent, same in both]
+    compared, same_picture = choose_compared(people)
+    scores = [mean_cosine(parent, child, ~counts) for parent, counts in zip(parents, compared, strict=True)]
     score, threshold = float(np.mean(scores)), float(network.threshold) if threshold is None else threshold
     answer: dict[str, Any] = {"score": score, "threshold": threshold, "kin": score >= threshold}
     if len(scores) > 1:
         answer["scores"] = scores
-    answer["same_picture"] = any(one.all() for one in shared)
+    answer["same_picture"] = same_picture
     if network.types is not None and len(scores) == 1:
-        first, second = np.argwhere(~left_out[0]).T
+        first, second = np.argwhere(compared[0]).T
         given = (torch.from_numpy(of).to(network.threshold.device) for of in (parents[0][first], child[second]))
         with torch.inference_mode():
             shares = network.types(*given).double()[:, : len(TYPES)]
@@ -174,6 +173,16 @@ def compare(
         best = int(shares.argmax())
         answer |= {"type": list(TYPES.values())[best].name, "type_probability": float(shares[best])}
     return answer
+
+
+def choose_compared(people: Sequence[np.ndarray]) -> tuple[list[np.ndarray], bool]:
+    """Which photos of each person are compared with which of the last, (N, M) bool, and whether all photos of two
+    people are one picture.
+
+    Photos that are one picture are not compared, unless all are. ``people`` are those of ``compare``.
+    """
+    shared = [show_one_picture(person, people[-1]) for person in people[:-1]]
+    return [~one | one.all() for one in shared], any(one.all() for one in shared)
 
 
 def measure_errors(pairs: pd.DataFrame, threshold: float) -> dict[str, float]:
@@ -189,10 +198,19 @@ def measure_errors(pairs: pd.DataFrame, threshold: float) -> dict[str, float]:
 
 def read_errors(model: Path) -> dict[str, float] | None:
     """What ``measure_errors`` gave of a model on the pairs that chose its threshold; None if it keeps no record."""
-    first, _, name = str(model).partition("-")
+    return _read_record(model, ERRORS)
+
+
+def read_scores(model: Path) -> list[dict[str, Any]] | None:
+    """What ``kinface.fairness.distributions.describe_scores`` gave of a model on these pairs; None as above."""
+    return _read_record(model, SCORES)
+
+
+def _read_record(model: Path, name: str) -> Any:
+    first, _, variant = str(model).partition("-")
     if first == str(SHIPPED) and not model.exists():
-        model = Path(str(files("kinface") / "weights")) / name
-    path = model / ERRORS
+        model = Path(str(files("kinface") / "weights")) / variant
+    path = model / name
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 

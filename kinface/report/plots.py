@@ -6,6 +6,7 @@ pages, which fit those of ACM and IEEE too, with letters of 7 points.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import chain, product
 
 import numpy as np
@@ -20,6 +21,7 @@ from sklearn.metrics import det_curve, roc_curve
 from kinface.data.vocabulary import in_words
 from kinface.fairness.audit import FairnessAudit
 from kinface.fairness.comparison import find_own_groupings
+from kinface.fairness.distributions import EDGES
 from kinface.fairness.groups import compared_groups
 from swinface.files import printable
 
@@ -193,11 +195,8 @@ def plot_scores(audit: FairnessAudit, grouping: str) -> Figure:
     edges = np.linspace(low, high, 41) if high > low else np.linspace(low - 0.5, low + 0.5, 41)
     for axes, group in zip(panels, groups.itertuples(), strict=False):
         pairs = audit.pairs[audit.labels[grouping] == group.group]
-        for kin, name, colour, style in ((False, "non-kin", COLOURS[1], "--"), (True, "kin", COLOURS[0], "-")):
-            score = pairs.loc[pairs["kin"] == kin, "score"]
-            density = np.histogram(score, edges)[0] / max(len(score), 1) / (edges[1] - edges[0])
-            axes.stairs(density, edges, color=colour, linestyle=style, label=name)
-            axes.stairs(density, edges, color=colour, alpha=0.15, fill=True)
+        scores = ((kin, pairs.loc[pairs["kin"] == kin, "score"]) for kin in (True, False))
+        _draw_densities(axes, {kin: np.histogram(score, edges)[0] for kin, score in scores}, edges)
         axes.axvline(audit.threshold, color="black", linewidth=1, label="threshold")
         accepted = [f"{rate:.0%} of {count:,} {kind}" for rate, count, kind in
                     ((group.tpr, group.kin, "kin"), (group.fmr, group.non_kin, "non-kin")) if count]  # fmt: skip
@@ -213,6 +212,48 @@ def plot_scores(audit: FairnessAudit, grouping: str) -> Figure:
     figure.supxlabel("score (a higher score means more likely kin)")
     figure.supylabel("density of pairs")
     return figure
+
+
+@rc_context(PRINTED)
+def plot_placed_scores(rows: Sequence[Mapping], threshold: float, marks: Mapping[str, float]) -> Figure:
+    """Plot where some scores lie among those of kin and non-kin pairs of each group, and the threshold.
+
+    Parameters
+    ----------
+    rows
+        Groups, of ``kinface.fairness.distributions.describe_scores``.
+    marks
+        Name to score.
+    """
+    figure = Figure(figsize=(TEXT, 0.6 + 1.05 * len(rows)), layout="constrained")
+    panels = figure.subplots(len(rows), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, row in zip(panels, rows, strict=True):
+        _draw_densities(axes, {True: row["kin_scores"], False: row["non_kin_scores"]}, EDGES)
+        axes.axvline(threshold, color="black", linewidth=1, label="threshold")
+        for (name, score), colour in zip(marks.items(), COLOURS[2:], strict=False):
+            axes.axvline(score, color=colour, linewidth=2.2, label=f"{name}: {score:.3f}")
+        wrong = f"{row['fmr']:.0%} of {row['non_kin']:,} non-kin pairs are accepted"
+        wrong += f" and {row['fnmr']:.0%} of {row['kin']:,} kin pairs missed"
+        axes.set_title(f"{_name(row['group'], row['grouping'])}: {wrong}", loc="left")
+        axes.set_yticks([])
+        axes.set_ylim(bottom=0)
+        _tidy(axes)
+    filled = np.flatnonzero(np.sum([row[kind] for row in rows for kind in ("kin_scores", "non_kin_scores")], axis=0))
+    axes.set_xlim(
+        min(EDGES[filled[0]], threshold, *marks.values()) - 0.01,
+        max(EDGES[filled[-1] + 1], threshold, *marks.values()) + 0.01,
+    )
+    figure.legend(*panels[0].get_legend_handles_labels(), frameon=False, ncols=5, loc="outside upper right")
+    figure.supxlabel("score (a higher score means more likely kin)")
+    return figure
+
+
+def _draw_densities(axes: Axes, counts: Mapping[bool, np.ndarray], edges: np.ndarray) -> None:
+    """How scores of non-kin and of kin pairs are distributed, from how many of each lie between ``edges``."""
+    for kin, name, colour, style in ((False, "non-kin", COLOURS[1], "--"), (True, "kin", COLOURS[0], "-")):
+        density = np.asarray(counts[kin]) / max(np.sum(counts[kin]), 1) / (edges[1] - edges[0])
+        axes.stairs(density, edges, color=colour, linestyle=style, label=name)
+        axes.stairs(density, edges, color=colour, alpha=0.15, fill=True)
 
 
 @rc_context(PRINTED)

@@ -21,9 +21,10 @@ from sklearn.metrics import roc_auc_score
 
 from kinface.data.pairs import write_pairs
 from kinface.debias.erasure import Erase
+from kinface.fairness.distributions import describe_scores
 from kinface.fairness.threshold import choose_threshold
 from kinface.models.kinface import KinFace
-from kinface.models.verify import ERRORS, measure_errors
+from kinface.models.verify import ERRORS, SCORES, measure_errors
 from kinface.training.data import KinshipData
 from kinface.training.history import PAIRS, TUNE_SCORES
 from kinface.training.module import NOT_SETTLED, KinshipTraining, check_choices
@@ -179,8 +180,9 @@ def _finish(run: Path, cli: KinshipCLI) -> Fitted:
     write_pairs(pairs, run / TUNE_SCORES)
     with replacing_folder(run) as partial:
         network.save_pretrained(partial)
-        errors = json.dumps(measure_errors(pairs, float(network.threshold)), indent=1)
-        (partial / ERRORS).write_text(f"{errors}\n", encoding="utf-8")
+        for name, measure in {ERRORS: measure_errors, SCORES: describe_scores}.items():
+            record = json.dumps(measure(pairs, float(network.threshold)))
+            (partial / name).write_text(f"{record}\n", encoding="utf-8")
         PAIRS.plot(epochs).savefig(partial / CURVES, dpi=120)
     auc = float(roc_auc_score(pairs["kin"], pairs["score"]))
     return Fitted(run, checkpoint["epoch"], len(epochs), auc, pairs)

@@ -6,6 +6,7 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
@@ -13,8 +14,10 @@ from sklearn.metrics import roc_auc_score
 from kinface.data.fiw import read_families
 from kinface.data.lists import read_list
 from kinface.data.pairs import score_pairs
+from kinface.fairness.distributions import EDGES
 from kinface.models.inference import embed
 from kinface.models.kinface import load_model
+from kinface.models.verify import read_errors, read_scores
 
 NAMES = {"shipped": "README.md", "shipped-debiased": "debiased/README.md"}
 
@@ -26,6 +29,18 @@ def test_it_is_whole(name):
     erasures = [*model.feature_erasures, *model.erasures]
     assert len(erasures) == (4 if name.endswith("debiased") else 0)
     assert all(not torch.equal(it.maps[0], torch.eye(len(it.maps[0]))) for it in erasures)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_carries_the_scores_that_its_errors_are_of(name):
+    errors, rows = read_errors(Path(name)), read_scores(Path(name))
+    overall, threshold = rows[0], float(load_model(Path(name)).threshold)
+    assert {rate: overall[rate] for rate in errors} == pytest.approx(errors)
+    at = np.searchsorted(EDGES, threshold)  # the threshold lies within a bin
+    for kind, rate in (("non_kin", errors["fmr"]), ("kin", 1 - errors["fnmr"])):
+        counts = overall[f"{kind}_scores"]
+        assert sum(counts[at:]) <= rate * errors[kind] + 1e-6 <= sum(counts[at - 1 :]) + 1e-6
+    assert {("race", "Asian"), ("type", "gmgd")} <= {(row["grouping"], row["group"]) for row in rows}
 
 
 @pytest.mark.parametrize("name", NAMES)

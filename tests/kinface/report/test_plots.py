@@ -11,10 +11,12 @@ import pytest
 from kinface.data.vocabulary import TYPES
 from kinface.fairness.audit import audit_fairness
 from kinface.fairness.comparison import compare_audits
+from kinface.fairness.distributions import describe_scores
 from kinface.report.plots import (
     plot_changes,
     plot_differences,
     plot_leakage,
+    plot_placed_scores,
     plot_rates,
     plot_roc,
     plot_scores,
@@ -137,3 +139,21 @@ def test_changes_and_frontiers_draw_names_of_methods_as_they_are():
     names = [label.get_text() for label in changes.axes[0].get_yticklabels()]
     assert names == ["\\$\\frac{", "\\$a\\$ \\x1b[31m, λ 1", " _x\\n, λ 2"]
     assert drawn(changes) and drawn(plot_methods(table, about))
+
+
+def test_a_score_is_placed_among_those_of_each_group(draw_scored):
+    pairs = draw_scored(1500)
+    rows = describe_scores(pairs.assign(score=np.tanh(pairs["score"] / 2)), 0.2)[:2]
+    figure = plot_placed_scores(rows, 0.2, {"father": 0.7, "mother": -0.95})
+    panels = figure.axes
+    assert [axes.get_title(loc="left").partition(":")[0] for axes in panels] == ["all pairs", "African"]
+    assert f"{rows[1]['fmr']:.0%} of {rows[1]['non_kin']:,} non-kin pairs" in panels[1].get_title(loc="left")
+    for axes, row in zip(panels, rows, strict=True):
+        assert [line.get_xdata()[0] for line in axes.get_lines()] == [0.2, 0.7, -0.95]
+        low, high = axes.get_xlim()
+        assert low < -0.95 < 0.7 < high
+        non_kin, _, kin, _ = (patch.get_data() for patch in axes.patches)
+        for (density, edges, _), kind in ((non_kin, "non_kin"), (kin, "kin")):
+            shares = density * np.diff(edges)
+            np.testing.assert_allclose(shares * row[kind], row[f"{kind}_scores"], atol=1e-9)
+    assert drawn(figure).startswith(b"\x89PNG")

@@ -14,8 +14,10 @@ import torch
 from kinface.data.pairs import read_pairs
 from kinface.data.vocabulary import TYPES
 from kinface.fairness.audit import audit_fairness
+from kinface.fairness.distributions import describe_scores
 from kinface.fairness.threshold import choose_threshold
 from kinface.models.kinface import KinFace
+from kinface.models.verify import measure_errors, read_errors, read_scores
 from kinface.training.data import KinshipData
 from kinface.training.history import list_runs
 from swinface.cli.main import run as run_command
@@ -93,6 +95,13 @@ def test_the_threshold_is_that_of_the_tune_pairs(unbroken):
     pairs = read_pairs(unbroken / "tune_scores.parquet", scored=True)
     assert set(pairs["split"]) == {"tune"}
     assert float(KinFace.from_pretrained(unbroken).threshold) == pytest.approx(choose_threshold(pairs))
+
+
+def test_a_run_keeps_what_it_gets_wrong_on_the_tune_pairs(unbroken):
+    pairs = read_pairs(unbroken / "tune_scores.parquet", scored=True)
+    threshold = float(KinFace.from_pretrained(unbroken).threshold)
+    assert read_errors(unbroken) == measure_errors(pairs, threshold)
+    assert read_scores(unbroken) == describe_scores(pairs, threshold)
 
 
 @pytest.mark.parametrize("config", ["methods/reversal", "methods/ours"])
