@@ -1,22 +1,34 @@
-"""A model as one ONNX file, whose metadata describe its input and its outputs."""
+"""A model as one ONNX file, in float32 or quantised, whose metadata describe its input and its outputs."""
 
 from __future__ import annotations
 
 import json
+from ast import literal_eval
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from swinface.data.align import ARCFACE
-from swinface.data.faces import IMAGE_SIZE, scale_pixels
+from swinface.data.faces import IMAGE_SIZE, read_face, scale_pixels, stack_faces
 from swinface.files import InputError, check_ending, describe_install, replacing
+from swinface.images import find_images
 from swinface.model import SwinFace
+from swinface.photos.alignment import warn_unaligned_files
 from swinface.runtimes import convert_onnx
 
+if TYPE_CHECKING:
+    import onnx
+
+CALIBRATED_ON = 512  # faces at most
+BATCH = 32  # of these
+ROUNDED = ("trunk", "embedding", "subnets")  # of a SwinFace; its last linear layers would give ages in steps
+LAYERS = ("Conv", "Gemm", "MatMul")
+SCOPES = "pkg.torch.onnx.name_scopes"  # under which torch's exporter notes the modules that a node was made of
 FACES = torch.zeros(2, 3, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.uint8)  # one alone would be taken for a constant
 LICENCE = "the weights are under the terms of the data they were trained on; see the model's own card"
 
@@ -45,7 +57,13 @@ class PixelInput(nn.Module):
 
 
 def write_onnx(
-    model: nn.Module, example: Tensor, outputs: Sequence[str], metadata: dict[str, str], out: Path, name: str = "images"
+    model: nn.Module,
+    example: Tensor,
+    outputs: Sequence[str],
+    metadata: dict[str, str],
+    out: Path,
+    name: str = "images",
+    int8: tuple[Tensor, Sequence[str]] | None = None,
 ) -> None:
     """Write any model, in evaluation mode, as ONNX, for any number of faces at once.
 
@@ -60,27 +78,109 @@ def write_onnx(
     outputs
         Names of the outputs that the file gives.
     metadata
-        Text by key, kept in the file; ``licence`` is added.
+        Text by key, kept in the file; ``licence`` and ``precision`` are added.
+    int8
+        Faces to calibrate on, as the model takes them, and the parts of the model, such as ``trunk``, that are then
+        quantised; see ``quantise``.
     """
     check_ending(out, [".onnx"], "an exported model")
-    absent = [package for package in ("onnx", "onnxscript") if find_spec(package) is None]
+    needed = ("onnx", "onnxscript", *["onnxruntime"] * (int8 is not None))
+    absent = [package for package in needed if find_spec(package) is None]
     if absent:
         raise InputError(f"export needs {' and '.join(absent)}: {describe_install('onnx')} brings all of it.")
     program = convert_onnx(_Graph(model, outputs), example, name, outputs)
-    program.model.metadata_props.update(metadata | {"licence": LICENCE})
+    kept = "float32" if int8 is None else f"int8 in {', '.join(int8[1])}, float32 in all else"
+    program.model.metadata_props.update(metadata | {"licence": LICENCE, "precision": kept})
     with replacing(out) as partial:
-        program.save(partial)
+        if int8 is None:
+            program.save(partial)
+        else:
+            quantise(program.model_proto, *int8, partial)
 
 
-def export(model: SwinFace, out: Path, input: Literal["uint8", "normalised"] = "uint8") -> list[str]:
+def read_calibration(folder: Path) -> Tensor:
+    """Aligned faces to calibrate on, (N, 3, 112, 112) uint8: at most ``CALIBRATED_ON`` of a folder, evenly spaced.
+
+    Raises ``InputError`` if there are none, or one is unreadable or not square.
+    """
+    files = find_images([folder])
+    files = [files[row] for row in np.unique(np.linspace(0, len(files) - 1, CALIBRATED_ON).round().astype(int))]
+    warn_unaligned_files(files)
+    return stack_faces(read_face, files)
+
+
+def quantise(model: onnx.ModelProto, faces: Tensor, parts: Sequence[str], out: Path) -> None:
+    """Write a model whose convolutions and linear layers compute with 8-bit integers (Jacob et al., "Quantization and
+    Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", CVPR 2018), by ONNX Runtime.
+
+    Weights have a scale per output channel, activations one per tensor, from the least to the greatest value that the
+    faces give.
+
+    Parameters
+    ----------
+    model
+        As ``convert_onnx`` makes it of a ``_Graph``.
+    faces
+        (N, ...), as its input takes them.
+    parts
+        Names of the submodules that are quantised. All else stays in float32.
+    out
+        File to write.
+    """
+    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+    from onnxruntime.quantization.quant_utils import add_pre_process_metadata
+
+    layers = _find_layers(model.graph, parts)
+    for node in model.graph.node:
+        node.ClearField("metadata_props")  # a tenth of the file
+    add_pre_process_metadata(model)  # torch's exporter has joined layers and their norms; a warning would ask for it
+    name = model.graph.input[0].name
+
+    class Faces(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.batches = iter(faces.split(BATCH))
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            given = next(self.batches, None)
+            return None if given is None else {name: given.numpy()}
+
+    quantize_static(
+        model,
+        out,
+        Faces(),
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        op_types_to_quantize=[*LAYERS],
+        nodes_to_quantize=layers,
+    )
+
+
+def _find_layers(graph: onnx.GraphProto, parts: Sequence[str]) -> list[str]:
+    """Names of the nodes that multiply by weights, made of one of these submodules of a ``_Graph``'s model."""
+    weights, inside = {tensor.name for tensor in graph.initializer}, tuple(f"model.{part}." for part in parts)
+    found = []
+    for node in graph.node:
+        scopes = next((literal_eval(it.value) for it in node.metadata_props if it.key == SCOPES), [])
+        if node.op_type in LAYERS and node.input[1] in weights and any(f"{it}.".startswith(inside) for it in scopes):
+            found.append(node.name)
+    return found
+
+
+def export(
+    model: SwinFace, out: Path, input: Literal["uint8", "normalised"] = "uint8", int8: Tensor | None = None
+) -> list[str]:
     """Write a SwinFace, in evaluation mode on the CPU, by ``write_onnx``, and return the names of its outputs.
 
     These are ``embedding`` and every task that the model is trained on. The file's input is pixels, as uint8 or as
-    float32 of mean and standard deviation 0.5.
+    float32 of mean and standard deviation 0.5. With faces as ``int8``, (N, 3, 112, 112) uint8, all but the last linear
+    layers is quantised, see ``quantise``.
     """
     outputs = ["embedding", *model.trained]
-    graph, example = (PixelInput(model), FACES) if input == "uint8" else (model, scale_pixels(FACES))
-    write_onnx(graph, example, outputs, describe(model, input), out)
+    as_given = (lambda faces: faces) if input == "uint8" else scale_pixels
+    graph, inside = (PixelInput(model), "model.") if input == "uint8" else (model, "")
+    quantised = None if int8 is None else (as_given(int8), [f"{inside}{part}" for part in ROUNDED])
+    write_onnx(graph, as_given(FACES), outputs, describe(model, input), out, int8=quantised)
     return outputs
 
 

@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 import torch
 from torch import distributed, nn
 from tqdm import tqdm
 
+from swinface.choices import Precision
 from swinface.files import InputError, one_line, replacing, working_alone
 from swinface.pretrained import best_device
 
-Precision = Literal["fast", "full"]
 CPU = torch.device("cpu")
 SHARD = 8192  # faces of a part that is written to a file
 ABOUT = "about.json"

@@ -22,9 +22,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from swinface.choices import SHIPPED
 from swinface.files import InputError, one_line, replacing_folder
 
-SHIPPED = Path("shipped")  # the name of the weights that come with a model's package
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 LEARNED = (".weight", ".relative_position_bias_table")  # endings of the names of layers' matrices and kernels
 

@@ -15,21 +15,21 @@ from contextlib import suppress
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from huggingface_hub import cached_assets_path
 from torch import Tensor, nn
 
+from swinface.choices import Precision, Runtime
 from swinface.data.faces import IMAGE_SIZE
 from swinface.files import InputError, describe_install, one_line, replacing
-from swinface.inference import Precision, choose_dtype, digest_weights, inference
+from swinface.inference import choose_dtype, digest_weights, inference
 
 if TYPE_CHECKING:
     from torch.onnx import ONNXProgram
 
-Runtime = Literal["auto", "torch", "openvino", "onnxruntime"]
 Engine = Callable[[np.ndarray], Sequence[np.ndarray]]
 FEW = 256  # faces below which opening another runtime takes longer than it saves
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.05}  # |outputs - torch's in float32| / |torch's in float32|

@@ -8,9 +8,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from kinface.cli.inputs import HERE, Computing, describe_all, start_shards
-from kinface.cli.source import SHIPPED
 from kinface.data.fiw import is_families, read_families
 from kinface.models.recogniser import INSIGHTFACE, Pixels, Recogniser
+from swinface.choices import SHIPPED
 from swinface.data.embeddings import write_embeddings
 from swinface.files import InputError, check_ending
 from swinface.images import take_images

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kinface.cli.source import SHIPPED
+from swinface.choices import SHIPPED
 
 
-def export(*, out: Path, model: Path = SHIPPED) -> None:
+def export(*, out: Path, model: Path = SHIPPED, int8: Path | None = None) -> None:
     """Write a model as ONNX, for any number of faces at once.
 
     Its output is ``embedding``, (faces, D) of unit length. Two faces are called kin when the dot product of their
@@ -20,8 +20,16 @@ def export(*, out: Path, model: Path = SHIPPED) -> None:
         File to write, .onnx.
     model
         Folder of a trained model; by default the one that comes with the package.
+    int8
+        A folder of aligned faces: the trunk then computes with 8-bit integers, whose ranges come from at most 512 of
+        these faces. Take people that the model was trained on, not those it is tested on.
     """
     from kinface.models.kinface import load_model
 
-    load_model(model).cpu().export(out)
+    faces = None
+    if int8 is not None:
+        from swinface.export import read_calibration
+
+        faces = read_calibration(int8)
+    load_model(model).cpu().export(out, int8=faces)
     print(f"1 output, {out.stat().st_size / 1e6:.1f} MB: {out}")

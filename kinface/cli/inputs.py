@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from cyclopts import Parameter
 
-from kinface.cli.source import SHIPPED, Source
+from kinface.cli.source import Source
 from kinface.data.people import read_people
+from swinface.choices import SHIPPED, Precision, Runtime
 from swinface.data.embeddings import Embeddings
 from swinface.files import InputError
 
@@ -38,8 +39,8 @@ class Computing:
         Machines that share the folder of ``out``; start the same command on each.
     """
 
-    precision: Literal["fast", "full"] = "fast"
-    runtime: Literal["auto", "torch", "openvino", "onnxruntime"] = "auto"
+    precision: Precision = "fast"
+    runtime: Runtime = "auto"
     devices: int = 1
     num_nodes: int = 1
 

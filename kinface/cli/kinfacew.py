@@ -11,6 +11,7 @@ import pandas as pd
 from kinface.cli.source import OURS, Source
 from kinface.data.vocabulary import TYPES
 from kinface.experiments.kinfacew import CAVEAT, CROP, METHODS, evaluate_kinfacew, write_kinfacew
+from swinface.choices import SHIPPED
 from swinface.data.embeddings import Embeddings
 
 
@@ -51,7 +52,6 @@ def _embed(faces: Sequence[str], images: Sequence[np.ndarray], source: Source) -
     from kinface.models.inference import embed
     from kinface.models.kinface import load_model
     from swinface.data.faces import crop_face, stack_faces
-    from swinface.pretrained import SHIPPED
 
     network = load_model(source.model or SHIPPED)
     if source.inputs is not None or network.trunk is None:

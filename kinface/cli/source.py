@@ -43,5 +43,4 @@ class Source:
             raise InputError("--whiten is for --embeddings; leave it out with a model.")
 
 
-SHIPPED = Path("shipped")  # as swinface.pretrained calls the weights that come with a package
 OURS = Source()  # the model that comes with the package

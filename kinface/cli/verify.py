@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json as json_format
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from kinface.cli.source import SHIPPED
+from swinface.choices import SHIPPED, Runtime
 from swinface.files import InputError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def verify(
     threshold_from: Path | None = None,
     fmr: float | None = None,
     aligned: bool = False,
-    runtime: Literal["auto", "torch", "openvino", "onnxruntime"] = "auto",
+    runtime: Runtime = "auto",
     json: bool = False,
 ) -> None:
     """Compare the faces of two people, or of father, mother and child, and decide whether they are kin.

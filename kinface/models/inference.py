@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from kinface.models.faces import BATCH, read_faces, walk_batches, warn_of_unaligned
+from swinface.choices import Precision, Runtime
 from swinface.data.faces import IMAGE_SIZE, scale_pixels
 from swinface.files import InputError
-from swinface.inference import Precision, Shards, digest_weights, inference
-from swinface.runtimes import Runner, Runtime
+from swinface.inference import Shards, digest_weights, inference
+from swinface.runtimes import Runner
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -242,26 +242,38 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
 
         return verify(self, a, b, child, **options)
 
-    def export(self, path: str | Path) -> None:
+    def export(self, path: str | Path, *, int8: Tensor | None = None) -> None:
         """Write the model as ONNX, for any number of faces at once.
 
         Its output is ``embedding``, (faces, D) of unit length. Two faces are called kin when the dot product of their
         embeddings is at least ``threshold`` in the metadata, which is null for a model that was not trained. Its input
         is ``images``, (faces, 3, 112, 112) uint8, or for a model without trunk ``inputs``, the embeddings it reads.
 
+        Parameters
+        ----------
+        path
+            File to write, .onnx.
+        int8
+            Faces, (N, 3, 112, 112) uint8, of people that the model was trained on: the trunk is quantised, with ranges
+            from these. All behind it stays in float32: a rounded erasure would let through a little of what it removes.
+
         Raises
         ------
         InputError
-            The file does not end in .onnx, or the packages for export are not installed.
+            The file does not end in .onnx, the packages for export are not installed, or a model without a trunk is to
+            be quantised.
         """
         from swinface.export import FACES, describe_images, write_onnx
 
         threshold = float(self.threshold)
         metadata = {"threshold": json.dumps(threshold if math.isfinite(threshold) else None)}
         if self.trunk is None:
+            if int8 is not None:
+                raise InputError("this model reads embeddings; only a trunk is quantised.")
             write_onnx(self, torch.zeros(2, self.embedding_size), ["embedding"], metadata, Path(path), "inputs")
         else:
-            write_onnx(self, FACES, ["embedding"], metadata | describe_images("uint8"), Path(path))
+            quantised = None if int8 is None else (int8, ["trunk"])
+            write_onnx(self, FACES, ["embedding"], metadata | describe_images("uint8"), Path(path), int8=quantised)
 
     def make_room(self, tensors: Mapping[str, Tensor]) -> None:
         """See ``swinface.pretrained.Pretrained``: what an erasure keeps depends on its eraser."""

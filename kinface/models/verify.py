@@ -18,12 +18,11 @@ from torch import nn
 from kinface.data.cosines import mean_cosine
 from kinface.data.vocabulary import TYPES
 from kinface.models.inference import embed
+from swinface.choices import SHIPPED, Runtime
 from swinface.files import InputError
 from swinface.images import find_images, read_image
 from swinface.photos.alignment import warn_unaligned_files
 from swinface.photos.predict import cut_faces
-from swinface.pretrained import SHIPPED
-from swinface.runtimes import Runtime
 
 if TYPE_CHECKING:
     import pandas as pd

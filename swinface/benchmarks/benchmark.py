@@ -21,13 +21,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from swinface.bootstrap import percentile_interval, resample_totals
+from swinface.choices import Precision, Runtime
 from swinface.data.faces import scale_pixels, stack_faces
 from swinface.data.source import Source
 from swinface.files import InputError
-from swinface.inference import Precision, Shards, digest_weights, inference
+from swinface.inference import Shards, digest_weights, inference
 from swinface.model import SwinFace
 from swinface.photos.alignment import warn_unaligned
-from swinface.runtimes import Runner, Runtime
+from swinface.runtimes import Runner
 from swinface.tasks import TASKS
 
 AGE_BANDS = (0, 13, 20, 30, 40, 50, 65)  # years at which the age groups begin; the last has no end

@@ -6,12 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from swinface.attention import attend, draw_levels, draw_places
+from swinface.choices import SHIPPED
 from swinface.files import replacing_folder
 from swinface.images import find_images
-from swinface.model import SwinFace
-from swinface.photos.alignment import warn_unaligned_files
-from swinface.pretrained import SHIPPED, best_device
 from swinface.tasks import TASKS
 
 DOTS_PER_INCH = 150
@@ -32,6 +29,11 @@ def attention(images: list[Path], *, out: Path, model: Path = SHIPPED) -> None:
     model
         Folder of a trained model; by default the one that comes with the package.
     """
+    from swinface.attention import attend, draw_levels, draw_places  # torch takes seconds to import
+    from swinface.model import SwinFace
+    from swinface.photos.alignment import warn_unaligned_files
+    from swinface.pretrained import best_device
+
     with replacing_folder(out) as folder:
         network = SwinFace.from_pretrained(model).to(best_device())
         files = find_images(images)

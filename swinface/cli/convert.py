@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from swinface.checkpoint import load_published
 from swinface.files import replacing_folder
 
 
@@ -18,6 +17,8 @@ def convert(checkpoint: Path, out: Path) -> None:
     out
         Folder to write model.safetensors, config.json and a model card to.
     """
+    from swinface.checkpoint import load_published  # torch takes seconds to import
+
     model = load_published(checkpoint)
     with replacing_folder(out) as folder:
         model.save_pretrained(folder)

@@ -11,11 +11,10 @@ from pathlib import Path
 import pandas as pd
 
 from swinface.benchmarks.benchmark import COLUMNS, Benchmark, Evaluation, Predictor, run_benchmarks
+from swinface.choices import SHIPPED, Precision, Runtime
 from swinface.files import InputError, replacing_folder
-from swinface.inference import Precision, Shards
+from swinface.inference import Shards
 from swinface.model import SwinFace
-from swinface.pretrained import SHIPPED
-from swinface.runtimes import Runtime
 
 
 def evaluate(

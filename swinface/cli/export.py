@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from swinface import export as onnx
-from swinface.model import SwinFace
-from swinface.pretrained import SHIPPED
+from swinface.choices import SHIPPED
 
 
-def export(*, out: Path, model: Path = SHIPPED, input: Literal["uint8", "normalised"] = "uint8") -> None:
+def export(
+    *,
+    out: Path,
+    model: Path = SHIPPED,
+    input: Literal["uint8", "normalised"] = "uint8",
+    int8: Path | None = None,
+) -> None:
     """Write a model as ONNX, for any number of faces at once.
 
     Its input is ``images``, (faces, 3, 112, 112); its outputs are ``embedding`` and, by name, the logits of every task
@@ -24,6 +28,14 @@ def export(*, out: Path, model: Path = SHIPPED, input: Literal["uint8", "normali
         Folder of a trained model; by default the one that comes with the package.
     input
         What the file takes: pixels as uint8, or as float32 of mean and standard deviation 0.5.
+    int8
+        A folder of aligned faces: all but the last linear layers then computes with 8-bit integers, whose ranges come
+        from at most 512 of these faces. Take people that the model was trained on, not those it is tested on.
     """
-    outputs = onnx.export(SwinFace.from_pretrained(model), out, input)
+    from swinface.export import export as write  # torch takes seconds to import
+    from swinface.export import read_calibration
+    from swinface.model import SwinFace
+
+    faces = None if int8 is None else read_calibration(int8)
+    outputs = write(SwinFace.from_pretrained(model), out, input, faces)
     print(f"{len(outputs)} outputs, {out.stat().st_size / 1e6:.1f} MB: {out}")

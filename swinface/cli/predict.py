@@ -8,14 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from swinface.choices import SHIPPED, Runtime
 from swinface.files import InputError, check_ending, printable, replacing
 from swinface.images import find_images, read_image
-from swinface.model import SwinFace
-from swinface.photos.alignment import warn_unaligned_files
-from swinface.photos.predict import draw_faces, summarise
-from swinface.photos.predict import predict as predict_faces
-from swinface.pretrained import SHIPPED, best_device
-from swinface.runtimes import Runner, Runtime
 
 LIKELY = 0.5  # probability from which an attribute is printed
 SAVED_AS = (".jpg", ".jpeg", ".png")  # endings that a drawn photo keeps; .png is appended to any other
@@ -54,6 +49,13 @@ def predict(
         check_ending(json, [".json"], "the results")
     photos = find_images(photos)
     targets = [None] * len(photos) if save is None else name_drawings(photos, save)
+    from swinface.model import SwinFace  # torch takes seconds to import, and help needs none
+    from swinface.photos.alignment import warn_unaligned_files
+    from swinface.photos.predict import draw_faces
+    from swinface.photos.predict import predict as predict_faces
+    from swinface.pretrained import best_device
+    from swinface.runtimes import Runner
+
     network = SwinFace.from_pretrained(model).to(best_device())
     runner = Runner(network, runtime=runtime, method="read", faces=len(photos))
     if network.untrained:
@@ -87,6 +89,8 @@ def predict(
 
 
 def _describe_photo(photo: Path, faces: Sequence[dict[str, Any]]) -> str:
+    from swinface.photos.predict import summarise
+
     lines = [printable(str(photo))]
     for number, face in enumerate(faces, start=1):
         likely = sorted((-share, name) for name, share in face["attributes"].items() if share > LIKELY)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from swinface.choices import Runtime
 from swinface.data.align import ARCFACE, align, fit_similarity
 from swinface.data.faces import fit_face, scale_pixels
 from swinface.data.pose import ANGLES, measure_turn, turn
@@ -21,7 +22,7 @@ from swinface.images import check_pixels, read_image, upright_rgb
 from swinface.inference import inference
 from swinface.model import SwinFace
 from swinface.photos.detect import detect
-from swinface.runtimes import Runner, Runtime
+from swinface.runtimes import Runner
 from swinface.tasks import TASKS
 
 COLOUR = (255, 210, 0)

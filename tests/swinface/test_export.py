@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import swinface.export
 from swinface.cli.export import export
 from swinface.data.align import ARCFACE
 from swinface.data.faces import scale_pixels
+from swinface.export import read_calibration
 from swinface.files import InputError
 from swinface.model import SMALL, SwinFace
 from swinface.tasks import PAPER_TASKS
@@ -23,6 +25,8 @@ onnxruntime = pytest.importorskip("onnxruntime")
 
 # A small trunk of the published kind: attention in shifted windows on every level, and a stem of patches.
 ATTENTION = {"embed_dim": 8, "depths": (2, 2, 2, 2), "num_heads": (1, 2, 4, 8), "width": 32, "embedding_size": 16}
+
+MIXED = {"embed_dim": 8, "depths": (0, 0, 1, 1), "num_heads": (1, 2, 4, 8), "convolutions": (1, 1, 1, 0), "width": 16}
 
 
 @pytest.fixture(scope="module", params=[("uint8", SMALL), ("normalised", ATTENTION)], ids=["uint8", "normalised"])
@@ -72,6 +76,7 @@ def test_the_file_says_what_it_is(exported):
     metadata = session.get_modelmeta().custom_metadata_map
     assert metadata["input"].startswith({"uint8": "uint8", "normalised": "float32"}[kind])
     assert metadata["colours"] == "RGB"
+    assert metadata["precision"] == "float32"
     assert json.loads(metadata["size"]) == [112, 112]
     assert json.loads(metadata["mean"]) == json.loads(metadata["std"]) == [0.5, 0.5, 0.5]
     assert np.array_equal(json.loads(metadata["landmarks"]), ARCFACE)
@@ -80,6 +85,50 @@ def test_the_file_says_what_it_is(exported):
     assert list(tasks) == [output.name for output in session.get_outputs()][1:]
     assert tasks["gender"] == ["female", "male"]
     assert tasks["expression"] == list(PAPER_TASKS["expression"].labels)
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory) -> Path:
+    """A folder of 24 aligned faces: noise of several colours and contrasts."""
+    folder, random = tmp_path_factory.mktemp("faces"), np.random.default_rng(0)
+    for number in range(24):
+        pixels = random.normal(random.uniform(60, 190, 3), random.uniform(5, 60), (112, 112, 3))
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{number:02}.png")
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["uint8", "normalised"])
+def test_int8_is_all_but_the_heads_and_near_to_float32(kind, faces, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    torch.manual_seed(0)
+    model = SwinFace(**MIXED, untrained=[name for name in PAPER_TASKS if name not in ("gender", "age")])
+    pixels = read_calibration(faces)
+    model.trunk(scale_pixels(pixels))  # moves the batch norms' running statistics
+    model.save_pretrained(tmp_path / "model")
+    export(out=tmp_path / "model.onnx", model=tmp_path / "model", input=kind, int8=faces)
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    given = pixels if kind == "uint8" else scale_pixels(pixels)
+    with torch.no_grad():
+        expected = model.eval()(scale_pixels(pixels))
+    for output, rounded in zip(session.get_outputs(), session.run(None, {"images": given.numpy()}), strict=True):
+        exact = expected[output.name].numpy()
+        assert 0 < np.linalg.norm(rounded - exact) < 0.1 * np.linalg.norm(exact), output.name
+    kept = {it.name: it.data_type for it in onnx.load(tmp_path / "model.onnx").graph.initializer}
+    layers = [name for name in kept if name.removesuffix("_quantized").endswith(".weight") and "norm" not in name]
+    assert len(layers) > 20
+    for name in layers:
+        assert kept[name] == (onnx.TensorProto.FLOAT if "heads." in name else onnx.TensorProto.INT8), name
+    assert session.get_modelmeta().custom_metadata_map["precision"].startswith("int8 in ")
+
+
+def test_ranges_come_from_at_most_512_faces_of_the_folder(faces, tmp_path, monkeypatch):
+    monkeypatch.setattr(swinface.export, "CALIBRATED_ON", 3)
+    read = read_calibration(faces)
+    chosen = [np.asarray(Image.open(faces / f"{number:02}.png")) for number in (0, 12, 23)]
+    assert np.array_equal(read.permute(0, 2, 3, 1).numpy(), np.stack(chosen))
+    with pytest.raises(InputError, match="no images"):
+        export(out=tmp_path / "model.onnx", int8=tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_age_is_in_years():

@@ -9,11 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from swinface.choices import SHIPPED
 from swinface.cli.main import COMMANDS
 from swinface.cli.main import run as run_command
 from swinface.files import InputError
 from swinface.model import SwinFace
-from swinface.pretrained import SHIPPED
 
 TINY = {"embed_dim": 8, "depths": (1, 1, 1), "num_heads": (1, 1, 1), "patch_size": 4, "width": 16, "embedding_size": 8}
 

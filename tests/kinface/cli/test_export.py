@@ -113,7 +113,30 @@ def test_the_file_says_what_it_is(exported):
         assert (metadata["input"], metadata["colours"]) == ("uint8, 0 to 255", "RGB")
         assert np.array_equal(json.loads(metadata["landmarks"]), ARCFACE)
     else:
-        assert metadata.keys() == {"threshold", "licence"}
+        assert metadata.keys() == {"threshold", "licence", "precision"}
+
+
+def test_int8_is_the_trunk_and_what_erases_stays_as_it_is(exported, tmp_path):
+    onnx, (kind, model, _) = pytest.importorskip("onnx"), exported
+    file, faces = tmp_path / "model.onnx", draw_faces(kind, 32)
+    if kind == "embeddings":
+        with pytest.raises(InputError, match="only a trunk is quantised"):
+            model.export(file, int8=faces)
+        return
+    model.export(file, int8=faces)
+    (found,) = open_session(file).run(None, {"images": faces.numpy()})
+    with torch.no_grad():
+        wanted = model(faces)["embedding"].numpy()
+    assert 0 < np.linalg.norm(found - wanted) < 0.1 * np.linalg.norm(wanted)
+    arrays = {it.name: onnx.numpy_helper.to_array(it) for it in onnx.load(file).graph.initializer}
+    rounded = {name for name, array in arrays.items() if array.dtype == np.int8 and array.size > 1}
+    assert {"model.trunk.swin.patch_embed.proj.weight_quantized"} < rounded
+    assert not [name for name in rounded if "neck" in name or "projection" in name or "erasures" in name]
+    for step in model.erasures:
+        for part in step.maps:
+            assert any(
+                np.array_equal(array, turned) for turned in (part.numpy(), part.numpy().T) for array in arrays.values()
+            )
 
 
 def test_a_model_without_a_threshold_says_so(tmp_path):
