@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,15 +16,16 @@ from kinface.data.dataset import SPLITS
 from kinface.data.families import read_prepared_list
 from kinface.data.fiw import read_known_families
 from kinface.data.lists import read_any_list
-from kinface.data.pairs import families_known, score_pairs, write_pairs
-from kinface.data.photos import list_people, list_photos, score_people
-from kinface.data.ranking import Fusion, score_search
+from kinface.data.pairs import families_known, write_pairs
+from kinface.data.photos import list_people
+from kinface.data.ranking import Fusion
 from kinface.data.sampling import sample_pairs
+from kinface.data.scoring import list_faces
 from kinface.data.search import Search, read_search, sample_search
-from kinface.data.triplets import FACES, read_triplets, sample_triplets, score_triplets
-from kinface.fairness.audit import FairnessAudit, audit_fairness
-from kinface.fairness.retrieval import METRICS, SearchAudit, audit_search
-from kinface.fairness.threshold import choose_threshold
+from kinface.data.triplets import read_triplets, sample_triplets
+from kinface.experiments.rfiw import search_list, verify_list
+from kinface.fairness.audit import FairnessAudit
+from kinface.fairness.retrieval import METRICS, SearchAudit
 from kinface.report.checks import Origin, check_validation
 from swinface.files import InputError, printable, replacing_folder
 
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from swinface.inference import Shards
 
 PRINTED = ("overall", "type", "triplet", "race")  # groupings; the others are in figures.csv
-
-
-Embed = Callable[[Sequence[str]], "tuple[KinFace | None, np.ndarray, Shards]"]
 
 
 def rfiw(
@@ -126,15 +123,28 @@ def rfiw(
     if track == 3:
         named = gallery is not None
         search = read_search(list, gallery, families) if named else sample_search(families, str(list), seed=seed)
-        shards = _search(search, embed, fusion, out, resamples, seed)
+        _, embedding, shards = embed(search.faces)
+        if shards.first:
+            found = search_list(search, search.faces, embedding, fusion=fusion, resamples=resamples, seed=seed)
+            _write_search(search, *found, out)
+            _print_search(search, *found, out)
     else:
         read = read_pairs if track == 1 else read_threes
-        pairs = read(list)
-        origin = Origin(str(list), None if threshold_from is None else read(threshold_from), str(threshold_from))
-        check_validation(pairs, origin)
+        pairs, validation = read(list), None if threshold_from is None else read(threshold_from)
+        check_validation(pairs, Origin(str(list), validation, str(threshold_from)))
         of_three = None if head is None else _read_head(head)
         photos = families.faces if people else None
-        shards = _verify(pairs, origin.validation, photos, embed, of_three, out, resamples, seed)
+        lists = (pairs,) if validation is None else (pairs, validation)
+        faces = sorted({face for listed in lists for face in list_faces(listed, photos)})
+        network, embedding, shards = embed(faces)
+        if shards.first:
+            threshold, origin = validation, "Youden's J on the validation list"
+            if validation is None:
+                threshold, origin = _own_threshold(network, of_three, track == 2, people)
+            options = {"head": of_three, "photos": photos, "resamples": resamples, "seed": seed}
+            audit = verify_list(pairs, threshold, faces, embedding, **options)
+            _write_audit(audit, origin, out)
+            _print_audit(audit, origin, out)
     shards.finish()
 
 
@@ -175,50 +185,6 @@ def _check_options(
         raise InputError("a search has no threshold: drop --threshold-from.")
 
 
-def _verify(
-    pairs: pd.DataFrame,
-    validation: pd.DataFrame | None,
-    photos: pd.DataFrame | None,
-    embed: Embed,
-    head: TripletHead | None,
-    out: Path,
-    resamples: int,
-    seed: int,
-) -> Shards:
-    """Tracks 1 and 2: pairs or triplets, and those of validation if there are any; of people if there are photos."""
-    of_three = "triplet" in pairs
-    lists = [pairs] if validation is None else [pairs, validation]
-    sides = FACES if of_three else ("face_a", "face_b")
-    if photos is None:
-        faces = sorted({face for rows in lists for side in sides for face in rows[side]})
-    else:
-        faces = list_photos(pd.concat(lists), photos)
-    network, embedding, shards = embed(faces)
-    if not shards.first:
-        return shards
-    score = (score_triplets if head is None else head.score) if of_three else score_pairs
-    if photos is not None:
-        score = partial(score_people, photos=photos)
-    pairs, *others = (score(rows, faces=faces, embedding=embedding) for rows in lists)
-    if others:
-        threshold, origin = choose_threshold(others[0]), "Youden's J on the validation list"
-    else:
-        threshold, origin = _own_threshold(network, head, of_three, photos is not None)
-    groupings = ["triplet"] if of_three else []
-    audit = audit_fairness(pairs, threshold, groupings=groupings, resamples=resamples, seed=seed)
-    accepted = (pairs["score"] >= threshold).astype(int)
-    units = _name_units(pairs)
-    record = {"threshold": threshold, "threshold_from": origin, "resampled": units, "resamples": resamples}
-    with replacing_folder(out) as folder:
-        write_pairs(pairs, folder / "scores.parquet")
-        predictions = pd.DataFrame({"index": range(len(pairs)), "kin": accepted, "score": pairs["score"]})
-        predictions.to_csv(folder / "predictions.csv", index=False)
-        audit.groups.to_csv(folder / "figures.csv", index=False)
-        (folder / "how.json").write_text(json.dumps(record | {"seed": seed}, indent=1) + "\n", encoding="utf-8")
-    _print_audit(audit, origin, units, out)
-    return shards
-
-
 def _own_threshold(
     network: KinFace | None, head: TripletHead | None, of_three: bool, of_people: bool
 ) -> tuple[float, str]:
@@ -239,8 +205,21 @@ def _name_units(pairs: pd.DataFrame) -> str:
     return "families, and pairs of unknown family" if known.any() else alone
 
 
-def _print_audit(audit: FairnessAudit, origin: str, units: str, out: Path) -> None:
-    print(f"threshold {audit.threshold:.4f}: {origin}; intervals are over {units}")
+def _write_audit(audit: FairnessAudit, origin: str, out: Path) -> None:
+    pairs, threshold = audit.pairs, audit.threshold
+    record = {"threshold": threshold, "threshold_from": origin, "resampled": _name_units(pairs)}
+    record |= {"resamples": audit.resamples, "seed": audit.seed}
+    accepted = (pairs["score"] >= threshold).astype(int)
+    with replacing_folder(out) as folder:
+        write_pairs(pairs, folder / "scores.parquet")
+        predictions = pd.DataFrame({"index": range(len(pairs)), "kin": accepted, "score": pairs["score"]})
+        predictions.to_csv(folder / "predictions.csv", index=False)
+        audit.groups.to_csv(folder / "figures.csv", index=False)
+        (folder / "how.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def _print_audit(audit: FairnessAudit, origin: str, out: Path) -> None:
+    print(f"threshold {audit.threshold:.4f}: {origin}; intervals are over {_name_units(audit.pairs)}")
     print(f"{'':24} {'n':>7} {'accuracy':>24} {'AUC':>22}")
     for row in audit.groups[audit.groups["grouping"].isin(PRINTED)].itertuples():
         name = row.group if row.grouping == "overall" else f"{row.grouping} {row.group}"
@@ -256,15 +235,7 @@ def _print_unlabelled(counts: pd.Series, total: int, what: str) -> None:
         print(f"{grouping}: {count:,} of {total:,} {what} have no label, in no group")
 
 
-def _search(search: Search, embed: Embed, fusion: Fusion, out: Path, resamples: int, seed: int) -> Shards:
-    """Track 3."""
-    faces = search.faces
-    _, embedding, shards = embed(faces)
-    if not shards.first:
-        return shards
-    scores = score_search(search, faces, embedding, fusion=fusion)
-    known = search.people["family"].isin(search.gallery["family"].dropna())
-    audit = audit_search(search, scores, resamples=resamples, seed=seed) if known.any() else None
+def _write_search(search: Search, scores: np.ndarray, audit: SearchAudit | None, out: Path) -> None:
     with replacing_folder(out) as folder:
         np.savez(folder / "scores.npz", scores=scores, gallery=search.gallery["face"].to_numpy(str))
         np.savetxt(folder / "predictions.csv", np.argsort(-scores, axis=1, kind="stable"), fmt="%d", delimiter=",")
@@ -272,16 +243,18 @@ def _search(search: Search, embed: Embed, fusion: Fusion, out: Path, resamples: 
             audit.groups.to_csv(folder / "figures.csv", index=False)
             audit.probes.to_csv(folder / "probes.csv", index=False)
             audit.matched.to_csv(folder / "matched.csv", index=False)
+
+
+def _print_search(search: Search, scores: np.ndarray, audit: SearchAudit | None, out: Path) -> None:
     print(f"{len(scores)} probes, {len(search.probes):,} photos, {scores.shape[1]:,} faces in the gallery")
     if audit is None:
         print("families are unknown, so nothing can be measured: predictions.csv has each probe's faces, nearest first")
     else:
-        _print_search(audit)
+        _print_search_audit(audit)
     print(f"wrote {out}")
-    return shards
 
 
-def _print_search(audit: SearchAudit) -> None:
+def _print_search_audit(audit: SearchAudit) -> None:
     if audit.unknown:
         print(f"{audit.unknown} probes have no known relative in the gallery and are left out")
     print(f"{'':20} {'probes':>6}  {'mAP (chance)':>28} {'rank@1':>21} {'rank@5':>21}")

@@ -71,7 +71,7 @@ def score(
     np.True_
     """
     if faces is None:
-        faces = _list_faces(listed, photos)
+        faces = list_faces(listed, photos)
         embedding = by.embed(faces, root=Path(root))
     else:
         embedding = by
@@ -87,7 +87,8 @@ def score(
     return scored
 
 
-def _list_faces(listed: pd.DataFrame | Search, photos: pd.DataFrame | None) -> list[str]:
+def list_faces(listed: pd.DataFrame | Search, photos: pd.DataFrame | None = None) -> list[str]:
+    """The names of the faces that ``score`` needs the embeddings of, sorted."""
     if isinstance(listed, Search):
         return listed.faces
     if photos is not None:

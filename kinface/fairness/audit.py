@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 from scipy.linalg import block_diag
+from tqdm import tqdm
 
 from kinface.data.pairs import check_pairs
 from kinface.fairness.contrasts import contrast_with_largest, find_gaps, find_race_reward
@@ -157,7 +158,7 @@ def _measure(
     """The groups with their metrics and intervals, the covariances of these and their random deviations."""
     score, kin, found = pairs["score"].to_numpy(), pairs["kin"].to_numpy(), []
     multipliers = dyads.draw_multipliers(resamples, seed)
-    for grouping in labels:
+    for grouping in tqdm([*labels], "audit", unit="grouping", leave=False, disable=None, delay=1):
         group, count = labels[grouping].cat.codes.to_numpy(), len(labels[grouping].cat.categories)
         found.append(estimate(score, kin, group, count, threshold, dyads, multipliers, seed))
     for number, metric in enumerate(MEASURED):

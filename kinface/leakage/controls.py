@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
+from tqdm import tqdm
 
 from kinface.data.annotations import TAKEN, is_measurement
 from kinface.data.pairs import check_pairs
@@ -100,7 +101,7 @@ def controls(
     score = pairs["score"].to_numpy()
     rows = []
     of_control = _score_attributes(pairs, faces) | ({} if root is None else _score_images(pairs, Path(root)))
-    for name, alike in of_control.items():
+    for name, alike in tqdm(of_control.items(), "controls", unit="control", leave=False, disable=None, delay=1):
         known = ~np.isnan(alike)
         if not known.any():
             continue
@@ -167,9 +168,9 @@ def _is_attribute(name: str, pairs: pd.DataFrame) -> bool:
 def _score_images(pairs: pd.DataFrame, root: Path) -> dict[str, np.ndarray]:
     """Control to (pairs,), higher where the two images are more alike."""
     codes, names = pd.factorize(pd.concat([pairs["face_a"], pairs["face_b"]]))
-    histograms, pixels, sharpness = zip(
-        *(_describe(read_image(inside(root, name, "the pairs"))) for name in names), strict=True
-    )
+    images = (read_image(inside(root, name, "the pairs")) for name in names)
+    images = tqdm(images, "images", len(names), unit="image", leave=False, disable=None, delay=1)
+    histograms, pixels, sharpness = zip(*map(_describe, images), strict=True)
     histograms, (a, b) = np.stack(histograms), codes.reshape(2, -1)
     places = [slice(start, start + AT_ONCE) for start in range(0, len(pairs), AT_ONCE)]
     shared = [np.minimum(histograms[a[it]], histograms[b[it]]).sum(axis=1, dtype=float) for it in places]

@@ -15,6 +15,7 @@ from platform import python_version
 import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
+from tqdm import tqdm
 
 from kinface.data.pairs import families_known, list_families
 from kinface.fairness.audit import FairnessAudit
@@ -81,7 +82,8 @@ class Report:
     @cached_property
     def pictures(self) -> dict[str, bytes]:
         """Name to PNG."""
-        return {name: _to_png(figure) for name, figure in self.figures.items()}
+        figures = tqdm(self.figures.items(), "save", unit="figure", leave=False, disable=None, delay=1)
+        return {name: _to_png(figure) for name, figure in figures}
 
 
 def build_report(
@@ -291,7 +293,8 @@ def _name_resampled(audit: FairnessAudit, matched: FairnessAudit | None) -> str:
 
 def _draw(audit: FairnessAudit, changes: pd.DataFrame | None) -> dict[str, Figure]:
     figures = {"verdict": plot_verdict(audit)}
-    for grouping, name in name_files(audit.labels).items():
+    groupings = name_files(audit.labels).items()
+    for grouping, name in tqdm(groupings, "draw", unit="grouping", leave=False, disable=None, delay=1):
         if grouping != OVERALL:
             figures[f"rates_{name}"] = plot_rates(audit, grouping)
         if _has_curves(audit, grouping):

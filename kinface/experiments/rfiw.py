@@ -1,0 +1,101 @@
+"""The tracks of the RFIW challenge: lists are scored by embeddings and measured, for all and by group. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+
+from kinface.data.ranking import Fusion
+from kinface.data.scoring import score
+from kinface.data.search import Search
+from kinface.fairness.audit import FairnessAudit, audit_fairness
+from kinface.fairness.retrieval import SearchAudit, audit_search
+from kinface.fairness.threshold import choose_threshold
+from kinface.report.checks import Origin, check_validation
+
+
+class Head(Protocol):
+    """What scores triplets by more than cosines, such as ``kinface.models.triplets.TripletHead``."""
+
+    def score(self, triplets: pd.DataFrame, faces: Sequence[str], embedding: np.ndarray) -> pd.DataFrame:
+        """The triplets with a column ``score``."""
+
+
+def verify_list(
+    listed: pd.DataFrame,
+    threshold: float | pd.DataFrame,
+    faces: Sequence[str],
+    embedding: np.ndarray,
+    *,
+    head: Head | None = None,
+    photos: pd.DataFrame | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> FairnessAudit:
+    """Track 1 or 2: score pairs, or triplets of father, mother and child, and audit the scores.
+
+    Parameters
+    ----------
+    listed
+        Pairs or triplets, such as those of ``read_families``.
+    threshold
+        A row is accepted as kin where its score is at least this. Or what chooses it by Youden's J: a list of the same
+        kind, of other families, which is scored alike.
+    faces, embedding
+        (N,) names and their (N, D) embeddings, of all faces that are listed.
+    head
+        What scores triplets in place of the mean of two cosines.
+    photos
+        As for ``kinface.score``: people are scored by all their photos.
+    resamples, seed
+        As for ``kinface.audit``, whose tables the result has.
+
+    Returns
+    -------
+    FairnessAudit
+        By ``triplet`` too, daughter or son, where triplets are listed; ``pairs`` has the scores.
+
+    Raises
+    ------
+    InputError
+        A face is not embedded, or the two lists have rows in common.
+    """
+
+    def scored(rows: pd.DataFrame) -> pd.DataFrame:
+        if head is not None:
+            return head.score(rows, faces, embedding)
+        return score(rows, embedding, faces, photos=photos)
+
+    if isinstance(threshold, pd.DataFrame):
+        check_validation(listed, Origin(validation=threshold))
+        threshold = choose_threshold(scored(threshold))
+    groupings = ["triplet"] if "triplet" in listed else []
+    return audit_fairness(scored(listed), threshold, groupings=groupings, resamples=resamples, seed=seed)
+
+
+def search_list(
+    search: Search,
+    faces: Sequence[str],
+    embedding: np.ndarray,
+    *,
+    fusion: Fusion = "mean",
+    resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[np.ndarray, SearchAudit | None]:
+    """Track 3: score the faces of a gallery for each person who is sought, and measure it.
+
+    Parameters are those of ``kinface.score`` and ``kinface.fairness.retrieval.audit_search``.
+
+    Returns
+    -------
+    scores
+        (P, G), how near each face of the gallery is to each person.
+    audit
+        None where no family is known in both, so that nothing can be measured.
+    """
+    scores = score(search, embedding, faces, fusion=fusion)
+    known = search.people["family"].isin(search.gallery["family"].dropna())
+    return scores, audit_search(search, scores, resamples=resamples, seed=seed) if known.any() else None
