@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shutil
+import socket
 import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import Request, urlopen
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
 PDFTOTEXT = shutil.which("pdftotext")
+# Without a screen, and without what a browser does by itself on the network.
+QUIET = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+QUIET += ["--disable-background-networking", "--disable-component-update"]
+ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # what WebDriver calls an element
 
 
 def without_scripts(page: str) -> str:
@@ -44,6 +57,79 @@ def print_pages(page: str, folder: Path) -> tuple[list[tuple[str, float]], float
 
 def _open(page: str, folder: Path, *options: str) -> str:
     (folder / "page.html").write_text(page, encoding="utf-8")
-    quiet = ["--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=800,900", "--virtual-time-budget=20000"]
-    command = [BROWSER, *quiet, f"--user-data-dir={folder / 'profile'}", *options, (folder / "page.html").as_uri()]
+    still = ["--window-size=800,900", "--virtual-time-budget=20000", f"--user-data-dir={folder / 'profile'}"]
+    command = [BROWSER, *QUIET, *still, *options, (folder / "page.html").as_uri()]
     return subprocess.run(command, capture_output=True, text=True, timeout=300).stdout
+
+
+class Window:
+    """A window of a browser that is steered as a user does, by the WebDriver protocol (W3C)."""
+
+    def __init__(self, session: str) -> None:
+        self._session = session
+
+    def go(self, address: str) -> None:
+        _ask(f"{self._session}/url", {"url": address})
+
+    def resize(self, width: int, height: int) -> None:
+        _ask(f"{self._session}/window/rect", {"width": width, "height": height})
+
+    def type(self, selector: str, text: str) -> None:
+        """Type a text; into a field for files, their paths, a line each."""
+        _ask(f"{self._session}/element/{self._find(selector)}/value", {"text": text})
+
+    def click(self, selector: str) -> None:
+        _ask(f"{self._session}/element/{self._find(selector)}/click", {})
+
+    def enter(self, selector: str | None) -> None:
+        """Look into a frame of the page; None leaves all frames."""
+        frame = None if selector is None else {ELEMENT: self._find(selector)}
+        _ask(f"{self._session}/frame", {"id": frame})
+
+    def run(self, script: str) -> Any:
+        """What a script returns."""
+        return _ask(f"{self._session}/execute/sync", {"script": script, "args": []})
+
+    def wait(self, script: str) -> Any:
+        """What a script returns, once it is true."""
+        for _ in range(600):
+            if found := self.run(script):
+                return found
+            time.sleep(0.1)
+        raise TimeoutError(script)
+
+    def save(self, path: Path) -> None:
+        """Save a picture of the window, PNG."""
+        path.write_bytes(base64.b64decode(_ask(f"{self._session}/screenshot")))
+
+    def _find(self, selector: str) -> str:
+        return _ask(f"{self._session}/element", {"using": "css selector", "value": selector})[ELEMENT]
+
+
+@contextmanager
+def open_window() -> Iterator[Window]:
+    """A window of Chromium."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    driver = subprocess.Popen([DRIVER, f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    sessions = f"http://127.0.0.1:{port}/session"
+    try:
+        for _ in range(100):
+            try:
+                urlopen(f"http://127.0.0.1:{port}/status").close()
+                break
+            except URLError:
+                time.sleep(0.1)
+        options = {"args": QUIET, "binary": BROWSER}
+        opened = _ask(sessions, {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}})
+        yield Window(f"{sessions}/{opened['sessionId']}")
+        _ask(f"{sessions}/{opened['sessionId']}", method="DELETE")
+    finally:
+        driver.terminate()
+        driver.wait()
+
+
+def _ask(address: str, given: dict | None = None, method: str | None = None) -> Any:
+    content = None if given is None else json.dumps(given).encode()
+    with urlopen(Request(address, content, {"Content-Type": "application/json"}, method=method), timeout=120) as answer:
+        return json.load(answer)["value"]

@@ -30,7 +30,7 @@ QUICK = {
     "frontier": ["--seeds", "1", "--resamples", "100", "--kind", "linear"],
     "sweep": ["--workers", "1", "--resamples", "100", "--probe-seeds", "1"],
 }
-ELSEWHERE = {"verify", "kinfacew"}  # photos, and a set that has tests of its own
+ELSEWHERE = {"verify", "web", "kinfacew"}  # photos, pages, and a set that have tests of their own
 
 
 @pytest.fixture(scope="module")

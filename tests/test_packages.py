@@ -20,7 +20,7 @@ ROOMS = {
                  "pretrained", "mlca", "trunk", "swin", "model", "checkpoint", "inference", "runtimes", "attention",
                  "recognition", "photos", "export", "benchmarks", "training", "cli"],
     "kinface": ["data", "fairness", "leakage", "report", "synthetic", "debias", "tradeoff", "models", "training",
-                "experiments", "cli"],
+                "experiments", "web", "cli"],
 }  # fmt: skip
 WITHOUT_TORCH = ["data", "fairness", "leakage", "report", "synthetic", "tradeoff"]  # rooms of kinface
 
@@ -113,7 +113,9 @@ def test_an_extra_brings_all_that_it_needs(extra):
     assert "kinface[models]" in extras[extra]
 
 
-@pytest.mark.parametrize("command", ["verify", "score", "embed", "rfiw", "triplets", "export", "calibrate", "pairs"])
+@pytest.mark.parametrize(
+    "command", ["verify", "web", "score", "embed", "rfiw", "triplets", "export", "calibrate", "pairs"]
+)
 def test_the_help_of_a_command_needs_no_torch(command):
     assert not {"torch", "timm"} & modules_loaded_by(f"import kinface.cli.{command}")
 

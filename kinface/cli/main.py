@@ -10,6 +10,7 @@ ABOUT = "Fair kinship recognition: train, score, and see for whom it fails."
 COMMANDS = {
     "demo": Command("kinface.cli.demo:demo", "do all of it on synthetic families, in a few minutes", "Start"),
     "verify": Command("kinface.cli.verify:verify", "say whether the faces of two photos are kin", "Start"),
+    "web": Command("kinface.cli.web:web", "compare photos and read reports in a browser", "Start"),
     "prepare": Command("kinface.cli.prepare:prepare", "check a copy of FIW and write its tables", "Data"),
     "nest": Command("kinface.cli.nest:nest", "divide the training families into folds, to choose options by", "Data"),
     "pairs": Command("kinface.cli.pairs:pairs", "draw non-kin pairs matched to the kin pairs of a list", "Data"),

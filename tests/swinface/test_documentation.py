@@ -55,7 +55,7 @@ def test_the_commands_on_faces_work_as_they_are_written(paper_sets, paper_config
     assert run == {"clap2015_validation", "utkface_age", "utkface_gender"}
     assert "lfw" in results["skipped"]
     code = [block.text for block in read_blocks(ROOT / "docs" / "tasks" / "swinface.md") if block.language == "python"]
-    assert len(code) == 2
+    assert len(code) == 3
     names: dict[str, object] = {}
     for text in code:
         exec(compile(text, "swinface.md", "exec"), names)

@@ -1,0 +1,1 @@
+"""Photos and reports in a browser on the same computer."""

@@ -1,0 +1,202 @@
+"""The pages of ``kinface web``: a thin layer over ``kinface.models.examine``.
+
+Nothing is stored, not even for a while: uploads are read in memory, pages hold their pictures, and browsers are told to
+keep no copy. No page loads anything from elsewhere, which browsers enforce by the pages' policy. Whoever does not know
+the secret in the address, another user of the computer or a page of the web, gets nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import secrets
+import socket
+import warnings
+from pathlib import Path
+from threading import Lock
+
+from flask import Flask, Request, Response, abort, render_template, request
+from jinja2 import StrictUndefined
+from matplotlib.figure import Figure
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+
+from kinface.data.vocabulary import in_words
+from kinface.models.examine import Examination, Examiner, read_photo
+from kinface.models.verify import CAUTION, SAME_PICTURE
+from swinface.files import InputError, printable
+from swinface.photos.predict import summarise
+from swinface.tasks import TASKS
+
+LOOPBACK = "127.0.0.1"
+
+
+MOST_BYTES = 256 * 2**20  # of all photos together
+
+
+PEOPLE = {"a": "First person, or father", "b": "Second person, or mother", "child": "Child of both, if there is one"}
+
+
+REPORTS = {"report.html": "Report", "errors.html": "Pairs most wrong"}  # the pages of a folder of `kinface report`
+
+
+LIKELY = 0.5  # probability from which an attribute is named
+
+
+DOTS_PER_INCH = 150
+
+
+POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'nonce-{nonce}'; frame-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
+)
+
+
+# A report draws its charts by script. It is a file of others, so it runs in a place of its own, without the network.
+REPORT_POLICY = (
+    "sandbox allow-scripts; default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+    "script-src 'unsafe-inline' 'unsafe-eval'; frame-ancestors 'self'"
+)
+
+
+class _InMemory(Request):
+    def _get_file_stream(self, *about: object, **more: object) -> io.BytesIO:
+        """Where an uploaded file goes; by default large ones are written to the disk."""
+        return io.BytesIO()
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_request(self, *about: object) -> None:
+        """Nothing: the secret is in the address."""
+
+
+def create_app(examiner: Examiner, secret: str) -> Flask:
+    """The pages, below ``/secret/``, as a WSGI application."""
+    app, nonce, alone = Flask(__package__, static_folder=None), secrets.token_urlsafe(), Lock()
+    app.request_class = _InMemory
+    app.config["MAX_CONTENT_LENGTH"] = MOST_BYTES
+    app.jinja_env.undefined = StrictUndefined
+    app.jinja_env.filters |= {"printable": printable, "words": in_words}
+    groups = {f"{grouping}: {in_words(group, grouping)}": (grouping, group) for grouping, group in examiner.groups[1:]}
+
+    @app.get(f"/{secret}/")
+    def photos() -> str:
+        return render_template("photos.html", people=PEOPLE, groups=groups, nonce=nonce)
+
+    @app.post(f"/{secret}/answer")
+    def answer() -> str:
+        uploaded = {name: [it for it in request.files.getlist(name) if it.filename] for name in PEOPLE}
+        chosen = request.form.get("group", "")
+        if chosen and chosen not in groups:
+            raise InputError(f"no scores of the group {chosen!r}; choose one of the list.")
+        with alone, warnings.catch_warnings(record=True) as caught:  # one after the other: photos need much memory
+            warnings.simplefilter("always", UserWarning)
+            people = [
+                [read_photo(file.read(), file.filename, "aligned" in request.form) for file in files]
+                for files in uploaded.values()
+            ]
+            examined = examiner(*people, group=groups.get(chosen))
+            return render_template(
+                "answer.html", **_describe(examined), group=chosen, warnings=[str(it.message) for it in caught]
+            )
+
+    @app.get(f"/{secret}/report")
+    def report() -> str:
+        folder = Path(request.args.get("folder", "").strip()).expanduser()
+        pages = {name: title for name, title in REPORTS.items() if (folder / name).is_file()}
+        problem = None
+        if "folder" in request.args and not pages:
+            problem = f"{folder}: no {' and no '.join(REPORTS)} in it; name a folder that `kinface report` wrote."
+        named = {"folder": str(folder) if pages or problem else "", "place": str(folder.absolute()).encode().hex()}
+        return render_template("report.html", **named, pages=pages, problem=problem)
+
+    @app.get(f"/{secret}/report/<place>/<name>")
+    def page_of_report(place: str, name: str) -> Response:
+        try:
+            path = Path(bytes.fromhex(place).decode()) / name
+        except ValueError:
+            abort(404)
+        if name not in REPORTS or not path.is_file():
+            abort(404)
+        return Response(path.read_bytes(), mimetype="text/html", headers={"Content-Security-Policy": REPORT_POLICY})
+
+    @app.errorhandler(InputError)
+    def refuse(error: InputError) -> tuple[str, int]:
+        return render_template("problem.html", problem=str(error)), 400
+
+    @app.errorhandler(RequestEntityTooLarge)
+    def refuse_size(error: RequestEntityTooLarge) -> tuple[str, int]:
+        problem = f"The photos have more than {MOST_BYTES // 2**20} MB together; choose fewer, or make them smaller."
+        return render_template("problem.html", problem=problem), 413
+
+    @app.after_request
+    def protect(response: Response) -> Response:
+        response.headers.setdefault("Content-Security-Policy", POLICY.format(nonce=nonce))
+        response.headers |= {
+            "Cache-Control": "no-store",
+            "Referrer-Policy": "no-referrer",
+            "X-Content-Type-Options": "nosniff",
+        }
+        return response
+
+    return app
+
+
+def open_server(examiner: Examiner, port: int = 0) -> tuple[BaseWSGIServer, str]:
+    """A server that only this computer can reach, and its address; ``serve_forever`` starts it.
+
+    Parameters
+    ----------
+    port
+        0 is any that is free.
+
+    Raises
+    ------
+    InputError
+        The port is in use, or must not be used.
+    """
+    if not 0 <= port < 2**16:
+        raise InputError(f"port {port}: ports are numbers up to {2**16 - 1}; choose another one.")
+    try:
+        place = socket.create_server((LOOPBACK, port))
+    except OSError as error:
+        raise InputError(f"port {port}: {error.strerror}; choose another one.") from error
+    secret = secrets.token_urlsafe(24)
+    with place:
+        port = place.getsockname()[1]
+        options = {"threaded": True, "request_handler": _Quiet, "fd": place.fileno()}
+        server = make_server(LOOPBACK, port, create_app(examiner, secret), **options)
+    return server, f"http://{LOOPBACK}:{port}/{secret}/"
+
+
+def _describe(examined: Examination) -> dict[str, object]:
+    """What the page of an answer shows."""
+    same = any(answer["same_picture"] for answer in examined.answers.values())
+    photos = [photo for person in examined.people for photo in person]
+    faces = [
+        {
+            "name": name,
+            "photo": photo.name,
+            "count": len(photo.boxes),
+            "summary": summarise(face),
+            "attributes": [TASKS[task].title for task, share in face["attributes"].items() if share > LIKELY],
+        }
+        for name, photo, face in zip(examined.names, photos, examined.described, strict=True)
+    ]
+    return {
+        "answers": examined.answers,
+        "scores": examined.scores,
+        "figures": {model: _to_png(examined.plot_scores(model)) for model, rows in examined.scores.items() if rows},
+        "faces": faces,
+        "looked": _to_png(examined.plot_faces()),
+        "levels": {model: levels.mean(axis=0).tolist() for model, levels in examined.levels.items()},
+        "caution": f"{SAME_PICTURE} {CAUTION}" if same else CAUTION,
+        "several": any(len(person) > 1 for person in examined.people),
+    }
+
+
+def _to_png(figure: Figure) -> str:
+    """The figure as a PNG in text."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH)
+    return base64.b64encode(buffer.getvalue()).decode()

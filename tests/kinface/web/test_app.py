@@ -1,0 +1,367 @@
+"""The pages of `kinface web`, on drawn faces: what they show, what they refuse, and that nothing is kept or sent."""
+
+from __future__ import annotations
+
+import io
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import kinface
+import kinface.web.app
+from kinface.cli.main import COMMANDS
+from kinface.fairness.audit import audit_fairness
+from kinface.models.examine import Examiner, read_photo
+from kinface.report.html import render_report
+from kinface.web.app import create_app, open_server
+from swinface.cli.main import run
+from tests.pages import BROWSER, DRIVER, open_window, text_of
+
+ALIGNED = {"aligned": "on"}
+EVIL = "<img src=x onerror=alert(1)>\u202e$\\frac{1$.png"
+in_browser = pytest.mark.skipif(BROWSER is None or DRIVER is None, reason="no Chromium with its driver at hand")
+ELSEWHERE = re.compile(r"""(?:https?:)?//[\w.]|url\(|@import""")  # an address outside of the page
+
+
+@pytest.fixture(scope="module")
+def examiner() -> Examiner:
+    return Examiner()
+
+
+@pytest.fixture(scope="module")
+def faces() -> np.ndarray:
+    return kinface.make_families(12, photos=1)[1][:4]
+
+
+@pytest.fixture
+def client(examiner):
+    return create_app(examiner, "secret").test_client()
+
+
+def to_png(face: np.ndarray, size: int = 112) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(face).resize((size, size)).save(buffer, "png")
+    return buffer.getvalue()
+
+
+def post(client, *people: list[tuple[bytes, str]], **options: str):
+    """Send the photos, content and name, of each person; in a form of our own, as the client's spools to the disk."""
+    parts = [(f'name="{name}"', value.encode()) for name, value in (ALIGNED | options).items()]
+    for field, person in zip(("a", "b", "child"), people, strict=False):
+        parts += [(f'name="{field}"; filename="{name}"', content) for content, name in person]
+    parts = [f"--next\r\nContent-Disposition: form-data; {about}\r\n\r\n".encode() + it for about, it in parts]
+    form = b"\r\n".join([*parts, b"--next--\r\n"])
+    return client.post("/secret/answer", data=form, content_type="multipart/form-data; boundary=next")
+
+
+SEEN: list | None = None  # what the process writes or connects to, while a test listens
+
+
+def _hear(event: str, arguments: tuple) -> None:
+    if SEEN is None:
+        return
+    if (event == "open" and arguments[2] is not None and arguments[2] & 3) or event.startswith("socket.connect"):
+        SEEN.append((event, arguments))
+
+
+sys.addaudithook(_hear)
+
+
+@contextmanager
+def listening() -> Iterator[list]:
+    global SEEN
+    SEEN = heard = []
+    try:
+        yield heard
+    finally:
+        SEEN = None
+
+
+# Photos
+
+
+def test_an_answer_shows_score_threshold_and_errors(client, examiner, faces):
+    page = post(client, [(to_png(faces[0]), "a.png")], [(to_png(faces[1]), "b.png")], group="type: mother and daughter")
+    assert page.status_code == 200
+    text = text_of(page.text)
+    examined = examiner(*([read_photo(face, aligned=True)] for face in faces[:2]), group=("type", "md"))
+    for model, answer in examined.answers.items():
+        assert f"The model {model} says: {'kin' if answer['kin'] else 'not kin'}" in text
+        assert f"Score {answer['score']:.3f}; threshold {answer['threshold']:.3f}" in text
+        for row in examined.scores[model]:
+            low, high = 100 * row["fmr_low"], 100 * row["fmr_high"]
+            assert f"{100 * row['fmr']:.0f}% [{low:.0f}, {high:.0f}]" in text
+    assert "mother and daughter" in text and "on the pairs of single photos that chose it" in text
+    assert f"age {max(0, examined.described[0]['age']):.0f}, " in text
+    figures = re.findall(r'src="data:image/png;base64,iVBOR', page.text)
+    assert len(figures) == 3  # each model's scores, and the faces
+
+
+def test_a_child_has_a_score_with_each_parent_and_one_picture_is_said(client, faces):
+    father, mother = ([(to_png(face), "x.png")] for face in faces[:2])
+    text = text_of(post(client, father, mother, father).text)
+    assert re.search(r"the mean of father and child, 1\.000, and mother and child, -?\d\.\d{3};", text)
+    assert "Both are the same picture" in text
+    assert "Yours is a mean over several photos" not in text
+    assert "Yours is a mean over several photos" in text_of(post(client, father + mother, mother).text)
+
+
+def test_the_first_page_names_groups_and_what_it_is_not_for(client, examiner):
+    page = client.get("/secret/")
+    assert "For no decision about people" in text_of(page.text)
+    options = re.findall("<option>(.*?)</option>", page.text)
+    assert (
+        len(options) == len(examiner.groups) - 1 and "race: Asian" in options and "gender pair: both female" in options
+    )
+
+
+def test_faces_that_are_not_aligned_are_warned_of(client, monkeypatch):
+    monkeypatch.setattr("swinface.photos.alignment.measure_misalignment", lambda landmarks: 40.0)
+    monkeypatch.setattr("swinface.photos.alignment.SURE", 0.0)
+    drawn = [to_png(face) for face in kinface.make_families(12, photos=1)[1][3:5]]
+    page = post(client, *([(face, f"{EVIL}{number}")] for number, face in enumerate(drawn)))
+    assert page.status_code == 200 and "faces are not aligned" in text_of(page.text)
+    assert "<img src=x" not in page.text
+
+
+# Hostile photos and names
+
+
+def header_of_a_bomb() -> bytes:
+    """A small PNG that says it has 60,000 x 60,000 pixels."""
+    content = bytearray(to_png(np.zeros((8, 8, 3), np.uint8), 8))
+    content[16:24] = (60_000).to_bytes(4, "big") * 2
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "not a readable image"),
+        (b"<script>alert(1)</script>", "not a readable image"),
+        (to_png(np.full((112, 112, 3), 90, np.uint8))[:-30], "not a readable image"),
+        (header_of_a_bomb(), "not a readable image|at most 200 million are read"),
+        (to_png(np.zeros((112, 112, 3), np.uint8))[:8] * 1000, "not a readable image"),
+    ],
+    ids=["empty", "a page", "cut off", "a bomb", "repeated"],
+)
+def test_hostile_photos_are_refused_by_name_and_the_next_is_answered(content, told, client, faces):
+    good = [(to_png(faces[0]), "good.png")]
+    page = post(client, good, [(content, EVIL)])
+    assert page.status_code == 400
+    assert re.search(told, text_of(page.text))
+    assert "<img" not in page.text and "\u202e" not in page.text and "&lt;img src=x onerror" in page.text
+    assert post(client, good, good).status_code == 200
+
+
+def test_hostile_names_stay_text(client, faces):
+    page = post(client, [(to_png(faces[0]), EVIL)], [(to_png(faces[1]), "../../etc/passwd")])
+    assert page.status_code == 200
+    assert page.text.count("<img src=") == page.text.count('<img src="data:image/png;base64,') == 3
+    assert "\u202e" not in page.text and "../../etc/passwd" in page.text
+
+
+def test_what_is_missing_or_unknown_is_said(client, faces):
+    good = [(to_png(faces[0]), "good.png")]
+    for people, options, told in (
+        ([good], {}, "a person has no photo"),
+        ([good, good], {"group": "<b>race: Martian"}, "no scores of the group &#39;&lt;b&gt;race: Martian&#39;"),
+    ):
+        page = post(client, *people, **options)
+        assert page.status_code == 400 and told in page.text
+
+
+def test_too_much_is_refused_before_it_is_read(examiner, faces, monkeypatch):
+    monkeypatch.setattr(kinface.web.app, "MOST_BYTES", 2**20)
+    client = create_app(examiner, "secret").test_client()
+    page = post(client, [(bytes(2**20), "a.png")], [(to_png(faces[0]), "b.png")])
+    assert page.status_code == 413 and "The photos have more than 1 MB together" in page.text
+
+
+# Nothing is kept, nothing is sent
+
+
+def test_nothing_is_stored_and_nothing_is_sent(client, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (2, 900, 900, 3), dtype=np.uint8)
+    photos = [to_png(one, 900) for one in noise]  # so large that they would be spooled to the disk
+    assert min(map(len, photos)) > 2 * 2**20
+    post(client, *([(photo, "warm.png")] for photo in photos))
+    with listening() as heard:
+        (tmp_path / "heard").write_text("")
+        with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()):
+            pass
+    assert [event for event, _ in heard] == ["open", "socket.connect"]  # the test would hear it
+    with listening() as heard:
+        assert post(client, *([(photo, "photo.png")] for photo in photos)).status_code == 200
+    assert heard == []
+
+
+def test_pages_load_nothing_from_elsewhere_and_leave_no_copy(client, faces):
+    good = [(to_png(faces[0]), "good.png")]
+    pages = [client.get("/secret/"), client.get("/secret/report"), post(client, good, good), post(client, good)]
+    for page in pages:
+        assert page.headers["Cache-Control"] == "no-store" and "Set-Cookie" not in page.headers
+        assert page.headers["Referrer-Policy"] == "no-referrer"
+        policy = page.headers["Content-Security-Policy"]
+        assert policy.startswith("default-src 'none'; img-src data:;") and "http" not in policy and "*" not in policy
+        assert not ELSEWHERE.search(re.sub(r"base64,[^\"]*", "", page.text))
+
+
+def test_only_who_knows_the_secret_gets_anything(client):
+    for path in ("/", "/report", "/answer", "/secrets/", "/secret", "/static/x", "/secret/report/2f/groups.csv"):
+        page = client.get(path)
+        assert page.status_code in (404, 308), path
+    assert client.post("/answer").status_code == 404
+
+
+def test_it_listens_to_this_computer_alone(examiner, capsys):
+    server, address = open_server(examiner)
+    try:
+        assert server.socket.getsockname()[0] == "127.0.0.1"
+        port = server.socket.getsockname()[1]
+        assert re.fullmatch(rf"http://127\.0\.0\.1:{port}/[\w-]{{32}}/", address)
+        assert run("kinface", "", COMMANDS, ["web", "--port", str(port)]) == 2
+        assert capsys.readouterr().err.startswith(f"kinface web: error: port {port}: Address already in use")
+    finally:
+        server.server_close()
+    assert run("kinface", "", COMMANDS, ["web", "--port", "70000"]) == 2
+
+
+# Reports
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("a report <of> ünïcode")
+    (folder / "report.html").write_text("<title>Mine</title><a href='errors.html'>worst</a>", encoding="utf-8")
+    (folder / "errors.html").write_text("<title>Worst</title><a href='report.html'>back</a>", encoding="utf-8")
+    (folder / "metrics.json").write_text("{}")
+    return folder
+
+
+def test_a_folder_of_a_report_is_opened(client, folder):
+    page = client.get("/secret/report", query_string={"folder": f" {folder} "})
+    links = re.findall(r'(?:href|src)="(report/[^"]+)"', page.text)
+    assert [link.rpartition("/")[2] for link in links] == ["report.html", "errors.html", "report.html"]
+    shown = [client.get(f"/secret/{link}") for link in links[:2]]
+    assert ["<title>Mine" in shown[0].text, "<title>Worst" in shown[1].text] == [True, True]
+    for one in shown:
+        policy = one.headers["Content-Security-Policy"]
+        assert policy.startswith("sandbox allow-scripts; default-src 'none'") and "allow-same-origin" not in policy
+        assert one.headers["Cache-Control"] == "no-store"
+
+
+def test_no_other_file_is_read(client, folder):
+    place = str(folder).encode().hex()
+    for path in (
+        f"{place}/metrics.json",
+        f"{place}/..%2Freport.html",
+        "zz/report.html",
+        "ff/report.html",
+        "00/report.html",
+    ):
+        assert client.get(f"/secret/report/{path}").status_code == 404, path
+    page = client.get("/secret/report", query_string={"folder": str(folder / "<b>none")})
+    assert "no report.html and no errors.html in it" in page.text and "<b>none" not in page.text
+    (folder / "errors.html").rename(folder / "other.html")
+    try:
+        page = client.get("/secret/report", query_string={"folder": str(folder)})
+        assert "kinface report --faces" in page.text and "errors.html" not in page.text
+    finally:
+        (folder / "other.html").rename(folder / "errors.html")
+
+
+# As a user meets it
+
+
+def test_the_command_prints_its_address_and_ends_when_interrupted():
+    started = subprocess.Popen([Path(sys.executable).parent / "kinface", "web"], stdout=subprocess.PIPE, text=True)
+    try:
+        address = re.search(r"http://127\.0\.0\.1:\d+/[\w-]+/", started.stdout.readline())[0]
+        with urlopen(address) as page:
+            assert b"Do two faces look like kin" in page.read()
+        with pytest.raises(HTTPError, match="404"):
+            urlopen(re.match(r"http://[^/]+/", address)[0])
+        started.send_signal(signal.SIGINT)
+        assert started.wait(timeout=30) == 0
+    finally:
+        started.kill()
+        started.stdout.close()
+
+
+HOSTILE = """<title></title><img src="http://127.0.0.1:TRAP/image">
+<form action="http://127.0.0.1:TRAP/form"></form>
+<script>
+fetch("http://127.0.0.1:TRAP/fetched").catch(() => {});
+try { document.title = document.cookie; } catch { document.title = `${origin} is kept out`; }
+setTimeout(() => { try { top.location = "http://127.0.0.1:TRAP/top"; } catch {} document.forms[0].submit(); }, 500);
+setTimeout(() => { window.done = true; }, 1000);
+</script>"""  # a page of a report that tries to send what it sees
+
+
+@pytest.fixture
+def trap() -> Iterator[socket.socket]:
+    """A server that nothing may reach."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.5)
+        yield server
+
+
+@in_browser
+def test_in_a_browser(examiner, faces, draw_scored, trap, tmp_path):
+    names = ["father.png", f"{EVIL.replace('/', '')}", "child.png"]
+    for name, face in zip(names, faces, strict=False):
+        (tmp_path / name).write_bytes(to_png(face))
+    (tmp_path / "report.html").write_text(render_report(audit_fairness(draw_scored(1500), 0.5, resamples=100)), "utf-8")
+    (tmp_path / "errors.html").write_text(HOSTILE.replace("TRAP", str(trap.getsockname()[1])))
+    server, address = open_server(examiner)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with open_window() as window:
+            window.resize(1280, 1000)
+            window.go(address)
+            for field, name in zip(("a", "b", "child"), names, strict=True):
+                window.type(f"input[name={field}]", str(tmp_path / name))
+            window.click("input[name=aligned]")
+            window.run("document.querySelector('select').value = 'race: Asian'")
+            window.click("button")
+            assert window.run("return document.querySelector('button').disabled")
+            window.wait("return !document.querySelector('button').disabled")
+            window.enter("iframe")
+            text = window.run("return document.body.innerText")
+            assert "The model shipped-debiased says" in text and "mother and child" in text and "Asian" in text
+            assert window.run("return [...document.images].map(it => it.naturalWidth > 300)") == [True] * 3
+            window.enter(None)
+            kept = window.run("return [...document.querySelectorAll('input[type=file]')].map(it => it.files.length)")
+            assert kept == [1, 1, 1]  # another group can be chosen without dropping photos again
+            window.resize(400, 800)
+            assert window.run("return document.documentElement.scrollWidth <= innerWidth")
+
+            window.resize(1280, 1000)
+            window.click("a[href=report]")
+            window.type("input[name=folder]", str(tmp_path))
+            window.click("button")
+            window.enter("iframe")
+            window.wait("return document.querySelectorAll('#explore canvas, #explore svg').length")  # its script draws
+            window.enter(None)
+            window.click("a[href$='errors.html']")
+            window.enter("iframe")
+            assert window.wait("return document.title") == "null is kept out"
+            window.wait("return window.done")
+        with pytest.raises(TimeoutError):
+            trap.accept()
+    finally:
+        server.shutdown()
+        server.server_close()
