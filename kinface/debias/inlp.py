@@ -31,7 +31,7 @@ class Inlp(Projection):
     Examples
     --------
     >>> import numpy as np
-    >>> from kinface import Inlp
+    >>> from kinface.debias.inlp import Inlp
     >>> rng, y = np.random.default_rng(0), np.repeat(["f", "m"], 50)
     >>> X = rng.normal(size=(100, 3)) + 3 * np.outer(y == "m", [1, 0, 0])
     >>> erased = Inlp().fit(X, y).transform(X)

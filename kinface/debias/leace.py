@@ -26,7 +26,7 @@ class Leace(Projection):
     Examples
     --------
     >>> import numpy as np
-    >>> from kinface import Leace
+    >>> from kinface.debias.leace import Leace
     >>> rng, y = np.random.default_rng(0), np.repeat(["f", "m"], 50)
     >>> X = rng.normal(size=(100, 3)) + (y == "m")[:, None]
     >>> erased = Leace().fit(X, y).transform(X)

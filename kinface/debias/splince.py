@@ -30,7 +30,7 @@ class Splince(Projection):
     Examples
     --------
     >>> import numpy as np
-    >>> from kinface import Splince
+    >>> from kinface.debias.splince import Splince
     >>> rng, y = np.random.default_rng(0), np.repeat(["f", "m"], 50)
     >>> t = (rng.random(100) < 0.3 + 0.4 * (y == "m")).astype(int)
     >>> X = rng.normal(size=(100, 3)) + np.outer(t, [0, 3, 1]) + np.outer(y == "m", [3, 0, 0])

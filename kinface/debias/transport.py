@@ -51,7 +51,7 @@ class Transport(Eraser):
     Examples
     --------
     >>> import numpy as np
-    >>> from kinface import Transport
+    >>> from kinface.debias.transport import Transport
     >>> rng, y = np.random.default_rng(0), np.repeat(["f", "m"], 200)
     >>> X = np.where(y == "m", 2.0, 1.0)[:, None] * rng.normal(size=(400, 3)) + 9 * (y == "m")[:, None]
     >>> erased = Transport().fit(X, y).transform(X)

@@ -53,7 +53,8 @@ def test_a_public_figures_photo(model):
 
 
 def test_the_cards_figures_on_unseen_faces(model, card, shared_data):
-    source, predictor = UTKFace(shared_data / "UTKFace", part="held_out"), Predictor(model)
+    source = UTKFace(shared_data / "UTKFace", part="held_out")
+    predictor = Predictor(model, runtime="torch")  # as when the card was written
     found = [*Age(source).run(predictor), *Gender(source).run(predictor)]
     said = re.findall(r"\| (?:UTKFace, a fifth)? ?\| .*n = ([\d,]+) \| ([\d.]+) \[", card)
     said = [(int(n.replace(",", "")), float(value)) for n, value in said][-len(found) - 1 :]
