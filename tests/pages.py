@@ -10,10 +10,10 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -90,11 +90,15 @@ class Window:
         """What a script returns."""
         return _ask(f"{self._session}/execute/sync", {"script": script, "args": []})
 
-    def wait(self, script: str) -> Any:
-        """What a script returns, once it is true."""
+    def wait(self, script: str, frame: str | None = None) -> Any:
+        """What a script returns in the page or in a frame of it, once that is there and it is true."""
         for _ in range(600):
-            if found := self.run(script):
-                return found
+            with suppress(LookupError):  # the page or the frame is about to be another one
+                self.enter(None)
+                if frame is not None:
+                    self.enter(frame)
+                if found := self.run(script):
+                    return found
             time.sleep(0.1)
         raise TimeoutError(script)
 
@@ -131,5 +135,10 @@ def open_window() -> Iterator[Window]:
 
 def _ask(address: str, given: dict | None = None, method: str | None = None) -> Any:
     content = None if given is None else json.dumps(given).encode()
-    with urlopen(Request(address, content, {"Content-Type": "application/json"}, method=method), timeout=120) as answer:
-        return json.load(answer)["value"]
+    request = Request(address, content, {"Content-Type": "application/json"}, method=method)
+    try:
+        with urlopen(request, timeout=120) as answer:
+            return json.load(answer)["value"]
+    except HTTPError as error:
+        with error:
+            raise LookupError(json.load(error)["value"]["message"]) from None

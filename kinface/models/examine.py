@@ -24,7 +24,7 @@ from kinface.report.plots import COLOURS, plot_placed_scores
 from swinface.attention import draw_face, weigh_levels
 from swinface.choices import SHIPPED
 from swinface.data.faces import scale_pixels
-from swinface.files import InputError
+from swinface.files import InputError, printable
 from swinface.images import check_pixels, read_image
 from swinface.model import SwinFace
 from swinface.photos.alignment import warn_unaligned
@@ -159,22 +159,26 @@ class Examination:
         for axes in panels.ravel():
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
-        titles = ["faces found", "aligned", *(f"what counts\nfor {Path(model).name}" for model in self.places)]
+        titles = [
+            "faces found",
+            "aligned",
+            *(f"what counts\nfor {printable(Path(model).name)}" for model in self.places),
+        ]
         for number, (photo, name) in enumerate(zip(photos, self.names, strict=True)):
             top, column = rows * (number // ACROSS), number % ACROSS
             of_photo = panels[top : top + rows, column]
             of_photo[0].imshow(photo.image)
-            for left, upper, right, lower in photo.boxes[::-1]:  # the largest last, over the others
-                frame = Rectangle((left, upper), right - left, lower - upper, fill=False, linewidth=1.5)
-                frame.set_edgecolor(COLOURS[5] if (left, upper) == tuple(photo.boxes[0, :2]) else "white")
-                of_photo[0].add_patch(frame)
+            colours = [COLOURS[5], *["white"] * (len(photo.boxes) - 1)]
+            for (left, upper, right, lower), colour in zip(photo.boxes[::-1], colours[::-1], strict=True):
+                frame = {"fill": False, "linewidth": 1.5, "edgecolor": colour}  # the largest last, over the others
+                of_photo[0].add_patch(Rectangle((left, upper), right - left, lower - upper, **frame))
             of_photo[0].set_title(name, fontsize=9)
             of_photo[1].imshow(photo.crops[0])
             for axes, places in zip(of_photo[2:], self.places.values(), strict=True):
                 draw_face(axes, photo.crops[0], places[number])
             if column == 0:
                 for axes, title in zip(of_photo, titles, strict=True):
-                    axes.set_ylabel(title, fontsize=9, rotation="horizontal", ha="right", va="center")
+                    axes.set_ylabel(title, fontsize=9, rotation="horizontal", ha="right", va="center", parse_math=False)
         return figure
 
 

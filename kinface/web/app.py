@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import secrets
 import socket
 import warnings
@@ -89,21 +90,22 @@ def create_app(examiner: Examiner, secret: str) -> Flask:
         chosen = request.form.get("group", "")
         if chosen and chosen not in groups:
             raise InputError(f"no scores of the group {chosen!r}; choose one of the list.")
-        with alone, warnings.catch_warnings(record=True) as caught:  # one after the other: photos need much memory
-            warnings.simplefilter("always", UserWarning)
-            people = [
-                [read_photo(file.read(), file.filename, "aligned" in request.form) for file in files]
-                for files in uploaded.values()
-            ]
-            examined = examiner(*people, group=groups.get(chosen))
-            return render_template(
-                "answer.html", **_describe(examined), group=chosen, warnings=[str(it.message) for it in caught]
-            )
+        with alone:  # one after the other: photos need much memory, and warnings are caught for all threads
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", UserWarning)
+                people = [
+                    [read_photo(file.read(), file.filename, "aligned" in request.form) for file in files]
+                    for files in uploaded.values()
+                ]
+                examined = examiner(*people, group=groups.get(chosen))
+            described = _describe(examined)
+        told = [str(warning.message) for warning in caught]
+        return render_template("answer.html", **described, group=chosen, warnings=told)
 
     @app.get(f"/{secret}/report")
     def report() -> str:
-        folder = Path(request.args.get("folder", "").strip()).expanduser()
-        pages = {name: title for name, title in REPORTS.items() if (folder / name).is_file()}
+        folder = Path(os.path.expanduser(request.args.get("folder", "").strip()))
+        pages = {name: title for name, title in REPORTS.items() if os.path.isfile(folder / name)}
         problem = None
         if "folder" in request.args and not pages:
             problem = f"{folder}: no {' and no '.join(REPORTS)} in it; name a folder that `kinface report` wrote."
@@ -112,13 +114,13 @@ def create_app(examiner: Examiner, secret: str) -> Flask:
 
     @app.get(f"/{secret}/report/<place>/<name>")
     def page_of_report(place: str, name: str) -> Response:
+        if name not in REPORTS:
+            abort(404)
         try:
-            path = Path(bytes.fromhex(place).decode()) / name
-        except ValueError:
+            page = Path(bytes.fromhex(place).decode(), name).read_bytes()
+        except (OSError, ValueError):
             abort(404)
-        if name not in REPORTS or not path.is_file():
-            abort(404)
-        return Response(path.read_bytes(), mimetype="text/html", headers={"Content-Security-Policy": REPORT_POLICY})
+        return Response(page, mimetype="text/html", headers={"Content-Security-Policy": REPORT_POLICY})
 
     @app.errorhandler(InputError)
     def refuse(error: InputError) -> tuple[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from itertools import combinations
 from pathlib import Path
 
@@ -40,10 +41,11 @@ def shipped() -> Examiner:
 
 @pytest.fixture
 def own(tmp_path) -> Path:
+    """The folder of a model, with a name that would be a formula."""
     model = KinFace(trunk=TINY, width=16, size=8, types=True)
     model.threshold.fill_(0.5)
-    model.save_pretrained(tmp_path / "own")
-    return tmp_path / "own"
+    model.save_pretrained(tmp_path / r"$\frac own")
+    return tmp_path / r"$\frac own"
 
 
 def photos_of(faces) -> list:
@@ -136,7 +138,8 @@ def test_groups_are_those_whose_scores_a_model_keeps(own, faces, draw_scored):
     first, second = (photos_of(faces[row : row + 1]) for row in range(2))
     examined = Examiner([own])(first, second)
     assert examined.scores == {str(own): []} and "type" in examined.answers[str(own)]
-    with pytest.raises(InputError, match=r"own: keeps no scores of relatives and strangers; `kinface fit` writes"):
+    examined.plot_faces().savefig(BytesIO())
+    with pytest.raises(InputError, match=r"frac own: keeps no scores of relatives and strangers; `kinface fit` writes"):
         examined.plot_scores(str(own))
     (own / SCORES).write_text(json.dumps(rows))
     assert Examiner([own]).groups == [(row["grouping"], row["group"]) for row in rows]

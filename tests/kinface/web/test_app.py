@@ -273,6 +273,9 @@ def test_no_other_file_is_read(client, folder):
         "00/report.html",
     ):
         assert client.get(f"/secret/report/{path}").status_code == 404, path
+    for hostile in ("~nobody/x", "\0", "x" * 5000, "/root/.ssh", "//evil/share"):
+        page = client.get("/secret/report", query_string={"folder": hostile})
+        assert page.status_code == 200 and "no report.html and no errors.html in it" in page.text, hostile
     page = client.get("/secret/report", query_string={"folder": str(folder / "<b>none")})
     assert "no report.html and no errors.html in it" in page.text and "<b>none" not in page.text
     (folder / "errors.html").rename(folder / "other.html")
@@ -339,8 +342,7 @@ def test_in_a_browser(examiner, faces, draw_scored, trap, tmp_path):
             window.click("button")
             assert window.run("return document.querySelector('button').disabled")
             window.wait("return !document.querySelector('button').disabled")
-            window.enter("iframe")
-            text = window.run("return document.body.innerText")
+            text = window.wait("return document.body.innerText", "iframe")
             assert "The model shipped-debiased says" in text and "mother and child" in text and "Asian" in text
             assert window.run("return [...document.images].map(it => it.naturalWidth > 300)") == [True] * 3
             window.enter(None)
@@ -351,15 +353,13 @@ def test_in_a_browser(examiner, faces, draw_scored, trap, tmp_path):
 
             window.resize(1280, 1000)
             window.click("a[href=report]")
+            window.wait("return document.querySelector('input[name=folder]')")
             window.type("input[name=folder]", str(tmp_path))
             window.click("button")
-            window.enter("iframe")
-            window.wait("return document.querySelectorAll('#explore canvas, #explore svg').length")  # its script draws
+            window.wait("return document.querySelector('#explore canvas, #explore svg')", "iframe")  # its script draws
             window.enter(None)
             window.click("a[href$='errors.html']")
-            window.enter("iframe")
-            assert window.wait("return document.title") == "null is kept out"
-            window.wait("return window.done")
+            assert window.wait("return window.done && document.title", "iframe") == "null is kept out"
         with pytest.raises(TimeoutError):
             trap.accept()
     finally:
