@@ -239,6 +239,13 @@ def test_it_listens_to_this_computer_alone(examiner, capsys):
     assert run("kinface", "", COMMANDS, ["web", "--port", "70000"]) == 2
 
 
+def test_without_the_library_its_extra_is_named(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "flask", None)
+    monkeypatch.delitem(sys.modules, "kinface.web.app")
+    assert run("kinface", "", COMMANDS, ["web"]) == 2
+    assert "`pip install '.[web]'` in this project's folder brings them" in capsys.readouterr().err
+
+
 # Reports
 
 
