@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -26,6 +25,12 @@ METRICS = {"accuracy": "Accuracy (%)", "tpr": "TPR (%)", "fmr": "FMR (%)", "auc"
 
 # What pdflatex has no letter for, though it reads UTF-8.
 SYMBOLS = {"\u2212": "$-$", "\u221e": r"$\infty$"}
+
+
+ESCAPED = str.maketrans(
+    {sign: f"\\{sign}" for sign in "&%$#_{}"}
+    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+)
 
 
 SMALL = r"\footnotesize\setlength{\tabcolsep}{3pt}"  # so that the longest names fit on a page of two columns
@@ -79,7 +84,7 @@ def write_table(table: pd.DataFrame, form: TableFormat, title: str) -> str:
         return table.to_csv(index=False)
     if form == "latex":
         style = table.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis="columns")
-        caption = re.sub(r"([&%$#_{}])", r"\\\1", title.replace("\\", "/")) + ", with 95\\% confidence intervals."
+        caption = title.translate(ESCAPED) + r", with 95\% confidence intervals."
         options = {"environment": "table*", "position": "t", "position_float": "centering"}
         text = style.to_latex(hrules=True, caption=caption, **options)
         text = text.replace("\\centering\n", f"\\centering\n{SMALL}\n", 1)

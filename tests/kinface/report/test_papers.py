@@ -114,9 +114,10 @@ def test_latex_takes_the_tables_and_figures_and_none_is_wider_than_the_page(list
 
 
 def test_what_latex_lacks_is_written_as_a_command():
-    latex = write_table(pd.DataFrame({"a_b": ["−1.5", "∞"]}), "latex", "50% of {all}")
+    latex = write_table(pd.DataFrame({"a_b": ["−1.5", "∞"]}), "latex", "50% of {all} \\^~")
     assert "$-$1.5" in latex and r"$\infty$" in latex
-    assert r"\caption{50\% of \{all\}, with 95\% confidence intervals.}" in latex
+    signs = r"\textbackslash{}\textasciicircum{}\textasciitilde{}"
+    assert rf"\caption{{50\% of \{{all\}} {signs}, with 95\% confidence intervals.}}" in latex
 
 
 def test_the_hub_reads_the_model_card(draw_scored):
