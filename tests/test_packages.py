@@ -13,6 +13,10 @@ from pathlib import Path
 
 import pytest
 
+import kinface.cli.main
+import swinface.cli.main
+from swinface.cli.main import Options
+
 ROOT = Path(__file__).resolve().parents[1]
 # The rooms of each package, from the ground up: a file imports from its own room and from those below.
 ROOMS = {
@@ -22,6 +26,16 @@ ROOMS = {
     "kinface": ["data", "fairness", "leakage", "report", "synthetic", "debias", "tradeoff", "models", "training",
                 "experiments", "web", "cli"],
 }  # fmt: skip
+SLOW = {
+    "torch",
+    "timm",
+    "lightning",
+    "sklearn",
+    "scipy.stats",
+    "scipy.optimize",
+    "matplotlib",
+    "jsonargparse",
+}  # to import
 WITHOUT_TORCH = ["data", "fairness", "leakage", "report", "synthetic", "tradeoff"]  # rooms of kinface
 
 
@@ -113,18 +127,24 @@ def test_an_extra_brings_all_that_it_needs(extra):
     assert "kinface[models]" in extras[extra]
 
 
-@pytest.mark.parametrize(
-    "command", ["verify", "web", "score", "embed", "rfiw", "triplets", "export", "calibrate", "pairs"]
-)
-def test_the_help_of_a_command_needs_no_torch(command):
-    assert not {"torch", "timm"} & modules_loaded_by(f"import kinface.cli.{command}")
+def test_the_help_of_a_command_imports_nothing_slow():
+    """Of all whose options are their signature; the others read configurations, which name classes."""
+    commands = [*swinface.cli.main.COMMANDS.values(), *kinface.cli.main.COMMANDS.values()]
+    modules = [command.place.partition(":")[0] for command in commands if command.options is Options.SIGNATURE]
+    assert len(modules) > 25
+    assert not SLOW & modules_loaded_by(f"import {', '.join(modules)}")
 
 
 def test_two_photos_are_compared_without_tables_and_erasers():
     loaded = modules_loaded_by("import kinface.models.verify, kinface.models.inference")
-    assert not {"sklearn", "pandas", "pyarrow", "jsonargparse", "lightning", "matplotlib"} & loaded
+    assert not (SLOW | {"pandas", "pyarrow"}) - {"torch", "timm"} & loaded
     ours = {module for module in loaded if module.startswith("kinface.")}
     assert len(ours) <= 12, sorted(ours)
+
+
+def test_faces_are_described_without_tables_and_training():
+    loaded = modules_loaded_by("import swinface.cli.predict, swinface.photos.predict, swinface.runtimes")
+    assert not (SLOW | {"pandas", "pyarrow", "onnx", "onnxruntime", "openvino"}) - {"torch", "timm"} & loaded
 
 
 @pytest.mark.parametrize("package", ["swinface", "kinface", "swinface.cli.main, kinface.cli.main"])

@@ -7,7 +7,6 @@ from pathlib import Path
 from kinface.cli.inputs import HERE, Computing, embed_all
 from kinface.cli.source import OURS, Source
 from kinface.data.pairs import list_families, read_pairs, write_pairs
-from kinface.fairness.calibration import calibrate as calibrate_pairs
 from swinface.files import InputError, replacing_folder
 
 
@@ -58,6 +57,8 @@ def calibrate(
     computing
         How a model computes.
     """
+    from kinface.fairness.calibration import calibrate as calibrate_pairs
+
     pairs, others = (read_pairs(path, scored=True) for path in (scores, validation))
     common = list_families(pairs) & list_families(others)
     if common:

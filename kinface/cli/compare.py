@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kinface.data.pairs import list_families, read_pairs
-from kinface.fairness.audit import FairnessAudit, audit_fairness
-from kinface.fairness.threshold import choose_threshold
-from kinface.report.html import render_comparison
-from kinface.report.verdict import name_models
-from kinface.training.history import TUNE_SCORES
 from swinface.files import InputError
+
+if TYPE_CHECKING:
+    from kinface.fairness.audit import FairnessAudit
 
 
 def compare(run: Path, other: Path, *, by: list[str] | None = None) -> None:
@@ -26,6 +25,10 @@ def compare(run: Path, other: Path, *, by: list[str] | None = None) -> None:
     by
         Grouping to compare them by beside race, as of ``kinface report``; repeat the option for several.
     """
+    from kinface.report.html import render_comparison
+    from kinface.report.verdict import name_models
+    from kinface.training.history import TUNE_SCORES
+
     files = [folder / TUNE_SCORES for folder in (run, other)]
     models = name_models(*map(str, files))
     ours, theirs = (_audit(file, by) for file in files)
@@ -39,6 +42,9 @@ def compare(run: Path, other: Path, *, by: list[str] | None = None) -> None:
 
 
 def _audit(file: Path, by: list[str] | None) -> FairnessAudit:
+    from kinface.fairness.audit import audit_fairness
+    from kinface.fairness.threshold import choose_threshold
+
     if file.parent.is_dir() and not file.exists():
         raise InputError(f"{file.parent}: no {file.name}; it is there when a run of `kinface fit` is done.")
     pairs = read_pairs(file, scored=True)

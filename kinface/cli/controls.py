@@ -9,7 +9,6 @@ import pandas as pd
 from kinface.data.fiw import read_known_families
 from kinface.data.lists import read_any_list
 from kinface.data.pairs import read_pairs
-from kinface.leakage import controls as room
 from swinface.files import check_ending, replacing
 
 
@@ -31,6 +30,8 @@ def controls(list: Path, *, out: Path, root: Path | None = None, seed: int = 0) 
     seed
         Seed of the shuffled labels.
     """
+    from kinface.leakage import controls as room
+
     check_ending(out, (".csv",), "a table of controls")
     families = None if root is None else read_known_families(root)
     pairs = read_pairs(list) if families is None else read_any_list(list, root, families)

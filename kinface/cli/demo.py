@@ -12,7 +12,6 @@ from kinface.cli.prepare import prepare
 from kinface.cli.report import report
 from kinface.cli.source import Source
 from kinface.data.fiw import read_families
-from kinface.leakage.leakage import probe_leakage
 from kinface.synthetic.families import synthesize
 from kinface.synthetic.pedigree import DISADVANTAGED
 from swinface.files import InputError
@@ -106,6 +105,7 @@ def _compare_with_truth(report: Path) -> None:
 
 def _compare_leakage(tables: Path, runs: dict[str, Path]) -> None:
     """Print what a linear probe reads of race and gender from each model's embeddings of the validation families."""
+    from kinface.leakage.leakage import probe_leakage
     from kinface.models.inference import embed
     from kinface.models.kinface import load_model
 

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-
-from joblib import parallel_config
+from typing import TYPE_CHECKING
 
 from kinface.data.fiw import read_families
 from kinface.data.lists import read_any_list
 from kinface.data.sampling import sample_pairs
 from kinface.debias.erasers import erasers
-from kinface.leakage.probes import PROBES
-from kinface.tradeoff.figure import name_rows
-from kinface.tradeoff.frontier import frontier as measure_frontier
-from kinface.tradeoff.measure import OUTPUTS, RULE, Frontier
 from swinface.data.embeddings import read_arrays
 from swinface.files import InputError, printable, replacing_folder
 from swinface.registry import look_beside
 from swinface.settings import read_yaml
+
+if TYPE_CHECKING:
+    from kinface.tradeoff.measure import Frontier
 
 
 def frontier(
@@ -79,6 +77,12 @@ def frontier(
     seed
         Seed of all draws.
     """
+    from joblib import parallel_config
+
+    from kinface.leakage.probes import PROBES
+    from kinface.tradeoff.frontier import frontier as measure_frontier
+    from kinface.tradeoff.measure import OUTPUTS
+
     wanted = {name: erasers.create(name) for name in eraser or []}
     if config is not None:
         for name, made in read_erasers(config).items():
@@ -136,6 +140,9 @@ def read_erasers(path: Path) -> dict[str, object]:
 
 def print_frontier(found: Frontier) -> None:
     """Print what was measured, and the methods by their rank."""
+    from kinface.tradeoff.figure import name_rows
+    from kinface.tradeoff.measure import RULE
+
     for listed in ("standard", "matched"):
         print(printable("{list}: {pairs:,} pairs of {families:,} families".format(**found.about[listed])))
     attributes = found.protocol.attributes

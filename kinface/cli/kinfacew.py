@@ -10,7 +10,6 @@ import pandas as pd
 
 from kinface.cli.source import OURS, Source
 from kinface.data.vocabulary import TYPES
-from kinface.experiments.kinfacew import CAVEAT, CROP, METHODS, evaluate_kinfacew, write_kinfacew
 from swinface.choices import SHIPPED
 from swinface.data.embeddings import Embeddings
 
@@ -36,6 +35,8 @@ def kinfacew(
     source
         Whose embeddings; faces in a table are paths below ``root``.
     """
+    from kinface.experiments.kinfacew import evaluate_kinfacew, write_kinfacew
+
     source.check()
 
     def embed(faces: Sequence[str], images: Sequence[np.ndarray]) -> np.ndarray:
@@ -49,6 +50,7 @@ def kinfacew(
 def _embed(faces: Sequence[str], images: Sequence[np.ndarray], source: Source) -> np.ndarray:
     """(N, D) embeddings of all faces by a model, which sees the region ``CROP`` of the images."""
     from kinface.cli.inputs import read_inputs  # importing torch takes seconds; the lists were checked before
+    from kinface.experiments.kinfacew import CROP
     from kinface.models.inference import embed
     from kinface.models.kinface import load_model
     from swinface.data.faces import crop_face, stack_faces
@@ -60,6 +62,8 @@ def _embed(faces: Sequence[str], images: Sequence[np.ndarray], source: Source) -
 
 
 def _print(results: pd.DataFrame, missing: list[str], root: Path, out: Path) -> None:
+    from kinface.experiments.kinfacew import CAVEAT, METHODS
+
     print("method   type  pairs  families   accuracy (chance .5) +- std of folds    AUC")
     for row in results.itertuples():
         accuracy = f"{row.accuracy:.3f} [{row.accuracy_low:.3f}, {row.accuracy_high:.3f}] +- {row.accuracy_std:.3f}"

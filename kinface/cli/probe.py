@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
-from joblib import parallel_config
 from tqdm import tqdm
 
 from kinface.data.people import read_people
-from kinface.leakage.attackers import create_attacker
-from kinface.leakage.leakage import RULE, Leakage, average_people, compare_leakage, probe_leakage
-from kinface.leakage.probes import PROBES
-from kinface.report.plots import plot_leakage
 from swinface.data.embeddings import read_arrays
 from swinface.files import InputError, replacing_folder
+
+if TYPE_CHECKING:
+    from kinface.leakage.leakage import Leakage
 
 DOTS_PER_INCH = 150
 
@@ -80,6 +78,10 @@ def probe(
     seed
         First of the seeds of folds and probes; also the seed of the resamples.
     """
+    from kinface.leakage.leakage import RULE, average_people
+    from kinface.leakage.probes import PROBES
+    from kinface.report.plots import plot_leakage
+
     kinds = PROBES if kind is None else tuple(kind)
     _check_options(attribute, kinds, seeds, folds, resamples, seed)
     faces, arrays = read_arrays(embeddings)
@@ -130,6 +132,8 @@ def probe(
 def _check_options(
     attribute: list[str], kinds: tuple[str, ...], seeds: int, folds: int, resamples: int, seed: int
 ) -> None:
+    from kinface.leakage.attackers import create_attacker
+
     if not attribute or len(set(attribute)) < len(attribute):
         raise InputError("--attribute: name each attribute once, such as --attribute race --attribute gender.")
     if len(set(kinds)) < len(kinds):
@@ -194,6 +198,10 @@ def _measure(
     settings: dict[str, object],
 ) -> dict[tuple[str, str, str], Leakage]:
     """(file, representation, attribute) to the leakage."""
+    from joblib import parallel_config
+
+    from kinface.leakage.leakage import probe_leakage
+
     wanted = [(file, name, it) for file, arrays in models.items() for name in arrays for it in attributes]
     with parallel_config(n_jobs=-1):
         return {
@@ -210,6 +218,8 @@ def _measure(
 
 
 def _compare(found: dict[tuple[str, str, str], Leakage], ours: str, other: str) -> pd.DataFrame:
+    from kinface.leakage.leakage import compare_leakage
+
     pairs = [
         (name, it, found[other, name, it]) for file, name, it in found if file == ours and (other, name, it) in found
     ]
@@ -232,6 +242,8 @@ def _to_records(table: pd.DataFrame) -> list[dict]:
 def _print_summary(
     record: dict, table: pd.DataFrame, worst: pd.DataFrame, differences: pd.DataFrame, out: Path, *, many: bool
 ) -> None:
+    from kinface.leakage.leakage import RULE
+
     for (file, attribute), group in table.groupby(["file", "attribute"], sort=False):
         first = group.iloc[0]
         source = record["sources"].get(attribute)

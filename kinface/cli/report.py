@@ -7,21 +7,17 @@ import json
 import shlex
 from inspect import signature
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from kinface.data.pairs import read_pairs
 from kinface.data.tables import read_table
-from kinface.fairness.audit import FairnessAudit, audit_fairness
-from kinface.fairness.disparities import find_disparity
-from kinface.fairness.standards import measure_acquisition
-from kinface.fairness.threshold import choose_threshold
-from kinface.report.build import build_report
-from kinface.report.checks import Origin, check_matched, check_validation
-from kinface.report.errors import render_errors
-from kinface.report.html import render, render_lines
-from kinface.report.papers import FigureFormat, TableFormat, save_for_papers, write_card
+from kinface.report.choices import FigureFormat, TableFormat
 from swinface.files import InputError, replacing_folder
+
+if TYPE_CHECKING:
+    from kinface.report.checks import Origin
 
 FIGURES = ("verdict", "controls", "rates_*", "scores_*", "roc_*", "det_*", "differences_*")
 
@@ -105,6 +101,15 @@ def report(
     seed
         Seed of the resamples.
     """
+    from kinface.fairness.audit import FairnessAudit, audit_fairness
+    from kinface.fairness.disparities import find_disparity
+    from kinface.fairness.threshold import choose_threshold
+    from kinface.report.build import build_report
+    from kinface.report.checks import Origin, check_matched, check_validation
+    from kinface.report.errors import render_errors
+    from kinface.report.html import render, render_lines
+    from kinface.report.papers import save_for_papers, write_card
+
     command = _write_command(dict(locals()))
     _check_options(threshold_from, threshold, compare, compare_threshold_from, resamples)
     for name in disparity or ():
@@ -190,6 +195,8 @@ def _check_options(
 
 def _read_acquisition(path: Path, by: list[str] | None, resamples: int, seed: int) -> dict[str, pd.DataFrame]:
     """Failures to acquire by race, gender and the user's own groups, as far as the table has them."""
+    from kinface.fairness.standards import measure_acquisition
+
     photos = read_table(path, "table of photos")
     if "acquired" not in photos:
         if "problem" not in photos:
@@ -205,6 +212,8 @@ def _read_acquisition(path: Path, by: list[str] | None, resamples: int, seed: in
 
 
 def _originate(scores: Path | None, threshold_from: Path | None) -> Origin:
+    from kinface.report.checks import Origin
+
     validation = None if threshold_from is None else _read(threshold_from)
     return Origin(str(scores), validation, None if validation is None else str(threshold_from))
 

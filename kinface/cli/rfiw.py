@@ -23,13 +23,11 @@ from kinface.data.sampling import sample_pairs
 from kinface.data.scoring import list_faces
 from kinface.data.search import Search, read_search, sample_search
 from kinface.data.triplets import read_triplets, sample_triplets
-from kinface.experiments.rfiw import search_list, verify_list
-from kinface.fairness.audit import FairnessAudit
-from kinface.fairness.retrieval import METRICS, SearchAudit
-from kinface.report.checks import Origin, check_validation
 from swinface.files import InputError, printable, replacing_folder
 
 if TYPE_CHECKING:
+    from kinface.fairness.audit import FairnessAudit
+    from kinface.fairness.retrieval import SearchAudit
     from kinface.models.kinface import KinFace
     from kinface.models.triplets import TripletHead
     from swinface.inference import Shards
@@ -100,6 +98,9 @@ def rfiw(
     computing
         How a model computes.
     """
+    from kinface.experiments.rfiw import search_list, verify_list
+    from kinface.report.checks import Origin, check_validation
+
     _check_options(track, gallery, head, threshold_from, people, match, list)
     families = read_known_families(root)
 
@@ -255,6 +256,8 @@ def _print_search(search: Search, scores: np.ndarray, audit: SearchAudit | None,
 
 
 def _print_search_audit(audit: SearchAudit) -> None:
+    from kinface.fairness.retrieval import METRICS
+
     if audit.unknown:
         print(f"{audit.unknown} probes have no known relative in the gallery and are left out")
     print(f"{'':20} {'probes':>6}  {'mAP (chance)':>28} {'rank@1':>21} {'rank@5':>21}")

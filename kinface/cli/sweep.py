@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-
-import joblib
+from typing import TYPE_CHECKING
 
 from kinface.cli.frontier import print_frontier
 from kinface.data.fiw import read_families
 from kinface.data.lists import read_any_list
-from kinface.experiments.ablation import read_ablation
-from kinface.experiments.runner import LOG, Job
-from kinface.experiments.sweep import compare_jobs, describe_inputs, select_jobs, write_lists
-from kinface.experiments.workers import assign_devices, carry_out_all, find_devices
-from kinface.tradeoff.measure import Protocol, draw_lists
 from swinface.files import InputError
+
+if TYPE_CHECKING:
+    from kinface.experiments.runner import Job
 
 
 def sweep(
@@ -85,6 +82,14 @@ def sweep(
     swap_grandparents
         The list names grandparents as FIW's official lists do, which swap their genders.
     """
+    import joblib
+
+    from kinface.experiments.ablation import read_ablation
+    from kinface.experiments.runner import Job
+    from kinface.experiments.sweep import compare_jobs, describe_inputs, select_jobs, write_lists
+    from kinface.experiments.workers import assign_devices, find_devices
+    from kinface.tradeoff.measure import Protocol, draw_lists
+
     if workers is not None and workers < 1:
         raise InputError(f"--workers {workers}: at least 1.")
     protocol = Protocol(
@@ -119,6 +124,9 @@ def sweep(
 
 def _carry_out(jobs: list[Job], devices: list[str | None]) -> int:
     """Carry out the jobs that are not done, print their progress, and return how many failed."""
+    from kinface.experiments.runner import LOG
+    from kinface.experiments.workers import carry_out_all
+
     left = [job for job in jobs if job.result is None]
     devices = devices[: max(1, len(left))]
     print(f"{len(jobs)} runs, {len(jobs) - len(left)} of them done; {len(devices)} at a time", flush=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 import yaml
@@ -14,11 +13,8 @@ from matplotlib.figure import Figure
 from kinface.data.vocabulary import in_words
 from kinface.fairness.comparison import LISTS_DISPARATE_IN
 from kinface.report.build import Report, name_files
+from kinface.report.choices import FigureFormat, TableFormat
 from kinface.report.html import decimal, make_environment, percent
-
-TableFormat = Literal["latex", "csv", "markdown"]
-FigureFormat = Literal["pdf", "svg"]
-
 
 METRICS = {"accuracy": "Accuracy (%)", "tpr": "TPR (%)", "fmr": "FMR (%)", "auc": "AUC"}
 

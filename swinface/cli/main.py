@@ -1,6 +1,7 @@
 """``swinface COMMAND``. A command is a function: its signature is its options, its docstring is its help.
 
-The table of commands holds names only. The module of a command, and torch with it, is imported when it is called.
+The table of commands holds names only. The module of a command is imported when it is called, and what is slow to
+import, such as torch, in the functions that use it: help needs none of it.
 """
 
 from __future__ import annotations

@@ -8,12 +8,15 @@ pitch.
 
 from __future__ import annotations
 
-import numpy as np
-from scipy.optimize import least_squares
-from scipy.spatial.transform import Rotation
+from typing import TYPE_CHECKING
+
+import numpy as np  # parts of scipy are imported where they are used: photos are described without them
 
 from swinface.data.align import ARCFACE
 from swinface.files import InputError
+
+if TYPE_CHECKING:
+    from scipy.spatial.transform import Rotation
 
 ANGLES = ("yaw", "pitch", "roll")
 
@@ -33,6 +36,8 @@ DISTANCE = 800.0  # of the camera from the face, in the same pixels: about one a
 
 def to_rotation(pose: np.ndarray) -> Rotation:
     """The rotations of poses, (N, 3) or (3,), that take points of an upright frontal face to the camera's space."""
+    from scipy.spatial.transform import Rotation
+
     yaw, pitch, roll = np.moveaxis(np.asarray(pose, dtype=float), -1, 0)
     return Rotation.from_euler("XYZ", -np.stack([pitch, yaw, roll], axis=-1), degrees=True)
 
@@ -49,6 +54,8 @@ def turn(pose: np.ndarray, degrees: np.ndarray | float) -> np.ndarray:
     >>> turn(np.array([30.0, 0.0, 10.0]), -10.0).round(1).tolist()  # more than the roll changes
     [29.5, -5.7, -1.5]
     """
+    from scipy.spatial.transform import Rotation
+
     clockwise = np.multiply.outer(np.asarray(degrees, dtype=float), (0.0, 0.0, -1.0))
     return to_pose(Rotation.from_rotvec(clockwise, degrees=True) * to_rotation(pose))
 
@@ -67,6 +74,9 @@ def fit_pose(landmarks: np.ndarray, name: str = "the image") -> tuple[np.ndarray
 
     Raises ``InputError``, in which the image is called ``name``, if the landmarks coincide or are not finite.
     """
+    from scipy.optimize import least_squares
+    from scipy.spatial.transform import Rotation
+
     points = np.asarray(landmarks, dtype=float)
     if points.shape != (5, 2) or not np.isfinite(points).all() or np.ptp(points, axis=0).max() < 1e-6:
         raise InputError(f"{name}: the landmarks coincide or are not finite; give five different points.")

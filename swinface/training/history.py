@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from swinface.files import InputError, one_line, printable
 from swinface.settings import read_settings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CONFIG, METRICS, CURVES = "config.yaml", "metrics.csv", "curves.png"
 MODEL = "model.safetensors"  # written last: a run that has it is complete
@@ -89,6 +91,8 @@ class History:
 
         Of each panel the first columns have colours, and all others are grey.
         """
+        from matplotlib.figure import Figure  # slow to import, and lists of runs need none
+
         panels = {title: _match([*epochs], pattern) for title, pattern in self.panels.items()}
         panels = {title: columns for title, columns in panels.items() if columns}
         figure = Figure(figsize=(1 + 4.5 * len(panels), 4.2), layout="constrained")

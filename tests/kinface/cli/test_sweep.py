@@ -25,8 +25,8 @@ from kinface.data.families import TABLES, Families, conform, write_tables
 from kinface.data.fiw import read_families
 from kinface.data.pairs import read_pairs, score_pairs, write_pairs
 from kinface.data.sampling import sample_pairs
-from kinface.experiments import workers
 from kinface.experiments.runner import carry_out, read_result
+from kinface.experiments.workers import carry_out_all
 from kinface.fairness.calibration import calibrate
 from kinface.models.inference import embed
 from kinface.models.kinface import KinFace, load_model
@@ -107,7 +107,7 @@ def here():
             tell(job, None)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kinface.cli.sweep.carry_out_all", carry_out_here)
+        patch.setattr("kinface.experiments.workers.carry_out_all", carry_out_here)
         yield
 
 
@@ -256,7 +256,7 @@ def test_an_interrupted_sweep_goes_on(done, root, tmp_path, here, monkeypatch, c
 
 
 def test_a_failing_run_is_told_and_the_others_go_on(root, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("kinface.cli.sweep.carry_out_all", workers.carry_out_all)  # in processes
+    monkeypatch.setattr("kinface.experiments.workers.carry_out_all", carry_out_all)  # in processes
     ablation = ABLATION.replace("[0, 1]", "[0]").replace("[0.5, 2]", "[2]").replace("[African,", "[Martian,")
     ablation = ablation.replace("Asian, Caucasian]", "Venusian]")
     assert sweep(root, tmp_path / "out", ablation=ablation) == 2
