@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,6 +64,16 @@ def root(tmp_path: Path, write_family: Callable) -> Path:
     for number in (5, 6):
         write_family(root, f"F000{number}", part="Validation/val-faces")
     return root
+
+
+@pytest.fixture
+def blank_pictures(request, monkeypatch) -> None:
+    """Pictures of reports are blank, as drawing takes two thirds of a report's time, but for tests marked
+    ``pictures``."""
+    if request.node.get_closest_marker("pictures") is None:
+        blank = io.BytesIO()
+        Image.new("P", (1, 1)).save(blank, "PNG")
+        monkeypatch.setattr("kinface.report.build._to_png", lambda figure: blank.getvalue())
 
 
 @pytest.fixture

@@ -21,7 +21,10 @@ from swinface.cli.main import run
 from swinface.files import InputError
 from tests.pages import without_scripts
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
 
+
+@pytest.mark.pictures
 def test_it_writes_one_self_contained_page_tables_and_figures(lists, tmp_path, capsys):
     out = tmp_path / "out"
     report(lists[0], threshold_from=lists[1], out=out, resamples=100, title="A <b>title</b>")
@@ -257,6 +260,7 @@ def test_bias_analysis_imports_no_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.pictures
 def test_the_real_validation_list(shared_data, tmp_path):
     """Raw cosine of a public face recogniser tells kin from non-kin, and strangers of one race less well."""
     families = read_families(shared_data / "fiw")
@@ -314,6 +318,7 @@ def test_pairs_of_no_group_are_counted_on_page_output_and_record(tmp_path, capsy
     assert not any("overall" in line for line in printed)
 
 
+@pytest.mark.pictures
 def test_names_from_a_file_move_neither_terminal_nor_figures(tmp_path, capsys):
     names = ["$\\frac{", "$a$ $", "_x", "\x1b[31mred", "\u202e"]
     scores = write_plain(tmp_path / "scores.csv", own=np.resize(names, 200))

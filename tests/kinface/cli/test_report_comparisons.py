@@ -16,6 +16,8 @@ from kinface.data.pairs import write_pairs
 from swinface.cli.main import run
 from swinface.files import InputError
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 
 @pytest.fixture
 def matched(lists, tmp_path) -> Path:
@@ -29,6 +31,7 @@ def matched(lists, tmp_path) -> Path:
     return path
 
 
+@pytest.mark.pictures
 def test_a_matched_list_stands_beside_the_standard_one(lists, matched, tmp_path, capsys):
     out = tmp_path / "out"
     report(lists[0], threshold_from=lists[1], matched=matched, out=out, resamples=200)

@@ -15,6 +15,8 @@ from kinface.report.html import render_report
 from swinface.files import InputError
 from tests.pages import text_of, without_scripts
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 SCRIPTS = 4  # the data of the slider, what draws charts, the slider, and the tables
 
 
@@ -48,6 +50,7 @@ def test_parts_come_with_what_they_are_given(draw_scored):
         build_report(ours, origin=Origin(validation=pairs))
 
 
+@pytest.mark.pictures
 def test_hostile_names_stay_text(draw_scored):
     evil = "<script>alert(1)</script>"
     pairs = draw_scored(800).replace({"African": evil})

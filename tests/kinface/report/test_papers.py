@@ -23,6 +23,8 @@ from kinface.report.plots import COLUMN, TEXT
 from swinface.files import InputError
 from tests.pages import BROWSER, PDFTOTEXT, print_pages, section, text_of
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 
 @pytest.fixture
 def scores(tmp_path):
@@ -143,6 +145,7 @@ def test_the_hub_reads_the_model_card(draw_scored):
     assert "&" not in card.text
 
 
+@pytest.mark.pictures
 @pytest.mark.skipif(BROWSER is None or PDFTOTEXT is None, reason="no Chromium, or no pdftotext of Poppler")
 def test_print_has_every_section_and_no_slider_and_cuts_nothing_off(lists, tmp_path):
     audits = [audit_fairness(pd.read_parquet(lists[0]), at, resamples=50) for at in (0.5, 0.6)]

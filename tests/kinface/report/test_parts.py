@@ -22,6 +22,8 @@ from swinface.cli.main import run
 from swinface.files import InputError
 from tests.pages import BROWSER, run_in_browser, section
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 
 def test_the_first_screen_says_what_matters(draw_scored):
     audit = audit_fairness(draw_scored(3000, shift={"African": -1.5}), 0.6, resamples=200)
@@ -156,6 +158,7 @@ def test_the_command_writes_errors_and_acquisition_only_if_asked(draw_scored, tm
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.pictures
 @pytest.mark.skipif(BROWSER is None, reason="no chromium here to run the page's script in")
 def test_tables_are_sorted_and_filtered_in_a_browser(draw_scored, tmp_path):
     page = render_report(audit_fairness(draw_scored(2000), 0.6, resamples=100))
@@ -222,6 +225,7 @@ def test_thresholds_of_groups_make_their_rates_alike(draw_scored):
     assert count == 6 * 102
 
 
+@pytest.mark.pictures
 @pytest.mark.skipif(BROWSER is None, reason="no chromium here to run the page's script in")
 def test_the_slider_moves_groups_and_models_together_in_a_browser(draw_scored, tmp_path):
     pairs = draw_scored(2000, shift={"African": -1.0})
