@@ -251,7 +251,7 @@ def test_ablations(file, tries, tmp_path):
     refuse_all(mutated_text(contents[file], " :,{}[]\n"), read, tries, str(tmp_path))
 
 
-@TRIES
+@pytest.mark.parametrize("tries", [3, pytest.param(60, marks=pytest.mark.slow)])  # a process for each
 def test_kinfacew(tries, tmp_path):
     (tmp_path / "meta_data").mkdir()
     path = tmp_path / "meta_data" / "fd_pairs.mat"
