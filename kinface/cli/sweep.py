@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import time
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kinface.cli.frontier import print_frontier
 from kinface.data.fiw import read_families
 from kinface.data.lists import read_any_list
 from swinface.files import InputError
-
-if TYPE_CHECKING:
-    from kinface.experiments.runner import Job
 
 
 def sweep(
@@ -82,13 +78,9 @@ def sweep(
     swap_grandparents
         The list names grandparents as FIW's official lists do, which swap their genders.
     """
-    import joblib
-
     from kinface.experiments.ablation import read_ablation
-    from kinface.experiments.runner import Job
-    from kinface.experiments.sweep import compare_jobs, describe_inputs, select_jobs, write_lists
-    from kinface.experiments.workers import assign_devices, find_devices
-    from kinface.tradeoff.measure import Protocol, draw_lists
+    from kinface.experiments.sweep import Sweep, describe_inputs
+    from kinface.tradeoff.measure import Protocol
 
     if workers is not None and workers < 1:
         raise InputError(f"--workers {workers}: at least 1.")
@@ -96,57 +88,18 @@ def sweep(
         tuple(attribute or ("race", "gender")), tuple(match or ()), seeds=probe_seeds, resamples=resamples
     )
     matrix = read_ablation(ablation, describe_inputs(root, embeddings, swinface, cache, others, others_embeddings))
-    jobs = [Job(run, out, protocol) for run in matrix.expand()]
-    wanted = select_jobs(jobs, only)
-    for job in jobs:
-        job.check_folder()
+    planned = Sweep.plan(matrix, out, protocol, methods=only)
     families = read_families(root)
-    standard = read_any_list(list, root, families, swap_grandparents=swap_grandparents)
-    lists, counts = draw_lists(standard, families, protocol)
-    write_lists(lists, out)
-    print(
-        f"{len(lists['standard']):,} pairs, and {len(lists['matched']):,} matched by {', '.join(protocol.match)}: "
-        f"{counts['matched'].sum():,} of {counts['kin'].sum():,} kin pairs have a matched non-kin pair"
-    )
-    failed = _carry_out(wanted, assign_devices(workers, find_devices(), joblib.cpu_count()))
-    while (found := compare_jobs(jobs, matrix, protocol)) is not None:
-        found.write(out, show or ())
-        done = sum(job.result is not None for job in jobs)
-        if found.table["seeds"].sum() == done:  # otherwise another process has done one meanwhile
-            print_frontier(found)
-            print(f"{done} of {len(jobs)} runs are done: {out / 'frontier.csv'}")
-            break
-    if failed:
-        raise InputError(
-            f"{failed} of {len(wanted)} runs failed, see above; fix the cause and repeat the command to try them again."
-        )
-
-
-def _carry_out(jobs: list[Job], devices: list[str | None]) -> int:
-    """Carry out the jobs that are not done, print their progress, and return how many failed."""
-    from kinface.experiments.runner import LOG
-    from kinface.experiments.workers import carry_out_all
-
-    left = [job for job in jobs if job.result is None]
-    devices = devices[: max(1, len(left))]
-    print(f"{len(jobs)} runs, {len(jobs) - len(left)} of them done; {len(devices)} at a time", flush=True)
-    start, ended, failed = time.monotonic(), 0, 0
-
-    def tell(job: Job, error: str | None) -> None:
-        nonlocal ended, failed
-        ended, failed = ended + 1, failed + (error is not None)
-        minutes = (time.monotonic() - start) / ended * (len(left) - ended) / 60
-        said = _summarise(job) if error is None else f"FAILED: {error} (more in {job.folder / LOG})"
-        print(f"[{ended}/{len(left)}] {job.run.name}: {said}; about {minutes:.0f} min left", flush=True)
-
+    pairs = read_any_list(list, root, families, swap_grandparents=swap_grandparents)
     try:
-        carry_out_all(left, devices, tell)
+        failed = planned.run(families, pairs, workers=workers, say=partial(print, flush=True))
     except KeyboardInterrupt:
         raise KeyboardInterrupt("the same command goes on from the last checkpoint of each run") from None
-    return failed
-
-
-def _summarise(job: Job) -> str:
-    points = job.result.points
-    leaks = ", ".join(f"{name} {points[f'{name}_best']:.2f}" for name in job.protocol.attributes)
-    return f"AUC {points['auc_standard']:.3f}, matched {points['auc_matched']:.3f}; best probe: {leaks}"
+    if (found := planned.write(show or ())) is not None:
+        print_frontier(found)
+        print(f"{planned.done} of {len(planned.jobs)} runs are done: {out / 'frontier.csv'}")
+    if failed:
+        raise InputError(
+            f"{failed} of {len(planned.wanted)} runs failed, see above; fix the cause and repeat the command to try "
+            "them again."
+        )

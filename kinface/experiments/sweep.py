@@ -7,25 +7,141 @@ is of hundreds of short ones side by side, with lambdas and seeds, by pairs and 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import joblib
 import pandas as pd
 
+from kinface.data.families import Families
 from kinface.data.pairs import read_pairs, write_pairs
 from kinface.experiments.ablation import Ablation
-from kinface.experiments.runner import Job
-from kinface.tradeoff.measure import Frontier, Protocol, compare
+from kinface.experiments.runner import LOG, Job
+from kinface.experiments.workers import assign_devices, carry_out_all, find_devices
+from kinface.tradeoff.measure import Frontier, Protocol, compare, draw_lists
 from kinface.training.fit import check_config
 from swinface.files import InputError
 
 
+@dataclass(frozen=True)
+class Sweep:
+    """An ablation in a folder: ``plan`` it, ``run`` it, ``write`` its table.
+
+    Attributes
+    ----------
+    ablation, out, protocol
+        What is compared, the folder, and how it is measured.
+    jobs
+        One for each method, lambda and seed.
+    wanted
+        Those of them that ``run`` carries out.
+    """
+
+    ablation: Ablation
+    out: Path
+    protocol: Protocol
+    jobs: list[Job]
+    wanted: list[Job]
+
+    @classmethod
+    def plan(
+        cls, ablation: Ablation, out: Path, protocol: Protocol | None = None, *, methods: Collection[str] | None = None
+    ) -> Sweep:
+        """Check everything that can be refused before the first run.
+
+        Parameters
+        ----------
+        methods
+            Those to run, by default all.
+
+        Raises
+        ------
+        InputError
+            A method is unknown, its configuration is refused, or the folder holds another sweep.
+        """
+        protocol = protocol or Protocol()
+        jobs = [Job(run, out, protocol) for run in ablation.expand()]
+        wanted = select_jobs(jobs, methods)
+        for job in jobs:
+            job.check_folder()
+        return cls(ablation, out, protocol, jobs, wanted)
+
+    def run(
+        self,
+        families: Families,
+        pairs: pd.DataFrame,
+        *,
+        workers: int | None = None,
+        say: Callable[[str], object] = lambda line: None,
+    ) -> int:
+        """Train and measure what is not done, and return how many runs failed.
+
+        It goes on from the last checkpoint of a run, and leaves runs to other processes that have them.
+
+        Parameters
+        ----------
+        pairs
+            The list that all are measured on; a matched one is drawn from it.
+        workers
+            Runs at a time, as of ``kinface.experiments.workers.assign_devices``.
+        say
+            Called with a line of text on how far it is, the time left, and what failed.
+
+        Raises
+        ------
+        InputError
+            The folder holds a sweep of another list.
+        """
+        lists, counts = draw_lists(pairs, families, self.protocol)
+        write_lists(lists, self.out)
+        alike = ", ".join(self.protocol.match)
+        say(
+            f"{len(lists['standard']):,} pairs, and {len(lists['matched']):,} matched by {alike}: "
+            f"{counts['matched'].sum():,} of {counts['kin'].sum():,} kin pairs have a matched non-kin pair"
+        )
+        left = [job for job in self.wanted if job.result is None]
+        devices = assign_devices(workers, find_devices(), joblib.cpu_count())[: max(1, len(left))]
+        say(f"{len(self.wanted)} runs, {len(self.wanted) - len(left)} of them done; {len(devices)} at a time")
+        start, ended, failed = time.monotonic(), 0, 0
+
+        def tell(job: Job, error: str | None) -> None:
+            nonlocal ended, failed
+            ended, failed = ended + 1, failed + (error is not None)
+            minutes = (time.monotonic() - start) / ended * (len(left) - ended) / 60
+            said = _summarise(job) if error is None else f"FAILED: {error} (more in {job.folder / LOG})"
+            say(f"[{ended}/{len(left)}] {job.run.name}: {said}; about {minutes:.0f} min left")
+
+        carry_out_all(left, devices, tell)
+        return failed
+
+    def write(self, show: Sequence[str] = ()) -> Frontier | None:
+        """Compare all runs that are done, and write the files of ``Frontier.write``; None where no run is done."""
+        while (found := compare_jobs(self.jobs, self.ablation, self.protocol)) is not None:
+            found.write(self.out, show)
+            if found.table["seeds"].sum() == self.done:  # otherwise another process has done one meanwhile
+                break
+        return found
+
+    @property
+    def done(self) -> int:
+        """How many runs are done."""
+        return sum(job.result is not None for job in self.jobs)
+
+
+def _summarise(job: Job) -> str:
+    points = job.result.points
+    leaks = ", ".join(f"{name} {points[f'{name}_best']:.2f}" for name in job.protocol.attributes)
+    return f"AUC {points['auc_standard']:.3f}, matched {points['auc_matched']:.3f}; best probe: {leaks}"
+
+
 def describe_inputs(
     root: Path,
-    embeddings: Path | None,
-    swinface: Path | None,
-    cache: Path | None,
+    embeddings: Path | None = None,
+    swinface: Path | None = None,
+    cache: Path | None = None,
     others: Path | None = None,
     others_embeddings: Path | None = None,
 ) -> dict[str, Any]:

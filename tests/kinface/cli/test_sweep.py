@@ -107,7 +107,7 @@ def here():
             tell(job, None)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kinface.experiments.workers.carry_out_all", carry_out_here)
+        patch.setattr("kinface.experiments.sweep.carry_out_all", carry_out_here)
         yield
 
 
@@ -256,7 +256,7 @@ def test_an_interrupted_sweep_goes_on(done, root, tmp_path, here, monkeypatch, c
 
 
 def test_a_failing_run_is_told_and_the_others_go_on(root, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("kinface.experiments.workers.carry_out_all", carry_out_all)  # in processes
+    monkeypatch.setattr("kinface.experiments.sweep.carry_out_all", carry_out_all)  # in processes
     ablation = ABLATION.replace("[0, 1]", "[0]").replace("[0.5, 2]", "[2]").replace("[African,", "[Martian,")
     ablation = ablation.replace("Asian, Caucasian]", "Venusian]")
     assert sweep(root, tmp_path / "out", ablation=ablation) == 2
