@@ -138,3 +138,9 @@ def test_a_probe_reads_a_table_of_people(drawn):
             kinface.probe(*given, **QUICK)
     with pytest.raises(InputError, match="split 'test': no face"):
         kinface.probe(embedding, people, "gender", split="test", **QUICK)
+
+
+def test_what_earlier_scripts_took_from_the_package_is_still_found_and_no_more():
+    assert kinface.audit_fairness is audit_fairness and "audit_fairness" not in dir(kinface)
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = kinface.nothing
