@@ -23,6 +23,7 @@ from huggingface_hub import cached_assets_path
 from torch import Tensor, nn
 
 from swinface.choices import Precision, Runtime
+from swinface.cores import make_session_options
 from swinface.data.faces import IMAGE_SIZE
 from swinface.files import InputError, describe_install, one_line, replacing
 from swinface.inference import choose_dtype, digest_weights, inference
@@ -250,8 +251,7 @@ def convert_onnx(graph: nn.Module, example: Tensor, input: str, outputs: Sequenc
 def _load_onnx(converted: bytes, dtype: torch.dtype) -> Engine:
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # errors are raised, and need not be printed too
+    options = make_session_options()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(converted, options, ["CPUExecutionProvider"])
     return lambda images: session.run(None, {"images": images})

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import joblib
 import pandas as pd
 
 from kinface.data.families import Families
@@ -23,6 +22,7 @@ from kinface.experiments.runner import LOG, Job
 from kinface.experiments.workers import assign_devices, carry_out_all, find_devices
 from kinface.tradeoff.measure import Frontier, Protocol, compare, draw_lists
 from kinface.training.fit import check_config
+from swinface.cores import count_cores
 from swinface.files import InputError
 
 
@@ -103,7 +103,7 @@ class Sweep:
             f"{counts['matched'].sum():,} of {counts['kin'].sum():,} kin pairs have a matched non-kin pair"
         )
         left = [job for job in self.wanted if job.result is None]
-        devices = assign_devices(workers, find_devices(), joblib.cpu_count())[: max(1, len(left))]
+        devices = assign_devices(workers, find_devices(), count_cores())[: max(1, len(left))]
         say(f"{len(self.wanted)} runs, {len(self.wanted) - len(left)} of them done; {len(devices)} at a time")
         start, ended, failed = time.monotonic(), 0, 0
 

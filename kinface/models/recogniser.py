@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from swinface.cores import make_session_options
 from swinface.files import InputError, describe_install, one_line
 from swinface.registry import Registry
 
@@ -158,9 +159,8 @@ def _open_onnx(path: Path, pixels: Pixels) -> tuple[Callable[[np.ndarray], np.nd
         raise InputError(f"an ONNX file needs onnxruntime: {describe_install('onnx')} brings it.") from None
     if not path.is_file():
         raise InputError(f"{path}: no such file; name an ONNX model, or package.module.function.")
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # errors are raised, and need not be printed too
     wanted = [name for name in ("CUDA", "CPU") if f"{name}ExecutionProvider" in onnxruntime.get_available_providers()]
+    options = make_session_options()
     try:
         session = onnxruntime.InferenceSession(path, options, [f"{name}ExecutionProvider" for name in wanted])
     except Exception as error:  # damaged bytes make onnxruntime fail in any way

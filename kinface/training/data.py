@@ -24,6 +24,7 @@ from kinface.data.sampling import sample_pairs
 from kinface.data.vocabulary import KIN, TYPES
 from kinface.models.faces import BATCH, read_faces, warn_of_unaligned
 from kinface.training.cache import cache_levels
+from swinface.cores import count_cores
 from swinface.data.augment import augment
 from swinface.data.embeddings import Embeddings
 from swinface.files import InputError
@@ -155,7 +156,8 @@ class KinshipData(lightning.LightningDataModule):
     augment
         Flip, move and recolour the training images; embeddings do not change.
     workers
-        Processes that augment. The decoded faces are in memory, so 0 is best without augmentation.
+        Processes that augment, as far as there are cores. The decoded faces are in memory, so 0 is best without
+        augmentation.
     teacher
         Table (.npz) of the embeddings of the training faces by a teacher, for ``model.distillation``.
     others
@@ -312,7 +314,8 @@ class KinshipData(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         """One item is one batch, see ``KinBatches``."""
         steps = Steps(self.steps, lambda: self.trainer.fit_loop.total_batch_idx + 1)
-        return DataLoader(self.batches, batch_size=None, sampler=steps, num_workers=self.workers)
+        workers = min(self.workers, count_cores())
+        return DataLoader(self.batches, batch_size=None, sampler=steps, num_workers=workers)
 
     def val_dataloader(self) -> DataLoader:
         """The faces of the tune pairs, each once; every process reads all of them, so nothing is exchanged."""

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from cyclopts import App, CycloptsError, Group, MissingArgumentError, Parameter, UnusedCliTokensError
 
+from swinface.cores import share_cores
 from swinface.files import InputError, describe_install, one_line, printable
 from swinface.settings import accept_dashes, parser_options, reading_configurations, show_dashes
 
@@ -132,6 +133,7 @@ def _print_help(program: str, about: str, commands: dict[str, Command]) -> None:
 
 def _call(program: str, command: Command, arguments: list[str]) -> int:
     """Call the command's function with its arguments."""
+    share_cores()
     module, name = command.place.split(":")
     warnings.formatwarning = partial(_format_warning, program)
     try:

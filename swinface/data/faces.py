@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from swinface.cores import count_cores
 from swinface.files import InputError
 from swinface.images import read_image
 
@@ -76,7 +76,7 @@ def read_face(path: Path, size: int = IMAGE_SIZE) -> np.ndarray:
 def stack_faces(read: Callable[[Any], np.ndarray], items: Sequence, size: int = IMAGE_SIZE) -> Tensor:
     """Read faces on all cores: (N, 3, size, size), uint8, from what ``read`` gives of each item, (size, size, 3)."""
     faces = np.empty((len(items), 3, size, size), dtype=np.uint8)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding runs outside Python's lock
+    with ThreadPoolExecutor(count_cores()) as pool:  # decoding runs outside Python's lock
         for row, face in enumerate(pool.map(read, items)):
             faces[row] = face.transpose(2, 0, 1)
     return torch.from_numpy(faces)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from swinface.cores import make_session_options
 from swinface.files import InputError, describe_install
 from swinface.images import check_pixels
 
@@ -143,6 +144,5 @@ def _network() -> Any:
         for axis, dimension in enumerate(value.type.tensor_type.shape.dim):
             if axis != 1:
                 dimension.dim_param = f"{value.name}_{axis}"
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # it warns of constants that the network does not use
+    options = make_session_options(severity=3)  # it warns of constants that the network does not use
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

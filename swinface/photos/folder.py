@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -14,6 +13,7 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
+from swinface.cores import count_cores
 from swinface.data.align import align
 from swinface.data.labels import read_columns
 from swinface.files import InputError, printable, replacing_folder, working_alone
@@ -68,7 +68,7 @@ def align_folder(photos: Path, out: Path, choose: Choice = "largest", chunk: int
         if other:
             raise InputError(f"{out}: its faces were chosen by {min(other)!r}, not {choose!r}; choose another folder.")
         left = [name for name in names if name not in set(log["photo"])]
-        with ThreadPoolExecutor(os.cpu_count()) as pool, tqdm(total=len(left), desc="align", unit="photo") as bar:
+        with ThreadPoolExecutor(count_cores()) as pool, tqdm(total=len(left), desc="align", unit="photo") as bar:
             for start in range(0, len(left), chunk):
                 part = left[start : start + chunk]
                 with replacing_folder(out) as folder:

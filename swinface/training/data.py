@@ -10,6 +10,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 from torch.utils.data import DataLoader, Sampler
 
 from swinface.benchmarks.benchmark import Benchmark
+from swinface.cores import count_cores
 from swinface.data.streams import Batches, Stream, keep_decoded
 from swinface.files import InputError
 from swinface.photos.alignment import warn_unaligned
@@ -41,7 +42,7 @@ class FaceData(lightning.LightningDataModule):
         Faces of an epoch, of all streams and processes together, so that its length does not depend on the number of
         devices. Streams have cycles of their own.
     workers
-        Processes that decode and augment.
+        Processes that decode and augment, as far as there are cores.
     cache
         Folder for decoded faces, 38 kB each; useful for sets that are seen many times.
     validation
@@ -115,7 +116,7 @@ class FaceData(lightning.LightningDataModule):
             self.batches,
             batch_size=None,
             sampler=steps,
-            num_workers=self.workers,
+            num_workers=min(self.workers, count_cores()),
             persistent_workers=self.workers > 0,
             pin_memory=self.trainer.strategy.root_device.type == "cuda",
         )
