@@ -132,7 +132,8 @@ def render_comparison(ours: FairnessAudit, other: FairnessAudit, models: Sequenc
         The audits cannot be compared.
     """
     changes = to_plain(compare_audits(ours, other).to_dict("records"))
-    record = {"models": models, "differences": changes, "own_groupings": find_own_groupings(ours)}
+    groups = to_plain(ours.groups.to_dict("records"))
+    record = {"models": models, "differences": changes, "groups": groups, "own_groupings": find_own_groupings(ours)}
     chosen = ("overall", "race", *record["own_groupings"])
     rows = [row for row in changes if row["metric"] == "auc" and row["grouping"] in chosen and row["ours"] is not None]
     counts = {(row.grouping, row.group): row for row in ours.groups.itertuples()}

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
+
 from kinface.fairness.groupings import OVERALL, intersects
-from kinface.fairness.groups import TOO_FEW
+from kinface.fairness.groups import TOO_FEW, compared_groups
+
+RATES = {"TPR gap": "tpr", "FMR gap": "fmr"}  # the gaps that say which of two models treats groups more alike
 
 
 def judge(record: dict) -> dict:
@@ -43,31 +47,65 @@ def _find_largest(gaps: list[dict], metric: str) -> dict | None:
 
 
 def judge_models(record: dict) -> dict:
-    """Which model has the significantly larger AUC over all pairs and by group, and the smaller gap between groups.
+    """Which of two models is better: over all pairs, for which groups, and in how alike it treats groups.
 
-    Of the record of a report, ``models``, ``differences`` and ``own_groupings`` are enough.
+    Of the record of a report, ``models``, ``differences``, ``groups`` and ``own_groupings`` are enough.
+
+    Returns
+    -------
+    dict
+        ``auc``, the difference over all pairs, and the ``better`` model by it, or None; ``groups``, model to the groups
+        with a significantly larger AUC; ``changed``, significant changes of TPR and FMR of groups, largest first;
+        ``fairness``, for each grouping its gaps in TPR and in FMR (with the ``fairer`` model, or None), which can move
+        against each other, and the groups ``left_out`` of each gap.
     """
-    models, rows = record["models"], record["differences"]
-    chosen = ("race", *record["own_groupings"])
-    overall = next(row for row in rows if row["metric"] == "auc" and row["grouping"] == OVERALL)
-    groups = {
-        name: [
+    models, groups = record["models"], pd.DataFrame(record["groups"])
+    chosen = [name for name in ("race", *record["own_groupings"]) if name in set(groups["grouping"])]
+    mixed = {(row.grouping, row.group) for row in groups[~_lack_at_most_pairs(groups)].itertuples()}
+    overall = _pick(record, "auc", OVERALL)[0]
+    significant = {
+        metric: [
             row
-            for row in rows
-            if row["metric"] == "auc"
-            and row["grouping"] in chosen
-            and is_significant(row)
-            and row["difference"] * side > 0
+            for name in chosen
+            for row in _pick(record, metric, name)
+            if (name, row["group"]) not in mixed and is_significant(row)
         ]
-        for name, side in zip(models, (1, -1), strict=True)
+        for metric in ("auc", *RATES.values())
     }
-    fairness = [
-        row | {"fairer": models[row["difference"] > 0] if is_significant(row) else None}
-        for row in rows
-        if row["metric"] == "equalized odds difference" and row["grouping"] in chosen
-    ]
-    better = models[overall["difference"] < 0] if is_significant(overall) else None
-    return {"auc": overall, "better": better, "groups": groups, "fairness": fairness}
+    return {
+        "auc": overall,
+        "better": models[overall["difference"] < 0] if is_significant(overall) else None,
+        "groups": {
+            name: [row for row in significant["auc"] if row["difference"] * side > 0]
+            for name, side in zip(models, (1, -1), strict=True)
+        },
+        "changed": sorted(
+            (row for metric in RATES.values() for row in significant[metric]), key=lambda row: -abs(row["difference"])
+        ),
+        "fairness": [found for name in chosen if (found := _judge_gaps(record, groups, name))["gaps"]],
+    }
+
+
+def _judge_gaps(record: dict, groups: pd.DataFrame, grouping: str) -> dict:
+    gaps, left_out = [], {}
+    for name, metric in RATES.items():
+        for row in _pick(record, name, grouping):
+            fairer = record["models"][row["difference"] > 0] if is_significant(row) else None
+            gaps.append(row | {"rate": metric, "fairer": fairer})
+        small = (groups["grouping"] == grouping) & _lack_at_most_pairs(groups)
+        small.iloc[compared_groups(groups, grouping, (metric,))] = False
+        for group in groups["group"][small]:
+            left_out.setdefault(group, []).append(metric)
+    return {"grouping": grouping, "gaps": gaps, "left_out": left_out}
+
+
+def _pick(record: dict, metric: str, grouping: str) -> list[dict]:
+    return [row for row in record["differences"] if (row["metric"], row["grouping"]) == (metric, grouping)]
+
+
+def _lack_at_most_pairs(groups: pd.DataFrame) -> pd.Series:
+    """Whether nothing but too few pairs keeps a group out of comparisons: cross-race, for one, is no race."""
+    return groups["not_compared"].fillna(TOO_FEW).str.startswith(TOO_FEW)
 
 
 def is_significant(row: dict) -> bool:

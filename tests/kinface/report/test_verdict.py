@@ -1,0 +1,61 @@
+"""What a report says of two models in its first lines."""
+
+from __future__ import annotations
+
+import pytest
+
+from kinface.fairness.audit import audit_fairness
+from kinface.fairness.comparison import compare_audits
+from kinface.report.build import build_report
+from kinface.report.html import render_comparison, render_lines
+
+
+@pytest.fixture
+def opposed(draw_scored) -> list:
+    """Audits of two models: the first accepts strangers of one race, the second misses relatives of the same race.
+
+    Of another race, the list has ten pairs of strangers.
+    """
+    pairs = draw_scored(3000)
+    races = [(pairs[["race_a", "race_b"]] == race).all(axis="columns") for race in ("African", "Asian")]
+    pairs = pairs.drop(index=pairs.index[races[1] & ~pairs["kin"]][10:]).reset_index(drop=True)
+    african, shift = (pairs[["race_a", "race_b"]] == "African").all(axis="columns"), 1.5
+    scores = [pairs["score"] + shift * (african & ~pairs["kin"]), pairs["score"] - shift * (african & pairs["kin"])]
+    return [audit_fairness(pairs.assign(score=score), 0.5, resamples=200) for score in scores]
+
+
+def test_gaps_that_move_against_each_other_are_both_said(opposed):
+    verdict = build_report(opposed[0], other=opposed[1]).verdict["comparison"]
+    (race,) = verdict["fairness"]
+    rows = compare_audits(*opposed).query("grouping == 'race'").set_index("metric")
+    found = {gap["rate"]: gap for gap in race["gaps"]}
+    for rate, fairer in (("tpr", "this model"), ("fmr", "the other model")):
+        assert found[rate]["fairer"] == fairer
+        assert found[rate]["difference"] == pytest.approx(rows["difference"][f"{rate.upper()} gap"])
+    one = rows.loc["equalized odds difference"]
+    assert one["low"] < 0 < one["high"], "one number for both hides both"
+
+
+def test_groups_that_a_gap_leaves_out_are_named(opposed):
+    verdict = build_report(opposed[0], other=opposed[1]).verdict["comparison"]
+    assert verdict["fairness"][0]["left_out"] == {"Asian": ["fmr"]}
+    for lines in (render_lines(build_report(opposed[0], other=opposed[1])), render_comparison(*opposed, ["x", "y"])):
+        assert "Left out for too few pairs: Asian (FMR)." in " ".join(" ".join(lines).split())
+
+
+def test_changes_of_rates_are_said_where_no_auc_changes(opposed):
+    audit = opposed[1]
+    moved = audit.pairs.assign(score=audit.pairs["score"] + 0.6 * (audit.labels["race"] == "Caucasian"))
+    other = audit_fairness(moved, audit.threshold, resamples=200)
+    comparison = build_report(audit, other=other).verdict["comparison"]
+    assert comparison["groups"] == {"this model": [], "the other model": []}
+    changes = compare_audits(audit, other).query("grouping == 'race' and metric in ['tpr', 'fmr']")
+    expected = changes[changes["group"] == "Caucasian"].sort_values("difference")
+    told = [(row["group"], row["metric"]) for row in comparison["changed"]]
+    assert told == [("Caucasian", metric) for metric in expected["metric"]]
+    text = " ".join(" ".join(render_comparison(audit, other, ["x", "y"])).split())
+    assert "By AUC, no group of people is significantly better off" in text
+    row = expected.iloc[0]
+    ends = ", ".join(f"{100 * row[end]:+.1f}".replace("-", "−") for end in ("low", "high"))
+    change = f"{100 * row['difference']:+.1f}".replace("-", "−")
+    assert f"At their own thresholds, x minus y: {row['metric'].upper()} of Caucasian {change} points [{ends}]" in text
