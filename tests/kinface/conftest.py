@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from PIL import Image
 from kinface.cli.prepare import prepare
 from kinface.data.pairs import check_pairs, write_pairs
 from kinface.data.vocabulary import TYPES
+from tests.pages import leave_pictures_blank
 
 # Father, mother, daughter, son.
 FAMILY = """MID,1,2,3,4,Name,Gender
@@ -71,9 +71,7 @@ def blank_pictures(request, monkeypatch) -> None:
     """Pictures of reports are blank, as drawing takes two thirds of a report's time, but for tests marked
     ``pictures``."""
     if request.node.get_closest_marker("pictures") is None:
-        blank = io.BytesIO()
-        Image.new("P", (1, 1)).save(blank, "PNG")
-        monkeypatch.setattr("kinface.report.build._to_png", lambda figure: blank.getvalue())
+        leave_pictures_blank(monkeypatch)
 
 
 @pytest.fixture
