@@ -30,9 +30,9 @@ def find_gaps(groups: pd.DataFrame, disparities: pd.DataFrame, covariance: dict[
     pd.DataFrame
         ``grouping``, ``metric``, ``highest``, ``lowest`` (groups), ``highest_value``, ``lowest_value``,
         ``difference``, ``low``, ``high`` (its 95% interval), ``chance``; ``comparable``, false for accuracies of
-        groups with clearly different shares of kin pairs; ``significant``: its interval
-        excludes 0 and it is larger than ``chance``, the gap that equal groups exceed in 5% of samples. The second
-        condition is needed because the two groups are chosen after looking: they are the most distant ones.
+        groups with clearly different shares of kin pairs; ``significant``: it is comparable, its interval excludes 0
+        and it is larger than ``chance``, the gap that equal groups exceed in 5% of samples. The last condition is
+        needed because the two groups are chosen after looking: they are the most distant ones.
     """
     unequal = find_unequal_prevalence(groups)
     gaps = disparities[disparities["disparity"].isin(GAPS)]
@@ -43,6 +43,7 @@ def find_gaps(groups: pd.DataFrame, disparities: pd.DataFrame, covariance: dict[
         values = groups[metric].to_numpy()[compared]
         lowest, *_, highest = compared[values.argsort(kind="stable")]  # two groups even where all are equal
         difference, low, high = compare(groups[metric], covariance[metric], highest, lowest)
+        comparable = not (metric == "accuracy" and gap.grouping in unequal)
         rows.append(
             {
                 "grouping": gap.grouping,
@@ -55,8 +56,8 @@ def find_gaps(groups: pd.DataFrame, disparities: pd.DataFrame, covariance: dict[
                 "low": low,
                 "high": high,
                 "chance": gap.chance,
-                "comparable": not (metric == "accuracy" and gap.grouping in unequal),
-                "significant": bool(low > 0 and gap.beyond_chance),
+                "comparable": comparable,
+                "significant": bool(comparable and low > 0 and gap.beyond_chance),
             }
         )
     columns = ["grouping", "metric", "highest", "lowest", "highest_value", "lowest_value", "difference", "low", "high"]

@@ -32,6 +32,18 @@ def test_prevalence_and_the_reward_of_race_are_found(draw_scored):
     assert reward_of(pairs[~crossing]) is None
 
 
+def test_no_gap_is_significant_where_shares_of_kin_pairs_alone_explain_it(draw_scored):
+    pairs = draw_scored(2000)
+    pairs = pairs.assign(half=pairs.index % 4 < 2)[lambda table: table["half"] | ~table["kin"] | (table.index % 3 == 0)]
+    for threshold, correct in ((9.0, ~pairs["kin"]), (-9.0, pairs["kin"])):
+        gaps = audit_fairness(pairs, threshold, groupings=["half"], resamples=100).gaps
+        accuracy = gaps[(gaps["grouping"] == "half") & (gaps["metric"] == "accuracy")].iloc[0]
+        shares = correct.groupby(pairs["half"]).mean()
+        assert accuracy["difference"] == pytest.approx(abs(shares[True] - shares[False]))
+        assert accuracy["low"] > 0 and accuracy["difference"] > accuracy["chance"]
+        assert not accuracy["comparable"] and not accuracy["significant"]
+
+
 def test_no_reward_is_judged_from_few_families(draw_scored):
     pairs = draw_scored(2000)
     crossing = pairs["race_a"] != pairs["race_b"]
