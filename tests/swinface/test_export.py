@@ -29,12 +29,16 @@ ATTENTION = {"embed_dim": 8, "depths": (2, 2, 2, 2), "num_heads": (1, 2, 4, 8), 
 MIXED = {"embed_dim": 8, "depths": (0, 0, 1, 1), "num_heads": (1, 2, 4, 8), "convolutions": (1, 1, 1, 0), "width": 16}
 
 
+# The first has nearly all tasks, the second those of three subnets, as each subnet costs time.
+UNTRAINED = {"uint8": ["age", "goatee"], "normalised": [*{*PAPER_TASKS} - {"gender", "expression", "smiling", "bald"}]}
+
+
 @pytest.fixture(scope="module", params=[("uint8", SMALL), ("normalised", ATTENTION)], ids=["uint8", "normalised"])
 def exported(request, tmp_path_factory) -> tuple[str, Path, Path]:
     """The kind of input, the file, and the folder of its model."""
     kind, size = request.param
     torch.manual_seed(0)
-    model = SwinFace(**size, untrained=["age", "goatee"])
+    model = SwinFace(**size, untrained=UNTRAINED[kind])
     for layer in [*model.subnets.modules(), *model.heads.values()]:
         if isinstance(layer, torch.nn.Linear):
             torch.nn.init.normal_(layer.weight, std=0.3)
@@ -51,7 +55,7 @@ def test_the_file_gives_what_the_model_gives(exported):
     model = SwinFace.from_pretrained(folder)
     session = onnxruntime.InferenceSession(out, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    assert names == ["embedding", *(name for name in PAPER_TASKS if name not in ("age", "goatee"))]
+    assert names == ["embedding", *(name for name in PAPER_TASKS if name not in UNTRAINED[kind])]
     seen = set()
     for count in (1, 3):
         pixels = np.random.default_rng(count).integers(0, 256, (count, 3, 112, 112), dtype=np.uint8)
@@ -63,7 +67,7 @@ def test_the_file_gives_what_the_model_gives(exported):
             assert answers[name].shape == tuple(output.shape)
             assert np.abs(answers[name] - output.numpy()).max() < 1e-4, name
             seen.add(round(float(output.abs().max()), 3))
-    assert len(seen) > 40  # the model does not say the same of everything
+    assert len(seen) > 0.9 * len(names)  # the model does not say the same of everything
 
 
 def test_the_file_says_what_it_is(exported):

@@ -130,7 +130,7 @@ def test_two_processes_share_out_validation_and_end_together(config, face_sets, 
     assert "data.validation.rafdb: no " in failed.stderr
 
 
-@pytest.mark.parametrize("levels", ["[1]", "[2, 3]"])
+@pytest.mark.parametrize("levels", ["[1]", pytest.param("[2, 3]", marks=pytest.mark.slow)])
 def test_two_processes_wait_for_nothing_that_no_level_reads(config, tmp_path, levels):
     command = [Path(sys.executable).parent / "swinface", "fit", f"--config={config}", f"--run={tmp_path / 'run'}"]
     command += ["--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.max_epochs=1", "--model.distillation=0"]
