@@ -7,9 +7,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kinface.data.families import find_prepared_list
 from kinface.data.fiw import read_families
 from kinface.data.lists import read_any_list
-from kinface.data.sampling import sample_pairs
 from kinface.debias.erasers import erasers
 from swinface.data.embeddings import read_arrays
 from swinface.files import InputError, printable, replacing_folder
@@ -60,9 +60,10 @@ def frontier(
     config
         YAML file of erasers with options: a list of {method, options, name}.
     list
-        The pairs to measure on, in any form that ``kinface score`` takes; by default they are drawn from a split.
+        The pairs to measure on, in any form that ``kinface score`` takes; by default the list that the folder has of a
+        split, or else pairs that are drawn from it.
     split
-        Which split they are drawn from.
+        Of which split.
     match
         What the non-kin pairs of the matched list have in common with the kin pairs, see ``kinface pairs``; the default
         is the attributes and the type.
@@ -90,7 +91,8 @@ def frontier(
                 raise InputError(f"{config}: two erasers have the name {name!r}; give one a `name` of its own.")
             wanted[name] = made
     families = read_families(people)
-    pairs = sample_pairs(families, split, seed=seed) if list is None else read_any_list(list, people, families)
+    prepared = find_prepared_list(people, split)
+    pairs = read_any_list(list or prepared or split, people, families, seed=seed)
     faces, arrays = read_arrays(embeddings, ["embedding"])
     with parallel_config(n_jobs=-1):
         found = measure_frontier(
@@ -110,6 +112,8 @@ def frontier(
     with replacing_folder(out, owned=OUTPUTS) as folder:
         found.write(folder, show or (), **inputs)
     print_frontier(found)
+    if list is None and prepared is None:
+        print(f"{people} has no list of the split {split}: these pairs are drawn anew, and differ from those of a list")
     print(f"erasers are fitted on {found.about['training faces']:,} training faces")
     print(f"wrote {out / 'frontier.html'}, a page, and {out / 'frontier.csv'}")
 

@@ -53,7 +53,7 @@ def pairs(
     check_ending(out, PAIRS_ENDINGS, "a pairs table")
     if split is None:
         families = read_known_families(root)
-        standard = read_any_list(list, root, families, swap_grandparents=swap_grandparents)
+        standard = read_any_list(list, root, families, swap_grandparents=swap_grandparents, seed=seed)
     else:
         families = read_families(root)
         standard = sample_pairs(families, split, seed=seed)

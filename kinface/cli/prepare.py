@@ -8,8 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from kinface.data.annotations import ATTRIBUTES, PREDICTED, is_measurement, list_own_attributes
-from kinface.data.dataset import SPLITS
-from kinface.data.families import Families
+from kinface.data.families import SPLITS, Families
 from kinface.data.pairs import race_crossing
 from kinface.data.prepare import UNREADABLE, check_out, prepare_families, write_prepared
 from kinface.data.vocabulary import TYPES

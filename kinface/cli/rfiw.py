@@ -12,14 +12,11 @@ import pandas as pd
 
 from kinface.cli.inputs import HERE, Computing, embed_all
 from kinface.cli.source import OURS, Source
-from kinface.data.dataset import SPLITS
-from kinface.data.families import read_prepared_list
 from kinface.data.fiw import read_known_families
-from kinface.data.lists import read_any_list
+from kinface.data.lists import names_split, read_any_list
 from kinface.data.pairs import families_known, write_pairs
 from kinface.data.photos import list_people
 from kinface.data.ranking import Fusion
-from kinface.data.sampling import sample_pairs
 from kinface.data.scoring import list_faces
 from kinface.data.search import Search, read_search, sample_search
 from kinface.data.triplets import read_triplets, sample_triplets
@@ -111,13 +108,10 @@ def rfiw(
         return list_people(rows) if people else rows
 
     def read_pairs(path: Path) -> pd.DataFrame:
-        if not _names_split(path):
-            return read_any_list(path, root, families, swap_grandparents=swap_grandparents, people=people)
-        prepared = read_prepared_list(root, str(path))
-        return once(sample_pairs(families, str(path), seed=seed) if prepared is None else prepared)
+        return read_any_list(path, root, families, swap_grandparents=swap_grandparents, people=people, seed=seed)
 
     def read_threes(path: Path) -> pd.DataFrame:
-        if not _names_split(path):
+        if not names_split(path):
             return once(read_triplets(path, families))
         return once(sample_triplets(families, str(path), match=match, seed=seed))
 
@@ -149,10 +143,6 @@ def rfiw(
     shards.finish()
 
 
-def _names_split(name: Path) -> bool:
-    return str(name) in SPLITS and not name.exists()
-
-
 def _read_head(folder: Path) -> TripletHead:
     from kinface.models.triplets import TripletHead
 
@@ -168,7 +158,7 @@ def _check_options(
     match: tuple[str, ...],
     name: Path,
 ) -> None:
-    from_split = _names_split(name)
+    from_split = names_split(name)
     if track == 3 and (gallery is None) != from_split:
         raise InputError("Track 3 needs --list and --gallery, or --list val (or another split) alone.")
     for option, given, wanted in (

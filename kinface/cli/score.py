@@ -39,8 +39,9 @@ def score(
     list
         Pairs in RFIW's form (index path1 path2 type kin), FaCoRNet's (a similarity behind it), KFC's (path1 path2 type
         kin race) or FIW_KRT's (a csv without header: split, kin, path1, path2); a pairs table (.parquet or .csv), such
-        as ``kinface pairs`` writes; the name of a list of the prepared folder, such as tune; or Kaggle's
-        sample_submission.csv, with the folder of the test faces as root.
+        as ``kinface pairs`` writes; the name of a list of the prepared folder, such as tune; a split
+        of FIW, such as val, to draw pairs from; or Kaggle's sample_submission.csv, with the folder of the test faces as
+        root.
     out
         The pairs table to write, .parquet or .csv, a row per line of the list, in its order; with
         ``type_predicted`` where the model was trained on types. For a submission, the submission (.csv).
@@ -54,7 +55,7 @@ def score(
     draw_non_kin
         The list has kin pairs alone: add as many non-kin pairs, of the same roles in other families of the list.
     seed
-        Seed of the draw of non-kin pairs.
+        Seed of what is drawn.
     swap_grandparents
         The list names grandparents as FIW's official lists do, which swap their genders.
     computing
@@ -68,7 +69,7 @@ def score(
     if submitted:
         pairs = read_submission(list, families.root)
     else:
-        pairs = read_any_list(list, root, families, swap_grandparents=swap_grandparents, people=people)
+        pairs = read_any_list(list, root, families, swap_grandparents=swap_grandparents, people=people, seed=seed)
         pairs = _add_non_kin(pairs, list, seed) if draw_non_kin else pairs
     faces = list_photos(pairs, families.faces) if people else sorted({*pairs["face_a"], *pairs["face_b"]})
     network, embedding, shards = embed_all(faces, root=families.root, out=out, source=source, computing=computing)

@@ -8,16 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from kinface.data.families import Families, read_prepared_list
+from kinface.data.families import SPLITS, Families
 from kinface.data.lists import read_any_list
 from kinface.data.matching import match_pairs
-from kinface.data.photos import list_people
-from kinface.data.sampling import sample_pairs
 from kinface.data.search import Search, read_search, sample_search
 from kinface.data.triplets import read_triplets, sample_triplets
 from swinface.files import InputError
-
-SPLITS = ("train", "tune", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -79,13 +75,9 @@ class Dataset(Families):
         1
         """
         folder, name = self.folder or self.root, str(of)
-        if name in SPLITS and read_prepared_list(folder, name) is None:
-            pairs = sample_pairs(self, name, seed=seed)
-            pairs = list_people(pairs) if people else pairs
-        else:
-            listed = folder / "lists" / f"{name}.txt"
-            named = listed if not Path(of).exists() and listed.is_file() else of
-            pairs = read_any_list(named, folder, self, swap_grandparents=swap_grandparents, people=people)
+        listed = folder / "lists" / f"{name}.txt"
+        named = listed if name not in SPLITS and not Path(of).exists() and listed.is_file() else of
+        pairs = read_any_list(named, folder, self, swap_grandparents=swap_grandparents, people=people, seed=seed)
         return match_pairs(pairs, self, match, seed=seed)[0] if match else pairs
 
     def triplets(self, of: str | Path, *, match: Sequence[str] = (), seed: int = 0) -> pd.DataFrame:

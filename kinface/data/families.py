@@ -18,6 +18,7 @@ from swinface.files import InputError, one_line, printable
 
 DATASET = "dataset.json"  # marks a folder written by `kinface prepare`
 PAIRS = "pairs.parquet"  # all lists of that folder
+SPLITS = ("train", "tune", "val", "test")
 
 # Columns and dtypes of the tables; missing text is None. Behind these, faces and people have two columns, X and
 # X_source, for each attribute of one's own (kinface.data.annotations).
@@ -158,6 +159,18 @@ def name_prepared_lists(folder: Path) -> list[str]:
     if not (folder / PAIRS).is_file():
         return []
     return sorted(map(str, read_pairs(folder / PAIRS)["list"].dropna().unique()))
+
+
+def find_prepared_list(folder: Path, split: str) -> str | None:
+    """The name of the list whose pairs are of a split: the one named as the split, or else the first; None if none is.
+
+    A list of tune pairs, such as ``tune_matched``, is not the first of its split as long as ``tune`` is there.
+    """
+    if not (folder / PAIRS).is_file():
+        return None
+    pairs = read_pairs(folder / PAIRS)
+    within = (pairs["split"] == split).groupby(pairs["list"]).all()
+    return min(within.index[within], key=lambda name: (name != split, name), default=None)
 
 
 def family_races(faces: pd.DataFrame) -> pd.Series:

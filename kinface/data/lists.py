@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from kinface.data.families import Families, name_prepared_lists, read_prepared_list
+from kinface.data.families import SPLITS, Families, name_prepared_lists, read_prepared_list
 from kinface.data.pairs import read_pairs
 from kinface.data.paths import FAMILY_FOLDER, tidy_path
 from kinface.data.photos import list_people
-from kinface.data.sampling import describe_pairs
+from kinface.data.sampling import describe_pairs, sample_pairs
 from kinface.data.tables import is_table
 from kinface.data.vocabulary import RACES, TYPES
 from swinface.files import InputError, inside, one_line, printable
@@ -36,17 +36,25 @@ KFC_RACES = {code: race for race, code in RACES.items()}
 
 
 def read_any_list(
-    name: str | Path, root: str | Path, families: Families, *, swap_grandparents: bool = False, people: bool = False
+    name: str | Path,
+    root: str | Path,
+    families: Families,
+    *,
+    swap_grandparents: bool = False,
+    people: bool = False,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Read a list in any of its forms: a list of the prepared folder, a pairs table, or a list of one of ``FORMS``.
 
-    Raises ``InputError`` if the file cannot be used, or names a face or a person that is not there.
+    Raises ``InputError`` if the file cannot be used, names a face or a person that is not there, or no pairs can be
+    drawn.
 
     Parameters
     ----------
     name
-        The name of a list of the prepared folder, such as ``tune``, or else a file: a pairs table if its ending is that
-        of a table, unless it is a csv without a header.
+        The name of a list of the prepared folder, such as ``tune``; or a split of ``SPLITS``, to draw pairs from
+        (``kinface.data.sampling.sample_pairs``); or else a file: a pairs table if its ending is that of a table, unless
+        it is a csv without a header.
     root
         Where ``families`` were read from.
     swap_grandparents
@@ -54,8 +62,10 @@ def read_any_list(
     people
         Return each two people once, see ``kinface.data.photos.list_people``. A table may then name people
         (``person_a``, ``person_b``, ``kin``) in place of faces.
+    seed
+        Seed of what is drawn.
     """
-    pairs = _read_faces(name, root, families, swap_grandparents, people)
+    pairs = _read_faces(name, root, families, swap_grandparents, people, seed)
     try:
         return list_people(pairs) if people else pairs
     except InputError as error:
@@ -63,11 +73,13 @@ def read_any_list(
 
 
 def _read_faces(
-    name: str | Path, root: str | Path, families: Families, swap_grandparents: bool, people: bool
+    name: str | Path, root: str | Path, families: Families, swap_grandparents: bool, people: bool, seed: int
 ) -> pd.DataFrame:
     prepared = read_prepared_list(Path(root), str(name))
     if prepared is not None:
         return prepared
+    if names_split(name):
+        return sample_pairs(families, str(name), seed=seed)
     if not Path(name).exists():
         lists = name_prepared_lists(Path(root))
         there = f"; its lists are {one_line(', '.join(lists))}" if lists else ""
@@ -80,6 +92,11 @@ def _read_faces(
             raise InputError(f"{name}: names people, not faces; score them by all of their photos.")
         return _picture_people(pairs, str(name), families)
     return check_faces(pairs, ("face_a", "face_b"), str(name), families)
+
+
+def names_split(name: str | Path) -> bool:
+    """Whether a split is meant, and no file of its name."""
+    return str(name) in SPLITS and not Path(name).is_file()
 
 
 def _picture_people(pairs: pd.DataFrame, where: str, families: Families) -> pd.DataFrame:

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kinface.cli.main import COMMANDS
+from kinface.data.families import PAIRS, find_prepared_list
 from kinface.data.fiw import read_families, read_known_families
 from kinface.data.lists import FORMS, read_any_list, read_list
-from kinface.data.pairs import check_pairs
-from kinface.data.sampling import draw_non_kin
+from kinface.data.pairs import check_pairs, write_pairs
+from kinface.data.sampling import draw_non_kin, sample_pairs
 from kinface.data.submissions import is_submission, read_submission, write_submission
 from kinface.data.triplets import read_triplets
 from kinface.data.vocabulary import RACES, TYPES
@@ -257,3 +258,25 @@ def test_kaggles_families_are_prepared_and_scored(tmp_path: Path, write_family):
     families = read_families(tmp_path / "tables")
     tune = read_any_list("tune", tmp_path / "tables", families)
     assert set(tune["split"]) == {"tune"} and tune["kin"].sum() == 6 and families.problems.empty
+
+
+def test_a_split_stands_for_pairs_drawn_from_it(root, tmp_path, monkeypatch):
+    families = read_known_families(root)
+    drawn = read_any_list("val", root, families, seed=1)
+    pd.testing.assert_frame_equal(drawn, sample_pairs(families, "val", seed=1))
+    assert len(read_any_list("val", root, families, people=True)) < len(drawn)
+    write_pairs(drawn.head(3), root / PAIRS)
+    assert len(read_any_list("val", root, families, seed=1)) == 3, "a list of that name comes first"
+    monkeypatch.chdir(tmp_path)
+    Path("train").write_text(f"1 {drawn['face_a'][0]} {drawn['face_b'][0]} {drawn['type'][0]} 1\n")
+    assert len(read_any_list("train", root, families)) == 1, "and so does a file"
+
+
+def test_the_list_of_a_split_is_that_of_its_pairs(root):
+    assert find_prepared_list(root, "val") is None
+    families = read_known_families(root)
+    of_split = {split: sample_pairs(families, split) for split in ("train", "val")}
+    names = {"a": pd.concat(of_split.values()), "val_choose": of_split["val"], "v2": of_split["val"]}
+    names |= {"train": of_split["train"], "m": of_split["train"]}
+    write_pairs(pd.concat([table.assign(list=name) for name, table in names.items()]), root / PAIRS)
+    assert [find_prepared_list(root, split) for split in ("train", "val", "test")] == ["train", "v2", None]

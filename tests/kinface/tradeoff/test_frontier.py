@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 import kinface
 from kinface.cli.frontier import frontier as command
+from kinface.data.families import PAIRS
 from kinface.debias.erasers import erasers
 from kinface.debias.leace import Leace
 from kinface.debias.transport import Transport
@@ -109,13 +111,28 @@ def test_an_eraser_of_ones_own_is_used_by_command_yaml_and_python(drawn, synthet
     rows = table.drop(columns=["method", "strength"]).to_numpy()
     np.testing.assert_array_equal(rows[1], rows[2])
     np.testing.assert_allclose(rows[0], rows[3])
-    pairs, mine = families.pairs("val"), erasers.create("frontier_own.Mine")
+    pairs, mine = families.pairs("val_choose"), erasers.create("frontier_own.Mine")
     ours = kinface.frontier(
         embedding, faces, families, pairs, ["gender"], erasers={"m": mine}, probes=["linear"], **options
     )
     np.testing.assert_allclose(ours.table.drop(columns=["method", "strength"]).to_numpy()[1], rows[1], rtol=1e-12)
     assert json.loads((tmp_path / "out" / "frontier.json").read_text())["about"]["gender"]["classes"] == "f, m"
     assert "mine too" in capsys.readouterr().out
+
+
+def test_it_measures_on_the_list_that_is_scored_and_reported(synthetic, tmp_path, capsys):
+    families = kinface.read_families(synthetic)
+    listed, faces = families.pairs("val_choose"), [*families.faces["face"]]
+    bare = shutil.copytree(synthetic, tmp_path / "bare", ignore=shutil.ignore_patterns(PAIRS))
+    write_embeddings(tmp_path / "e.npz", faces, np.random.default_rng(0).normal(size=(len(faces), 6)))
+    options = {"embeddings": tmp_path / "e.npz", "attribute": ["gender"], "eraser": ["leace"], "kind": ["linear"]}
+    options |= {"match": ["type"], "seeds": 1, "resamples": 100}
+    for people, name in ((synthetic, "val_choose"), (bare, "val")):
+        capsys.readouterr()
+        command(people=people, out=tmp_path / name, **options)
+        about = json.loads((tmp_path / name / "frontier.json").read_text())["about"]["standard"]
+        assert about["list"] == name and (about["pairs"] == len(listed) or name == "val")
+        assert ("pairs are drawn anew" in capsys.readouterr().out) == (name == "val")
 
 
 @pytest.mark.parametrize(
