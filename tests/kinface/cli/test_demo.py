@@ -40,7 +40,9 @@ def test_it_says_why_an_interval_that_excludes_0_is_not_significant(tmp_path, ca
     (tmp_path / "metrics.json").write_text(json.dumps({"contrasts": [*rows.values()], "gaps": gaps}))
     demo._compare_with_truth(tmp_path)
     auc, fmr, tpr = capsys.readouterr().out.splitlines()[-3:]
-    assert auc.endswith("<- not significant: the largest gap by race, 0.160, does not exceed 0.171, what chance may give")
+    assert auc.endswith(
+        "<- not significant: the largest gap by race, 0.160, does not exceed 0.171, what chance may give"
+    )
     assert fmr.endswith("[+0.100, +0.470]  <- significant") and tpr.endswith("[-0.100, +0.200]")
 
 
