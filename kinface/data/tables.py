@@ -24,6 +24,7 @@ TRUTH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no":
 LONGEST_HEADER = 1_000_000  # characters in which the separator is looked for
 
 # A number without leading zeros and with a sign in its exponent, as programs write it: 007 and 12e3 are codes.
+PLAIN = re.compile(r"[A-Za-z_][!-~]*")  # is its own one text, as most of a million ids are
 NUMBER = re.compile(r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)(e[+-]\d+)?", re.IGNORECASE | re.ASCII)
 
 
@@ -147,7 +148,8 @@ def canonical_text(values: pd.Series, where: str, *, paths: bool = False) -> pd.
         codes, found = pd.factorize(values)
     except TypeError:
         raise InputError(f"{where}: each row must hold one value, not a list of several.") from None
-    spelt = [_spell(value, paths) for value in np.asarray(found)]
+    plain = PLAIN.fullmatch
+    spelt = [value if isinstance(value, str) and plain(value) else _spell(value, paths) for value in np.asarray(found)]
     _warn_of_merged(found, spelt, where)
     texts = np.array([*spelt, None], dtype=object)  # a missing value has the code -1
     return pd.Series(texts[codes], index=values.index, name=values.name, dtype=object)

@@ -97,8 +97,21 @@ def controls(
     """
     pairs = check_pairs(pairs, "pairs")
     kin, dyads = pairs["kin"].to_numpy(), Dyads.of_pairs(pairs, clusters)
+    found = measure_controls(pairs, faces, root=root, dyads=dyads)
+    if "model" in found:
+        score = pairs["score"].to_numpy()
+        everyone = {"control": "model", **_describe_auc(score, kin, np.zeros(len(pairs), int), dyads)}
+        shuffled = everyone | {"control": "shuffled labels", **_shuffle(score, kin, seed)}
+        found = pd.concat([found, pd.DataFrame([everyone, shuffled])], ignore_index=True)
+    return found
+
+
+def measure_controls(
+    pairs: pd.DataFrame, faces: pd.DataFrame | None = None, *, root: str | Path | None = None, dyads: Dyads
+) -> pd.DataFrame:
+    """The rows of ``controls`` but for the last two, of pairs that are checked (``check_pairs``)."""
+    kin, score = pairs["kin"].to_numpy(), pairs["score"].to_numpy()
     scored = bool(pairs["score"].notna().all())
-    score = pairs["score"].to_numpy()
     rows = []
     of_control = _score_attributes(pairs, faces) | ({} if root is None else _score_images(pairs, Path(root)))
     for name, alike in tqdm(of_control.items(), "controls", unit="control", leave=False, disable=None, delay=1):
@@ -118,9 +131,6 @@ def controls(
             row |= {"difference": within - plain, "difference_low": float(low), "difference_high": float(high)}
             row["left_out"] = int((kin & known & ~np.isin(part, part[~kin & known])).sum())
         rows.append(row)
-    if scored:
-        everyone = {"control": "model", **_describe_auc(score, kin, np.zeros(len(pairs), int), dyads)}
-        rows += [everyone, everyone | {"control": "shuffled labels", **_shuffle(score, kin, seed)}]
     columns = [*ALONE, *(SCORED if scored else ())]
     return pd.DataFrame(rows, columns=columns).astype({"left_out": "Int64"} if scored else {})
 

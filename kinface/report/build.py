@@ -26,7 +26,7 @@ from kinface.fairness.dyads import FAMILIES
 from kinface.fairness.groupings import AND, OVERALL, intersects
 from kinface.fairness.groups import compared_groups
 from kinface.fairness.standards import audit_operating_points, match_across_groups, shift_scores
-from kinface.leakage.controls import controls
+from kinface.leakage.controls import measure_controls
 from kinface.report.checks import (
     Origin,
     check_matched,
@@ -134,8 +134,7 @@ def build_report(
     about["warnings"] += warn_of_fitted_splits(audit.pairs, origin) + warn_of_unknown_families(audit, origin)
     about["warnings"] += [] if matched is None else warn_of_unknown_families(matched, matched_origin)
     gaps = audit.gaps.to_dict("records")
-    without_kinship = controls(audit.pairs, root=faces, clusters=audit.clusters, seed=audit.seed)
-    without_kinship = without_kinship[without_kinship["left_out"].notna()]  # the rows of controls, less those of scores
+    without_kinship = measure_controls(audit.pairs, root=faces, dyads=audit.dyads)
     record = {
         "title": title,
         **about,

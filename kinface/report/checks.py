@@ -57,7 +57,9 @@ def check_validation(pairs: pd.DataFrame, origin: Origin) -> None:
     """
     if origin.validation is None:
         return
-    common = _faces_of_pairs(pairs) & _faces_of_pairs(origin.validation)
+    chosen_on = _faces_of_pairs(origin.validation)
+    faces = frozenset().union(*chosen_on)
+    common = chosen_on & _faces_of_pairs(pairs[pairs["face_a"].isin(faces) & pairs["face_b"].isin(faces)])
     if common:
         raise InputError(
             f"{origin.name_validation()}: {len(common):,} of its pairs are also in {origin.name_pairs()}. A threshold "

@@ -13,6 +13,7 @@ from kinface.fairness.audit import audit_fairness
 from kinface.fairness.comparison import compare_audits
 from kinface.fairness.distributions import describe_scores
 from kinface.report.plots import (
+    _thin,
     plot_changes,
     plot_differences,
     plot_leakage,
@@ -157,3 +158,15 @@ def test_a_score_is_placed_among_those_of_each_group(draw_scored):
             shares = density * np.diff(edges)
             np.testing.assert_allclose(shares * row[kind], row[f"{kind}_scores"], atol=1e-9)
     assert drawn(figure).startswith(b"\x89PNG")
+
+
+def test_a_curve_of_many_points_is_drawn_by_those_that_can_be_told_apart():
+    fmr = np.linspace(0, 1, 500_001)
+    tpr = np.sqrt(fmr)
+    x, y = _thin(fmr, tpr)
+    assert len(x) < 20_000
+    assert (x[0], y[0], x[-1], y[-1]) == (0, 0, 1, 1)
+    lost = np.interp(fmr, x, y) - tpr
+    assert np.abs(lost).max() < 1e-3
+    few = fmr[::100_000]
+    np.testing.assert_array_equal(_thin(few, few), (few, few))
