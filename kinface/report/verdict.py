@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from kinface.fairness.contrasts import GAPS
 from kinface.fairness.groupings import OVERALL, intersects
-from kinface.fairness.groups import TOO_FEW, compared_groups
+from kinface.fairness.groups import TOO_FEW, compared_groups, has_enough
 
 RATES = {"TPR gap": "tpr", "FMR gap": "fmr"}  # the gaps that say which of two models treats groups more alike
 
@@ -20,21 +21,26 @@ def judge(record: dict) -> dict:
     dict
         ``examined`` (number of gaps tested) and ``significant`` (those that are); of these the largest in which
         relatives are ``missed`` and strangers ``accepted``; ``small`` (groups of race and of one's own that lack pairs,
-        with what they are ``lacking``); ``comparison``, empty without another model.
+        with what they are ``lacking`` and the metrics that are ``missing`` from comparisons); ``comparison``, empty
+        without another model.
     """
     examined = [gap for gap in record["gaps"] if gap["comparable"]]
     significant = [gap for gap in examined if gap["significant"]]
-    chosen = ("race", *record["own_groupings"])
-    lacking = [(row, row["not_compared"] or "") for row in record["groups"] if row["grouping"] in chosen]
+    chosen, groups = ("race", *record["own_groupings"]), pd.DataFrame(record["groups"])
+    enough = {metric: has_enough(groups, metric) for metric in GAPS.values()}
     return {
         "examined": len(examined),
         "significant": significant,
         "missed": _find_largest(significant, "tpr"),
         "accepted": _find_largest(significant, "fmr"),
         "small": [
-            row | {"lacking": reason.removeprefix(f"{TOO_FEW}: ")}
-            for row, reason in lacking
-            if reason.startswith(TOO_FEW)
+            row
+            | {
+                "lacking": reason.removeprefix(f"{TOO_FEW}: "),
+                "missing": [it for it in enough if not enough[it][place]],
+            }
+            for place, row in enumerate(record["groups"])
+            if row["grouping"] in chosen and (reason := row["not_compared"] or "").startswith(TOO_FEW)
         ],
         "comparison": judge_models(record) if record["compared_with"] else {},
     }

@@ -29,16 +29,21 @@ def test_five_lines_audit_a_csv(draw_scored, tmp_path):
     audit = kinface.audit(pairs, validation, groupings=["age_band"], resamples=100)
     assert audit.groups["group"].tolist() == ["all pairs", "5-9", "10-14"]
     assert audit.gaps["metric"].tolist() == ["accuracy", "tpr", "fmr", "auc"]
-    page = text_of(audit.report(title="Mine"))
+    page = audit.report(title="Mine")
+    assert '<option value="age_band" selected>' in page, "the slider opens on groups whose disparities move with it"
+    page = text_of(page)
     assert "A model gave each of 600 pairs of faces a score" in page
     assert "Scores: a table of 600 pairs." in page
     assert not re.search(r"\b(None|nan|no file)\b", page)
+    assert "Pairs of unknown families were taken" in page and "that pairs have in common" not in page
 
 
 def test_parts_come_with_what_they_are_given(draw_scored):
     pairs = draw_scored(800)
     ours = audit_fairness(pairs, 0.5, resamples=100)
     page = render_report(ours, other=audit_fairness(pairs.assign(score=-pairs["score"]), 0.5, resamples=100))
+    assert '<option value="race" selected>' in page
+    assert "It allows for families that pairs have in common." in text_of(page)
     assert 'id="comparison"' in page and 'id="matched"' not in page
     validation = draw_scored(300, seed=1, prefix="V")
     report = build_report(ours, origin=Origin(validation=validation))

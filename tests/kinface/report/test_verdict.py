@@ -6,8 +6,12 @@ import pytest
 
 from kinface.fairness.audit import audit_fairness
 from kinface.fairness.comparison import compare_audits
+from kinface.fairness.contrasts import GAPS
 from kinface.report.build import build_report
-from kinface.report.html import render_comparison, render_lines
+from kinface.report.html import render, render_comparison, render_lines
+from tests.pages import BROWSER, run_in_browser, section
+
+pytestmark = pytest.mark.usefixtures("blank_pictures")
 
 
 @pytest.fixture
@@ -41,6 +45,26 @@ def test_groups_that_a_gap_leaves_out_are_named(opposed):
     assert verdict["fairness"][0]["left_out"] == {"Asian": ["fmr"]}
     for lines in (render_lines(build_report(opposed[0], other=opposed[1])), render_comparison(*opposed, ["x", "y"])):
         assert "Left out for too few pairs: Asian (FMR)." in " ".join(" ".join(lines).split())
+
+
+def test_comparisons_that_a_small_group_misses_are_named(opposed):
+    report = build_report(opposed[0])
+    (asian,) = report.verdict["small"]
+    assert (asian["group"], asian["missing"]) == ("Asian", ["accuracy", "fmr", "auc"])
+    gaps = opposed[0].disparities.query("grouping == 'race'").set_index("disparity")["compared"]
+    assert [name for name in GAPS if "Asian" not in gaps[name]] == ["accuracy gap", "FMR gap", "AUC gap"]
+    told = section(render(report), "summary")
+    assert "Asian (10 non-kin pairs; not compared in accuracy, FMR, AUC)" in told
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no chromium here to lay the page out")
+def test_a_narrow_screen_shows_the_whole_first_figure(opposed, tmp_path):
+    use = """<script>
+    document.querySelector("main").style.width = "20rem";
+    const width = document.querySelector("#summary figure img").getBoundingClientRect().width;
+    document.documentElement.innerHTML = "<pre>" + JSON.stringify({ width }) + "</pre>";
+    </script>"""
+    assert 0 < run_in_browser(render(build_report(opposed[0])), use, tmp_path)["width"] <= 320
 
 
 def test_changes_of_rates_are_said_where_no_auc_changes(opposed):
