@@ -27,6 +27,8 @@ from swinface.data.embeddings import read_arrays
 from swinface.data.faces import crop_face
 from swinface.files import InputError
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 FAMILIES = 3  # of a type in a fold
 SIZE = 6
 TINY = {"embed_dim": 8, "depths": [1, 1, 1], "num_heads": [1, 1, 1], "patch_size": 4}
