@@ -43,7 +43,8 @@ def inference(device: torch.device, precision: Precision = "fast") -> Iterator[N
 
     The precision ``fast`` is bfloat16 where the device multiplies in it natively, two to three times as fast on a CPU.
     It changes cosines by less than .01, ages by less than half a year and probabilities by less than .03 (tested on the
-    model that ships; the published size changes less). ``full`` is float32.
+    SwinFace that ships; the published size changes less). ``full`` is float32. A model that sends faces to the map of a
+    class, such as the debiased kinship model, changes more for a face between two classes: see its card.
     """
     half = choose_dtype(device, precision) == torch.bfloat16
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=half):
