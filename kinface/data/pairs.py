@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -49,14 +50,17 @@ REQUIRED_VALUES = ("face_a", "face_b")
 TEXT_COLUMNS = tuple(column for column in COLUMNS if column not in ("kin", "score"))
 
 
+ONE_FAMILY = "a kin pair must lie in one family"
+
+
 PATHS = (*REQUIRED_VALUES, "face_m")  # of triplets (kinface.data.triplets)
 
 
 def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.DataFrame:
     """Check a pairs table and bring it into its one form.
 
-    Raises ``InputError`` that names the column that is missing, there twice or of one person where two are needed, or
-    the first row (counted from 1, without a header) that is wrong.
+    Raises ``InputError`` if this is no table, or that names the column that is missing, there twice or of one person
+    where two are needed, or the first row (counted from 1, without a header) that is wrong.
 
     Parameters
     ----------
@@ -81,6 +85,9 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
     UserWarning
         Texts that differ are one value, or genders are written otherwise than m and f.
     """
+    if not isinstance(pairs, pd.DataFrame):
+        given = repr(str(pairs)) if isinstance(pairs, str | Path) else f"a {type(pairs).__name__}"
+        raise InputError(f"{source}: {given} is no table; read it first, with kinface.read_pairs.")
     if names_people(pairs):
         pairs = pairs.assign(face_a=pairs["person_a"], face_b=pairs["person_b"])
     _check_columns(pairs, source, scored)
@@ -101,7 +108,7 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
         f"type must be one of {' '.join(TYPES)} or missing": ~(pairs["type"].isin(TYPES) | pairs["type"].isna()),
         "gender must be m, f or missing": ~(gender.isin(["m", "f"]) | gender.isna()).all(axis="columns"),
         "the two faces are of the same person": one_person,
-        "a kin pair must lie in one family": (kin == True) & two_families,  # noqa: E712
+        ONE_FAMILY: (kin == True) & two_families,  # noqa: E712
         "score must be a finite number": ~np.isfinite(score) & (scored | pairs["score"].notna()),
     }
     for rule, broken in rules.items():
@@ -112,6 +119,9 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
                 rule += f", not {given[column][row]!r}"
             elif column in given:
                 rule += ", and is missing; leave such pairs out"
+            elif broken is rules[ONE_FAMILY]:
+                named = " and ".join(repr(pairs[side][row]) for side in ("family_a", "family_b"))
+                rule += f", not in {named}; correct these or kin, or leave the family empty that is not known"
             more = f"; {int(broken.sum()) - 1} more rows like it" if broken.sum() > 1 else ""
             raise InputError(f"{source}: row {row + 1}: {rule} ({faces}{more}).")
     pairs["kin"], pairs["score"] = kin.astype(bool), score
@@ -128,9 +138,8 @@ def _check_columns(pairs: pd.DataFrame, source: str, scored: bool) -> None:
     missing = [column for column in (*REQUIRED_VALUES, "kin", *["score"] * scored) if column not in pairs]
     if missing:
         described = ", ".join(f"{column} ({COLUMNS[column]})" for column in missing)
-        has = f"It has {name_few([repr(str(column)) for column in pairs], 20)}."
-        near = _find_misspelt(pairs, missing)
-        has += f" Did you mean {missing[0]} by {next(iter(near))!r}?" if len(near) == 1 == len(missing) else ""
+        has = f"It has {name_few([repr(str(column)) for column in pairs], 20, ', ')}."
+        has += "".join(f" {name!r}: did you mean {column}?" for name, column in _find_similar(pairs, missing).items())
         if pairs.shape[1] == 1:
             has = f"It has one column, {pairs.columns[0]!r}; are its values separated by commas?"
         raise InputError(f"{source}: a pairs table needs the column{'s' * (len(missing) > 1)} {described}. {has}")
@@ -155,6 +164,15 @@ def _find_misspelt(pairs: pd.DataFrame, columns: Sequence[str]) -> dict[str, str
     folded = {re.sub(r"[\W_]", "", column): column for column in columns}
     given = {str(column): re.sub(r"[\W_]", "", str(column).casefold()) for column in pairs if column not in COLUMNS}
     return {name: folded[text] for name, text in given.items() if text in folded}
+
+
+def _find_similar(pairs: pd.DataFrame, columns: Sequence[str]) -> dict[str, str]:
+    """As ``_find_misspelt``, and those that differ in a few letters."""
+    found, others = _find_misspelt(pairs, columns), [str(column) for column in pairs if column not in COLUMNS]
+    for column in columns:
+        near = [] if column in found.values() else get_close_matches(column, others, 1, 0.75)
+        found |= {name: column for name in near if name not in found}
+    return found
 
 
 def _holds_text(column: pd.Series) -> bool:

@@ -14,6 +14,7 @@ from kinface.data.photos import list_photos, score_people
 from kinface.data.ranking import Fusion, score_search
 from kinface.data.search import Search
 from kinface.data.triplets import FACES, score_triplets
+from swinface.files import InputError
 
 
 class Embedder(Protocol):
@@ -59,7 +60,8 @@ def score(
     Raises
     ------
     InputError
-        A face cannot be read or is not embedded, or an embedding has no direction.
+        A face cannot be read or is not embedded, an embedding has no direction, or what is listed or scored by is a
+        name.
 
     Examples
     --------
@@ -70,6 +72,14 @@ def score(
     >>> scored["score"].between(-1, 1).all()
     np.True_
     """
+    if not isinstance(listed, pd.DataFrame | Search):
+        raise InputError(f"{listed!r} is no list; read it first, with kinface.read_pairs or Dataset.pairs.")
+    if faces is None and not hasattr(by, "embed"):
+        given = repr(str(by)) if isinstance(by, str | Path) else f"a {type(by).__name__}"
+        raise InputError(
+            f"{given} embeds no faces; give a model, such as kinface.KinFace.from_pretrained('shipped'), or embeddings "
+            "and the faces that they are of."
+        )
     if faces is None:
         faces = list_faces(listed, photos)
         embedding = by.embed(faces, root=Path(root))

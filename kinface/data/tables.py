@@ -184,9 +184,9 @@ def _warn_of_merged(found: Sequence[object], spelt: Sequence[str | None], where:
         warnings.warn(f"{where}: read as one value: {name_few(merged)}.", stacklevel=3)
 
 
-def name_few(names: Sequence[str], most: int = 3) -> str:
+def name_few(names: Sequence[str], most: int = 3, between: str = "; ") -> str:
     """The first of many, and how many more there are, for a message."""
-    return "; ".join([*names[:most], *[f"{len(names) - most} more"] * (len(names) > most)])
+    return between.join([*names[:most], *[f"{len(names) - most} more"] * (len(names) > most)])
 
 
 def _quote(text: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from inspect import signature
 from itertools import islice
 
 import numpy as np
@@ -44,13 +45,13 @@ class Leakage:
     ----------
     table
         One row per probe: ``probe``, ``attribute``, ``classes`` (their names), ``left_out`` (classes with too few
-        families), ``faces``, ``unknown`` (faces left out, without a label or a cluster), ``people``, ``families`` (the
-        clusters), ``chance`` (1/K); ``balanced_accuracy`` and ``auc`` (mean one-vs-rest), each the mean over seeds with
-        ``_low`` and ``_high``, the ends of its 95% interval; ``permuted``, the mean balanced accuracy with labels
-        permuted over persons, and ``permuted_low`` and ``permuted_high``, between which 95 of 100 such probes lie;
-        ``leaks``, by ``finds_leakage``, above or below chance, missing without permutations; ``codelength`` in bits per
-        face, ``codelength_uniform`` (log2 K) and ``compression``, their ratio; ``seeds``, ``folds``, ``resamples`` and
-        ``seed``.
+        families), ``faces``, ``unknown`` (faces left out, without a label or a cluster), ``people`` (missing where the
+        persons of the faces are not given), ``families`` (the clusters), ``chance`` (1/K); ``balanced_accuracy`` and
+        ``auc`` (mean one-vs-rest), each the mean over seeds with ``_low`` and ``_high``, the ends of its 95%
+        interval; ``permuted``, the mean balanced accuracy with labels permuted over persons, and ``permuted_low`` and
+        ``permuted_high``, between which 95 of 100 such probes lie; ``leaks``, by ``finds_leakage``, above
+        or below chance, missing without permutations; ``codelength`` in bits per face, ``codelength_uniform`` (log2 K)
+        and ``compression``, their ratio; ``seeds``, ``folds``, ``resamples`` and ``seed``.
     resampled
         Probe to (resamples,), its balanced accuracy in each resample of clusters.
     permuted
@@ -200,7 +201,7 @@ def probe_leakage(
         "left_out": left_out,
         "faces": len(tested),
         "unknown": int(faces.isna().any(axis=1).sum()),
-        "people": tested["person"].nunique(),
+        "people": pd.NA if persons is None else tested["person"].nunique(),
         "families": len(drawn),
         "chance": 1 / len(names),
     }
@@ -213,6 +214,7 @@ def probe_leakage(
         figures |= bound_permuted(of_permuted[probe])
         rows.append({"probe": probe, **about, **figures})
     table = pd.DataFrame(rows).assign(seeds=seeds, folds=folds, resamples=resamples, seed=seed)
+    table["people"] = table["people"].astype("Int64")
     leaks = [finds_leakage(row) for row in table.itertuples()]
     table.insert(table.columns.get_loc("codelength"), "leaks", pd.array(leaks, dtype="boolean"))
     return Leakage(table, resampled, of_permuted, tested)
@@ -258,6 +260,11 @@ def probe(
       attribute   probe  faces  families  chance  leaks
     0      race  linear    240        40     0.5   True
     """
+    if not isinstance(people, pd.DataFrame):
+        raise InputError(f"people: {people!r} is no table; it has a row per face, such as Dataset.describe gives.")
+    taken = [name for name in [*signature(probe_leakage).parameters][3:] if name not in ("persons", "attribute")]
+    for name in options.keys() - set(taken):
+        raise InputError(f"probe: no option {name!r}; the options are {', '.join(taken)}.")
     for column in ("family", attribute, *([] if split is None else ["split"])):
         if column not in people:
             raise InputError(f"people: no column {column!r}; it has {', '.join(map(str, people))}.")

@@ -232,6 +232,8 @@ def audit(
     if isinstance(threshold, pd.DataFrame):
         validation = check_pairs(threshold, "validation pairs", scored=True)
         threshold = choose_threshold(validation)
+    elif isinstance(threshold, str | Path):
+        raise InputError(f"threshold: {str(threshold)!r} is no table; read it first, with kinface.read_pairs.")
     options = {"groupings": groupings, "disparities": disparities, "clusters": clusters, "beside": beside}
     found = audit_fairness(pairs, threshold, **options, resamples=resamples, seed=seed)
     check_validation(found.pairs, Origin(validation=validation))
@@ -273,7 +275,13 @@ def compare(ours: Audit | Leakage, other: Audit | Leakage) -> pd.DataFrame:
            group  ours  other  difference
     5  all pairs  0.98   0.68         0.3
     """
-    if isinstance(ours, Leakage):
+    kind = Leakage if isinstance(ours, Leakage) else FairnessAudit
+    for given in (ours, other):
+        if not isinstance(given, kind):
+            raise InputError(
+                f"a {type(given).__name__} cannot be compared; give two results of audit, or two of probe."
+            )
+    if kind is Leakage:
         return compare_leakage(ours, other)
     names = ["face_a", "face_b"]
     if ours.beside is not None and ours.beside[names].equals(other.pairs[names]):

@@ -144,3 +144,28 @@ def test_what_earlier_scripts_took_from_the_package_is_still_found_and_no_more()
     assert kinface.audit_fairness is audit_fairness and "audit_fairness" not in dir(kinface)
     with pytest.raises(AttributeError, match="nothing"):
         _ = kinface.nothing
+
+
+def test_names_in_place_of_tables_and_models_are_to_be_read_first(drawn, scored):
+    families, embedding, faces = drawn
+    people = families.describe(faces)
+    for call, said in (
+        (lambda: kinface.audit("scores.csv", 0.5), "pairs: 'scores.csv' is no table; read it first"),
+        (lambda: kinface.audit(scored["val"], "tune.csv"), "threshold: 'tune.csv' is no table; read it first"),
+        (lambda: kinface.score(scored["val"], "shipped"), "'shipped' embeds no faces; give a model, such as"),
+        (lambda: kinface.score(scored["val"], embedding), "a ndarray embeds no faces; .* and the faces"),
+        (lambda: kinface.score("val", embedding, faces), "'val' is no list; read it first"),
+        (lambda: kinface.probe(embedding, "people.csv", "race"), "people: 'people.csv' is no table"),
+        (lambda: kinface.probe(embedding, people, "race", kind=["linear"]), "no option 'kind'; the options are kinds,"),
+        (lambda: kinface.compare("a", "b"), "a str cannot be compared; give two results of audit"),
+    ):
+        with pytest.raises(InputError, match=said):
+            call()
+
+
+def test_people_are_not_counted_where_they_are_unknown(drawn):
+    families, embedding, faces = drawn
+    people = families.describe(faces)
+    known = kinface.probe(embedding, people, "gender", **QUICK).table["people"][0]
+    assert known == people.dropna(subset=["gender"])["person"].nunique()
+    assert kinface.probe(embedding, people.drop(columns="person"), "gender", **QUICK).table["people"].isna().all()

@@ -88,7 +88,7 @@ def test_columns_of_others_stay_and_score_may_be_missing_until_scored():
         ({"type": ["fd", "uncle"]}, r"here: row 2: type must be one of bb ss .*\(F1/a.jpg, F2/b.jpg\)"),
         ({"kin": [1, 2]}, "row 2: kin must be 0 or 1, yes or no, true or false, not "),
         ({"kin": [None, 2]}, "row 1: kin must be 0 or 1, .*, and is missing; .*; 1 more rows like it"),
-        ({"kin": [1, 1]}, "row 2: a kin pair must lie in one family"),
+        ({"kin": [1, 1]}, r"row 2: a kin pair must lie in one family, not in 'F1' and 'F2'; correct these"),
         ({"person_b": ["F1/MID2", "F1/MID1"]}, "row 2: the two faces are of the same person"),
         ({"face_b": [None, "b.jpg"]}, "row 1: face_b is missing"),
         ({"face_b": ["F1/b.jpg", "F1/a.jpg"], "person_b": None}, "row 2: the two faces are of the same person"),
@@ -145,8 +145,16 @@ def test_names_of_columns_that_are_nearly_ours_are_said():
     faces = pd.DataFrame({"face_a": ["1.jpg", "3.jpg"], "face_b": ["2.jpg", "4.jpg"], "kin": [1, 0]})
     with pytest.warns(UserWarning, match="t: column 'Race A' is taken as one of your own; did you mean race_a"):
         assert "Race A" in check_pairs(faces.assign(**{"Race A": "Asian", "age_band": "x"}), "t")
-    with pytest.raises(InputError, match="Did you mean score by 'SCORE'"):
-        check_pairs(faces.assign(SCORE=[1.0, 0.0]), "t", scored=True)
+    for name in ("SCORE", "scroe", "scores"):
+        with pytest.raises(InputError, match=f"'face_b', 'kin', '{name}'. '{name}': did you mean score"):
+            check_pairs(faces.assign(**{name: [1.0, 0.0]}), "t", scored=True)
+    with pytest.raises(InputError, match=r"'similarity'\.$"):
+        check_pairs(faces.assign(similarity=[1.0, 0.0]), "t", scored=True)
+
+
+def test_what_is_no_table_is_to_be_read_first():
+    with pytest.raises(InputError, match=r"pairs: 'scores\.csv' is no table; read it first, with kinface.read_pairs"):
+        check_pairs("scores.csv", "pairs", scored=True)
 
 
 def test_unreadable_files_are_refused(tmp_path: Path):
