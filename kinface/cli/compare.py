@@ -20,8 +20,10 @@ def compare(run: Path, other: Path, *, by: list[str] | None = None) -> None:
 
     Parameters
     ----------
-    run, other
-        Folders of two runs that are done and have the same data.
+    run
+        Folder of a run that is done.
+    other
+        Folder of another, of the same data.
     by
         Grouping to compare them by beside race, as of ``kinface report``; repeat the option for several.
     """
@@ -45,7 +47,11 @@ def _audit(file: Path, by: list[str] | None) -> FairnessAudit:
     from kinface.fairness.audit import audit_fairness
     from kinface.fairness.threshold import choose_threshold
 
-    if file.parent.is_dir() and not file.exists():
+    if not file.parent.is_dir():
+        raise InputError(
+            f"{file.parent} is no run, a folder of `kinface fit`; for scores, use `kinface report --compare`."
+        )
+    if not file.exists():
         raise InputError(f"{file.parent}: no {file.name}; it is there when a run of `kinface fit` is done.")
     pairs = read_pairs(file, scored=True)
     return audit_fairness(pairs, choose_threshold(pairs), groupings=by or ())

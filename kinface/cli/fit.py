@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
 from kinface.data.vocabulary import in_words
@@ -38,8 +40,13 @@ def format_groups(pairs: pd.DataFrame) -> str:
     groups = groups[groups["grouping"].isin(SHOWN) & groups["auc"].notna()]
     names = [printable(in_words(row.group, row.grouping)) for row in groups.itertuples()]
     figures = [
-        f"{row.auc:.3f} [{row.auc_low:.3f}, {row.auc_high:.3f}]  {row.pairs:,} pairs of {row.families:,} families"
+        f"{row.auc:.3f} {_write_interval(row)}  {row.pairs:,} pairs of {row.families:,} families"
         for row in groups.itertuples()
     ]
     width = max(map(len, names))
     return "\n".join(f"  {name:<{width}}  {figure}" for name, figure in zip(names, figures, strict=True))
+
+
+def _write_interval(row: tuple) -> str:
+    known = math.isfinite(row.auc_low) and math.isfinite(row.auc_high)
+    return f"[{row.auc_low:.3f}, {row.auc_high:.3f}]" if known else "(too few families for an interval)"

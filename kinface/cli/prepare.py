@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from kinface.data.annotations import ATTRIBUTES, PREDICTED, is_measurement, list_own_attributes
-from kinface.data.families import SPLITS, Families
+from kinface.data.families import DATASET, SPLITS, Families
 from kinface.data.pairs import race_crossing
 from kinface.data.prepare import UNREADABLE, check_out, prepare_families, write_prepared
 from kinface.data.vocabulary import TYPES
@@ -80,8 +80,9 @@ def prepare(
     print(_describe_sources(families) + "\n\n" + _describe_problems(families.problems))
     if strict and len(families.problems):
         raise InputError(f"{root}: {len(families.problems)} problems (listed above), so --strict writes nothing.")
+    earlier = (out / DATASET).exists()
     write_prepared(prepared, out)
-    print(f"\nwritten to {out}")
+    print(f"\nwritten to {out}{', in place of what was prepared there before' * earlier}")
 
 
 def _parse_meanings(options: tuple[str, ...]) -> dict[str, dict[str, str]]:

@@ -18,7 +18,7 @@ from importlib.metadata import version
 from inspect import signature
 from typing import NamedTuple
 
-from cyclopts import App, CycloptsError, Group, MissingArgumentError, Parameter, UnusedCliTokensError
+from cyclopts import App, Argument, CycloptsError, Group, MissingArgumentError, Parameter, UnusedCliTokensError
 
 from swinface.cores import share_cores
 from swinface.files import InputError, describe_install, one_line, printable
@@ -149,7 +149,7 @@ def _call(program: str, command: Command, arguments: list[str]) -> int:
     except InputError as error:
         return _fail(program, str(error))
     except MissingArgumentError as error:
-        return _fail(program, f"{error.argument.name} is missing; `{program} --help` lists what is needed.")
+        return _fail(program, f"{_describe_missing(app, error.argument)}; `{program} --help` lists what is needed.")
     except UnusedCliTokensError as error:
         unused = " ".join(map(str, error.unused_tokens))
         return _fail(program, f"{unused!r} is one value too many; repeat an option to give it several values.")
@@ -162,6 +162,15 @@ def _call(program: str, command: Command, arguments: list[str]) -> int:
             raise
         return _fail(program, "the disk is full. Free some space and give the same command again.")
     return 0
+
+
+def _describe_missing(app: App, missing: Argument) -> str:
+    """That an option is missing; of a value that needs no name, what it is."""
+    if missing.field_info.kind is missing.field_info.KEYWORD_ONLY:
+        return f"{missing.name} is missing"
+    known = app.assemble_argument_collection(parse_docstring=True)
+    about = next(one_line(it.parameter.help or "").replace("``", "`") for it in known if it.name == missing.name)
+    return f"{missing.name.removeprefix('--').upper()} is missing ({about.rstrip('.')})"
 
 
 def _format_warning(program: str, message: Warning, category: type[Warning], *where: object) -> str:

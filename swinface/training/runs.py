@@ -11,6 +11,7 @@ import warnings
 from argparse import ArgumentError
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -130,6 +131,17 @@ class RunCLI(LightningCLI):
     def init_parser(self, **options: Any) -> LightningArgumentParser:
         """A parser whose help has dashes in the names of options."""
         return show_dashes(super().init_parser(**options))
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Read the options; of one that is not known, name the one that is most like it."""
+        try:
+            super().parse_arguments(parser, args)
+        except ArgumentError as error:
+            unknown = re.search(r"unrecognized arguments: (--[\w.]+)", str(error))
+            near = get_close_matches(unknown[1], parser._option_string_actions, 1, 0.8) if unknown else []
+            if near:
+                raise InputError(f"no option {unknown[1]}; did you mean {near[0]}?") from None
+            raise
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the project's options first, so that the help lists them before the many options of the engine."""

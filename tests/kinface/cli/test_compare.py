@@ -57,3 +57,7 @@ def test_runs_of_other_data_and_runs_that_are_not_done_are_refused(runs, tmp_pat
     (second / "tune_scores.parquet").unlink()
     assert compare(first, second) == 2
     assert f"{second}: no tune_scores.parquet; it is there when a run" in capsys.readouterr().err
+    assert compare(first / "tune_scores.parquet", second) == 2
+    assert "tune_scores.parquet is no run, a folder of `kinface fit`; for scores, use `kinface report" in (
+        capsys.readouterr().err
+    )

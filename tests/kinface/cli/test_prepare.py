@@ -257,3 +257,9 @@ def test_the_command_line(root: Path, tmp_path: Path, capsys):
     assert aside
     assert run("kinface", "", COMMANDS, ["prepare", str(tmp_path / "absent"), "--out", str(tmp_path / "no")]) == 2
     assert "kinface prepare: error: " in capsys.readouterr().err and not (tmp_path / "no").exists()
+
+
+def test_it_says_that_earlier_tables_are_replaced(root, tmp_path, capsys):
+    for said in ("tables", "tables, in place of what was prepared there before"):
+        prepare(root, out=tmp_path / "tables")
+        assert capsys.readouterr().out.endswith(f"{said}\n")

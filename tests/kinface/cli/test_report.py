@@ -296,6 +296,15 @@ def test_where_no_groups_are_compared_it_does_not_say_that_none_is_treated_worse
     assert "treated worse" not in page
 
 
+def test_warnings_come_before_figures(tmp_path, capsys):
+    scores = write_plain(tmp_path / "scores.csv")
+    report(scores, threshold=7, out=tmp_path / "out", resamples=100)
+    told = capsys.readouterr().out.splitlines()
+    warned = [line.startswith("warning: ") for line in told]
+    assert any("accepts 0.0% of the pairs" in line for line in told[: warned.index(False)])
+    assert told[warned.index(False)].split()[0] == "accuracy" and not any(warned[warned.index(False) :])
+
+
 def test_one_column_for_both_people_of_a_pair_is_refused(tmp_path):
     scores = write_plain(tmp_path / "scores.csv", race="Asian")
     with pytest.raises(InputError, match=r"column race: a pair has two people; name the columns race_a and race_b"):

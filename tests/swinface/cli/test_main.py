@@ -126,7 +126,8 @@ def test_a_program_says_which_version_it_is(program, capsys):
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
-    [([], "names"), (["you", "--tines", "2"], "--tines"), (["you", "--time", "2"], "--time"), (["you", "-x"], "-x"),
+    [([], "NAMES is missing (People to greet)"),
+     (["you", "--tines", "2"], "--tines"), (["you", "--time", "2"], "--time"), (["you", "-x"], "-x"),
      (["you", "--times", "x"], "--times"), (["you", "--times"], "--times"), (["you", "--and-also"], "--and-also")],
 )  # fmt: skip
 def test_wrong_options_are_refused_by_name(commands, capsys, arguments, named):
@@ -227,9 +228,12 @@ def test_a_full_disk_is_one_message(commands, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["pack", "model"], "--out is missing; `swinface pack --help`"),
+        (["export"], "--out is missing; `swinface export --help`"),
+        (["pack", "model"], "OUT is missing (Folder to write `config.json`"),
         (["pack", "model", "--out", "folder", "more"], "'more' is one value too many; repeat an option"),
         (["fit"], "--run is missing: name the folder to train in."),
+        (["fit", "--run", "run", "--trainer.max_epoch", "1"], "max_epoch; did you mean --trainer.max_epochs?"),
+        (["fit", "--run", "run", "--unlike", "1"], "unrecognized arguments: --unlike 1."),
     ],
 )
 def test_what_is_missing_or_too_much_is_named(arguments, message, capsys):
