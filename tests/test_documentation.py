@@ -45,6 +45,8 @@ def desk(tmp_path_factory) -> Path:
     for number, name in enumerate(("scores", "validation", "other_scores", "other_validation")):
         kin = np.arange(600) % 2 == 0
         faces = {f"face_{side}": [f"{number % 2}/{side}{row}.jpg" for row in range(600)] for side in "ab"}
+        family = np.arange(600) % 60 + 100 * (number % 2)
+        faces |= {"family_a": family, "family_b": np.where(kin, family, family + 1)}
         band = np.where(np.arange(600) % 5 < 2, "younger", "older")
         table = {"kin": kin.astype(int), "score": kin + rng.normal(size=600), "age_band": band}
         pd.DataFrame(faces | table).to_csv(folder / f"{name}.csv", index=False)

@@ -54,7 +54,8 @@ def compare_audits(ours: FairnessAudit, other: FairnessAudit) -> pd.DataFrame:
     >>> import numpy as np, pandas as pd, kinface
     >>> rng, number = np.random.default_rng(0), np.arange(400)
     >>> faces = {"face_a": [f"{i}a.jpg" for i in number], "face_b": [f"{i}b.jpg" for i in number]}
-    >>> pairs = pd.DataFrame({**faces, "kin": number % 2 == 0})
+    >>> families = {"family_a": number, "family_b": number + number % 2}
+    >>> pairs = pd.DataFrame({**faces, **families, "kin": number % 2 == 0})
     >>> noise = rng.normal(size=(2, 400))
     >>> better, worse = (pairs.assign(score=3 * pairs["kin"] / spread + noise[0]) for spread in (1, 4))
     >>> audits = [kinface.audit(scored, 0.5) for scored in (better, worse)]

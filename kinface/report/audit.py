@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from kinface.fairness.threshold import choose_threshold
 from kinface.leakage.controls import controls
 from kinface.leakage.leakage import Leakage, compare_leakage
 from kinface.report.build import to_plain
-from kinface.report.checks import Origin, check_validation
+from kinface.report.checks import Origin, check_validation, warn_of_unknown_families
 from kinface.report.html import render_report
 from kinface.report.papers import tabulate_groups, write_table
 from kinface.report.plots import plot_det, plot_rates, plot_roc, plot_scores, plot_verdict
@@ -197,6 +198,11 @@ def audit(
         The pairs are no scored pairs table, a grouping or cluster has no column, the threshold is not finite or is
         chosen on the audited pairs, or a disparity is none.
 
+    Warns
+    -----
+    UserWarning
+        Families of pairs are unknown, and ``clusters`` names nothing else that pairs have in common.
+
     Notes
     -----
     Intervals come from dyadic cluster-robust variance, wider where families are few (``kinface.fairness.intervals``).
@@ -208,7 +214,8 @@ def audit(
     >>> kin, band = number % 2 == 0, np.where(number % 3 == 0, "adult and child", "adults")
     >>> score = kin + rng.normal(size=800) - 1.5 * (kin & (band == "adult and child"))
     >>> faces = {"face_a": [f"{i}a.jpg" for i in number], "face_b": [f"{i}b.jpg" for i in number]}
-    >>> pairs = pd.DataFrame({**faces, "kin": kin, "score": score, "band": band})
+    >>> families = {"family_a": number, "family_b": np.where(kin, number, number + 1)}
+    >>> pairs = pd.DataFrame({**faces, **families, "kin": kin, "score": score, "band": band})
     >>> audit = kinface.audit(pairs, 0.5, groupings=["band"])
     >>> audit.groups[["group", "pairs", "tpr"]].round(2)
                  group  pairs   tpr
@@ -237,6 +244,8 @@ def audit(
     options = {"groupings": groupings, "disparities": disparities, "clusters": clusters, "beside": beside}
     found = audit_fairness(pairs, threshold, **options, resamples=resamples, seed=seed)
     check_validation(found.pairs, Origin(validation=validation))
+    for text in warn_of_unknown_families(found, Origin()) if found.clusters == FAMILIES else ():
+        warnings.warn(text, stacklevel=2)
     beside = None if beside is None else check_pairs(beside, "beside")
     return Audit(**vars(found), validation=validation, beside=beside)
 
@@ -267,7 +276,8 @@ def compare(ours: Audit | Leakage, other: Audit | Leakage) -> pd.DataFrame:
     >>> import numpy as np, pandas as pd, kinface
     >>> rng, number = np.random.default_rng(0), np.arange(400)
     >>> faces = {"face_a": [f"{i}a.jpg" for i in number], "face_b": [f"{i}b.jpg" for i in number]}
-    >>> pairs = pd.DataFrame({**faces, "kin": number % 2 == 0})
+    >>> families = {"family_a": number, "family_b": number + number % 2}
+    >>> pairs = pd.DataFrame({**faces, **families, "kin": number % 2 == 0})
     >>> noise = rng.normal(size=(2, 400))
     >>> better, worse = (pairs.assign(score=3 * pairs["kin"] / spread + noise[0]) for spread in (1, 4))
     >>> audits = [kinface.audit(scored, 0.5) for scored in (better, worse)]

@@ -147,8 +147,8 @@ def warn_of_unknown_families(audit: FairnessAudit, origin: Origin) -> list[str]:
     if not unknown:
         return []
     return [
-        f"The families of {unknown:,} of the {len(audit.pairs):,} pairs in {origin.name_pairs()} are unknown. These "
-        "pairs count as independent. Pairs that share people or families are not "
+        f"The families of {unknown:,} of the {len(audit.pairs):,} pairs in {origin.name_pairs()} are unknown (columns "
+        "family_a and family_b). These pairs count as independent. Pairs that share people or families are not "
         "independent, so intervals are too narrow. It cannot be checked whether these families also trained the model "
         "or chose the threshold."
     ]

@@ -80,7 +80,7 @@ def render_report(audit: FairnessAudit, **parts: object) -> str:
     >>> rng, number = np.random.default_rng(0), np.arange(200)
     >>> faces = {"face_a": [f"{i}a.jpg" for i in number], "face_b": [f"{i}b.jpg" for i in number]}
     >>> pairs = pd.DataFrame({**faces, "kin": number % 2 == 0, "score": rng.normal(size=200) + (number % 2 == 0)})
-    >>> audit = kinface.audit(pairs, 0.5, resamples=100)
+    >>> audit = kinface.audit(pairs, 0.5, clusters=None, resamples=100)  # no two pairs have a family in common
     >>> render_report(audit, title="200 pairs")[:15]
     '<!DOCTYPE html>'
     """

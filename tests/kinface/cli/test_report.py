@@ -190,7 +190,9 @@ def test_pairs_of_unknown_families_are_resampled_one_by_one_and_the_page_says_so
     overall = record["groups"][0]
     assert (overall["families"], overall["units"]) == (known, known + unknown)
     assert overall["auc_low"] < overall["auc"] < overall["auc_high"]
-    warning = f"The families of {unknown:,} of the 1,500 pairs in {lists[0]} are unknown."
+    warning = (
+        f"The families of {unknown:,} of the 1,500 pairs in {lists[0]} are unknown (columns family_a and family_b)."
+    )
     assert [text for text in record["warnings"] if text.startswith(warning)]
     assert page.count(warning) == 1
     assert f"warning: {warning}" in capsys.readouterr().out

@@ -26,7 +26,8 @@ def test_five_lines_audit_a_csv(draw_scored, tmp_path):
         table.assign(age_band=np.resize(["5-9", "5-9", "10-14"], 600)).to_csv(tmp_path / f"{name}.csv", index=False)
     pairs = kinface.read_pairs(tmp_path / "scores.csv", scored=True)
     validation = kinface.read_pairs(tmp_path / "validation.csv", scored=True)
-    audit = kinface.audit(pairs, validation, groupings=["age_band"], resamples=100)
+    with pytest.warns(UserWarning, match=r"families of 600 of the 600 pairs .* \(columns family_a and family_b\)"):
+        audit = kinface.audit(pairs, validation, groupings=["age_band"], resamples=100)
     assert audit.groups["group"].tolist() == ["all pairs", "5-9", "10-14"]
     assert audit.gaps["metric"].tolist() == ["accuracy", "tpr", "fmr", "auc"]
     page = audit.report(title="Mine")
