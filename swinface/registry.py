@@ -42,6 +42,8 @@ class Registry:
     ...         self.x = x
     >>> shapes.names()
     ('path', 'point')
+    >>> shapes
+    Registry('shape': path, point)
     >>> shapes.create("point", x=2.0).x
     2.0
     """
@@ -49,6 +51,9 @@ class Registry:
     def __init__(self, kind: str, known: Mapping[str, str | Callable] | None = None, base: str | None = None) -> None:
         self.kind, self.base = kind, base
         self._known: dict[str, str | Callable] = dict(known or {})
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.kind!r}: {', '.join(self._known)})"
 
     def names(self) -> tuple[str, ...]:
         """The registered names, in the order in which they were registered."""

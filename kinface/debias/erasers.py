@@ -44,6 +44,12 @@ erasers = Registry(
         "oracle": "kinface.debias.transport.Oracle",
     },
 )
+erasers.__doc__ = f"""What removes attributes from embeddings, by name: {", ".join(erasers.names())}.
+
+``names()`` lists them, ``create(name, **options)`` makes one, and ``fit(X, y)`` and ``transform(X)`` use it. A class
+path, ``package.module.Class``, names one of another's; ``register(name)`` is a decorator that gives it a short name.
+``kinface.debias.eraser.Eraser`` says what each takes.
+"""
 SILENT = {"several": False, "keeps_axes": True, "oracle": False}  # where a class of another's does not say
 
 

@@ -16,6 +16,7 @@ from scipy.linalg import block_diag
 from tqdm import tqdm
 
 from kinface.data.pairs import check_pairs
+from kinface.data.vocabulary import in_words
 from kinface.fairness.contrasts import contrast_with_largest, find_gaps, find_race_reward
 from kinface.fairness.disparities import DISPARITIES, Disparity, find_disparity
 from kinface.fairness.dyads import FAMILIES, Dyads
@@ -69,7 +70,9 @@ class FairnessAudit:
 
     def __str__(self) -> str:
         columns = ["grouping", "group", "pairs", "tpr", "fmr", "auc", "auc_low", "auc_high"]
-        return f"at the threshold {self.threshold:.4f}\n{self.groups[columns].round(3).to_string(index=False)}"
+        words = [in_words(row.group, row.grouping) for row in self.groups.itertuples()]
+        table = self.groups.assign(group=words)[columns].round(3)
+        return f"at the threshold {self.threshold:.4f}\n{table.to_string(index=False)}"
 
     @property
     def resamples(self) -> int:
@@ -97,12 +100,21 @@ class FairnessAudit:
 
     @cached_property
     def gaps(self) -> pd.DataFrame:
-        """The largest gap of each grouping in accuracy, TPR, FMR and AUC (``contrasts.find_gaps``)."""
+        """The largest gap of each grouping in accuracy, TPR, FMR and AUC (``contrasts.find_gaps``).
+
+        Columns: ``grouping``, ``metric``, ``highest`` and ``lowest`` (groups), ``highest_value``, ``lowest_value``,
+        ``difference``, ``low`` and ``high`` (its 95% interval), ``chance`` (what equal groups exceed in 5% of samples),
+        ``comparable`` (false for accuracies of groups with different shares of kin pairs), ``significant``.
+        """
         return find_gaps(self.groups, self.disparities, self.covariance)
 
     @cached_property
     def contrasts(self) -> pd.DataFrame:
-        """Each group compared with the largest of its grouping (``contrasts.contrast_with_largest``)."""
+        """Each group compared with the largest of its grouping (``contrasts.contrast_with_largest``).
+
+        Columns: ``grouping``, ``group``, ``reference`` (the largest), ``metric``, ``ours`` and ``other`` (values of the
+        two), ``difference``, ``low`` and ``high`` (its 95% interval), ``significant``.
+        """
         return contrast_with_largest(self.groups, self.covariance, self.gaps)
 
     @cached_property

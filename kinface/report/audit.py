@@ -31,6 +31,9 @@ from swinface.files import InputError
 class Audit(FairnessAudit):
     """The result of ``audit``: its tables are attributes, further questions are methods.
 
+    ``groups``, ``disparities``, ``gaps`` and ``contrasts`` and their columns are those of
+    ``kinface.fairness.audit.FairnessAudit``.
+
     Attributes
     ----------
     validation

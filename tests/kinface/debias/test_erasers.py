@@ -68,3 +68,9 @@ def test_components_are_centred_and_keep_what_varies_most():
     np.testing.assert_allclose(X @ maps.T + shifts, eraser.transform(X), atol=1e-9)
     whole = erasers.create("components", kept=9).fit(X, y).transform(X)
     np.testing.assert_allclose(whole, X - X.mean(axis=0), atol=1e-9)
+
+
+def test_the_registry_says_what_it_has_and_how_to_use_it():
+    for text in (repr(erasers), erasers.__doc__):
+        assert all(name in text for name in erasers.names())
+    assert "create(name, **options)" in erasers.__doc__

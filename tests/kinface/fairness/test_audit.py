@@ -301,8 +301,9 @@ def test_unlike_lists_or_resamples_are_not_compared(draw_scored):
 def test_an_audit_is_printed_as_a_short_table():
     kin = np.arange(40) % 2 == 0
     faces = {f"face_{side}": [f"{side}{row}.jpg" for row in range(40)] for side in "ab"}
-    pairs = check_pairs(pd.DataFrame(faces | {"kin": kin, "score": kin + 0.1}), "made up", scored=True)
+    pairs = check_pairs(pd.DataFrame(faces | {"kin": kin, "score": kin + 0.1, "type": "gmgs"}), "made up", scored=True)
     audit = audit_fairness(pairs, 0.5, resamples=100)
     assert str(audit).splitlines()[0] == "at the threshold 0.5000"
     assert len(str(audit).splitlines()) == 2 + len(audit.groups)
+    assert "grandmother and grandson" in str(audit) and "gmgs" not in str(audit)
     assert len(repr(audit)) < 200
