@@ -9,8 +9,9 @@ import pandas as pd
 from kinface.cli.inputs import HERE, Computing, embed_all
 from kinface.cli.source import OURS, Source
 from kinface.data import sampling
+from kinface.data.families import name_prepared_lists
 from kinface.data.fiw import read_known_families
-from kinface.data.lists import read_any_list
+from kinface.data.lists import names_split, read_any_list
 from kinface.data.pairs import PAIRS_ENDINGS, score_pairs, write_pairs
 from kinface.data.photos import list_photos, score_people
 from kinface.data.submissions import SUBMISSION_ENDINGS, is_submission, read_submission, write_submission
@@ -84,6 +85,8 @@ def score(
     shards.finish()
     left_out = f", {count - len(pairs)} left out that share all photographs" * (count > len(pairs))
     print(f"{len(pairs)} pairs{' of people' * people}{left_out}, {len(faces)} faces: {out}")
+    if names_split(list) and str(list) not in name_prepared_lists(root):
+        print(f"they are drawn from the split {list} (seed {seed}), and differ from those of a list")
     if not submitted and pairs["kin"].all():
         print("all of them are kin; --draw-non-kin adds as many that are not, which a report needs")
 

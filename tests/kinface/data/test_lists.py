@@ -21,6 +21,7 @@ from kinface.data.submissions import is_submission, read_submission, write_submi
 from kinface.data.triplets import read_triplets
 from kinface.data.vocabulary import RACES, TYPES
 from swinface.cli.main import run
+from swinface.data.embeddings import write_embeddings
 from swinface.files import InputError
 
 FACES = [f"faces/{letter}.jpg" for letter in "abcdef"]
@@ -270,6 +271,16 @@ def test_a_split_stands_for_pairs_drawn_from_it(root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("train").write_text(f"1 {drawn['face_a'][0]} {drawn['face_b'][0]} {drawn['type'][0]} 1\n")
     assert len(read_any_list("train", root, families)) == 1, "and so does a file"
+
+
+def test_score_says_that_pairs_of_a_split_are_drawn(root, tmp_path, capsys):
+    faces = [*read_known_families(root).faces["face"]]
+    write_embeddings(tmp_path / "e.npz", faces, np.random.default_rng(0).normal(size=(len(faces), 4)))
+    words = ["score", "--root", str(root), "--embeddings", str(tmp_path / "e.npz"), "--out", str(tmp_path / "s.csv")]
+    for drawn in (True, False):
+        assert run("kinface", "", COMMANDS, [*words, "--list", "val"]) == 0
+        assert ("drawn from the split val (seed 0)" in capsys.readouterr().out) == drawn
+        write_pairs(read_any_list("val", root, read_known_families(root)), root / PAIRS)
 
 
 def test_the_list_of_a_split_is_that_of_its_pairs(root):
