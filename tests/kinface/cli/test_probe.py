@@ -82,7 +82,7 @@ def test_it_writes_a_table_a_record_and_a_figure(files, capsys):
     rows = table[(table["representation"] == "FM1") & (table["attribute"] == "gender")]
     pd.testing.assert_frame_equal(
         rows[own.columns].drop(columns=["left_out", "leaks"]).reset_index(drop=True),
-        own.drop(columns=["left_out", "leaks"]),
+        own.drop(columns=["left_out", "leaks"]).astype({"people": int}),
     )
     linear = table[(table["probe"] == "linear") & (table["attribute"] == "race")].set_index("representation")
     assert linear["leaks"].to_dict() == {"embedding": True, "FM1": False}
