@@ -80,6 +80,5 @@ def test_changes_of_rates_are_said_where_no_auc_changes(opposed):
     text = " ".join(" ".join(render_comparison(audit, other, ["x", "y"])).split())
     assert "By AUC, no group of people is significantly better off" in text
     row = expected.iloc[0]
-    ends = ", ".join(f"{100 * row[end]:+.1f}".replace("-", "−") for end in ("low", "high"))
     change = f"{100 * row['difference']:+.1f}".replace("-", "−")
-    assert f"At their own thresholds, x minus y: {row['metric'].upper()} of Caucasian {change} points [{ends}]" in text
+    assert f"At their own thresholds, x minus y: {row['metric'].upper()} of Caucasian {change} points" in text
