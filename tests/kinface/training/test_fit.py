@@ -137,9 +137,14 @@ def test_a_run_ends_with_a_summary_and_tells_a_logger_of_the_engine(synthetic, t
     said, best = capsys.readouterr().out, metrics.loc[metrics["selection"].idxmax()]
     pairs = read_pairs(run / "tune_scores.parquet", scored=True)
     assert f"best epoch {best['epoch']:.0f} of 2" in said
-    row = audit_fairness(pairs, 0.0).groups.query("group == 'Caucasian'").iloc[0]
-    shown = f"{row.auc:.3f} [{row.auc_low:.3f}, {row.auc_high:.3f}]  {row.pairs:,} pairs of {row.families} families"
-    assert re.search(rf"Caucasian +{re.escape(shown)}", said)
+    groups = audit_fairness(pairs, 0.0).groups.set_index("group")
+    for group, interval in (
+        ("all pairs", "[{auc_low:.3f}, {auc_high:.3f}]"),
+        ("Caucasian", "(too few families for an interval)"),
+    ):
+        row = groups.loc[group]
+        shown = f"{row.auc:.3f} {interval.format(**row)}  {row.pairs:,} pairs of {row.families} families"
+        assert re.search(rf"{group} +{re.escape(shown)}", said)
     assert str(run) in said.splitlines()[-1]
     assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
     (logged,) = logs.rglob("metrics.csv")
