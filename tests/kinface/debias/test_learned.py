@@ -139,15 +139,15 @@ def test_obliviator_keeps_what_tells_a_target_if_asked():
     faces = faces + 0.1 * np.eye(40)[kept + 20]  # the target is told by the smallest part of an embedding
     shares = {}  # of the variance, between the means of the target's classes
     for weight in (0.0, 30.0):
-        eraser = short("obliviator").set_params(keep_target=weight).fit(faces, codes, target=kept)
+        eraser = short("obliviator", 20).set_params(keep_target=weight).fit(faces, codes, target=kept)
         erased = eraser.transform(faces)
         means = np.stack([erased[kept == one].mean(axis=0) for one in range(4)])
         shares[weight] = means.var(axis=0).sum() / erased.var(axis=0).sum()
     assert shares[30.0] > 1.1 * shares[0.0], shares
-    ignored = short("obliviator").fit(faces, codes).transform(faces)
-    np.testing.assert_array_equal(short("obliviator").fit(faces, codes, target=kept).transform(faces), ignored)
+    ignored = short("obliviator", 20).fit(faces, codes).transform(faces)
+    np.testing.assert_array_equal(short("obliviator", 20).fit(faces, codes, target=kept).transform(faces), ignored)
     with pytest.raises(InputError, match="pass target to fit"):
-        short("obliviator").set_params(keep_target=1.0).fit(faces, codes)
+        short("obliviator", 20).set_params(keep_target=1.0).fit(faces, codes)
 
 
 @pytest.mark.parametrize("method", LEARNED)
