@@ -120,7 +120,7 @@ class Dataset(Families):
         Raises
         ------
         InputError
-            A list cannot be used, or nobody can be drawn.
+            A list cannot be used, or no person can be drawn.
         """
         if gallery is None:
             return sample_search(self, str(of), seed=seed)

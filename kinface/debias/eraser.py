@@ -7,6 +7,7 @@ much other people still show.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Self
 
@@ -17,12 +18,12 @@ from sklearn.utils.validation import _check_sample_weight, check_consistent_leng
 from kinface.data.labels import encode_labels, split_columns
 
 
-class Eraser(TransformerMixin, BaseEstimator):
+class Eraser(TransformerMixin, BaseEstimator, ABC):
     """Removes attributes from embeddings: arrays of numpy in and out.
 
-    A subclass has ``_fit`` and ``_move``, and a ``state`` if models can keep it. One of another's needs no base class,
-    only ``fit(X, y)`` and ``transform(X)``. What a class needs and does it says itself; where it says nothing, the
-    values here hold.
+    A subclass has ``_fit`` and ``_move``, and, if models can keep it, ``state()``: the arrays that they keep
+    (``kinface.debias.erasure.Erasure``). One of another's needs no base class, only ``fit(X, y)`` and ``transform(X)``.
+    What a class needs and does it says itself; where it says nothing, the values here hold.
 
     Attributes
     ----------
@@ -75,23 +76,19 @@ class Eraser(TransformerMixin, BaseEstimator):
         self._fit(X, codes, weight, kept)
         return self
 
+    @abstractmethod
     def _fit(self, X: np.ndarray, codes: list[np.ndarray], weight: np.ndarray, target: np.ndarray) -> None:
         """Fit to (N, D) embeddings, (N,) class indices of each attribute, (N,) weights of sum 1, and (N,) those of the
         target; an index below 0 is unknown."""
-        raise NotImplementedError
 
     def transform(self, X: np.ndarray, y: None = None) -> np.ndarray:
         """Erase from (N, D): (N, D); ``y`` is ignored."""
         check_is_fitted(self)
         return self._move(validate_data(self, X, reset=False, dtype=np.float64))
 
+    @abstractmethod
     def _move(self, X: np.ndarray) -> np.ndarray:
         """(N, D) to (N, D)."""
-        raise NotImplementedError
-
-    def state(self) -> dict[str, np.ndarray]:
-        """What a model keeps of a fitted eraser, see ``kinface.debias.erasure.Erasure``."""
-        raise NotImplementedError
 
     def _read(
         self, X: np.ndarray, y: Sequence | np.ndarray, sample_weight: np.ndarray | None
@@ -142,11 +139,11 @@ class Projection(Eraser):
         self.mean_ = weight @ X
         self.projection_ = self._project(X - self.mean_, codes, weight, target)
 
+    @abstractmethod
     def _project(
         self, centred: np.ndarray, codes: list[np.ndarray], weight: np.ndarray, target: np.ndarray
     ) -> np.ndarray:
         """P, (D, D), from (N, D) embeddings of mean 0; all else as of ``_fit``."""
-        raise NotImplementedError
 
     def _move(self, X: np.ndarray) -> np.ndarray:
         return X - (X - self.mean_) @ self.projection_.T

@@ -7,8 +7,11 @@ import pytest
 from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
+from kinface.debias.eraser import Eraser
 from kinface.debias.erasers import erasers
+from kinface.debias.erasure import Erase
 from kinface.debias.whitening import Whitened
+from swinface.files import InputError
 
 
 @pytest.mark.parametrize("name", erasers.names())
@@ -74,3 +77,18 @@ def test_the_registry_says_what_it_has_and_how_to_use_it():
     for text in (repr(erasers), erasers.__doc__):
         assert all(name in text for name in erasers.names())
     assert "create(name, **options)" in erasers.__doc__
+
+
+def test_an_eraser_without_state_erases_embeddings_and_is_refused_by_models(monkeypatch):
+    class Centred(Eraser):
+        def _fit(self, X, codes, weight, target):
+            self.mean_ = weight @ X
+
+        def _move(self, X):
+            return X - self.mean_
+
+    X = np.random.default_rng(0).normal(size=(10, 3))
+    np.testing.assert_allclose(Centred().fit(X, np.arange(10) % 2).transform(X).mean(axis=0), 0, atol=1e-12)
+    monkeypatch.setitem(erasers._known, "centred", Centred)
+    with pytest.raises(InputError, match=r"no model can keep centred, which has no state\(\)"):
+        Erase(["race"], "centred").make()

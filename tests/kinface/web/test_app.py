@@ -280,7 +280,7 @@ def test_no_other_file_is_read(client, folder):
         "00/report.html",
     ):
         assert client.get(f"/secret/report/{path}").status_code == 404, path
-    for hostile in ("~nobody/x", "\0", "x" * 5000, "/root/.ssh", "//evil/share"):
+    for hostile in ("~nobody/x", "\0", "x" * 5000, "/etc/ssh", "//evil/share"):
         page = client.get("/secret/report", query_string={"folder": hostile})
         assert page.status_code == 200 and "no report.html and no errors.html in it" in page.text, hostile
     page = client.get("/secret/report", query_string={"folder": str(folder / "<b>none")})
