@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kinface.report.plots import plot_changes
+from kinface.tradeoff.figure import plot_changes
 from kinface.tradeoff.measure import Protocol, Result, compare
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"

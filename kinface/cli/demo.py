@@ -17,14 +17,8 @@ from kinface.synthetic.pedigree import DISADVANTAGED
 from swinface.files import InputError
 
 MODELS = {"baseline": [], "debiased": ["methods/ours"]}  # the overlays of each on the base
-
-
 PHOTOS = 2.5  # of a person on average
-
-
 ATTRIBUTES = ("race", "gender")
-
-
 QUICK = {"seeds": 1, "resamples": 200, "codelength": False, "permutations": 0}  # of the probes
 
 

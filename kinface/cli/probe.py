@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from kinface.leakage.leakage import Leakage
 
 DOTS_PER_INCH = 150
-
-
 OUTPUTS = ("leakage.csv", "leakage.json", "leakage.png")
 
 

@@ -30,8 +30,6 @@ FORMS = {
     "KFC": ("path1", "path2", "type", "kin", "race"),
     "FIW_KRT": ("split", "kin", "path1", "path2"),
 }
-
-
 KFC_RACES = {code: race for race, code in RACES.items()}
 
 

@@ -39,20 +39,10 @@ COLUMNS: dict[str, str] = {
     "list": "name of the list the pair came from",
     "score": "the model's score, higher for kin; missing until scored",
 }
-
-
 PAIRS_ENDINGS = (".parquet", ".csv")
-
-
 REQUIRED_VALUES = ("face_a", "face_b")
-
-
 TEXT_COLUMNS = tuple(column for column in COLUMNS if column not in ("kin", "score"))
-
-
 ONE_FAMILY = "a kin pair must lie in one family"
-
-
 PATHS = (*REQUIRED_VALUES, "face_m")  # of triplets (kinface.data.triplets)
 
 

@@ -16,8 +16,6 @@ Fusion = Literal["mean", "max", "agreement"]
 
 
 SHARPNESS = 10.0  # of the weights of "agreement"; chosen on tune families
-
-
 BLOCK = 65_536  # gallery faces that are compared at once
 
 

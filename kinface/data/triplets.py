@@ -23,8 +23,6 @@ from kinface.data.tables import is_table
 from swinface.files import InputError, printable, replacing
 
 TRIPLETS = {"FMD": "f", "FMS": "m"}  # RFIW's names, and the gender of the child
-
-
 FACES = ("face_a", "face_m", "face_b")  # father, mother, child: the order of RFIW's lists
 
 

@@ -47,8 +47,6 @@ TYPES: dict[str, KinType] = {
         KinType("gmgs", "grandmother and grandson", "grandparent", 2, "f", "m"),
     )
 }
-
-
 KIN = "kin"  # a relation of two people of whom no more is known
 
 
@@ -57,8 +55,6 @@ ROLE_GENDER = {
     "a": {code: kin_type.gender_a for code, kin_type in TYPES.items() if kin_type.relation == "parent"},
     "b": {code: kin_type.gender_b for code, kin_type in TYPES.items() if kin_type.relation == "parent"},
 }
-
-
 RACES = {"African": "AA", "Asian": "A", "Caucasian": "C", "Indian": "I"}  # name to KFC's code
 
 

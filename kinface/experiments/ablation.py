@@ -31,17 +31,9 @@ from swinface.registry import look_beside
 from swinface.settings import merge_settings, read_yaml
 
 SECTIONS = ("trainer", "model", "data")  # of a configuration of `kinface fit`
-
-
 AFTERWARDS = ("calibrate", "oracle")  # what is done to a trained model's scores and embeddings
-
-
 NEEDED = ("seeds", "base", "methods")
-
-
 REFERENCES = ("none", "leace")
-
-
 SHIPPED = Path(kinface.configs.__file__).parent / "kinface"
 
 

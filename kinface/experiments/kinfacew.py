@@ -31,15 +31,11 @@ from swinface.images import read_image
 from swinface.metrics import choose_accurate
 
 REGULARISATION = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)  # C of the logistic regression
-
-
 METHODS = {
     "colour": "no face: how alike the mean colours of the two images are",
     "cosine": "cosine of the two embeddings",
     "trained": "logistic regression on the two embeddings, trained on the four other folds",
 }
-
-
 CAVEAT = (
     "Many kin pairs of KinFaceW are cropped from one photo (in KinFaceW-II most), non-kin pairs are not, so that a "
     "score may tell photos rather than kin. What colour alone reaches, above, comes from light and skin tone without "

@@ -43,8 +43,6 @@ from swinface.settings import read_settings
 
 # Files of each run, in addition to those of `kinface fit`; the next two are there if the run has such options.
 EXPERIMENT, CALIBRATION, ORACLE, LOG = "experiment.yaml", "calibrate.yaml", "oracle.yaml", "log.txt"
-
-
 MODEL, RECORD, DRAWS = "model.safetensors", "result.json", "result.npz"
 
 

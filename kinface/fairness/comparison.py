@@ -17,11 +17,7 @@ from swinface.bootstrap import symmetric_interval
 from swinface.files import InputError
 
 LISTS_DIFFER_IN = ("auc", "accuracy", "tpr", "fmr")
-
-
 LISTS_DISPARATE_IN = ("equalized odds difference", "GARBE")
-
-
 SAME_COLUMNS = (
     *(f"{what}_{side}" for what in ("face", "family", "race", "gender") for side in "ab"),
     "kin",

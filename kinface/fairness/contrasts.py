@@ -9,11 +9,7 @@ from kinface.fairness.groups import compared_groups
 from kinface.fairness.intervals import compare
 
 GAPS = {"accuracy gap": "accuracy", "TPR gap": "tpr", "FMR gap": "fmr", "AUC gap": "auc"}
-
-
 CONTRASTED = ("tpr", "fmr", "auc")
-
-
 UNEQUAL_PREVALENCE = 0.05  # shares of kin pairs that differ by more make accuracies of groups hard to compare
 
 

@@ -157,8 +157,6 @@ _OURS = {
     "equalized odds difference": Disparity(equalized_odds_difference, ("tpr", "fmr"), 0),
     "demographic parity difference": Disparity(demographic_parity_difference, ("positive_rate",), 0),
 }
-
-
 DISPARITIES = Registry("disparity", _OURS)  # every audit measures all of them
 
 

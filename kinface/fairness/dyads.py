@@ -25,8 +25,6 @@ from kinface.data.pairs import resampling_units
 from swinface.files import InputError
 
 FAMILIES = ("family_a", "family_b")
-
-
 BLOCKS = 2000  # units are drawn in at most so many blocks
 
 

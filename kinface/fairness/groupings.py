@@ -15,17 +15,9 @@ from kinface.data.vocabulary import TYPES, fold_word
 from swinface.files import InputError
 
 OVERALL = "overall"  # the grouping of all pairs into one group, which every audit has
-
-
 GENERATIONS = {0: "same generation", 1: "one apart", 2: "two apart"}
-
-
 GROUP_ORDER = (*TYPES, "mm", "mf", "ff", *GENERATIONS.values(), "same-race")  # other groups are ordered by name
-
-
 MOST_GROUPS = 100
-
-
 AND = " x "  # joins the names of groupings, and of groups, in an intersection
 
 

@@ -18,17 +18,9 @@ from scipy.stats import t as student
 from kinface.fairness.dyads import Dyads
 
 FARS = {"tar_at_1e-1": 1e-1, "tar_at_1e-2": 1e-2, "tar_at_1e-3": 1e-3}
-
-
 MEASURED = ("accuracy", "tpr", "fmr", "positive_rate", "auc", *FARS)  # FNMR is 1 - TPR
-
-
 FALSE_ACCEPTS = 10  # TAR at FAR is given if the non-kin pairs allow this many false accepts
-
-
 FEWEST_FAMILIES = 5  # an interval from fewer families would be much too narrow
-
-
 Z = float(norm.ppf(0.975))
 
 

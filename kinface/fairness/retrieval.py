@@ -17,11 +17,7 @@ from swinface.bootstrap import interval_around, resample_totals
 from swinface.files import InputError
 
 METRICS = ("map", "rank_1", "rank_5")
-
-
 MATCHED_DRAWS = 20  # galleries that are drawn to match a probe's race
-
-
 FEWEST_FACES = 50  # of its own race that a gallery must have for a probe's race to be matched
 
 

@@ -29,37 +29,19 @@ from swinface.files import InputError, one_line
 from swinface.registry import Registry
 
 ATTACKERS = Registry("attacker")
-
-
 PRIOR = 0.01  # variance of a weight before it has seen data; more overfits 128 numbers of 2,400 faces
-
-
 MOST_DECAY = 0.02  # of the MLP; among .003 to .05, and layers of 64, 64 or 256, best on average on the same folds
-
-
 HIDDEN = (64, 64)
-
-
 LEARNING_RATE = 3e-3
-
-
 ROUNDS, BATCHES, BATCH = 15, 10, 256  # the MLP is trained for 150 steps, whatever the number of faces
 
 
 # Of the kernel attacker. On nested folds of FIW's training families, after LEACE and of the debiased model that ships,
 # it reads more of race and gender, on average, than with a ridge of 1, with all faces as landmarks, or than an SVM.
 LANDMARKS, KERNEL_RIDGE = 1000, 0.3
-
-
 ROUNDING = 1e-6  # of the kernel's sums in float32, as a share of their trace
-
-
 LEAST_SHARE = 0.01  # that the kernel attacker gives to a class
-
-
 TREES, LEAVES, COLUMNS, BINS = 60, 8, 64, 32  # of the boosted trees: shallow, on some of the features
-
-
 NEIGHBOURS = 15
 
 

@@ -19,20 +19,10 @@ from swinface.files import InputError, inside
 from swinface.images import read_image
 
 ENDS = ("", "_low", "_high")
-
-
 ALONE = ("control", "pairs", "kin", *(f"auc{end}" for end in ENDS), "significant")  # columns of a list without scores
-
-
 SCORED = (*(f"{name}{end}" for name in ("model", "model_alike", "difference") for end in ENDS), "left_out")  # and with
-
-
 PARTS = 10  # of as many pairs each, into which a control with more values than these is divided
-
-
 SHUFFLES = 200
-
-
 AT_ONCE = 20_000  # pairs whose histograms are compared together
 
 

@@ -29,11 +29,7 @@ RULE = (
     "outside the bounds that 95 of 100 probes stay within whose labels were permuted over persons. Far below chance is "
     "leakage too: what some families show is reversed in others, as after erasure fitted on these same faces."
 )
-
-
 FEWEST_LABELLED = 4  # people
-
-
 LARGEST = 1e15  # number in an embedding; the squares of larger ones leave float32
 
 

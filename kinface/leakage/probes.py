@@ -18,11 +18,7 @@ from tqdm import tqdm
 from kinface.leakage.attackers import attack
 
 PROBES = ("linear", "mlp")  # the attackers that are fitted by default
-
-
 BLOCKS = (1, 2, 4, 8, 16)  # sixteenths of the families that an online code has been given
-
-
 UNIFORM_SHARE = 0.01  # of an online code, so that no surprise costs more than log2(100 K) bits
 
 

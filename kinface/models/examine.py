@@ -33,14 +33,8 @@ from swinface.pretrained import best_device
 from swinface.trunk import GRID
 
 BOTH = (SHIPPED, Path(f"{SHIPPED}-debiased"))  # the kinship models that come with the package
-
-
 SIDE = 480  # pixels; of a photo no more is kept than can be looked at
-
-
 ACROSS = 6  # photos beside each other in a figure
-
-
 PEOPLE = {2: ("first person", "second person"), 3: ("father", "mother", "child")}
 
 

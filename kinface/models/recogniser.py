@@ -29,8 +29,6 @@ TYPES = {
     "tensor(double)": "float64",
     "tensor(uint8)": "uint8",
 }
-
-
 RECOGNISERS = Registry("recogniser")
 
 

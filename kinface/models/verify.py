@@ -30,12 +30,8 @@ if TYPE_CHECKING:
 # Correlation of the grey levels of two crops from which they are one picture. Copies in another size, brightness or
 # quality have .99; of 400 pairs of different photos of one person in FIW, the most alike has .962.
 ONE_PICTURE = 0.97
-
-
 ERRORS = "errors.json"  # of a model: what it gets wrong at its threshold, on the pairs that chose it
 SCORES = "scores.json"  # and how the scores of relatives and of strangers are distributed there
-
-
 SAME_FILE = "Both photos are the same file: this says nothing of kinship."
 SAME_PICTURE = "Both are the same picture, or nearly: this says nothing of kinship."
 CAUTION = "The score measures how alike two faces are. It is often wrong, for some groups more than for others."

@@ -50,11 +50,7 @@ from kinface.report.verdict import judge, name_models
 from swinface.files import InputError
 
 DOTS_PER_INCH = 200
-
-
 SIGNIFICANT_BY_CHANCE = 0.05  # the share of differences between equal groups that is larger than the chance limit
-
-
 MOST_CURVES = 12  # groups whose curves can be told apart
 
 

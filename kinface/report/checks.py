@@ -14,11 +14,7 @@ from swinface.files import InputError
 
 FEWEST_ACCEPTED = 0.01  # a threshold that accepts fewer pairs, or all but so few, is hardly the model's own
 MOST_REPEATED = 0.01  # share of rows that repeat an earlier pair; official lists have a few
-
-
 SAME_SCORE = 0.01  # standard deviations of all scores by which two scores of a pair may differ through rounding
-
-
 FITTED_SPLITS = {"train": "trained", "tune": "chosen"}
 
 

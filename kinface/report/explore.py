@@ -23,11 +23,7 @@ from kinface.fairness.standards import POINTS, choose_threshold_at_fmr
 from kinface.fairness.threshold import scores_and_kin
 
 STEPS = 101  # positions of the slider
-
-
 BINS = 40  # of the distributions of scores
-
-
 MODES = ("one", "fmr", "tpr")  # one threshold for all groups, or for each its own: for equal FMR, or equal TPR
 
 

@@ -49,8 +49,6 @@ GROUPINGS = {
 
 
 METRICS = {"tpr": "TPR (kin pairs accepted)", "fmr": "FMR (non-kin pairs accepted)", "auc": "AUC"}
-
-
 AFFECTED_BY_PREVALENCE = ("accuracy gap", "accuracy spread", "skewed error ratio", "demographic parity difference")
 
 

@@ -21,14 +21,10 @@ METRICS = {"accuracy": "Accuracy (%)", "tpr": "TPR (%)", "fmr": "FMR (%)", "auc"
 
 # What pdflatex has no letter for, though it reads UTF-8.
 SYMBOLS = {"\u2212": "$-$", "\u221e": r"$\infty$"}
-
-
 ESCAPED = str.maketrans(
     {sign: f"\\{sign}" for sign in "&%$#_{}"}
     | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
 )
-
-
 SMALL = r"\footnotesize\setlength{\tabcolsep}{3pt}"  # so that the longest names fit on a page of two columns
 
 

@@ -27,17 +27,9 @@ from swinface.files import printable
 
 # Okabe & Ito's palette, which people with any kind of colour vision can tell apart (Color Universal Design, 2008).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-
-
 GREY = "#6e6e6e"
-
-
 RATES = {"accuracy": "Accuracy", "tpr": "TPR\n(kin accepted)", "fmr": "FMR\n(non-kin accepted)", "auc": "AUC"}
-
-
 COLUMN, TEXT = 3.25, 6.875  # inches
-
-
 PRINTED = {
     **dict.fromkeys(("font.size", "axes.titlesize", "axes.labelsize", "xtick.labelsize", "ytick.labelsize"), 7),
     **dict.fromkeys(("legend.fontsize", "figure.labelsize"), 7),
@@ -46,14 +38,8 @@ PRINTED = {
     "axes.linewidth": 0.6,
     "xtick.major.width": 0.6,
 }
-
-
 SPREAD = {"xtick.labelsize": 8, "ytick.labelsize": 8}  # of figures that no paper prints
-
-
 FINEST = 4000  # steps of a rate that a picture can show
-
-
 ON_FIRST_SCREEN = ("race", "gender pair", "type")  # and one's own groupings
 
 
@@ -83,7 +69,7 @@ def plot_verdict(audit: FairnessAudit) -> Figure:
             axes.scatter(rows[metric], at, s=16, marker=marker, color=colour, zorder=3)
         axes.set_xlabel(title)
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        _tidy(axes, grid="x")
+        tidy(axes, grid="x")
     panels[0].set_yticks(places, [_name(row.group, row.grouping) for row in groups.itertuples()])
     panels[0].set_ylim(places.iloc[-1] + 0.6, places.iloc[0] - 0.6)
     return figure
@@ -103,11 +89,11 @@ def plot_rates(audit: FairnessAudit, grouping: str) -> Figure:
     for axes, (metric, title) in zip(panels, RATES.items(), strict=True):
         compared = groups.index.isin(compared_groups(audit.groups, grouping, (metric,)))
         axes.axvline(overall[metric], color=GREY, linewidth=1, linestyle="--", zorder=0)
-        _draw_intervals(axes, groups, metric, places, compared)
+        draw_intervals(axes, groups, metric, places, compared)
         axes.set_xlabel(title)
         if metric != "auc":
             axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        _tidy(axes, grid="x")
+        tidy(axes, grid="x")
     names = [f"{_name(g.group, g.grouping)}\n{g.pairs:,} pairs{_count_families(g)}" for g in groups.itertuples()]
     panels[0].set_yticks(places, names)
     panels[0].set_ylim(len(groups) - 0.4, -0.6)
@@ -142,7 +128,7 @@ def plot_roc(audit: FairnessAudit, grouping: str) -> Figure:
     for axes in (linear, logarithmic):
         axes.plot(guess, guess, color=GREY, linewidth=0.8, linestyle=":")
         axes.set_xlabel("FMR (share of non-kin pairs accepted)")
-        _tidy(axes, grid="both")
+        tidy(axes, grid="both")
     linear.set(ylabel="TPR (share of kin pairs accepted)", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     logarithmic.set(xscale="log", xlim=(1e-3, 1.03))
     figure.legend(loc="outside lower center", frameon=False)
@@ -178,7 +164,7 @@ def plot_det(audit: FairnessAudit, grouping: str) -> Figure:
     ends = norm.ppf([0.005, 0.995])
     axes.set(xlim=ends, ylim=ends)
     axes.plot(ends, ends[::-1], color=GREY, linewidth=0.8, linestyle=":")
-    _tidy(axes, grid="both")
+    tidy(axes, grid="both")
     figure.legend(loc="outside lower center", frameon=False)
     return figure
 
@@ -216,7 +202,7 @@ def plot_scores(audit: FairnessAudit, grouping: str) -> Figure:
         axes.set_title(name, loc="left")
         axes.set_yticks([])
         axes.set_ylim(bottom=0)
-        _tidy(axes)
+        tidy(axes)
     for axes in panels[len(groups) - columns : len(groups)]:
         axes.tick_params(labelbottom=True)
     figure.legend(*panels[0].get_legend_handles_labels(), frameon=False, ncols=3, loc="outside upper right")
@@ -248,7 +234,7 @@ def plot_placed_scores(rows: Sequence[Mapping], threshold: float, marks: Mapping
         axes.set_title(f"{_name(row['group'], row['grouping'])}: {wrong}", loc="left")
         axes.set_yticks([])
         axes.set_ylim(bottom=0)
-        _tidy(axes)
+        tidy(axes)
     filled = np.flatnonzero(np.sum([row[kind] for row in rows for kind in ("kin_scores", "non_kin_scores")], axis=0))
     axes.set_xlim(
         min(EDGES[filled[0]], threshold, *marks.values()) - 0.01,
@@ -288,10 +274,10 @@ def plot_controls(table: pd.DataFrame) -> Figure:
         (panels[0], "auc", table["significant"], "AUC of the control alone"),
         (panels[1], "model_alike", moved, "AUC of the model among pairs alike"),
     ):
-        _draw_intervals(axes, table, name, places, filled.to_numpy(bool))
+        draw_intervals(axes, table, name, places, filled.to_numpy(bool))
         axes.set_xlabel(title)
-        _tidy(axes, grid="x")
-    panels[0].set_yticks(places, [_plain(name) for name in table["control"]])
+        tidy(axes, grid="x")
+    panels[0].set_yticks(places, [write_plainly(name) for name in table["control"]])
     panels[0].set_ylim(len(table) - 0.4, -0.6)
     return figure
 
@@ -316,10 +302,10 @@ def plot_differences(changes: pd.DataFrame, grouping: str) -> Figure:
             columns={"difference": metric, "low": f"{metric}_low", "high": f"{metric}_high"}
         )
         axes.axvline(0, color=GREY, linewidth=1, linestyle="--", zorder=0)
-        _draw_intervals(axes, table, metric, np.arange(len(names)), table[f"{metric}_low"].notna().to_numpy())
+        draw_intervals(axes, table, metric, np.arange(len(names)), table[f"{metric}_low"].notna().to_numpy())
         axes.set_xlabel(f"difference in {title}")
         axes.xaxis.set_major_locator(MaxNLocator(4))
-        _tidy(axes, grid="x")
+        tidy(axes, grid="x")
     panels[0].set_yticks(np.arange(len(names)), [_name(name, grouping) for name in names])
     panels[0].set_ylim(len(names) - 0.4, -0.6)
     return figure
@@ -356,19 +342,21 @@ def plot_leakage(table: pd.DataFrame) -> Figure:
             axes.scatter(of_probe["balanced_accuracy"], places, s=26, facecolor=faces, edgecolor=colour, zorder=3)
         axes.axvline(rows["chance"].iloc[0], color=GREY, linewidth=1, linestyle="--", zorder=1, label="chance")
         counts = "{faces:,} faces, {people:,} people,\n{families:,} families".format(**rows.iloc[0])
-        axes.set_title(f"{_plain(attribute)}: {counts}: {_plain(rows['classes'].iloc[0])}", fontsize=9, loc="left")
+        axes.set_title(
+            f"{write_plainly(attribute)}: {counts}: {write_plainly(rows['classes'].iloc[0])}", fontsize=9, loc="left"
+        )
         axes.set_xlabel("balanced accuracy")
-        _tidy(axes, grid="x")
+        tidy(axes, grid="x")
     many = len(tables["file"].unique()) > 1
     drawn = tables[["representation", "file"][: 1 + many]]
-    names = ["\n".join(map(_plain, row)) for row in drawn.itertuples(index=False)]
+    names = ["\n".join(map(write_plainly, row)) for row in drawn.itertuples(index=False)]
     panels[0].set_yticks(np.arange(len(tables)), names, fontsize=8)
     panels[0].set_ylim(len(tables) - 0.5, -0.5)
     figure.legend(*panels[0].get_legend_handles_labels(), fontsize=8, frameon=False, ncols=4, loc="outside lower right")
     return figure
 
 
-def _draw_intervals(axes: Axes, table: pd.DataFrame, metric: str, places: np.ndarray, filled: np.ndarray) -> None:
+def draw_intervals(axes: Axes, table: pd.DataFrame, metric: str, places: np.ndarray, filled: np.ndarray) -> None:
     """One row per group: the point, and its interval where there is one."""
     axes.hlines(places, table[f"{metric}_low"], table[f"{metric}_high"], color=COLOURS[0], linewidth=1.3)
     for rows, face in ((filled, COLOURS[0]), (~filled, "white")):
@@ -381,13 +369,13 @@ def _lengths(group: tuple, metric: str) -> np.ndarray:
     return np.array([[max(value - low, 0)], [max(high - value, 0)]])
 
 
-def _plain(name: str) -> str:
+def write_plainly(name: str) -> str:
     """A name from a file as matplotlib draws it as it is: no formula, no control characters, no hidden label."""
     return ("" if not name.startswith("_") else " ") + printable(name).replace("$", r"\$")
 
 
 def _name(group: str, grouping: str) -> str:
-    return _plain(in_words(group, grouping))
+    return write_plainly(in_words(group, grouping))
 
 
 def _count_families(group: tuple) -> str:
@@ -396,46 +384,9 @@ def _count_families(group: tuple) -> str:
     return f", {group.families:,} {known}families" if group.families else ""
 
 
-def _tidy(axes: Axes, grid: str | None = None) -> None:
+def tidy(axes: Axes, grid: str | None = None) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
     if grid:
         axes.grid(axis=grid, color="#dddddd", linewidth=0.6)
         axes.set_axisbelow(True)
-
-
-@rc_context(SPREAD)
-def plot_changes(table: pd.DataFrame, reference: str, about: dict) -> Figure:
-    """What each method of a frontier keeps of kinship and leaves of attributes, less what a reference does.
-
-    Differences are paired, with 95% intervals; filled points are those whose interval excludes 0.
-
-    Parameters
-    ----------
-    table, reference, about
-        See ``kinface.tradeoff.measure.Frontier``; the reference is one of those it was compared with.
-    """
-    rows = table[table["method"] != reference]
-    titles = {f"auc_{name}": f"AUC, {name} list\n{about[name]['pairs']:,} pairs" for name in ("matched", "standard")}
-    for attribute in (name.removesuffix("_best") for name in table if name.endswith("_best")):
-        titles[f"{attribute}_best"] = f"{_plain(attribute)}, best probe\n{about[attribute]['faces']:,} faces"
-    figure = Figure(figsize=(11, 1.5 + 0.3 * len(rows)), layout="constrained")
-    panels = figure.subplots(1, len(titles), sharey=True)
-    for place, (axes, (name, title)) in enumerate(zip(panels, titles.items(), strict=True)):
-        column = f"{name}_minus_{reference}"
-        if place not in (0, 2):  # AUCs have one scale, and probes another
-            axes.sharex(panels[2 if place > 2 else 0])
-        significant = (rows[f"{column}_low"] > 0) | (rows[f"{column}_high"] < 0)
-        axes.axvline(0, color=GREY, linewidth=1, linestyle="--", zorder=0)
-        _draw_intervals(axes, rows, column, np.arange(len(rows)), significant.to_numpy())
-        axes.set_xlabel(title, fontsize=9)
-        axes.xaxis.set_major_locator(MaxNLocator(3))
-        _tidy(axes, grid="x")
-    methods, strengths = map(_plain, rows["method"]), rows["strength"]
-    names = [name if np.isnan(at) else f"{name}, λ {at:g}" for name, at in zip(methods, strengths, strict=True)]
-    panels[0].set_yticks(np.arange(len(rows)), names, fontsize=8)
-    panels[0].set_ylim(len(rows) - 0.4, -0.6)
-    families = about["matched"]["families"]
-    about_all = f"95% intervals over {families} families; probes: balanced accuracy"
-    figure.suptitle(f"Less {_plain(reference)}, {about_all}", fontsize=9)
-    return figure

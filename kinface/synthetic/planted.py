@@ -32,11 +32,7 @@ from swinface.data.embeddings import write_embeddings
 from swinface.files import replacing_folder
 
 EMBEDDINGS, GENES = "embeddings.npz", "genes.npz"
-
-
 LISTS = ("tune", "val")  # splits from which pairs are drawn, each with a matched list
-
-
 PHOTO_NOISE, NUISANCES, BENT, SIZE = 0.3, 9, 32, 64
 
 

@@ -1,4 +1,4 @@
-"""The figure of the frontier: at most twelve methods are told apart, all others are grey."""
+"""Figures of the frontier: at most twelve methods are told apart, all others are grey; and what each changes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
+from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from kinface.report.plots import COLOURS, GREY
+from kinface.report.plots import COLOURS, GREY, SPREAD, draw_intervals, tidy, write_plainly
 from swinface.files import InputError, printable
 
 MOST = 12  # as many as there are colours and marks that are easily told apart
@@ -75,12 +77,10 @@ def plot_methods(table: pd.DataFrame, about: dict, show: Sequence[str] = ()) -> 
                 marker=mark,
                 linestyle="",
                 elinewidth=0.8,
-                label=" " * names[place].startswith("_") + printable(names[place]).replace("$", r"\$"),
+                label=write_plainly(names[place]),
             )
         axes.axvline(about[attribute]["chance"], color=GREY, linestyle=":", linewidth=1)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(color="#dddddd", linewidth=0.6)
-        axes.set_axisbelow(True)
+        tidy(axes, grid="both")
     for axes, listed in zip(panels[:, 0], ("matched", "standard"), strict=True):
         axes.set_ylabel(f"AUC, {listed} pairs ({about[listed]['pairs']:,} of {about[listed]['families']:,} families)")
     for axes, attribute in zip(panels[1], attributes, strict=True):
@@ -95,4 +95,40 @@ def plot_methods(table: pd.DataFrame, about: dict, show: Sequence[str] = ()) -> 
     figure.suptitle(
         f"Told apart: none, methods asked for, the best by tradeoff{others}. Bars: 95% intervals.", fontsize=9
     )
+    return figure
+
+
+@rc_context(SPREAD)
+def plot_changes(table: pd.DataFrame, reference: str, about: dict) -> Figure:
+    """What each method of a frontier keeps of kinship and leaves of attributes, less what a reference does.
+
+    Differences are paired, with 95% intervals; filled points are those whose interval excludes 0.
+
+    Parameters
+    ----------
+    table, reference, about
+        See ``kinface.tradeoff.measure.Frontier``; the reference is one of those it was compared with.
+    """
+    rows = table[table["method"] != reference]
+    titles = {f"auc_{name}": f"AUC, {name} list\n{about[name]['pairs']:,} pairs" for name in ("matched", "standard")}
+    for attribute in (name.removesuffix("_best") for name in table if name.endswith("_best")):
+        titles[f"{attribute}_best"] = f"{write_plainly(attribute)}, best probe\n{about[attribute]['faces']:,} faces"
+    figure = Figure(figsize=(11, 1.5 + 0.3 * len(rows)), layout="constrained")
+    panels = figure.subplots(1, len(titles), sharey=True)
+    for place, (axes, (name, title)) in enumerate(zip(panels, titles.items(), strict=True)):
+        column = f"{name}_minus_{reference}"
+        if place not in (0, 2):  # AUCs have one scale, and probes another
+            axes.sharex(panels[2 if place > 2 else 0])
+        significant = (rows[f"{column}_low"] > 0) | (rows[f"{column}_high"] < 0)
+        axes.axvline(0, color=GREY, linewidth=1, linestyle="--", zorder=0)
+        draw_intervals(axes, rows, column, np.arange(len(rows)), significant.to_numpy())
+        axes.set_xlabel(title, fontsize=9)
+        axes.xaxis.set_major_locator(MaxNLocator(3))
+        tidy(axes, grid="x")
+    names = name_rows(rows.assign(method=rows["method"].map(write_plainly)))
+    panels[0].set_yticks(np.arange(len(rows)), names, fontsize=8)
+    panels[0].set_ylim(len(rows) - 0.4, -0.6)
+    families = about["matched"]["families"]
+    about_all = f"95% intervals over {families} families; probes: balanced accuracy"
+    figure.suptitle(f"Less {write_plainly(reference)}, {about_all}", fontsize=9)
     return figure

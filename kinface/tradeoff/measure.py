@@ -40,11 +40,7 @@ RULE = (
 )
 
 LISTS = ("standard", "matched")
-
-
 UNFAIRNESS = {"equalized odds difference": "equalized_odds", "GARBE": "garbe"}  # on the matched list
-
-
 OUTPUTS = ("frontier.csv", "frontier.json", "frontier.png", "frontier.html")
 
 

@@ -9,8 +9,6 @@ import pandas as pd
 from swinface.training.history import History
 
 TUNE_SCORES = "tune_scores.parquet"  # of a run: the pairs that chose its epoch and threshold, with their scores
-
-
 PAIRS = History(
     "selection",
     True,

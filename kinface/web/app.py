@@ -30,23 +30,11 @@ from swinface.photos.predict import summarise
 from swinface.tasks import TASKS
 
 LOOPBACK = "127.0.0.1"
-
-
 MOST_BYTES = 256 * 2**20  # of all photos together
-
-
 PEOPLE = {"a": "First person, or father", "b": "Second person, or mother", "child": "Child of both, if there is one"}
-
-
 REPORTS = {"report.html": "Report", "errors.html": "Pairs most wrong"}  # the pages of a folder of `kinface report`
-
-
 LIKELY = 0.5  # probability from which an attribute is named
-
-
 DOTS_PER_INCH = 150
-
-
 POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'nonce-{nonce}'; frame-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'self'"

@@ -14,7 +14,6 @@ from kinface.fairness.comparison import compare_audits
 from kinface.fairness.distributions import describe_scores
 from kinface.report.plots import (
     _thin,
-    plot_changes,
     plot_differences,
     plot_leakage,
     plot_placed_scores,
@@ -23,7 +22,7 @@ from kinface.report.plots import (
     plot_scores,
     plot_verdict,
 )
-from kinface.tradeoff.figure import plot_methods
+from kinface.tradeoff.figure import plot_changes, plot_methods
 
 
 @pytest.fixture
