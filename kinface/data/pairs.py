@@ -286,17 +286,14 @@ def find_rows(
 def score_pairs(pairs: pd.DataFrame, faces: Sequence[str], embedding: np.ndarray) -> pd.DataFrame:
     """Score each pair by the cosine of its faces' embeddings.
 
+    Raises ``InputError`` if an embedding has no direction: its length is zero or not finite.
+
     Parameters
     ----------
     faces
         (N,) paths; every face of the pairs is among them.
     embedding
         (N, D), a row per face.
-
-    Raises
-    ------
-    InputError
-        An embedding has no direction: its length is zero or not finite.
     """
     unit = to_unit_length(faces, embedding)
     a, b = (unit[rows] for rows in find_rows(pairs, faces))

@@ -132,10 +132,8 @@ class Ablation:
 def read_ablation(path: Path, inputs: dict[str, Any]) -> Ablation:
     """Read an ablation from a YAML file; ``inputs`` is merged into the configuration of every run.
 
-    Raises
-    ------
-    InputError
-        A file is missing or not of this form; names the key. The sections of ``kinface fit`` are not checked within.
+    Raises ``InputError`` if a file is missing or not of this form; names the key. The sections of ``kinface fit`` are
+    not checked within.
     """
     content = _check_keys(read_yaml(path), f"{path}", (*NEEDED, "references"), NEEDED)
     seeds, base, named = content["seeds"], content["base"], content["methods"]

@@ -78,17 +78,14 @@ def evaluate_kinfacew(
 ) -> KinFaceWResults:
     """Evaluate embeddings on KinFaceW-I or -II.
 
+    Raises ``InputError`` if a list or an image is missing or broken.
+
     Parameters
     ----------
     root
         KinFaceW in its authors' layout.
     embed
         Gets (N,) paths below ``root`` and their N images, uint8 RGB; returns (N, D) embeddings.
-
-    Raises
-    ------
-    InputError
-        A list or an image is missing or broken.
     """
     pairs, missing = read_kinfacew(root)
     faces = sorted({*pairs["face_a"], *pairs["face_b"]})

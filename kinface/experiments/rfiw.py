@@ -37,6 +37,8 @@ def verify_list(
 ) -> FairnessAudit:
     """Track 1 or 2: score pairs, or triplets of father, mother and child, and audit the scores.
 
+    Raises ``InputError`` if a face is not embedded, or the two lists have rows in common.
+
     Parameters
     ----------
     listed
@@ -57,11 +59,6 @@ def verify_list(
     -------
     FairnessAudit
         By ``triplet`` too, daughter or son, where triplets are listed; ``pairs`` has the scores.
-
-    Raises
-    ------
-    InputError
-        A face is not embedded, or the two lists have rows in common.
     """
 
     def scored(rows: pd.DataFrame) -> pd.DataFrame:

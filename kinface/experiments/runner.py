@@ -59,10 +59,7 @@ def write_result(folder: Path, result: Result, protocol: Protocol) -> None:
 def read_result(folder: Path, protocol: Protocol) -> Result | None:
     """What ``write_result`` wrote; None where there is nothing.
 
-    Raises
-    ------
-    InputError
-        The files are broken, or the run was measured in another way, and cannot be compared.
+    Raises ``InputError`` if the files are broken, or the run was measured in another way, and cannot be compared.
     """
     if not (folder / RECORD).exists():
         return None
@@ -136,10 +133,7 @@ class Job:
     def check_folder(self) -> None:
         """Check that the folder holds no other run.
 
-        Raises
-        ------
-        InputError
-            It holds a run of another configuration, or one that was measured in another way.
+        Raises ``InputError`` if it holds a run of another configuration, or one that was measured in another way.
         """
         read_result(self.folder, self.protocol)
         if not (self.folder / EXPERIMENT).exists():
@@ -169,6 +163,8 @@ def _read_settings(path: Path) -> dict[str, Any] | None:
 def carry_out(folder: Path, lists: Path, protocol: Protocol) -> None:
     """Train a run, unless that is done, and measure it.
 
+    Raises ``InputError`` if the configuration or its data are bad.
+
     Parameters
     ----------
     folder
@@ -177,11 +173,6 @@ def carry_out(folder: Path, lists: Path, protocol: Protocol) -> None:
         Folder of the lists to measure on.
     protocol
         How to measure.
-
-    Raises
-    ------
-    InputError
-        The configuration or its data are bad.
     """
     config = _read_settings(folder / EXPERIMENT)
     with _one_core():

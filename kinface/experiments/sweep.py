@@ -52,15 +52,12 @@ class Sweep:
     ) -> Sweep:
         """Check everything that can be refused before the first run.
 
+        Raises ``InputError`` if a method is unknown, its configuration is refused, or the folder holds another sweep.
+
         Parameters
         ----------
         methods
             Those to run, by default all.
-
-        Raises
-        ------
-        InputError
-            A method is unknown, its configuration is refused, or the folder holds another sweep.
         """
         protocol = protocol or Protocol()
         jobs = [Job(run, out, protocol) for run in ablation.expand()]
@@ -79,7 +76,8 @@ class Sweep:
     ) -> int:
         """Train and measure what is not done, and return how many runs failed.
 
-        It goes on from the last checkpoint of a run, and leaves runs to other processes that have them.
+        It goes on from the last checkpoint of a run, and leaves runs to other processes that have them. Raises
+        ``InputError`` if the folder holds a sweep of another list.
 
         Parameters
         ----------
@@ -89,11 +87,6 @@ class Sweep:
             Runs at a time, as of ``kinface.experiments.workers.assign_devices``.
         say
             Called with a line of text on how far it is, the time left, and what failed.
-
-        Raises
-        ------
-        InputError
-            The folder holds a sweep of another list.
         """
         lists, counts = draw_lists(pairs, families, self.protocol)
         write_lists(lists, self.out)
@@ -147,6 +140,8 @@ def describe_inputs(
 ) -> dict[str, Any]:
     """The settings of every run of a sweep, as ``read_ablation`` takes them.
 
+    Raises ``InputError`` if they exclude each other.
+
     Parameters
     ----------
     root
@@ -157,11 +152,6 @@ def describe_inputs(
         A SwinFace whose frozen trunk is trained on, and a folder for its outputs.
     others, others_embeddings
         People beside FIW that erasures are fitted on as well, see ``KinshipData``.
-
-    Raises
-    ------
-    InputError
-        They exclude each other.
     """
     if (swinface is None) != (cache is None) or (swinface is not None and embeddings is not None):
         raise InputError("give embeddings, or swinface and cache together, or neither to train on images.")
@@ -181,10 +171,7 @@ def describe_inputs(
 def select_jobs(jobs: Sequence[Job], methods: Collection[str] | None) -> list[Job]:
     """The jobs of some methods, or all.
 
-    Raises
-    ------
-    InputError
-        A method is unknown, or ``fit`` would refuse the configuration of a job.
+    Raises ``InputError`` if a method is unknown, or ``fit`` would refuse the configuration of a job.
     """
     known = dict.fromkeys(job.run.method for job in jobs)
     for method in methods or []:
@@ -203,10 +190,7 @@ def select_jobs(jobs: Sequence[Job], methods: Collection[str] | None) -> list[Jo
 def write_lists(lists: dict[str, pd.DataFrame], out: Path) -> None:
     """Write the lists that are not there yet.
 
-    Raises
-    ------
-    InputError
-        The folder holds a sweep of another list.
+    Raises ``InputError`` if the folder holds a sweep of another list.
     """
     columns = ["face_a", "face_b", "kin", "type", "race_a", "race_b", "gender_a", "gender_b"]
     for name, pairs in lists.items():

@@ -188,6 +188,9 @@ def calibrate(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Calibrate the scores of a list by those of validation pairs.
 
+    Raises ``InputError`` if a table is no scored pairs table, a face is not embedded, there are too few pairs or
+    families, there is no such method, it does not take these options, or it fails.
+
     Parameters
     ----------
     validation, pairs
@@ -206,12 +209,6 @@ def calibrate(
     -------
     tuple
         The validation pairs and the pairs, with calibrated scores.
-
-    Raises
-    ------
-    InputError
-        A table is no scored pairs table, a face is not embedded, there are too few pairs or families, there is no such
-        method, it does not take these options, or it fails.
     """
 
     def adjust(fitted_on: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:

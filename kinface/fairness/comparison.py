@@ -28,6 +28,8 @@ SAME_COLUMNS = (
 def compare_audits(ours: FairnessAudit, other: FairnessAudit) -> pd.DataFrame:
     """Compare two models on the same pairs, each model at its own threshold.
 
+    Raises ``InputError`` if the two differ in pairs, groups or resamples; the message names the first row and column.
+
     Parameters
     ----------
     ours, other
@@ -39,11 +41,6 @@ def compare_audits(ours: FairnessAudit, other: FairnessAudit) -> pd.DataFrame:
         One row per metric of a group and per disparity of a grouping (``group`` missing): ``grouping``, ``group``,
         ``metric``, ``ours``, ``other``, ``difference`` (ours - other), ``low``, ``high`` of its 95% interval; a group
         with too few pairs (``groups.has_enough``) has none.
-
-    Raises
-    ------
-    InputError
-        The two differ in pairs, groups or resamples; the message names the first row and column.
 
     Examples
     --------
@@ -112,6 +109,8 @@ def _disparity_difference(ours: FairnessAudit, other: FairnessAudit, row: tuple)
 def compare_lists(matched: FairnessAudit, standard: FairnessAudit) -> pd.DataFrame:
     """Compare one model on two lists: the list with matched non-kin pairs minus the standard one.
 
+    Raises ``InputError`` if the two differ in resamples.
+
     Parameters
     ----------
     matched, standard
@@ -124,11 +123,6 @@ def compare_lists(matched: FairnessAudit, standard: FairnessAudit) -> pd.DataFra
         pairs, of each race and of each group of one's own groupings, where both lists have the group, without an
         interval where one of them has too few pairs of it; one row per disparity of ``LISTS_DISPARATE_IN`` between the
         groups that both lists have enough pairs of (``group`` missing).
-
-    Raises
-    ------
-    InputError
-        The two differ in resamples.
     """
     _check_same_resamples(matched, standard)
     places = [audit.groups[["grouping", "group"]].reset_index() for audit in (matched, standard)]

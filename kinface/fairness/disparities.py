@@ -163,10 +163,7 @@ DISPARITIES = Registry("disparity", _OURS)  # every audit measures all of them
 def find_disparity(name: str) -> Disparity:
     """The disparity of a registered name, or of the path ``package.module.name`` of a ``Disparity`` of one's own.
 
-    Raises
-    ------
-    InputError
-        There is none, it is no ``Disparity``, or it takes a metric that groups do not have.
+    Raises ``InputError`` if there is none, it is no ``Disparity``, or it takes a metric that groups do not have.
     """
     found = DISPARITIES.find(name)
     if not isinstance(found, Disparity):

@@ -19,7 +19,8 @@ def describe_scores(pairs: pd.DataFrame, threshold: float) -> list[dict[str, Any
     """The distributions of scores of all pairs and of every group, and what is wrong at a threshold.
 
     Groups are those of ``groupings.DEFAULT_GROUPINGS`` with ``groups.FEWEST_PAIRS`` of each kind; in fewer, no
-    distribution can be seen.
+    distribution can be seen. Raises ``InputError`` if the pairs are no scored pairs table, or the threshold is not
+    finite.
 
     Parameters
     ----------
@@ -34,11 +35,6 @@ def describe_scores(pairs: pd.DataFrame, threshold: float) -> list[dict[str, Any
         For each group, all pairs first, plain numbers and texts: ``KEPT``, of which rates have 95% intervals as in
         ``audit_fairness``, None where there is none; and ``kin_scores`` and ``non_kin_scores``, how many pairs lie in
         each of the 40 bins of ``EDGES``.
-
-    Raises
-    ------
-    InputError
-        The pairs are no scored pairs table, or the threshold is not finite.
 
     Examples
     --------

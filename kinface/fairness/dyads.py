@@ -31,15 +31,12 @@ BLOCKS = 2000  # units are drawn in at most so many blocks
 def find_units(pairs: pd.DataFrame, clusters: Sequence[str] | None = FAMILIES) -> tuple[pd.Series, pd.Series]:
     """The two units of each pair: its two clusters, such as families, or the pair itself where no cluster is known.
 
+    Raises ``InputError`` if a column is missing.
+
     Parameters
     ----------
     clusters
         One or two columns. Pairs that have a value of them in common depend on each other. None: no pairs do.
-
-    Raises
-    ------
-    InputError
-        A column is missing.
     """
     if clusters is None:
         return resampling_units(pairs.assign(family_a=None, family_b=None))

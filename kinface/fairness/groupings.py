@@ -67,12 +67,8 @@ def resolve_groupings(
 ) -> list[Grouping]:
     """The default groupings, and what a user wrote as groupings; of two with one name the later counts.
 
-    See ``audit_fairness`` for what can be written.
-
-    Raises
-    ------
-    InputError
-        A name is no grouping, column or attribute of the pairs, or a function has no name.
+    See ``audit_fairness`` for what can be written. Raises ``InputError`` if a name is no grouping, column or attribute
+    of the pairs, or a function has no name.
     """
     if isinstance(groupings, str | Grouping) or callable(groupings):
         groupings = [groupings]
@@ -139,6 +135,9 @@ def label_groups(
 ) -> tuple[pd.DataFrame, dict[tuple[str, str], str]]:
     """Find the group of every pair in every grouping.
 
+    Raises ``InputError`` if no pair has a group in a grouping that is not optional, a grouping has more than
+    ``MOST_GROUPS`` groups, or a function did not return a value for each pair.
+
     Returns
     -------
     labels
@@ -146,12 +145,6 @@ def label_groups(
         Optional groupings without any group are left out.
     mixed
         Grouping and group to the attribute of which the group's pairs have two values.
-
-    Raises
-    ------
-    InputError
-        No pair has a group in a grouping that is not optional, a grouping has more than ``MOST_GROUPS`` groups, or a
-        function did not return a value for each pair.
 
     Warns
     -----

@@ -27,17 +27,15 @@ POINTS = (0.01, 0.05, 0.1)  # FMR of validation pairs at which a report gives fi
 def choose_threshold_at_fmr(pairs: pd.DataFrame, fmr: float) -> float:
     """Choose the lowest score, of any pair, at which at most a share ``fmr`` of the non-kin pairs is accepted.
 
+    Raises ``InputError`` if ``fmr`` is out of range, there are too few non-kin pairs to tell it from 0, or a score or
+    ``kin`` is missing.
+
     Parameters
     ----------
     pairs
         Scored validation pairs, never those that are then audited.
     fmr
         Above 0 and below 1.
-
-    Raises
-    ------
-    InputError
-        ``fmr`` is out of range, there are too few non-kin pairs to tell it from 0, or a score or ``kin`` is missing.
 
     Examples
     --------
@@ -102,15 +100,12 @@ def audit_operating_points(
 def match_across_groups(audit: FairnessAudit, attribute: str = "race") -> pd.DataFrame:
     """The FMR between people of every two values of an attribute, the same value included (as in NIST IR 8280, 2019).
 
+    Raises ``InputError`` if the pairs have no such attribute.
+
     Returns
     -------
     pd.DataFrame
         A row per unordered pair of values: ``a``, ``b``, ``non_kin``, ``families``, ``fmr``, ``fmr_low``, ``fmr_high``.
-
-    Raises
-    ------
-    InputError
-        The pairs have no such attribute.
     """
     columns = [f"{attribute}_{side}" for side in "ab"]
     lacking = [column for column in columns if column not in audit.pairs]
@@ -172,6 +167,8 @@ def shift_scores(audit: FairnessAudit) -> pd.DataFrame:
 def measure_acquisition(photos: pd.DataFrame, by: str) -> pd.DataFrame:
     """The share of photos of each group in which no usable face was found: failure to acquire (ISO/IEC 19795-1).
 
+    Raises ``InputError`` if a column is missing, ``acquired`` is neither 1 nor 0, or no photo is of a known group.
+
     Parameters
     ----------
     photos
@@ -185,11 +182,6 @@ def measure_acquisition(photos: pd.DataFrame, by: str) -> pd.DataFrame:
     pd.DataFrame
         A row per group: ``group``, ``photos``, ``failed``, ``rate``, ``rate_low``, ``rate_high``. Photos of an unknown
         group are the last row, without a ``group``: a label may be missing because no face was found.
-
-    Raises
-    ------
-    InputError
-        A column is missing, ``acquired`` is neither 1 nor 0, or no photo is of a known group.
     """
     for column in ("acquired", by):
         if column not in photos:

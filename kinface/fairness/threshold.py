@@ -13,6 +13,8 @@ from swinface.files import InputError
 def choose_threshold(pairs: pd.DataFrame) -> float:
     """Choose the score that maximises Youden's J = TPR - FMR (Cancer 3(1), 1950); of equally good ones the highest.
 
+    Raises ``InputError`` if the table has no kin pairs, no non-kin pairs, or a score that is no finite number.
+
     Parameters
     ----------
     pairs
@@ -23,11 +25,6 @@ def choose_threshold(pairs: pd.DataFrame) -> float:
     -------
     float
         A pair is accepted as kin where its score is at least this.
-
-    Raises
-    ------
-    InputError
-        The table has no kin pairs, no non-kin pairs, or a score that is no finite number.
 
     Examples
     --------
@@ -45,10 +42,7 @@ def choose_threshold(pairs: pd.DataFrame) -> float:
 def scores_and_kin(pairs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """(pairs,) scores, float64, and whether the pairs are kin, bool, of whatever types their columns are.
 
-    Raises
-    ------
-    InputError
-        A score is no finite number, or ``kin`` is neither 1 nor 0.
+    Raises ``InputError`` if a score is no finite number, or ``kin`` is neither 1 nor 0.
     """
     score = pd.to_numeric(pairs["score"], errors="coerce").to_numpy(np.float64)
     if not np.isfinite(score).all():

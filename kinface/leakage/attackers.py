@@ -53,15 +53,13 @@ RIDGE = 0.1
 def create_attacker(name: str, seed: int) -> object:
     """Make an attacker; one that takes a ``random_state`` is given the seed.
 
+    Raises ``InputError`` if there is no such attacker, it cannot be made without further options, or it is no
+    classifier.
+
     Parameters
     ----------
     name
         A name in ``ATTACKERS``, or ``package.module.Class``: any classifier of scikit-learn or of one's own.
-
-    Raises
-    ------
-    InputError
-        There is no such attacker, it cannot be made without further options, or it is no classifier.
     """
     seeded = "random_state" in inspect.signature(ATTACKERS.find(name)).parameters
     attacker = ATTACKERS.create(name, **({"random_state": seed} if seeded else {}))
@@ -72,6 +70,8 @@ def create_attacker(name: str, seed: int) -> object:
 
 def attack(name: str, seed: int, features: np.ndarray, labels: np.ndarray, tested: np.ndarray) -> np.ndarray:
     """Fit an attacker on some faces and ask it about others.
+
+    Raises ``InputError`` as ``create_attacker`` does, or if the attacker fails, or returns no such probabilities.
 
     Parameters
     ----------
@@ -85,11 +85,6 @@ def attack(name: str, seed: int, features: np.ndarray, labels: np.ndarray, teste
     np.ndarray
         (M, classes that occur, in order): probabilities; 1 for the predicted class where the attacker has no
         ``predict_proba``.
-
-    Raises
-    ------
-    InputError
-        As of ``create_attacker``; or the attacker fails, or returns no such probabilities.
     """
     attacker, classes = create_attacker(name, seed), np.unique(labels)
     if not getattr(attacker, "raw", False):

@@ -29,7 +29,8 @@ def bound_attackers(
     one face, not for embeddings that are handed out as they are; who has several faces of a person knows more, and is
     bounded by cells of people's means. Where cells are many, the estimate is too high rather than too low, because the
     largest of noisy shares is too large. Where families are few it may be too low, because a cell was not seen:
-    ``unseen`` says how much of a class that may be.
+    ``unseen`` says how much of a class that may be. Raises ``InputError`` if the lengths differ, a cell or family is
+    missing, or there are fewer than two classes.
 
     Parameters
     ----------
@@ -52,11 +53,6 @@ def bound_attackers(
         (bits, of classes that are equally frequent), each with ``_high``, its upper limit by resampled families, NaN if
         a class has fewer than ``FEWEST_FAMILIES``; ``unseen``, the largest share 1 - (1 - level)^(1/n) of a class of n
         families that none of them may have shown.
-
-    Raises
-    ------
-    InputError
-        The lengths differ, a cell or family is missing, or there are fewer than two classes.
 
     Examples
     --------

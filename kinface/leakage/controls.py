@@ -41,7 +41,8 @@ def controls(
     control scores all pairs alone. The model's scores are then measured again where the control cannot help: each kin
     pair is compared with those non-kin pairs alone that the control scores alike, the same value, or the same tenth of
     the pairs if it has more than ten. This is the covariate-adjusted AUC (Janes & Pepe, Biometrika 96(2), 2009). Kin
-    pairs without such non-kin pairs, as those from one photograph mostly are, are left out.
+    pairs without such non-kin pairs, as those from one photograph mostly are, are left out. Raises ``InputError`` if a
+    table or an image cannot be used.
 
     Parameters
     ----------
@@ -71,11 +72,6 @@ def controls(
         (the sum of both), and of images ``colour histogram`` (the intersection of histograms of 8 x 8 x 8 colours;
         Swain & Ballard, IJCV 7(1), 1991), ``image size`` and ``sharpness`` (variance of the Laplacian); of measures the
         smaller difference counts as more alike.
-
-    Raises
-    ------
-    InputError
-        A table or an image cannot be used.
 
     Examples
     --------

@@ -278,16 +278,13 @@ def probe(
 def compare_leakage(ours: Leakage, other: Leakage) -> pd.DataFrame:
     """Compare what probes read from the embeddings of two models, on the same resamples of clusters.
 
+    Raises ``InputError`` if they were not measured on the same faces in the same way.
+
     Returns
     -------
     pd.DataFrame
         One row per probe: ``probe``, ``attribute``, ``difference`` (ours - other, in balanced accuracy), ``low``
         and ``high``, the ends of its 95% interval.
-
-    Raises
-    ------
-    InputError
-        They were not measured on the same faces in the same way.
     """
     settings = ["probe", "attribute", "seeds", "folds", "resamples", "seed"]
     if not (ours.tested.equals(other.tested) and ours.table[settings].equals(other.table[settings])):
@@ -303,6 +300,8 @@ def compare_leakage(ours: Leakage, other: Leakage) -> pd.DataFrame:
 def average_people(embedding: np.ndarray, persons: Sequence) -> tuple[np.ndarray, np.ndarray]:
     """The mean of each person's faces, for an attacker who has all photos of a person.
 
+    Raises ``InputError`` if a person is unknown.
+
     Parameters
     ----------
     embedding
@@ -314,11 +313,6 @@ def average_people(embedding: np.ndarray, persons: Sequence) -> tuple[np.ndarray
     -------
     tuple
         (people, D) means, and for each the row of the person's first face, by which labels and families are found.
-
-    Raises
-    ------
-    InputError
-        A person is unknown.
     """
     names = name_labels(persons, "persons")
     if names.isna().any():

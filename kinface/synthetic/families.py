@@ -102,6 +102,8 @@ def synthesize(
 ) -> Drawn:
     """Draw synthetic families with known genes and a known bias, and write them in the layout of FIW.
 
+    Raises ``InputError`` if an option is out of its range, or ``out`` is not empty.
+
     Parameters
     ----------
     out
@@ -117,11 +119,6 @@ def synthesize(
         Share of the inherited traits that noise replaces in faces of the disadvantaged race: 0 nothing, 1 all.
     seed
         The same seed and options write the same bytes.
-
-    Raises
-    ------
-    InputError
-        An option is out of its range, or ``out`` is not empty.
     """
     check_options(families, photos, appearance, bias, seed)
     check_empty(out)

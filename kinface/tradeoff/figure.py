@@ -26,10 +26,7 @@ def name_rows(table: pd.DataFrame) -> list[str]:
 def choose_rows(table: pd.DataFrame, show: Sequence[str] = ()) -> list[int]:
     """The rows that a figure tells apart: ``none``, methods asked for, then the best by ``tradeoff``.
 
-    Raises
-    ------
-    InputError
-        A method asked for is not there, or there are too many.
+    Raises ``InputError`` if a method asked for is not there, or there are too many.
     """
     methods = [*table["method"]]
     asked = [row for name in ("none", *show) for row, method in enumerate(methods) if method == name]

@@ -51,6 +51,8 @@ Run = tuple[str, float | None, "Result"]  # a method, its lambda or None, and wh
 class Protocol:
     """How runs are measured, the same for all that are compared.
 
+    Raises ``InputError`` if an attribute is named twice, there is none, or a number is too small.
+
     Attributes
     ----------
     attributes
@@ -66,11 +68,6 @@ class Protocol:
         Resamples of families, for the 95% intervals.
     seed
         Seed of the resamples and the matched list, and the first of those of the probes.
-
-    Raises
-    ------
-    InputError
-        An attribute is named twice, there is none, or a number is too small.
     """
 
     attributes: tuple[str, ...] = ("race", "gender")
@@ -163,10 +160,7 @@ class Frontier:
 def describe_faces(families: Families, attributes: Sequence[str]) -> pd.DataFrame:
     """A row per face: ``face``, ``person``, ``family``, ``split`` and the attributes of its person.
 
-    Raises
-    ------
-    InputError
-        There is no such attribute, or it has no classes.
+    Raises ``InputError`` if there is no such attribute, or it has no classes.
     """
     people = families.people
     for name in attributes:
@@ -182,10 +176,7 @@ def describe_faces(families: Families, attributes: Sequence[str]) -> pd.DataFram
 def list_tested(faces: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     """The rows of ``describe_faces`` that probes are fitted and tested on: all faces of the splits of the pairs.
 
-    Raises
-    ------
-    InputError
-        There are pairs of training families.
+    Raises ``InputError`` if there are pairs of training families.
     """
     of_pairs = faces["face"].isin({*pairs["face_a"], *pairs["face_b"]})
     splits = {*faces["split"][of_pairs]}
@@ -199,10 +190,7 @@ def draw_lists(
 ) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
     """A pairs table for each of ``LISTS``, the second with matched non-kin pairs, and the counts of ``match_pairs``.
 
-    Raises
-    ------
-    InputError
-        An attribute is not known, there are pairs of training families, or no pair can be matched.
+    Raises ``InputError`` if an attribute is not known, there are pairs of training families, or no pair can be matched.
     """
     list_tested(describe_faces(families, protocol.attributes), standard)
     matched, counts = match_pairs(standard, families, protocol.match, seed=protocol.seed)
