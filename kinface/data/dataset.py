@@ -11,28 +11,23 @@ import pandas as pd
 from kinface.data.families import SPLITS, Families
 from kinface.data.lists import read_any_list
 from kinface.data.matching import match_pairs
+from kinface.data.pairs import find_places
 from kinface.data.search import Search, read_search, sample_search
 from kinface.data.triplets import read_triplets, sample_triplets
-from swinface.files import InputError
 
 
 @dataclass(frozen=True)
 class Dataset(Families):
-    """The result of ``read_families``: tables, and the lists that belong to them.
+    """The result of ``read_families``: tables, and the lists that belong to ``folder``, which they were read from.
 
     ``faces`` has a row per image: ``face`` (its path below ``root``), ``person``, ``family``, ``split``, and ``race``,
     ``age`` and ``gender`` as annotated, each with its ``_source``. ``people`` has ``person``, ``family``, ``split``,
     ``faces`` (their number), ``name`` and the same attributes of the person; ``relations`` has ``person_a``,
     ``person_b``, ``relation``, ``type`` and ``generation_gap``. Attributes of one's own are further columns of faces
     and people. ``kinface.data.families.TABLES`` lists all.
-
-    Attributes
-    ----------
-    folder
-        Where it was read from, which may have lists; None for synthetic families.
     """
 
-    folder: Path | None = None
+    folder: Path | None = None  # None of synthetic families
 
     def pairs(
         self,
@@ -127,28 +122,13 @@ class Dataset(Families):
         return read_search(of, gallery, self)
 
     def describe(self, faces: Sequence[str] | None = None) -> pd.DataFrame:
-        """Whose faces these are, as ``kinface.probe`` needs it.
+        """Whose faces, (N,) paths, these are, by default all, as ``kinface.probe`` needs it.
 
-        Parameters
-        ----------
-        faces
-            (N,) paths; by default all.
-
-        Returns
-        -------
-        pd.DataFrame
-            A row per face: ``face``, ``person``, ``family``, ``split``, and the attributes of the person.
-
-        Raises
-        ------
-        InputError
-            A face is none of the families'.
+        Gives a row per face: ``face``, ``person``, ``family``, ``split``, and the attributes of the person. Raises
+        ``InputError`` if a face is none of the families'.
         """
         about = self.people.drop(columns=["family", "mid", "split", "faces"])
         table = self.faces[["face", "person", "family", "split"]].merge(about, on="person", how="left")
         if faces is None:
             return table
-        rows = pd.Index(table["face"]).get_indexer(faces)
-        if (rows < 0).any():
-            raise InputError(f"{faces[int((rows < 0).argmax())]}: no face of these families.")
-        return table.iloc[rows].reset_index(drop=True)
+        return table.iloc[find_places(faces, table["face"], "no face of these families")].reset_index(drop=True)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from kinface.data.annotations import is_measurement, list_own_attributes
 from kinface.data.matrices import Problem
-from kinface.data.pairs import read_pairs
+from kinface.data.pairs import COLUMNS, read_pairs
 from kinface.data.tables import read_table
 from swinface.files import InputError, one_line, printable
 
@@ -76,22 +76,10 @@ LISTED = ("problems", "annotations")  # tables for people to read, kept as csv
 
 @dataclass(frozen=True)
 class Families:
-    """The tables; ``TABLES`` lists their columns.
+    """The folder that paths of faces start from, and tables, whose columns ``TABLES`` lists.
 
-    Attributes
-    ----------
-    root
-        The folder that the paths of faces start from.
-    faces
-        One row per image.
-    people
-        One row per person; some members have no faces, some faces no row in ``mid.csv`` (no gender, no relations).
-    relations
-        One row per related pair of persons.
-    problems
-        What was wrong on disk: its kind, where, and what was done about it.
-    annotations
-        The columns of the annotation files; ``source`` is missing where a column was not used.
+    Some members have no faces, some faces no row in ``mid.csv`` (no gender, no relations). ``problems`` says what was
+    wrong on disk, and what was done about it; in ``annotations``, ``source`` is missing where a column was not used.
     """
 
     root: Path
@@ -134,7 +122,6 @@ def read_tables(folder: Path) -> Families:
 
 
 def _check_tables(tables: dict[str, pd.DataFrame]) -> None:
-    """Raise ``ValueError`` if a face or a person is missing or has two rows, or if a text column holds other values."""
     for name, key in (("faces", "face"), ("people", "person")):
         broken = tables[name][key].isna() | tables[name][key].duplicated()
         if broken.any():
@@ -147,18 +134,14 @@ def _check_tables(tables: dict[str, pd.DataFrame]) -> None:
 
 def read_prepared_list(folder: Path, name: str) -> pd.DataFrame | None:
     """The pairs table of one list, such as ``tune``, in a folder of ``kinface prepare``; None where it is not there."""
-    if not (folder / PAIRS).is_file():
-        return None
-    pairs = read_pairs(folder / PAIRS)
+    pairs = _read_prepared_pairs(folder)
     pairs = pairs[pairs["list"] == name].reset_index(drop=True)
     return None if pairs.empty else pairs
 
 
 def name_prepared_lists(folder: Path) -> list[str]:
     """The lists of pairs in a folder of ``kinface prepare``; none where it is no such folder."""
-    if not (folder / PAIRS).is_file():
-        return []
-    return sorted(map(str, read_pairs(folder / PAIRS)["list"].dropna().unique()))
+    return sorted(map(str, _read_prepared_pairs(folder)["list"].dropna().unique()))
 
 
 def find_prepared_list(folder: Path, split: str) -> str | None:
@@ -166,11 +149,13 @@ def find_prepared_list(folder: Path, split: str) -> str | None:
 
     A list of tune pairs, such as ``tune_matched``, is not the first of its split as long as ``tune`` is there.
     """
-    if not (folder / PAIRS).is_file():
-        return None
-    pairs = read_pairs(folder / PAIRS)
+    pairs = _read_prepared_pairs(folder)
     within = (pairs["split"] == split).groupby(pairs["list"]).all()
     return min(within.index[within], key=lambda name: (name != split, name), default=None)
+
+
+def _read_prepared_pairs(folder: Path) -> pd.DataFrame:
+    return read_pairs(folder / PAIRS) if (folder / PAIRS).is_file() else pd.DataFrame(columns=[*COLUMNS])
 
 
 def family_races(faces: pd.DataFrame) -> pd.Series:

@@ -21,7 +21,6 @@ from swinface.files import InputError, inside, one_line, printable
 
 OFFICIAL_GRANDPARENTS = {"gmgs": "gfgd", "gfgd": "gmgs", "gfgs": "gmgd", "gmgd": "gfgs"}
 
-
 # The fields of a line. Each form has its own number of them, or begins otherwise: with a number or not. The similarity
 # in FaCoRNet's training lists and the split in FIW_KRT's are not used; the type of FIW_KRT's is in the file's name.
 FORMS = {

@@ -275,25 +275,21 @@ def find_rows(
 
     Raises ``InputError`` if a face of the pairs is not among them.
     """
-    index = pd.Index(faces)
-    rows = tuple(index.get_indexer(pairs[side]) for side in sides)
-    for side, found in zip(sides, rows, strict=True):
-        if (found < 0).any():
-            raise InputError(f"{pairs[side].iloc[int((found < 0).argmax())]}: a pair names it, but it is not embedded.")
-    return rows
+    return tuple(find_places(pairs[side], faces, "a pair names it, but it is not embedded") for side in sides)
+
+
+def find_places(names: Sequence[str], faces: Sequence[str], otherwise: str) -> np.ndarray:
+    """(names,) places in ``faces``. Raises ``InputError``, the name and ``otherwise``, if one is not among them."""
+    places = pd.Index(faces).get_indexer(names)
+    if (places < 0).any():
+        raise InputError(f"{[*names][int((places < 0).argmax())]}: {otherwise}.")
+    return places
 
 
 def score_pairs(pairs: pd.DataFrame, faces: Sequence[str], embedding: np.ndarray) -> pd.DataFrame:
-    """Score each pair by the cosine of its faces' embeddings.
+    """Score each pair by the cosine of the embeddings, (N, D), of its faces, which are among ``faces``, (N,) paths.
 
-    Raises ``InputError`` if an embedding has no direction: its length is zero or not finite.
-
-    Parameters
-    ----------
-    faces
-        (N,) paths; every face of the pairs is among them.
-    embedding
-        (N, D), a row per face.
+    Raises ``InputError`` if one is not, or an embedding has no direction: its length is zero or not finite.
     """
     unit = to_unit_length(faces, embedding)
     a, b = (unit[rows] for rows in find_rows(pairs, faces))

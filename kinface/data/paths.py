@@ -30,8 +30,6 @@ def list_files(folder: Path, endings: Sequence[str], problems: list[Problem]) ->
     files = sorted(file for file in folder.glob("*") if file.is_file())
     taken = [file for file in files if file.suffix.lower() in endings and not file.name.startswith(".")]
     for file in sorted({*files} - {*taken}):
-        message = (
-            "hidden: left out" if file.name.startswith(".") else f"does not end in {' or '.join(endings)}: left out"
-        )
-        problems.append(("files left out", f"{folder.name}/{file.name}", message))
+        reason = "hidden" if file.name.startswith(".") else f"does not end in {' or '.join(endings)}"
+        problems.append(("files left out", f"{folder.name}/{file.name}", f"{reason}: left out"))
     return taken

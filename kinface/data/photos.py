@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from kinface.data.cosines import mean_cosine, to_unit_length
+from kinface.data.pairs import find_places
 from kinface.data.tables import name_few
 from swinface.files import InputError
 
@@ -86,11 +87,7 @@ def score_people(
     unit, photographs = to_unit_length(faces, embedding), name_photographs(faces)
     persons = [column for column in PERSONS if column in people]
     used = photos[photos["person"].isin(pd.unique(people[persons].to_numpy().ravel()))]
-    places = pd.Index(faces).get_indexer(used["face"])
-    if (places < 0).any():
-        raise InputError(
-            f"{used['face'].iloc[int((places < 0).argmax())]}: a photo of the list, but it is not embedded."
-        )
+    places = find_places(used["face"], faces, "a photo of the list, but it is not embedded")
     of_person = {person: places[rows] for person, rows in used.groupby("person").indices.items()}
     missing = sorted({*people[persons].to_numpy().ravel()} - of_person.keys())
     if missing:

@@ -6,14 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 
 from kinface.data.cosines import to_unit_length
+from kinface.data.pairs import find_places
 from kinface.data.search import Search
 from swinface.files import InputError
 
 Fusion = Literal["mean", "max", "agreement"]
-
 
 SHARPNESS = 10.0  # of the weights of "agreement"; chosen on tune families
 BLOCK = 65_536  # gallery faces that are compared at once
@@ -81,11 +80,9 @@ def score_search(search: Search, faces: Sequence[str], embedding: np.ndarray, *,
     ``faces`` and ``embedding`` are as for ``kinface.data.pairs.score_pairs``, ``fusion`` as for ``fuse``. Raises
     ``InputError`` if a face is not among ``faces``, or an embedding has no direction.
     """
-    unit, index = to_unit_length(faces, embedding), pd.Index(faces)
-    rows = {name: index.get_indexer(table["face"]) for name, table in vars(search).items() if name != "kinds"}
-    for name, found in rows.items():
-        if (found < 0).any():
-            raise InputError(f"{getattr(search, name)['face'].iloc[int((found < 0).argmax())]}: it is not embedded.")
-    probes = [unit[rows["probes"][photos]] for photos in search.probes.groupby("probe").indices.values()]
-    blocks = compare_blocks(probes, unit[rows["gallery"]], fusion=fusion)
+    unit = to_unit_length(faces, embedding)
+    tables = (search.probes, search.gallery)
+    of_probes, gallery = (unit[find_places(table["face"], faces, "it is not embedded")] for table in tables)
+    probes = [of_probes[photos] for photos in search.probes.groupby("probe").indices.values()]
+    blocks = compare_blocks(probes, gallery, fusion=fusion)
     return np.concatenate([scores for _, scores in blocks], axis=1)

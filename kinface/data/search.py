@@ -17,7 +17,6 @@ from swinface.images import list_images
 
 DESCRIBED = ("person", "family", "race", "gender")
 
-
 # RFIW's tables of whose the probes and the gallery's faces are, beside the lists: the columns of person and family.
 TABLES = {"probe_list.csv": {"ref": "person", "fid": "family"}, "gallery_list.csv": {"mid": "person", "fid": "family"}}
 

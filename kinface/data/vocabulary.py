@@ -9,25 +9,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class KinType:
-    """One of the 11 kinship types of FIW: who face a and face b are to each other.
-
-    Attributes
-    ----------
-    name
-        Both people, in words.
-    relation
-        What person a is to person b; siblings are symmetric.
-    generation_gap
-        Generations between the two persons.
-    gender_a, gender_b
-        Gender of each role; a brother comes before his sister.
-    """
+    """One of the 11 kinship types of FIW: who face a and face b are to each other."""
 
     code: str
-    name: str
-    relation: str
+    name: str  # both people, in words
+    relation: str  # what person a is to person b; siblings are symmetric
     generation_gap: int
-    gender_a: str
+    gender_a: str  # of each role; a brother comes before his sister
     gender_b: str
 
 
@@ -49,14 +37,12 @@ TYPES: dict[str, KinType] = {
 }
 KIN = "kin"  # a relation of two people of whom no more is known
 
-
 # Roles whose gender a list can be trusted on, by side of the pair; see describe_pairs.
 ROLE_GENDER = {
     "a": {code: kin_type.gender_a for code, kin_type in TYPES.items() if kin_type.relation == "parent"},
     "b": {code: kin_type.gender_b for code, kin_type in TYPES.items() if kin_type.relation == "parent"},
 }
 RACES = {"African": "AA", "Asian": "A", "Caucasian": "C", "Indian": "I"}  # name to KFC's code
-
 
 # What groups of pairs are called on pages and figures; tables keep the codes. Others are called what they are.
 WORDS: dict[str, dict[str, str]] = {
@@ -66,7 +52,6 @@ WORDS: dict[str, dict[str, str]] = {
     "generation gap": {"one apart": "one generation apart", "two apart": "two generations apart"},
     "race": {"cross-race": "two races"},
 }
-
 
 # What public predictors and data sets say of a face, as ``fold_word`` gives it, to what is meant. Of race these are
 # KFC's codes and the words of DeepFace and FairFace, who have more than four; `kinface prepare` says what is joined.

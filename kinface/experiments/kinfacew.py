@@ -43,7 +43,6 @@ CAVEAT = (
     "38(11), 2016; Dawson, Zisserman & Nellaker, From same photo: cheating on visual kinship challenges, ACCV 2018."
 )
 
-
 # Region of the images that corresponds to ArcFace's template: the images are tighter, with the eyes higher. Measured on
 # KinFaceW-I: this brings the medians of eyes and mouth corners (dlib's 68 landmarks) onto those of FIW's aligned faces.
 CROP = (-0.19, -0.39, 1.18, 0.97)

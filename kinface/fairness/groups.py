@@ -14,7 +14,6 @@ COUNTED = (
     "units",
 )  # known families; units are what intervals rest on: clusters, and pairs of no known cluster
 
-
 COUNTS = ("pairs", "kin", "non_kin", *(f"{kind}{what}" for what in COUNTED for kind in ("", "kin_", "non_kin_")))
 FEWEST_PAIRS = 30  # pairs of each kind that a group needs to be compared with others
 TOO_FEW = "too few"  # the start of a reason that keeps a group out of some comparisons, not of all

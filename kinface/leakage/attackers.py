@@ -35,7 +35,6 @@ HIDDEN = (64, 64)
 LEARNING_RATE = 3e-3
 ROUNDS, BATCHES, BATCH = 15, 10, 256  # the MLP is trained for 150 steps, whatever the number of faces
 
-
 # Of the kernel attacker. On nested folds of FIW's training families, after LEACE and of the debiased model that ships,
 # it reads more of race and gender, on average, than with a ridge of 1, with all faces as landmarks, or than an SVM.
 LANDMARKS, KERNEL_RIDGE = 1000, 0.3
@@ -43,7 +42,6 @@ ROUNDING = 1e-6  # of the kernel's sums in float32, as a share of their trace
 LEAST_SHARE = 0.01  # that the kernel attacker gives to a class
 TREES, LEAVES, COLUMNS, BINS = 60, 8, 64, 32  # of the boosted trees: shallow, on some of the features
 NEIGHBOURS = 15
-
 
 # Of the quadratic attacker. Among .003 to .5 it reads, of the debiased model that ships, within .02 of the best on the
 # training families of FIW and on each third of them, both race and gender; shrinkage towards all classes adds nothing.

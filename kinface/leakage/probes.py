@@ -21,7 +21,6 @@ PROBES = ("linear", "mlp")  # the attackers that are fitted by default
 BLOCKS = (1, 2, 4, 8, 16)  # sixteenths of the families that an online code has been given
 UNIFORM_SHARE = 0.01  # of an online code, so that no surprise costs more than log2(100 K) bits
 
-
 Split = tuple[np.ndarray, np.ndarray]  # (N,) bool each: the faces to fit on, and those to test
 
 

@@ -43,7 +43,6 @@ LISTS = ("standard", "matched")
 UNFAIRNESS = {"equalized odds difference": "equalized_odds", "GARBE": "garbe"}  # on the matched list
 OUTPUTS = ("frontier.csv", "frontier.json", "frontier.png", "frontier.html")
 
-
 Run = tuple[str, float | None, "Result"]  # a method, its lambda or None, and what was measured with one seed
 
 
