@@ -31,17 +31,10 @@ COLUMNS = 7  # of the figure of places
 def attend(model: SwinFace, files: Sequence[Path], batch: int = 64) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
     """What the model, in evaluation mode, attends to, averaged over aligned faces.
 
+    Gives two tables with a row per trained task: levels, ``subnet`` and the mean gate of each level it reads, ``FM1``
+    and so on; and places, 49 of them row by row, see ``place_answers``. Then the mean face, (112, 112, 3), 0 to 255.
     Raises ``InputError`` if the model has no channel attention or no trained task, or an image is missing, unreadable
     or not square.
-
-    Returns
-    -------
-    levels : pd.DataFrame
-        A row per trained task; ``subnet`` and the mean gate of each level it reads, ``FM1`` and so on.
-    places : pd.DataFrame
-        A row per trained task; 49 places, row by row, see ``place_answers``.
-    face : np.ndarray
-        (112, 112, 3), the mean face, 0 to 255.
     """
     if not model.trained:
         raise InputError("no task of this model is trained; its attention has no meaning.")
@@ -76,12 +69,8 @@ def _average(sums: dict[str, Tensor], columns: Sequence[str], faces: int) -> pd.
 def weigh_levels(attention: MultiLevelChannelAttention, levels: Tensor) -> tuple[Tensor, Tensor]:
     """How a subnet weighs the levels (B, sum(in_channels), 7, 7) of faces, and the maps that it makes of them.
 
-    Returns
-    -------
-    weights : Tensor
-        (B, levels that it reads), the gate averaged over each level's channels, 0 to 1.
-    maps : Tensor
-        (B, width, 7, 7), the gated channels after ReLU, whose maxima over the places are the subnet's features.
+    Weights, (B, levels that it reads), are the gate averaged over each level's channels, 0 to 1. Maps, (B, width, 7,
+    7), are the gated channels after ReLU, whose maxima over the places are the subnet's features.
     """
     seen = []
     hook = attention.gate.register_forward_hook(lambda _, inputs, output: seen.extend([*inputs, output]))

@@ -67,21 +67,12 @@ def write_onnx(
 ) -> None:
     """Write any model, in evaluation mode, as ONNX, for any number of faces at once.
 
-    Raises ``InputError`` if ``out`` does not end in .onnx, or a package is missing.
+    The model takes one tensor, which the file calls ``name``, and gives a dict of tensors; ``example`` are two faces as
+    it takes them, and ``outputs`` the names of those that the file gives. ``metadata``, text by key, is kept in the
+    file, with ``licence`` and ``precision``. ``int8`` are faces to calibrate on, as the model takes them, and the parts
+    of the model, such as ``trunk``, that are then quantised, see ``quantise``.
 
-    Parameters
-    ----------
-    model
-        Takes one tensor, which the file calls ``name``, and gives a dict of tensors.
-    example
-        Two faces, as it takes them.
-    outputs
-        Names of the outputs that the file gives.
-    metadata
-        Text by key, kept in the file; ``licence`` and ``precision`` are added.
-    int8
-        Faces to calibrate on, as the model takes them, and the parts of the model, such as ``trunk``, that are then
-        quantised; see ``quantise``.
+    Raises ``InputError`` if ``out`` does not end in .onnx, or a package is missing.
     """
     check_ending(out, [".onnx"], "an exported model")
     needed = ("onnx", "onnxscript", *["onnxruntime"] * (int8 is not None))
@@ -114,18 +105,8 @@ def quantise(model: onnx.ModelProto, faces: Tensor, parts: Sequence[str], out: P
     Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", CVPR 2018), by ONNX Runtime.
 
     Weights have a scale per output channel, activations one per tensor, from the least to the greatest value that the
-    faces give.
-
-    Parameters
-    ----------
-    model
-        As ``convert_onnx`` makes it of a ``_Graph``.
-    faces
-        (N, ...), as its input takes them.
-    parts
-        Names of the submodules that are quantised. All else stays in float32.
-    out
-        File to write.
+    faces, (N, ...) as the input takes them, give. ``model`` is made of a ``_Graph`` by ``convert_onnx``; ``parts`` are
+    the names of the submodules that are quantised. All else stays in float32.
     """
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
     from onnxruntime.quantization.quant_utils import add_pre_process_metadata

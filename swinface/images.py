@@ -27,18 +27,10 @@ _opening = threading.Lock()
 
 
 class Images(NamedTuple):
-    """The files of a folder.
+    """The files of a folder."""
 
-    Attributes
-    ----------
-    names
-        Paths of the images, below the root.
-    left_out
-        Path to reason, of each other file, and of each folder that was not entered.
-    """
-
-    names: list[str]
-    left_out: dict[str, str]
+    names: list[str]  #: paths of the images, below the root
+    left_out: dict[str, str]  #: path to reason, of each other file, and of each folder that was not entered
 
     def describe_left_out(self) -> str:
         """What was left out and why, in one line; empty if nothing was.

@@ -65,21 +65,12 @@ class Shards:
     """A long computation in parts: by one process or several, each part kept in a file until all is done.
 
     An interrupted computation goes on with the parts that are missing. Processes may be on several machines that share
-    the folder. ``start`` keeps other commands out of it until ``finish``.
-
-    Attributes
-    ----------
-    folder
-        Where parts are kept, in a folder for each computation; None keeps none, for one process.
-    device
-        Device of this process.
-    rank, processes
-        The number of this process and how many there are.
+    the folder. ``start`` keeps other commands out of it until ``finish``. Without a folder there is one process.
     """
 
-    folder: Path | None = None
-    device: torch.device = CPU
-    rank: int = 0
+    folder: Path | None = None  #: where parts are kept, in a folder for each computation; None keeps none
+    device: torch.device = CPU  #: of this process
+    rank: int = 0  #: the number of this process
     processes: int = 1
     _lock: ExitStack = field(default_factory=ExitStack, repr=False, compare=False)
 
@@ -126,21 +117,12 @@ class Shards:
         compute: Callable[[slice], dict[str, np.ndarray]],
         size: int = SHARD,
     ) -> dict[str, np.ndarray]:
-        """Arrays with a row for each of many faces; every process gets all rows.
+        """Arrays with a row for each of ``count`` faces; every process gets all rows.
 
+        ``name`` is that of the computation and of its folder; ``about`` is all that the result depends on, fit for
+        JSON: parts of another computation are not used. ``compute`` gives the values of some rows, ``size`` at a time.
         Raises ``InputError`` if ``compute`` raised it, here or in another process, or if the folder cannot be written
         to or holds parts of another computation.
-
-        Parameters
-        ----------
-        name
-            Name of the computation and of its folder.
-        about
-            All that the result depends on, fit for JSON. Parts of another computation are not used.
-        count, size
-            Number of rows, and of those of a part.
-        compute
-            From some rows to their values.
         """
         parts = [slice(start, min(start + size, count)) for start in range(0, count, size)]
         if self.folder is None:

@@ -61,8 +61,6 @@ class Pretrained(PyTorchModelHubMixin, model_card_template=CARD):
         InputError
             There is no such model, a file is missing or unreadable, or the weights are not exactly this model's.
         """
-        if not Path(source).exists():
-            source = _find_shipped(cls, source)
         folder = _find_folder(cls, source, **hub_options)
         config, weights = folder / CONFIG, folder / WEIGHTS
         try:
@@ -70,8 +68,7 @@ class Pretrained(PyTorchModelHubMixin, model_card_template=CARD):
         except OSError as error:
             raise InputError(f"{folder}: not the folder of a {cls.__name__} ({error}).") from error
         except Exception as error:  # a constructor may fail in any way on arguments that it does not expect
-            reason = one_line(error)  # names of arguments may break lines
-            raise InputError(f"{config}: not the configuration of a {cls.__name__} ({reason}).") from error
+            raise InputError(f"{config}: not the configuration of a {cls.__name__} ({one_line(error)}).") from error
         tensors = read_weights(weights)
         model.make_room(tensors)
         check_entries(tensors, model.state_dict(), weights)
@@ -80,31 +77,6 @@ class Pretrained(PyTorchModelHubMixin, model_card_template=CARD):
 
     def make_room(self, tensors: Mapping[str, Tensor]) -> None:
         """Called before weights are checked and loaded, for a model whose arguments do not tell the shapes of all."""
-
-
-def _find_shipped(cls: type, source: str | os.PathLike) -> str | os.PathLike:
-    """The folder of weights that come with the package of a class, where ``source`` names such."""
-    first, _, name = os.fspath(source).partition("-")
-    if first != str(SHIPPED) or os.sep in name:
-        return source
-    weights = _weights_of(cls)
-    if not weights.is_dir():
-        raise InputError("this copy of the package has no weights; name the folder of a model.")
-    if name and os.fspath(source) not in _name_shipped(weights):
-        there = ", ".join(_name_shipped(weights))
-        raise InputError(f"{source}: no weights of this name come with the package; {there} do.")
-    return weights / name if name else weights
-
-
-def _weights_of(cls: type) -> Path:
-    """Where the weights lie that come with the package of a class."""
-    return Path(str(files(cls.__module__.partition(".")[0]) / "weights"))
-
-
-def _name_shipped(weights: Path) -> list[str]:
-    """The names of the weights that come with a package."""
-    others = [f"{SHIPPED}-{folder.name}" for folder in sorted(weights.glob("*/")) if (folder / CONFIG).exists()]
-    return [str(SHIPPED), *others]
 
 
 def best_device() -> torch.device:
@@ -116,24 +88,9 @@ def pack(model: Path, out: Path) -> dict[str, Tensor]:
     """Halve the size of a trained model: the weights of its layers in bfloat16. It loads as any other.
 
     All else stays as it is, such as an erasure: a rounded map would let through a little of what it removes. The
-    rounded layers change little: the distance of two classes by some thousandths.
-
-    Parameters
-    ----------
-    model
-        Folder of a SwinFace or of a kinship model, such as a run.
-    out
-        Folder to write ``config.json`` and ``model.safetensors`` to.
-
-    Returns
-    -------
-    dict of str to Tensor
-        The packed weights.
-
-    Raises
-    ------
-    InputError
-        The folder holds no model.
+    rounded layers change little: the distance of two classes by some thousandths. ``model`` is the folder of a SwinFace
+    or of a kinship model, such as a run, and ``out`` that to write to. Gives the packed weights by name. Raises
+    ``InputError`` if the folder holds no model.
     """
     tensors = read_weights(model / WEIGHTS)
     # Vectors and numbers (batch norms, biases, a threshold) are few, and each matters more than a weight.
@@ -182,11 +139,20 @@ def unpickle_weights(path: Path) -> Any:
 
 def _find_folder(cls: type, source: str | os.PathLike, **hub_options: Any) -> Path:
     """The folder that ``source`` names, downloaded first when it can only be a name on the hub."""
-    path = Path(source)
+    path, name = Path(source), os.fspath(source)
     if path.is_dir():
         return path
-    there = " or ".join(_name_shipped(_weights_of(cls)))
+    weights = Path(str(files(cls.__module__.partition(".")[0]) / "weights"))  # that come with the package of the class
+    folders = [weights, *(folder for folder in sorted(weights.glob("*/")) if (folder / CONFIG).exists())]
+    shipped = {"-".join([str(SHIPPED), *folder.relative_to(weights).parts]): folder for folder in folders}
+    if name.partition("-")[0] == str(SHIPPED) and os.sep not in name and not path.exists():
+        if not weights.is_dir():
+            raise InputError("this copy of the package has no weights; name the folder of a model.")
+        if name not in shipped:
+            raise InputError(f"{name}: no weights of this name come with the package; {', '.join(shipped)} do.")
+        return shipped[name]
     if not isinstance(source, str) or path.parent.exists() or not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
+        there = " or ".join(shipped)
         raise InputError(f"{source}: no such folder; name that of a model, or {there} for what comes with the package.")
     try:
         return Path(snapshot_download(source, allow_patterns=[CONFIG, WEIGHTS], **hub_options))

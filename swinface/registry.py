@@ -167,8 +167,7 @@ def _import(path: str, kind: str) -> Callable:
     except InputError:
         raise
     except Exception as error:  # the code is another's and may fail in any way
-        reason = one_line(error)
-        raise InputError(f"{kind} {path!r}: its module fails ({type(error).__name__}: {reason}).") from error
+        raise InputError(f"{kind} {path!r}: its module fails ({type(error).__name__}: {one_line(error)}).") from error
 
 
 def look_beside(configuration: str | Path) -> None:

@@ -195,10 +195,9 @@ def _import_openvino() -> Any:
 
 
 def _set_openvino(dtype: torch.dtype) -> dict[str, Any]:
-    precision = {torch.float32: "f32", torch.bfloat16: "bf16"}[dtype]
     # Pinned threads of two processes would share cores that others leave free.
     return {
-        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_PRECISION_HINT": {torch.float32: "f32", torch.bfloat16: "bf16"}[dtype],
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "PERFORMANCE_HINT": "LATENCY",
         "ENABLE_CPU_PINNING": False,
@@ -225,14 +224,8 @@ def _load_openvino(converted: bytes, dtype: torch.dtype) -> Engine:
 def convert_onnx(graph: nn.Module, example: Tensor, input: str, outputs: Sequence[str] | None = None) -> ONNXProgram:
     """A network as ONNX, for any number of faces at once.
 
-    Parameters
-    ----------
-    graph
-        From one tensor to a tuple of tensors, in evaluation mode.
-    example
-        Two faces, as it takes them; one alone would be taken for a constant.
-    input, outputs
-        Names.
+    ``graph`` maps one tensor to a tuple of tensors, in evaluation mode; ``example`` are two faces as it takes them: one
+    alone would be taken for a constant. ``input`` and ``outputs`` are names.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own parts

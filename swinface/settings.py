@@ -89,8 +89,7 @@ def read_yaml(path: Path) -> Any:
     except InputError:
         raise
     except (ValueError, RecursionError, yaml.YAMLError) as error:
-        reason = one_line(error)
-        raise InputError(f"{path}: not a readable YAML file ({reason}).") from error
+        raise InputError(f"{path}: not a readable YAML file ({one_line(error)}).") from error
 
 
 def _unshare(value: Any) -> Any:
@@ -100,8 +99,7 @@ def _unshare(value: Any) -> Any:
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """Read a configuration: ``read_yaml`` of a mapping. Raises ``InputError`` as that does, or if the file is no
-    mapping."""
+    """``read_yaml`` of a configuration. Raises ``InputError`` as that does, or if the file is no mapping."""
     settings = read_yaml(path)
     if not isinstance(settings, dict):
         raise InputError(f"{path}: not a configuration; it must be a mapping of options to their values.")
@@ -226,9 +224,8 @@ def _describe(hint: Any) -> str:
         return f"a list, each {_describe(get_args(hint)[0])}"
     if get_origin(hint) is dict:
         return "a mapping"
-    number, limited, limits = (hint.__doc__ or "").partition(
-        " restricted to be "
-    )  # so jsonargparse describes its types
+    # So jsonargparse describes its types.
+    number, limited, limits = (hint.__doc__ or "").partition(" restricted to be ")
     if limited:
         return f"{known.get(number, number)} {limits}"
     return known.get(getattr(hint, "__name__", ""), formatannotation(hint))
@@ -272,5 +269,4 @@ def reading_configurations(arguments: Sequence[str]) -> Iterator[None]:
     except (InputError, ImportError):
         raise
     except Exception as error:
-        reason = one_line(error)
-        raise InputError(f"the configuration has a value that cannot be used ({reason}).") from error
+        raise InputError(f"the configuration has a value that cannot be used ({one_line(error)}).") from error

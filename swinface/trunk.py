@@ -74,21 +74,11 @@ def split_weights(trunk: Mapping[str, Any] | None) -> tuple[dict[str, Any] | Non
 
 
 class Trunk(nn.Module, ABC):
-    """The contract of all trunks: a subclass defines ``read``, and may define its own stages.
+    """The contract of all trunks: a subclass defines ``read``, and may define its own stages."""
 
-    Attributes
-    ----------
-    channels : list of int
-        Channels of each level, from early to late.
-    summary_size : int
-        Numbers of the summary.
-    arguments : dict
-        Those of ``create_trunk``, to make the same trunk in another model.
-    """
-
-    channels: list[int]
-    summary_size: int
-    arguments: dict[str, Any]
+    channels: list[int]  #: channels of each level, from early to late
+    summary_size: int  #: numbers of the summary
+    arguments: dict[str, Any]  #: those of ``create_trunk``, to make the same trunk in another model
 
     @abstractmethod
     def read(self, images: Tensor) -> tuple[Sequence[Tensor], Tensor]:
