@@ -43,24 +43,13 @@ def read_any_list(
 ) -> pd.DataFrame:
     """Read a list in any of its forms: a list of the prepared folder, a pairs table, or a list of one of ``FORMS``.
 
-    Raises ``InputError`` if the file cannot be used, names a face or a person that is not there, or no pairs can be
-    drawn.
-
-    Parameters
-    ----------
-    name
-        The name of a list of the prepared folder, such as ``tune``; or a split of ``SPLITS``, to draw pairs from
-        (``kinface.data.sampling.sample_pairs``); or else a file: a pairs table if its ending is that of a table, unless
-        it is a csv without a header.
-    root
-        Where ``families`` were read from.
-    swap_grandparents
-        See ``read_list``; pairs tables are not read so.
-    people
-        Return each two people once, see ``kinface.data.photos.list_people``. A table may then name people
-        (``person_a``, ``person_b``, ``kin``) in place of faces.
-    seed
-        Seed of what is drawn.
+    ``name`` is that of a list of the prepared folder, such as ``tune``; or a split of ``SPLITS``, to draw pairs from
+    (``kinface.data.sampling.sample_pairs``); or else a file: a pairs table if its ending is that of a table, unless it
+    is a csv without a header. ``root`` is where ``families`` were read from. Pairs tables are not read with
+    ``swap_grandparents`` (``read_list``). With ``people`` each two people are there once
+    (``kinface.data.photos.list_people``), and a table may name people (``person_a``, ``person_b``, ``kin``) in place of
+    faces. Raises ``InputError`` if the file cannot be used, names a face or a person that is not there, or no pairs can
+    be drawn.
     """
     pairs = _read_faces(name, root, families, swap_grandparents, people, seed)
     try:
@@ -243,24 +232,30 @@ def check_face(face: str, where: str, root: Path, persons: dict[str, str | None]
 def _parse_pair(
     row: dict[str, str | None], where: str, root: Path, persons: dict[str, str | None]
 ) -> dict[str, str | None]:
-    face_a, face_b = (check_face(row[name], where, root, persons) for name in ("path1", "path2"))
     kin_type, kin = row["type"], row["kin"]
+    face_a, face_b = check_row([row["path1"], row["path2"]], kin, where, root, persons)
     if kin_type is not None and kin_type not in TYPES:
         raise InputError(f"{where}: unknown type {kin_type!r}; the types are {' '.join(TYPES)}.")
-    check_kin(kin, where)
-    person_a, person_b = (persons[face] or face for face in (face_a, face_b))
-    if person_a == person_b:
-        raise InputError(f"{where}: both faces are of {person_a}; a pair is of two persons.")
-    known = persons[face_a] and persons[face_b]
-    if kin == "1" and known and person_a.split("/")[0] != person_b.split("/")[0]:
-        raise InputError(f"{where}: {person_a} and {person_b} are of two families and cannot be kin.")
     return {"face_a": face_a, "face_b": face_b, "type": kin_type, "kin": kin}
 
 
-def check_kin(kin: str, where: str) -> None:
-    """Raise ``InputError`` if a list says of kinship anything but 1 or 0."""
+def check_row(faces: Sequence[str], kin: str, where: str, root: Path, persons: dict[str, str | None]) -> list[str]:
+    """Faces that a row of a list names, as ``check_face`` gives them.
+
+    Raises ``InputError`` too if ``kin`` is neither 1 nor 0, or two are of one person, or of two families and kin.
+    """
+    faces = [check_face(face, where, root, persons) for face in faces]
     if kin not in ("0", "1"):
         raise InputError(f"{where}: kin is 1 or 0, got {kin!r}.")
+    people = [persons[face] or face for face in faces]
+    two, several = ("both", "two") if len(faces) == 2 else ("two", "several")
+    if len({*people}) < len(people):
+        person = max(people, key=people.count)
+        raise InputError(f"{where}: {two} faces are of {person}; they must not be of one person.")
+    of_families = {persons[face].split("/")[0] for face in faces if persons[face]}
+    if kin == "1" and len(of_families) > 1:
+        raise InputError(f"{where}: {' and '.join(people)} are of {several} families and cannot be kin.")
+    return faces
 
 
 def _parse_race(code: str, where: str) -> dict[str, str]:

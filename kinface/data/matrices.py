@@ -42,13 +42,8 @@ Problem = tuple[str, str, str]  # kind, where (a file or folder below the root),
 class Matrix:
     """What one ``mid.csv`` says.
 
-    Attributes
-    ----------
-    members
-        MID to (name, gender), gender ``m``, ``f`` or None.
-    relations
-        (mid_a, mid_b, relation, type or None), each related pair once: the elder first; among siblings the brother,
-        else the lower MID first.
+    ``members`` is from MID to name and gender (``m``, ``f`` or None). ``relations`` has each related pair once, (mid_a,
+    mid_b, relation, type or None): the elder first; among siblings the brother, else the lower MID first.
     """
 
     members: dict[int, tuple[str | None, str | None]] = field(default_factory=dict)
@@ -67,10 +62,8 @@ def read_matrix(path: Path, where: str) -> Matrix:
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:  # names may be in any encoding
             header, *lines = [[cell.strip() for cell in line] for line in csv.reader(file)] or [[]]
     except (OSError, csv.Error) as error:
-        report(
-            "missing mid.csv",
-            f"{getattr(error, 'strerror', None) or error}: the family's members and relations are unknown",
-        )
+        reason = getattr(error, "strerror", None) or error
+        report("missing mid.csv", f"{reason}: the family's members and relations are unknown")
         return matrix
     titles = {title.lower(): position for position, title in reversed([*enumerate(header)])}
     if "mid" not in titles or "gender" not in titles:
@@ -83,10 +76,7 @@ def read_matrix(path: Path, where: str) -> Matrix:
         if not any(row):
             continue
         elif read_number(mid) is None:
-            report(
-                "malformed mid.csv",
-                f"line {number} has no MID or not {len(header)} fields: row left out",
-            )
+            report("malformed mid.csv", f"line {number} has no MID or not {len(header)} fields: row left out")
         elif read_number(mid) in rows:
             report("duplicated MID", f"line {number} is a second row of MID{mid}: row left out")
         else:
@@ -98,8 +88,7 @@ def read_matrix(path: Path, where: str) -> Matrix:
         name = row[titles["name"]] or None if "name" in titles else None
         matrix.members[mid] = (name, MEANINGS["gender"].get(gender))
     _check_header(header, rows, columns, report)
-    cells = _read_cells(rows, columns, report)
-    _relate(matrix, cells, report)
+    _relate(matrix, _read_cells(rows, columns, report), report)
     return matrix
 
 
@@ -113,10 +102,9 @@ def _check_header(header: list[str], rows: Rows, columns: dict[int, int], report
     numbers = [read_number(title) for title in header]
     for title in sorted({number for number in numbers if number is not None and numbers.count(number) > 1}):
         report("duplicated MID", f"several columns of MID{title}: the first one counts")
-    for mid in sorted(columns.keys() - rows.keys()):
-        report("rows and columns differ", f"MID{mid} has a column and no row: its relations are left out")
-    for mid in sorted(rows.keys() - columns.keys()):
-        report("rows and columns differ", f"MID{mid} has a row and no column: its relations are left out")
+    for there, missing, lost in (("column", "row", columns.keys() - rows), ("row", "column", rows.keys() - columns)):
+        for mid in sorted(lost):
+            report("rows and columns differ", f"MID{mid} has a {there} and no {missing}: its relations are left out")
 
 
 def _read_cells(rows: Rows, columns: dict[int, int], report: Report) -> Cells:

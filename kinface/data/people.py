@@ -22,9 +22,8 @@ def read_people(path: Path) -> pd.DataFrame:
     if path.is_dir():
         return read_families(path).describe()
     if not path.exists():
-        raise InputError(
-            f"{path}: no such file or folder; people are a folder of `kinface prepare` or a .parquet or .csv table."
-        )
+        what = "people are a folder of `kinface prepare` or a .parquet or .csv table"
+        raise InputError(f"{path}: no such file or folder; {what}.")
     table = read_table(path, "table of people")
     for column in KEYS:
         if column not in table:

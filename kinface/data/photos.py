@@ -63,20 +63,10 @@ def score_people(
     only kin share photographs. Pairs that share all their photographs are left out. ``photos_a`` and ``photos_b`` say
     how many each person has.
 
-    Raises ``InputError`` if a photo is not embedded, an embedding has no direction, a person has no photo, or no pair
-    is left.
+    ``people`` is as ``list_people`` gives it, ``photos`` has a row per photo, ``face`` and ``person``, and ``faces``
+    and ``embedding`` are as for ``kinface.data.pairs.score_pairs``. Raises ``InputError`` if a photo is not embedded,
+    an embedding has no direction, a person has no photo, or no pair is left.
 
-    Parameters
-    ----------
-    people
-        As ``list_people`` gives them.
-    photos
-        A row per photo: ``face`` and ``person``.
-    faces, embedding
-        As for ``kinface.data.pairs.score_pairs``; all of ``list_photos`` are among them.
-
-    Examples
-    --------
     >>> photos = pd.DataFrame({"face": ["1.jpg", "2.jpg", "3.jpg"], "person": ["F1/MID1", "F1/MID1", "F1/MID2"]})
     >>> people = pd.DataFrame({"person_a": ["F1/MID1"], "person_b": ["F1/MID2"], "kin": [True]})
     >>> embedding = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])

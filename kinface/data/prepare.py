@@ -32,24 +32,12 @@ UNREADABLE = "unreadable image"
 
 @dataclass(frozen=True)
 class Prepared:
-    """A checked copy of FIW.
+    """A checked copy of FIW."""
 
-    Attributes
-    ----------
-    families
-        All readable faces, and every problem that was found.
-    pairs
-        A pairs table per list, those of ``SAMPLED`` last.
-    matching
-        Which pairs of ``tune_matched`` could be matched, in words; None without such a list.
-    record
-        How it was made, for ``dataset.json``.
-    """
-
-    families: Families
-    pairs: list[pd.DataFrame]
-    matching: str | None
-    record: dict[str, object]
+    families: Families  # all readable faces, and every problem that was found
+    pairs: list[pd.DataFrame]  # a table per list, those of ``SAMPLED`` last
+    matching: str | None  # which pairs of ``tune_matched`` could be matched, in words; None without such a list
+    record: dict[str, object]  # how it was made, for ``dataset.json``
 
 
 def prepare_families(

@@ -75,10 +75,8 @@ def sample_pairs(families: Families, split: str, *, seed: int = 0, per_relation:
 
 def _draw_kin(families: Families, split: str, per_relation: int, generator: np.random.Generator) -> pd.DataFrame:
     """Up to ``per_relation`` different pairs of faces of every relation of a type, or of kin of no known type."""
-    faces = families.faces[families.faces["split"] == split].sort_values("face").groupby("person")["face"].agg(list)
-    relations = families.relations.sort_values(["person_a", "person_b"])
+    faces, relations = picture_relations(families, split)
     relations = relations[relations["type"].isin(TYPES) | (relations["relation"] == KIN)]
-    relations = relations[relations["person_a"].isin(faces.index) & relations["person_b"].isin(faces.index)]
     rows = []
     for relation in relations.itertuples():
         faces_a, faces_b = faces[relation.person_a], faces[relation.person_b]
@@ -87,6 +85,13 @@ def _draw_kin(families: Families, split: str, per_relation: int, generator: np.r
             a, b = divmod(int(choice), len(faces_b))
             rows.append((faces_a[a], faces_b[b], relation.type, True, relation.family))
     return pd.DataFrame(rows, columns=["face_a", "face_b", "type", "kin", "family"])
+
+
+def picture_relations(families: Families, split: str) -> tuple[pd.Series, pd.DataFrame]:
+    """The faces of each person of a split, and the relations of two who have any, both sorted."""
+    faces = families.faces[families.faces["split"] == split].sort_values("face").groupby("person")["face"].agg(list)
+    relations = families.relations.sort_values(["person_a", "person_b"])
+    return faces, relations[relations[["person_a", "person_b"]].isin(faces.index).all(axis="columns")]
 
 
 def draw_non_kin(pairs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:

@@ -44,13 +44,8 @@ class Search:
     @property
     def people(self) -> pd.DataFrame:
         """A row per probe: ``person``, ``family``, ``race``, ``gender`` and ``photos``, how many there are."""
-        grouped = self.probes.groupby("probe")
-        return (
-            grouped[list(DESCRIBED)]
-            .nth(0)
-            .set_index(pd.Index(grouped.groups, name="probe"))
-            .assign(photos=grouped.size())
-        )
+        first = self.probes.drop_duplicates("probe").set_index("probe").sort_index()
+        return first[[*DESCRIBED]].assign(photos=self.probes["probe"].value_counts())
 
     @property
     def faces(self) -> list[str]:
@@ -69,12 +64,8 @@ def read_search(probes: str | Path, gallery: str | Path, families: Families) -> 
     probes, gallery = Path(probes), Path(gallery)
     persons = persons_of_faces(families)
     lines, gallery_lines = _read_paths(probes), _read_paths(gallery)
-    photos = [
-        (number, face)
-        for number, (where, path) in enumerate(lines)
-        for face in _list_photos(path, where, families.root, persons)
-    ]
-    sought = pd.DataFrame(photos, columns=["probe", "face"])
+    photos = [_list_photos(path, where, families.root, persons) for where, path in lines]
+    sought = pd.DataFrame({"probe": range(len(lines)), "face": photos}).explode("face", ignore_index=True)
     of_probes, faces = set(sought["face"]), []
     for where, path in gallery_lines:
         faces.append(check_face(path, where, families.root, persons))

@@ -21,9 +21,7 @@ SUBMISSION_ENDINGS = (".csv",)
 def is_submission(path: str | Path) -> bool:
     """Whether a file is a csv of the form of a submission."""
     path = Path(path)
-    if path.suffix.lower() not in SUBMISSION_ENDINGS or not path.is_file():
-        return False
-    return PAIR in read_first_fields(path)
+    return path.suffix.lower() in SUBMISSION_ENDINGS and path.is_file() and PAIR in read_first_fields(path)
 
 
 def read_submission(path: str | Path, root: Path) -> pd.DataFrame:

@@ -16,9 +16,9 @@ import pandas as pd
 
 from kinface.data.cosines import to_unit_length
 from kinface.data.families import Families
-from kinface.data.lists import check_face, check_faces, check_kin, persons_of_faces, read_fields, read_first_fields
+from kinface.data.lists import check_faces, check_row, persons_of_faces, read_fields, read_first_fields
 from kinface.data.pairs import check_pairs, find_rows, read_pairs
-from kinface.data.sampling import add_non_kin, describe_pairs
+from kinface.data.sampling import add_non_kin, describe_pairs, picture_relations
 from kinface.data.tables import is_table
 from swinface.files import InputError, printable, replacing
 
@@ -35,9 +35,7 @@ def read_triplets(path: str | Path, families: Families) -> pd.DataFrame:
     path = Path(path)
     if is_table(path) and not _lacks_header(path):
         triplets = read_pairs(path)
-        lacking = [
-            column for column in ("face_m", "triplet") if column not in triplets or triplets[column].isna().any()
-        ]
+        lacking = [name for name in ("face_m", "triplet") if name not in triplets or triplets[name].isna().any()]
         if lacking:
             raise InputError(f"{path}: a table of triplets has {' and '.join(lacking)} in every row.")
         return check_faces(triplets, FACES, str(path), families)
@@ -57,16 +55,9 @@ def _parse_triplet(fields: list[str], where: str, root: Path, persons: dict[str,
     if len(fields) != 5:
         raise InputError(f"{where}: expected 'father mother child FMD|FMS kin', got {' '.join(fields)!r}.")
     *faces, triplet, kin = fields
-    faces = [check_face(face, where, root, persons) for face in faces]
     if triplet not in TRIPLETS:
         raise InputError(f"{where}: unknown type {triplet!r}; a triplet is {' or '.join(TRIPLETS)}.")
-    check_kin(kin, where)
-    people = [persons[face] or face for face in faces]
-    if len(set(people)) < 3:
-        raise InputError(f"{where}: two of the three faces are of one person; a triplet is of three.")
-    of_families = {persons[face].split("/")[0] for face in faces if persons[face]}
-    if kin == "1" and len(of_families) > 1:
-        raise InputError(f"{where}: {', '.join(people)} are of several families and cannot be kin.")
+    faces = check_row(faces, kin, where, root, persons)
     return dict(zip(FACES, faces, strict=True), triplet=triplet, kin=kin == "1")
 
 
@@ -107,18 +98,15 @@ def sample_triplets(
         raise InputError(
             f"no triplets can be drawn from split {split!r}: it needs two families of parents and a child."
         )
-    columns = [*FACES, "triplet", "kin"]
-    return describe_triplets(triplets[columns].reset_index(drop=True).assign(list=split), families)
+    return describe_triplets(triplets[[*FACES, "triplet", "kin"]].reset_index(drop=True).assign(list=split), families)
 
 
 def _draw_kin(families: Families, split: str, per_child: int, generator: np.random.Generator) -> pd.DataFrame:
     """Up to ``per_child`` different triplets of faces of every child whose father and mother have faces."""
-    faces = families.faces[families.faces["split"] == split].sort_values("face").groupby("person")["face"].agg(list)
-    parents = families.relations[families.relations["relation"] == "parent"]
-    parents = parents[parents["person_a"].isin(faces.index) & parents["person_b"].isin(faces.index)]
+    faces, relations = picture_relations(families, split)
     gender = families.people.set_index("person")["gender"]
     rows = []
-    for child, group in parents.groupby("person_b", sort=True):
+    for child, group in relations[relations["relation"] == "parent"].groupby("person_b", sort=True):
         by_gender = {gender[person]: person for person in sorted(group["person_a"], reverse=True)}
         if gender[child] not in TRIPLETS.values() or not {"m", "f"} <= by_gender.keys():
             continue
@@ -126,20 +114,14 @@ def _draw_kin(families: Families, split: str, per_child: int, generator: np.rand
         possible = [len(some) for some in of_three]
         name = next(name for name, of_child in TRIPLETS.items() if of_child == gender[child])
         for choice in generator.choice(np.prod(possible), size=min(per_child, np.prod(possible)), replace=False):
-            places = np.unravel_index(choice, possible)
-            chosen = [some[place] for some, place in zip(of_three, places, strict=True)]
+            chosen = [some[place] for some, place in zip(of_three, np.unravel_index(choice, possible), strict=True)]
             rows.append((*chosen, name, True, child, child.split("/")[0]))
     return pd.DataFrame(rows, columns=[*FACES, "triplet", "kin", "child", "family"])
 
 
 def score_triplets(triplets: pd.DataFrame, faces: Sequence[str], embedding: np.ndarray) -> pd.DataFrame:
-    """Score each triplet by the mean of two cosines, father and child, mother and child: RFIW's baseline.
-
-    Parameters
-    ----------
-    faces, embedding
-        As for ``kinface.data.pairs.score_pairs``.
-    """
+    """As ``kinface.data.pairs.score_pairs``, by the mean of two cosines, father and child, mother and child: RFIW's
+    baseline."""
     unit = to_unit_length(faces, embedding)
     father, mother, child = (unit[rows] for rows in find_rows(triplets, faces, FACES))
     return triplets.assign(score=np.einsum("nd,nd->n", (father + mother) / 2, child).astype(np.float64))

@@ -22,7 +22,6 @@ PARENTS = ("F", "M")
 
 
 def is_tskinface(root: Path) -> bool:
-    """Whether a folder is ``TSKinFace_cropped``."""
     return any((root / name).is_dir() for name in FOLDERS)
 
 

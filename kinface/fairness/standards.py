@@ -121,10 +121,7 @@ def match_across_groups(audit: FairnessAudit, attribute: str = "race") -> pd.Dat
             group = np.zeros(rows.sum(), int)
             families = int(dyads.count(group, 1, group > 0)["all"][0])
             cells.append((a, b, int(rows.sum()), families, *interval_of_mean(accepted[rows], dyads)))
-    return pd.DataFrame(
-        cells,
-        columns=["a", "b", "non_kin", "families", "fmr", "fmr_low", "fmr_high"],
-    )
+    return pd.DataFrame(cells, columns=["a", "b", "non_kin", "families", "fmr", "fmr_low", "fmr_high"])
 
 
 def shift_scores(audit: FairnessAudit) -> pd.DataFrame:

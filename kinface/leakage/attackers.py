@@ -213,11 +213,7 @@ class Trees(_Attacker):
     def fit(self, X: np.ndarray, y: np.ndarray) -> Trees:
         self.columns_ = np.random.default_rng(self.random_state).permutation(X.shape[1])[:COLUMNS]
         self.model_ = HistGradientBoostingClassifier(
-            max_iter=TREES,
-            max_leaf_nodes=LEAVES,
-            max_bins=BINS,
-            early_stopping=False,
-            random_state=self.random_state,
+            max_iter=TREES, max_leaf_nodes=LEAVES, max_bins=BINS, early_stopping=False, random_state=self.random_state
         ).fit(X[:, self.columns_], y)
         return self
 

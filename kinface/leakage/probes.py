@@ -128,12 +128,7 @@ def run_probes(
 
 
 def predict(
-    features: np.ndarray,
-    labels: np.ndarray,
-    train: np.ndarray,
-    test: np.ndarray,
-    seed: int,
-    probes: Sequence[str],
+    features: np.ndarray, labels: np.ndarray, train: np.ndarray, test: np.ndarray, seed: int, probes: Sequence[str]
 ) -> dict[str, np.ndarray]:
     """Fit each probe on some faces and test it on others: probe to (tested faces, K) probabilities.
 

@@ -92,13 +92,7 @@ class Drawn:
 
 
 def synthesize(
-    out: Path,
-    *,
-    families: int = 120,
-    photos: float = 4.0,
-    appearance: float = 1.0,
-    bias: float = 0.5,
-    seed: int = 0,
+    out: Path, *, families: int = 120, photos: float = 4.0, appearance: float = 1.0, bias: float = 0.5, seed: int = 0
 ) -> Drawn:
     """Draw synthetic families with known genes and a known bias, and write them in the layout of FIW.
 
