@@ -27,7 +27,7 @@ from torch import Tensor
 
 import kinface
 from kinface.data.dataset import Dataset
-from swinface.benchmarks.benchmark import Benchmark, Predictor, Result, by_group, drawn_together, estimate, ratio
+from swinface.benchmarks.benchmark import Benchmark, Predictor, Result, by_group, divide
 from swinface.benchmarks.protocols import Age, Attributes, Expression, Gender, LabelledFaces
 from swinface.benchmarks.verification import auc_of_same_person, embed_with_mirror
 from swinface.bootstrap import percentile_interval
@@ -111,9 +111,7 @@ class Changes(LabelledFaces):
         table = self.source.table
         given = [each.answer(self.source)["expression"].argmax(axis=1) for each in (model, self.reference)]
         values = np.stack([100.0 * (given[0] != given[1]), np.ones(len(table))], axis=1)
-        (ours,), draws = estimate(values, drawn_together(table), ratio)
-        groups = by_group(table, self.metrics[0], values)
-        return [Result.drawn(self.metrics[0], ours, draws[:, 0], len(table), groups=groups)]
+        return [divide(self.metrics[0], values, table, by_group(table, self.metrics[0], values))]
 
 
 def list_benchmarks(data: Path, tables: Path, reference: Predictor) -> dict[str, Benchmark]:

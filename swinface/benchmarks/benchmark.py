@@ -39,32 +39,18 @@ COLUMNS = ("benchmark", "metric", "ours", "low", "high", "paper", "difference", 
 class Result:
     """One figure of a benchmark.
 
-    Attributes
-    ----------
-    metric
-        Name of the figure, with its unit.
-    ours
-        The model's figure.
-    n
-        Number of faces, or of pairs, that it was computed from.
-    low, high
-        95% interval; None where the protocol has none.
-    tables
-        Tables behind the figure, by name; the index names the rows.
-    groups
-        The figure of each group of faces, by grouping and group, such as ``("race", "asian")``.
-    draws
-        (resamples,), the figure of each resample of people or faces, in the same resamples for every model: the
-        difference of two models' draws is that of the same people. None where the protocol has none.
+    ``draws``, (resamples,), are the figure of each resample of people or faces, in the same resamples for every model:
+    the difference of two models' draws is that of the same people. They, and the interval, are None where the protocol
+    has none.
     """
 
-    metric: str
-    ours: float
-    n: int
-    low: float | None = None
-    high: float | None = None
-    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
-    groups: dict[tuple[str, str], Result] = field(default_factory=dict)
+    metric: str  #: name of the figure, with its unit
+    ours: float  #: the model's figure
+    n: int  #: number of faces, or of pairs, that it was computed from
+    low: float | None = None  #: lower end of the 95% interval
+    high: float | None = None  #: upper end
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)  #: those behind it, by name; the index names the rows
+    groups: dict[tuple[str, str], Result] = field(default_factory=dict)  #: by grouping and group: ("race", "asian")
     draws: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     @classmethod
@@ -97,20 +83,11 @@ class Benchmark(ABC):
         The paper's figures on the same faces, by metric.
     requires
         A file or folder that shows whether the data are there; by default the one that the benchmark reads.
-
-    Attributes
-    ----------
-    metrics
-        Names of the figures that it may give.
-    tasks
-        Outputs that it evaluates; at least one must be trained.
-    location
-        The file or folder that it reads.
     """
 
-    metrics: Sequence[str] = ()
-    tasks: Sequence[str] = ()
-    location: Path
+    metrics: Sequence[str] = ()  #: names of the figures that it may give
+    tasks: Sequence[str] = ()  #: outputs that it evaluates; at least one must be trained
+    location: Path  #: the file or folder that it reads
 
     def __init__(self, *, paper: dict[str, float] | None = None, requires: Path | None = None) -> None:
         self.paper, self.requires = paper or {}, requires
@@ -135,18 +112,9 @@ class Benchmark(ABC):
 class Predictor:
     """A model's answers. Those for a source are computed once, however many benchmarks ask for them.
 
-    Parameters
-    ----------
-    model
-        In evaluation mode; faces are moved to its device.
-    batch
-        Faces that go through the model at once.
-    precision
-        See ``swinface.inference.inference``.
-    runtime
-        See ``swinface.runtimes.Runner``.
-    shards
-        How the work is divided, and where parts are kept until all is done.
+    The model is in evaluation mode; faces are moved to its device, and ``batch`` of them go through it at once. For
+    ``precision`` see ``swinface.inference.inference``, for ``runtime`` ``swinface.runtimes.Runner``. ``shards`` says
+    how the work is divided, and where parts are kept until all is done.
     """
 
     def __init__(
@@ -220,19 +188,9 @@ def estimate(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Figures that are computed from totals over faces, and the same where groups of faces are resampled.
 
-    Parameters
-    ----------
-    values
-        (N, k), to be summed over faces.
-    groups
-        (N,), the group of each face, such as its person; groups are drawn with replacement, with all their faces.
-    statistic
-        From totals, (..., k), to figures, (..., figures); not a number if a draw has no such face.
-
-    Returns
-    -------
-    tuple
-        Figures, (figures,), and those of each draw, (draws, figures).
+    ``values``, (N, k), are summed over faces; ``groups``, (N,), such as people, are drawn with replacement, with all
+    their faces. ``statistic`` is from totals, (..., k), to figures, (..., figures); not a number if a draw has no such
+    face. Gives figures, (figures,), and those of each draw, (draws, figures).
     """
     _, group = np.unique(np.asarray(groups), return_inverse=True)
     totals = resample_totals(values, group, draws, seed=0)
@@ -251,20 +209,26 @@ def ratio(totals: np.ndarray) -> np.ndarray:
     return above / below
 
 
+def divide(
+    metric: str, values: np.ndarray, table: pd.DataFrame, groups: dict[tuple[str, str], Result] | None = None
+) -> Result:
+    """The sum of the first column of ``values``, (N, 2), divided by that of the second, of the faces of a table."""
+    (ours,), draws = estimate(values, drawn_together(table), ratio)
+    return Result.drawn(metric, ours, draws[:, 0], len(values), groups=groups)
+
+
 def by_group(table: pd.DataFrame, metric: str, values: np.ndarray) -> dict[tuple[str, str], Result]:
     """A figure for each race, gender, age band, and for young or not, as far as a source's table has them.
 
-    A group's figure is the sum of the first column of ``values``, (N, 2), divided by the sum of the second. Faces whose
-    second number is 0 are left out, and so are, of each grouping, those of an unknown group. Intervals are those of
-    ``estimate`` on the group's faces alone. The result is as ``Result.groups`` has it.
+    A group's figure is that of ``divide``, on its faces alone. Faces whose second number is 0 are left out, and so are,
+    of each grouping, those of an unknown group. The result is as ``Result.groups`` has it.
     """
     found = {}
     for grouping, groups in _read_groups(table).items():
         for code, group in enumerate(groups.categories):
             chosen = (groups.codes == code) & (values[:, 1] > 0)
             if chosen.any():
-                (ours,), draws = estimate(values[chosen], drawn_together(table[chosen]), ratio)
-                found[grouping, group] = Result.drawn(metric, ours, draws[:, 0], int(chosen.sum()))
+                found[grouping, group] = divide(metric, values[chosen], table[chosen])
     return found
 
 
@@ -282,25 +246,13 @@ def _read_groups(table: pd.DataFrame) -> dict[str, pd.Categorical]:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What benchmarks gave.
+    """What benchmarks gave."""
 
-    Attributes
-    ----------
-    rows
-        A dict with ``COLUMNS`` for each figure.
-    results
-        The figures by benchmark and metric.
-    tables
-        The tables behind the figures, by name.
-    skipped, failed
-        Why a benchmark was not run, or what is wrong with its data; by the benchmark's name.
-    """
-
-    rows: list[dict] = field(default_factory=list)
-    results: dict[tuple[str, str], Result] = field(default_factory=dict)
-    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
-    skipped: dict[str, str] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
+    rows: list[dict] = field(default_factory=list)  #: a dict with ``COLUMNS`` for each figure
+    results: dict[tuple[str, str], Result] = field(default_factory=dict)  #: the figures by benchmark and metric
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)  #: the tables behind the figures, by name
+    skipped: dict[str, str] = field(default_factory=dict)  #: by benchmark, why it was not run
+    failed: dict[str, str] = field(default_factory=dict)  #: by benchmark, what is wrong with its data
 
     def require_all(self, where: str) -> None:
         """Raise ``InputError`` if a benchmark was not run; ``where`` comes before its name."""

@@ -12,7 +12,16 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix
 
-from swinface.benchmarks.benchmark import Benchmark, Predictor, Result, by_group, drawn_together, estimate, ratio
+from swinface.benchmarks.benchmark import (
+    Benchmark,
+    Predictor,
+    Result,
+    by_group,
+    divide,
+    drawn_together,
+    estimate,
+    ratio,
+)
 from swinface.benchmarks.templates import FARS, read_ijb, verify_templates
 from swinface.benchmarks.verification import (
     auc_of_same_person,
@@ -196,9 +205,8 @@ class Age(LabelledFaces):
         results = []
         for metric, value in values.items():
             summed = np.stack([value, faces], axis=1)
-            (ours,), draws = estimate(summed, drawn_together(table), ratio)
             groups = by_group(table, metric, summed) if metric == "MAE years" else {}
-            results.append(Result.drawn(metric, ours, draws[:, 0], len(error), groups=groups))
+            results.append(divide(metric, summed, table, groups))
         return results
 
 
@@ -238,8 +246,7 @@ class Gender(LabelledFaces):
         results = []
         for metric, chosen, groups in zip(self.metrics, (everyone, grown), by_metric, strict=True):
             if chosen.any():
-                (ours,), draws = estimate(values[chosen], drawn_together(table[chosen]), ratio)
-                results.append(Result.drawn(metric, ours, draws[:, 0], int(chosen.sum()), groups=groups))
+                results.append(divide(metric, values[chosen], table[chosen], groups))
         return results
 
 

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from io import BytesIO
 
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
-from swinface.benchmarks.benchmark import Predictor, Result, by_group, drawn_together, estimate, ratio
+from swinface.benchmarks.benchmark import Predictor, Result, by_group, divide
 from swinface.benchmarks.protocols import LabelledFaces
+from swinface.data.augment import compress
 from swinface.data.faces import IMAGE_SIZE
 
 
@@ -44,16 +43,6 @@ def shrink(faces: Tensor, side: int) -> Tensor:
     return transforms.resize(transforms.resize(faces, [side, side]), list(faces.shape[-2:]))
 
 
-def compress(faces: Tensor, quality: int) -> Tensor:
-    """Compress faces as JPEG does, at a quality from 1 to 100."""
-    changed = []
-    for face in faces:
-        kept = BytesIO()
-        transforms.to_pil_image(face).save(kept, "JPEG", quality=quality)
-        changed.append(transforms.pil_to_tensor(Image.open(kept)))
-    return torch.stack(changed)
-
-
 # From (N, 3, 112, 112) uint8 to the same. The first two are what the crops of UTKFace and of RAF-DB leave outside.
 CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
     "bars as UTKFace's": lambda faces: add_bars(faces, top=0.22, sides=0.09),
@@ -64,7 +53,7 @@ CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
     "turn 10 degrees": lambda faces: move(faces, angle=10.0),
     "grey": lambda faces: transforms.rgb_to_grayscale(faces, 3),
     "28 pixels": lambda faces: shrink(faces, 28),
-    "JPEG quality 10": lambda faces: compress(faces, 10),
+    "JPEG quality 10": lambda faces: torch.stack([compress(face, 10) for face in faces]),
 }
 
 
@@ -95,10 +84,9 @@ class Stability(LabelledFaces):
                 else:
                     moved = 100.0 * (after[task].argmax(axis=1) != before[task].argmax(axis=1))
                 values = np.stack([moved, np.ones(len(moved))], axis=1)
-                (ours,), draws = estimate(values, drawn_together(table), ratio)
-                result = Result.drawn(metric, ours, draws[:, 0], len(moved))
+                result = divide(metric, values, table)
                 row |= {metric: result.ours, f"{metric}, low": result.low, f"{metric}, high": result.high}
-                if task not in results or ours > results[task][0].ours:
+                if task not in results or result.ours > results[task][0].ours:
                     results[task] = result, values
             rows.append(row)
         for task, (result, values) in results.items():

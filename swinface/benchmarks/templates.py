@@ -30,34 +30,16 @@ FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)  # false accept rates of the paper's
 
 @dataclass(frozen=True)
 class Templates:
-    """Sets of photos and video frames of one person each, and which sets are compared.
+    """Sets of photos and video frames of one person each, and which sets are compared."""
 
-    Attributes
-    ----------
-    folder
-        The folder of the images.
-    images
-        (N,), names of the images in it; a name comes once for every template the image is in.
-    landmarks
-        (N, 5, 2), in pixels, in the order of ArcFace's template.
-    weights
-        (N,), the weight of each image in its template, see ``embed_templates``.
-    template
-        (N,), the template of each image, counted from 0.
-    first, second
-        (pairs,), the templates that are compared.
-    same
-        (pairs,), bool: whether they show one person.
-    """
-
-    folder: Path
-    images: np.ndarray
-    landmarks: np.ndarray
-    weights: np.ndarray
-    template: np.ndarray
-    first: np.ndarray
-    second: np.ndarray
-    same: np.ndarray
+    folder: Path  #: of the images
+    images: np.ndarray  #: (N,), names of the images in it; a name comes once for every template the image is in
+    landmarks: np.ndarray  #: (N, 5, 2), in pixels, in the order of ArcFace's template
+    weights: np.ndarray  #: (N,), the weight of each image in its template, see ``embed_templates``
+    template: np.ndarray  #: (N,), the template of each image, counted from 0
+    first: np.ndarray  #: (pairs,), the templates that are compared with
+    second: np.ndarray  #: (pairs,), these
+    same: np.ndarray  #: (pairs,), bool: whether they show one person
 
 
 def read_ijb(root: Path, name: Literal["ijbb", "ijbc"]) -> Templates:

@@ -33,9 +33,6 @@ Embed = Callable[[Tensor], np.ndarray]
 LIMITS = -np.arange(0, 4, 0.01)
 
 
-# Lists of pairs
-
-
 def read_bin(path: Path) -> tuple[Tensor, np.ndarray]:
     """Read a verification set in insightface's format, such as ``lfw.bin``.
 
@@ -120,22 +117,15 @@ def score_pairs(embeddings: np.ndarray, first: np.ndarray, second: np.ndarray, r
 class FoldAccuracy:
     """Accuracy of verification over folds.
 
-    Attributes
-    ----------
-    mean, std
-        Over the folds; ``std`` divides by their number, as papers print it.
-    low, high
-        95% interval of the mean from the folds' spread: Student's t with one degree of freedom less than folds, the
-        folds' pairs taken as independent (LFW's folds share no person), within 0 to 1.
-    folds
-        Accuracy on each.
+    The interval is that of the mean, 95%, from the folds' spread: Student's t with one degree of freedom less than
+    folds, the folds' pairs taken as independent (LFW's folds share no person), within 0 to 1.
     """
 
     mean: float
-    std: float
+    std: float  #: divided by the number of folds, as papers print it
     low: float
     high: float
-    folds: np.ndarray
+    folds: np.ndarray  #: accuracy on each
 
 
 def ten_fold_accuracy(cosines: np.ndarray, same: np.ndarray, folds: int = 10) -> FoldAccuracy:
@@ -170,23 +160,12 @@ def verify_pairs(embed: Embed, faces: Tensor, same: np.ndarray, folds: int = 10)
     return ten_fold_accuracy(score_pairs(embeddings, rows[0::2], rows[1::2]), same, folds)
 
 
-# Any set of faces with identities
-
-
 @dataclass(frozen=True)
 class SamePersonAuc:
-    """AUC of the pairs of one person against those of two.
-
-    Attributes
-    ----------
-    draws
-        (resamples,), the AUC of each resample of the groups.
-    same, different
-        Number of pairs of each kind it was computed from.
-    """
+    """AUC of the pairs of one person against those of two, and the number of pairs of each kind."""
 
     auc: float
-    draws: np.ndarray
+    draws: np.ndarray  #: (resamples,), the AUC of each resample of the groups
     same: int
     different: int
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from swinface.files import InputError, replacing
+from swinface.files import InputError, check_ending, replacing
 from swinface.photos.folder import LOG, read_log
 from swinface.photos.originals import SETS, list_faces
 
@@ -34,8 +34,7 @@ def labels(
     out
         File to write, .txt: a header, then a face per line.
     """
-    if out.suffix != ".txt":
-        raise InputError(f"{out}: a list of labels is written to a file that ends in .txt.")
+    check_ending(out, [".txt"], "a list of labels")
     log = read_log(faces / LOG)
     found = SETS[set](annotations)
     table = list_faces(found, log, str(annotations))

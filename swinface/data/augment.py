@@ -144,11 +144,16 @@ def _cut(frames: Tensor) -> Tensor:
 def _compress(images: Tensor) -> Tensor:
     """Compress a share of the faces as JPEG does, each at a quality of its own."""
     chosen, qualities = _chosen(images, COMPRESSED).flatten(), torch.randint(*QUALITY, (len(images),))
-    for row in chosen.nonzero().flatten().tolist():  # torchvision's own JPEG is deprecated since 0.29
-        compressed = BytesIO()
-        transforms.to_pil_image(images[row]).save(compressed, "JPEG", quality=int(qualities[row]))
-        images[row] = transforms.pil_to_tensor(Image.open(compressed))
+    for row in chosen.nonzero().flatten().tolist():
+        images[row] = compress(images[row], int(qualities[row]))
     return images
+
+
+def compress(image: Tensor, quality: int) -> Tensor:
+    """An image, (3, H, W) uint8, compressed as JPEG at a quality from 1 to 100."""
+    compressed = BytesIO()  # torchvision's own JPEG is deprecated since 0.29
+    transforms.to_pil_image(image).save(compressed, "JPEG", quality=quality)
+    return transforms.pil_to_tensor(Image.open(compressed))
 
 
 def _blur(images: Tensor) -> Tensor:

@@ -13,14 +13,9 @@ from swinface.files import InputError, replacing
 
 
 class Embeddings:
-    """A table of embeddings: a ``.npz`` with ``face`` (N,) paths and ``embedding`` (N, D).
+    """A table of embeddings: a ``.npz`` with ``face`` (N,) paths and ``embedding`` (N, D), read without unpickling.
 
     Raises ``InputError`` if the file is missing, is no such table, or names a face twice.
-
-    Parameters
-    ----------
-    path
-        The file. It is read without unpickling.
     """
 
     def __init__(self, path: Path) -> None:

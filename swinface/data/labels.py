@@ -40,29 +40,14 @@ def read_labels(
     skip: int = 0,
     separator: str | None = None,
 ) -> pd.DataFrame:
-    """Read a list with a face per line.
+    """Read a list with a face per line: text in ``columns``; the index is the line, counted from 1.
+
+    The file must have these columns: in any order if a ``header`` names them (names as ``task_name`` gives them), else
+    in this order. The first is the image, whose name a header may leave out. A header may name ``others`` too, which
+    are ignored, and stands after ``skip`` lines. A ``separator`` of None is any white space.
 
     Raises ``InputError`` if the file is missing, its header lacks a column or has others, or a line has more or fewer
     fields.
-
-    Parameters
-    ----------
-    columns
-        The columns it must have: in any order if the file has a header (names as ``task_name`` gives them), else in
-        this order. The first is the image, whose name a header may leave out.
-    header
-        Whether the first line names the columns.
-    others
-        The header may name other columns too, which are ignored.
-    skip
-        Lines before the header.
-    separator
-        Between fields; any white space when None.
-
-    Returns
-    -------
-    pd.DataFrame
-        Text in ``columns``; the index is the line, counted from 1.
     """
     rows = {
         number: [field.strip() for field in line.split(separator)]

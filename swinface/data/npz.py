@@ -24,12 +24,8 @@ HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 class ArrayFile:
     """The arrays of a ``.npz``, each read when it is asked for.
 
-    Raises ``InputError`` if the file is missing, is no ``.npz``, or unpacks to far more than it is.
-
-    Attributes
-    ----------
-    names
-        Names of the arrays, in the order of the file.
+    ``names`` are those of the arrays, in the order of the file. Raises ``InputError`` if the file is missing, is no
+    ``.npz``, or unpacks to far more than it is.
     """
 
     def __init__(self, path: str | Path) -> None:

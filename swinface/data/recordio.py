@@ -30,12 +30,8 @@ WORD = 4  # bytes; parts start at multiples of it
 class RecordFile:
     """Random access to the records of a file, by key. Any number of threads may read.
 
-    Files are opened when first needed, and again by each process that a copy is sent to.
-
-    Parameters
-    ----------
-    path
-        The ``.rec`` file; the ``.idx`` of the same name must lie next to it.
+    Files are opened when first needed, and again by each process that a copy is sent to. ``path`` is the ``.rec`` file;
+    the ``.idx`` of the same name must lie next to it.
     """
 
     def __init__(self, path: Path) -> None:

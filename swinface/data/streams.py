@@ -78,25 +78,10 @@ class Stream:
 class Batches(Dataset):
     """Item k is the k-th batch of a run.
 
-    Parameters
-    ----------
-    streams
-        By name; those that a task names (``swinface.tasks``) give its labels.
-    tasks
-        Tasks whose labels are given, if a source has some.
-    seed
-        Seed of the run.
-    rank
-        Number of this process.
-    processes
-        Number of processes. They share one draw of ``batch_size * processes`` faces per stream.
-    cache
-        Folder for every source's decoded faces, mapped into memory: each face is decoded only once.
-
-    Attributes
-    ----------
-    tasks
-        The tasks with labels, in the order of the labels' columns.
+    Streams are by name; those that a task names (``swinface.tasks``) give its labels. ``tasks`` are those whose labels
+    are given, if a source has some; as an attribute, in the order of the labels' columns. Processes, of which this is
+    number ``rank``, share one draw of ``batch_size * processes`` faces per stream. ``cache`` is a folder for every
+    source's decoded faces, mapped into memory: each face is decoded only once.
     """
 
     def __init__(
@@ -293,8 +278,8 @@ def keep_decoded(source: Source, folder: Path) -> np.ndarray:
         digest.update(f"{image}{file.stat().st_mtime_ns if file.is_file() else ''}".encode())
     path = folder / f"faces-{digest.hexdigest()[:16]}.npy"
     shape = (len(source), 3, IMAGE_SIZE, IMAGE_SIZE)
-    return map_computed(path, shape, np.uint8, lambda part: _decode(source, part), DECODED, "decode")
 
+    def decode(part: slice) -> np.ndarray:
+        return stack_faces(source.read, range(part.start, part.stop)).numpy()
 
-def _decode(source: Source, part: slice) -> np.ndarray:
-    return stack_faces(source.read, range(part.start, part.stop)).numpy()
+    return map_computed(path, shape, np.uint8, decode, DECODED, "decode")

@@ -33,21 +33,11 @@ THRESHOLD = 0.4  # lowest score of a face; in scikit-image's photos without face
 
 @dataclass(frozen=True)
 class Face:
-    """A face in a photo; coordinates are pixels of the photo.
+    """A face in a photo; coordinates are pixels of the photo."""
 
-    Parameters
-    ----------
-    box
-        (4,) left, top, right, bottom; within the photo.
-    landmarks
-        (5, 2) x and y in the order of ``swinface.data.align.ARCFACE``.
-    score
-        The detector's confidence, 0 to 1.
-    """
-
-    box: np.ndarray
-    landmarks: np.ndarray
-    score: float
+    box: np.ndarray  #: (4,) left, top, right, bottom; within the photo
+    landmarks: np.ndarray  #: (5, 2) x and y in the order of ``swinface.data.align.ARCFACE``
+    score: float  #: the detector's confidence, 0 to 1
 
 
 def detect(image: np.ndarray) -> list[Face]:

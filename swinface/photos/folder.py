@@ -36,23 +36,16 @@ def align_folder(photos: Path, out: Path, choose: Choice = "largest", chunk: int
     a file that ``list_images`` leaves out. An interrupted call can be repeated: photos that have a row are not read
     again, and the result is that of an unbroken call.
 
+    ``choose`` says which face is taken where there are several: the one with the ``largest`` box, or the most
+    ``central``, whose box's centre is nearest to that of the photo. After ``chunk`` photos their faces and the log are
+    written.
+
+    Gives the log: ``COLUMNS``, in the order of ``list_images``, what it leaves out last. ``face`` is the face's path
+    below ``out``, ``faces`` how many there are, ``score`` the detector's confidence, 0 to 1, then come box and
+    landmarks in pixels of the photo; ``problem`` is what is wrong, empty where a face was written.
+
     Raises ``InputError`` if there are no photos, ``out`` lies within ``photos``, it holds faces that were chosen
     otherwise, another process works there, or the detector is not installed.
-
-    Parameters
-    ----------
-    choose
-        Which face, where there are several: the one with the ``largest`` box, or the most ``central``, whose box's
-        centre is nearest to that of the photo.
-    chunk
-        Photos after which their faces and the log are written.
-
-    Returns
-    -------
-    pd.DataFrame
-        With ``COLUMNS``, in the order of ``list_images``, what it leaves out last: ``face`` is the face's path below
-        ``out``, ``faces`` how many there are, ``score`` the detector's confidence, 0 to 1, then box and landmarks in
-        pixels of the photo, and ``problem`` what is wrong, empty where a face was written.
     """
     names, left_out = list_images(photos)
     if not names:

@@ -89,18 +89,18 @@ def predict(
 
 def cut_faces(image: np.ndarray, aligned: bool, name: str) -> tuple[list[np.ndarray], list[dict[str, Any]]]:
     """Faces of an image as (112, 112, 3) uint8 crops, and the place of each in the image; empty for an aligned face."""
-    if not aligned:
-        faces = detect(image)
-        places = [
-            {
-                "box": np.round(face.box, 1).tolist(),
-                "landmarks": np.round(face.landmarks, 1).tolist(),
-                "score": round(face.score, 4),
-            }
-            for face in faces
-        ]
-        return [align(image, face.landmarks, name) for face in faces], places
-    return [fit_face(image, name)], [{}]
+    if aligned:
+        return [fit_face(image, name)], [{}]
+    faces = detect(image)
+    places = [
+        {
+            "box": np.round(face.box, 1).tolist(),
+            "landmarks": np.round(face.landmarks, 1).tolist(),
+            "score": round(face.score, 4),
+        }
+        for face in faces
+    ]
+    return [align(image, face.landmarks, name) for face in faces], places
 
 
 def describe(
