@@ -67,7 +67,7 @@ class Optimizer:
     final_rate
         The rate at the end.
     trunk_rate
-        The peak rate of trunk and embedding, as a share of the learning rate.
+        The peak rate of trunk and embedding, as a share of the learning rate. At 0 they stay as they are, to the bit.
     trunk_clip
         Largest norm of the gradient of trunk and embedding; null does not clip.
     weight_decay
@@ -98,7 +98,8 @@ class FaceTraining(lightning.LightningModule):
     start
         Folder of a SwinFace whose trunk and embedding to start from, such as a run of recognition pretraining.
     start_whole
-        Whether to take over its subnets and heads too, to fine-tune a model on one of its tasks.
+        Whether to take over its subnets and heads too, to fine-tune a model on one of its tasks. If
+        ``optimizer.trunk_rate`` is 0, the tasks that are not trained stay in the model, as they are.
     tasks
         The tasks of ``swinface.tasks.TASKS`` to train; by default all with labels in a stream.
     recognition
@@ -164,11 +165,14 @@ class FaceTraining(lightning.LightningModule):
         if missing:
             raise InputError(f"model.tasks: no stream has labels of {', '.join(missing)}.")
         trunk, weights = split_weights(self.swinface.get("trunk"))
+        start = None if self.start is None else SwinFace.from_pretrained(self.start)
+        keeps = start is not None and self.start_whole and self.frozen
+        tasks = [*self.learned, *(task for task in (start.trained if keeps else ()) if task not in self.learned)]
         try:
             self.network = SwinFace(
                 **{**self.swinface, "trunk": trunk},
-                untrained=[task for task in PAPER_TASKS if task not in self.learned],
-                extra=[task for task in self.learned if task not in PAPER_TASKS],
+                untrained=[task for task in PAPER_TASKS if task not in tasks],
+                extra=[task for task in tasks if task not in PAPER_TASKS],
             )
         except InputError:
             raise
@@ -176,8 +180,10 @@ class FaceTraining(lightning.LightningModule):
             raise InputError(f"model.swinface: no such model can be made ({one_line(error)}).") from error
         if weights is not None:
             self.network.trunk.take_weights(weights)
-        if self.start is not None:
-            self._take_over(SwinFace.from_pretrained(self.start))
+        if start is not None:
+            self._take_over(start)
+        if self.frozen:
+            self._freeze()
         if self.half == "linear":
             keep_half_to_linear(self.network)
         self._make_teacher()
@@ -258,6 +264,13 @@ class FaceTraining(lightning.LightningModule):
             except RuntimeError as error:
                 raise InputError(f"model.start {self.start}: its {part} is of another size; see its config.") from error
 
+    def _freeze(self) -> None:
+        """Keep all as it is but the subnets and heads of tasks that are learned: no gradients, no new statistics."""
+        self.network.requires_grad_(False).eval()  # the engine keeps the mode of each part
+        parts = [self.network.heads[name] for name in self.learned]
+        for part in parts + [self.network.subnets[name] for name in {TASKS[name].subnet for name in self.learned}]:
+            part.requires_grad_(True).train()
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put all processes' identity centres into the checkpoint."""
         gather_shares(self, checkpoint, self.trainer.optimizers)
@@ -267,6 +280,11 @@ class FaceTraining(lightning.LightningModule):
         """Take this process's identity centres from it."""
         take_shares(self, checkpoint)
         self.skipped, self.skipped_in_a_row = checkpoint["skipped"]
+
+    @property
+    def frozen(self) -> bool:
+        """Whether trunk and embedding stay as they are."""
+        return self.optimizer.trunk_rate == 0
 
     @property
     def progress(self) -> float:

@@ -225,6 +225,22 @@ def test_the_whole_model_is_a_start_for_fine_tuning(config, unbroken, tmp_path):
         assert torch.equal(a, b), name
 
 
+def test_a_head_is_trained_further_while_all_else_stays(config, unbroken, tmp_path):
+    """To the bit, batch norms' statistics too; the model still answers every task."""
+    options = ["--model.start", unbroken, "--model.start_whole", "true", "--model.tasks", "[age]"]
+    options += ["--model.recognition", "null", "--model.distillation", 0, "--model.optimizer.trunk_rate", 0]
+    assert fit("--config", config, *options, "--trainer.max_epochs", 1, "--run", tmp_path / "run") == 0
+    before, after = (SwinFace.from_pretrained(run) for run in (unbroken, tmp_path / "run"))
+    assert after.untrained == []
+    others = after.state_dict()
+    moved = {name for name, value in before.state_dict().items() if not torch.equal(value, others[name])}
+    assert "heads.age.weight" in moved
+    assert {name for name in moved if not name.startswith(("heads.age.", "subnets.age."))} == set()
+    images = torch.randn(2, 3, 112, 112)
+    was, now = before.eval()(images), after.eval()(images)
+    assert {name for name in was if not torch.equal(was[name], now[name])} == {"age", "young"}
+
+
 def test_the_ablation_of_attention_is_an_option(config, tmp_path):
     options = ["--model.swinface.levels", "[4]", "--model.swinface.channel_attention", "false"]
     assert fit("--config", config, *options, "--trainer.max_epochs", 1, "--run", tmp_path / "run") == 0
