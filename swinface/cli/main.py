@@ -37,60 +37,51 @@ class Options(Enum):
 
 
 class Command(NamedTuple):
-    """A row in a program's table of commands.
+    """A row in a program's table of commands."""
 
-    Attributes
-    ----------
-    place
-        ``module:function``.
-    about
-        One line for the program's help.
-    group
-        Heading of that line.
-    """
-
-    place: str
-    about: str
-    group: str
+    place: str  #: ``module:function``
+    about: str  #: one line for the program's help
+    group: str  #: heading of that line
     options: Options = Options.SIGNATURE
 
 
+def tabulate(package: str, groups: dict[str, dict[str, str]], **options: Options) -> dict[str, Command]:
+    """The commands of a program by name, in groups; each is a function in a module of its own, both of its name."""
+    return {
+        name: Command(f"{package}.{name}:{name}", about, group, options.get(name, Options.SIGNATURE))
+        for group, commands in groups.items()
+        for name, about in commands.items()
+    }
+
+
 ABOUT = "One Swin Transformer for face recognition and 42 face tasks."
-COMMANDS = {
-    "predict": Command(
-        "swinface.cli.predict:predict", "predict age, gender, expression and attributes of faces in photos", "Use"
-    ),
-    "align": Command("swinface.cli.align:align", "cut aligned faces out of a folder of photos", "Use"),
-    "attention": Command(
-        "swinface.cli.attention:attention", "show which levels and places of a face each task attends to", "Use"
-    ),
-    "export": Command("swinface.cli.export:export", "write a model as ONNX", "Use"),
-    "fit": Command("swinface.cli.fit:fit", "train on face recognition, or on all tasks", "Train", Options.OWN),
-    "runs": Command("swinface.cli.runs:runs", "list runs of fit: how they differ, and their figures", "Train"),
-    "teach": Command(
-        "swinface.cli.teach:teach",
-        "embed a data set with a public recogniser, to distil from",
-        "Train",
-        Options.CLASSES,
-    ),
-    "labels": Command("swinface.cli.labels:labels", "make the list of labels of a set from its own files", "Train"),
-    "pack": Command("swinface.cli.pack:pack", "halve the size of a trained model", "Train"),
-    "evaluate": Command(
-        "swinface.cli.evaluate:evaluate",
-        "run the benchmarks whose data are there, and compare with the paper",
-        "Reproduce the paper",
-        Options.CLASSES,
-    ),
-    "compare": Command(
-        "swinface.cli.compare:compare",
-        "train models that differ in a few settings, and compare them",
-        "Reproduce the paper",
-        Options.CLASSES,
-    ),
-    "convert": Command(
-        "swinface.cli.convert:convert", "convert the published checkpoint to safetensors", "Reproduce the paper"
-    ),
-}
+COMMANDS = tabulate(
+    "swinface.cli",
+    {
+        "Use": {
+            "predict": "predict age, gender, expression and attributes of faces in photos",
+            "align": "cut aligned faces out of a folder of photos",
+            "attention": "show which levels and places of a face each task attends to",
+            "export": "write a model as ONNX",
+        },
+        "Train": {
+            "fit": "train on face recognition, or on all tasks",
+            "runs": "list runs of fit: how they differ, and their figures",
+            "teach": "embed a data set with a public recogniser, to distil from",
+            "labels": "make the list of labels of a set from its own files",
+            "pack": "halve the size of a trained model",
+        },
+        "Reproduce the paper": {
+            "evaluate": "run the benchmarks whose data are there, and compare with the paper",
+            "compare": "train models that differ in a few settings, and compare them",
+            "convert": "convert the published checkpoint to safetensors",
+        },
+    },
+    fit=Options.OWN,
+    teach=Options.CLASSES,
+    evaluate=Options.CLASSES,
+    compare=Options.CLASSES,
+)
 
 
 def run(program: str, about: str, commands: dict[str, Command], argv: list[str]) -> int:

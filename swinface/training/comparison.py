@@ -31,20 +31,11 @@ class Comparison:
     """What is trained.
 
     Raises ``InputError`` if there are fewer than two runs, a name is no name of a folder, or the reference is no run.
-
-    Parameters
-    ----------
-    configs
-        Configurations of ``swinface fit`` that every run has.
-    runs
-        By name: what the run changes in them, such as ``{"model": {"tasks": ["age"]}}``.
-    reference
-        Name of the run that the others are compared with.
     """
 
-    configs: list[Path]
-    runs: dict[str, dict[str, Any]]
-    reference: str
+    configs: list[Path]  #: configurations that every run has
+    runs: dict[str, dict[str, Any]]  #: by name, what the run changes in them: ``{"model": {"tasks": ["age"]}}``
+    reference: str  #: the run that the others are compared with
 
     def __post_init__(self) -> None:
         if len(self.runs) < 2:

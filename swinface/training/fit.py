@@ -19,24 +19,12 @@ BEST = "best"  # a checkpoint
 
 @dataclass(frozen=True)
 class Fitted:
-    """A run that is done.
+    """A run that is done."""
 
-    Attributes
-    ----------
-    folder
-        The run's folder, which holds the model.
-    steps
-        Number of steps.
-    epoch
-        The epoch that was kept, counted from 0: the best on the validation data, or without these the last.
-    figures
-        Its figures on the validation data, by name; empty without these.
-    """
-
-    folder: Path
+    folder: Path  #: the run's, which holds the model
     steps: int
-    epoch: int
-    figures: dict[str, float]
+    epoch: int  #: the one kept, counted from 0: the best on the validation data, or without these the last
+    figures: dict[str, float]  #: its figures on the validation data, by name; empty without these
 
 
 class FaceCLI(RunCLI):
@@ -53,18 +41,9 @@ class FaceCLI(RunCLI):
 def fit(arguments: list[str]) -> Fitted | None:
     """Train a SwinFace, from the last checkpoint if the run's folder holds one.
 
-    Raises ``InputError`` if another process trains in the folder, it holds another experiment or one that is complete,
-    or an option or an input is bad.
-
-    Parameters
-    ----------
-    arguments
-        Options of ``swinface fit``, such as ``["--config=FILE", "--run=FOLDER"]``.
-
-    Returns
-    -------
-    Fitted or None
-        None in every process but the first of a run on several devices.
+    ``arguments`` are options of ``swinface fit``, such as ``["--config=FILE", "--run=FOLDER"]``. Gives None in every
+    process but the first of a run on several devices. Raises ``InputError`` if another process trains in the folder, it
+    holds another experiment or one that is complete, or an option or an input is bad.
     """
     # Before training, the benchmarks are run once: what is wrong with their data is said at once, not after an epoch.
     options = {"num_sanity_val_steps": 1}

@@ -37,33 +37,15 @@ COLOURS = ("black", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69
 
 @dataclass(frozen=True)
 class History:
-    """How the tables of epochs of a package's runs are read.
+    """How the tables of epochs of a package's runs are read."""
 
-    Attributes
-    ----------
-    best
-        The column by which the best epoch is chosen. Without it, the last epoch is the best.
-    largest
-        Whether the largest value is the best, or the smallest.
-    figures
-        Columns that say how good a model is: patterns, such as ``tune_auc*``.
-    panels
-        Heading of a panel of the curves to a pattern of its columns.
-    """
-
-    best: str
-    largest: bool
-    figures: tuple[str, ...]
-    panels: Mapping[str, str]
+    best: str  #: the column by which the best epoch is chosen; without it, the last epoch is the best
+    largest: bool  #: whether its largest value is the best, or the smallest
+    figures: tuple[str, ...]  #: columns that say how good a model is: patterns, such as ``tune_auc*``
+    panels: Mapping[str, str]  #: heading of a panel of the curves to a pattern of its columns
 
     def read(self, run: Path) -> pd.DataFrame:
-        """The table of a run's epochs.
-
-        Raises
-        ------
-        InputError
-            There is none, or it is broken.
-        """
+        """The table of a run's epochs. Raises ``InputError`` if there is none, or it is broken."""
         path = run / METRICS
         try:
             table = pd.read_csv(path)
@@ -162,8 +144,7 @@ def flatten(config: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     """
     flat: dict[str, Any] = {}
     for key, value in config.items():
-        inner = flatten(value, f"{above}{key}.") if isinstance(value, dict) and value else {f"{above}{key}": value}
-        flat |= inner
+        flat |= flatten(value, f"{above}{key}.") if isinstance(value, dict) and value else {f"{above}{key}": value}
     return flat
 
 

@@ -26,18 +26,11 @@ MEAN_DECAY = 0.99  # of the mean of its answers, per step
 class PseudoLabels(nn.Module):
     """A teacher and its answers.
 
-    Raises ``InputError`` if a task is not trained, or has no classes.
+    ``network`` is the model in training, ``learned`` the tasks that it is trained on, in the order of the columns of
+    labels. ``streams`` has by name the rows of a batch that are the stream's, and what the teacher is asked about them.
+    ``count_shares`` says of a task how often each class occurs among labelled faces.
 
-    Parameters
-    ----------
-    network
-        The model in training.
-    learned
-        The tasks that it is trained on, in the order of the columns of labels.
-    streams
-        By name: the rows of a batch that are the stream's, and what the teacher is asked about them.
-    count_shares
-        From a task to how often each class occurs among labelled faces.
+    Raises ``InputError`` if a task is not trained, or has no classes.
     """
 
     def __init__(

@@ -213,23 +213,9 @@ def configure(
 ) -> RunCLI:
     """Make the trainer, the module and the data of a run.
 
-    Parameters
-    ----------
-    arguments
-        Options as on a command line, or a configuration.
-    program
-        Name of the command, for its help.
-    about
-        Description of the command, for its help.
-    trainer
-        Defaults of the trainer, besides ``TRAINER``.
-    files
-        What a configuration was merged from, for messages.
-
-    Raises
-    ------
-    InputError
-        An input is bad.
+    ``arguments`` are options as on a command line, or a configuration, which was merged from ``files``. ``program`` and
+    ``about`` are the name of the command and what it does, for its help, and ``trainer`` defaults besides ``TRAINER``.
+    Raises ``InputError`` if an input is bad.
     """
     for talkative in ("pytorch.utilities.rank_zero", "fabric.utilities.seed"):
         logging.getLogger(f"lightning.{talkative}").setLevel(logging.WARNING)
@@ -292,20 +278,9 @@ def _read_section(file: Path, section: str) -> dict[str, Any]:
 def run_training(cli: RunCLI, finish: Callable[[Path, RunCLI], Finished]) -> Finished | None:
     """Train, from the last checkpoint if the run's folder holds one.
 
-    Parameters
-    ----------
-    finish
-        Called with the run's folder when training is done, in the first process of the run, to write the model.
-
-    Returns
-    -------
-    Finished or None
-        What ``finish`` returned; None in the other processes of a run.
-
-    Raises
-    ------
-    InputError
-        Another process trains in the folder, it holds another experiment or one that is complete, or an input is bad.
+    When training is done, ``finish`` is called with the run's folder in the first process of the run, to write the
+    model. Gives what it returns; None in the other processes. Raises ``InputError`` if another process trains in the
+    folder, it holds another experiment or one that is complete, or an input is bad.
     """
     run, config = Path(cli.config["run"]), cli.parser.dump(cli.config, skip_link_targets=True)
     with working_alone(run) if cli.trainer.is_global_zero else nullcontext():

@@ -15,20 +15,12 @@ def rate_at(
     final: float = 0.0,
     cosine_from_start: bool = False,
 ) -> float:
-    """The learning rate of a step, counted from 0: it rises to ``peak`` in a warm-up, and falls to ``final`` along a
-    cosine.
+    """The learning rate of a step, counted from 0: it rises from ``start`` to ``peak`` in the ``warmup``, a share of
+    the steps and at least one, and falls to ``final``, that of the end of training, along a cosine.
 
-    Parameters
-    ----------
-    count_steps
-        Gives the number of steps. It is not called for the first one, when the engine does not know it yet.
-    warmup
-        Share of the steps in which the rate rises, at least one step.
-    start, peak, final
-        Rate of the first step, at the end of the warm-up, and at the end of training.
-    cosine_from_start
-        Whether the cosine is over all steps, of which the warm-up replaces the first: the rate then drops a little
-        where the warm-up ends. Otherwise it is over the steps after the warm-up.
+    ``count_steps`` gives the number of steps. It is not called for the first one, when the engine does not know it yet.
+    With ``cosine_from_start`` the cosine is over all steps, of which the warm-up replaces the first: the rate then
+    drops a little where the warm-up ends. Otherwise it is over the steps after the warm-up.
 
     Examples
     --------
