@@ -40,7 +40,7 @@ PEOPLE = {2: ("first person", "second person"), 3: ("father", "mother", "child")
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo and the faces in it, the largest first.
+    """A photo and the faces in it, the largest first. ``dataclasses.replace(photo, chosen=1)`` takes another face.
 
     Attributes
     ----------
@@ -52,15 +52,29 @@ class Photo:
         (F, 4) left, top, right and bottom of each face in ``image``.
     crops
         (F, 112, 112, 3) uint8, the faces, aligned.
+    chosen
+        Which face is the person's, counted from 0. Another one than there is raises ``InputError``.
     """
 
     name: str
     image: np.ndarray
     boxes: np.ndarray
     crops: np.ndarray
+    chosen: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.chosen < len(self.crops):
+            raise InputError(f"{self.name}: no face {self.chosen}; its faces are 0 to {len(self.crops) - 1}.")
+
+    @property
+    def crop(self) -> np.ndarray:
+        """The chosen face, (112, 112, 3) uint8."""
+        return self.crops[self.chosen]
 
 
-def read_photo(photo: str | os.PathLike | bytes | np.ndarray, name: str = "the photo", aligned: bool = False) -> Photo:
+def read_photo(
+    photo: str | os.PathLike | bytes | np.ndarray, name: str = "the photo", aligned: bool = False, face: int = 0
+) -> Photo:
     """Find and align the faces of a photo.
 
     Parameters
@@ -71,11 +85,13 @@ def read_photo(photo: str | os.PathLike | bytes | np.ndarray, name: str = "the p
         Name of a photo that is not a file, for messages.
     aligned
         The photo is one face, square and aligned to ArcFace's five points.
+    face
+        Which face of the photo is the person's; 0 is the largest.
 
     Raises
     ------
     InputError
-        The photo cannot be read or has no face, or no detector is installed.
+        The photo cannot be read or has no such face, or no detector is installed.
     """
     if not isinstance(photo, np.ndarray):
         name = name if isinstance(photo, bytes) else os.fspath(photo)
@@ -90,17 +106,17 @@ def read_photo(photo: str | os.PathLike | bytes | np.ndarray, name: str = "the p
     small.thumbnail((SIDE, SIDE), reducing_gap=2)
     whole = [0, 0, *photo.shape[1::-1]]
     boxes = np.array([it.get("box", whole) for it in places]) * (small.width / photo.shape[1])
-    return Photo(name, np.asarray(small), boxes, np.stack(crops))
+    return Photo(name, np.asarray(small), boxes, np.stack(crops), face)
 
 
 @dataclass(frozen=True)
 class Examination:
-    """What models say of the largest faces in the photos of two people, or of father, mother and child.
+    """What models say of the chosen faces in the photos of two people, or of father, mother and child.
 
     Attributes
     ----------
     people
-        For each person its photos; the faces below are the largest of each photo, in this order.
+        For each person its photos; the faces below are the chosen one of each photo, in this order.
     answers
         For each model what ``kinface.models.verify.compare`` returns of it.
     scores
@@ -143,7 +159,7 @@ class Examination:
         return plot_placed_scores(self.scores[model], answer["threshold"], marks)
 
     def plot_faces(self) -> Figure:
-        """A column for each photo: the faces in it, the largest one aligned, and on which places of it the
+        """A column for each photo: the faces in it, the chosen one aligned, and on which places of it the
         score of each model rests: orange ones raise it, purple ones lower it, each face to its own scale."""
         photos = [photo for person in self.people for photo in person]
         rows, columns = 2 + len(self.places), min(ACROSS, len(photos))
@@ -162,14 +178,15 @@ class Examination:
             top, column = rows * (number // ACROSS), number % ACROSS
             of_photo = panels[top : top + rows, column]
             of_photo[0].imshow(photo.image)
-            colours = [COLOURS[5], *["white"] * (len(photo.boxes) - 1)]
-            for (left, upper, right, lower), colour in zip(photo.boxes[::-1], colours[::-1], strict=True):
-                frame = {"fill": False, "linewidth": 1.5, "edgecolor": colour}  # the largest last, over the others
+            chosen = np.arange(len(photo.boxes)) == photo.chosen
+            for place in np.argsort(chosen, kind="stable"):  # the chosen face last, over the others
+                frame = {"fill": False, "linewidth": 1.5, "edgecolor": COLOURS[5] if chosen[place] else "white"}
+                left, upper, right, lower = photo.boxes[place]
                 of_photo[0].add_patch(Rectangle((left, upper), right - left, lower - upper, **frame))
             of_photo[0].set_title(name, fontsize=9)
-            of_photo[1].imshow(photo.crops[0])
+            of_photo[1].imshow(photo.crop)
             for axes, places in zip(of_photo[2:], self.places.values(), strict=True):
-                draw_face(axes, photo.crops[0], places[number])
+                draw_face(axes, photo.crop, places[number])
             if column == 0:
                 for axes, title in zip(of_photo, titles, strict=True):
                     axes.set_ylabel(title, fontsize=9, rotation="horizontal", ha="right", va="center", parse_math=False)
@@ -248,7 +265,7 @@ class Examiner:
         if not set(wanted) <= set(self.groups):
             raise InputError(f"no scores of the group {' '.join(group)!r}; choose one of `groups`.")
         overall = self.groups[:1]
-        crops = [np.stack([photo.crops[0] for photo in person]) for person in people]
+        crops = [np.stack([photo.crop for photo in person]) for person in people]
         levels, places = {}, {}
         for model, network in self.networks.items():
             levels[model], places[model] = attend(network, crops)

@@ -1,8 +1,10 @@
 """The pages of ``kinface web``: a thin layer over ``kinface.models.examine``.
 
 Nothing is stored, not even for a while: uploads are read in memory, pages hold their pictures, and browsers are told to
-keep no copy. No page loads anything from elsewhere, which browsers enforce by the pages' policy. Whoever does not know
-the secret in the address, another user of the computer or a page of the web, gets nothing.
+keep no copy. Where a photo has several faces, the page of the answer carries all of them, signed, so that another one
+can be taken without the photo and without script. No page loads anything from elsewhere, which browsers enforce by the
+pages' policy. Whoever does not know the secret in the address, another user of the computer or a page of the web, gets
+nothing.
 """
 
 from __future__ import annotations
@@ -13,17 +15,21 @@ import os
 import secrets
 import socket
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 
+import numpy as np
 from flask import Flask, Request, Response, abort, render_template, request
+from itsdangerous import BadData, URLSafeSerializer
 from jinja2 import StrictUndefined
 from matplotlib.figure import Figure
+from PIL import Image
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from kinface.data.vocabulary import in_words
-from kinface.models.examine import Examination, Examiner, read_photo
+from kinface.models.examine import Examination, Examiner, Photo, read_photo
 from kinface.models.verify import CAUTION, SAME_PICTURE
 from swinface.files import InputError, printable
 from swinface.photos.predict import summarise
@@ -62,8 +68,9 @@ class _Quiet(WSGIRequestHandler):
 def create_app(examiner: Examiner, secret: str) -> Flask:
     """The pages, below ``/secret/``, as a WSGI application."""
     app, nonce, alone = Flask(__package__, static_folder=None), secrets.token_urlsafe(), Lock()
+    signer = URLSafeSerializer(secrets.token_urlsafe())
     app.request_class = _InMemory
-    app.config["MAX_CONTENT_LENGTH"] = MOST_BYTES
+    app.config |= dict.fromkeys(("MAX_CONTENT_LENGTH", "MAX_FORM_MEMORY_SIZE"), MOST_BYTES)
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.filters |= {"printable": printable, "words": in_words}
     groups = {f"{grouping}: {in_words(group, grouping)}": (grouping, group) for grouping, group in examiner.groups[1:]}
@@ -81,14 +88,20 @@ def create_app(examiner: Examiner, secret: str) -> Flask:
         with alone:  # one after the other: photos need much memory, and warnings are caught for all threads
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", UserWarning)
-                people = [
-                    [read_photo(file.read(), file.filename, "aligned" in request.form) for file in files]
-                    for files in uploaded.values()
-                ]
-                examined = examiner(*people, group=groups.get(chosen))
+                people = {
+                    name: [read_photo(file.read(), file.filename, "aligned" in request.form) for file in files]
+                    or [_unpack(text, signer) for text in request.form.getlist(name)]
+                    for name, files in uploaded.items()
+                }
+                if "take" in request.form:
+                    _take(people, request.form["take"])
+                examined = examiner(*people.values(), group=groups.get(chosen))
             described = _describe(examined)
+        kept = {}
+        if any(len(photo.crops) > 1 for person in people.values() for photo in person):
+            kept = {name: [_pack(photo, signer) for photo in person] for name, person in people.items()}
         told = [str(warning.message) for warning in caught]
-        return render_template("answer.html", **described, group=chosen, warnings=told)
+        return render_template("answer.html", **described, kept=kept, group=chosen, warnings=told)
 
     @app.get(f"/{secret}/report")
     def report() -> str:
@@ -162,16 +175,22 @@ def open_server(examiner: Examiner, port: int = 0) -> tuple[BaseWSGIServer, str]
 def _describe(examined: Examination) -> dict[str, object]:
     """What the page of an answer shows."""
     same = any(answer["same_picture"] for answer in examined.answers.values())
-    photos = [photo for person in examined.people for photo in person]
+    photos = [
+        (f"{person} {number}", photo)
+        for person, photos in zip(PEOPLE, examined.people, strict=False)
+        for number, photo in enumerate(photos)
+    ]
     faces = [
         {
             "name": name,
+            "place": place,
             "photo": photo.name,
-            "count": len(photo.boxes),
+            "crops": [_to_png(crop) for crop in photo.crops],
+            "chosen": photo.chosen,
             "summary": summarise(face),
             "attributes": [TASKS[task].title for task, share in face["attributes"].items() if share > LIKELY],
         }
-        for name, photo, face in zip(examined.names, photos, examined.described, strict=True)
+        for name, (place, photo), face in zip(examined.names, photos, examined.described, strict=True)
     ]
     return {
         "answers": examined.answers,
@@ -185,8 +204,40 @@ def _describe(examined: Examination) -> dict[str, object]:
     }
 
 
-def _to_png(figure: Figure) -> str:
-    """The figure as a PNG in text."""
+def _take(people: dict[str, list[Photo]], wanted: str) -> None:
+    """Choose another face of a photo; ``wanted`` names the person, the photo and the face, such as ``child 0 2``."""
+    try:
+        name, number, face = wanted.split()
+        people[name][int(number)] = replace(people[name][int(number)], chosen=int(face))
+    except (ValueError, LookupError):
+        raise InputError(f"no face {wanted!r} in these photos; choose one that the page shows.") from None
+
+
+def _pack(photo: Photo, signer: URLSafeSerializer) -> str:
+    """A photo as text that only this server can have written."""
+    pictures = {"image": _to_png(photo.image), "crops": [_to_png(crop) for crop in photo.crops]}
+    return signer.dumps({"name": photo.name, "boxes": photo.boxes.tolist(), "chosen": photo.chosen, **pictures})
+
+
+def _unpack(text: str, signer: URLSafeSerializer) -> Photo:
+    try:
+        kept = signer.loads(text)
+    except BadData:
+        raise InputError("these photos are not of a page of this server; choose them again.") from None
+    crops = np.stack([_from_png(crop) for crop in kept["crops"]])
+    return Photo(kept["name"], _from_png(kept["image"]), np.array(kept["boxes"]), crops, kept["chosen"])
+
+
+def _to_png(picture: Figure | np.ndarray) -> str:
+    """A figure or pixels as a PNG in text."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH)
+    if isinstance(picture, Figure):
+        picture.savefig(buffer, format="png", dpi=DOTS_PER_INCH)
+    else:
+        Image.fromarray(picture).save(buffer, "png")
     return base64.b64encode(buffer.getvalue()).decode()
+
+
+def _from_png(text: str) -> np.ndarray:
+    with Image.open(io.BytesIO(base64.b64decode(text))) as image:
+        return np.asarray(image)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from io import BytesIO
 from itertools import combinations
 from pathlib import Path
@@ -19,6 +20,7 @@ from kinface.fairness.distributions import describe_scores
 from kinface.models.examine import Examiner, attend, read_photo, weigh_pairs
 from kinface.models.kinface import KinFace
 from kinface.models.verify import SCORES, compare, verify
+from swinface.data.align import ARCFACE
 from swinface.data.faces import scale_pixels
 from swinface.files import InputError
 from swinface.photos.detect import Face
@@ -176,8 +178,26 @@ def test_all_faces_of_a_photo_are_kept_and_shown_small(monkeypatch):
     monkeypatch.setattr(swinface.photos.predict, "detect", lambda image: [])
     with pytest.raises(InputError, match=r"holiday\.jpg: no face found"):
         read_photo(pixels, "holiday.jpg")
+    monkeypatch.setattr(swinface.photos.predict, "detect", lambda image: found)
+    with pytest.raises(InputError, match=r"holiday\.jpg: no face 2; its faces are 0 to 1"):
+        read_photo(pixels, "holiday.jpg", face=2)
     with pytest.raises(InputError, match=r"holiday\.jpg: pixels must be \(H, W, 3\) uint8"):
         read_photo(pixels / 255, "holiday.jpg")
+
+
+def test_another_face_of_a_photo_is_taken(shipped, faces, monkeypatch):
+    places = [Face(np.array([left, 0, left + 112, 112.0]), ARCFACE + np.array([left, 0]), 0.9) for left in (0, 112)]
+    monkeypatch.setattr(swinface.photos.predict, "detect", lambda image: places)
+    both = np.concatenate(list(faces[:2]), axis=1)
+    photos = [read_photo(both), read_photo(both, face=1), replace(read_photo(both), chosen=1)]
+    other = photos_of(faces[2:3])
+    largest, second, replaced = (shipped([photo], other) for photo in photos)
+    first_alone, second_alone = (shipped([photo], other) for photo in photos_of(photos[0].crops))
+    assert largest.answers == first_alone.answers != second_alone.answers == second.answers == replaced.answers
+    assert second.described == second_alone.described
+    found, aligned, *_ = second.plot_faces().axes[::2]
+    np.testing.assert_array_equal(aligned.get_images()[0].get_array(), photos[0].crops[1])
+    assert found.patches[-1].get_x() == 112 and found.patches[0].get_edgecolor() != found.patches[1].get_edgecolor()
 
 
 def test_files_their_content_and_pixels_are_one_photo(faces, tmp_path):

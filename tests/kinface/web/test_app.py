@@ -27,6 +27,8 @@ from kinface.models.examine import Examiner, read_photo
 from kinface.report.html import render_report
 from kinface.web.app import create_app, open_server
 from swinface.cli.main import run
+from swinface.data.align import ARCFACE
+from swinface.photos.detect import Face
 from tests.pages import BROWSER, DRIVER, open_window, text_of
 
 ALIGNED = {"aligned": "on"}
@@ -50,18 +52,30 @@ def client(examiner):
     return create_app(examiner, "secret").test_client()
 
 
-def to_png(face: np.ndarray, size: int = 112) -> bytes:
+def to_png(pixels: np.ndarray) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(face).resize((size, size)).save(buffer, "png")
+    Image.fromarray(pixels).save(buffer, "png")
     return buffer.getvalue()
 
 
 def post(client, *people: list[tuple[bytes, str]], **options: str):
-    """Send the photos, content and name, of each person; in a form of our own, as the client's spools to the disk."""
-    parts = [(f'name="{name}"', value.encode()) for name, value in (ALIGNED | options).items()]
+    """Send the photos, content and name, of each person."""
+    fields = [(name, None, value.encode()) for name, value in (ALIGNED | options).items()]
     for field, person in zip(("a", "b", "child"), people, strict=False):
-        parts += [(f'name="{field}"; filename="{name}"', content) for content, name in person]
-    parts = [f"--next\r\nContent-Disposition: form-data; {about}\r\n\r\n".encode() + it for about, it in parts]
+        fields += [(field, name, content) for content, name in person]
+    return send(client, fields)
+
+
+def send(client, fields: list[tuple[str, str | None, bytes]]):
+    """Send a form: names, of files their file's name, and contents; in a way of our own, as the client's spools to the
+    disk."""
+    parts = [
+        f'--next\r\nContent-Disposition: form-data; name="{field}"'.encode()
+        + (b"" if name is None else f'; filename="{name}"'.encode())
+        + b"\r\n\r\n"
+        + content
+        for field, name, content in fields
+    ]
     form = b"\r\n".join([*parts, b"--next--\r\n"])
     return client.post("/secret/answer", data=form, content_type="multipart/form-data; boundary=next")
 
@@ -127,6 +141,68 @@ def test_the_first_page_names_groups_and_what_it_is_not_for(client, examiner):
     )
 
 
+@pytest.fixture
+def found_beside(monkeypatch):
+    """Photos are faces beside each other."""
+
+    def find(image: np.ndarray) -> list[Face]:
+        return [
+            Face(np.array([left, 0, left + 112, 112.0]), ARCFACE + np.array([left, 0]), 0.9)
+            for left in range(0, image.shape[1], 112)
+        ]
+
+    monkeypatch.setattr("swinface.photos.predict.detect", find)
+
+
+def score_of(page) -> float:
+    return float(re.search(r"Score (-?\d\.\d{3});", text_of(page.text))[1])
+
+
+def test_another_face_is_taken_without_the_photo_and_without_script(client, examiner, faces, found_beside):
+    couple = np.concatenate(list(faces[:2]), axis=1)
+    form = [("a", "other.png", to_png(faces[2])), ("b", EVIL, to_png(couple)), ("b", "again.png", to_png(couple))]
+    form.append(("group", None, b"race: Asian"))
+    pages, wanted = [send(client, form)], {"b 0 1": (1, 0), "b 1 1": (1, 1), "b 0 0": (0, 1)}
+    for take in wanted:
+        kept = re.findall(r'<input type="hidden" name="(\w+)" value="(.*?)">', pages[-1].text)
+        assert [name for name, _ in kept] == ["group", "a", "b", "b"]
+        pages.append(
+            send(client, [*((name, None, value.encode()) for name, value in kept), ("take", None, take.encode())])
+        )
+    for page, (first, second) in zip(pages, [(0, 0), *wanted.values()], strict=True):
+        examined = examiner([read_photo(faces[2])], [read_photo(couple, face=first), read_photo(couple, face=second)])
+        assert score_of(page) == round(examined.answers["shipped"]["score"], 3)
+        pressed = re.findall(r'value="(b \d \d)" aria-pressed="true"', page.text)
+        assert pressed == [f"b 0 {first}", f"b 1 {second}"] and "Asian" in text_of(page.text)
+        assert "\u202e" not in page.text and "<img src=x" not in page.text
+    assert len({score_of(page) for page in pages}) == 3  # two of these are the mean of the same two scores
+
+
+def test_faces_that_no_page_of_this_server_showed_are_refused(client, examiner, faces, found_beside):
+    couple = to_png(np.concatenate(list(faces[:2]), axis=1))
+    page = send(client, [("a", "a.png", couple), ("b", "b.png", couple)])
+    kept = dict(re.findall(r'<input type="hidden" name="(\w+)" value="(.*?)">', page.text))
+    elsewhere = create_app(examiner, "secret").test_client()
+    forged = {"a": kept["a"][:99] + kept["b"][99:]}
+    for server, more, told in (
+        (client, {}, None),
+        (elsewhere, {}, "these photos are not of a page of this server"),
+        (client, forged, "these photos are not of a page of this server"),
+        *(
+            (client, {"take": wanted}, "no face")
+            for wanted in ("a 0 2", "a 0 -1", "a 1 0", "c 0 0", "<b>", "a 0 x", "")
+        ),
+    ):
+        page = send(server, [(name, None, value.encode()) for name, value in (kept | more).items()])
+        assert page.status_code == (200 if told is None else 400)
+        assert "<b>" not in page.text and (told or "Score") in text_of(page.text)
+
+
+def test_who_is_alone_in_a_photo_is_not_to_be_chosen(client, faces):
+    page = post(client, [(to_png(faces[0]), "a.png")], [(to_png(faces[1]), "b.png")])
+    assert "<button" not in page.text and "<form" not in page.text
+
+
 def test_faces_that_are_not_aligned_are_warned_of(client, monkeypatch):
     monkeypatch.setattr("swinface.photos.alignment.measure_misalignment", lambda landmarks: 40.0)
     monkeypatch.setattr("swinface.photos.alignment.SURE", 0.0)
@@ -141,7 +217,7 @@ def test_faces_that_are_not_aligned_are_warned_of(client, monkeypatch):
 
 def header_of_a_bomb() -> bytes:
     """A small PNG that says it has 60,000 x 60,000 pixels."""
-    content = bytearray(to_png(np.zeros((8, 8, 3), np.uint8), 8))
+    content = bytearray(to_png(np.zeros((8, 8, 3), np.uint8)))
     content[16:24] = (60_000).to_bytes(4, "big") * 2
     return bytes(content)
 
@@ -195,7 +271,7 @@ def test_too_much_is_refused_before_it_is_read(examiner, faces, monkeypatch):
 
 def test_nothing_is_stored_and_nothing_is_sent(client, tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (2, 900, 900, 3), dtype=np.uint8)
-    photos = [to_png(one, 900) for one in noise]  # so large that they would be spooled to the disk
+    photos = [to_png(one) for one in noise]  # so large that they would be spooled to the disk
     assert min(map(len, photos)) > 2 * 2**20
     post(client, *([(photo, "warm.png")] for photo in photos))
     with listening() as heard:
@@ -330,9 +406,9 @@ def trap() -> Iterator[socket.socket]:
 
 
 @in_browser
-def test_in_a_browser(examiner, faces, draw_scored, trap, tmp_path):
+def test_in_a_browser(examiner, faces, found_beside, draw_scored, trap, tmp_path):
     names = ["father.png", f"{EVIL.replace('/', '')}", "child.png"]
-    for name, face in zip(names, faces, strict=False):
+    for name, face in zip(names, [*faces[:2], np.concatenate(list(faces[2:]), axis=1)], strict=True):
         (tmp_path / name).write_bytes(to_png(face))
     (tmp_path / "report.html").write_text(render_report(audit_fairness(draw_scored(1500), 0.5, resamples=100)), "utf-8")
     (tmp_path / "errors.html").write_text(HOSTILE.replace("TRAP", str(trap.getsockname()[1])))
@@ -344,14 +420,22 @@ def test_in_a_browser(examiner, faces, draw_scored, trap, tmp_path):
             window.go(address)
             for field, name in zip(("a", "b", "child"), names, strict=True):
                 window.type(f"input[name={field}]", str(tmp_path / name))
-            window.click("input[name=aligned]")
-            window.run("document.querySelector('select').value = 'race: Asian'")
             window.click("button")
             assert window.run("return document.querySelector('button').disabled")
             window.wait("return !document.querySelector('button').disabled")
             text = window.wait("return document.body.innerText", "iframe")
-            assert "The model shipped-debiased says" in text and "mother and child" in text and "Asian" in text
-            assert window.run("return [...document.images].map(it => it.naturalWidth > 300)") == [True] * 3
+            assert "The model shipped-debiased says" in text and "mother and child" in text and "Asian" not in text
+            assert (
+                window.run("return [...document.images].map(it => it.naturalWidth > 300)") == [False] * 2 + [True] * 3
+            )
+            window.click("button[value='child 0 1']")
+            taken = "[value='child 0 1'][aria-pressed=true]"
+            window.wait(f'return document.querySelector("{taken}")', "iframe")
+            window.enter(None)
+            window.type("select", "race: Asian")
+            window.click("button")
+            window.wait("return document.body.innerText.includes('Asian')", "iframe")
+            assert window.run(f'return !!document.querySelector("{taken}")'), "another group keeps the face"
             window.enter(None)
             kept = window.run("return [...document.querySelectorAll('input[type=file]')].map(it => it.files.length)")
             assert kept == [1, 1, 1]  # another group can be chosen without dropping photos again
