@@ -34,7 +34,7 @@ from kinface.models.faces import read_faces
 from kinface.models.inference import embed
 from kinface.models.kinface import KinFace, load_model
 from kinface.tradeoff.measure import LISTS, Protocol, Result, describe_faces, list_tested, measure
-from kinface.training.cache import cache_levels
+from kinface.training.data import cache_levels
 from kinface.training.fit import fit
 from swinface.data.embeddings import Embeddings
 from swinface.files import InputError, one_line, replacing, working_alone

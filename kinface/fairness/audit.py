@@ -82,9 +82,13 @@ class FairnessAudit:
     @cached_property
     def drawn(self) -> dict[str, np.ndarray]:
         """Metric to (resamples, groups): the metrics with their deviations."""
-        return {
-            metric: move(self.groups[metric].to_numpy(), deviation) for metric, deviation in self.deviations.items()
-        }
+        return {metric: move(self.groups[metric].to_numpy(), moved) for metric, moved in self.deviations.items()}
+
+    def disparity(self, name: str, rows: Sequence[int]) -> tuple[float, np.ndarray]:
+        """A disparity between the groups in some rows of ``groups``: its value, and its value in each resample."""
+        disparity = find_disparity(name)
+        value = disparity(*(self.groups[rate].to_numpy()[rows] for rate in disparity.rates))
+        return float(value), disparity(*(self.drawn[rate][:, rows] for rate in disparity.rates))
 
     def influence(self, grouping: str) -> tuple[np.ndarray, np.ndarray]:
         """(pairs,) the number of each pair's group, and (pairs, metrics) influence values (``intervals.measure``)."""
@@ -103,8 +107,7 @@ class FairnessAudit:
         """The largest gap of each grouping in accuracy, TPR, FMR and AUC (``contrasts.find_gaps``).
 
         Columns: ``grouping``, ``metric``, ``highest`` and ``lowest`` (groups), ``highest_value``, ``lowest_value``,
-        ``difference``, ``low`` and ``high`` (its 95% interval), ``chance`` (what equal groups exceed in 5% of samples),
-        ``comparable`` (false for accuracies of groups with different shares of kin pairs), ``significant``.
+        ``difference``, ``low`` and ``high`` (its 95% interval), ``chance``, ``comparable``, ``significant``.
         """
         return find_gaps(self.groups, self.disparities, self.covariance)
 
@@ -154,7 +157,7 @@ def audit_fairness(
     groups = count_groups(pairs, labels, dyads, mixed)
     groups, covariance, deviations = _measure(pairs, labels, groups, threshold, dyads, resamples, seed)
     measured = measure_disparities(groups, deviations, wanted)
-    columns = clusters if clusters is None else (clusters,) if isinstance(clusters, str) else tuple(clusters)
+    columns = (clusters,) if isinstance(clusters, str) else clusters and tuple(clusters)
     return FairnessAudit(pairs, threshold, seed, columns, labels, groups, measured, covariance, deviations, dyads)
 
 
@@ -229,9 +232,8 @@ def _measure_disparity(
 
 
 def _disparity_interval(disparity: Disparity, value: float, spread: np.ndarray, beyond: bool) -> tuple[float, float]:
-    """Symmetric interval, for ratios on the logarithmic scale. It ends at the ideal, and reaches it if chance explains
-    the value. NaN if the value is not finite.
-    """
+    """Symmetric interval, for ratios on the logarithmic scale; NaN if the value is not finite. It ends at the ideal,
+    and reaches it if chance explains the value."""
     if not np.isfinite(value):
         return np.nan, np.nan
     if disparity.ratio:

@@ -37,23 +37,10 @@ class Resamples:
     The weights are those of ``swinface.bootstrap.weigh_pairs``, which allow for dependence through either cluster. If
     families matter little to pairs of two families, the intervals are too wide.
 
-    Parameters
-    ----------
-    pairs
-        Pairs table; the columns ``clusters`` are read, and the faces where these are missing.
-    count
-        Number of resamples.
-    seed
-        Same units, count and seed: same resamples. Two models are compared on the same ones.
-    clusters
-        See ``find_units``.
-
-    Attributes
-    ----------
-    units
-        Names of the clusters, and of the pairs that are drawn one by one, sorted.
-    multiplicities
-        How often each unit was drawn: (units, count), float32.
+    ``pairs`` is a pairs table, of which the columns ``clusters`` (``find_units``) are read, and the faces where these
+    are missing. The same units, ``count`` of resamples and seed give the same resamples: two models are compared on the
+    same ones. ``units`` are the sorted names of the clusters, and of the pairs that are drawn one by one;
+    ``multiplicities``, (units, count), float32, how often each was drawn.
     """
 
     def __init__(
@@ -76,10 +63,6 @@ class Resamples:
             part = slice(start, min(start + step, self.count))
             yield part, self.weights(part)[:pairs]
 
-    def count_units(self, rows: np.ndarray) -> int:
-        """How many units some of the first pairs, (pairs,) bool, come from; a pair of two counts for both."""
-        return len(np.union1d(self._first[: len(rows)][rows], self._second[: len(rows)][rows]))
-
     def weights(self, part: slice = slice(None)) -> np.ndarray:
         """Weights of all pairs in some of the resamples: (pairs, resamples), float32 holding whole numbers."""
         return weigh_pairs(self.multiplicities[:, part], self._first, self._second)
@@ -94,19 +77,10 @@ def weighted_metrics(
     score as high or higher (Pepe, The Statistical Evaluation of Medical Tests, 2003): TAR at FAR x is the share of
     kin pairs placed at x or below, the AUC is one minus their mean placement, ties counted half.
 
-    Parameters
-    ----------
-    score, kin
-        (pairs,), a pair is accepted as kin where ``score >= threshold``.
-    weight
-        (pairs, resamples), float32 holding whole numbers whose sums stay below 2^24, so that they are exact.
-    fars
-        Name of a TAR to the false accept rate it may reach.
-
-    Returns
-    -------
-    dict
-        Metric to (resamples,), float64; NaN if a resample lacks the pairs that a metric needs.
+    A pair, of (pairs,) ``score`` and ``kin``, is accepted where ``score >= threshold``. ``weight``, (pairs, resamples),
+    is float32 holding whole numbers whose sums stay below 2^24, so that they are exact; ``fars`` is from the name of a
+    TAR to the false accept rate it may reach. Gives metric to (resamples,), float64; NaN if a resample lacks the pairs
+    that a metric needs.
     """
     ascending = np.argsort(score, kind="stable")
     kin_rows, other_rows = ascending[kin[ascending]], ascending[~kin[ascending]]

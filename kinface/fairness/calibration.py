@@ -71,7 +71,7 @@ class BetaCalibration:
 class _ByCluster:
     """Clusters of faces, and the pairs that touch each."""
 
-    def __init__(self, clusters: int, seed: int) -> None:
+    def __init__(self, clusters: int = 10, seed: int = 0) -> None:
         if clusters < 1:
             raise InputError(f"clusters is {clusters}; one or more are needed.")
         self.clusters, self.seed = clusters, seed
@@ -112,17 +112,12 @@ class FairCal(_ByCluster):
         Seed of the clusters.
     """
 
-    def __init__(self, clusters: int = 10, seed: int = 0) -> None:
-        super().__init__(clusters, seed)
-
     def fit(self, pairs: pd.DataFrame, faces: Sequence[str], embedding: np.ndarray) -> Self:
         """Fit to scored validation pairs; ``faces`` and ``embedding`` as for ``kinface.data.pairs.score_pairs``."""
         score, kin = _halve(pairs), pairs["kin"].to_numpy(bool)
-        rows_of = self._touching(self._fit_clusters(pairs, faces, embedding), kin)
-        everything = BetaCalibration().fit(score, kin)
-        self._maps = [everything] * self.clusters
+        self._maps = [BetaCalibration().fit(score, kin)] * self.clusters
         self._sizes = np.full(self.clusters, len(pairs))
-        for cluster, rows in rows_of.items():
+        for cluster, rows in self._touching(self._fit_clusters(pairs, faces, embedding), kin).items():
             self._maps[cluster] = BetaCalibration().fit(score[rows], kin[rows])
             self._sizes[cluster] = len(rows)
         return self
@@ -186,7 +181,7 @@ def calibrate(
     options: Mapping[str, Any] | None = None,
     folds: int = 5,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Calibrate the scores of a list by those of validation pairs.
+    """Calibrate the scores of a list by those of validation pairs, and give both, the validation pairs first.
 
     Raises ``InputError`` if a table is no scored pairs table, a face is not embedded, there are too few pairs or
     families, there is no such method, it does not take these options, or it fails.
@@ -197,18 +192,11 @@ def calibrate(
         Scored pairs tables of one model; they share no family.
     faces, embedding
         (N,) paths and (N, D) embeddings, of any model, of the faces of both.
-    method
-        ``faircal``, ``normalize``, or ``package.module.Class`` of one's own.
-    options
-        Options of the method, see the classes.
+    method, options
+        ``faircal``, ``normalize``, or ``package.module.Class`` of one's own, and what its constructor is given.
     folds
         Validation pairs are calibrated by those of other families, in so many parts, so that a threshold can be chosen
         on them. A pair of families of two parts belongs to that of its first.
-
-    Returns
-    -------
-    tuple
-        The validation pairs and the pairs, with calibrated scores.
     """
 
     def adjust(fitted_on: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:

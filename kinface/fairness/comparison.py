@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -18,11 +18,8 @@ from swinface.files import InputError
 
 LISTS_DIFFER_IN = ("auc", "accuracy", "tpr", "fmr")
 LISTS_DISPARATE_IN = ("equalized odds difference", "GARBE")
-SAME_COLUMNS = (
-    *(f"{what}_{side}" for what in ("face", "family", "race", "gender") for side in "ab"),
-    "kin",
-    "type",
-)  # of two tables of scores that can be compared
+# Of two tables of scores that can be compared.
+SAME_COLUMNS = (*(f"{what}_{side}" for what in ("face", "family", "race", "gender") for side in "ab"), "kin", "type")
 
 
 def compare_audits(ours: FairnessAudit, other: FairnessAudit) -> pd.DataFrame:
@@ -86,11 +83,8 @@ def _compare_models(ours: FairnessAudit, other: FairnessAudit) -> dict[str, np.n
         variance = np.einsum("kgg->kg", ours.dyads.covariance(group, count, first - second, factor))
         parts.append(variance * find_widening(effective) ** 2)
     found = dict(zip(MEASURED, np.hstack(parts), strict=True))
-    if not same:
-        found = {
-            metric: value + _variance_of_extremes(ours, metric) + _variance_of_extremes(other, metric)
-            for metric, value in found.items()
-        }
+    for metric, audit in product(found, () if same else (ours, other)):
+        found[metric] = found[metric] + _variance_of_extremes(audit, metric)
     return found | {"fnmr": found["tpr"]}
 
 
@@ -101,7 +95,7 @@ def _variance_of_extremes(audit: FairnessAudit, metric: str) -> np.ndarray:
 
 def _disparity_difference(ours: FairnessAudit, other: FairnessAudit, row: tuple) -> tuple[float, float]:
     rows = compared_groups(ours.groups, row.grouping, find_disparity(row.metric).rates)
-    drawn = [_disparity_of(audit, row.metric, rows)[1] for audit in (ours, other)]
+    drawn = [audit.disparity(row.metric, rows)[1] for audit in (ours, other)]
     with np.errstate(invalid="ignore"):  # infinite less infinite
         return symmetric_interval(row.ours - row.other, drawn[0] - drawn[1])
 
@@ -109,20 +103,11 @@ def _disparity_difference(ours: FairnessAudit, other: FairnessAudit, row: tuple)
 def compare_lists(matched: FairnessAudit, standard: FairnessAudit) -> pd.DataFrame:
     """Compare one model on two lists: the list with matched non-kin pairs minus the standard one.
 
-    Raises ``InputError`` if the two differ in resamples.
-
-    Parameters
-    ----------
-    matched, standard
-        Audits of the two lists at one threshold, each with the other's pairs as ``beside``.
-
-    Returns
-    -------
-    pd.DataFrame
-        As from ``compare_audits``, ``ours`` of the matched list: one row per metric of ``LISTS_DIFFER_IN`` of all
-        pairs, of each race and of each group of one's own groupings, where both lists have the group, without an
-        interval where one of them has too few pairs of it; one row per disparity of ``LISTS_DISPARATE_IN`` between the
-        groups that both lists have enough pairs of (``group`` missing).
+    The audits are at one threshold, each with the other's pairs as ``beside``. Gives a table as ``compare_audits``,
+    ``ours`` of the matched list: one row per metric of ``LISTS_DIFFER_IN`` of all pairs, of each race and of each group
+    of one's own groupings, where both lists have the group, without an interval where one of them has too few pairs of
+    it; one row per disparity of ``LISTS_DISPARATE_IN`` between the groups that both lists have enough pairs of
+    (``group`` missing). Raises ``InputError`` if the two differ in resamples.
     """
     _check_same_resamples(matched, standard)
     places = [audit.groups[["grouping", "group"]].reset_index() for audit in (matched, standard)]
@@ -183,18 +168,11 @@ def _compare_disparity(
     groups = both[enough & both["index_other"].isin(compared_groups(standard.groups, grouping, rates))]
     if len(groups) < 2:
         return pd.DataFrame()
-    ours, ours_drawn = _disparity_of(matched, name, groups["index_ours"])
-    other, other_drawn = _disparity_of(standard, name, groups["index_other"])
+    ours, ours_drawn = matched.disparity(name, groups["index_ours"])
+    other, other_drawn = standard.disparity(name, groups["index_other"])
     low, high = symmetric_interval(ours - other, ours_drawn - other_drawn)
     row = {"grouping": grouping, "group": None, "metric": name}
     return pd.DataFrame([row | {"ours": ours, "other": other, "low": low, "high": high}])
-
-
-def _disparity_of(audit: FairnessAudit, name: str, rows: Sequence[int]) -> tuple[float, np.ndarray]:
-    """A disparity between some groups: its value, and its value in each resample."""
-    disparity = find_disparity(name)
-    value = disparity(*(audit.groups[rate].to_numpy()[rows] for rate in disparity.rates))
-    return float(value), disparity(*(audit.drawn[rate][:, rows] for rate in disparity.rates))
 
 
 def _check_same_resamples(ours: FairnessAudit, other: FairnessAudit) -> None:

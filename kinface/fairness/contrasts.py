@@ -14,63 +14,35 @@ UNEQUAL_PREVALENCE = 0.05  # shares of kin pairs that differ by more make accura
 
 
 def find_gaps(groups: pd.DataFrame, disparities: pd.DataFrame, covariance: dict[str, np.ndarray]) -> pd.DataFrame:
-    """Find the largest gap between two groups of each grouping in accuracy, TPR, FMR and AUC.
+    """``FairnessAudit.gaps``, from its other attributes: the largest of each grouping in accuracy, TPR, FMR and AUC.
 
-    Parameters
-    ----------
-    groups, disparities, covariance
-        Attributes of a ``FairnessAudit``.
-
-    Returns
-    -------
-    pd.DataFrame
-        ``grouping``, ``metric``, ``highest``, ``lowest`` (groups), ``highest_value``, ``lowest_value``,
-        ``difference``, ``low``, ``high`` (its 95% interval), ``chance``; ``comparable``, false for accuracies of
-        groups with clearly different shares of kin pairs; ``significant``: it is comparable, its interval excludes 0
-        and it is larger than ``chance``, the gap that equal groups exceed in 5% of samples. The last condition is
-        needed because the two groups are chosen after looking: they are the most distant ones.
+    A gap is ``comparable`` unless it is of accuracies of groups with clearly different shares of kin pairs. It is
+    ``significant`` if it is comparable, its interval excludes 0 and it is larger than ``chance``, the gap that equal
+    groups exceed in 5% of samples. The last condition is needed because the two groups are chosen after looking: they
+    are the most distant ones.
     """
     unequal = find_unequal_prevalence(groups)
-    gaps = disparities[disparities["disparity"].isin(GAPS)]
     rows = []
-    for gap in gaps.itertuples():
+    for gap in disparities[disparities["disparity"].isin(GAPS)].itertuples():
         metric = GAPS[gap.disparity]
         compared = compared_groups(groups, gap.grouping, (metric,))
         values = groups[metric].to_numpy()[compared]
         lowest, *_, highest = compared[values.argsort(kind="stable")]  # two groups even where all are equal
         difference, low, high = compare(groups[metric], covariance[metric], highest, lowest)
         comparable = not (metric == "accuracy" and gap.grouping in unequal)
-        rows.append(
-            {
-                "grouping": gap.grouping,
-                "metric": metric,
-                "highest": groups["group"][highest],
-                "lowest": groups["group"][lowest],
-                "highest_value": values.max(),
-                "lowest_value": values.min(),
-                "difference": difference,
-                "low": low,
-                "high": high,
-                "chance": gap.chance,
-                "comparable": comparable,
-                "significant": bool(comparable and low > 0 and gap.beyond_chance),
-            }
-        )
+        significant = bool(comparable and low > 0 and gap.beyond_chance)
+        named = (gap.grouping, metric, groups["group"][highest], groups["group"][lowest], values.max(), values.min())
+        rows.append((*named, difference, low, high, gap.chance, comparable, significant))
     columns = ["grouping", "metric", "highest", "lowest", "highest_value", "lowest_value", "difference", "low", "high"]
     return pd.DataFrame(rows, columns=[*columns, "chance", "comparable", "significant"])
 
 
 def contrast_with_largest(groups: pd.DataFrame, covariance: dict[str, np.ndarray], gaps: pd.DataFrame) -> pd.DataFrame:
-    """Compare each group with the largest of its grouping, in TPR, FMR and AUC.
+    """``FairnessAudit.contrasts``, from its other attributes: each group with the largest of its grouping.
 
-    The reference is chosen by its size, not by its results, so each row is one planned comparison.
-
-    Returns
-    -------
-    pd.DataFrame
-        ``grouping``, ``group``, ``reference``, ``metric``, ``ours`` and ``other`` (values of group and reference),
-        ``difference``, ``low``, ``high`` (its 95% interval); ``significant``: the interval excludes 0, and so is the
-        largest gap of the grouping in this metric, as there are several rows (Fisher's protected comparisons).
+    The reference is chosen by its size, not by its results, so each row is one planned comparison. It is
+    ``significant`` if its interval excludes 0, and so is the largest gap of the grouping in this metric, as there are
+    several rows (Fisher's protected comparisons).
     """
     significant = {(gap.grouping, gap.metric) for gap in gaps.itertuples() if gap.significant}
     pairs, rows = groups["pairs"].to_numpy(), []
@@ -83,11 +55,9 @@ def contrast_with_largest(groups: pd.DataFrame, covariance: dict[str, np.ndarray
             largest = compared[pairs[compared].argmax()]
             for group in compared[compared != largest]:
                 difference, low, high = compare(values, covariance[metric], group, largest)
-                names = {"group": groups["group"][group], "reference": groups["group"][largest]}
-                figures = {"ours": values[group], "other": values[largest], "difference": difference}
                 judged = (low > 0 or high < 0) and (grouping, metric) in significant
-                ends = {"low": low, "high": high, "significant": judged}
-                rows.append({"grouping": grouping, **names, "metric": metric, **figures, **ends})
+                named = (grouping, groups["group"][group], groups["group"][largest], metric)
+                rows.append((*named, values[group], values[largest], difference, low, high, judged))
     columns = ["grouping", "group", "reference", "metric", "ours", "other", "difference", "low", "high"]
     return pd.DataFrame(rows, columns=[*columns, "significant"])
 
@@ -95,18 +65,9 @@ def contrast_with_largest(groups: pd.DataFrame, covariance: dict[str, np.ndarray
 def find_race_reward(contrasts: pd.DataFrame) -> dict[str, float | bool] | None:
     """Find how much more often non-kin pairs of one race are accepted than those of two.
 
-    If they are, a model that recognises race does better on every list whose non-kin pairs cross races.
-
-    Parameters
-    ----------
-    contrasts
-        Attribute of a ``FairnessAudit``.
-
-    Returns
-    -------
-    dict or None
-        ``same`` and ``cross``, the FMR within one race and between two, ``difference``, ``low``, ``high`` (its 95%
-        interval) and ``significant`` (``contrast_with_largest``). None where there are too few pairs of either.
+    If they are, a model that recognises race does better on every list whose non-kin pairs cross races. Gives ``same``
+    and ``cross``, the FMR within one race and between two, ``difference``, ``low``, ``high`` (its 95% interval) and
+    ``significant`` (``contrast_with_largest``). None where there are too few pairs of either.
     """
     rows = contrasts[(contrasts["grouping"] == "race crossing") & (contrasts["metric"] == "fmr")]
     if rows.empty:

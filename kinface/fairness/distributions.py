@@ -22,22 +22,10 @@ def describe_scores(pairs: pd.DataFrame, threshold: float) -> list[dict[str, Any
     distribution can be seen. Raises ``InputError`` if the pairs are no scored pairs table, or the threshold is not
     finite.
 
-    Parameters
-    ----------
-    pairs
-        Scored pairs table with kin and non-kin pairs; scores are cosines.
-    threshold
-        Score from which a pair is called kin.
+    Gives for each group, all pairs first, plain numbers and texts: ``KEPT``, of which rates have 95% intervals as in
+    ``audit_fairness``, None where there is none; and ``kin_scores`` and ``non_kin_scores``, how many pairs lie in each
+    of the 40 bins of ``EDGES``, as scores are cosines.
 
-    Returns
-    -------
-    list of dict
-        For each group, all pairs first, plain numbers and texts: ``KEPT``, of which rates have 95% intervals as in
-        ``audit_fairness``, None where there is none; and ``kin_scores`` and ``non_kin_scores``, how many pairs lie in
-        each of the 40 bins of ``EDGES``.
-
-    Examples
-    --------
     >>> kin = np.arange(100) % 2 == 0
     >>> faces = {f"face_{side}": [f"{row}{side}.jpg" for row in range(100)] for side in "ab"}
     >>> overall, *_ = describe_scores(pd.DataFrame({**faces, "kin": kin, "score": np.where(kin, 0.5, 0.1)}), 0.3)

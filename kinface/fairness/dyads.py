@@ -31,12 +31,8 @@ BLOCKS = 2000  # units are drawn in at most so many blocks
 def find_units(pairs: pd.DataFrame, clusters: Sequence[str] | None = FAMILIES) -> tuple[pd.Series, pd.Series]:
     """The two units of each pair: its two clusters, such as families, or the pair itself where no cluster is known.
 
+    Pairs that have a value of ``clusters``, one or two columns, in common depend on each other; with None no pairs do.
     Raises ``InputError`` if a column is missing.
-
-    Parameters
-    ----------
-    clusters
-        One or two columns. Pairs that have a value of them in common depend on each other. None: no pairs do.
     """
     if clusters is None:
         return resampling_units(pairs.assign(family_a=None, family_b=None))
@@ -103,11 +99,8 @@ class Dyads:
         kinds = np.stack([kin & within, ~kin & within, ~within, kin & ~within], axis=1).astype(float)
         _, of_cell, sums = self._sum_units(group, groups, kinds)
         of_kin, others, between, kin_between = sums.T
-        parts = {
-            "kin": of_kin + kin_between,
-            "non-kin": others + between - kin_between,
-            "all": of_kin + others + between,
-        }
+        parts = {"kin": of_kin + kin_between, "non-kin": others + between - kin_between}
+        parts["all"] = of_kin + others + between
         parts |= {"kin within": of_kin, "non-kin within": others, "between": between}
         with np.errstate(invalid="ignore"):
             return {
@@ -121,21 +114,13 @@ class Dyads:
         They are the roots of n / (n - 1) for pairs within one of n units, and of n / (n - 4) for pairs of two. A sum of
         the latter holds both units' effects, less twice the mean of all; of a complete graph with effects of units, or
         without, the expected variance is (n - 4) / n of the true one. n is the effective number in the pair's group, of
-        kin and of non-kin pairs apart; the factors are at most 2.
-
-        Parameters
-        ----------
-        effective
-            From ``count_effective``.
+        kin and of non-kin pairs apart (``count_effective``); the factors are at most 2.
         """
         within = self.first == self.second
         factor = np.ones(len(group))
-        for kind, rows, lost in (
-            ("kin within", kin & within, 1),
-            ("non-kin within", ~kin & within, 1),
-            ("between", ~within, 4),
-        ):
-            units = effective[kind]
+        of_kind = {"kin within": kin & within, "non-kin within": ~kin & within, "between": ~within}
+        for kind, rows in of_kind.items():
+            units, lost = effective[kind], 4 if kind == "between" else 1
             of_group = np.sqrt(units / np.maximum(units - lost, units / 4))
             factor[rows] = np.where(group[rows] >= 0, of_group[group[rows]], 1)
         return factor
@@ -145,17 +130,11 @@ class Dyads:
     ) -> np.ndarray:
         """Covariances of each metric between groups: (metrics, groups, groups).
 
+        From the (pairs,) ``group`` of each, -1 for none, the (pairs, metrics) ``influence``, and the (pairs,)
+        ``factor`` of ``correct``, 1 by default, which dyads that are independent of each other do not need.
+
         The variance of a group, and that of the difference of two, is at least that of dyads which are independent of
         each other: an estimate below it, or below 0, is owed to chance, as pairs of a family are alike if anything.
-
-        Parameters
-        ----------
-        group
-            (pairs,), -1 for none.
-        influence
-            (pairs, metrics).
-        factor
-            (pairs,), from ``correct``; 1 by default. Dyads that are independent of each other need none.
         """
         plain = np.ones(groups)
         if factor is not None:
@@ -184,10 +163,8 @@ class Dyads:
     def draw(self, group: np.ndarray, groups: int, influence: np.ndarray, multipliers: np.ndarray) -> np.ndarray:
         """Deviations of each metric of each group where units weigh more or less: (resamples, metrics, groups).
 
-        Parameters
-        ----------
-        multipliers
-            (units, resamples), of mean 0 and variance 1, or fewer rows: then units are drawn in so many blocks.
+        ``multipliers`` is (units, resamples), of mean 0 and variance 1; with fewer rows units are drawn in so many
+        blocks.
         """
         blocks = len(multipliers)
         block = np.arange(blocks) if blocks == len(self.keys) else (self.keys % np.uint64(blocks)).astype(np.int64)
@@ -203,10 +180,8 @@ class Dyads:
         return np.random.default_rng(seed).standard_normal((min(len(self.keys), BLOCKS), resamples))
 
     def _sum_units(self, group: np.ndarray, groups: int, values: np.ndarray) -> tuple[np.ndarray, ...]:
-        unit = np.concatenate([self.first, self.second[self._two]])
-        return _sum_cells(
-            unit, np.concatenate([group, group[self._two]]), groups, values, np.r_[np.arange(len(group)), self._two]
-        )
+        unit, rows = np.r_[self.first, self.second[self._two]], np.r_[np.arange(len(group)), self._two]
+        return _sum_cells(unit, group[rows], groups, values, rows)
 
 
 def _sum_cells(

@@ -25,23 +25,14 @@ AND = " x "  # joins the names of groupings, and of groups, in an intersection
 class Grouping:
     """A way to divide pairs into groups.
 
-    Attributes
-    ----------
-    name
-        For example ``race``.
-    label
-        Pairs table to the group of each pair, missing where it is unknown.
-    attributes
-        Attributes whose shared value makes a group. A pair of two values of one of them is counted and measured, but
-        its group is not compared with others: cross-race is no race.
-    optional
-        Whether the grouping is left out, without an error, if the pairs have no labels for it.
+    A shared value of each of ``attributes`` makes a group. A pair of two values of one of them is counted and measured,
+    but its group is not compared with others: cross-race is no race.
     """
 
     name: str
-    label: Callable[[pd.DataFrame], pd.Series]
+    label: Callable[[pd.DataFrame], pd.Series]  # pairs table to the group of each pair, missing where it is unknown
     attributes: tuple[str, ...] = ()
-    optional: bool = False
+    optional: bool = False  # it is left out, without an error, if the pairs have no labels for it
 
 
 DEFAULT_GROUPINGS: tuple[Grouping, ...] = (
@@ -135,21 +126,12 @@ def label_groups(
 ) -> tuple[pd.DataFrame, dict[tuple[str, str], str]]:
     """Find the group of every pair in every grouping.
 
+    Gives a table of labels, a column per grouping, the group of all pairs first: ordered categories, missing where the
+    group is unknown, without optional groupings that have no group. And for each grouping and group the attribute of
+    which its pairs have two values. Warns if groups differ only in capital letters, blanks, hyphens or underscores.
+
     Raises ``InputError`` if no pair has a group in a grouping that is not optional, a grouping has more than
     ``MOST_GROUPS`` groups, or a function did not return a value for each pair.
-
-    Returns
-    -------
-    labels
-        A column per grouping, the group of all pairs first: ordered categories, missing where the group is unknown.
-        Optional groupings without any group are left out.
-    mixed
-        Grouping and group to the attribute of which the group's pairs have two values.
-
-    Warns
-    -----
-    UserWarning
-        Groups differ only in capital letters, blanks, hyphens or underscores.
     """
     labels, mixed = {OVERALL: pd.Series("all pairs", pairs.index, dtype="category")}, {}
     for grouping in groupings:

@@ -9,11 +9,8 @@ from kinface.fairness.dyads import Dyads
 from kinface.fairness.groupings import OVERALL
 from kinface.fairness.intervals import FARS, FEWEST_FAMILIES
 
-COUNTED = (
-    "families",
-    "units",
-)  # known families; units are what intervals rest on: clusters, and pairs of no known cluster
-
+# Known families, and units, which intervals rest on: clusters, and pairs of no known cluster.
+COUNTED = ("families", "units")
 COUNTS = ("pairs", "kin", "non_kin", *(f"{kind}{what}" for what in COUNTED for kind in ("", "kin_", "non_kin_")))
 FEWEST_PAIRS = 30  # pairs of each kind that a group needs to be compared with others
 TOO_FEW = "too few"  # the start of a reason that keeps a group out of some comparisons, not of all
@@ -23,18 +20,10 @@ METRICS = ("accuracy", "tpr", "fmr", "fnmr", "positive_rate", "auc", *FARS)  # t
 def count_groups(
     pairs: pd.DataFrame, labels: pd.DataFrame, dyads: Dyads, mixed: dict[tuple[str, str], str]
 ) -> pd.DataFrame:
-    """Count what every group has.
+    """Count what every group of ``groupings.label_groups`` has.
 
-    Parameters
-    ----------
-    labels, mixed
-        From ``groupings.label_groups``.
-
-    Returns
-    -------
-    pd.DataFrame
-        One row per group: ``grouping``, ``group``, ``COUNTS`` and ``not_compared``, the reason why the group is left
-        out of all comparisons or of those that need the pairs it lacks; missing if there is none.
+    Gives a row per group: ``grouping``, ``group``, ``COUNTS`` and ``not_compared``, the reason why the group is left
+    out of all comparisons or of those that need the pairs it lacks; missing if there is none.
     """
     kin = pairs["kin"].to_numpy()
     names = pd.concat([pairs["family_a"], pairs["family_b"]])
@@ -74,7 +63,8 @@ def has_enough(groups: pd.DataFrame, *metrics: str) -> np.ndarray:
 
     They are ``FEWEST_PAIRS`` pairs from ``FEWEST_FAMILIES`` families of each kind, kin or non-kin, that a metric needs.
     """
-    kinds = {kind for metric in metrics for kind in _kinds_behind(metric)}
+    behind = {"tpr": ("kin",), "fnmr": ("kin",), "fmr": ("non_kin",)}
+    kinds = {kind for metric in metrics for kind in behind.get(metric, ("kin", "non_kin"))}
     enough = [(groups[kind] >= FEWEST_PAIRS) & (groups[f"{kind}_units"] >= FEWEST_FAMILIES) for kind in kinds]
     return np.all(enough, axis=0)
 
@@ -86,7 +76,3 @@ def compared_groups(groups: pd.DataFrame, grouping: str, metrics: tuple[str, ...
     """
     small = groups["not_compared"].fillna(TOO_FEW).str.startswith(TOO_FEW)  # what else keeps a group out does so always
     return np.flatnonzero((groups["grouping"] == grouping) & small & has_enough(groups, *metrics))
-
-
-def _kinds_behind(metric: str) -> tuple[str, ...]:
-    return {"tpr": ("kin",), "fnmr": ("kin",), "fmr": ("non_kin",)}.get(metric, ("kin", "non_kin"))

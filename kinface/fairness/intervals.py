@@ -33,16 +33,9 @@ def measure(score: np.ndarray, kin: np.ndarray, threshold: float) -> tuple[np.nd
     TAR at a FAR has a threshold that depends on the non-kin pairs; their values are -slope (accepted_p - FAR) / n,
     with the slope of the ROC curve there (chain rule).
 
-    Parameters
-    ----------
-    score, kin
-        (pairs,), a pair is accepted as kin where ``score >= threshold``.
-
-    Returns
-    -------
-    tuple
-        (metrics,) values, in the order of ``MEASURED``, NaN if the group lacks the pairs that a metric needs; and
-        (pairs, metrics), 0 where a value is NaN.
+    A pair, of (pairs,) ``score`` and ``kin``, is accepted where ``score >= threshold``. Gives (metrics,) values, in the
+    order of ``MEASURED``, NaN if the group lacks the pairs that a metric needs; and (pairs, metrics), 0 where a value
+    is NaN.
     """
     kin, accepted = np.asarray(kin, bool), np.asarray(score) >= threshold
     values, influence = np.full(len(MEASURED), np.nan), np.zeros((len(kin), len(MEASURED)))
@@ -59,7 +52,8 @@ def measure(score: np.ndarray, kin: np.ndarray, threshold: float) -> tuple[np.nd
     m, n = map(len, places)
     if not m or not n:
         return values, influence
-    (kin_rows, kin_score), (other_rows, other_score) = (_ascending(score, rows) for rows in places)
+    kin_rows, other_rows = (rows[np.argsort(score[rows], kind="stable")] for rows in places)
+    kin_score, other_score = score[kin_rows], score[other_rows]
     below, up_to = (np.searchsorted(other_score, kin_score, side) for side in ("left", "right"))
     column, placed = MEASURED.index("auc"), (below + up_to) / (2 * n)
     values[column] = area = (below + up_to).sum() / (2 * m * n)
@@ -79,21 +73,11 @@ def measure(score: np.ndarray, kin: np.ndarray, threshold: float) -> tuple[np.nd
     return values, influence
 
 
-def _ascending(score: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    order = np.argsort(score[rows], kind="stable")
-    return rows[order], score[rows[order]]
-
-
 def measure_by(
     score: np.ndarray, kin: np.ndarray, group: np.ndarray, groups: int, threshold: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """``measure`` in each of some groups: (groups, metrics) values and (pairs, metrics) influence values.
-
-    Parameters
-    ----------
-    group
-        (pairs,), the group of each pair, -1 for none.
-    """
+    """``measure`` in each of some groups: (groups, metrics) values and (pairs, metrics) influence values; ``group``,
+    (pairs,), is -1 for none."""
     values, influence = np.full((groups, len(MEASURED)), np.nan), np.zeros((len(score), len(MEASURED)))
     for number in range(groups):
         rows = np.flatnonzero(group == number)
@@ -122,15 +106,11 @@ def reach_of_jeffreys(units: np.ndarray, level: float = 0.975) -> np.ndarray:
 
 
 def interval_of_rate(value: np.ndarray, error: np.ndarray, units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """95% interval of rates, or of other values from 0 to 1; on the logistic scale, so that it lies between these.
+    """95% interval of rates, or of other values from 0 to 1, (...); on the logistic scale, so that it lies between
+    these.
 
-    Parameters
-    ----------
-    value, error
-        (...), estimates and their widened standard errors.
-    units
-        (...), the number that each comes from. Fewer than ``FEWEST_FAMILIES`` give no interval. See
-        ``reach_of_jeffreys`` for values of exactly 0 or 1.
+    ``error`` is (...), their widened standard errors, and ``units``, (...), the number that each comes from. Fewer than
+    ``FEWEST_FAMILIES`` give no interval. See ``reach_of_jeffreys`` for values of exactly 0 or 1.
     """
     value, error, units = np.broadcast_arrays(*(np.asarray(it, float) for it in (value, error, units)))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -144,13 +124,8 @@ def interval_of_rate(value: np.ndarray, error: np.ndarray, units: np.ndarray) ->
 
 
 def standard_error(influence: np.ndarray, dyads: Dyads, rows: np.ndarray | slice = slice(None)) -> float:
-    """The widened standard error of an estimate from its influence values, (pairs,).
-
-    Parameters
-    ----------
-    rows
-        The pairs whose units count for the widening.
-    """
+    """The widened standard error of an estimate from its influence values, (pairs,); the units of ``rows`` count for
+    the widening."""
     group, one = np.full(len(influence), -1), np.zeros(len(influence), int)
     group[rows] = 0
     effective = dyads.count_effective(group, 1, one > 0)
@@ -183,24 +158,17 @@ def interval_of_difference(value: np.ndarray, variance: np.ndarray) -> tuple[np.
 
 @dataclass(frozen=True)
 class Estimates:
-    """Metrics of groups of pairs, and how they vary.
+    """Metrics of groups of pairs, in the order of ``MEASURED``, and how they vary.
 
-    Attributes
-    ----------
-    value, low, high
-        (metrics, groups), in the order of ``MEASURED``, and the ends of 95% intervals; NaN where there is none.
-    covariance
-        (metrics, groups, groups), widened for few units (``widen``); NaN where a group has no interval.
-    deviations
-        (resamples, metrics, groups), of the multiplier bootstrap: how far a metric moves where units weigh more or less
-        at random, scaled to these variances.
+    Deviations are those of the multiplier bootstrap: how far a metric moves where units weigh more or less at random,
+    scaled to the variances, which are widened for few units (``widen``).
     """
 
-    value: np.ndarray
-    low: np.ndarray
+    value: np.ndarray  # (metrics, groups)
+    low: np.ndarray  # (metrics, groups), the ends of 95% intervals; NaN where there is none
     high: np.ndarray
-    covariance: np.ndarray
-    deviations: np.ndarray
+    covariance: np.ndarray  # (metrics, groups, groups); NaN where a group has no interval
+    deviations: np.ndarray  # (resamples, metrics, groups)
 
 
 def estimate(
@@ -213,16 +181,10 @@ def estimate(
     multipliers: np.ndarray | None = None,
     seed: int = 0,
 ) -> Estimates:
-    """Measure each group of one grouping.
+    """Measure each group of one grouping; (pairs,) ``group`` is -1 for none.
 
-    Parameters
-    ----------
-    score, kin, group
-        (pairs,); the group is -1 for none.
-    multipliers
-        (units or blocks, resamples), see ``Dyads.draw``. None: there are no deviations.
-    seed
-        Seed of the deviations of rates of 0 and 1.
+    ``multipliers`` are those of ``Dyads.draw``, without which there are no deviations; ``seed`` is that of the
+    deviations of rates of 0 and 1.
     """
     value, influence = measure_by(score, kin, group, groups, threshold)
     value, effective = value.T.copy(), dyads.count_effective(group, groups, kin)

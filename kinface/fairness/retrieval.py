@@ -6,6 +6,7 @@ first; of equal scores the first in the gallery.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,29 +51,14 @@ class SearchAudit:
 
 
 def rank_relevant(scores: np.ndarray, relevant: np.ndarray) -> np.ndarray:
-    """The ranks, from 1, of the relevant faces of one probe, ascending: (relevant faces,).
-
-    Parameters
-    ----------
-    scores
-        (G,).
-    relevant
-        (G,), bool.
-    """
-    order = np.argsort(-scores, kind="stable")
-    return np.flatnonzero(relevant[order]) + 1
+    """The ranks, from 1, of the relevant faces of one probe, ascending: (relevant faces,), of (G,) scores and (G,)
+    bool."""
+    return np.flatnonzero(relevant[np.argsort(-scores, kind="stable")]) + 1
 
 
 def average_precision(ranks: np.ndarray) -> float:
-    """The mean, over relevant faces, of the share of relevant faces up to that rank.
+    """The mean, over relevant faces, of the share of relevant faces up to that rank; ranks are as of ``rank_relevant``.
 
-    Parameters
-    ----------
-    ranks
-        Ranks of all relevant faces, ascending, from 1.
-
-    Examples
-    --------
     >>> average_precision(np.array([1, 4]))
     0.75
     """
@@ -85,19 +71,14 @@ def expect_by_chance(relevant: int, faces: int) -> dict[str, float]:
     The average precision is that of Bestgen, "Exact Expected Average Precision of the Random Baseline for System
     Evaluation" (PBML 103, 2015): (R - 1) / (G - 1) + H_G / G * (1 - (R - 1) / (G - 1)), with H_G = 1 + 1/2 + ... + 1/G.
 
-    Examples
-    --------
     >>> expect_by_chance(1, 2)
     {'map': 0.75, 'rank_1': 0.5, 'rank_5': 1.0}
     """
     share = (relevant - 1) / max(faces - 1, 1)
     harmonic = (1 / np.arange(1, faces + 1)).sum() / faces
     missed = np.cumprod([max(faces - relevant - place, 0) / max(faces - place, 1) for place in range(5)])
-    return {
-        "map": float(share + harmonic * (1 - share)),
-        "rank_1": float(1 - missed[0]),
-        "rank_5": float(1 - missed[4]),
-    }
+    values = share + harmonic * (1 - share), 1 - missed[0], 1 - missed[4]
+    return dict(zip(METRICS, map(float, values), strict=True))
 
 
 def _measure(scores: np.ndarray, relevant: np.ndarray) -> dict[str, float]:
@@ -142,13 +123,19 @@ def audit_search(search: Search, scores: np.ndarray, *, resamples: int = 1000, s
     for grouping in ("race", "gender"):
         groups += [(grouping, name, members) for name, members in probes.groupby(grouping, sort=True)]
     groups += [("kinship", kind, members) for kind, members in _measure_kinds(search, scores, probes).items()]
-    measured = [_summarise(grouping, name, members, resamples, seed) for grouping, name, members in groups]
+    measured = []
+    for grouping, name, members in groups:
+        chance = {f"chance_{metric}": float(members[f"chance_{metric}"].mean()) for metric in METRICS}
+        measured.append({"grouping": grouping, "group": name} | _summarise(members, METRICS, resamples, seed) | chance)
+    compared = probes.dropna(subset="map_matched")
+    compared = compared.assign(difference=compared["map_matched"] - compared["map_random"])
+    columns = ["map_random", "map_matched", "difference"]
     matched = [
-        {"race": race, **_compare(members, resamples, seed), "distractors": distractors}
-        for race, members in probes.dropna(subset="map_matched").groupby("race", sort=True)
+        {"race": race, **_summarise(members, columns, resamples, seed), "distractors": distractors}
+        for race, members in compared.groupby("race", sort=True)
     ]
-    columns = ["race", "probes", "families", "map_random", "map_matched", "difference", "distractors"]
-    matched = pd.DataFrame(matched) if matched else pd.DataFrame(columns=columns)
+    empty = pd.DataFrame(columns=["race", "probes", "families", *columns, "distractors"])
+    matched = pd.DataFrame(matched) if matched else empty
     return SearchAudit(probes, pd.DataFrame(measured), matched, len(people) - len(probes))
 
 
@@ -187,35 +174,13 @@ def _measure_kinds(search: Search, scores: np.ndarray, probes: pd.DataFrame) -> 
     return {kind: pd.DataFrame(found[kind]) for kind in TYPES if kind in found}
 
 
-def _resample_means(members: pd.DataFrame, columns: list[str], resamples: int, seed: int) -> np.ndarray:
-    """(resamples, columns): means over probes where their families are drawn with replacement."""
-    values = np.column_stack([members[columns], np.ones(len(members))])
+def _summarise(members: pd.DataFrame, columns: Sequence[str], resamples: int, seed: int) -> dict[str, float]:
+    """Numbers of probes and families, and means over probes with intervals, where families are drawn again."""
+    values = np.column_stack([members[[*columns]], np.ones(len(members))])
     _, drawn = resample_totals(values, pd.factorize(members["family"])[0], resamples, seed)
-    return drawn[:, :-1] / drawn[:, -1:]
-
-
-def _with_intervals(members: pd.DataFrame, columns: list[str], resamples: int, seed: int) -> dict[str, float]:
-    means = members[columns].mean()
-    low, high = interval_around(means.to_numpy(), _resample_means(members, columns, resamples, seed))
-    found: dict[str, float] = {}
+    means = members[[*columns]].mean()
+    low, high = interval_around(means.to_numpy(), drawn[:, :-1] / drawn[:, -1:])
+    found = {"probes": len(members), "families": members["family"].nunique()}
     for column, *values in zip(columns, means, low, high, strict=True):
         found |= dict(zip((column, f"{column}_low", f"{column}_high"), map(float, values), strict=True))
     return found
-
-
-def _summarise(grouping: str, group: str, members: pd.DataFrame, resamples: int, seed: int) -> dict[str, object]:
-    counts = {"probes": len(members), "families": members["family"].nunique()}
-    chance = {f"chance_{metric}": float(members[f"chance_{metric}"].mean()) for metric in METRICS}
-    return {
-        "grouping": grouping,
-        "group": group,
-        **counts,
-        **_with_intervals(members, list(METRICS), resamples, seed),
-        **chance,
-    }
-
-
-def _compare(members: pd.DataFrame, resamples: int, seed: int) -> dict[str, object]:
-    members = members.assign(difference=members["map_matched"] - members["map_random"])
-    counts = {"probes": len(members), "families": members["family"].nunique()}
-    return counts | _with_intervals(members, ["map_random", "map_matched", "difference"], resamples, seed)

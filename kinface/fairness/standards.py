@@ -27,18 +27,9 @@ POINTS = (0.01, 0.05, 0.1)  # FMR of validation pairs at which a report gives fi
 def choose_threshold_at_fmr(pairs: pd.DataFrame, fmr: float) -> float:
     """Choose the lowest score, of any pair, at which at most a share ``fmr`` of the non-kin pairs is accepted.
 
-    Raises ``InputError`` if ``fmr`` is out of range, there are too few non-kin pairs to tell it from 0, or a score or
-    ``kin`` is missing.
+    The pairs are scored validation pairs, never those that are then audited. Raises ``InputError`` if ``fmr`` is not
+    between 0 and 1, there are too few non-kin pairs to tell it from 0, or a score or ``kin`` is missing.
 
-    Parameters
-    ----------
-    pairs
-        Scored validation pairs, never those that are then audited.
-    fmr
-        Above 0 and below 1.
-
-    Examples
-    --------
     >>> import pandas as pd
     >>> scored = pd.DataFrame({"kin": [False] * 4 + [True], "score": [0.1, 0.2, 0.3, 0.4, 0.9]})
     >>> choose_threshold_at_fmr(scored, 0.25)
@@ -64,20 +55,9 @@ def audit_operating_points(
 ) -> pd.DataFrame:
     """FMR and FNMR of groups at several thresholds for all, each chosen by the FMR of validation pairs.
 
-    Parameters
-    ----------
-    validation
-        Scored pairs, of other families.
-    fmrs
-        Their false match rates; those for which they are too few are left out.
-    groupings
-        Groupings of the audit; those that it lacks are left out.
-
-    Returns
-    -------
-    pd.DataFrame
-        ``chosen_at``, ``threshold``, ``grouping``, ``group``, ``kin``, ``non_kin``; ``fmr`` and ``fnmr``, each with
-        ``_low`` and ``_high``.
+    These are scored, and of other families. Of ``fmrs`` those are left out for which they are too few, of ``groupings``
+    those that the audit lacks. Gives ``chosen_at``, ``threshold``, ``grouping``, ``group``, ``kin``, ``non_kin``;
+    ``fmr`` and ``fnmr``, each with ``_low`` and ``_high``.
     """
     rows = []
     score, kin = audit.pairs["score"].to_numpy(), audit.pairs["kin"].to_numpy()
@@ -100,12 +80,8 @@ def audit_operating_points(
 def match_across_groups(audit: FairnessAudit, attribute: str = "race") -> pd.DataFrame:
     """The FMR between people of every two values of an attribute, the same value included (as in NIST IR 8280, 2019).
 
+    A row per unordered pair of values: ``a``, ``b``, ``non_kin``, ``families``, ``fmr``, ``fmr_low``, ``fmr_high``.
     Raises ``InputError`` if the pairs have no such attribute.
-
-    Returns
-    -------
-    pd.DataFrame
-        A row per unordered pair of values: ``a``, ``b``, ``non_kin``, ``families``, ``fmr``, ``fmr_low``, ``fmr_high``.
     """
     columns = [f"{attribute}_{side}" for side in "ab"]
     lacking = [column for column in columns if column not in audit.pairs]
@@ -130,12 +106,8 @@ def shift_scores(audit: FairnessAudit) -> pd.DataFrame:
     A shift is the difference of means in standard deviations of all pairs of the kind. A group whose non-kin pairs are
     shifted upwards has more false matches at any threshold for all; one whose kin pairs are shifted downwards, more
     false non-matches (ISO/IEC 19795-10 asks for such shifts). A group with too few pairs has no interval
-    (``groups.has_enough``).
-
-    Returns
-    -------
-    pd.DataFrame
-        ``grouping``, ``group``, ``kind`` (``kin`` or ``non-kin``), ``pairs``, ``shift``, ``low``, ``high``.
+    (``groups.has_enough``). Gives ``grouping``, ``group``, ``kind`` (``kin`` or ``non-kin``), ``pairs``, ``shift``,
+    ``low``, ``high``.
     """
     groups = audit.groups[audit.groups["grouping"] != "overall"]
     score, kin = audit.pairs["score"].to_numpy(), audit.pairs["kin"].to_numpy()
@@ -164,21 +136,12 @@ def shift_scores(audit: FairnessAudit) -> pd.DataFrame:
 def measure_acquisition(photos: pd.DataFrame, by: str) -> pd.DataFrame:
     """The share of photos of each group in which no usable face was found: failure to acquire (ISO/IEC 19795-1).
 
-    Raises ``InputError`` if a column is missing, ``acquired`` is neither 1 nor 0, or no photo is of a known group.
+    ``photos`` has a row per photo: ``acquired`` (1 or 0, or as ``kinface.data.tables.truth`` reads it), the column
+    ``by`` of the group, and ``person``, if people are known: photos of one person depend on each other.
 
-    Parameters
-    ----------
-    photos
-        A row per photo: ``acquired`` (1 or 0, or as ``kinface.data.tables.truth`` reads it) and the column ``by``.
-        Photos of one person depend on each other as far as a column ``person`` names people.
-    by
-        Column of the group.
-
-    Returns
-    -------
-    pd.DataFrame
-        A row per group: ``group``, ``photos``, ``failed``, ``rate``, ``rate_low``, ``rate_high``. Photos of an unknown
-        group are the last row, without a ``group``: a label may be missing because no face was found.
+    Gives a row per group: ``group``, ``photos``, ``failed``, ``rate``, ``rate_low``, ``rate_high``. Photos of an
+    unknown group are the last row, without a ``group``: a label may be missing because no face was found. Raises
+    ``InputError`` if a column is missing, ``acquired`` is neither 1 nor 0, or no photo is of a known group.
     """
     for column in ("acquired", by):
         if column not in photos:

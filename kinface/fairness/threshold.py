@@ -13,21 +13,10 @@ from swinface.files import InputError
 def choose_threshold(pairs: pd.DataFrame) -> float:
     """Choose the score that maximises Youden's J = TPR - FMR (Cancer 3(1), 1950); of equally good ones the highest.
 
-    Raises ``InputError`` if the table has no kin pairs, no non-kin pairs, or a score that is no finite number.
+    A pair is accepted as kin where its score is at least this. Take validation pairs, never the pairs that are then
+    audited: that would make the model look better than it is. Raises ``InputError`` if the table has no kin pairs, no
+    non-kin pairs, or a score that is no finite number.
 
-    Parameters
-    ----------
-    pairs
-        Scored pairs table with kin and non-kin pairs. Take validation pairs, never the pairs that are then audited:
-        that would make the model look better than it is.
-
-    Returns
-    -------
-    float
-        A pair is accepted as kin where its score is at least this.
-
-    Examples
-    --------
     >>> choose_threshold(pd.DataFrame({"kin": [True, False, True, False], "score": [0.9, 0.2, 0.6, 0.4]}))
     0.6
     """

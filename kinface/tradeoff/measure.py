@@ -288,12 +288,8 @@ def _audit(pairs: pd.DataFrame, people: pd.DataFrame, threshold: float, protocol
 
 def _measure_unfairness(audited: FairnessAudit, attribute: str, name: str) -> tuple[float, np.ndarray]:
     """A disparity over the classes that can be compared: its value and its value in each resample."""
-    disparity = find_disparity(name)
-    rows = compared_groups(audited.groups, attribute, disparity.rates)
-    if len(rows) < 2:
-        return np.nan, np.full(audited.resamples, np.nan)
-    point = disparity(*(audited.groups[rate].to_numpy()[rows] for rate in disparity.rates))
-    return float(point), disparity(*(audited.drawn[rate][:, rows] for rate in disparity.rates))
+    rows = compared_groups(audited.groups, attribute, find_disparity(name).rates)
+    return audited.disparity(name, rows) if len(rows) > 1 else (np.nan, np.full(audited.resamples, np.nan))
 
 
 def compare(runs: Sequence[Run], protocol: Protocol, references: Sequence[str] = ("none",)) -> Frontier:
