@@ -49,15 +49,10 @@ RIDGE = 0.1
 
 
 def create_attacker(name: str, seed: int) -> object:
-    """Make an attacker; one that takes a ``random_state`` is given the seed.
+    """Make an attacker of ``ATTACKERS`` or ``package.module.Class``: any classifier of scikit-learn or of one's own.
 
-    Raises ``InputError`` if there is no such attacker, it cannot be made without further options, or it is no
-    classifier.
-
-    Parameters
-    ----------
-    name
-        A name in ``ATTACKERS``, or ``package.module.Class``: any classifier of scikit-learn or of one's own.
+    One that takes a ``random_state`` is given the seed. Raises ``InputError`` if there is no such attacker, it cannot
+    be made without further options, or it is no classifier.
     """
     seeded = "random_state" in inspect.signature(ATTACKERS.find(name)).parameters
     attacker = ATTACKERS.create(name, **({"random_state": seed} if seeded else {}))
@@ -67,22 +62,11 @@ def create_attacker(name: str, seed: int) -> object:
 
 
 def attack(name: str, seed: int, features: np.ndarray, labels: np.ndarray, tested: np.ndarray) -> np.ndarray:
-    """Fit an attacker on some faces and ask it about others.
+    """Fit an attacker on (N, D) features and (N,) labels, whole numbers of two classes or more, and ask about (M, D).
 
-    Raises ``InputError`` as ``create_attacker`` does, or if the attacker fails, or returns no such probabilities.
-
-    Parameters
-    ----------
-    features, labels
-        (N, D) and (N,), whole numbers, of the faces that it is fitted on, of two classes or more.
-    tested
-        (M, D).
-
-    Returns
-    -------
-    np.ndarray
-        (M, classes that occur, in order): probabilities; 1 for the predicted class where the attacker has no
-        ``predict_proba``.
+    Gives (M, classes that occur, in order): probabilities; 1 for the predicted class where the attacker has no
+    ``predict_proba``. Raises ``InputError`` as ``create_attacker`` does, or if the attacker fails, or returns no such
+    probabilities.
     """
     attacker, classes = create_attacker(name, seed), np.unique(labels)
     if not getattr(attacker, "raw", False):

@@ -59,10 +59,9 @@ def bound_attackers(
     >>> bound_attackers([0, 0, 1, 1], ["f", "m", "f", "f"], [1, 2, 3, 4])[["chance", "accuracy"]].to_dict()
     {'chance': 0.5, 'accuracy': 0.8333333333333333}
     """
-    if not len(cells) == len(labels) == len(clusters):
-        raise InputError(
-            f"cells, labels, clusters: {len(cells)}, {len(labels)} and {len(clusters)} values; give one per face."
-        )
+    lengths = [len(cells), len(labels), len(clusters)]
+    if len({*lengths}) > 1:
+        raise InputError("cells, labels, clusters: {}, {} and {} values; give one per face.".format(*lengths))
     given = {
         "label": name_labels(labels, "labels"),
         "cell": canonical_text(pd.Series(cells).reset_index(drop=True), "cells"),

@@ -18,11 +18,12 @@ def judge(
     """Balanced accuracy and AUC of one probe with their intervals, and the former in each resample."""
     everyone = np.ones((len(drawn), 1), dtype=np.float32)
     weights = np.hstack([everyone, drawn])
-    wider = _widening(trials[0].labels, families)
+    wider = _widening(trials[0].labels, families)[:, None]
     figures = {}
     for metric, measure in (("auc", _auc), ("balanced_accuracy", _recalls)):
         of_classes = measure(trials, answers, families, weights)
-        values = _widen(of_classes, wider).mean(axis=0)
+        point = of_classes[:, :1]
+        values = np.clip(point + wider * (of_classes - point), 0, 1).mean(axis=0)
         low, high = interval_around(values[0], values[1:])
         figures = {metric: values[0], f"{metric}_low": low, f"{metric}_high": high} | figures
     return figures, values[1:]
@@ -31,13 +32,8 @@ def judge(
 def _recalls(
     trials: list[Trial], answers: list[list[np.ndarray]], families: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
-    """Share of the faces of each class that are recognised, mean over trials: (K, weightings).
-
-    Parameters
-    ----------
-    weights
-        (families, weightings).
-    """
+    """Share of the faces of each class that are recognised, mean over trials, by (families, weightings) weights: (K,
+    weightings)."""
     labels = trials[0].labels
     right = np.zeros(len(labels))
     for trial, answer in zip(trials, answers, strict=True):
@@ -87,11 +83,6 @@ def _widening(labels: np.ndarray, families: np.ndarray) -> np.ndarray:
     faces = _family_sums(labels, families)
     effective = faces.sum(axis=1) ** 2 / (faces**2).sum(axis=1)
     return np.sqrt(effective / (effective - 1)) * student.ppf(0.975, effective - 1) / norm.ppf(0.975)
-
-
-def _widen(values: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    """Resamples (K, 1 + resamples) moved away from the first column, (K,) times as far, within 0 and 1."""
-    return np.clip(values[:, :1] + factor[:, None] * (values - values[:, :1]), 0, 1)
 
 
 def judge_codes(coded: list[Trial], answers: list[list[np.ndarray]], classes: int) -> dict[str, float]:

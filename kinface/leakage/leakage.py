@@ -82,11 +82,7 @@ class Leakage:
     def bound(self, cells: Sequence) -> pd.Series:
         """What no attacker can exceed who sees each face as one of a few cells (``bounds.bound_attackers``).
 
-        Parameters
-        ----------
-        cells
-            (N,), the cell of each face that was given to ``probe``, such as the nearest of some centroids of other
-            people.
+        They are (N,), of each face that was given to ``probe``, such as the nearest of some centroids of other people.
         """
         tested, settings = self.tested, self.table.iloc[0]
         cells, resamples, seed = np.asarray(cells)[tested.index], int(settings["resamples"]), int(settings["seed"])
@@ -185,10 +181,10 @@ def probe_leakage(
     drawn = draw_families(families.max() + 1, resamples, seed)
     trials = [cross_validate(codes, families, folds, seed + n) for n in range(seeds)]
     coded = [code_online(codes, families, seed + n) for n in range(seeds if codelength else 0)]
-    permuted = [_permute(codes, tested["person"], seed + n) for n in range(permutations)]
+    _, first, people = np.unique(tested["person"].to_numpy(str), return_index=True, return_inverse=True)
+    permuted = [np.random.default_rng(seed + n).permutation(codes[first])[people] for n in range(permutations)]
     unrelated = [cross_validate(it, families, folds, seed + n) for n, it in enumerate(permuted)]
     if labelled is not None:
-        people = np.unique(tested["person"].to_numpy(str), return_inverse=True)[1]
         trials, unrelated = ([label_few(it, people, labelled) for it in some] for some in (trials, unrelated))
     answers = run_probes(features, [*trials, *coded, *unrelated], kinds)
     about = {
@@ -259,7 +255,7 @@ def probe(
     if not isinstance(people, pd.DataFrame):
         raise InputError(f"people: {people!r} is no table; it has a row per face, such as Dataset.describe gives.")
     taken = [name for name in [*signature(probe_leakage).parameters][3:] if name not in ("persons", "attribute")]
-    for name in options.keys() - set(taken):
+    for name in options.keys() - {*taken}:
         raise InputError(f"probe: no option {name!r}; the options are {', '.join(taken)}.")
     for column in ("family", attribute, *([] if split is None else ["split"])):
         if column not in people:
@@ -278,13 +274,9 @@ def probe(
 def compare_leakage(ours: Leakage, other: Leakage) -> pd.DataFrame:
     """Compare what probes read from the embeddings of two models, on the same resamples of clusters.
 
-    Raises ``InputError`` if they were not measured on the same faces in the same way.
-
-    Returns
-    -------
-    pd.DataFrame
-        One row per probe: ``probe``, ``attribute``, ``difference`` (ours - other, in balanced accuracy), ``low``
-        and ``high``, the ends of its 95% interval.
+    Gives a row per probe: ``probe``, ``attribute``, ``difference`` (ours - other, in balanced accuracy), ``low`` and
+    ``high``, the ends of its 95% interval. Raises ``InputError`` if they were not measured on the same faces in the
+    same way.
     """
     settings = ["probe", "attribute", "seeds", "folds", "resamples", "seed"]
     if not (ours.tested.equals(other.tested) and ours.table[settings].equals(other.table[settings])):
@@ -300,19 +292,8 @@ def compare_leakage(ours: Leakage, other: Leakage) -> pd.DataFrame:
 def average_people(embedding: np.ndarray, persons: Sequence) -> tuple[np.ndarray, np.ndarray]:
     """The mean of each person's faces, for an attacker who has all photos of a person.
 
-    Raises ``InputError`` if a person is unknown.
-
-    Parameters
-    ----------
-    embedding
-        (N, D), a row per face.
-    persons
-        (N,), the person of each face.
-
-    Returns
-    -------
-    tuple
-        (people, D) means, and for each the row of the person's first face, by which labels and families are found.
+    From (N, D) embeddings and the (N,) persons of their faces to (people, D) means, and for each the row of the
+    person's first face, by which labels and families are found. Raises ``InputError`` if a person is unknown.
     """
     names = name_labels(persons, "persons")
     if names.isna().any():
@@ -380,9 +361,3 @@ def _take_rows(embedding: np.ndarray, rows: pd.Index) -> np.ndarray:
     if not fit.all():
         raise InputError(f"embedding: row {rows[np.argmin(fit)]} is not finite, or has numbers above {LARGEST:g}.")
     return taken.astype(np.float32)
-
-
-def _permute(labels: np.ndarray, person: pd.Series, seed: int) -> np.ndarray:
-    """Labels after persons exchanged theirs at random: (N,), one for all faces of a person."""
-    _, first, codes = np.unique(person.to_numpy(str), return_index=True, return_inverse=True)
-    return np.random.default_rng(seed).permutation(labels[first])[codes]

@@ -26,30 +26,17 @@ Split = tuple[np.ndarray, np.ndarray]  # (N,) bool each: the faces to fit on, an
 
 @dataclass(frozen=True)
 class Trial:
-    """Labels that probes learn, and the faces that they are fitted on and tested on.
+    """Labels that probes learn, and the faces that they are fitted on and tested on."""
 
-    Attributes
-    ----------
-    labels
-        (N,) classes of the faces, whole numbers from 0, each class among them.
-    splits
-        One probe of each kind is fitted for each.
-    seed
-        Seed of the probes' random start.
-    """
-
-    labels: np.ndarray
-    splits: list[Split]
-    seed: int
+    labels: np.ndarray  # (N,) classes of the faces, whole numbers from 0, each class among them
+    splits: list[Split]  # one probe of each kind is fitted for each
+    seed: int  # of the probes' random start
 
 
 def cross_validate(labels: np.ndarray, families: np.ndarray, folds: int, seed: int) -> Trial:
     """Folds of families: every face is tested once, by probes that saw no face of its family.
 
-    Parameters
-    ----------
-    labels, families
-        (N,) whole numbers from 0.
+    Labels and families are (N,) whole numbers from 0.
     """
     fold = deal_families(labels, families, folds, seed)
     return Trial(labels, [(fold != number, fold == number) for number in range(folds)], seed)
@@ -58,10 +45,7 @@ def cross_validate(labels: np.ndarray, families: np.ndarray, folds: int, seed: i
 def label_few(trial: Trial, persons: np.ndarray, count: int) -> Trial:
     """The same with probes that are fitted on the faces of ``count`` people alone, drawn evenly from the classes.
 
-    Parameters
-    ----------
-    persons
-        (N,) whole numbers from 0; a person has one class.
+    Persons are (N,) whole numbers from 0; each has one class.
     """
     rng = np.random.default_rng([trial.seed, count])
     classes = trial.labels.max() + 1
@@ -105,19 +89,10 @@ def deal_families(labels: np.ndarray, families: np.ndarray, hands: int, seed: in
 def run_probes(
     features: np.ndarray, trials: Sequence[Trial], probes: Sequence[str] = PROBES
 ) -> list[dict[str, list[np.ndarray]]]:
-    """Fit and test the probes of all trials; ``joblib.parallel_config`` sets the number of processes.
+    """Fit and test the probes of all trials on (N, D) features, float32.
 
-    Parameters
-    ----------
-    features
-        (N, D), float32.
-    probes
-        Names or class paths of attackers (``attackers.create_attacker``).
-
-    Returns
-    -------
-    list
-        For each trial, probe to the (tested faces, K) probabilities of each split.
+    Probes are names or class paths of attackers (``attackers.create_attacker``). Gives for each trial, probe to the
+    (tested faces, K) probabilities of each split.
     """
     jobs = [(trial.labels, *split, trial.seed, probes) for trial in trials for split in trial.splits]
     with threadpool_limits(1, "blas"):  # small products: threads slow them down; joblib's processes know this limit
@@ -149,14 +124,8 @@ def codelength(trial: Trial, probabilities: list[np.ndarray]) -> float:
 
     L = t1 log2 K - sum_i log2 p_i(block i+1 | blocks up to i), Voita & Titov, EMNLP 2020, equation 3. Each face of
     class k has the weight N / (K N_k): a code without information then needs log2 K bits per face, however unequal the
-    classes are, and ``p_i`` is fitted with the same weights.
-
-    Parameters
-    ----------
-    trial
-        As in ``code_online``.
-    probabilities
-        (faces of the block, K) of each of its splits.
+    classes are, and ``p_i`` is fitted with the same weights. ``probabilities`` are those of ``run_probes`` for a trial
+    of ``code_online``.
     """
     labels, counts = trial.labels, np.bincount(trial.labels)
     bits = np.full(len(labels), np.log2(len(counts)))
