@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swinface.choices import SHIPPED, Runtime
-from swinface.files import InputError
+from swinface.files import InputError, naming
 
 if TYPE_CHECKING:
     from kinface.models.verify import Photos
@@ -62,11 +62,12 @@ def verify(
     from kinface.models.verify import verify as compare_photos
 
     network = load_model(model)
-    try:
+    with naming(model):
         check_verifier(network)
-    except InputError as error:
-        raise InputError(f"{model}: {error}") from None
-    threshold, errors = None, read_errors(model)
+    threshold, errors = None, read_errors(model, triplets=child is not None)
+    kind, chosen_on = "pairs", "the pairs that chose it"
+    if child is not None:
+        kind, chosen_on = "triplets", "triplets of the faces of the pairs that chose it"
     if threshold_from is not None:
         from kinface.data.pairs import read_pairs
         from kinface.fairness.standards import choose_threshold_at_fmr
@@ -75,6 +76,8 @@ def verify(
         pairs = read_pairs(threshold_from, scored=True)
         threshold = choose_threshold(pairs) if fmr is None else choose_threshold_at_fmr(pairs, fmr)
         errors = measure_errors(pairs, threshold)
+        kind = "triplets" if "triplet" in pairs else "pairs"
+        chosen_on = f"the {kind} of {threshold_from}, which chose it"
     people = [_split(person) for person in (a, b, child) if person is not None]
     options = {"threshold": threshold, "aligned": aligned, "runtime": runtime}
     answer = compare_photos(network, *people, **options) | {"errors": errors}
@@ -84,25 +87,21 @@ def verify(
     for person, counts in zip(answer["photos"], answer["faces"], strict=True):
         for photo, count in zip(person, counts, strict=True):
             if count > 1:
-                print(f"{photo}: {count} faces; the largest is taken.")
+                print(f"{photo}: {count} faces; the largest is taken; `kinface web` takes another.")
     print(f"{'kin' if answer['kin'] else 'not kin'}: score {answer['score']:.3f}, threshold {answer['threshold']:.3f}")
     for parent, score in zip(("father", "mother"), answer.get("scores", []), strict=False):
         print(f"{parent} and child: {score:.3f}")
     if "type" in answer:
         print(f"most likely type, if they are kin: {answer['type']}, {answer['type_probability']:.2f}")
     if errors is not None:
-        print(_describe_errors(errors, threshold_from))
+        print(
+            f"At this threshold, {errors['fmr']:.0%} of {errors['non_kin']:,} non-kin {kind} are called kin and "
+            f"{errors['fnmr']:.0%} of {errors['kin']:,} kin {kind} are not, on {chosen_on}; "
+            "expect more on other people."
+        )
     print(answer["caution"])
 
 
 def _split(person: Path) -> Photos:
     """The photos of one person, where several are named with commas between them."""
     return person if person.exists() or "," not in str(person) else str(person).split(",")
-
-
-def _describe_errors(errors: dict[str, float], chosen_on: Path | None) -> str:
-    pairs = "the pairs that chose it" if chosen_on is None else f"the pairs of {chosen_on}, which chose it"
-    return (
-        f"At this threshold, {errors['fmr']:.0%} of {errors['non_kin']:,} non-kin pairs are called kin and "
-        f"{errors['fnmr']:.0%} of {errors['kin']:,} kin pairs are not, on {pairs}; expect more on other people."
-    )

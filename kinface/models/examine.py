@@ -123,6 +123,8 @@ class Examination:
         For each model the distributions of scores that the answer belongs in, rows of
         ``kinface.fairness.distributions.describe_scores``: of all pairs and of the chosen group. Empty if the model
         keeps no record of them, and without the group if too few of its pairs were scored.
+    triplets
+        The same of triplets of father, mother and child; no model if two people are compared.
     levels
         For each model (faces, levels), the mean channel gate of each level of the trunk.
     places
@@ -134,6 +136,7 @@ class Examination:
     people: list[list[Photo]]
     answers: dict[str, dict[str, Any]]
     scores: dict[str, list[dict[str, Any]]]
+    triplets: dict[str, list[dict[str, Any]]]
     levels: dict[str, np.ndarray]
     places: dict[str, np.ndarray]
     described: list[dict[str, Any]]
@@ -147,16 +150,26 @@ class Examination:
             for number in range(1, len(photos) + 1)
         ]
 
-    def plot_scores(self, model: str) -> Figure:
-        """Where the score of a model lies among those of relatives and of strangers.
+    def plot_scores(self, model: str, *, column: bool = False) -> Figure:
+        """Where the score of a model lies among those of relatives and of strangers; of a child, that with each parent.
 
-        Raises ``InputError`` if the model keeps no record of such scores.
+        ``column`` draws for a narrow column. Raises ``InputError`` if the model keeps no record of such scores.
         """
-        if not self.scores[model]:
-            raise InputError(f"{model}: keeps no scores of relatives and strangers; `kinface fit` writes them.")
         answer = self.answers[model]
         marks = dict(zip(("father", "mother"), answer.get("scores", []), strict=False)) or {"score": answer["score"]}
-        return plot_placed_scores(self.scores[model], answer["threshold"], marks)
+        return self._place(self.scores, model, marks, "pairs", column)
+
+    def plot_triplets(self, model: str, *, column: bool = False) -> Figure:
+        """Where the score of father, mother and child lies among those of families and of strangers.
+
+        Parameters and errors are those of ``plot_scores``.
+        """
+        return self._place(self.triplets, model, {"score": self.answers[model]["score"]}, "triplets", column)
+
+    def _place(self, scores: dict, model: str, marks: dict[str, float], kind: str, column: bool) -> Figure:
+        if not scores.get(model):
+            raise InputError(f"{model}: keeps no scores of relatives and strangers; `kinface fit` writes them.")
+        return plot_placed_scores(scores[model], self.answers[model]["threshold"], marks, kind, column=column)
 
     def plot_faces(self) -> Figure:
         """A column for each photo: the faces in it, the chosen one aligned, and on which places of it the
@@ -222,6 +235,7 @@ class Examiner:
     def __init__(self, models: Sequence[str | os.PathLike] = BOTH, swinface: str | os.PathLike = SHIPPED) -> None:
         self.networks: dict[str, KinFace] = {}
         self.scores: dict[str, list[dict[str, Any]]] = {}
+        self.triplets: dict[str, list[dict[str, Any]]] = {}
         for model in map(Path, models):
             network = load_model(model)
             try:
@@ -229,6 +243,7 @@ class Examiner:
             except InputError as error:
                 raise InputError(f"{model}: {error}") from None
             self.networks[str(model)], self.scores[str(model)] = network, read_scores(model) or []
+            self.triplets[str(model)] = read_scores(model, triplets=True) or []
         self.swinface = SwinFace.from_pretrained(swinface).to(best_device())
 
     @property
@@ -264,7 +279,14 @@ class Examiner:
         wanted = [] if group is None else [tuple(group)]
         if not set(wanted) <= set(self.groups):
             raise InputError(f"no scores of the group {' '.join(group)!r}; choose one of `groups`.")
-        overall = self.groups[:1]
+        wanted += self.groups[:1]
+
+        def choose(scores: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+            return {
+                model: [row for row in rows if (row["grouping"], row["group"]) in wanted]
+                for model, rows in scores.items()
+            }
+
         crops = [np.stack([photo.crop for photo in person]) for person in people]
         levels, places = {}, {}
         for model, network in self.networks.items():
@@ -272,10 +294,8 @@ class Examiner:
         return Examination(
             people,
             {model: compare(network, crops) for model, network in self.networks.items()},
-            {
-                model: [row for row in rows if (row["grouping"], row["group"]) in [*overall, *wanted]]
-                for model, rows in self.scores.items()
-            },
+            choose(self.scores),
+            choose(self.triplets) if child else {},
             levels,
             places,
             describe(self.swinface, np.concatenate(crops)),

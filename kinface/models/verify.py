@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 ONE_PICTURE = 0.97
 ERRORS = "errors.json"  # of a model: what it gets wrong at its threshold, on the pairs that chose it
 SCORES = "scores.json"  # and how the scores of relatives and of strangers are distributed there
+TRIPLETS = "scores_triplets.json"  # the same of father, mother and child, in triplets of the faces of these pairs
 SAME_FILE = "Both photos are the same file: this says nothing of kinship."
 SAME_PICTURE = "Both are the same picture, or nearly: this says nothing of kinship."
 CAUTION = "The score measures how alike two faces are. It is often wrong, for some groups more than for others."
@@ -191,14 +192,19 @@ def measure_errors(pairs: pd.DataFrame, threshold: float) -> dict[str, float]:
     return rates | {"kin": int(kin.sum()), "non_kin": int((~kin).sum())}
 
 
-def read_errors(model: Path) -> dict[str, float] | None:
-    """What ``measure_errors`` gave of a model on the pairs that chose its threshold; None if it keeps no record."""
-    return _read_record(model, ERRORS)
+def read_errors(model: Path, *, triplets: bool = False) -> dict[str, float] | None:
+    """What ``measure_errors`` gave of a model on the pairs that chose its threshold, or on triplets of their faces;
+    None if it keeps no record."""
+    if not triplets:
+        return _read_record(model, ERRORS)
+    rows = read_scores(model, triplets=True)
+    return {name: rows[0][name] for name in ("fmr", "fnmr", "kin", "non_kin")} if rows else None
 
 
-def read_scores(model: Path) -> list[dict[str, Any]] | None:
-    """What ``kinface.fairness.distributions.describe_scores`` gave of a model on these pairs; None as above."""
-    return _read_record(model, SCORES)
+def read_scores(model: Path, *, triplets: bool = False) -> list[dict[str, Any]] | None:
+    """What ``kinface.fairness.distributions.describe_scores`` gave of a model on these pairs or triplets; None as
+    above."""
+    return _read_record(model, TRIPLETS if triplets else SCORES)
 
 
 def _read_record(model: Path, name: str) -> Any:

@@ -22,6 +22,7 @@ from kinface.data.vocabulary import in_words
 from kinface.fairness.audit import FairnessAudit
 from kinface.fairness.comparison import find_own_groupings
 from kinface.fairness.distributions import EDGES
+from kinface.fairness.groupings import OVERALL
 from kinface.fairness.groups import compared_groups
 from swinface.files import printable
 
@@ -44,10 +45,11 @@ ON_FIRST_SCREEN = ("race", "gender pair", "type")  # and one's own groupings
 
 
 @rc_context(PRINTED)
-def plot_verdict(audit: FairnessAudit) -> Figure:
+def plot_verdict(audit: FairnessAudit, *, column: bool = False) -> Figure:
     """Plot which share of relatives is missed, and of strangers accepted, in every group that can be compared in it.
 
-    The dashed line is all pairs. Diamonds are groups whose 95% interval excludes the value of all pairs.
+    The dashed line is all pairs. Diamonds are groups whose 95% interval excludes the value of all pairs. In a
+    ``column``, or on a phone, relatives stand above strangers.
     """
     rates = {"fnmr": "relatives missed (FNMR)", "fmr": "strangers taken for relatives (FMR)"}
     chosen = [name for name in audit.labels if name in (*ON_FIRST_SCREEN, *find_own_groupings(audit))]
@@ -57,8 +59,9 @@ def plot_verdict(audit: FairnessAudit) -> Figure:
     groups, overall = audit.groups.loc[[0, *sorted(set().union(*compared.values()))]], audit.groups.iloc[0]
     starts = groups["grouping"] != groups["grouping"].shift()
     places = pd.Series(np.arange(len(groups)) + 0.6 * starts.cumsum(), groups.index)
-    figure = Figure(figsize=(TEXT, 0.5 + 0.145 * (places.iloc[-1] + 1)), layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
+    height = 0.5 + 0.145 * (places.iloc[-1] + 1)
+    figure = Figure(figsize=(COLUMN, 2 * height) if column else (TEXT, height), layout="constrained")
+    panels = figure.subplots(*((2, 1) if column else (1, 2)), sharey=True)
     for axes, (metric, title) in zip(panels, rates.items(), strict=True):
         value, drawn = overall[metric], groups.loc[[0, *compared[metric]]]
         differs = (drawn[f"{metric}_low"] > value) | (drawn[f"{metric}_high"] < value)
@@ -212,7 +215,9 @@ def plot_scores(audit: FairnessAudit, grouping: str) -> Figure:
 
 
 @rc_context(PRINTED)
-def plot_placed_scores(rows: Sequence[Mapping], threshold: float, marks: Mapping[str, float]) -> Figure:
+def plot_placed_scores(
+    rows: Sequence[Mapping], threshold: float, marks: Mapping[str, float], kind: str = "pairs", *, column: bool = False
+) -> Figure:
     """Plot where some scores lie among those of kin and non-kin pairs of each group, and the threshold.
 
     Parameters
@@ -221,17 +226,24 @@ def plot_placed_scores(rows: Sequence[Mapping], threshold: float, marks: Mapping
         Groups, of ``kinface.fairness.distributions.describe_scores``.
     marks
         Name to score.
+    kind
+        What the rows are of: ``pairs`` or ``triplets``.
+    column
+        Draw for a column, or a phone.
     """
-    figure = Figure(figsize=(TEXT, 0.6 + 1.05 * len(rows)), layout="constrained")
+    lines, ends = (3, "\n") if column else (1, " ")
+    size = (COLUMN if column else TEXT, 0.45 + 0.15 * lines + (0.9 + 0.15 * lines) * len(rows))
+    figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(len(rows), 1, sharex=True, squeeze=False)[:, 0]
     for axes, row in zip(panels, rows, strict=True):
         _draw_densities(axes, {True: row["kin_scores"], False: row["non_kin_scores"]}, EDGES)
         axes.axvline(threshold, color="black", linewidth=1, label="threshold")
         for (name, score), colour in zip(marks.items(), COLOURS[2:], strict=False):
             axes.axvline(score, color=colour, linewidth=2.2, label=f"{name}: {score:.3f}")
-        wrong = f"{row['fmr']:.0%} of {row['non_kin']:,} non-kin pairs are accepted"
-        wrong += f" and {row['fnmr']:.0%} of {row['kin']:,} kin pairs missed"
-        axes.set_title(f"{_name(row['group'], row['grouping'])}: {wrong}", loc="left")
+        name = f"all {kind}" if row["grouping"] == OVERALL else _name(row["group"], row["grouping"])
+        accepted = f"{row['fmr']:.0%} of {row['non_kin']:,} non-kin {kind} are accepted"
+        missed = f"and {row['fnmr']:.0%} of {row['kin']:,} kin {kind} missed"
+        axes.set_title(ends.join((f"{name}:", accepted, missed)), loc="left")
         axes.set_yticks([])
         axes.set_ylim(bottom=0)
         tidy(axes)
@@ -240,7 +252,8 @@ def plot_placed_scores(rows: Sequence[Mapping], threshold: float, marks: Mapping
         min(EDGES[filled[0]], threshold, *marks.values()) - 0.01,
         max(EDGES[filled[-1] + 1], threshold, *marks.values()) + 0.01,
     )
-    figure.legend(*panels[0].get_legend_handles_labels(), frameon=False, ncols=5, loc="outside upper right")
+    labels = panels[0].get_legend_handles_labels()
+    figure.legend(*labels, frameon=False, ncols=3 if column else 5, loc="outside upper right")
     figure.supxlabel("score (a higher score means more likely kin)")
     return figure
 

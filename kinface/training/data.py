@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import lightning
@@ -21,6 +22,7 @@ from kinface.data.pairs import score_pairs
 from kinface.data.people import read_people
 from kinface.data.prepare import SAMPLED, TUNE_MATCHES
 from kinface.data.sampling import sample_pairs
+from kinface.data.triplets import sample_triplets, score_triplets
 from kinface.data.vocabulary import KIN, TYPES
 from kinface.models.faces import BATCH, read_faces, warn_of_unaligned
 from kinface.training.cache import cache_levels
@@ -304,6 +306,14 @@ class KinshipData(lightning.LightningDataModule):
     def score_tune_pairs(self, embedding: Tensor, name: str = "standard") -> pd.DataFrame:
         """Score the tune pairs by the cosines of (N, D) unit embeddings of ``tune_faces``."""
         return score_pairs(self.tune_pairs[name], self.tune_faces["face"], embedding.numpy())
+
+    def score_tune_triplets(self, embedding: Tensor) -> pd.DataFrame | None:
+        """Score triplets of ``tune_faces``, of which embeddings are given alike; None if no two families have any."""
+        try:
+            triplets = sample_triplets(replace(self.families, faces=self.tune_faces), "tune")
+        except InputError:
+            return None
+        return score_triplets(triplets, self.tune_faces["face"], embedding.numpy())
 
     def train_inputs(self) -> Iterator[Tensor]:
         """Inputs of the model for all training faces, in the order of ``train_faces``, then for those of others."""

@@ -24,7 +24,7 @@ from kinface.debias.erasure import Erase
 from kinface.fairness.distributions import describe_scores
 from kinface.fairness.threshold import choose_threshold
 from kinface.models.kinface import KinFace
-from kinface.models.verify import ERRORS, SCORES, measure_errors
+from kinface.models.verify import ERRORS, SCORES, TRIPLETS, measure_errors
 from kinface.training.data import KinshipData
 from kinface.training.history import PAIRS, TUNE_SCORES
 from kinface.training.module import NOT_SETTLED, KinshipTraining, check_choices
@@ -176,13 +176,15 @@ def _finish(run: Path, cli: KinshipCLI) -> Fitted:
         embedding = torch.cat([network(part)["embedding"].cpu() for part in faces])
     pairs = data.score_tune_pairs(embedding)
     epochs = PAIRS.read(run)
-    network.threshold.fill_(choose_threshold(pairs))
+    threshold = network.threshold.fill_(choose_threshold(pairs)).item()
+    records = {ERRORS: measure_errors(pairs, threshold), SCORES: describe_scores(pairs, threshold)}
+    if (triplets := data.score_tune_triplets(embedding)) is not None:
+        records[TRIPLETS] = describe_scores(triplets, threshold)
     write_pairs(pairs, run / TUNE_SCORES)
     with replacing_folder(run) as partial:
         network.save_pretrained(partial)
-        for name, measure in {ERRORS: measure_errors, SCORES: describe_scores}.items():
-            record = json.dumps(measure(pairs, float(network.threshold)))
-            (partial / name).write_text(f"{record}\n", encoding="utf-8")
+        for name, record in records.items():
+            (partial / name).write_text(f"{json.dumps(record)}\n", encoding="utf-8")
         PAIRS.plot(epochs).savefig(partial / CURVES, dpi=120)
     auc = float(roc_auc_score(pairs["kin"], pairs["score"]))
     return Fitted(run, checkpoint["epoch"], len(epochs), auc, pairs)

@@ -195,12 +195,23 @@ def _describe(examined: Examination) -> dict[str, object]:
     return {
         "answers": examined.answers,
         "scores": examined.scores,
-        "figures": {model: _to_png(examined.plot_scores(model)) for model, rows in examined.scores.items() if rows},
+        "triplets": examined.triplets,
+        "figures": _draw_scores(examined, column=False),
+        "narrow": _draw_scores(examined, column=True),
         "faces": faces,
         "looked": _to_png(examined.plot_faces()),
         "levels": {model: levels.mean(axis=0).tolist() for model, levels in examined.levels.items()},
         "caution": f"{SAME_PICTURE} {CAUTION}" if same else CAUTION,
         "several": any(len(person) > 1 for person in examined.people),
+    }
+
+
+def _draw_scores(examined: Examination, column: bool) -> dict[str, dict[str, str]]:
+    """For pairs and for triplets, model to figure."""
+    drawn = {"pairs": (examined.scores, examined.plot_scores), "triplets": (examined.triplets, examined.plot_triplets)}
+    return {
+        kind: {model: _to_png(plot(model, column=column)) for model, rows in scores.items() if rows}
+        for kind, (scores, plot) in drawn.items()
     }
 
 

@@ -125,6 +125,9 @@ def test_a_child_is_shown_with_both_parents(shipped, faces):
         marks = [line.get_xdata()[0] for line in figure.axes[1].get_lines()]
         assert marks == [answer["threshold"], *answer["scores"]]
         assert [text.get_text() for text in figure.legends[0].get_texts()][-1] == f"mother: {marks[2]:.3f}"
+        assert [row["group"] for row in examined.triplets[name]] == ["all pairs"]  # Asian triplets are too few
+        (panel,) = examined.plot_triplets(name).axes
+        assert [line.get_xdata()[0] for line in panel.get_lines()] == [answer["threshold"], answer["score"]]
 
 
 def test_many_photos_take_several_rows(shipped, faces):
@@ -141,8 +144,12 @@ def test_groups_are_those_whose_scores_a_model_keeps(own, faces, draw_scored):
     examined = Examiner([own])(first, second)
     assert examined.scores == {str(own): []} and "type" in examined.answers[str(own)]
     examined.plot_faces().savefig(BytesIO())
-    with pytest.raises(InputError, match=r"frac own: keeps no scores of relatives and strangers; `kinface fit` writes"):
-        examined.plot_scores(str(own))
+    assert examined.triplets == {}
+    for draw in (examined.plot_scores, examined.plot_triplets):
+        with pytest.raises(
+            InputError, match=r"frac own: keeps no scores of relatives and strangers; `kinface fit` wri"
+        ):
+            draw(str(own))
     (own / SCORES).write_text(json.dumps(rows))
     assert Examiner([own]).groups == [(row["grouping"], row["group"]) for row in rows]
     both = Examiner([own, "shipped"])

@@ -17,7 +17,7 @@ from kinface.cli.main import COMMANDS
 from kinface.data.vocabulary import TYPES
 from kinface.models.inference import embed
 from kinface.models.kinface import KinFace
-from kinface.models.verify import CAUTION, ERRORS, SAME_FILE, SAME_PICTURE, verify
+from kinface.models.verify import CAUTION, ERRORS, SAME_FILE, SAME_PICTURE, TRIPLETS, verify
 from swinface.cli.main import run
 from swinface.photos.detect import Face
 
@@ -106,7 +106,9 @@ def test_of_several_faces_the_largest_is_taken_and_said(model, photos, monkeypat
     assert answer["score"] == alone["score"]
     monkeypatch.setattr(swinface.photos.predict, "detect", lambda image: [large, small])
     assert command(*photos, "--model", model) == 0
-    assert capsys.readouterr().out.startswith(f"{photos[0]}: 2 faces; the largest is taken.\n{photos[1]}: 2 faces;")
+    assert capsys.readouterr().out.startswith(
+        f"{photos[0]}: 2 faces; the largest is taken; `kinface web` takes another.\n{photos[1]}: 2 faces;"
+    )
 
 
 def test_a_real_photo_is_like_itself(model, tmp_path, capsys):
@@ -164,7 +166,14 @@ def test_a_child_is_compared_with_both_parents(model, tmp_path, capsys):
     assert answer["score"] == pytest.approx((with_father + with_mother) / 2, abs=1e-6)
     listed = [str(father[0]), f"{mother[0]},{mother[1]}", str(child[0])]
     assert command(*listed, "--model", model, "--aligned") == 0
-    assert f"mother and child: {with_mother:.3f}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"mother and child: {with_mother:.3f}" in said and "non-kin" not in said
+    (model / TRIPLETS).write_text(json.dumps([{"fmr": 0.2, "fnmr": 0.4, "kin": 10, "non_kin": 20, "families": 3}]))
+    assert command(*listed, "--model", model, "--aligned") == 0
+    assert "20% of 20 non-kin triplets are called kin and 40% of 10 kin triplets" in capsys.readouterr().out
+    assert command(*listed, "--model", model, "--aligned", "--json") == 0
+    errors = {"fmr": 0.2, "fnmr": 0.4, "kin": 10, "non_kin": 20}
+    assert json.loads(capsys.readouterr().out)["errors"] == errors
 
 
 def test_the_errors_at_the_threshold_are_said(model, photos, tmp_path, capsys):

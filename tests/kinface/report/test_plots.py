@@ -159,6 +159,18 @@ def test_a_score_is_placed_among_those_of_each_group(draw_scored):
     assert drawn(figure).startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("column", [False, True])
+def test_what_is_drawn_of_placed_scores_lies_in_the_figure(column, draw_scored):
+    pairs = draw_scored(1500)
+    rows = describe_scores(pairs.assign(score=np.tanh(pairs["score"] / 2)), 0.2)[:2]
+    figure = plot_placed_scores(rows, 0.2, {"score": 0.7}, "triplets", column=column)
+    assert figure.axes[0].get_title(loc="left").startswith("all triplets:")
+    assert "kin triplets missed" in figure.axes[1].get_title(loc="left")
+    drawn(figure)
+    box = figure.get_tightbbox()
+    assert box.x0 >= 0 and box.x1 <= figure.get_figwidth() and box.y0 >= 0 and box.y1 <= figure.get_figheight()
+
+
 def test_a_curve_of_many_points_is_drawn_by_those_that_can_be_told_apart():
     fmr = np.linspace(0, 1, 500_001)
     tpr = np.sqrt(fmr)

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,17 @@ import pandas as pd
 import pytest
 import torch
 
+from kinface.data.fiw import read_families
 from kinface.data.pairs import read_pairs
+from kinface.data.triplets import sample_triplets, score_triplets
 from kinface.data.vocabulary import TYPES
 from kinface.fairness.audit import audit_fairness
 from kinface.fairness.distributions import describe_scores
 from kinface.fairness.threshold import choose_threshold
+from kinface.models.inference import embed
 from kinface.models.kinface import KinFace
 from kinface.models.verify import measure_errors, read_errors, read_scores
-from kinface.training.data import KinshipData
+from kinface.training.data import KinshipData, read_tune_pairs
 from kinface.training.history import list_runs
 from swinface.cli.main import run as run_command
 from swinface.files import working_alone
@@ -102,6 +106,19 @@ def test_a_run_keeps_what_it_gets_wrong_on_the_tune_pairs(unbroken):
     threshold = float(KinFace.from_pretrained(unbroken).threshold)
     assert read_errors(unbroken) == measure_errors(pairs, threshold)
     assert read_scores(unbroken) == describe_scores(pairs, threshold)
+
+
+def test_a_run_keeps_how_triplets_of_the_tune_faces_are_scored(unbroken, synthetic):
+    families, network = read_families(synthetic), KinFace.from_pretrained(unbroken)
+    listed = [table[side] for table in read_tune_pairs(synthetic, families).values() for side in ("face_a", "face_b")]
+    faces = families.faces[families.faces["face"].isin(pd.concat(listed))]
+    triplets = sample_triplets(replace(families, faces=faces), "tune")
+    embedding = embed(network, list(faces["face"]), root=families.root, precision="full")
+    threshold = float(network.threshold)
+    expected = measure_errors(score_triplets(triplets, list(faces["face"]), embedding), threshold)
+    overall, *_ = read_scores(unbroken, triplets=True)
+    assert read_errors(unbroken, triplets=True) == pytest.approx(expected, abs=1e-9)
+    assert expected == {name: overall[name] for name in expected} and expected["kin"] == sum(overall["kin_scores"]) > 30
 
 
 @pytest.mark.parametrize("config", ["methods/reversal", "methods/ours"])

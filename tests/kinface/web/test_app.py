@@ -121,11 +121,17 @@ def test_an_answer_shows_score_threshold_and_errors(client, examiner, faces):
     assert f"age {max(0, examined.described[0]['age']):.0f}, " in text
     figures = re.findall(r'src="data:image/png;base64,iVBOR', page.text)
     assert len(figures) == 3  # each model's scores, and the faces
+    assert len(re.findall(r'srcset="data:image/png;base64,iVBOR', page.text)) == 2  # the scores, for a phone
+    assert "triplets" not in text
 
 
-def test_a_child_has_a_score_with_each_parent_and_one_picture_is_said(client, faces):
+def test_a_child_has_a_score_with_each_parent_and_one_picture_is_said(client, examiner, faces):
     father, mother = ([(to_png(face), "x.png")] for face in faces[:2])
-    text = text_of(post(client, father, mother, father).text)
+    text = text_of(post(client, father, mother, father, group="race: Asian").text)
+    for (overall,) in (rows[:1] for rows in examiner.triplets.values()):
+        low, high, families = 100 * overall["fmr_low"], 100 * overall["fmr_high"], overall["families"]
+        assert re.search(rf"all triplets {100 * overall['fmr']:.0f}% \[{low:.0f}, {high:.0f}\] .* {families} ", text)
+    assert "or on triplets of their faces" in text and "this model has too few triplets to show" in text
     assert re.search(r"the mean of father and child, 1\.000, and mother and child, -?\d\.\d{3};", text)
     assert "Both are the same picture" in text
     assert "Yours is a mean over several photos" not in text
@@ -426,7 +432,7 @@ def test_in_a_browser(examiner, faces, found_beside, draw_scored, trap, tmp_path
             text = window.wait("return document.body.innerText", "iframe")
             assert "The model shipped-debiased says" in text and "mother and child" in text and "Asian" not in text
             assert (
-                window.run("return [...document.images].map(it => it.naturalWidth > 300)") == [False] * 2 + [True] * 3
+                window.run("return [...document.images].map(it => it.naturalWidth > 300)") == [False] * 2 + [True] * 5
             )
             window.click("button[value='child 0 1']")
             taken = "[value='child 0 1'][aria-pressed=true]"
@@ -439,8 +445,15 @@ def test_in_a_browser(examiner, faces, found_beside, draw_scored, trap, tmp_path
             window.enter(None)
             kept = window.run("return [...document.querySelectorAll('input[type=file]')].map(it => it.files.length)")
             assert kept == [1, 1, 1]  # another group can be chosen without dropping photos again
+            widths = "return [...document.querySelectorAll('picture img')].map(it => it.naturalWidth)"
+            wide = window.wait(widths, "iframe")
+            window.enter(None)
             window.resize(400, 800)
             assert window.run("return document.documentElement.scrollWidth <= innerWidth")
+            window.wait(
+                f"const now = (() => {{ {widths} }})(); return now.every(it => it && it < {min(wide)} / 2)", "iframe"
+            )
+            window.enter(None)
 
             window.resize(1280, 1000)
             window.click("a[href=report]")
