@@ -45,6 +45,21 @@ def printable(text: str) -> str:
     return "".join(s.encode("unicode_escape").decode() if category(s) in hidden else s for s in text)
 
 
+@contextmanager
+def naming(where: object) -> Iterator[None]:
+    """Put what is wrong, such as an option or a file, before the message of an ``InputError`` from the block.
+
+    >>> with naming("--size"):
+    ...     raise InputError("0 is too small.")
+    Traceback (most recent call last):
+    swinface.files.InputError: --size: 0 is too small.
+    """
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
 def one_line(text: object) -> str:
     """A text, such as that of an exception, on one line: each run of white space becomes one blank."""
     return " ".join(str(text).split())

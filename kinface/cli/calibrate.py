@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kinface.cli.inputs import HERE, Computing, embed_all
-from kinface.cli.source import OURS, Source
+from kinface.cli.inputs import HERE, OURS, Computing, Source, embed_all
 from kinface.data.pairs import list_families, read_pairs, write_pairs
 from swinface.files import InputError, replacing_folder
 

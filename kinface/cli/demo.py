@@ -8,9 +8,9 @@ from importlib.resources import as_file, files
 from importlib.util import find_spec
 from pathlib import Path
 
+from kinface.cli.inputs import Source
 from kinface.cli.prepare import prepare
 from kinface.cli.report import report
-from kinface.cli.source import Source
 from kinface.data.fiw import read_families
 from kinface.synthetic.families import synthesize
 from kinface.synthetic.pedigree import DISADVANTAGED

@@ -1,4 +1,4 @@
-"""What a model reads and how it computes, as commands name it; torch is imported when a model is used."""
+"""Whose embeddings a command uses, and how a model computes them; torch is imported when a model is used."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from cyclopts import Parameter
 
-from kinface.cli.source import Source
 from kinface.data.people import read_people
 from swinface.choices import SHIPPED, Precision, Runtime
 from swinface.data.embeddings import Embeddings
@@ -19,6 +18,42 @@ from swinface.files import InputError
 if TYPE_CHECKING:
     from kinface.models.kinface import KinFace
     from swinface.inference import Shards
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Source:
+    """Whose embeddings.
+
+    Parameters
+    ----------
+    model
+        Folder of a trained model; by default the one that comes with the package.
+    inputs
+        Table of the embeddings that a model without trunk reads.
+    embeddings
+        Table of embeddings, of any other model, to use in place of a model.
+    whiten
+        A folder of ``kinface prepare``: the embeddings of --embeddings are first whitened by how photos of one person
+        differ, of its people of the split train. A fairer baseline than the plain cosine, which knows nobody.
+    """
+
+    model: Path | None = None
+    inputs: Path | None = None
+    embeddings: Path | None = None
+    whiten: Path | None = None
+
+    def check(self) -> None:
+        """Raise ``InputError`` if the options contradict each other."""
+        if self.model is not None and self.embeddings is not None:
+            raise InputError("give one of --model and --embeddings.")
+        if self.embeddings is not None and self.inputs is not None:
+            raise InputError("--inputs are for a --model; leave them out with --embeddings.")
+        if self.whiten is not None and self.embeddings is None:
+            raise InputError("--whiten is for --embeddings; leave it out with a model.")
+
+
+OURS = Source()  # the model that comes with the package
 
 
 @Parameter(name="*")
@@ -77,10 +112,7 @@ def embed_all(
 ) -> tuple[KinFace | None, np.ndarray, Shards]:
     """The model, its embeddings of faces, and the processes that computed them; or None and those of a table.
 
-    Raises
-    ------
-    InputError
-        Options contradict each other, or a file does not fit.
+    Raises ``InputError`` if options contradict each other, or a file does not fit.
     """
     from swinface.inference import Shards
 
@@ -116,10 +148,7 @@ def _read_embeddings(source: Source, faces: Sequence[str]) -> np.ndarray:
 def read_inputs(model: KinFace, faces: Sequence[str], inputs: Path | None) -> Sequence[str] | np.ndarray:
     """Faces as ``KinFace.embed`` takes them: their paths, or their embeddings in the table ``--inputs``.
 
-    Raises
-    ------
-    InputError
-        The model needs a table of embeddings and there is none, or the other way round, or the table does not fit.
+    Raises ``InputError`` if the model needs such a table and there is none, or the other way round, or it does not fit.
     """
     if model.trunk is not None:
         if inputs is not None:

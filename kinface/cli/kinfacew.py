@@ -8,18 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kinface.cli.source import OURS, Source
+from kinface.cli.inputs import OURS, Source, read_inputs
 from kinface.data.vocabulary import TYPES
 from swinface.choices import SHIPPED
 from swinface.data.embeddings import Embeddings
 
 
-def kinfacew(
-    root: Path,
-    *,
-    out: Path,
-    source: Source = OURS,
-) -> None:
+def kinfacew(root: Path, *, out: Path, source: Source = OURS) -> None:
     """Evaluate a model on KinFaceW-I or -II: five folds; all that is fitted is fitted on the other four.
 
     ``out`` then holds ``results.csv`` and ``results.json``; ``scores.parquet``, the scored pairs for ``kinface report``
@@ -49,8 +44,7 @@ def kinfacew(
 
 def _embed(faces: Sequence[str], images: Sequence[np.ndarray], source: Source) -> np.ndarray:
     """(N, D) embeddings of all faces by a model, which sees the region ``CROP`` of the images."""
-    from kinface.cli.inputs import read_inputs  # importing torch takes seconds; the lists were checked before
-    from kinface.experiments.kinfacew import CROP
+    from kinface.experiments.kinfacew import CROP  # importing torch takes seconds; the lists were checked before
     from kinface.models.inference import embed
     from kinface.models.kinface import load_model
     from swinface.data.faces import crop_face, stack_faces

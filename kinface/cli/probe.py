@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from kinface.data.people import read_people
 from swinface.data.embeddings import read_arrays
-from swinface.files import InputError, replacing_folder
+from swinface.files import InputError, naming, replacing_folder
 
 if TYPE_CHECKING:
     from kinface.leakage.leakage import Leakage
@@ -137,10 +137,8 @@ def _check_options(
     if len(set(kinds)) < len(kinds):
         raise InputError(f"--kind {' '.join(kinds)}: name each attacker once.")
     for kind in kinds:
-        try:
+        with naming("--kind"):
             create_attacker(kind, seed)
-        except InputError as error:
-            raise InputError(f"--kind: {error}") from None
     if seeds < 1:
         raise InputError(f"--seeds {seeds}: take at least 1, better 3, since results vary with the seed.")
     if folds < 2:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
 
-from kinface.cli.inputs import HERE, Computing, embed_all
-from kinface.cli.source import OURS, Source
+from kinface.cli.inputs import HERE, OURS, Computing, Source, embed_all
 from kinface.data.fiw import read_known_families
 from kinface.data.lists import names_split, read_any_list
 from kinface.data.pairs import families_known, write_pairs
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
     from kinface.fairness.retrieval import SearchAudit
     from kinface.models.kinface import KinFace
     from kinface.models.triplets import TripletHead
-    from swinface.inference import Shards
 
 PRINTED = ("overall", "type", "triplet", "race")  # groupings; the others are in figures.csv
 
@@ -100,9 +97,7 @@ def rfiw(
 
     _check_options(track, gallery, head, threshold_from, people, match, list)
     families = read_known_families(root)
-
-    def embed(faces: Sequence[str]) -> tuple[KinFace | None, np.ndarray, Shards]:
-        return embed_all(faces, root=families.root, out=out, source=source, computing=computing)
+    where = {"root": families.root, "out": out, "source": source, "computing": computing}
 
     def once(rows: pd.DataFrame) -> pd.DataFrame:
         return list_people(rows) if people else rows
@@ -118,7 +113,7 @@ def rfiw(
     if track == 3:
         named = gallery is not None
         search = read_search(list, gallery, families) if named else sample_search(families, str(list), seed=seed)
-        _, embedding, shards = embed(search.faces)
+        _, embedding, shards = embed_all(search.faces, **where)
         if shards.first:
             found = search_list(search, search.faces, embedding, fusion=fusion, resamples=resamples, seed=seed)
             _write_search(search, *found, out)
@@ -127,11 +122,15 @@ def rfiw(
         read = read_pairs if track == 1 else read_threes
         pairs, validation = read(list), None if threshold_from is None else read(threshold_from)
         check_validation(pairs, Origin(str(list), validation, str(threshold_from)))
-        of_three = None if head is None else _read_head(head)
+        of_three = None
+        if head is not None:
+            from kinface.models.triplets import TripletHead  # torch takes seconds to import
+
+            of_three = TripletHead.from_pretrained(head)
         photos = families.faces if people else None
         lists = (pairs,) if validation is None else (pairs, validation)
         faces = sorted({face for listed in lists for face in list_faces(listed, photos)})
-        network, embedding, shards = embed(faces)
+        network, embedding, shards = embed_all(faces, **where)
         if shards.first:
             threshold, origin = validation, "Youden's J on the validation list"
             if validation is None:
@@ -141,12 +140,6 @@ def rfiw(
             _write_audit(audit, origin, out)
             _print_audit(audit, origin, out)
     shards.finish()
-
-
-def _read_head(folder: Path) -> TripletHead:
-    from kinface.models.triplets import TripletHead
-
-    return TripletHead.from_pretrained(folder)
 
 
 def _check_options(

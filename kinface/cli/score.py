@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from kinface.cli.inputs import HERE, Computing, embed_all
-from kinface.cli.source import OURS, Source
+from kinface.cli.inputs import HERE, OURS, Computing, Source, embed_all
 from kinface.data import sampling
 from kinface.data.families import name_prepared_lists
 from kinface.data.fiw import read_known_families
@@ -15,7 +14,7 @@ from kinface.data.lists import names_split, read_any_list
 from kinface.data.pairs import PAIRS_ENDINGS, score_pairs, write_pairs
 from kinface.data.photos import list_photos, score_people
 from kinface.data.submissions import SUBMISSION_ENDINGS, is_submission, read_submission, write_submission
-from swinface.files import InputError, check_ending
+from swinface.files import InputError, check_ending, naming
 
 
 def score(
@@ -92,10 +91,8 @@ def score(
 
 
 def _add_non_kin(pairs: pd.DataFrame, list: Path, seed: int) -> pd.DataFrame:
-    try:
+    with naming(list):
         drawn = sampling.draw_non_kin(pairs, seed=seed)
-    except InputError as error:
-        raise InputError(f"{list}: {error}") from error
     left_out = len(pairs) - int(drawn["kin"].sum())
     print(f"{len(drawn) // 2} non-kin pairs drawn; {left_out} kin pairs without one are left out")
     return drawn

@@ -7,8 +7,7 @@ Its parts have modules of their own: the network (``network``), the labels that 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,7 +29,7 @@ from kinface.training.attributes import collect_classes, pair_class, shared_clas
 from kinface.training.losses import LOSSES, Verification
 from kinface.training.network import Network, build_hiders, build_network, freeze_trunk, name_hiders
 from kinface.training.validation import measure_tune_pairs
-from swinface.files import InputError
+from swinface.files import InputError, naming
 from swinface.inference import digest_weights
 from swinface.training.losses import distillation_loss
 from swinface.training.schedule import rate_at
@@ -367,21 +366,12 @@ def check_choices(
     Raises ``InputError`` if there is no such method, it does not take its options, or it does not go with the others.
     """
     if verification is not None:
-        with _naming("model.verification"):
+        with naming("model.verification"):
             LOSSES.check(verification.method, **verification.options)
     for name, chosen in hide.items():
-        with _naming(f"model.hide.{name}"):
+        with naming(f"model.hide.{name}"):
             HIDERS.check(chosen.method, **chosen.options)
     for place, step in enumerate(erase):
-        with _naming(f"model.erase[{place}]"):
+        with naming(f"model.erase[{place}]"):
             if not says(step.make(), "keeps_axes") and type_weight:
                 raise InputError(f"{step.method} gives the numbers another meaning; set model.type_weight to 0.")
-
-
-@contextmanager
-def _naming(option: str) -> Iterator[None]:
-    """Name the option in what is refused."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{option}: {error}") from None

@@ -14,7 +14,7 @@ from kinface.debias.adversaries import Hider, Reading
 from kinface.debias.erasure import Erase
 from kinface.debias.heads import HIDERS, Hide, Place
 from kinface.models.kinface import KinFace
-from swinface.files import InputError
+from swinface.files import InputError, naming
 from swinface.model import SwinFace
 from swinface.trunk import Trunk, split_weights
 
@@ -136,10 +136,8 @@ def _build_hider(
         raise InputError(f"{option}.reads: levels need a trunk, and this model reads embeddings.")
     size = projection.out_features if place == "embedding" else projection.in_features
     reading = Reading(place, size, classes, trunk.channels if place == "levels" else None, learning_rate)
-    try:
+    with naming(option):
         return HIDERS.create(chosen.method, reading=reading, **chosen.options)
-    except InputError as error:
-        raise InputError(f"{option}: {error}") from None
 
 
 def freeze_trunk(trunk: Trunk | None, trained_stages: int | None) -> bool:

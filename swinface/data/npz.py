@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from swinface.data.pickles import read_objects
-from swinface.files import InputError
+from swinface.files import InputError, naming
 
 # A few compressed kilobytes can fill the memory. Embeddings are compressed to a half or so, paths of faces to a tenth.
 MOST_BYTES, MOST_TIMES = 1 << 30, 100
@@ -59,10 +59,8 @@ class ArrayFile:
             content = file.read()
         if not dtype.hasobject:
             return np.frombuffer(content, dtype).reshape(shape, order="F" if by_column else "C")
-        try:
+        with naming(f"{self.path}: `{name}` holds Python's objects"):
             return np.fromiter(read_objects(content), dtype=object)
-        except InputError as error:
-            raise InputError(f"{self.path}: `{name}` holds Python's objects: {error}") from error
 
     @contextmanager
     def _open(self, name: str) -> Iterator[tuple[IO[bytes], tuple[int, ...], np.dtype, bool]]:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from swinface.files import InputError
+from swinface.files import InputError, naming
 
 
 class _Refused(Exception):
@@ -144,11 +144,11 @@ def read_pickled_pairs(path: Path) -> tuple[list[bytes], np.ndarray]:
     Raises ``InputError`` if the file is missing, damaged, holds anything else, or would run anything.
     """
     try:
-        content = _unpickle(path.read_bytes())
+        packed = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); name a verification set, a .bin file.") from None
-    except InputError as error:
-        raise InputError(f"{path}: not a verification set: {error}") from error
+    with naming(f"{path}: not a verification set"):
+        content = _unpickle(packed)
     if not (isinstance(content, tuple | list) and len(content) == 2):
         raise InputError(f"{path}: not a verification set; it must hold a list of images and one of labels.")
     same = _check_labels(content[1], path)
