@@ -18,7 +18,7 @@ import kinface
 from kinface.models.faces import read_faces
 from kinface.models.kinface import load_model
 from kinface.tradeoff.measure import Protocol, draw_lists
-from kinface.training.cache import cache_levels
+from kinface.training.data import cache_levels
 from kinface.training.fit import train
 from kinface.training.relation import fit_relation
 from swinface.model import SwinFace

@@ -126,7 +126,7 @@ class Shards:
         """
         parts = [slice(start, min(start + size, count)) for start in range(0, count, size)]
         if self.folder is None:
-            return _join([compute(part) for part in tqdm(parts, desc=name, unit="part", leave=False, disable=None)])
+            return join_parts([*map(compute, tqdm(parts, desc=name, unit="part", leave=False, disable=None))])
         folder = self.folder / name
         files = [folder / f"{number:05}.npz" for number in range(len(parts))]
         self._together(lambda: self._claim(folder, [about, count, size]) if self.first else None)
@@ -139,7 +139,7 @@ class Shards:
                         np.savez(partial, **compute(part))
 
         self._together(work)
-        return _join([_read_part(file) for file in files])
+        return join_parts([_read_part(file) for file in files])
 
     def finish(self) -> None:
         """Delete the parts, when the results are written; other files in the folder stay."""
@@ -190,5 +190,6 @@ def _read_part(file: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{file}: a damaged part of a computation; delete it.") from error
 
 
-def _join(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def join_parts(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Arrays by name from those of their parts, which follow one another."""
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

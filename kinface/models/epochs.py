@@ -31,18 +31,9 @@ def fit_epochs(
     The best has the highest AUC. The model is then in evaluation mode, with the threshold of that epoch. The log has a
     row per epoch: ``epoch``, the means of what is measured, ``tune_auc``. Raises ``InputError`` if there is no epoch.
 
-    Parameters
-    ----------
-    draw
-        Gives the batches of an epoch, counted from 1.
-    measure
-        Gives what is logged of a batch, its ``loss`` among it.
-    score
-        Gives the tune pairs, scored by the model.
-    steps
-        Batches of an epoch, if the rate falls after each; by default it falls after each epoch.
-    untrained
-        Whether the model as it is counts as epoch 0.
+    ``draw`` gives the batches of an epoch, counted from 1; ``measure`` what is logged of a batch, its ``loss`` among
+    it; ``score`` the tune pairs, scored by the model. The rate falls after each epoch, or, if ``steps``, the batches of
+    an epoch, are given, after each of these. With ``untrained`` the model as it is counts as epoch 0.
     """
     if epochs < 1:
         raise InputError(f"epochs is {epochs}; one or more are needed.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from kinface.models.faces import BATCH, read_faces, walk_batches, warn_of_unalig
 from swinface.choices import Precision, Runtime
 from swinface.data.faces import IMAGE_SIZE, scale_pixels
 from swinface.files import InputError
-from swinface.inference import Shards, digest_weights, inference
+from swinface.inference import Shards, digest_weights, inference, join_parts
 from swinface.runtimes import Runner
 
 if TYPE_CHECKING:
@@ -35,7 +35,15 @@ def predict_types(model: nn.Module, pairs: pd.DataFrame, faces: Sequence[str], e
         return model.types(a, b).argmax(dim=1).cpu()
 
 
-def embed(
+def embed(model: nn.Module, faces: Sequence[str | Path] | np.ndarray | Tensor, **options: Any) -> np.ndarray:
+    """Embed faces, each once, as :meth:`kinface.KinFace.embed` does: (N, D), float32, of unit length.
+
+    ``options`` are those of :func:`describe_faces`.
+    """
+    return describe_faces(model, faces, **options)["embedding"]
+
+
+def describe_faces(
     model: nn.Module,
     faces: Sequence[str | Path] | np.ndarray | Tensor,
     *,
@@ -43,8 +51,9 @@ def embed(
     batch: int = BATCH,
     precision: Precision = "fast",
     runtime: Runtime = "auto",
-) -> np.ndarray:
-    """Embed faces in batches, each face once, as :meth:`kinface.KinFace.embed` does: (N, D), float32, of unit length.
+    shards: Shards | None = None,
+) -> dict[str, np.ndarray]:
+    """Embed faces in batches, each face once, and return also what the embedding is computed from.
 
     Parameters
     ----------
@@ -61,24 +70,8 @@ def embed(
         erasure would let through a little of what it removes.
     runtime
         What the trunk runs on, see ``swinface.runtimes.Runner``. All behind it runs on torch.
-    """
-    return describe_faces(model, faces, root=root, batch=batch, precision=precision, runtime=runtime)["embedding"]
-
-
-def describe_faces(
-    model: nn.Module,
-    faces: Sequence[str | Path] | np.ndarray | Tensor,
-    *,
-    root: Path | None = None,
-    batch: int = BATCH,
-    precision: Precision = "fast",
-    runtime: Runtime = "auto",
-    shards: Shards | None = None,
-) -> dict[str, np.ndarray]:
-    """Embed faces, and return also what the embedding is computed from.
-
-    Parameters and errors are those of :func:`embed`; ``shards`` says which processes compute, and where they keep what
-    they have.
+    shards
+        Which processes compute, and where they keep what they have.
 
     Returns
     -------
@@ -87,6 +80,11 @@ def describe_faces(
         ``neck`` (N, W), the features before their erasures if there are any; for a model with a trunk also the parts of
         these that come from each level, ``FM1``, ``FM2``, ..., and ``levels``, the trunk's levels, mean over places;
         and ``runtime``, a text alone: what the trunk ran on, and the type in which it multiplied.
+
+    Raises
+    ------
+    InputError
+        The model cannot read such faces, or an image is missing, unreadable or not square.
     """
     _check_faces(model, faces)
     device = next(model.parameters()).device
@@ -98,7 +96,7 @@ def describe_faces(
     ]
 
     def describe(rows: slice) -> dict[str, np.ndarray]:
-        parts: dict[str, list[np.ndarray]] = {}
+        parts = []
         for start in walk_batches(rows, batch):
             read = _read_batch(faces[start : min(start + batch, rows.stop)], root or Path()).to(device)
             if read.dtype == torch.uint8:
@@ -107,9 +105,8 @@ def describe_faces(
                 outputs = model(read.float())
             if model.trunk is not None:
                 outputs["levels"] = outputs["inputs"].mean(dim=(2, 3))
-            for name in names:
-                parts.setdefault(name, []).append(outputs[name].cpu().numpy())
-        return {name: np.concatenate(part) for name, part in parts.items()}
+            parts.append({name: outputs[name].cpu().numpy() for name in names})
+        return join_parts(parts)
 
     # Runtimes differ in bfloat16, and a face must not have another embedding among few faces than among many.
     count = len(faces) if precision == "full" else None

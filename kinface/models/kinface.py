@@ -42,12 +42,8 @@ class TypeHead(nn.Module):
         P(unrelated) = 1 - sigmoid(s (c - t)),   P(type k) = sigmoid(s (c - t)) softmax_k g(a, b),
 
     where g sees only what does not change when a and b are swapped: ``a * b``, ``|a - b|`` and ``a + b``. Training type
-    identification alone therefore trains the cosine, and inference verifies by the same cosine.
-
-    Parameters
-    ----------
-    size
-        D, the size of an embedding.
+    identification alone therefore trains the cosine, and inference verifies by the same cosine. ``size`` is D, that of
+    an embedding.
     """
 
     def __init__(self, size: int) -> None:
@@ -177,7 +173,7 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
             What the model reads of N faces: paths of aligned images; aligned images, (N, 112, 112, 3) uint8, RGB; or,
             for a model without trunk, another model's embeddings (N, E).
         options
-            ``root``, the folder that paths start from, and the others of :func:`kinface.models.inference.embed`.
+            ``root``, the folder that paths start from, and others of :func:`kinface.models.inference.describe_faces`.
 
         Raises
         ------
@@ -196,9 +192,7 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
         return embed(self, faces, **options)
 
     def describe(self, faces: Sequence[str | Path] | np.ndarray | Tensor, **options: Any) -> dict[str, np.ndarray]:
-        """Embed faces, and return also what the embedding is computed from.
-
-        Parameters and errors are those of :meth:`embed`, what is returned that of
+        """:meth:`embed`, and return also what the embedding is computed from, see
         :func:`kinface.models.inference.describe_faces`.
         """
         from kinface.models.inference import describe_faces
@@ -208,10 +202,7 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
     def name_types(self, pairs: pd.DataFrame, faces: Sequence[str], embedding: np.ndarray) -> np.ndarray:
         """(pairs,) the most likely type of each pair, or ``unrelated``, by the type head.
 
-        Parameters
-        ----------
-        faces, embedding
-            (N,) paths, and their (N, D) embeddings by this model; every face of the pairs is among them.
+        ``embedding``, (N, D), is this model's of the (N,) ``faces``, among which is every face of the pairs.
         """
         from kinface.models.inference import predict_types
 
@@ -221,17 +212,9 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
     def verify(self, a: Photos, b: Photos, child: Photos | None = None, **options: Any) -> dict[str, Any]:
         """Compare the largest faces in the photos of two people, or of a father, a mother and a child.
 
-        Parameters
-        ----------
-        a, b, child
-            Of each person an image file, several, or a folder of them.
-        options
-            ``threshold``, ``aligned`` and so on, of :func:`kinface.models.verify.verify`.
-
-        Returns
-        -------
-        dict
-            ``kin``, ``score``, ``threshold``, and what else that function returns.
+        Of each person give an image file, several, or a folder of them. ``options`` (``threshold``, ``aligned`` and so
+        on) and what is returned (``kin``, ``score``, ``threshold`` and more) are as of
+        :func:`kinface.models.verify.verify`.
 
         Raises
         ------

@@ -65,23 +65,10 @@ INSIGHTFACE = Pixels()
 class Recogniser:
     """A recogniser of faces: what it makes of pixels, and what it is.
 
-    Raises ``InputError`` if there is no such file or function, the file is no ONNX model of one image and one
-    embedding, or the options do not fit it.
-
-    Parameters
-    ----------
-    name
-        An ONNX file, or ``package.module.function`` of one's own. The function takes faces (B, size, size, 3) uint8 and
-        returns embeddings (B, D).
-    pixels
-        How it sees a face; ``mean``, ``scale`` and ``output`` are for ONNX files alone.
-
-    Attributes
-    ----------
-    size, batch : int
-        Side of a face, and how many it is given at once.
-    about : list of str
-        What tells it from others.
+    ``name`` is an ONNX file, or ``package.module.function`` of one's own, which takes faces (B, size, size, 3) uint8
+    and returns embeddings (B, D). ``pixels`` say how it sees a face; ``mean``, ``scale`` and ``output`` are for ONNX
+    files alone. Raises ``InputError`` if there is no such file or function, the file is no ONNX model of one image and
+    one embedding, or the options do not fit it.
     """
 
     def __init__(self, name: str, pixels: Pixels = INSIGHTFACE) -> None:
@@ -99,6 +86,7 @@ class Recogniser:
             made_of = Path(inspect.getfile(embed)).read_bytes()
         self.size = size or pixels.size or IMAGE_SIZE
         self._embed: Callable[[np.ndarray], Any] = embed
+        #: What tells it from others.
         self.about = [name, hashlib.sha256(made_of).hexdigest(), json.dumps(asdict(pixels))]
 
     def __call__(self, faces: np.ndarray) -> np.ndarray:
@@ -112,10 +100,8 @@ class Recogniser:
         except InputError:
             raise
         except Exception as error:  # the code is another's and may fail in any way
-            reason = one_line(error)
-            raise InputError(
-                f"{self.name}: fails on {given.shape} faces ({type(error).__name__}: {reason})."
-            ) from error
+            reason = f"{type(error).__name__}: {one_line(error)}"
+            raise InputError(f"{self.name}: fails on {given.shape} faces ({reason}).") from error
         if embedding.ndim != 2 or len(embedding) != len(faces):
             raise InputError(f"{self.name}: gives {embedding.shape} of {len(faces)} faces; embeddings are (faces, D).")
         return embedding

@@ -32,19 +32,9 @@ class FaceRelation(nn.Module, Pretrained, library_name="kinface", pipeline_tag="
     - channels: u = c[f_a, f_b], C = softmax(max_j u_i u_j - u_i u_j), and f_a + C f_a;
     - both are added, each channel with a weight that a small MLP makes of both.
 
-    The same for b. The A of maps that are not of unit length guides the loss, see ``relation_guided_loss``.
-
-    Parameters
-    ----------
-    channels
-        Channels of the trunk's levels, ``Trunk.channels``.
-    width
-        W, of the features.
-
-    Attributes
-    ----------
-    threshold
-        Score from which a pair is called kin: Youden's J on the tune pairs of its training, NaN before.
+    The same for b. The A of maps that are not of unit length guides the loss, see ``relation_guided_loss``. The
+    ``channels`` are those of the trunk's levels, ``Trunk.channels``, and ``width`` is W, that of the features. A pair
+    is called kin from the score ``threshold`` on: Youden's J on the tune pairs of its training, NaN before.
     """
 
     REDUCTION = 16  # of the channels of q and k, as in the authors' code
@@ -61,18 +51,8 @@ class FaceRelation(nn.Module, Pretrained, library_name="kinface", pipeline_tag="
         self.register_buffer("threshold", torch.tensor(float("nan")))
 
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Compare pairs.
-
-        Parameters
-        ----------
-        a, b
-            (B, sum(channels), 7, 7), the levels of the first and the second faces.
-
-        Returns
-        -------
-        tuple
-            (B, W) of the first and of the second faces, and (B, 49, 49), the attention that guides the loss.
-        """
+        """From the levels, (B, sum(channels), 7, 7), of the first and of the second faces of pairs to features, (B, W),
+        of both, and the attention that guides the loss, (B, 49, 49)."""
         fused = self.neck.fuse(torch.cat([a, b]).float())
         features = functional.normalize(self.neck.norm(fused.amax(dim=(2, 3)))).chunk(2)
         maps = fused.chunk(2)
@@ -98,19 +78,10 @@ class FaceRelation(nn.Module, Pretrained, library_name="kinface", pipeline_tag="
 
     @torch.inference_mode()
     def score(self, pairs: pd.DataFrame, faces: Sequence[str], levels: Tensor) -> pd.DataFrame:
-        """Score pairs by the cosine of their features, the mean of both orders of the two faces.
+        """Score a table of pairs by the cosine of their features, the mean of both orders of the two faces.
 
-        Parameters
-        ----------
-        pairs
-            A pairs table.
-        faces, levels
-            (N,) paths and (N, sum(channels), 7, 7) levels of the faces.
-
-        Raises
-        ------
-        InputError
-            A face has no levels, or they are of another trunk.
+        ``levels``, (N, sum(channels), 7, 7), are those of ``faces``, (N,) paths. Raises ``InputError`` if a face of the
+        pairs has none, or they are of another trunk.
         """
         if levels.shape[1] != sum(self.channels):
             raise InputError(f"this model reads levels of {sum(self.channels)} channels; these have {levels.shape[1]}.")

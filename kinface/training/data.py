@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,13 +26,15 @@ from kinface.data.sampling import sample_pairs
 from kinface.data.triplets import sample_triplets, score_triplets
 from kinface.data.vocabulary import KIN, TYPES
 from kinface.models.faces import BATCH, read_faces, warn_of_unaligned
-from kinface.training.cache import cache_levels
 from swinface.cores import count_cores
 from swinface.data.augment import augment
+from swinface.data.cache import map_computed
 from swinface.data.embeddings import Embeddings
+from swinface.data.faces import scale_pixels
 from swinface.files import InputError
+from swinface.inference import digest_weights
 from swinface.training.data import Steps
-from swinface.trunk import Trunk
+from swinface.trunk import GRID, Trunk
 
 
 class KinBatches(Dataset):
@@ -41,23 +44,11 @@ class KinBatches(Dataset):
     people with many photos dominate. A family occurs once in a batch, because contrastive losses treat all other pairs
     of the batch as unrelated.
 
-    Parameters
-    ----------
-    inputs
-        (N, ...), input of the model for each row of ``faces``.
-    faces, relations
-        Tables of one split, see ``kinface.data.fiw``. Relations without one of the 11 types are left out, but for those
-        of kin of whom no more is known; and those with a person without faces.
-    labels
-        Attribute name to (N,) class indices per face, -1 where unknown.
-    batch_size
-        Families per batch and process.
-    seed, rank, processes
-        Those of the run. The processes share one draw of ``batch_size * processes`` families.
-    augment
-        Whether to change images at random, see ``swinface.data.augment.augment``: ``light``.
-    teacher
-        (N, D) embeddings of the faces by a teacher.
+    ``faces`` and ``relations`` are tables of one split, see ``kinface.data.fiw``. Relations without one of the 11 types
+    are left out, but for those of kin of whom no more is known; and those with a person without faces. For each row of
+    ``faces``, ``inputs`` (N, ...) are those of the model, ``labels`` has by attribute (N,) class indices, -1 where
+    unknown, and ``teacher`` (N, D) embeddings by a teacher. Processes share one draw of ``batch_size * processes``
+    families. With ``augment``, images are changed at random, see ``swinface.data.augment.augment``: ``light``.
     """
 
     def __init__(
@@ -140,6 +131,31 @@ def read_tune_pairs(root: Path, families: Families) -> dict[str, pd.DataFrame]:
         except InputError:  # too few people share attributes, or the attributes are unknown
             del lists["matched"]
     return lists
+
+
+def _read_inputs(faces: pd.DataFrame, root: Path, table: Embeddings | None) -> Tensor:
+    """What the model reads of a table of faces: its embeddings, or without these the images below ``root``."""
+    paths = list(faces["face"])
+    return read_faces(root, paths) if table is None else torch.from_numpy(table[paths])
+
+
+def cache_levels(trunk: Trunk, images: Tensor, folder: Path) -> Tensor:
+    """The levels of a frozen trunk, (N, sum(trunk.channels), 7, 7) float16, computed once and then mapped from a file.
+
+    The trunk is in evaluation mode; images are (N, 3, 112, 112) uint8. The name of the file is a digest of weights and
+    images, so other weights or other faces get a file of their own.
+    """
+    digest = hashlib.sha256(images.numpy())
+    digest.update(digest_weights(trunk).encode())
+    path = folder / f"levels-{digest.hexdigest()[:16]}.npy"
+    device, shape = next(trunk.parameters()).device, (len(images), sum(trunk.channels), GRID, GRID)
+
+    @torch.inference_mode()
+    def compute(part: slice) -> np.ndarray:
+        return trunk(scale_pixels(images[part].to(device)))[0].half().cpu().numpy()
+
+    # Torch warns about memory that it may not write to.
+    return torch.from_numpy(map_computed(path, shape, np.float16, compute, BATCH, "levels", writable=True))
 
 
 class KinshipData(lightning.LightningDataModule):
@@ -226,7 +242,9 @@ class KinshipData(lightning.LightningDataModule):
         if self.table is None and self.trainer.is_global_zero:
             warn_of_unaligned(self.families.root, list(self.train_faces["face"]))
         self.tune_inputs = self._read(self.tune_faces)
-        self.others_inputs = None if self.others is None else self._read_others()
+        self.others_inputs = None
+        if self.others is not None:
+            self.others_inputs = _read_inputs(self.others, self.others_root, self.others_table)
         relations = self.families.relations
         if self.trainer.lightning_module.type_weight and (relations["relation"] == KIN).any():
             raise InputError(f"{self.root}: of its kin no types are known: set model.type_weight to 0.")
@@ -245,14 +263,7 @@ class KinshipData(lightning.LightningDataModule):
         self.steps = self.steps or len(self.batches)
 
     def _read(self, faces: pd.DataFrame) -> Tensor:
-        paths = list(faces["face"])
-        return read_faces(self.families.root, paths) if self.table is None else torch.from_numpy(self.table[paths])
-
-    def _read_others(self) -> Tensor:
-        paths = list(self.others["face"])
-        if self.others_table is not None:
-            return torch.from_numpy(self.others_table[paths])
-        return read_faces(self.others_root, paths)
+        return _read_inputs(faces, self.families.root, self.table)
 
     def _read_teacher(self) -> Tensor | None:
         """Embeddings of the training faces by the teacher, less their mean, which all faces share."""

@@ -37,27 +37,13 @@ BEST = "best"
 
 @dataclass(frozen=True)
 class Fitted:
-    """A run that is done.
+    """A run that is done."""
 
-    Attributes
-    ----------
-    folder
-        The run's folder, which holds the model.
-    epoch
-        The epoch that was selected, counted from 0.
-    epochs
-        How many there were.
-    auc
-        AUC on the tune pairs.
-    pairs
-        The tune pairs, scored; the epoch and the threshold were chosen on them.
-    """
-
-    folder: Path
-    epoch: int
-    epochs: int
-    auc: float
-    pairs: pd.DataFrame = field(repr=False)
+    folder: Path  #: the run's, which holds the model
+    epoch: int  #: the one that was selected, counted from 0
+    epochs: int  #: how many there were
+    auc: float  #: on the tune pairs
+    pairs: pd.DataFrame = field(repr=False)  #: the tune pairs, scored; epoch and threshold were chosen on them
 
     @property
     def model(self) -> KinFace:
@@ -142,9 +128,7 @@ def train(arguments: list[str]) -> Fitted | None:
 def check_config(config: dict[str, Any], files: Sequence[Path] = ()) -> None:
     """Check that ``fit`` would accept a configuration; make no model and read no data.
 
-    ``files`` are those that it was merged from, for messages.
-
-    Raises ``InputError`` if ``fit`` would refuse it.
+    ``files`` are those that it was merged from, for messages. Raises ``InputError`` if ``fit`` would refuse it.
     """
     _configure(_ReadingCLI, deepcopy(config) | {"run": "run"}, files)  # the parser changes what it reads
 

@@ -54,10 +54,7 @@ class VerificationLoss(nn.Module, ABC):
 class SupervisedContrastive(VerificationLoss):
     """Supervised contrastive loss (Khosla et al., NeurIPS 2020, eq. 2) with one positive per face.
 
-    Parameters
-    ----------
-    temperature
-        Divides the cosines.
+    The ``temperature`` divides the cosines.
     """
 
     def __init__(self, temperature: PositiveFloat = 0.08) -> None:
@@ -79,16 +76,11 @@ class FairContrastive(VerificationLoss):
 
         m_i = mean_j [cos^2(D f_i, D f_ij) - cos^2(D f_j, D f_ij)],   f_ij = (f_i + f_j) / 2,
 
-    and the loss of face i with its positive p, cosines c and temperature t is
+    and the loss of face i with its positive p, cosines c and t, the ``temperature``, is
 
         -log exp((c_ip - m_i) / t) / (exp((c_ip - m_i) / t) + sum_{j != i, p} exp(c_ij / t)).
 
     The margins of a batch sum to zero: some are above 0 and others below.
-
-    Parameters
-    ----------
-    temperature
-        t above.
     """
 
     def __init__(self, temperature: PositiveFloat = 0.08) -> None:

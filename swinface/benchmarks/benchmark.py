@@ -25,7 +25,7 @@ from swinface.choices import Precision, Runtime
 from swinface.data.faces import scale_pixels, stack_faces
 from swinface.data.source import Source
 from swinface.files import InputError
-from swinface.inference import Shards, digest_weights, inference
+from swinface.inference import Shards, digest_weights, inference, join_parts
 from swinface.model import SwinFace
 from swinface.photos.alignment import warn_unaligned
 from swinface.runtimes import Runner
@@ -148,8 +148,8 @@ class Predictor:
         """All outputs, (N, numbers) float32, for faces, (N, 3, 112, 112) uint8."""
         with inference(self.device, "full"):
             read = (self._reader(scale_pixels(part.to(self.device))) for part in faces.split(self.batch))
-            parts = [self.model.answer(part) for part in read]
-            return {name: np.concatenate([part[name].float().cpu().numpy() for part in parts]) for name in parts[0]}
+            parts = [self.model.answer(part).items() for part in read]
+            return join_parts([{name: value.float().cpu().numpy() for name, value in part} for part in parts])
 
     def compute(
         self, kind: str, about: Sequence[str], count: int, compute: Callable[[slice], dict[str, np.ndarray]]
@@ -173,34 +173,27 @@ class Predictor:
                 for start in tqdm(starts, desc=str(source.root), leave=False, disable=None):
                     faces = stack_faces(source.read, range(start, min(start + self.batch, rows.stop)))
                     batches.append(self.answer_faces(faces))
-                return {
-                    name: np.concatenate([batch[name] for batch in batches])
-                    for name in batches[0]
-                    if name != "embedding"
-                }
+                answers = join_parts(batches)
+                del answers["embedding"]
+                return answers
 
             self._answers[key] = self.compute(type(source).__name__, key, len(source), answer)
         return self._answers[key]
 
 
 def estimate(
-    values: np.ndarray, groups: Sequence, statistic: Callable[[np.ndarray], np.ndarray], draws: int = 1000
+    values: np.ndarray, table: pd.DataFrame, statistic: Callable[[np.ndarray], np.ndarray], draws: int = 1000
 ) -> tuple[np.ndarray, np.ndarray]:
     """Figures that are computed from totals over faces, and the same where groups of faces are resampled.
 
-    ``values``, (N, k), are summed over faces; ``groups``, (N,), such as people, are drawn with replacement, with all
-    their faces. ``statistic`` is from totals, (..., k), to figures, (..., figures); not a number if a draw has no such
-    face. Gives figures, (figures,), and those of each draw, (draws, figures).
+    ``values``, (N, k), are summed over the faces of a table. People are drawn with replacement, with all their faces;
+    single faces, if people are not known. ``statistic`` is from totals, (..., k), to figures, (..., figures); not a
+    number if a draw has no such face. Gives figures, (figures,), and those of each draw, (draws, figures).
     """
-    _, group = np.unique(np.asarray(groups), return_inverse=True)
+    _, group = np.unique(table["identity"] if "identity" in table else range(len(table)), return_inverse=True)
     totals = resample_totals(values, group, draws, seed=0)
     with np.errstate(invalid="ignore"):
         return tuple(map(statistic, totals))
-
-
-def drawn_together(table: pd.DataFrame) -> Sequence:
-    """The groups that an interval resamples: people, or single faces if people are not known."""
-    return table["identity"] if "identity" in table else range(len(table))
 
 
 def ratio(totals: np.ndarray) -> np.ndarray:
@@ -213,7 +206,7 @@ def divide(
     metric: str, values: np.ndarray, table: pd.DataFrame, groups: dict[tuple[str, str], Result] | None = None
 ) -> Result:
     """The sum of the first column of ``values``, (N, 2), divided by that of the second, of the faces of a table."""
-    (ours,), draws = estimate(values, drawn_together(table), ratio)
+    (ours,), draws = estimate(values, table, ratio)
     return Result.drawn(metric, ours, draws[:, 0], len(values), groups=groups)
 
 

@@ -12,16 +12,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix
 
-from swinface.benchmarks.benchmark import (
-    Benchmark,
-    Predictor,
-    Result,
-    by_group,
-    divide,
-    drawn_together,
-    estimate,
-    ratio,
-)
+from swinface.benchmarks.benchmark import Benchmark, Predictor, Result, by_group, divide, estimate, ratio
 from swinface.benchmarks.templates import FARS, read_ijb, verify_templates
 from swinface.benchmarks.verification import (
     auc_of_same_person,
@@ -169,7 +160,7 @@ class Expression(LabelledFaces):
             balanced = np.nanmean(right / all_faces, axis=-1)
             return 100 * np.stack([right.sum(axis=-1) / all_faces.sum(axis=-1), balanced], axis=-1)
 
-        ours, draws = estimate(values, drawn_together(table), accuracies)
+        ours, draws = estimate(values, table, accuracies)
         confusion = pd.DataFrame(
             confusion_matrix(truth, predicted, labels=among),
             index=pd.Index(self.labels, name="true expression"),
@@ -227,7 +218,7 @@ class Pose(LabelledFaces):
             of_angles = totals[..., :3] / totals[..., 3:]
             return np.concatenate([of_angles, of_angles.mean(axis=-1, keepdims=True)], axis=-1)
 
-        ours, draws = estimate(each, drawn_together(table), means)
+        ours, draws = estimate(each, table, means)
         return [Result.drawn(*row, len(table)) for row in zip(self.metrics, ours, draws.T, strict=True)]
 
 
@@ -288,7 +279,7 @@ class Attributes(LabelledFaces):
             each = 100 * ratio(totals)
             return np.concatenate([each, each.mean(axis=-1, keepdims=True)], axis=-1)
 
-        ours, draws = estimate(np.concatenate([right, known], axis=1), drawn_together(table), accuracies)
+        ours, draws = estimate(np.concatenate([right, known], axis=1), table, accuracies)
         each = [
             Result.drawn(f"accuracy %, {name}", *of_one, int(faces))
             for name, *of_one, faces in zip(names, ours[:-1], draws.T[:-1], known.sum(axis=0), strict=True)

@@ -50,7 +50,8 @@ def model(tmp_path_factory, untaught) -> Path:
 def test_estimate_draws_groups_together():
     values = np.array([[1.0, 1], [0, 1], [5, 1], [2, 1], [4, 1]])
     groups = ["b", "a", "b", "c", "a"]
-    ours, draws = estimate(values, groups, lambda totals: totals[..., :1] / totals[..., 1:], draws=200)
+    table = pd.DataFrame({"identity": groups})
+    ours, draws = estimate(values, table, lambda totals: totals[..., :1] / totals[..., 1:], draws=200)
     rng = np.random.default_rng(0)
     means = []
     for _ in range(200):
@@ -65,9 +66,8 @@ def test_estimate_draws_groups_together():
 
 def test_estimate_of_a_mean_has_the_width_of_its_standard_error():
     values = np.random.default_rng(3).normal(10, 2, (400, 1))
-    ours, draws = estimate(
-        np.hstack([values, np.ones((400, 1))]), range(400), lambda totals: totals[..., :1] / totals[..., 1:]
-    )
+    faces = pd.DataFrame(index=range(400))
+    ours, draws = estimate(np.hstack([values, np.ones((400, 1))]), faces, lambda it: it[..., :1] / it[..., 1:])
     assert ours[0] == pytest.approx(values.mean())
     low, high = np.percentile(draws[:, 0], [2.5, 97.5])
     assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.1)
