@@ -20,27 +20,13 @@ from swinface.mlca import MultiLevelChannelAttention
 
 @dataclass(frozen=True)
 class Reading:
-    """What is read of a model, and what it must not tell.
-
-    Parameters
-    ----------
-    place
-        The place of the model.
-    size
-        D, numbers per face of embeddings and features; for levels the width of the features.
-    channels
-        Channels of each of the trunk's levels, where levels are read.
-    classes
-        K, classes of the attribute.
-    learning_rate
-        Learning rate of the model.
-    """
+    """What is read of a model, and what it must not tell."""
 
     place: Place
-    size: int
-    classes: int
-    channels: Sequence[int] | None = None
-    learning_rate: float = 1e-3
+    size: int  # D, numbers per face of embeddings and features; for levels the width of the features
+    classes: int  # K, of the attribute
+    channels: Sequence[int] | None = None  # of each of the trunk's levels, where levels are read
+    learning_rate: float = 1e-3  # of the model
 
     @property
     def pooled(self) -> int:
@@ -60,18 +46,10 @@ class Hider(nn.Module, ABC):
         """(N, K), the larger the more a face is taken for one of a class; validation logs how often it is right."""
 
     def learn(self, inputs: Tensor, labels: Tensor, class_weights: Tensor | None, step: int) -> None:
-        """Learn from a batch, before the model learns against it.
+        """Learn from a batch, before the model learns against it; what it reads of N faces gets no gradient.
 
-        Parameters
-        ----------
-        inputs
-            What it reads of N faces; they get no gradient.
-        labels
-            (N,) class indices, below 0 where unknown.
-        class_weights
-            (K,).
-        step
-            Number of the batch within the run.
+        Labels are (N,) class indices, below 0 where unknown, and class weights (K,); ``step`` is the number of the
+        batch within the run.
         """
 
     @abstractmethod
@@ -190,7 +168,6 @@ class Adversary(Hider):
             self.optimiser.state.pop(parameter, None)
 
     def get_extra_state(self) -> dict:
-        """The optimiser's state."""
         return self.optimiser.state_dict()
 
     def set_extra_state(self, state: dict) -> None:

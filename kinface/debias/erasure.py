@@ -63,9 +63,8 @@ class Erase:
         if says(eraser, "oracle") or not hasattr(eraser, "state"):
             raise InputError(f"no model can keep {self.method}, which has no state(); erase embeddings by it.")
         if not self.attributes or (len(self.attributes) > 1 and not says(eraser, "several")):
-            raise InputError(
-                f"{self.method} takes one attribute, not {len(self.attributes)}; give each a step of its own."
-            )
+            number = len(self.attributes)
+            raise InputError(f"{self.method} takes one attribute, not {number}; give each a step of its own.")
         if self.at == "features" and not says(eraser, "keeps_axes"):
             raise InputError(
                 f"{self.method} gives the numbers another meaning, which the layers after the features do "
@@ -77,21 +76,13 @@ class Erase:
 class Erasure(nn.Module):
     """A step of erasure inside a model, the identity until it is fitted. Training does not update it.
 
-    It keeps the ``state()`` of a fitted eraser: arrays by name. They are
+    ``size`` is D, numbers per embedding; ``attributes``, name to the classes of each that is erased; all else is as of
+    :class:`Erase`. It keeps the ``state()`` of a fitted eraser: arrays by name. They are
 
     - ``maps`` (K, D, D) and ``shifts`` (K, D), x -> A_k x + b_k, where k is the largest entry of G x + g with the
       ``gate`` G (K, D) and the ``gate_bias`` g (K,), which are left out where K is 1; or
     - any others, which the class of the eraser moves embeddings by: its static method ``move(x, **state)`` takes
       (B, D) and the arrays as tensors, and returns (B, D).
-
-    Parameters
-    ----------
-    size
-        D, numbers per embedding.
-    attributes
-        Name to the classes of each attribute that is erased.
-    method, options, inside, at
-        As of :class:`Erase`.
     """
 
     def __init__(
@@ -135,16 +126,10 @@ class Erasure(nn.Module):
         another set may differ by race in other ways; an eraser of one attribute takes them for the same. Raises
         ``InputError`` if an attribute has fewer than two classes, or the eraser fails.
 
-        Parameters
-        ----------
-        x
-            (N + M, D), of training faces and then of others, in the form that it will be applied to.
-        labels, others
-            Attribute to (N,) and (M,) class indices, below 0 where unknown; others may lack some.
-        weight
-            (N + M,), how much a face counts; one of weight 0, such as of a person without relatives, is ignored.
-        families
-            (N + M,) family of each face as a number, below 0 where it has none.
+        ``x`` is (N + M, D), of training faces and then of others, in the form that it will be applied to; ``labels``
+        and ``others``, attribute to (N,) and (M,) class indices, below 0 where unknown (others may lack some);
+        ``weight``, (N + M,), how much a face counts (one of weight 0, such as of a person without relatives, is
+        ignored); and ``families``, (N + M,), the family of each face as a number, below 0 where it has none.
         """
         eraser = self.step.make()
         columns = []

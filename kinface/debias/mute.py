@@ -48,7 +48,7 @@ class Mute(Learned):
         below: Tensor,
     ) -> Tensor:
         """Each turn has means (D,), axes (D, D), and for each class edges (D,) and a function (D, bins + 1)."""
-        chosen = _choose(x, gate, gate_bias)
+        chosen = (x @ gate.T + gate_bias).argmax(dim=1)
         for step in zip(means, axes, low, high, below, strict=True):
             x = _step(x, chosen, *step)
         return x
@@ -58,7 +58,7 @@ class Mute(Learned):
         gate, bias = (torch.from_numpy(part).float() for part in fitted)
         rows = draw(self.DRAWN)
         drawn, own = x[rows], codes[rows]
-        chosen, steps = _choose(drawn, gate, bias), []
+        chosen, steps = (drawn @ gate.T + bias).argmax(dim=1), []
         for code in [*range(len(gate))] * self.rounds:
             faces = drawn[own == code]
             mean = faces.mean(dim=0)
@@ -78,10 +78,6 @@ class Mute(Learned):
         place = (rows - low) / (most - least + 2 * margin) * self.bins
         counts = F.one_hot(place.long().clamp(0, self.bins - 1), self.bins).sum(dim=0)
         return low, high, F.pad((counts.cumsum(dim=1) / len(rows)).float(), (1, 0))
-
-
-def _choose(x: Tensor, gate: Tensor, bias: Tensor) -> Tensor:
-    return (x @ gate.T + bias).argmax(dim=1)
 
 
 def _step(x: Tensor, chosen: Tensor, mean: Tensor, axes: Tensor, low: Tensor, high: Tensor, below: Tensor) -> Tensor:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from kinface.debias.closed_form import find_axes, whiten_means
@@ -45,22 +43,15 @@ class Splince(Projection):
         self.kept = kept
 
     def _project(self, centred, codes, weight, target):
-        return project_splince(centred, codes, target, weight, self.kept)
-
-
-def project_splince(
-    centred: np.ndarray, codes: Sequence[np.ndarray], target: np.ndarray, weight: np.ndarray, kept: int
-) -> np.ndarray:
-    """P of SPLINCE, (D, D); parameters as of ``project_leace``, (N,) codes of the target, and ``Splince.kept``."""
-    spread, axes = find_axes(centred, weight)
-    removed = whiten_means(centred, codes, weight, spread, axes)
-    known = target >= 0
-    sums = np.zeros((target.max(initial=-1) + 1, centred.shape[1]))
-    np.add.at(sums, target[known], (centred * weight[:, None])[known])
-    _, strength, rows = np.linalg.svd(sums @ axes / spread, full_matrices=False)
-    wanted = rows[strength > 1e-6 * strength.max(initial=0)][: min(kept, len(spread) - len(removed))]
-    wanted = wanted[np.linalg.norm(wanted @ removed.T, axis=1) < MOST_WITHIN]
-    both = np.concatenate([removed, wanted])
-    rest = np.linalg.svd(both, full_matrices=True)[2][len(both) :]
-    coefficients = np.linalg.inv(np.concatenate([both, rest]).T)[: len(removed)]
-    return (axes * spread) @ removed.T @ coefficients @ (axes / spread).T
+        spread, axes = find_axes(centred, weight)
+        removed = whiten_means(centred, codes, weight, spread, axes)
+        known = target >= 0
+        sums = np.zeros((target.max(initial=-1) + 1, centred.shape[1]))
+        np.add.at(sums, target[known], (centred * weight[:, None])[known])
+        _, strength, rows = np.linalg.svd(sums @ axes / spread, full_matrices=False)
+        wanted = rows[strength > 1e-6 * strength.max(initial=0)][: min(self.kept, len(spread) - len(removed))]
+        wanted = wanted[np.linalg.norm(wanted @ removed.T, axis=1) < MOST_WITHIN]
+        both = np.concatenate([removed, wanted])
+        rest = np.linalg.svd(both, full_matrices=True)[2][len(both) :]
+        coefficients = np.linalg.inv(np.concatenate([both, rest]).T)[: len(removed)]
+        return (axes * spread) @ removed.T @ coefficients @ (axes / spread).T

@@ -41,26 +41,16 @@ SHIPPED = Path(kinface.configs.__file__).parent / "kinface"
 class Run:
     """One training of an ablation.
 
-    Attributes
-    ----------
-    strength
-        Lambda, or None where the method has none.
-    files
-        What ``config`` was merged from.
-    config
-        A configuration of ``kinface fit``, without the folder of the run.
-    calibration
-        ``method`` and ``options`` of ``kinface.fairness.calibration``; None if scores stay as they are.
-    oracle
-        Attributes, and their classes, that are erased from embeddings by the true class of each face; None if there
-        are none.
+    ``calibration`` has the ``method`` and ``options`` of ``kinface.fairness.calibration``, and is None if scores stay
+    as they are; ``oracle`` has the attributes, and their classes, that are erased from embeddings by the true class of
+    each face, if there are any.
     """
 
     method: str
-    strength: float | None
+    strength: float | None  # lambda, or None where the method has none
     seed: int
-    files: tuple[Path, ...] = field(repr=False)
-    config: dict[str, Any] = field(repr=False)
+    files: tuple[Path, ...] = field(repr=False)  # what ``config`` was merged from
+    config: dict[str, Any] = field(repr=False)  # of ``kinface fit``, without the folder of the run
     calibration: dict[str, Any] | None = None
     oracle: dict[str, list[str]] | None = None
 
@@ -72,45 +62,23 @@ class Run:
 
 @dataclass(frozen=True)
 class Method:
-    """A method of an ablation.
+    """A method of an ablation; calibration and oracle are as of :class:`Run`."""
 
-    Attributes
-    ----------
-    files
-        Those of ``base``, then its own.
-    config
-        A configuration of ``kinface fit``, merged from them, without the inputs.
-    strengths
-        Its lambdas, or None alone.
-    calibration, oracle
-        As of :class:`Run`.
-    """
-
-    files: tuple[Path, ...]
-    config: dict[str, Any]
-    strengths: list[float] | list[None]
+    files: tuple[Path, ...]  # those of ``base``, then its own
+    config: dict[str, Any]  # of ``kinface fit``, merged from them, without the inputs
+    strengths: list[float] | list[None]  # its lambdas, or None alone
     calibration: dict[str, Any] | None
     oracle: dict[str, list[str]] | None
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """The content of a file, and of those that it names.
-
-    Attributes
-    ----------
-    methods
-        By name.
-    references
-        Methods that all others are compared with.
-    inputs
-        Settings of every run, whatever its method says.
-    """
+    """The content of a file, and of those that it names."""
 
     seeds: list[int]
-    methods: dict[str, Method]
-    references: list[str]
-    inputs: dict[str, Any]
+    methods: dict[str, Method]  # by name
+    references: list[str]  # methods that all others are compared with
+    inputs: dict[str, Any]  # settings of every run, whatever its method says
 
     def expand(self) -> list[Run]:
         """The matrix of method x lambda x seed, in the order of the seeds, then of the methods."""
@@ -160,9 +128,8 @@ def read_ablation(path: Path, inputs: dict[str, Any]) -> Ablation:
     without = [name for name, method in methods.items() if method.strengths == [None]]
     for name in references:
         if name not in without:
-            raise InputError(
-                f"{path}: references: {name!r} is not a method without lambdas; these are {', '.join(without)}."
-            )
+            known = ", ".join(without)
+            raise InputError(f"{path}: references: {name!r} is not a method without lambdas; these are {known}.")
     return Ablation(seeds, methods, references, inputs)
 
 
@@ -191,9 +158,8 @@ def _read_method(file: Path, files: tuple[Path, ...], base: dict[str, Any], stre
         _check_calibration(calibration, f"{file}: calibrate")
     if "oracle" in own:
         stated = config.get("model", {}).get("attributes")
-        classes = {
-            name: it for name, it in (stated if isinstance(stated, dict) else {}).items() if isinstance(it, list)
-        }
+        stated = stated if isinstance(stated, dict) else {}
+        classes = {name: values for name, values in stated.items() if isinstance(values, list)}
         if not isinstance(oracle, list) or not all(isinstance(name, str) and name in classes for name in oracle):
             known = ", ".join(classes) or "none"
             raise InputError(f"{file}: oracle: a list of names of model.attributes, which has {known}; got {oracle!r}.")

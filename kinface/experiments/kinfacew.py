@@ -50,41 +50,23 @@ CROP = (-0.19, -0.39, 1.18, 0.97)
 
 @dataclass(frozen=True)
 class KinFaceWResults:
-    """A model's results on KinFaceW.
+    """A model's results on KinFaceW."""
 
-    Attributes
-    ----------
-    pairs
-        The scored pairs table, with a column ``fold``.
-    faces, embedding
-        (N,) paths and their (N, D) embeddings.
-    results, folds
-        See ``judge``.
-    missing
-        Types whose lists are not there.
-    """
-
-    pairs: pd.DataFrame
+    pairs: pd.DataFrame  # with scores, and a column ``fold``
     faces: list[str]
-    embedding: np.ndarray
-    results: pd.DataFrame
+    embedding: np.ndarray  # (faces, D)
+    results: pd.DataFrame  # see ``judge``
     folds: pd.DataFrame
-    missing: list[str]
+    missing: list[str]  # types whose lists are not there
 
 
 def evaluate_kinfacew(
     root: Path, embed: Callable[[Sequence[str], Sequence[np.ndarray]], np.ndarray]
 ) -> KinFaceWResults:
-    """Evaluate embeddings on KinFaceW-I or -II.
+    """Evaluate embeddings on KinFaceW-I or -II in its authors' layout.
 
-    Raises ``InputError`` if a list or an image is missing or broken.
-
-    Parameters
-    ----------
-    root
-        KinFaceW in its authors' layout.
-    embed
-        Gets (N,) paths below ``root`` and their N images, uint8 RGB; returns (N, D) embeddings.
+    ``embed`` gets (N,) paths below ``root`` and their N images, uint8 RGB, and returns (N, D) embeddings. Raises
+    ``InputError`` if a list or an image is missing or broken.
     """
     pairs, missing = read_kinfacew(root)
     faces = sorted({*pairs["face_a"], *pairs["face_b"]})
@@ -117,20 +99,12 @@ def write_kinfacew(evaluation: KinFaceWResults, out: Path) -> None:
 def judge(
     pairs: pd.DataFrame, faces: Sequence[str], embedding: np.ndarray, colour: np.ndarray
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Accuracy and AUC of each method on each type and on average.
+    """Accuracy and AUC of each method on each type and on average, by (N, D) embeddings and (N, 2) mean colours.
 
-    Parameters
-    ----------
-    faces, embedding, colour
-        (N,) paths, their (N, D) embeddings and (N, 2) mean colours.
-
-    Returns
-    -------
-    tuple
-        A row per method and type, the type ``mean`` last: ``pairs``, ``kin``, ``families``; ``accuracy`` and ``auc``,
-        means over the folds, each with its ``_std`` over the folds and ``_low`` and ``_high``, the 95% interval over
-        families, which leaves what was fitted as it is. And a row per method, type and fold: ``threshold``,
-        ``accuracy``, ``auc``.
+    Gives a row per method and type, the type ``mean`` last: ``pairs``, ``kin``, ``families``; ``accuracy`` and ``auc``,
+    means over the folds, each with its ``_std`` over the folds and ``_low`` and ``_high``, the 95% interval over
+    families, which leaves what was fitted as it is. And a row per method, type and fold: ``threshold``, ``accuracy``,
+    ``auc``.
     """
     rows, folds = [], []
     for method in METHODS:
@@ -147,9 +121,7 @@ def judge(
             rows.append({"method": method, "type": kind, **_summarise(listed, values, influence)})
             points = {"threshold": decided.groupby(listed["fold"].to_numpy())["threshold"].first(), **values}
             folds.append(pd.DataFrame({"method": method, "type": kind, "fold": FOLDS, **points}))
-        mean = {
-            metric: np.mean([values[metric] for _, values, _ in measured], axis=0) for metric in ("accuracy", "auc")
-        }
+        mean = {name: np.mean([values[name] for _, values, _ in measured], axis=0) for name in ("accuracy", "auc")}
         influence = np.concatenate([it / len(measured) for *_, it in measured])
         everything = pd.concat([listed for listed, *_ in measured])
         rows.append({"method": method, "type": "mean", **_summarise(everything, mean, influence)})
@@ -177,14 +149,8 @@ def train_on_four(pairs: pd.DataFrame, a: np.ndarray, b: np.ndarray) -> pd.DataF
 
     Logistic regression of kin on ``a * b``, ``|a - b|`` and the cosine, each scaled to unit variance. Its
     regularisation is that of the best AUC when each of the four folds is left out in turn, its threshold that of best
-    accuracy on the scores that these left-out folds get.
-
-    Parameters
-    ----------
-    pairs
-        Pairs of one type.
-    a, b
-        (pairs, D) embeddings of the parents and of the children.
+    accuracy on the scores that these left-out folds get. Pairs are of one type, and ``a`` and ``b`` the (pairs, D)
+    embeddings of the parents and of the children.
     """
     a, b = (side / np.linalg.norm(side, axis=1, keepdims=True) for side in (a, b))
     features = np.hstack([a * b, np.abs(a - b), (a * b).sum(axis=1, keepdims=True)])

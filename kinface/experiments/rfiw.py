@@ -37,7 +37,8 @@ def verify_list(
 ) -> FairnessAudit:
     """Track 1 or 2: score pairs, or triplets of father, mother and child, and audit the scores.
 
-    Raises ``InputError`` if a face is not embedded, or the two lists have rows in common.
+    Triplets are also audited by ``triplet``, daughter or son. Raises ``InputError`` if a face is not embedded, or the
+    two lists have rows in common.
 
     Parameters
     ----------
@@ -54,11 +55,6 @@ def verify_list(
         As for ``kinface.score``: people are scored by all their photos.
     resamples, seed
         As for ``kinface.audit``, whose tables the result has.
-
-    Returns
-    -------
-    FairnessAudit
-        By ``triplet`` too, daughter or son, where triplets are listed; ``pairs`` has the scores.
     """
 
     def scored(rows: pd.DataFrame) -> pd.DataFrame:
@@ -84,14 +80,9 @@ def search_list(
 ) -> tuple[np.ndarray, SearchAudit | None]:
     """Track 3: score the faces of a gallery for each person who is sought, and measure it.
 
-    Parameters are those of ``kinface.score`` and ``kinface.fairness.retrieval.audit_search``.
-
-    Returns
-    -------
-    scores
-        (P, G), how near each face of the gallery is to each person.
-    audit
-        None where no family is known in both, so that nothing can be measured.
+    Parameters are those of ``kinface.score`` and ``kinface.fairness.retrieval.audit_search``. Gives (P, G), how near
+    each face of the gallery is to each person, and the audit; None where no family is known in both, so that nothing
+    can be measured.
     """
     scores = score(search, embedding, faces, fusion=fusion)
     known = search.people["family"].isin(search.gallery["family"].dropna())

@@ -92,23 +92,14 @@ def _to_number(value: object) -> float:
 
 @dataclass(frozen=True)
 class Job:
-    """A run of a sweep.
-
-    Attributes
-    ----------
-    out
-        Folder of the sweep, which holds the lists that the run is measured on.
-    protocol
-        How it is measured.
-    """
+    """A run of a sweep."""
 
     run: Run
-    out: Path
+    out: Path  # folder of the sweep, which holds the lists that the run is measured on
     protocol: Protocol = field(default_factory=Protocol)
 
     @property
     def folder(self) -> Path:
-        """The folder of the run."""
         return self.out / "runs" / self.run.name
 
     @property
@@ -131,10 +122,7 @@ class Job:
                 yield self.result is None
 
     def check_folder(self) -> None:
-        """Check that the folder holds no other run.
-
-        Raises ``InputError`` if it holds a run of another configuration, or one that was measured in another way.
-        """
+        """Raise ``InputError`` if the folder holds a run of another configuration, or one measured in another way."""
         read_result(self.folder, self.protocol)
         if not (self.folder / EXPERIMENT).exists():
             return
@@ -161,18 +149,9 @@ def _read_settings(path: Path) -> dict[str, Any] | None:
 
 
 def carry_out(folder: Path, lists: Path, protocol: Protocol) -> None:
-    """Train a run, unless that is done, and measure it.
+    """Train the run of a folder, by its ``experiment.yaml``, unless that is done, and measure it on a folder of lists.
 
     Raises ``InputError`` if the configuration or its data are bad.
-
-    Parameters
-    ----------
-    folder
-        The run's folder, which holds ``experiment.yaml``.
-    lists
-        Folder of the lists to measure on.
-    protocol
-        How to measure.
     """
     config = _read_settings(folder / EXPERIMENT)
     with _one_core():
@@ -207,12 +186,9 @@ def _measure(folder: Path, data: dict[str, Any], lists: Path, protocol: Protocol
 
 
 def embed_run(model: KinFace, root: Path, faces: list[str], data: dict[str, Any]) -> np.ndarray:
-    """Embed faces with the inputs that the ``data`` section of a configuration names.
+    """Embed faces with the inputs that the ``data`` section of a configuration names: (N, D), of unit length.
 
-    Returns
-    -------
-    np.ndarray
-        (N, D), of unit length. The outputs of a frozen trunk are read from the cache.
+    The outputs of a frozen trunk are read from the cache.
     """
     if data.get("cache") is None:
         inputs = data.get("embeddings")
@@ -225,17 +201,9 @@ def erase_by_class(
 ) -> list[np.ndarray]:
     """Embeddings of some lists of faces, without attributes, where the true class of every face is known.
 
-    The maps (quadratic LEACE, ``Oracle``) are fitted on the faces of training people, each person
-    counting the same, one attribute after the other.
-
-    Parameters
-    ----------
-    faces
-        Lists of faces.
-    data
-        Inputs, as of ``embed_run``.
-    classes
-        Attribute to its classes; people of any other are of no known class.
+    The maps (quadratic LEACE, ``Oracle``) are fitted on the faces of training people, each person counting the same,
+    one attribute after the other. ``classes`` is from attribute to its classes; people of any other are of no known
+    class.
     """
     table = families.faces[["face", "person", "split"]].merge(families.people[["person", *classes]], on="person")
     training = table[table["split"] == "train"]

@@ -28,36 +28,21 @@ from swinface.files import InputError
 
 @dataclass(frozen=True)
 class Sweep:
-    """An ablation in a folder: ``plan`` it, ``run`` it, ``write`` its table.
-
-    Attributes
-    ----------
-    ablation, out, protocol
-        What is compared, the folder, and how it is measured.
-    jobs
-        One for each method, lambda and seed.
-    wanted
-        Those of them that ``run`` carries out.
-    """
+    """An ablation in a folder: ``plan`` it, ``run`` it, ``write`` its table."""
 
     ablation: Ablation
     out: Path
     protocol: Protocol
-    jobs: list[Job]
-    wanted: list[Job]
+    jobs: list[Job]  # one for each method, lambda and seed
+    wanted: list[Job]  # those of them that ``run`` carries out
 
     @classmethod
     def plan(
         cls, ablation: Ablation, out: Path, protocol: Protocol | None = None, *, methods: Collection[str] | None = None
     ) -> Sweep:
-        """Check everything that can be refused before the first run.
+        """Check everything that can be refused before the first run; by default all methods are to be run.
 
         Raises ``InputError`` if a method is unknown, its configuration is refused, or the folder holds another sweep.
-
-        Parameters
-        ----------
-        methods
-            Those to run, by default all.
         """
         protocol = protocol or Protocol()
         jobs = [Job(run, out, protocol) for run in ablation.expand()]
@@ -76,17 +61,10 @@ class Sweep:
     ) -> int:
         """Train and measure what is not done, and return how many runs failed.
 
-        It goes on from the last checkpoint of a run, and leaves runs to other processes that have them. Raises
-        ``InputError`` if the folder holds a sweep of another list.
-
-        Parameters
-        ----------
-        pairs
-            The list that all are measured on; a matched one is drawn from it.
-        workers
-            Runs at a time, as of ``kinface.experiments.workers.assign_devices``.
-        say
-            Called with a line of text on how far it is, the time left, and what failed.
+        It goes on from the last checkpoint of a run, and leaves runs to other processes that have them. All are
+        measured on ``pairs`` and on a matched list that is drawn from it. ``workers`` are runs at a time
+        (``kinface.experiments.workers.assign_devices``). ``say`` is called with a line of text on how far it is, the
+        time left, and what failed. Raises ``InputError`` if the folder holds a sweep of another list.
         """
         lists, counts = draw_lists(pairs, families, self.protocol)
         write_lists(lists, self.out)
@@ -140,28 +118,14 @@ def describe_inputs(
 ) -> dict[str, Any]:
     """The settings of every run of a sweep, as ``read_ablation`` takes them.
 
-    Raises ``InputError`` if they exclude each other.
-
-    Parameters
-    ----------
-    root
-        A FIW folder, or the folder ``kinface prepare`` made of it.
-    embeddings
-        Table of embeddings to train on in place of images.
-    swinface, cache
-        A SwinFace whose frozen trunk is trained on, and a folder for its outputs.
-    others, others_embeddings
-        People beside FIW that erasures are fitted on as well, see ``KinshipData``.
+    All are as of ``KinshipData``, but for ``swinface``, whose frozen trunk is trained on. Raises ``InputError`` if they
+    exclude each other.
     """
     if (swinface is None) != (cache is None) or (swinface is not None and embeddings is not None):
         raise InputError("give embeddings, or swinface and cache together, or neither to train on images.")
-    inputs: dict[str, Any] = {"data": {"root": str(root)}, "trainer": {"enable_progress_bar": False}}
-    if embeddings is not None:
-        inputs["data"] |= {"embeddings": str(embeddings)}
-    if others is not None:
-        inputs["data"] |= {"others": str(others)}
-    if others_embeddings is not None:
-        inputs["data"] |= {"others_embeddings": str(others_embeddings)}
+    given = {"root": root, "embeddings": embeddings, "others": others, "others_embeddings": others_embeddings}
+    inputs: dict[str, Any] = {"data": {name: str(path) for name, path in given.items() if path is not None}}
+    inputs["trainer"] = {"enable_progress_bar": False}
     if swinface is not None:
         inputs["data"] |= {"cache": str(cache), "augment": False}
         inputs["model"] = {"network": {"swinface": str(swinface), "trained_stages": 0}}
@@ -188,19 +152,15 @@ def select_jobs(jobs: Sequence[Job], methods: Collection[str] | None) -> list[Jo
 
 
 def write_lists(lists: dict[str, pd.DataFrame], out: Path) -> None:
-    """Write the lists that are not there yet.
-
-    Raises ``InputError`` if the folder holds a sweep of another list.
-    """
+    """Write the lists that are not there yet. Raises ``InputError`` if the folder holds a sweep of another list."""
     columns = ["face_a", "face_b", "kin", "type", "race_a", "race_b", "gender_a", "gender_b"]
     for name, pairs in lists.items():
         path = out / f"{name}.parquet"
         if not path.exists():
             write_pairs(pairs, path)
         elif not read_pairs(path)[columns].astype(str).equals(pairs[columns].astype(str)):
-            raise InputError(
-                f"{path}: not the pairs of the list, and runs there were measured on it; choose another folder."
-            )
+            advice = "and runs there were measured on it; choose another folder"
+            raise InputError(f"{path}: not the pairs of the list, {advice}.")
 
 
 def compare_jobs(jobs: Sequence[Job], ablation: Ablation, protocol: Protocol) -> Frontier | None:

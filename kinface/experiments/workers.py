@@ -32,11 +32,8 @@ def find_devices() -> list[str]:
 def assign_devices(workers: int | None, devices: Sequence[str], cores: int) -> list[str | None]:
     """The device of each worker, or None for a core.
 
-    Parameters
-    ----------
-    workers
-        Runs at a time; by default as many as there are devices, or cores where there are none. More than there are
-        devices share them.
+    By default there are as many workers as devices, or cores where there are none. More than there are devices share
+    them.
 
     >>> assign_devices(None, ["0", "1"], cores=8)
     ['0', '1']
@@ -52,13 +49,7 @@ def carry_out_all(jobs: Sequence[Job], devices: Sequence[str | None], tell: Call
     """Carry out jobs, as many at a time as there are devices. When stopped, end the processes that are running.
 
     Other processes, also of other machines, may carry out the same jobs: a job that one of them has is left to it.
-
-    Parameters
-    ----------
-    devices
-        As of ``assign_devices``.
-    tell
-        Called when a job has ended, with what went wrong, or None.
+    ``devices`` are as of ``assign_devices``; ``tell`` is called when a job has ended, with what went wrong, or None.
     """
     waiting, free, running, ended = [*reversed(jobs)], [*devices], {}, SimpleQueue()
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED))  # so that a scheduler stops the processes too

@@ -96,8 +96,6 @@ def synthesize(
 ) -> Drawn:
     """Draw synthetic families with known genes and a known bias, and write them in the layout of FIW.
 
-    Raises ``InputError`` if an option is out of its range, or ``out`` is not empty.
-
     Parameters
     ----------
     out
@@ -113,6 +111,11 @@ def synthesize(
         Share of the inherited traits that noise replaces in faces of the disadvantaged race: 0 nothing, 1 all.
     seed
         The same seed and options write the same bytes.
+
+    Raises
+    ------
+    InputError
+        An option is out of its range, or ``out`` is not empty.
     """
     check_options(families, photos, appearance, bias, seed)
     check_empty(out)
@@ -141,7 +144,6 @@ def synthesize(
 
 
 def check_options(families: int, photos: float, appearance: float, bias: float, seed: int) -> None:
-    """Raise ``InputError`` if families cannot be drawn with these options."""
     if not FEWEST_FAMILIES <= families <= MOST_FAMILIES:
         raise InputError(f"families is {families}; choose {FEWEST_FAMILIES} to {MOST_FAMILIES}.")
     if not 1 <= photos <= 100:
@@ -274,12 +276,9 @@ def _set_trap(kind: str, family: Family, root: Path) -> str:
             shutil.rmtree(folder / "MID2")
         case "undecided cell":
             rows[stranger][other] = rows[other][stranger] = CODES["to be decided"]
-        case "truncated image":
+        case "truncated image" | "empty image":
             image = (root / face).read_bytes()
-            (root / face).write_bytes(image[: len(image) // 2])
-            where = face
-        case "empty image":
-            (root / face).write_bytes(b"")
+            (root / face).write_bytes(image[: len(image) // 2] if kind == "truncated image" else b"")
             where = face
     _write_rows(folder / "mid.csv", rows)
     return where

@@ -40,29 +40,15 @@ GENERATION = 28  # years
 
 @dataclass
 class Person:
-    """One person of a pedigree.
-
-    Attributes
-    ----------
-    parents
-        Their places in the pedigree; none of founders and those who married in.
-    born
-        Year.
-    ancestry
-        (races,), sums to 1.
-    alleles
-        (traits, loci, 2).
-    environment, noise
-        (traits,): e and n of the module's formulas.
-    """
+    """One person of a pedigree."""
 
     gender: str
-    parents: tuple[int, int] | None
-    born: float
-    ancestry: np.ndarray
-    alleles: np.ndarray
-    environment: np.ndarray
-    noise: np.ndarray
+    parents: tuple[int, int] | None  # their places in the pedigree; none of founders and those who married in
+    born: float  # year
+    ancestry: np.ndarray  # (races,), sums to 1
+    alleles: np.ndarray  # (traits, loci, 2)
+    environment: np.ndarray  # (traits,): e of the module's formulas
+    noise: np.ndarray  # (traits,): n
 
     @property
     def race(self) -> str:
@@ -82,20 +68,12 @@ class Person:
 
 @dataclass
 class Family:
-    """A family as drawn; member k of ``people`` is ``MID<k + 1>``.
-
-    Attributes
-    ----------
-    matrix
-        (members, members): what member i is to member j.
-    faces
-        One row per photograph: its path below the root, the member's place in ``people`` and age.
-    """
+    """A family as drawn; member k of ``people`` is ``MID<k + 1>``."""
 
     number: int
     people: list[Person]
-    matrix: np.ndarray
-    faces: list[tuple[str, int, float]] = field(default_factory=list)
+    matrix: np.ndarray  # (members, members): what member i is to member j
+    faces: list[tuple[str, int, float]] = field(default_factory=list)  # path below the root, place in people, and age
 
     @property
     def name(self) -> str:
@@ -112,10 +90,7 @@ class Family:
 
 def grow_pedigree(race: int, extra_children: float, rng: np.random.Generator) -> list[Person]:
     """Let a couple of a race, a place in ``RACES``, have descendants: all of them, in random order, as FIW's members
-    are.
-
-    ``extra_children`` is the mean number of a couple's children beyond the first.
-    """
+    are. ``extra_children`` is the mean number of a couple's children beyond the first."""
     people: list[Person] = []
     generations = 4 if rng.random() < FOURTH_GENERATION else 3
     first_born = FIRST_BORN_IN - GENERATION * (generations - 3)

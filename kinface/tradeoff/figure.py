@@ -23,6 +23,11 @@ def name_rows(table: pd.DataFrame) -> list[str]:
     return [method if np.isnan(strength) else f"{method}, λ {strength:g}" for method, strength in rows]
 
 
+def list_attributes(table: pd.DataFrame) -> list[str]:
+    """Those that a table of methods is about."""
+    return [name.removesuffix("_best") for name in table if name.endswith("_best")]
+
+
 def choose_rows(table: pd.DataFrame, show: Sequence[str] = ()) -> list[int]:
     """The rows that a figure tells apart: ``none``, methods asked for, then the best by ``tradeoff``.
 
@@ -39,17 +44,12 @@ def choose_rows(table: pd.DataFrame, show: Sequence[str] = ()) -> list[int]:
 
 
 def plot_methods(table: pd.DataFrame, about: dict, show: Sequence[str] = ()) -> Figure:
-    """Plot AUC on both lists against what the best probe reads of each attribute, with 95% intervals.
+    """Plot AUC on both lists of a ``Frontier`` against what the best probe reads of each attribute, with 95% intervals.
 
     Better is up and to the left. Dotted lines are chance levels. A legend names the methods: the best lie close
     together, where names beside the points need lines to tell whose they are (adjustText was considered).
-
-    Parameters
-    ----------
-    table, about, show
-        See ``kinface.tradeoff.measure.Frontier``.
     """
-    attributes = [name.removesuffix("_best") for name in table if name.endswith("_best")]
+    attributes = list_attributes(table)
     figure = Figure(figsize=(2 + 4 * len(attributes), 8), layout="constrained")
     panels = figure.subplots(2, len(attributes), sharex="col", sharey="row", squeeze=False)
     chosen, names = choose_rows(table, show), name_rows(table)
@@ -66,16 +66,8 @@ def plot_methods(table: pd.DataFrame, about: dict, show: Sequence[str] = ()) -> 
                 f"{side}err": np.abs(point[[f"{it}_low", f"{it}_high"]].to_numpy(float) - point[it])[:, None]
                 for side, it in (("x", x), ("y", y))
             }
-            axes.errorbar(
-                point[x],
-                point[y],
-                **bars,
-                color=colour,
-                marker=mark,
-                linestyle="",
-                elinewidth=0.8,
-                label=write_plainly(names[place]),
-            )
+            look = {"color": colour, "marker": mark, "linestyle": "", "elinewidth": 0.8}
+            axes.errorbar(point[x], point[y], **bars, **look, label=write_plainly(names[place]))
         axes.axvline(about[attribute]["chance"], color=GREY, linestyle=":", linewidth=1)
         tidy(axes, grid="both")
     for axes, listed in zip(panels[:, 0], ("matched", "standard"), strict=True):
@@ -85,30 +77,23 @@ def plot_methods(table: pd.DataFrame, about: dict, show: Sequence[str] = ()) -> 
             f"{printable(attribute)}: balanced accuracy of the best probe\n"
             "({faces:,} faces of {families:,} families)".format(**about[attribute])
         )
-    figure.legend(
-        *panels[0, 0].get_legend_handles_labels(), fontsize=8, frameon=False, ncols=6, loc="outside lower left"
-    )
+    named = panels[0, 0].get_legend_handles_labels()
+    figure.legend(*named, fontsize=8, frameon=False, ncols=6, loc="outside lower left")
     others = f", the other {len(table) - len(chosen)} grey" if len(table) > len(chosen) else ""
-    figure.suptitle(
-        f"Told apart: none, methods asked for, the best by tradeoff{others}. Bars: 95% intervals.", fontsize=9
-    )
+    title = f"Told apart: none, methods asked for, the best by tradeoff{others}. Bars: 95% intervals."
+    figure.suptitle(title, fontsize=9)
     return figure
 
 
 @rc_context(SPREAD)
 def plot_changes(table: pd.DataFrame, reference: str, about: dict) -> Figure:
-    """What each method of a frontier keeps of kinship and leaves of attributes, less what a reference does.
+    """What each method of a ``Frontier`` keeps of kinship and leaves of attributes, less what a reference of it does.
 
     Differences are paired, with 95% intervals; filled points are those whose interval excludes 0.
-
-    Parameters
-    ----------
-    table, reference, about
-        See ``kinface.tradeoff.measure.Frontier``; the reference is one of those it was compared with.
     """
     rows = table[table["method"] != reference]
     titles = {f"auc_{name}": f"AUC, {name} list\n{about[name]['pairs']:,} pairs" for name in ("matched", "standard")}
-    for attribute in (name.removesuffix("_best") for name in table if name.endswith("_best")):
+    for attribute in list_attributes(table):
         titles[f"{attribute}_best"] = f"{write_plainly(attribute)}, best probe\n{about[attribute]['faces']:,} faces"
     figure = Figure(figsize=(11, 1.5 + 0.3 * len(rows)), layout="constrained")
     panels = figure.subplots(1, len(titles), sharey=True)
@@ -125,7 +110,6 @@ def plot_changes(table: pd.DataFrame, reference: str, about: dict) -> Figure:
     names = name_rows(rows.assign(method=rows["method"].map(write_plainly)))
     panels[0].set_yticks(np.arange(len(rows)), names, fontsize=8)
     panels[0].set_ylim(len(rows) - 0.4, -0.6)
-    families = about["matched"]["families"]
-    about_all = f"95% intervals over {families} families; probes: balanced accuracy"
+    about_all = f"95% intervals over {about['matched']['families']} families; probes: balanced accuracy"
     figure.suptitle(f"Less {write_plainly(reference)}, {about_all}", fontsize=9)
     return figure

@@ -48,25 +48,9 @@ Run = tuple[str, float | None, "Result"]  # a method, its lambda or None, and wh
 
 @dataclass(frozen=True)
 class Protocol:
-    """How runs are measured, the same for all that are compared.
+    """How runs are measured, the same for all that are compared; all is as for ``kinface.frontier``.
 
     Raises ``InputError`` if an attribute is named twice, there is none, or a number is too small.
-
-    Attributes
-    ----------
-    attributes
-        Columns of the people table, which have classes.
-    match
-        What the non-kin pairs of the matched list have in common with the kin pairs (``match_pairs``); by default the
-        attributes and the type.
-    probes
-        As ``kinds`` of ``probe_leakage``.
-    seeds
-        How often the folds of the probes are drawn.
-    resamples
-        Resamples of families, for the 95% intervals.
-    seed
-        Seed of the resamples and the matched list, and the first of those of the probes.
     """
 
     attributes: tuple[str, ...] = ("race", "gender")
@@ -90,22 +74,11 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Result:
-    """The figures of one run.
+    """The figures of one run, as in ``Frontier.table``; not a number where there are too few pairs or families."""
 
-    Attributes
-    ----------
-    points
-        Figure to its value from all data, as in ``Frontier.table``. Not a number where there are too few pairs or
-        families.
-    draws
-        Figure to (resamples,), its value in each resample of families.
-    about
-        What the figures rest on: the threshold, and for each list and attribute its numbers of pairs, faces and such.
-    """
-
-    points: dict[str, float]
-    draws: dict[str, np.ndarray]
-    about: dict
+    points: dict[str, float]  # from all data
+    draws: dict[str, np.ndarray]  # (resamples,), in each resample of families
+    about: dict  # what they rest on: the threshold, and of each list and attribute numbers of pairs, faces and such
 
 
 @dataclass(frozen=True)
@@ -164,10 +137,8 @@ def describe_faces(families: Families, attributes: Sequence[str]) -> pd.DataFram
     people = families.people
     for name in attributes:
         if name not in people or name in ("person", "family", "split") or is_measurement(people[name]):
-            known = [it for it in people if f"{it}_source" in people and not is_measurement(people[it])]
-            raise InputError(
-                f"attribute {name!r}: there is no such attribute with classes; there are {', '.join(known)}."
-            )
+            known = ", ".join(it for it in people if f"{it}_source" in people and not is_measurement(people[it]))
+            raise InputError(f"attribute {name!r}: there is no such attribute with classes; there are {known}.")
     faces = families.faces[["face", "person", "family", "split"]]
     return faces.merge(people[["person", *attributes]], on="person", how="left")
 
@@ -203,18 +174,10 @@ def measure(
     protocol: Protocol,
     threshold: float | None = None,
 ) -> Result:
-    """Measure a method by the scores of the lists and by the embeddings.
+    """Measure a method by its scores of each of ``LISTS``, and by its embeddings, (N, D), of the faces of ``people``.
 
-    Parameters
-    ----------
-    scored
-        A scored pairs table for each of ``LISTS``.
-    embedding
-        (N, D), a row per face.
-    people
-        A row per row of ``embedding``: ``person``, ``family`` and the attributes.
-    threshold
-        Chosen on other pairs; None leaves out what needs one.
+    These have ``person``, ``family`` and the attributes. The threshold is chosen on other pairs; without one, what
+    needs it is left out.
     """
     figures: dict[str, tuple[float, np.ndarray]] = {}
     about: dict = {} if threshold is None else {"threshold": threshold}
@@ -297,12 +260,8 @@ def compare(runs: Sequence[Run], protocol: Protocol, references: Sequence[str] =
 
     A figure is the mean over seeds, from all data and in each resample of families. Its 95% interval shows how much
     it depends on the families that happen to be tested; the smallest and the largest value over seeds show how much it
-    depends on the seed. Intervals are percentiles, those of unfairness symmetric (``swinface.bootstrap``).
-
-    Parameters
-    ----------
-    references
-        Methods without lambdas that all others are compared with.
+    depends on the seed. Intervals are percentiles, those of unfairness symmetric (``swinface.bootstrap``). References
+    are methods without lambdas that all others are compared with.
     """
     seeds: dict[tuple[str, float | None], list[Result]] = {}
     for method, strength, result in runs:

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from kinface.report.html import make_environment
 from kinface.report.plots import COLOURS
-from kinface.tradeoff.figure import choose_rows, name_rows
+from kinface.tradeoff.figure import choose_rows, list_attributes, name_rows
 
 LISTS = ("matched", "standard")
 
@@ -28,21 +28,12 @@ LISTS = ("matched", "standard")
 def render_page(
     table: pd.DataFrame, about: dict, attackers: Sequence[str], rule: str, figure: Figure, show: Sequence[str] = ()
 ) -> str:
-    """Write the comparison of methods as a self-contained HTML page.
+    """Write a ``Frontier`` as a self-contained HTML page, with a choice of attackers besides the best of them.
 
-    Parameters
-    ----------
-    table, about, show
-        See ``kinface.tradeoff.measure.Frontier``.
-    attackers
-        Which one can choose from, besides the best of them.
-    rule
-        What the column ``tradeoff`` is.
-    figure
-        What a browser without scripts shows.
+    ``rule`` is what the column ``tradeoff`` is, and the figure what a browser without scripts shows.
     """
     figure.savefig(picture := io.BytesIO(), format="png", dpi=100)
-    shown, attributes = _name_figures(table, ["best"]), _list_attributes(table)
+    shown, attributes = _name_figures(table, ["best"]), list_attributes(table)
     said = "{name} pairs: {pairs:,}, {kin:,} of them kin, of {families:,} families"
     measured = [said.format(name=name, **about[name]) for name in LISTS]
     said = "{name}: {classes}; {faces:,} faces of {people:,} people and {families:,} families; chance {chance:.3f}"
@@ -68,7 +59,7 @@ def declare_chart(table: pd.DataFrame, about: dict, attackers: Sequence[str], sh
     reads of attribute 0, and ``y0`` the AUC on list 0.
     """
     chart = json.loads(files("kinface.tradeoff").joinpath("templates/frontier.json").read_text(encoding="utf-8"))
-    choices = {"attribute": _list_attributes(table), "attacker": ["best", *attackers], "list": [*LISTS]}
+    choices = {"attribute": list_attributes(table), "attacker": ["best", *attackers], "list": [*LISTS]}
     figures, names, chosen = _name_figures(table, choices["attacker"]), name_rows(table), choose_rows(table, show)
     methods = []
     for place, (_, row) in enumerate(table.iterrows()):
@@ -95,15 +86,11 @@ def declare_chart(table: pd.DataFrame, about: dict, attackers: Sequence[str], sh
     return chart
 
 
-def _list_attributes(table: pd.DataFrame) -> list[str]:
-    return [name.removesuffix("_best") for name in table if name.endswith("_best")]
-
-
 def _name_figures(table: pd.DataFrame, attackers: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Key of a figure in the chart to its column and its title."""
     figures = {"tradeoff": ("tradeoff", "tradeoff")}
     figures |= {f"y{place}": (f"auc_{name}", f"AUC, {name} pairs") for place, name in enumerate(LISTS)}
-    for (a, attribute), (k, attacker) in product(enumerate(_list_attributes(table)), enumerate(attackers)):
+    for (a, attribute), (k, attacker) in product(enumerate(list_attributes(table)), enumerate(attackers)):
         figures[f"x{a}_{k}"] = f"{attribute}_{attacker}", f"{attribute}, {attacker} attacker"
     return figures
 
