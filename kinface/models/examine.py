@@ -24,7 +24,7 @@ from kinface.report.plots import COLOURS, plot_placed_scores
 from swinface.attention import draw_face, weigh_levels
 from swinface.choices import SHIPPED
 from swinface.data.faces import scale_pixels
-from swinface.files import InputError, printable
+from swinface.files import InputError, naming, printable
 from swinface.images import check_pixels, read_image
 from swinface.model import SwinFace
 from swinface.photos.alignment import warn_unaligned
@@ -40,27 +40,13 @@ PEOPLE = {2: ("first person", "second person"), 3: ("father", "mother", "child")
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo and the faces in it, the largest first. ``dataclasses.replace(photo, chosen=1)`` takes another face.
+    """A photo and the faces in it, the largest first. ``dataclasses.replace(photo, chosen=1)`` takes another face."""
 
-    Attributes
-    ----------
-    name
-        The file's name.
-    image
-        (H, W, 3) uint8, RGB: the photo, made small.
-    boxes
-        (F, 4) left, top, right and bottom of each face in ``image``.
-    crops
-        (F, 112, 112, 3) uint8, the faces, aligned.
-    chosen
-        Which face is the person's, counted from 0. Another one than there is raises ``InputError``.
-    """
-
-    name: str
-    image: np.ndarray
-    boxes: np.ndarray
-    crops: np.ndarray
-    chosen: int = 0
+    name: str  #: of the file
+    image: np.ndarray  #: (H, W, 3) uint8, RGB: the photo, made small
+    boxes: np.ndarray  #: (F, 4) left, top, right and bottom of each face in ``image``
+    crops: np.ndarray  #: (F, 112, 112, 3) uint8, the faces, aligned
+    chosen: int = 0  #: which face is the person's, counted from 0; another one than there is raises ``InputError``
 
     def __post_init__(self) -> None:
         if not 0 <= self.chosen < len(self.crops):
@@ -75,23 +61,11 @@ class Photo:
 def read_photo(
     photo: str | os.PathLike | bytes | np.ndarray, name: str = "the photo", aligned: bool = False, face: int = 0
 ) -> Photo:
-    """Find and align the faces of a photo.
+    """Find and align the faces of a photo: a file, its content, or pixels (H, W, 3) uint8, RGB, upright.
 
-    Parameters
-    ----------
-    photo
-        A file, its content, or pixels (H, W, 3) uint8, RGB, upright.
-    name
-        Name of a photo that is not a file, for messages.
-    aligned
-        The photo is one face, square and aligned to ArcFace's five points.
-    face
-        Which face of the photo is the person's; 0 is the largest.
-
-    Raises
-    ------
-    InputError
-        The photo cannot be read or has no such face, or no detector is installed.
+    ``name`` is that of a photo that is not a file, for messages. An ``aligned`` photo is one face, square and aligned
+    to ArcFace's five points. ``face`` says which face is the person's; 0 is the largest. Raises ``InputError`` if the
+    photo cannot be read or has no such face, or no detector is installed.
     """
     if not isinstance(photo, np.ndarray):
         name = name if isinstance(photo, bytes) else os.fspath(photo)
@@ -111,35 +85,18 @@ def read_photo(
 
 @dataclass(frozen=True)
 class Examination:
-    """What models say of the chosen faces in the photos of two people, or of father, mother and child.
+    """What models say of the chosen faces in the photos of two people, or of father, mother and child."""
 
-    Attributes
-    ----------
-    people
-        For each person its photos; the faces below are the chosen one of each photo, in this order.
-    answers
-        For each model what ``kinface.models.verify.compare`` returns of it.
-    scores
-        For each model the distributions of scores that the answer belongs in, rows of
-        ``kinface.fairness.distributions.describe_scores``: of all pairs and of the chosen group. Empty if the model
-        keeps no record of them, and without the group if too few of its pairs were scored.
-    triplets
-        The same of triplets of father, mother and child; no model if two people are compared.
-    levels
-        For each model (faces, levels), the mean channel gate of each level of the trunk.
-    places
-        For each model (faces, 49), how much its score rests on each of 7x7 places of a face, row by row (``attend``).
-    described
-        For each face age, gender, expression and attributes, as ``swinface.predict`` gives them.
-    """
-
-    people: list[list[Photo]]
-    answers: dict[str, dict[str, Any]]
+    people: list[list[Photo]]  #: of each its photos; the faces below are the chosen one of each, in this order
+    answers: dict[str, dict[str, Any]]  #: for each model what ``kinface.models.verify.compare`` returns of it
+    #: For each model the distributions of scores that the answer belongs in, rows of
+    #: ``kinface.fairness.distributions.describe_scores``: of all pairs and of the chosen group. Empty if the model
+    #: keeps no record of them, and without the group if too few of its pairs were scored.
     scores: dict[str, list[dict[str, Any]]]
-    triplets: dict[str, list[dict[str, Any]]]
-    levels: dict[str, np.ndarray]
-    places: dict[str, np.ndarray]
-    described: list[dict[str, Any]]
+    triplets: dict[str, list[dict[str, Any]]]  #: the same of triplets; no model if two people are compared
+    levels: dict[str, np.ndarray]  #: for each model (faces, levels), the mean channel gate of each level of the trunk
+    places: dict[str, np.ndarray]  #: for each model (faces, 49), how much its score rests on a place, see ``attend``
+    described: list[dict[str, Any]]  #: for each face what ``swinface.predict`` tells of it
 
     @property
     def names(self) -> list[str]:
@@ -238,10 +195,8 @@ class Examiner:
         self.triplets: dict[str, list[dict[str, Any]]] = {}
         for model in map(Path, models):
             network = load_model(model)
-            try:
+            with naming(model):
                 check_verifier(network)
-            except InputError as error:
-                raise InputError(f"{model}: {error}") from None
             self.networks[str(model)], self.scores[str(model)] = network, read_scores(model) or []
             self.triplets[str(model)] = read_scores(model, triplets=True) or []
         self.swinface = SwinFace.from_pretrained(swinface).to(best_device())
@@ -259,19 +214,10 @@ class Examiner:
         *,
         group: tuple[str, str] | None = None,
     ) -> Examination:
-        """Ask all models about the photos of two people, or of father, mother and child.
+        """Ask all models about one photo or several (``read_photo``) of two people, or of father, mother and child.
 
-        Parameters
-        ----------
-        a, b, child
-            Of each person one photo or several (``read_photo``); of the child none if two people are compared.
-        group
-            Grouping and group of ``groups`` whose distributions of scores are shown beside those of all pairs.
-
-        Raises
-        ------
-        InputError
-            A person has no photo, or no model knows the group.
+        Distributions of scores of ``group``, a grouping and a group of ``groups``, are shown beside those of all pairs.
+        Raises ``InputError`` if a person has no photo, or no model knows the group.
         """
         people = [list(person) for person in (a, b, child)[: 2 + bool(child)]]
         if not all(people):
@@ -309,17 +255,9 @@ def attend(network: KinFace, people: Sequence[np.ndarray]) -> tuple[np.ndarray, 
     A place is hidden by giving each channel the largest value of the other 48. (Gradient times features, as for the
     tasks of SwinFace, would say nothing here: a cosine does not change with the length of what it compares.)
 
-    Parameters
-    ----------
-    people
-        The faces of each person, as for ``kinface.models.verify.compare``.
-
-    Returns
-    -------
-    levels
-        (N, levels) of all N faces, the gate averaged over the channels of each level, 0 to 1.
-    places
-        (N, 49), how much lower the score is if a place of one face is hidden, 7x7 row by row.
+    ``people`` are the faces of each person, as for ``kinface.models.verify.compare``. Gives for all N faces (N,
+    levels), the gate averaged over the channels of each level, 0 to 1, and (N, 49), how much lower the score is if a
+    place of one face is hidden, 7x7 row by row.
     """
     faces = torch.from_numpy(np.concatenate(people)).permute(0, 3, 1, 2).to(network.threshold.device)
     inputs, _ = network.trunk(scale_pixels(faces))
