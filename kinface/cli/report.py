@@ -19,7 +19,7 @@ from swinface.files import InputError, replacing_folder
 if TYPE_CHECKING:
     from kinface.report.checks import Origin
 
-FIGURES = ("verdict", "controls", "rates_*", "scores_*", "roc_*", "det_*", "differences_*")
+FIGURES = ("verdict", "verdict_column", "controls", "rates_*", "scores_*", "roc_*", "det_*", "differences_*")
 OWNED = (
     *(f"{name}.{ending}" for name in FIGURES for ending in ("png", "pdf", "svg")),
     *(f"table_*.{ending}" for ending in ("tex", "csv", "md")),

@@ -83,9 +83,9 @@ class Audit(FairnessAudit):
         rows = to_plain(self.groups.to_dict("records"))
         return write_table(tabulate_groups(rows, grouping), "latex", f"Results by {grouping}")
 
-    def plot_verdict(self) -> Figure:
+    def plot_verdict(self, *, column: bool = False) -> Figure:
         """Relatives missed and strangers accepted in every group (``kinface.report.plots.plot_verdict``)."""
-        return plot_verdict(self)
+        return plot_verdict(self, column=column)
 
     def plot_rates(self, grouping: str = "race") -> Figure:
         """Accuracy, TPR, FMR and AUC of groups, with their intervals (``kinface.report.plots.plot_rates``).

@@ -287,7 +287,7 @@ def _name_resampled(audit: FairnessAudit, matched: FairnessAudit | None) -> str:
 
 
 def _draw(audit: FairnessAudit, changes: pd.DataFrame | None) -> dict[str, Figure]:
-    figures = {"verdict": plot_verdict(audit)}
+    figures = {"verdict": plot_verdict(audit), "verdict_column": plot_verdict(audit, column=True)}
     groupings = name_files(audit.labels).items()
     for grouping, name in tqdm(groupings, "draw", unit="grouping", leave=False, disable=None, delay=1):
         if grouping != OVERALL:

@@ -54,28 +54,37 @@ def plot_verdict(audit: FairnessAudit, *, column: bool = False) -> Figure:
     rates = {"fnmr": "relatives missed (FNMR)", "fmr": "strangers taken for relatives (FMR)"}
     chosen = [name for name in audit.labels if name in (*ON_FIRST_SCREEN, *find_own_groupings(audit))]
     compared = {
-        rate: {row for name in chosen for row in compared_groups(audit.groups, name, (rate,))} for rate in rates
+        rate: [0, *sorted(row for name in chosen for row in compared_groups(audit.groups, name, (rate,)))]
+        for rate in rates
     }
-    groups, overall = audit.groups.loc[[0, *sorted(set().union(*compared.values()))]], audit.groups.iloc[0]
-    starts = groups["grouping"] != groups["grouping"].shift()
-    places = pd.Series(np.arange(len(groups)) + 0.6 * starts.cumsum(), groups.index)
-    height = 0.5 + 0.145 * (places.iloc[-1] + 1)
-    figure = Figure(figsize=(COLUMN, 2 * height) if column else (TEXT, height), layout="constrained")
-    panels = figure.subplots(*((2, 1) if column else (1, 2)), sharey=True)
+    shown = compared if column else dict.fromkeys(rates, sorted(set().union(*compared.values())))
+    places = {rate: _place_groups(audit.groups.loc[rows]) for rate, rows in shown.items()}
+    heights = [0.5 + 0.145 * (at.iloc[-1] + 1) for at in places.values()]
+    if column:
+        figure = Figure(figsize=(COLUMN, sum(heights)), layout="constrained")
+        panels = figure.subplots(2, 1, height_ratios=heights)
+    else:
+        figure = Figure(figsize=(TEXT, heights[0]), layout="constrained")
+        panels = figure.subplots(1, 2, sharey=True)
     for axes, (metric, title) in zip(panels, rates.items(), strict=True):
-        value, drawn = overall[metric], groups.loc[[0, *compared[metric]]]
+        value, drawn, at = audit.groups.loc[0, metric], audit.groups.loc[compared[metric]], places[metric]
         differs = (drawn[f"{metric}_low"] > value) | (drawn[f"{metric}_high"] < value)
         axes.axvline(value, color=GREY, linewidth=1, linestyle="--", zorder=0)
         for rows, colour, marker in ((drawn[~differs], COLOURS[0], "o"), (drawn[differs], COLOURS[1], "D")):
-            at = places[rows.index]
-            axes.hlines(at, rows[f"{metric}_low"], rows[f"{metric}_high"], color=colour, linewidth=1.3)
-            axes.scatter(rows[metric], at, s=16, marker=marker, color=colour, zorder=3)
-        axes.set_xlabel(title)
+            axes.hlines(at[rows.index], rows[f"{metric}_low"], rows[f"{metric}_high"], color=colour, linewidth=1.3)
+            axes.scatter(rows[metric], at[rows.index], s=16, marker=marker, color=colour, zorder=3)
+        axes.set_xlabel(title.replace(" (", "\n(") if column else title)
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.set_yticks(at, [_name(*audit.groups.loc[row, ["group", "grouping"]]) for row in at.index])
+        axes.set_ylim(at.iloc[-1] + 0.6, at.iloc[0] - 0.6)
         tidy(axes, grid="x")
-    panels[0].set_yticks(places, [_name(row.group, row.grouping) for row in groups.itertuples()])
-    panels[0].set_ylim(places.iloc[-1] + 0.6, places.iloc[0] - 0.6)
     return figure
+
+
+def _place_groups(groups: pd.DataFrame) -> pd.Series:
+    """Where the row of each group is drawn: one below the other, with more room between groupings."""
+    starts = groups["grouping"] != groups["grouping"].shift()
+    return pd.Series(np.arange(len(groups)) + 0.6 * starts.cumsum(), groups.index)
 
 
 @rc_context(PRINTED)

@@ -13,6 +13,7 @@ from kinface.fairness.audit import audit_fairness
 from kinface.fairness.comparison import compare_audits
 from kinface.fairness.distributions import describe_scores
 from kinface.report.plots import (
+    COLUMN,
     _thin,
     plot_differences,
     plot_leakage,
@@ -63,6 +64,22 @@ def test_the_verdict_marks_groups_that_differ_from_all_pairs(draw_scored):
         assert sorted(marked) == pytest.approx(sorted(differ[metric]))
         assert ("African" in set(differ["group"])) == (metric == "fnmr")  # scores of kin pairs alone were moved
     assert drawn(figure)
+
+
+def test_the_verdict_of_a_column_has_the_same_points_one_panel_above_the_other(draw_scored):
+    audit = audit_fairness(draw_scored(3000, shift={"African": -1.5}), 0.5, resamples=100)
+    wide, narrow = plot_verdict(audit), plot_verdict(audit, column=True)
+    drawn(narrow)
+    for one, other in zip(wide.axes, narrow.axes, strict=True):
+        names = [label.get_text() for label in other.get_yticklabels()]
+        points = [
+            [sorted(axes.collections[place].get_offsets()[:, 0].tolist()) for place in (1, 3)] for axes in (one, other)
+        ]
+        assert points[0] == points[1] and sum(map(len, points[1])) == len(names), "no row is empty"
+    relatives, strangers = (axes.get_tightbbox() for axes in narrow.axes)
+    assert relatives.y0 >= strangers.y1
+    box = narrow.get_tightbbox()
+    assert box.x0 >= 0 and box.x1 <= narrow.get_figwidth() == COLUMN
 
 
 def test_roc_draws_compared_groups_and_their_operating_points(result):

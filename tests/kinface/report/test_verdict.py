@@ -7,9 +7,9 @@ import pytest
 from kinface.fairness.audit import audit_fairness
 from kinface.fairness.comparison import compare_audits
 from kinface.fairness.contrasts import GAPS
-from kinface.report.build import build_report
+from kinface.report.build import DOTS_PER_INCH, build_report
 from kinface.report.html import render, render_comparison, render_lines
-from tests.pages import BROWSER, run_in_browser, section
+from tests.pages import BROWSER, DRIVER, open_window, section
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 
@@ -57,14 +57,20 @@ def test_comparisons_that_a_small_group_misses_are_named(opposed):
     assert "Asian (10 non-kin pairs; not compared in accuracy, FMR, AUC)" in told
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no chromium here to lay the page out")
-def test_a_narrow_screen_shows_the_whole_first_figure(opposed, tmp_path):
-    use = """<script>
-    document.querySelector("main").style.width = "20rem";
-    const width = document.querySelector("#summary figure img").getBoundingClientRect().width;
-    document.documentElement.innerHTML = "<pre>" + JSON.stringify({ width }) + "</pre>";
-    </script>"""
-    assert 0 < run_in_browser(render(build_report(opposed[0])), use, tmp_path)["width"] <= 320
+@pytest.mark.pictures
+@pytest.mark.skipif(BROWSER is None or DRIVER is None, reason="no Chromium with its driver at hand")
+def test_a_narrow_screen_has_a_first_figure_of_its_own(opposed, tmp_path):
+    report = build_report(opposed[0])
+    (tmp_path / "page.html").write_text(render(report), encoding="utf-8")
+    with open_window() as window:
+        for width, name in ((1280, "verdict"), (400, "verdict_column")):
+            window.resize(width, 900)
+            window.go((tmp_path / "page.html").as_uri())
+            drawn = report.figures[name].get_figwidth() * DOTS_PER_INCH
+            shown = "const it = document.querySelector('#summary img'); return it.complete && "
+            assert window.wait(f"{shown} it.naturalWidth") == pytest.approx(drawn, abs=1)
+            assert drawn / 2.2 < window.run(f"{shown} it.clientWidth") <= width, "its letters have 8 pixels or more"
+            assert window.run("return document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_changes_of_rates_are_said_where_no_auc_changes(opposed):
