@@ -51,16 +51,9 @@ class MultiLevelChannelAttention(nn.Module):
     global maximum, batch norm. The paper's figure draws the pooling before the ReLU; the published model, and this,
     does it after.
 
-    Parameters
-    ----------
-    in_channels
-        Channels of each level, ``Trunk.channels``.
-    width
-        Output channels, shared among the levels in proportion to their channels.
-    levels
-        Numbers of the levels that are read, 1 for FM1; None is all of them. For the paper's ablation.
-    channel_attention
-        Whether there is a gate. For the paper's ablation.
+    ``in_channels`` are those of each level, ``Trunk.channels``. The ``width`` of the output is shared among the levels
+    in proportion to them. For the paper's ablation, ``levels`` are the numbers of those that are read, 1 for FM1 (None
+    is all of them), and ``channel_attention`` says whether there is a gate.
     """
 
     def __init__(

@@ -24,14 +24,9 @@ _BESIDE: list[str] = []  # folders of configurations, where modules of one's own
 class Registry:
     """Classes or functions of one kind by name.
 
-    Parameters
-    ----------
-    kind
-        What they are, in one word or two, for messages.
-    known
-        Name to ``package.module.Class``, imported when it is first used, or to the class or function itself.
-    base
-        ``package.module.Class`` that each must be a subclass of; any callable when left out.
+    ``kind`` says what they are, in one word or two, for messages. ``known`` is from name to ``package.module.Class``,
+    imported when it is first used, or to the class or function itself. Each must be a subclass of ``base``,
+    ``package.module.Class``; any callable when it is left out.
 
     Examples
     --------

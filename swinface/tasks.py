@@ -15,40 +15,23 @@ from typing import Literal
 class Task:
     """One output of SwinFace.
 
-    Parameters
-    ----------
-    title
-        The name in the paper, such as ``"Five O'Clock Shadow"``.
-    subnet
-        The subnet whose features its head reads; tasks of one subnet share a multi-level channel attention.
-    labels
-        The meaning of each logit, in order; empty for a regression.
-    streams
-        The training data streams with its labels.
-    loss
-        ``"cross_entropy"`` over the logits; ``"age"``, the paper's age loss on one number, in years; or ``"absolute"``,
-        the absolute error of one number.
-    paper
-        Whether the published model has it. A model has another task only if it was trained on it.
-    geometric
-        Whether the label changes if the face is mirrored, turned or moved.
-    unit
-        What the number 1 from a regression's head stands for, in the unit of the labels. Near the spread of the labels,
-        a new head learns fast: it starts near 0, and the optimiser changes weights by small steps.
-
     Examples
     --------
     >>> TASKS["gender"].labels, TASKS["smiling"].title, TASKS["age"].classes
     (('female', 'male'), 'Smiling', 1)
     """
 
-    title: str
-    subnet: str
-    labels: tuple[str, ...] = ("no", "yes")
-    streams: tuple[str, ...] = ("celeba",)
+    title: str  #: the name in the paper, such as ``"Five O'Clock Shadow"``
+    subnet: str  #: the one whose features its head reads; tasks of one subnet share a multi-level channel attention
+    labels: tuple[str, ...] = ("no", "yes")  #: the meaning of each logit, in order; empty for a regression
+    streams: tuple[str, ...] = ("celeba",)  #: the training data streams with its labels
+    #: ``"cross_entropy"`` over the logits; ``"age"``, the paper's age loss on one number, in years; or ``"absolute"``,
+    #: the absolute error of one number
     loss: Literal["cross_entropy", "age", "absolute"] = "cross_entropy"
-    paper: bool = True
-    geometric: bool = False
+    paper: bool = True  #: whether the published model has it; a model has another only if it was trained on it
+    geometric: bool = False  #: whether the label changes if the face is mirrored, turned or moved
+    #: What the number 1 from a regression's head stands for, in the unit of the labels. Near the spread of the labels,
+    #: a new head learns fast: it starts near 0, and the optimiser changes weights by small steps.
     unit: float = 1.0
 
     @property

@@ -80,14 +80,10 @@ def _print(found: Evaluation) -> None:
     for name, obstacle in found.skipped.items():
         print(f"skipped {name}: {obstacle}")
     for name, table in found.tables.items():
-        print(_describe_table(name, table))
+        text = table.to_string(float_format="{:.2f}".format, index_names=False)
+        print(f"\n{name}, {' and '.join(table.index.names)} by row\n{text}")
     if found.rows:
         print(_describe_results(found.rows))
-
-
-def _describe_table(name: str, table: pd.DataFrame) -> str:
-    text = table.to_string(float_format="{:.2f}".format, index_names=False)
-    return f"\n{name}, {' and '.join(table.index.names)} by row\n{text}"
 
 
 def _describe_results(rows: Sequence[dict]) -> str:

@@ -103,10 +103,7 @@ def _describe_photo(photo: Path, faces: Sequence[dict[str, Any]]) -> str:
 def name_drawings(photos: Sequence[Path], folder: Path) -> list[Path]:
     """Where to write each photo with its faces marked: its name in ``folder``, with a number if photos share a name.
 
-    Raises
-    ------
-    InputError
-        A photo lies in ``folder`` itself, where a drawing could overwrite it.
+    Raises ``InputError`` if a photo lies in ``folder`` itself, where a drawing could overwrite it.
     """
     taken: set[str] = set()
     targets = []

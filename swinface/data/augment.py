@@ -67,16 +67,13 @@ def augment(images: Tensor, how: Augmentation, frames: Tensor | None = None) -> 
     """Change faces, (B, 3, 112, 112) uint8 RGB, by torch's (for ``randaugment`` also Python's and numpy's) global
     generator.
 
-    Parameters
-    ----------
-    how
-        ``none``; ``flip``: half of the faces are mirrored; ``randaugment``, as for SwinFace's analysis streams: flip
-        and RandAugment, and in ``make_input`` random erasing; ``photometric``: changes of brightness and contrast, some
-        faces grey, of low resolution or compressed; ``light``, for CPUs: flip, a small similarity transform with other
-        content of areas outside the photo, and ``photometric``.
-    frames
-        (B, 4): left, top, right and bottom of the part of each face that the photo covers, as shares of the side; the
-        whole face when None. ``light`` shows random content outside it.
+    With ``flip`` half of the faces are mirrored. ``photometric`` changes brightness and contrast, and makes some faces
+    grey, of low resolution or compressed. ``light``, for CPUs, is both, and a small similarity transform with other
+    content of areas outside the photo. ``randaugment``, as for SwinFace's analysis streams, is flip and RandAugment,
+    and in ``make_input`` random erasing.
+
+    ``frames``, (B, 4), are left, top, right and bottom of the part of each face that the photo covers, as shares of the
+    side; the whole face when None. ``light`` shows random content outside it.
     """
     if how == "none" or not len(images):
         return images

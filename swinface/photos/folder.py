@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,7 @@ from swinface.data.align import align
 from swinface.data.labels import read_columns
 from swinface.files import InputError, printable, replacing_folder, working_alone
 from swinface.images import list_images, read_image
-from swinface.photos.detect import Face, detect
+from swinface.photos.detect import detect
 
 LOG = "aligned.csv"
 PLACES = ("left", "top", "right", "bottom", *(f"{axis}{number}" for number in range(1, 6) for axis in "xy"))
@@ -104,7 +103,9 @@ def _align_photo(photos: Path, folder: Path, choose: Choice, name: str) -> dict[
         found = detect(image)
         if not found:
             return row | {"problem": NO_FACE}
-        face = found[0] if choose == "largest" else _find_central(found, image.shape)
+        centre = np.array(image.shape[1::-1]) / 2
+        off = [float(np.linalg.norm((face.box[:2] + face.box[2:]) / 2 - centre)) for face in found]
+        face = found[0 if choose == "largest" else np.argmin(off)]
         aligned = Image.fromarray(align(image, face.landmarks, str(photos / name)))
     except InputError as error:
         return row | {"problem": str(error)}
@@ -115,8 +116,3 @@ def _align_photo(photos: Path, folder: Path, choose: Choice, name: str) -> dict[
     places = np.round([*face.box, *np.ravel(face.landmarks)], 2).tolist()
     found_here = {"face": target, "faces": len(found), "score": round(face.score, 4)}
     return row | found_here | dict(zip(PLACES, places, strict=True))
-
-
-def _find_central(faces: Sequence[Face], shape: tuple[int, ...]) -> Face:
-    centre = np.array([shape[1], shape[0]]) / 2
-    return min(faces, key=lambda face: float(np.linalg.norm((face.box[:2] + face.box[2:]) / 2 - centre)))

@@ -169,18 +169,10 @@ class MarginSoftmax(nn.Module):
         """The mean loss over the faces of all processes that have an identity, 0 without any, in single precision for
         any model.
 
-        Every process must call it at every step, with the same B. After DDP's averaging, the gradient is that of one
-        process with all the faces. Raises ``RuntimeError`` if a label is not below ``classes``; on a GPU it is raised
-        later, so that the CPU need not wait.
-
-        Parameters
-        ----------
-        embedding
-            (B, D), of any length.
-        label
-            (B,) int64 class; below 0 where the face has no identity.
-        step
-            Number of the batch, on which the sample depends.
+        Embeddings, (B, D), are of any length; labels, (B,) int64, are below 0 where a face has no identity. The sample
+        depends on ``step``, the number of the batch. Every process must call it at every step, with the same B. After
+        DDP's averaging, the gradient is that of one process with all the faces. Raises ``RuntimeError`` if a label is
+        not below ``classes``; on a GPU it is raised later, so that the CPU need not wait.
         """
         torch._assert_async((label < self.classes).all(), f"a label is not below the {self.classes} classes.")
         with torch.autocast(embedding.device.type, enabled=False):
