@@ -25,6 +25,7 @@ from kinface.data.pairs import read_pairs
 from kinface.data.vocabulary import in_words
 from kinface.fairness.audit import audit_fairness
 from kinface.fairness.threshold import choose_threshold
+from kinface.leakage.controls import measure_controls
 from kinface.report.checks import Origin, check_validation
 from swinface.files import InputError, one_line, replacing
 from swinface.settings import read_settings
@@ -34,6 +35,8 @@ WORDS = Path(__file__).with_suffix(".md")
 CARD = {"model", "by", "trained on", "link"}
 GROUPINGS = {"overall": "", "race": "race", "gender pair": "gender", "generation gap": "generation gap"}
 METRICS = ("auc", "accuracy")
+CONTROLS = ("same race", "same gender", "same photo", "photos per person")  # known of every list
+CONTROL, ALIKE = "control", "auc_alike"  # a control's AUC by itself, and the model's among pairs that it scores alike
 COLUMNS = ["list", "digest", "grouping", "group", "metric", "value", "low", "high", "n", "families"]
 
 
@@ -50,13 +53,19 @@ def measure(name: str, out: Path, standard: str) -> pd.DataFrame:
     for listed, file in (("standard", _find(out, f"{name}-{standard}")), ("matched", _find(out, f"{name}-matched"))):
         pairs = read_pairs(file, scored=True)
         check_validation(pairs, Origin(str(file), tune, str(tune_file)))
-        groups = audit_fairness(pairs, choose_threshold(tune)).groups
+        audit = audit_fairness(pairs, choose_threshold(tune))
+        groups, about = audit.groups, {"list": listed, "digest": digest_pairs(pairs)}
         told = (groups["grouping"] == "overall") | groups["not_compared"].isna()
         groups = groups[groups["grouping"].isin(GROUPINGS) & told]
         for metric in METRICS:
             figures = groups[["grouping", "group", metric, f"{metric}_low", f"{metric}_high", "pairs", "families"]]
             figures = figures.set_axis(["grouping", "group", "value", "low", "high", "n", "families"], axis=1)
-            parts.append(figures.assign(list=listed, digest=digest_pairs(pairs), metric=metric))
+            parts.append(figures.assign(**about, metric=metric))
+        known = measure_controls(audit.pairs, dyads=audit.dyads)
+        known = known[known["control"].isin(CONTROLS)].assign(grouping=CONTROL, families=groups["families"][0])
+        for metric, column in (("auc", "auc"), (ALIKE, "model_alike")):
+            ends = {f"{column}{end}": end[1:] or "value" for end in ("", "_low", "_high")}
+            parts.append(known.rename(columns=ends | {"control": "group", "pairs": "n"}).assign(**about, metric=metric))
     left = out / f"attackers-{name}" / "leakage.csv"
     if left.exists():
         table = pd.read_csv(left).sort_values("balanced_accuracy", ascending=False).drop_duplicates("attribute")
@@ -141,6 +150,17 @@ def _write_section(tables: dict[str, pd.DataFrame], cards: dict, digests: tuple[
         if rows:
             yield f"### By {title}\n"
             yield _to_markdown(["group", "model", *titles], rows)
+    rows = []
+    for control in dict.fromkeys(first["group"][first["grouping"] == CONTROL]):
+        lists = ("standard", "matched")
+        alone = [_write(_pick(first, listed, "auc", CONTROL, control)) for listed in lists]
+        rows.append([control, "the control alone", *alone])
+        for name, table in tables.items():
+            alike = [_write(_pick(table, listed, ALIKE, CONTROL, control)) for listed in lists]
+            rows.append([control, cards[name]["model"], *alike])
+    if rows:
+        yield "### Where a control cannot help\n"
+        yield _to_markdown(["control", "model", *titles[:2]], rows)
 
 
 def _pick(

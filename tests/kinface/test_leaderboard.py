@@ -12,6 +12,7 @@ import yaml
 
 from kinface.fairness.audit import audit_fairness
 from kinface.fairness.threshold import choose_threshold
+from kinface.leakage.controls import controls
 from swinface.files import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,11 +42,17 @@ def test_figures_are_those_of_an_audit_and_no_pair_is_kept(leaderboard, out, tmp
     audit = audit_fairness(pairs, choose_threshold(tune)).groups.set_index(["grouping", "group"])
     of_list = table[table["list"] == "standard"]
     for metric in ("auc", "accuracy"):
-        for row in of_list[of_list["metric"] == metric].itertuples():
+        for row in of_list[(of_list["metric"] == metric) & (of_list["grouping"] != "control")].itertuples():
             expected = audit.loc[(row.grouping, row.group)]
             assert [row.value, row.low, row.high] == [*expected[[metric, f"{metric}_low", f"{metric}_high"]]]
             assert (row.n, row.families) == (expected["pairs"], expected["families"])
     assert {"overall", "race", "gender pair"} <= {*table["grouping"]}
+    known, of_controls = controls(pairs).set_index("control"), of_list[of_list["grouping"] == "control"]
+    assert {*of_controls["group"]} == {"same race", "same gender", "photos per person"} and len(of_controls) == 6
+    for row in of_controls.itertuples():
+        column = "auc" if row.metric == "auc" else "model_alike"
+        expected = known.loc[row.group, [column, f"{column}_low", f"{column}_high", "pairs"]]
+        assert [row.value, row.low, row.high, row.n] == [*expected]
     assert not {*pairs["face_a"], *pairs["family_a"]} & {*table.astype(str).to_numpy().ravel()}
 
 
@@ -82,7 +89,7 @@ def test_the_page_ranks_models_and_parts_lists(leaderboard, out, tmp_path):
     assert "<b>" not in page and "&lt;b&gt;a&#124;b&lt;/b&gt;" in page
     row = table[(table["grouping"] == "overall") & (table["metric"] == "auc")].iloc[0]
     assert f".{1000 * row['value']:.0f} [.{1000 * row['low']:.0f}, .{1000 * row['high']:.0f}]" in page
-    assert "{{" not in page
+    assert page.count("| the control alone |") == 2 * 3 and "{{" not in page
     (folder / "mine.yaml").write_text("model: mine")
     with pytest.raises(InputError, match=r"mine\.yaml"):
         leaderboard.write_page(folder)
