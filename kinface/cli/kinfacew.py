@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,17 +34,15 @@ def kinfacew(root: Path, *, out: Path, source: Source = OURS) -> None:
     from kinface.experiments.kinfacew import evaluate_kinfacew, write_kinfacew
 
     source.check()
-
-    def embed(faces: Sequence[str], images: Sequence[np.ndarray]) -> np.ndarray:
-        return _embed(faces, images, source) if source.embeddings is None else Embeddings(source.embeddings)[faces]
-
-    evaluation = evaluate_kinfacew(root, embed)
+    evaluation = evaluate_kinfacew(root, partial(_embed, source))
     write_kinfacew(evaluation, out)
     _print(evaluation.results, evaluation.missing, root, out)
 
 
-def _embed(faces: Sequence[str], images: Sequence[np.ndarray], source: Source) -> np.ndarray:
-    """(N, D) embeddings of all faces by a model, which sees the region ``CROP`` of the images."""
+def _embed(source: Source, faces: Sequence[str], images: Sequence[np.ndarray]) -> np.ndarray:
+    """(N, D) embeddings of all faces, of a table or by a model, which sees the region ``CROP`` of the images."""
+    if source.embeddings is not None:
+        return Embeddings(source.embeddings)[faces]
     from kinface.experiments.kinfacew import CROP  # importing torch takes seconds; the lists were checked before
     from kinface.models.inference import embed
     from kinface.models.kinface import load_model

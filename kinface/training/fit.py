@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 import torch
@@ -53,6 +53,10 @@ class Fitted:
 
 class KinshipCLI(RunCLI):
     """The options of ``kinface fit``."""
+
+    program, about = "kinface fit", "Train a kinship model."
+    module, data = KinshipTraining, KinshipData
+    defaults: ClassVar = {"gradient_clip_val": 5.0}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         super().add_arguments_to_parser(parser)
@@ -122,7 +126,7 @@ def fit(*configurations: str | Path, run: str | Path, **settings: Any) -> Fitted
 
 def train(arguments: list[str]) -> Fitted | None:
     """What ``fit`` does, with the options of ``kinface fit`` as they are on a command line."""
-    return run_training(_configure(KinshipCLI, arguments), _finish)
+    return run_training(configure(KinshipCLI, arguments), _finish)
 
 
 def check_config(config: dict[str, Any], files: Sequence[Path] = ()) -> None:
@@ -130,16 +134,7 @@ def check_config(config: dict[str, Any], files: Sequence[Path] = ()) -> None:
 
     ``files`` are those that it was merged from, for messages. Raises ``InputError`` if ``fit`` would refuse it.
     """
-    _configure(_ReadingCLI, deepcopy(config) | {"run": "run"}, files)  # the parser changes what it reads
-
-
-def _configure(
-    cli_class: type[KinshipCLI], arguments: list[str] | dict[str, Any], files: Sequence[Path] = ()
-) -> KinshipCLI:
-    clipped = {"gradient_clip_val": 5.0}
-    return configure(
-        cli_class, KinshipTraining, KinshipData, arguments, "kinface fit", "Train a kinship model.", clipped, files
-    )
+    configure(_ReadingCLI, deepcopy(config) | {"run": "run"}, files)  # the parser changes what it reads
 
 
 def _finish(run: Path, cli: KinshipCLI) -> Fitted:

@@ -119,28 +119,21 @@ class Batches(Dataset):
 
     def _read_labels(self, tasks: list[str]) -> tuple[list[str], dict[tuple[str, int], np.ndarray]]:
         """The tasks that have a label somewhere, and the (N, tasks) labels of each source that has some."""
+        known = {place: table.dropna(axis=1, how="all") for place, table in self.tables.items()}
         columns = {
-            place: {
-                task: table[task].to_numpy(np.float32)
-                for task in tasks
-                if place[0] in TASKS[task].streams and task in table and table[task].notna().any()
-            }
-            for place, table in self.tables.items()
+            place: [task for task in tasks if place[0] in TASKS[task].streams and task in table]
+            for place, table in known.items()
         }
-        found = [task for task in tasks if any(task in known for known in columns.values())]
-        for (stream, _), known in columns.items():
-            moved = [task for task in known if TASKS[task].geometric]
+        found = [task for task in tasks if any(task in own for own in columns.values())]
+        for (stream, _), own in columns.items():
+            moved = [task for task in own if TASKS[task].geometric]
             if moved and self.streams[stream].augment not in STILL:
                 raise InputError(
                     f"data.streams.{stream}.augment: {self.streams[stream].augment!r} moves faces, which changes their "
                     f"{moved[0]}; choose {' or '.join(STILL)}."
                 )
-        labels = {}
-        for place, known in columns.items():
-            if known:
-                unknown = np.full(len(self.tables[place]), np.nan, np.float32)
-                labels[place] = np.stack([known.get(task, unknown) for task in found], axis=1)
-        return found, labels
+        labels = {place: known[place][own].reindex(columns=found) for place, own in columns.items() if own}
+        return found, {place: table.to_numpy(np.float32) for place, table in labels.items()}
 
     def class_shares(self, task: str) -> list[float]:
         """How often each class of a task occurs among the faces with a label, sources counted by their shares."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -30,6 +31,11 @@ class Fitted:
 class FaceCLI(RunCLI):
     """The options of ``swinface fit``."""
 
+    program, about = "swinface fit", "Train a SwinFace."
+    module, data = FaceTraining, FaceData
+    # Before training, the benchmarks are run once: what is wrong with their data is said at once, not after an epoch.
+    defaults: ClassVar = {"num_sanity_val_steps": 1}
+
     def checkpoints(self, run: Path) -> list[ModelCheckpoint]:
         """The epoch with the lowest error, if there are validation data."""
         if not self.config["data"]["validation"]:
@@ -45,10 +51,7 @@ def fit(arguments: list[str]) -> Fitted | None:
     process but the first of a run on several devices. Raises ``InputError`` if another process trains in the folder, it
     holds another experiment or one that is complete, or an option or an input is bad.
     """
-    # Before training, the benchmarks are run once: what is wrong with their data is said at once, not after an epoch.
-    options = {"num_sanity_val_steps": 1}
-    cli = configure(FaceCLI, FaceTraining, FaceData, arguments, "swinface fit", "Train a SwinFace.", options)
-    return run_training(cli, _finish)
+    return run_training(configure(FaceCLI, arguments), _finish)
 
 
 def _finish(run: Path, cli: FaceCLI) -> Fitted:

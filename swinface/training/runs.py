@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import lightning
 import pandas as pd
@@ -24,6 +24,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger
 
 from swinface.files import InputError, one_line, replacing, working_alone
 from swinface.settings import (
@@ -128,6 +129,12 @@ class WholeCheckpoints(TorchCheckpointIO):
 class RunCLI(LightningCLI):
     """The options of a ``fit`` command: those of the run, the model and the data, then those of the engine."""
 
+    program: str  #: name of the command
+    about: str  #: what it does, for its help
+    module: type[lightning.LightningModule]
+    data: type[lightning.LightningDataModule]
+    defaults: ClassVar[dict[str, Any]]  #: of the engine, besides ``TRAINER``
+
     def init_parser(self, **options: Any) -> LightningArgumentParser:
         """A parser whose help has dashes in the names of options."""
         return show_dashes(super().init_parser(**options))
@@ -151,6 +158,11 @@ class RunCLI(LightningCLI):
             type=PositiveInt | None,
             help="Steps between checkpoints within an epoch.",
         )
+        parser.add_argument(
+            "--logger",
+            type=Literal["csv", "tensorboard", "mlflow"] | None,
+            help="Log to the run's folder; others, and options of these: trainer.logger.",
+        )
         parser.add_lightning_class_args(self.model_class, "model")
         parser.add_lightning_class_args(self.datamodule_class, "data")
         parser.add_lightning_class_args(self.trainer_class, "trainer")
@@ -172,6 +184,8 @@ class RunCLI(LightningCLI):
         ]
         if self.config["checkpoint_steps"] is not None:
             callbacks.append(StepCheckpoints(run / f"{LAST}.ckpt", self.config["checkpoint_steps"]))
+        if self.config["logger"] is not None:
+            options["logger"] = _make_logger(self.config["logger"], run, self.config["trainer"]["logger"])
         trainer = super().instantiate_trainer(callbacks=callbacks, **options)
         trainer.strategy.checkpoint_io = WholeCheckpoints()
         return trainer
@@ -179,6 +193,22 @@ class RunCLI(LightningCLI):
     def checkpoints(self, run: Path) -> list[ModelCheckpoint]:
         """Checkpoints that the run keeps besides that of its last epoch."""
         return []
+
+
+def _make_logger(name: str, run: Path, other: object) -> Logger:
+    """A logger of the engine that writes to the run's folder."""
+    if other:
+        raise InputError("--logger and trainer.logger: give one of them.")
+    made = {
+        "csv": (CSVLogger, {"save_dir": run / name}),
+        "tensorboard": (TensorBoardLogger, {"save_dir": run / name}),
+        "mlflow": (MLFlowLogger, {"tracking_uri": f"sqlite:///{run / 'mlflow.db'}"}),  # it refuses folders now
+    }
+    logger, options = made[name]
+    try:
+        return logger(**options)
+    except ModuleNotFoundError:
+        raise InputError(f"--logger {name}: it is not installed; `pip install {name}` brings it.") from None
 
 
 def _check_trainer(options: Namespace) -> None:
@@ -201,21 +231,11 @@ def _check_trainer(options: Namespace) -> None:
             raise InputError(f"trainer.{name} {options[name]}: nothing would be learned; give a number above 0.")
 
 
-def configure(
-    cli_class: type[RunCLI],
-    module: type[lightning.LightningModule],
-    data: type[lightning.LightningDataModule],
-    arguments: list[str] | dict[str, Any],
-    program: str,
-    about: str,
-    trainer: dict[str, Any],
-    files: Sequence[Path] = (),
-) -> RunCLI:
+def configure(cli_class: type[RunCLI], arguments: list[str] | dict[str, Any], files: Sequence[Path] = ()) -> RunCLI:
     """Make the trainer, the module and the data of a run.
 
-    ``arguments`` are options as on a command line, or a configuration, which was merged from ``files``. ``program`` and
-    ``about`` are the name of the command and what it does, for its help, and ``trainer`` defaults besides ``TRAINER``.
-    Raises ``InputError`` if an input is bad.
+    ``arguments`` are options as on a command line, or a configuration, which was merged from ``files``. Raises
+    ``InputError`` if an input is bad.
     """
     for talkative in ("pytorch.utilities.rank_zero", "fabric.utilities.seed"):
         logging.getLogger(f"lightning.{talkative}").setLevel(logging.WARNING)
@@ -223,23 +243,23 @@ def configure(
         warnings.filterwarnings("ignore", message=message)
     arguments = arguments if isinstance(arguments, dict) else accept_dashes(arguments)
     named = files or list_configurations(arguments)
-    with reading_configurations(arguments), _naming_files(arguments, named, model=module, data=data):
+    with reading_configurations(arguments), _naming_files(arguments, named, cli_class):
         try:
             return cli_class(
-                module,
-                data,
+                cli_class.module,
+                cli_class.data,
                 args=arguments,
                 run=False,
                 seed_everything_default=0,
-                trainer_defaults=TRAINER | trainer,
+                trainer_defaults=TRAINER | cli_class.defaults,
                 save_config_callback=None,
                 auto_configure_optimizers=False,
                 load_from_checkpoint_support=False,
                 parser_kwargs={
-                    "prog": program,
+                    "prog": cli_class.program,
                     # All options would fill a page.
-                    "usage": f"{program} --config FILE [--config FILE ...] --run FOLDER [options]",
-                    "description": about,
+                    "usage": f"{cli_class.program} --config FILE [--config FILE ...] --run FOLDER [options]",
+                    "description": cli_class.about,
                     **parser_options(),
                 },
             )
@@ -250,7 +270,7 @@ def configure(
 
 
 @contextmanager
-def _naming_files(arguments: Iterable[str], files: Sequence[Path], **sections: type) -> Iterator[None]:
+def _naming_files(arguments: Iterable[str], files: Sequence[Path], cli_class: type[RunCLI]) -> Iterator[None]:
     """Name the file that a mistake is in, and say in a sentence what the parser says of lists and mappings."""
     try:
         yield
@@ -263,7 +283,7 @@ def _naming_files(arguments: Iterable[str], files: Sequence[Path], **sections: t
         raise
     except ArgumentError:
         for file in files:
-            for section, cls in sections.items():
+            for section, cls in (("model", cli_class.module), ("data", cli_class.data)):
                 mistake = find_mistake(cls, _read_section(file, section), section)
                 if mistake:
                     raise InputError(f"{file}: {mistake}.") from None
