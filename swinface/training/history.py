@@ -22,6 +22,7 @@ MODEL = "model.safetensors"  # written last: a run that has it is complete
 # What a run that is resumed may change: its result does not depend on it.
 FREE = (
     "checkpoint_steps",
+    "logger",
     "data.workers",
     "data.cache",
     "trainer.enable_progress_bar",

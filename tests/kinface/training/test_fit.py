@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -148,8 +149,8 @@ def test_a_resumed_run_equals_an_unbroken_one(config, unbroken, synthetic, tmp_p
 
 
 def test_a_run_ends_with_a_summary_and_tells_a_logger_of_the_engine(synthetic, tmp_path, capsys):
-    run, logs = tmp_path / "runs" / "plain", tmp_path / "logs"
-    assert fit(synthetic, run, "--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", logs, config="base") == 0
+    run = tmp_path / "runs" / "plain"
+    assert fit(synthetic, run, "--logger", "csv", config="base") == 0
     metrics = pd.read_csv(run / "metrics.csv")
     said, best = capsys.readouterr().out, metrics.loc[metrics["selection"].idxmax()]
     pairs = read_pairs(run / "tune_scores.parquet", scored=True)
@@ -164,10 +165,20 @@ def test_a_run_ends_with_a_summary_and_tells_a_logger_of_the_engine(synthetic, t
         assert re.search(rf"{group} +{re.escape(shown)}", said)
     assert str(run) in said.splitlines()[-1]
     assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
-    (logged,) = logs.rglob("metrics.csv")
+    (logged,) = (run / "csv").rglob("metrics.csv")
     assert pd.read_csv(logged)["tune_auc"].dropna().tolist() == pytest.approx(metrics["tune_auc"].tolist())
     (listed,) = list_runs(tmp_path).to_dict("records")
     assert (listed["run"], listed["tune_auc"]) == ("runs/plain", pytest.approx(best["tune_auc"]))
+
+
+def test_a_logger_that_cannot_be_had_is_named(synthetic, tmp_path, monkeypatch, capsys):
+    logs = ["--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", tmp_path]
+    assert fit(synthetic, tmp_path / "run", "--logger", "csv", *logs) == 2
+    assert "--logger and trainer.logger: give one of them" in capsys.readouterr().err
+    monkeypatch.setattr("swinface.training.runs.TensorBoardLogger", lambda **options: import_module("no_such_package"))
+    assert fit(synthetic, tmp_path / "run", "--logger", "tensorboard") == 2
+    assert "--logger tensorboard: it is not installed; `pip install tensorboard`" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_complete_run_is_not_overwritten(unbroken, synthetic, capsys):

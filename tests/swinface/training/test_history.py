@@ -89,7 +89,7 @@ def test_broken_tables_are_named(folder, content):
 
 
 def test_a_run_that_goes_on_may_have_another_logger():
-    assert is_free("trainer.logger") and is_free("trainer.logger.init_args.save_dir")
+    assert is_free("logger") and is_free("trainer.logger") and is_free("trainer.logger.init_args.save_dir")
     assert not is_free("trainer.log") and not is_free("data.cached")
 
 
