@@ -21,7 +21,11 @@ for (const table of document.querySelectorAll("table:not(.live)")) {
       body.append(...[...rows].sort(order));
     };
     heading.addEventListener("click", sort);
-    heading.addEventListener("keydown", event => { if (event.key === "Enter") sort(); });
+    heading.addEventListener("keydown", event => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault(); // a space would scroll the page
+      sort();
+    });
   });
   if (rows.length <= 8) continue;
   const field = Object.assign(document.createElement("input"), { type: "search", placeholder: "show rows with …", ariaLabel: "show rows with" });

@@ -169,6 +169,8 @@ def test_tables_are_sorted_and_filtered_in_a_browser(draw_scored, tmp_path):
     const said = {};
     table.tHead.rows[0].cells[heading].click(); said.up = first();
     table.tHead.rows[0].cells[heading].click(); said.down = first();
+    const key = new KeyboardEvent("keydown", { key: " ", cancelable: true });
+    table.tHead.rows[0].cells[heading].dispatchEvent(key); said.again = first(); said.scrolls = !key.defaultPrevented;
     const field = table.parentElement.querySelector("input");
     field.value = "tpr (kin"; field.dispatchEvent(new Event("input"));
     said.shown = [...table.tBodies[0].rows].filter(row => !row.hidden).map(row => row.textContent);
@@ -179,6 +181,7 @@ def test_tables_are_sorted_and_filtered_in_a_browser(draw_scored, tmp_path):
     up = [float(text.split()[0].replace("−", "-")) for text in said["up"]]
     assert up == sorted(up)
     assert said["down"][0] == said["up"][-1]
+    assert said["again"] == said["up"] and not said["scrolls"]
     assert 0 < len(said["shown"]) < said["all"]
     assert all("TPR (kin" in text for text in said["shown"])
 

@@ -7,12 +7,15 @@ import io
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
+from scipy.spatial.distance import pdist
 
 from kinface.data.vocabulary import TYPES
 from kinface.fairness.audit import audit_fairness
 from kinface.fairness.comparison import compare_audits
 from kinface.fairness.distributions import describe_scores
 from kinface.report.plots import (
+    COLOURS,
     COLUMN,
     _thin,
     plot_differences,
@@ -186,6 +189,26 @@ def test_what_is_drawn_of_placed_scores_lies_in_the_figure(column, draw_scored):
     drawn(figure)
     box = figure.get_tightbbox()
     assert box.x0 >= 0 and box.x1 <= figure.get_figwidth() and box.y0 >= 0 and box.y1 <= figure.get_figheight()
+
+
+# Linear RGB as it is seen without red, green and blue cones (Machado, Oliveira & Fernandes, IEEE TVCG 15(6), 2009).
+WITHOUT_CONES = {
+    "all cones": np.eye(3),
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+
+
+@pytest.mark.parametrize("sight", WITHOUT_CONES)
+def test_colours_are_told_apart_by_the_colour_blind(sight):
+    shown = np.array([to_rgb(colour) for colour in ("black", *COLOURS)])
+    linear = np.where(shown <= 0.04045, shown / 12.92, ((shown + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(linear @ np.transpose(WITHOUT_CONES[sight]), 0, 1)
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    x, y, z = np.cbrt(np.maximum(seen @ np.transpose(to_xyz) / [0.9505, 1, 1.089], 0.008856)).T
+    lab = np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1)
+    assert pdist(lab).min() > 15  # CIE 1976, where 2.3 is just noticeable
 
 
 def test_a_curve_of_many_points_is_drawn_by_those_that_can_be_told_apart():
