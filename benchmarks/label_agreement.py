@@ -26,7 +26,7 @@ from trunk_tasks import describe
 
 import kinface
 from kinface.data.families import Families
-from kinface.data.nesting import nest_families
+from kinface.data.prepare import nest_families
 from kinface.debias.leace import Leace
 from kinface.leakage.leakage import probe_leakage
 from kinface.models.faces import read_faces

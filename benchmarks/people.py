@@ -23,8 +23,7 @@ import numpy as np
 import pandas as pd
 
 import kinface
-from kinface.data.nesting import nest_families
-from kinface.data.prepare import Prepared
+from kinface.data.prepare import Prepared, nest_families
 from kinface.leakage.leakage import average_people
 from swinface.data.embeddings import Embeddings
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kinface.data.fiw import read_families
-from kinface.data.nesting import nest_families
-from kinface.data.prepare import check_out, write_prepared
+from kinface.data.prepare import check_out, nest_families, write_prepared
 
 
 def nest(root: Path, *, out: Path, folds: int = 4, tune: float = 0.15, seed: int = 0) -> None:

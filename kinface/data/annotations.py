@@ -49,7 +49,7 @@ def read_annotations(
     meanings: Mapping[str, Mapping[str, str]] | None = None,
     measurements: Collection[str] = (),
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[Problem]]:
-    """Read annotation files for the given faces.
+    """Read annotation files for the given faces, paths below the data root.
 
     Where several columns state an attribute of a face, the most trusted source counts: self-described, then human
     annotated, then predicted; among equals the first column of the first file. Raises ``InputError`` if a file is
@@ -58,8 +58,6 @@ def read_annotations(
 
     Parameters
     ----------
-    faces
-        Paths of the faces below the data root.
     meanings
         Attribute to words and what they mean, such as ``{"race": {"Latino_Hispanic": "Latino"}}``, before those of
         ``MEANINGS``; an empty meaning is unknown. Words are compared by ``fold_word``.
@@ -69,15 +67,11 @@ def read_annotations(
 
     Returns
     -------
-    values
-        One row per face, in the order of ``faces``; columns race, race_source, age, age_source, gender, gender_source,
-        and likewise two for each attribute of one's own: a category as text, a measurement as float64.
-    columns
-        What was found: file, column, attribute, source (both None where the column was ignored), the number of faces
-        it has a value for, and ``mapped``: which words were read as something else, and of how many faces.
-    problems
-        Rows about faces that are not there, faces annotated twice, faces that a model marks as unknown, values that
-        cannot be read.
+    tuple
+        A row per face, in the order of ``faces``, with race, race_source, age, age_source, gender, gender_source, and
+        likewise two columns for each attribute of one's own: a category as text, a measurement as float64. What was
+        found in the files, as ``kinface.data.families.TABLES`` says. And the problems: faces that are not there, are
+        annotated twice, or that a model marks as unknown, and values that cannot be read.
     """
     wanted = {name: {fold_word(word): value for word, value in of.items()} for name, of in (meanings or {}).items()}
     _check_meanings(wanted)

@@ -47,33 +47,20 @@ PATHS = (*REQUIRED_VALUES, "face_m")  # of triplets (kinface.data.triplets)
 
 
 def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.DataFrame:
-    """Check a pairs table and bring it into its one form.
+    """Check a pairs table, which messages call ``source``, and bring it into its one form.
+
+    It has the columns ``face_a``, ``face_b`` and ``kin``; if it is ``scored``, also a score in every row. Others of
+    ``COLUMNS`` are added, without values, where they are missing; further columns, such as groups of one's own, are
+    kept behind them. A list of people (``kinface.data.photos``) has ``person_a`` and ``person_b`` in place of faces,
+    which then stand for them.
+
+    Text columns, and those of others that hold any text, become ``object`` with the one text of each value
+    (``kinface.data.tables.canonical_text``), None where missing; ``kin`` bool, read from 1 and 0, yes and no or true
+    and false; ``score`` float64; rows count from 0. Warns if texts that differ are one value, or genders are written
+    otherwise than m and f.
 
     Raises ``InputError`` if this is no table, or that names the column that is missing, there twice or of one person
     where two are needed, or the first row (counted from 1, without a header) that is wrong.
-
-    Parameters
-    ----------
-    pairs
-        A table with the columns ``face_a``, ``face_b`` and ``kin``. Others of ``COLUMNS`` are added, without values,
-        where they are missing; further columns, such as groups of one's own, are kept behind them. A list of people
-        (``kinface.data.photos``) has ``person_a`` and ``person_b`` in place of faces, which then stand for them.
-    source
-        Where the table came from (a file), for messages.
-    scored
-        Whether every row must have a score. Otherwise ``score`` may be missing altogether.
-
-    Returns
-    -------
-    pd.DataFrame
-        Text columns, and those of others that hold any text, as ``object`` with the one text of each value
-        (``kinface.data.tables.canonical_text``), None where missing; ``kin`` as bool, read from 1 and 0, yes and no or
-        true and false; ``score`` as float64; rows from 0.
-
-    Warns
-    -----
-    UserWarning
-        Texts that differ are one value, or genders are written otherwise than m and f.
     """
     if not isinstance(pairs, pd.DataFrame):
         given = repr(str(pairs)) if isinstance(pairs, str | Path) else f"a {type(pairs).__name__}"

@@ -25,16 +25,10 @@ TABLES = {"probe_list.csv": {"ref": "person", "fid": "family"}, "gallery_list.cs
 class Search:
     """Who is sought, and where.
 
-    Attributes
-    ----------
-    probes
-        A row per photo: ``probe``, its number from 0 in the order of the list, ``face``, ``person``, ``family``,
-        ``race`` and ``gender``; those of the person are missing where they are unknown.
-    gallery
-        A row per face, in the order of the list: ``face``, ``person``, ``family``, ``race`` and ``gender``.
-    kinds
-        (person of a probe, person in the gallery) to what ties them, as far as it is known: a type of kinship, or
-        another relation such as ``spouse``.
+    ``probes`` has a row per photo: ``probe``, its number from 0 in the order of the list, ``face``, ``person``,
+    ``family``, ``race`` and ``gender``; those of the person are missing where they are unknown. ``gallery`` has the
+    same but for ``probe``, a row per face, in the order of the list. ``kinds`` is from person of a probe and person in
+    the gallery to what ties them, as far as it is known: a type of kinship, or another relation such as ``spouse``.
     """
 
     probes: pd.DataFrame

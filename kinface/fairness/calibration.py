@@ -183,20 +183,14 @@ def calibrate(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Calibrate the scores of a list by those of validation pairs, and give both, the validation pairs first.
 
+    They are scored pairs tables of one model, which share no family; ``faces`` and ``embedding`` are (N,) paths and
+    (N, D) embeddings, of any model, of the faces of both. The method is ``faircal``, ``normalize``, or
+    ``package.module.Class`` of one's own, with options for its constructor. Validation pairs are calibrated by those of
+    other families, in so many ``folds``, so that a threshold can be chosen on them. A pair of families of two parts
+    belongs to that of its first.
+
     Raises ``InputError`` if a table is no scored pairs table, a face is not embedded, there are too few pairs or
     families, there is no such method, it does not take these options, or it fails.
-
-    Parameters
-    ----------
-    validation, pairs
-        Scored pairs tables of one model; they share no family.
-    faces, embedding
-        (N,) paths and (N, D) embeddings, of any model, of the faces of both.
-    method, options
-        ``faircal``, ``normalize``, or ``package.module.Class`` of one's own, and what its constructor is given.
-    folds
-        Validation pairs are calibrated by those of other families, in so many parts, so that a threshold can be chosen
-        on them. A pair of families of two parts belongs to that of its first.
     """
 
     def adjust(fitted_on: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:

@@ -25,22 +25,12 @@ SAME_COLUMNS = (*(f"{what}_{side}" for what in ("face", "family", "race", "gende
 def compare_audits(ours: FairnessAudit, other: FairnessAudit) -> pd.DataFrame:
     """Compare two models on the same pairs, each model at its own threshold.
 
-    Raises ``InputError`` if the two differ in pairs, groups or resamples; the message names the first row and column.
+    Both are audits of one list of pairs, with the same groupings, clusters, number of resamples and seed. Gives a row
+    per metric of a group and per disparity of a grouping (``group`` missing): ``grouping``, ``group``, ``metric``,
+    ``ours``, ``other``, ``difference`` (ours - other), ``low``, ``high`` of its 95% interval; a group with too few
+    pairs (``groups.has_enough``) has none. Raises ``InputError`` if the two differ in pairs, groups or resamples; the
+    message names the first row and column.
 
-    Parameters
-    ----------
-    ours, other
-        Audits of one list of pairs, with the same groupings, clusters, number of resamples and seed.
-
-    Returns
-    -------
-    pd.DataFrame
-        One row per metric of a group and per disparity of a grouping (``group`` missing): ``grouping``, ``group``,
-        ``metric``, ``ours``, ``other``, ``difference`` (ours - other), ``low``, ``high`` of its 95% interval; a group
-        with too few pairs (``groups.has_enough``) has none.
-
-    Examples
-    --------
     >>> import numpy as np, pandas as pd, kinface
     >>> rng, number = np.random.default_rng(0), np.arange(400)
     >>> faces = {"face_a": [f"{i}a.jpg" for i in number], "face_b": [f"{i}b.jpg" for i in number]}

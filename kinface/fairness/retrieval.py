@@ -95,15 +95,9 @@ def audit_search(search: Search, scores: np.ndarray, *, resamples: int = 1000, s
     galleries are drawn that have its relatives and the same number of faces of other families: of any race
     (``map_random``), or of the probe's race alone (``map_matched``). What the second is lower by is owed to race.
 
-    Raises ``InputError`` if no probe is known to have a relative in the gallery.
-
-    Parameters
-    ----------
-    scores
-        (probes, gallery), as ``kinface.data.ranking.score_search`` gives them.
-    resamples, seed
-        Resamples and seed of the bootstrap over the probes' families. The gallery stays as it is: intervals say nothing
-        of another one.
+    Scores are (probes, gallery), as ``kinface.data.ranking.score_search`` gives them. The bootstrap is over the probes'
+    families. The gallery stays as it is: intervals say nothing of another one. Raises ``InputError`` if no probe is
+    known to have a relative in the gallery.
     """
     people, of_faces = search.people, search.gallery["family"].to_numpy(object)
     rows = []

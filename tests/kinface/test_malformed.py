@@ -15,7 +15,6 @@ from scipy.io import savemat
 
 from kinface.cli.main import COMMANDS
 from kinface.data.fiw import read_families
-from kinface.data.kinfacew import read_kinfacew
 from kinface.data.lists import read_any_list
 from kinface.data.matrices import read_matrix
 from kinface.data.pairs import read_pairs
@@ -23,6 +22,7 @@ from kinface.data.people import read_people
 from kinface.data.prepare import prepare_families, write_prepared
 from kinface.data.submissions import is_submission, read_submission
 from kinface.experiments.ablation import read_ablation
+from kinface.experiments.kinfacew import read_kinfacew
 from kinface.experiments.runner import read_result, write_result
 from kinface.models.kinface import KinFace
 from kinface.tradeoff.measure import Protocol, Result

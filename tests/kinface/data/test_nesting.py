@@ -8,7 +8,7 @@ import pytest
 from kinface.cli.main import COMMANDS
 from kinface.data.families import read_prepared_list
 from kinface.data.fiw import read_families
-from kinface.data.nesting import nest_families
+from kinface.data.prepare import nest_families
 from kinface.tradeoff.measure import Protocol, draw_lists
 from swinface.cli.main import run
 from swinface.files import InputError
