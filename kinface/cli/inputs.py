@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from cyclopts import Parameter
 
-from kinface.data.people import read_people
+from kinface.data.fiw import read_people
 from swinface.choices import SHIPPED, Precision, Runtime
 from swinface.data.embeddings import Embeddings
 from swinface.files import InputError

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from kinface.data.people import read_people
+from kinface.data.fiw import read_people
 from swinface.data.embeddings import read_arrays
 from swinface.files import InputError, naming, replacing_folder
 

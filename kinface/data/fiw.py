@@ -29,14 +29,15 @@ from kinface.data.families import (
 )
 from kinface.data.matrices import GENERATION_GAP, LONGEST_NUMBER, Problem, read_matrix
 from kinface.data.paths import FAMILY, PARTITIONS, list_files, tidy_path
-from kinface.data.tables import read_table
+from kinface.data.tables import canonical_text, read_table
 from kinface.data.tskinface import is_tskinface, read_tskinface
 from kinface.data.vocabulary import KIN
-from swinface.files import InputError, printable
+from swinface.files import InputError, one_line, printable
 from swinface.images import Images, list_images
 
 KAGGLE = ("train", "train-faces")  # where Kaggle's families lie; its archive has had either name
 RELATIONSHIPS = "train_relationships.csv"  # Kaggle's, in the columns p1 and p2
+KEYS = ("face", "person", "family")  # of a table of people
 PERSON = re.compile(rf"MID([1-9][0-9]{{0,{LONGEST_NUMBER - 1}}})")
 
 
@@ -130,6 +131,32 @@ def read_known_families(root: str | Path) -> Dataset:
         return read_families(root)
     empty = {name: conform(pd.DataFrame(columns=[*columns]), name) for name, columns in TABLES.items()}
     return Dataset(root, **empty, folder=root)
+
+
+def read_people(path: Path) -> pd.DataFrame:
+    """Read who faces belong to: a row per face with ``face``, ``person``, ``family`` and attributes of the person.
+
+    These three are text, as ``canonical_text`` gives it. The path is a folder of ``kinface prepare``, or a .parquet or
+    .csv table. Raises ``InputError`` if there is none, a column is missing, or a face is named twice.
+    """
+    if path.is_dir():
+        return read_families(path).describe()
+    if not path.exists():
+        what = "people are a folder of `kinface prepare` or a .parquet or .csv table"
+        raise InputError(f"{path}: no such file or folder; {what}.")
+    table = read_table(path, "table of people")
+    for column in KEYS:
+        if column not in table:
+            raise InputError(f"{path}: no column {column!r}; a table of people has face, person and family.")
+        table[column] = canonical_text(table[column], f"{path}: {column}", paths=column == "face")
+        if table[column].isna().any():
+            raise InputError(f"{path}: row {int(table[column].isna().argmax()) + 1}: {column} is missing.")
+    twice = table["face"].duplicated()
+    if twice.any():
+        raise InputError(
+            f"{path}: row {int(twice.argmax()) + 1}: {one_line(table['face'][twice].iloc[0])} is named twice."
+        )
+    return table
 
 
 def _read_fiw(root: Path, problems: list[Problem]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.Series]:

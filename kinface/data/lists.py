@@ -17,7 +17,7 @@ from kinface.data.photos import list_people
 from kinface.data.sampling import describe_pairs, sample_pairs
 from kinface.data.tables import is_table
 from kinface.data.vocabulary import RACES, TYPES
-from swinface.files import InputError, inside, one_line, printable
+from swinface.files import InputError, inside, naming, one_line, printable
 
 OFFICIAL_GRANDPARENTS = {"gmgs": "gfgd", "gfgd": "gmgs", "gfgs": "gmgd", "gmgd": "gfgs"}
 
@@ -52,10 +52,8 @@ def read_any_list(
     be drawn.
     """
     pairs = _read_faces(name, root, families, swap_grandparents, people, seed)
-    try:
+    with naming(name):
         return list_people(pairs) if people else pairs
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from None
 
 
 def _read_faces(

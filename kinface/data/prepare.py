@@ -47,10 +47,10 @@ NESTED = ("faces", "people", "relations")  # tables with a column of the split
 class Prepared:
     """A checked copy of FIW."""
 
-    families: Families  # all readable faces, and every problem that was found
-    pairs: list[pd.DataFrame]  # a table per list, those of ``SAMPLED`` last
-    matching: str | None  # which pairs of ``tune_matched`` could be matched, in words; None without such a list
-    record: dict[str, object]  # how it was made, for ``dataset.json``
+    families: Families  #: all readable faces, and every problem that was found
+    pairs: list[pd.DataFrame]  #: a table per list, those of ``SAMPLED`` last
+    matching: str | None  #: which pairs of ``tune_matched`` could be matched, in words; None without such a list
+    record: dict[str, object]  #: how it was made, for ``dataset.json``
 
 
 def prepare_families(

@@ -12,10 +12,10 @@ class KinType:
     """One of the 11 kinship types of FIW: who face a and face b are to each other."""
 
     code: str
-    name: str  # both people, in words
-    relation: str  # what person a is to person b; siblings are symmetric
+    name: str  #: both people, in words
+    relation: str  #: what person a is to person b; siblings are symmetric
     generation_gap: int
-    gender_a: str  # of each role; a brother comes before his sister
+    gender_a: str  #: of each role; a brother comes before his sister
     gender_b: str
 
 

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinface.debias.heads import Place, attribute_loss, build_mlp
-from kinface.debias.reversal import reverse_gradient
 from swinface.mlca import MultiLevelChannelAttention
 
 
@@ -23,10 +22,10 @@ class Reading:
     """What is read of a model, and what it must not tell."""
 
     place: Place
-    size: int  # D, numbers per face of embeddings and features; for levels the width of the features
-    classes: int  # K, of the attribute
-    channels: Sequence[int] | None = None  # of each of the trunk's levels, where levels are read
-    learning_rate: float = 1e-3  # of the model
+    size: int  #: D, numbers per face of embeddings and features; for levels the width of the features
+    classes: int  #: K, of the attribute
+    channels: Sequence[int] | None = None  #: of each of the trunk's levels, where levels are read
+    learning_rate: float = 1e-3  #: of the model
 
     @property
     def pooled(self) -> int:
@@ -287,3 +286,23 @@ def _weighted_mean(values: Tensor, labels: Tensor, class_weights: Tensor | None)
     weight = torch.ones_like(values) if class_weights is None else class_weights[labels.clamp(min=0)]
     weight = weight * (labels >= 0)
     return (values * weight).sum() / weight.sum().clamp(min=1e-12)
+
+
+class _Reversal(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, inputs: Tensor, strength: float) -> Tensor:
+        ctx.strength = strength
+        return inputs.view_as(inputs)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        return -ctx.strength * gradient, None
+
+
+def reverse_gradient(inputs: Tensor, strength: float) -> Tensor:
+    """Identity in the forward pass; in the backward pass the gradient is multiplied by ``-strength``.
+
+    The head after it learns its task, while the layers before it learn to remove what the head needs
+    (Ganin & Lempitsky, "Unsupervised Domain Adaptation by Backpropagation", ICML 2015, eq. 4 to 9).
+    """
+    return _Reversal.apply(inputs, strength)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -76,6 +77,15 @@ class Hide:
     def places(self) -> list[Place]:
         """What it reads, as a list."""
         return [self.reads] if isinstance(self.reads, str) else self.reads
+
+
+def reversal_warmup(progress: float) -> float:
+    """Share of the full strength at ``progress`` in [0, 1] of training: 2 / (1 + exp(-10 p)) - 1.
+
+    So the adversary learns first, from features that do not change because of it yet (Ganin & Lempitsky, ICML 2015, eq.
+    14).
+    """
+    return 2.0 / (1.0 + math.exp(-10.0 * progress)) - 1.0
 
 
 def build_mlp(size: int, classes: int) -> nn.Sequential:

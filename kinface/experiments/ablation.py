@@ -47,10 +47,10 @@ class Run:
     """
 
     method: str
-    strength: float | None  # lambda, or None where the method has none
+    strength: float | None  #: lambda, or None where the method has none
     seed: int
-    files: tuple[Path, ...] = field(repr=False)  # what ``config`` was merged from
-    config: dict[str, Any] = field(repr=False)  # of ``kinface fit``, without the folder of the run
+    files: tuple[Path, ...] = field(repr=False)  #: what ``config`` was merged from
+    config: dict[str, Any] = field(repr=False)  #: of ``kinface fit``, without the folder of the run
     calibration: dict[str, Any] | None = None
     oracle: dict[str, list[str]] | None = None
 
@@ -64,9 +64,9 @@ class Run:
 class Method:
     """A method of an ablation; calibration and oracle are as of :class:`Run`."""
 
-    files: tuple[Path, ...]  # those of ``base``, then its own
-    config: dict[str, Any]  # of ``kinface fit``, merged from them, without the inputs
-    strengths: list[float] | list[None]  # its lambdas, or None alone
+    files: tuple[Path, ...]  #: those of ``base``, then its own
+    config: dict[str, Any]  #: of ``kinface fit``, merged from them, without the inputs
+    strengths: list[float] | list[None]  #: its lambdas, or None alone
     calibration: dict[str, Any] | None
     oracle: dict[str, list[str]] | None
 
@@ -76,9 +76,9 @@ class Ablation:
     """The content of a file, and of those that it names."""
 
     seeds: list[int]
-    methods: dict[str, Method]  # by name
-    references: list[str]  # methods that all others are compared with
-    inputs: dict[str, Any]  # settings of every run, whatever its method says
+    methods: dict[str, Method]  #: by name
+    references: list[str]  #: methods that all others are compared with
+    inputs: dict[str, Any]  #: settings of every run, whatever its method says
 
     def expand(self) -> list[Run]:
         """The matrix of method x lambda x seed, in the order of the seeds, then of the methods."""

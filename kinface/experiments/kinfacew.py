@@ -56,10 +56,10 @@ CROP = (-0.19, -0.39, 1.18, 0.97)
 class KinFaceWResults:
     """A model's results on KinFaceW."""
 
-    pairs: pd.DataFrame  # with scores, and a column ``fold``
+    pairs: pd.DataFrame  #: with scores, and a column ``fold``
     faces: list[str]
-    embedding: np.ndarray  # (faces, D)
-    results: pd.DataFrame  # see ``judge``
+    embedding: np.ndarray  #: (faces, D)
+    results: pd.DataFrame  #: see ``judge``
     folds: pd.DataFrame
     missing: list[str]  # types whose lists are not there
 

@@ -95,7 +95,7 @@ class Job:
     """A run of a sweep."""
 
     run: Run
-    out: Path  # folder of the sweep, which holds the lists that the run is measured on
+    out: Path  #: folder of the sweep, which holds the lists that the run is measured on
     protocol: Protocol = field(default_factory=Protocol)
 
     @property

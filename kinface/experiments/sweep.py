@@ -23,7 +23,7 @@ from kinface.experiments.workers import assign_devices, carry_out_all, find_devi
 from kinface.tradeoff.measure import Frontier, Protocol, compare, draw_lists
 from kinface.training.fit import check_config
 from swinface.cores import count_cores
-from swinface.files import InputError
+from swinface.files import InputError, naming
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Sweep:
     ablation: Ablation
     out: Path
     protocol: Protocol
-    jobs: list[Job]  # one for each method, lambda and seed
-    wanted: list[Job]  # those of them that ``run`` carries out
+    jobs: list[Job]  #: one for each method, lambda and seed
+    wanted: list[Job]  #: those of them that ``run`` carries out
 
     @classmethod
     def plan(
@@ -144,10 +144,8 @@ def select_jobs(jobs: Sequence[Job], methods: Collection[str] | None) -> list[Jo
     chosen = [job for job in jobs if not methods or job.run.method in methods]
     first_of_methods = {job.run.method: job for job in reversed(chosen)}
     for method, job in first_of_methods.items():
-        try:
+        with naming(f"methods.{method}"):
             check_config(job.run.config, job.run.files)
-        except InputError as error:
-            raise InputError(f"methods.{method}: {error}") from None
     return chosen
 
 

@@ -30,9 +30,9 @@ class Grouping:
     """
 
     name: str
-    label: Callable[[pd.DataFrame], pd.Series]  # pairs table to the group of each pair, missing where it is unknown
+    label: Callable[[pd.DataFrame], pd.Series]  #: pairs table to the group of each pair, missing where it is unknown
     attributes: tuple[str, ...] = ()
-    optional: bool = False  # it is left out, without an error, if the pairs have no labels for it
+    optional: bool = False  #: it is left out, without an error, if the pairs have no labels for it
 
 
 DEFAULT_GROUPINGS: tuple[Grouping, ...] = (

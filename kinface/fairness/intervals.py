@@ -164,11 +164,11 @@ class Estimates:
     scaled to the variances, which are widened for few units (``widen``).
     """
 
-    value: np.ndarray  # (metrics, groups)
-    low: np.ndarray  # (metrics, groups), the ends of 95% intervals; NaN where there is none
+    value: np.ndarray  #: (metrics, groups)
+    low: np.ndarray  #: (metrics, groups), the ends of 95% intervals; NaN where there is none
     high: np.ndarray
-    covariance: np.ndarray  # (metrics, groups, groups); NaN where a group has no interval
-    deviations: np.ndarray  # (resamples, metrics, groups)
+    covariance: np.ndarray  #: (metrics, groups, groups); NaN where a group has no interval
+    deviations: np.ndarray  #: (resamples, metrics, groups)
 
 
 def estimate(

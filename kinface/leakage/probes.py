@@ -28,9 +28,9 @@ Split = tuple[np.ndarray, np.ndarray]  # (N,) bool each: the faces to fit on, an
 class Trial:
     """Labels that probes learn, and the faces that they are fitted on and tested on."""
 
-    labels: np.ndarray  # (N,) classes of the faces, whole numbers from 0, each class among them
-    splits: list[Split]  # one probe of each kind is fitted for each
-    seed: int  # of the probes' random start
+    labels: np.ndarray  #: (N,) classes of the faces, whole numbers from 0, each class among them
+    splits: list[Split]  #: one probe of each kind is fitted for each
+    seed: int  #: of the probes' random start
 
 
 def cross_validate(labels: np.ndarray, families: np.ndarray, folds: int, seed: int) -> Trial:

@@ -28,10 +28,10 @@ class Look:
     face_width: float
     jaw_width: float
     chin_length: float
-    hairline: float  # a high value leaves a high forehead
+    hairline: float  #: a high value leaves a high forehead
     eye_size: float
     eye_slant: float
-    eye_colour: float  # from brown to blue
+    eye_colour: float  #: from brown to blue
     brow_thickness: float
     brow_height: float
     nose_width: float
@@ -46,8 +46,8 @@ class Look:
     rosy_cheeks: float
     hair_curl: float
     hair_length: float
-    beard: float  # none below 0
-    freckles: float  # none below 0
+    beard: float  #: none below 0
+    freckles: float  #: none below 0
 
 
 STYLE = ("hair_length", "beard", "freckles")  # chosen, not inherited

@@ -43,12 +43,12 @@ class Person:
     """One person of a pedigree."""
 
     gender: str
-    parents: tuple[int, int] | None  # their places in the pedigree; none of founders and those who married in
-    born: float  # year
-    ancestry: np.ndarray  # (races,), sums to 1
-    alleles: np.ndarray  # (traits, loci, 2)
-    environment: np.ndarray  # (traits,): e of the module's formulas
-    noise: np.ndarray  # (traits,): n
+    parents: tuple[int, int] | None  #: their places in the pedigree; none of founders and those who married in
+    born: float  #: year
+    ancestry: np.ndarray  #: (races,), sums to 1
+    alleles: np.ndarray  #: (traits, loci, 2)
+    environment: np.ndarray  #: (traits,): e of the module's formulas
+    noise: np.ndarray  #: (traits,): n
 
     @property
     def race(self) -> str:
@@ -72,8 +72,8 @@ class Family:
 
     number: int
     people: list[Person]
-    matrix: np.ndarray  # (members, members): what member i is to member j
-    faces: list[tuple[str, int, float]] = field(default_factory=list)  # path below the root, place in people, and age
+    matrix: np.ndarray  #: (members, members): what member i is to member j
+    faces: list[tuple[str, int, float]] = field(default_factory=list)  #: path below the root, place in people, and age
 
     @property
     def name(self) -> str:

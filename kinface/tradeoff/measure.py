@@ -76,9 +76,9 @@ class Protocol:
 class Result:
     """The figures of one run, as in ``Frontier.table``; not a number where there are too few pairs or families."""
 
-    points: dict[str, float]  # from all data
-    draws: dict[str, np.ndarray]  # (resamples,), in each resample of families
-    about: dict  # what they rest on: the threshold, and of each list and attribute numbers of pairs, faces and such
+    points: dict[str, float]  #: from all data
+    draws: dict[str, np.ndarray]  #: (resamples,), in each resample of families
+    about: dict  #: what they rest on: the threshold, and of each list and attribute numbers of pairs, faces and such
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from kinface.data.families import Families, read_prepared_list
-from kinface.data.fiw import read_families
+from kinface.data.fiw import read_families, read_people
 from kinface.data.labels import encode_labels
 from kinface.data.matching import match_pairs
 from kinface.data.pairs import score_pairs
-from kinface.data.people import read_people
 from kinface.data.prepare import SAMPLED, TUNE_MATCHES
 from kinface.data.sampling import sample_pairs
 from kinface.data.triplets import sample_triplets, score_triplets

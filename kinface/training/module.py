@@ -23,8 +23,7 @@ from kinface.data.vocabulary import TYPES
 from kinface.debias.adversaries import Hider
 from kinface.debias.erasers import says
 from kinface.debias.erasure import Erase, Erasure
-from kinface.debias.heads import HIDERS, Head, Hide, attribute_loss, class_weights
-from kinface.debias.reversal import reversal_warmup
+from kinface.debias.heads import HIDERS, Head, Hide, attribute_loss, class_weights, reversal_warmup
 from kinface.training.attributes import collect_classes, pair_class, shared_class
 from kinface.training.losses import LOSSES, Verification
 from kinface.training.network import Network, build_hiders, build_network, freeze_trunk, name_hiders

@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 from scipy.io import savemat
 
 from kinface.cli.main import COMMANDS
-from kinface.data.fiw import read_families
+from kinface.data.fiw import read_families, read_people
 from kinface.data.lists import read_any_list
 from kinface.data.matrices import read_matrix
 from kinface.data.pairs import read_pairs
-from kinface.data.people import read_people
 from kinface.data.prepare import prepare_families, write_prepared
 from kinface.data.submissions import is_submission, read_submission
 from kinface.experiments.ablation import read_ablation

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from kinface.cli.main import COMMANDS
-from kinface.data.people import read_people
+from kinface.data.fiw import read_people
 from kinface.leakage.leakage import RULE, Leakage, compare_leakage, probe_leakage
 from kinface.leakage.probes import PROBES
 from kinface.report.plots import plot_leakage

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from kinface.data.people import read_people
+from kinface.data.fiw import read_people
 from swinface.files import InputError
 
 PEOPLE = pd.DataFrame(

@@ -16,8 +16,8 @@ from sklearn.metrics import roc_auc_score
 
 from kinface.cli import main as cli
 from kinface.cli.report import report
+from kinface.data.fiw import read_people
 from kinface.data.pairs import read_pairs, write_pairs
-from kinface.data.people import read_people
 from kinface.data.vocabulary import ROLE_GENDER
 from kinface.experiments.kinfacew import CROP, FOLDS, KINDS, decide_on_four, read_kinfacew, train_on_four
 from kinface.models.kinface import KinFace

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from kinface.debias.reversal import reversal_warmup, reverse_gradient
+from kinface.debias.adversaries import reverse_gradient
+from kinface.debias.heads import reversal_warmup
 from kinface.training.losses import FairContrastive, SupervisedContrastive
 
 
