@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from swinface.pretrained import best_device
 CPU = torch.device("cpu")
 SHARD = 8192  # faces of a part that is written to a file
 ABOUT = "about.json"
+Given = TypeVar("Given")
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
@@ -58,6 +59,23 @@ def digest_weights(model: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
+
+
+def work_together(work: Callable[[], Given], processes: int) -> list[Given]:
+    """Run it in each process, and wait for all: what each gives. If one raises ``InputError``, all raise it: none waits
+    for ever."""
+    own: tuple[Given | None, str | None]
+    try:
+        own = work(), None
+    except InputError as error:
+        own = None, str(error)
+    parts = [own] * processes
+    if processes > 1:
+        distributed.all_gather_object(parts, own)
+    for _, problem in parts:
+        if problem is not None:
+            raise InputError(problem)
+    return [given for given, _ in parts]
 
 
 @dataclass(frozen=True)
@@ -164,22 +182,11 @@ class Shards:
             raise InputError(f"{folder}: holds parts of a computation on other faces or of another model; delete it.")
 
     def _together(self, work: Callable[[], None]) -> None:
-        """Run it in each process, and wait for all. If one fails, all raise its error: none waits for ever."""
-        problem = None
         try:
-            work()
-        except InputError as error:
-            problem = str(error)
-        except BaseException:  # interrupted
+            work_together(work, self.processes)
+        except BaseException:  # also when interrupted
             self._lock.close()
             raise
-        problems = [problem] * self.processes
-        if self.processes > 1:
-            distributed.all_gather_object(problems, problem)
-        for found in problems:
-            if found is not None:
-                self._lock.close()
-                raise InputError(found)
 
 
 def _read_part(file: Path) -> dict[str, np.ndarray]:

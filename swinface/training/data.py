@@ -13,6 +13,7 @@ from swinface.benchmarks.benchmark import Benchmark
 from swinface.cores import count_cores
 from swinface.data.streams import Batches, Stream, keep_decoded
 from swinface.files import InputError
+from swinface.inference import work_together
 from swinface.photos.alignment import warn_unaligned
 
 
@@ -89,25 +90,18 @@ class FaceData(lightning.LightningDataModule):
     def setup(self, stage: str) -> None:
         """Read labels. One process checks the faces for all, and decodes them if they are kept."""
         tasks = self.trainer.lightning_module.tasks
-        problem = self._check_faces() if self.trainer.is_global_zero else None
-        problem = self.trainer.strategy.broadcast(problem)  # or the other processes would wait for one that has ended
-        if problem is not None:
-            raise InputError(problem)
+        work_together(lambda: self._check_faces() if self.trainer.is_global_zero else None, self.trainer.world_size)
         self.batches = Batches(
             self.streams, tasks, self.seed, self.trainer.global_rank, self.trainer.world_size, self.cache
         )
 
-    def _check_faces(self) -> str | None:
-        """Warn of faces that are not aligned, and fill the cache; return the message of an error."""
-        try:
-            for stream in self.streams.values():
-                for source in stream.sources:
-                    warn_unaligned(source.read, range(len(source)), source.root)
-                    if self.cache is not None:
-                        keep_decoded(source, self.cache)
-        except InputError as error:
-            return str(error)
-        return None
+    def _check_faces(self) -> None:
+        """Warn of faces that are not aligned, and fill the cache."""
+        for stream in self.streams.values():
+            for source in stream.sources:
+                warn_unaligned(source.read, range(len(source)), source.root)
+                if self.cache is not None:
+                    keep_decoded(source, self.cache)
 
     def train_dataloader(self) -> DataLoader:
         """One item is one batch, see ``Batches``."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import distributed
 
 from swinface.benchmarks.benchmark import Benchmark, Predictor, run_benchmarks
-from swinface.files import InputError
+from swinface.inference import work_together
 from swinface.model import SwinFace
 
 YEARS = 10.0  # an age that is wrong by as much counts as a wrong answer
@@ -35,17 +35,8 @@ def validate_together(benchmarks: Mapping[str, Benchmark], model: SwinFace) -> d
     if not (distributed.is_available() and distributed.is_initialized()):
         return validate(benchmarks, model)
     rank, processes = distributed.get_rank(), distributed.get_world_size()
-    own: tuple[dict[str, float], str | None]
-    try:
-        own = validate({name: benchmarks[name] for name in list(benchmarks)[rank::processes]}, model), None
-    except InputError as error:
-        own = {}, str(error)
-    parts = [own] * processes
-    distributed.all_gather_object(parts, own)
-    for _, problem in parts:
-        if problem is not None:
-            raise InputError(problem)
-    return {name: value for figures, _ in parts for name, value in figures.items()}
+    own = {name: benchmarks[name] for name in list(benchmarks)[rank::processes]}
+    return {name: it for part in work_together(lambda: validate(own, model), processes) for name, it in part.items()}
 
 
 def find_error(metric: str, value: float) -> float:
