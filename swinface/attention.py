@@ -16,10 +16,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional
-from tqdm import tqdm
 
 from swinface.data.faces import IMAGE_SIZE, read_face, scale_pixels, stack_faces
 from swinface.files import InputError
+from swinface.inference import walk_batches
 from swinface.mlca import ChannelGate, MultiLevelChannelAttention
 from swinface.model import SwinFace
 from swinface.tasks import TASKS
@@ -42,8 +42,8 @@ def attend(model: SwinFace, files: Sequence[Path], batch: int = 64) -> tuple[pd.
         raise InputError("this model has no channel attention; name one trained with channel_attention: true.")
     subnets = {subnet: [task for task in model.trained if TASKS[task].subnet == subnet] for subnet in model.subnets}
     weights, places, face = dict.fromkeys(subnets, 0), dict.fromkeys(model.trained, 0), 0
-    for start in tqdm(range(0, len(files), batch), desc="attend", unit="batch", leave=False, disable=None):
-        faces = stack_faces(read_face, files[start : start + batch])
+    for rows in walk_batches(range(len(files)), batch, "attend"):
+        faces = stack_faces(read_face, files[rows.start : rows.stop])
         face = face + faces.sum(dim=0)
         with torch.no_grad():
             levels, _ = model.trunk(scale_pixels(faces.to(next(model.parameters()).device)))

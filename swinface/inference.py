@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -132,19 +133,24 @@ class Shards:
         name: str,
         about: object,
         count: int,
-        compute: Callable[[slice], dict[str, np.ndarray]],
+        compute: Callable[[range], dict[str, np.ndarray]],
+        batch: int = 256,
         size: int = SHARD,
     ) -> dict[str, np.ndarray]:
         """Arrays with a row for each of ``count`` faces; every process gets all rows.
 
         ``name`` is that of the computation and of its folder; ``about`` is all that the result depends on, fit for
-        JSON: parts of another computation are not used. ``compute`` gives the values of some rows, ``size`` at a time.
-        Raises ``InputError`` if ``compute`` raised it, here or in another process, or if the folder cannot be written
-        to or holds parts of another computation.
+        JSON: parts of another computation are not used. ``compute`` gives the values of the rows of a batch; a file has
+        ``size`` rows. Raises ``InputError`` if ``compute`` raised it, here or in another process, or if the folder
+        cannot be written to or holds parts of another computation.
         """
-        parts = [slice(start, min(start + size, count)) for start in range(0, count, size)]
+        parts = [range(start, min(start + size, count)) for start in range(0, count, size)]
+
+        def compute_part(part: range) -> dict[str, np.ndarray]:
+            return join_parts([compute(rows) for rows in walk_batches(part, batch, name)])
+
         if self.folder is None:
-            return join_parts([*map(compute, tqdm(parts, desc=name, unit="part", leave=False, disable=None))])
+            return join_parts([*map(compute_part, parts)])
         folder = self.folder / name
         files = [folder / f"{number:05}.npz" for number in range(len(parts))]
         self._together(lambda: self._claim(folder, [about, count, size]) if self.first else None)
@@ -154,7 +160,7 @@ class Shards:
             for file, part in tqdm(own, desc=name, unit="part", leave=False, disable=None if self.first else True):
                 if not file.exists():
                     with replacing(file) as partial:
-                        np.savez(partial, **compute(part))
+                        np.savez(partial, **compute_part(part))
 
         self._together(work)
         return join_parts([_read_part(file) for file in files])
@@ -195,6 +201,14 @@ def _read_part(file: Path) -> dict[str, np.ndarray]:
             return {name: table[name] for name in table.files}
     except Exception as error:  # damaged bytes make numpy fail in any way
         raise InputError(f"{file}: a damaged part of a computation; delete it.") from error
+
+
+def walk_batches(rows: range, batch: int, what: str) -> Iterator[range]:
+    """The rows of each batch, with a bar on a terminal, and in a log with a line each minute."""
+    line = "{desc}: {n_fmt} of {total_fmt} batches after {elapsed}, {remaining} left\n"
+    log = {} if sys.stderr.isatty() else {"delay": 60, "mininterval": 60, "bar_format": line}
+    for start in tqdm(rows[::batch], what, unit="batch", leave=False, **log):
+        yield range(start, min(start + batch, rows.stop))
 
 
 def join_parts(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

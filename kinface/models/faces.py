@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
-from tqdm import tqdm
 
 from swinface.data.faces import IMAGE_SIZE, read_face, stack_faces
 from swinface.files import inside
@@ -23,13 +21,6 @@ def read_faces(root: Path, faces: Sequence[str], size: int = IMAGE_SIZE) -> Tens
     Raises ``InputError`` if a face is missing, unreadable or not square (then it was not aligned).
     """
     return stack_faces(lambda face: _read(root, face, size), faces, size)
-
-
-def walk_batches(rows: slice, batch: int) -> Iterator[int]:
-    """Where each batch of faces begins, with a bar on a terminal, and in a log with a line each minute."""
-    line = "{desc}: {n_fmt} of {total_fmt} batches after {elapsed}, {remaining} left\n"
-    log = {} if sys.stderr.isatty() else {"delay": 60, "mininterval": 60, "bar_format": line}
-    yield from tqdm(range(rows.start, rows.stop, batch), "embed", unit="batch", leave=False, **log)
 
 
 def warn_of_unaligned(root: Path, faces: Sequence[str]) -> None:

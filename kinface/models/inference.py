@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kinface.models.faces import BATCH, read_faces, walk_batches, warn_of_unaligned
+from kinface.models.faces import BATCH, read_faces, warn_of_unaligned
 from swinface.choices import Precision, Runtime
 from swinface.data.faces import IMAGE_SIZE, scale_pixels
 from swinface.files import InputError
-from swinface.inference import Shards, digest_weights, inference, join_parts
+from swinface.inference import Shards, digest_weights, inference
 from swinface.runtimes import Runner
 
 if TYPE_CHECKING:
@@ -95,18 +95,15 @@ def describe_faces(
         *["levels"] * (model.trunk is not None),
     ]
 
-    def describe(rows: slice) -> dict[str, np.ndarray]:
-        parts = []
-        for start in walk_batches(rows, batch):
-            read = _read_batch(faces[start : min(start + batch, rows.stop)], root or Path()).to(device)
-            if read.dtype == torch.uint8:
-                read, _ = trunk(scale_pixels(read))
-            with inference(device, "full"):
-                outputs = model(read.float())
-            if model.trunk is not None:
-                outputs["levels"] = outputs["inputs"].mean(dim=(2, 3))
-            parts.append({name: outputs[name].cpu().numpy() for name in names})
-        return join_parts(parts)
+    def describe(rows: range) -> dict[str, np.ndarray]:
+        read = _read_batch(faces[rows.start : rows.stop], root or Path()).to(device)
+        if read.dtype == torch.uint8:
+            read, _ = trunk(scale_pixels(read))
+        with inference(device, "full"):
+            outputs = model(read.float())
+        if model.trunk is not None:
+            outputs["levels"] = outputs["inputs"].mean(dim=(2, 3))
+        return {name: outputs[name].cpu().numpy() for name in names}
 
     # Runtimes differ in bfloat16, and a face must not have another embedding among few faces than among many.
     count = len(faces) if precision == "full" else None
@@ -117,7 +114,7 @@ def describe_faces(
     if shards.folder is not None:
         made_by = [] if trunk is None else [trunk.runtime]
         about = [digest_weights(model), precision, *made_by, str(root), *_name_faces(faces)]
-    described = shards.compute("embed", about, len(faces), describe)
+    described = shards.compute("embed", about, len(faces), describe, batch)
     if model.trunk is not None:
         ends = np.cumsum(model.neck.shares)[:-1]
         levels = np.split(described.get("neck", described["features"]), ends, axis=1)

@@ -112,7 +112,7 @@ class Recogniser:
         ``shards`` are the processes that compute, and where they keep what they have. Raises ``InputError`` as a call
         does, or if a face is missing, unreadable or not square, or its embedding is not finite.
         """
-        from kinface.models.faces import read_faces, walk_batches, warn_of_unaligned
+        from kinface.models.faces import read_faces, warn_of_unaligned
         from swinface.inference import Shards
 
         if not len(faces):
@@ -121,18 +121,16 @@ class Recogniser:
         if shards.first:
             warn_of_unaligned(root, faces)
 
-        def compute(rows: slice) -> dict[str, np.ndarray]:
-            parts = []
-            for start in walk_batches(rows, self.batch):
-                named = faces[start : min(start + self.batch, rows.stop)]
-                part = self(read_faces(root, named, self.size).permute(0, 2, 3, 1).numpy())
-                finite = np.isfinite(part).all(axis=1)
-                if not finite.all():
-                    raise InputError(f"{self.name}: the embedding of {named[finite.argmin()]} is not finite.")
-                parts.append(part)
-            return {"embedding": np.concatenate(parts)}
+        def compute(rows: range) -> dict[str, np.ndarray]:
+            named = faces[rows.start : rows.stop]
+            embedding = self(read_faces(root, named, self.size).permute(0, 2, 3, 1).numpy())
+            finite = np.isfinite(embedding).all(axis=1)
+            if not finite.all():
+                raise InputError(f"{self.name}: the embedding of {named[finite.argmin()]} is not finite.")
+            return {"embedding": embedding}
 
-        return shards.compute("embed", [*self.about, str(root), *faces], len(faces), compute)["embedding"]
+        about = [*self.about, str(root), *faces]
+        return shards.compute("embed", about, len(faces), compute, self.batch)["embedding"]
 
 
 def _open_onnx(path: Path, pixels: Pixels) -> tuple[Callable[[np.ndarray], np.ndarray], int | None, int]:

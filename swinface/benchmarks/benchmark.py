@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from torch import Tensor
-from tqdm import tqdm
 
 from swinface.bootstrap import percentile_interval, resample_totals
 from swinface.choices import Precision, Runtime
@@ -152,13 +151,14 @@ class Predictor:
             return join_parts([{name: value.float().cpu().numpy() for name, value in part} for part in parts])
 
     def compute(
-        self, kind: str, about: Sequence[str], count: int, compute: Callable[[slice], dict[str, np.ndarray]]
+        self, kind: str, about: Sequence[str], count: int, compute: Callable[[range], dict[str, np.ndarray]], batch: int
     ) -> dict[str, np.ndarray]:
         """``swinface.inference.Shards.compute`` of a ``kind``, in a word, on what ``about`` names, such as files."""
         if self.shards.folder is None:
-            return self.shards.compute(kind, None, count, compute)
+            return self.shards.compute(kind, None, count, compute, batch)
         name = f"{kind}-{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:12]}"
-        return self.shards.compute(name, [digest_weights(self.model), self.precision, self.runtime], count, compute)
+        made_by = [digest_weights(self.model), self.precision, self.runtime]
+        return self.shards.compute(name, made_by, count, compute, batch)
 
     def answer(self, source: Source) -> dict[str, np.ndarray]:
         """Logits, (N, classes) float32, of every trained task for the faces of a source's table."""
@@ -167,17 +167,12 @@ class Predictor:
             if self.shards.first:
                 warn_unaligned(source.read, range(len(source)), source.root)
 
-            def answer(rows: slice) -> dict[str, np.ndarray]:
-                batches = []
-                starts = range(rows.start, rows.stop, self.batch)
-                for start in tqdm(starts, desc=str(source.root), leave=False, disable=None):
-                    faces = stack_faces(source.read, range(start, min(start + self.batch, rows.stop)))
-                    batches.append(self.answer_faces(faces))
-                answers = join_parts(batches)
+            def answer(rows: range) -> dict[str, np.ndarray]:
+                answers = self.answer_faces(stack_faces(source.read, rows))
                 del answers["embedding"]
                 return answers
 
-            self._answers[key] = self.compute(type(source).__name__, key, len(source), answer)
+            self._answers[key] = self.compute(type(source).__name__, key, len(source), answer, self.batch)
         return self._answers[key]
 
 

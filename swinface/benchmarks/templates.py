@@ -16,13 +16,13 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from sklearn.preprocessing import normalize
-from tqdm import tqdm
 
 from swinface.benchmarks.verification import Embed, add_mirror, score_pairs
 from swinface.data.align import align
 from swinface.data.faces import stack_faces
 from swinface.files import InputError, inside, one_line
 from swinface.images import read_image
+from swinface.inference import Shards
 from swinface.metrics import tar_at_far
 
 FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)  # false accept rates of the paper's table for IJB-C
@@ -148,17 +148,11 @@ def embed_templates(
         path = inside(templates.folder, templates.images[row], where)
         return align(read_image(path), templates.landmarks[row], f"{where}, {path}")
 
-    def embed_rows(rows: slice) -> dict[str, np.ndarray]:
-        parts = []
-        starts = range(rows.start, rows.stop, batch)
-        for start in tqdm(starts, desc="embed", unit="batch", leave=False, disable=None):
-            here = range(start, min(start + batch, rows.stop))
-            parts.append(add_mirror(embed, stack_faces(read, here)))
-        return {"embedding": np.concatenate(parts)}
+    def embed_rows(rows: range) -> dict[str, np.ndarray]:
+        return {"embedding": add_mirror(embed, stack_faces(read, rows))}
 
-    count = len(templates.images)
     about = [str(templates.folder), *map(str, templates.images)]
-    found = embed_rows(slice(0, count)) if compute is None else compute("templates", about, count, embed_rows)
+    found = (compute or Shards().compute)("templates", about, len(templates.images), embed_rows, batch)
     sums = np.zeros((templates.template.max() + 1, found["embedding"].shape[1]))
     np.add.at(sums, templates.template, templates.weights[:, None] * found["embedding"])
     return normalize(sums).astype(np.float32)

@@ -17,13 +17,13 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import normalize
 from torch import Tensor
-from tqdm import tqdm
 
 from swinface.bootstrap import draw_clusters, weigh_pairs
 from swinface.data.faces import fit_face, read_face, stack_faces
 from swinface.data.pickles import read_pickled_pairs
 from swinface.files import InputError, inside, read_lines
 from swinface.images import read_image
+from swinface.inference import walk_batches
 from swinface.metrics import count_right, weighted_aucs
 from swinface.photos.alignment import warn_unaligned
 
@@ -92,8 +92,8 @@ def _read_pairs(root: Path, pairs: Path) -> tuple[list[Path], np.ndarray, int]:
 def embed_with_mirror(embed: Embed, faces: Tensor, batch: int = 256) -> np.ndarray:
     """Embed faces, (N, 3, 112, 112) uint8, and their mirror images in batches, and scale the sum of both to unit
     length: (N, D) float32."""
-    starts = tqdm(range(0, len(faces), batch), desc="embed", unit="batch", leave=False, disable=None)
-    return normalize(np.concatenate([add_mirror(embed, faces[start : start + batch]) for start in starts]))
+    rows = walk_batches(range(len(faces)), batch, "embed")
+    return normalize(np.concatenate([add_mirror(embed, faces[it.start : it.stop]) for it in rows]))
 
 
 def add_mirror(embed: Embed, faces: Tensor) -> np.ndarray:

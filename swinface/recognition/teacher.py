@@ -9,10 +9,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from swinface.data.source import Source
 from swinface.files import InputError, describe_install
+from swinface.inference import walk_batches
 
 INSET = 12  # pixels between the border of an aligned face and the box in which its landmarks are sought
 BATCH = 32  # faces that are embedded at once
@@ -32,8 +32,8 @@ def embed_by_teacher(source: Source) -> np.ndarray:
     landmarks = dlib.shape_predictor(_find("shape_predictor_5_face_landmarks.dat"))
     network = dlib.face_recognition_model_v1(_find("dlib_face_recognition_resnet_model_v1.dat"))
     embeddings = []
-    for start in tqdm(range(0, len(source), BATCH), desc="teach", unit="batch", leave=False, disable=None):
-        chips = [_cut_chip(source.read(row), landmarks) for row in range(start, min(start + BATCH, len(source)))]
+    for rows in walk_batches(range(len(source)), BATCH, "teach"):
+        chips = [_cut_chip(source.read(row), landmarks) for row in rows]
         embeddings += [np.array(embedding) for embedding in network.compute_face_descriptor(chips)]
     return np.stack(embeddings)
 
