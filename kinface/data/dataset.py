@@ -38,7 +38,9 @@ class Dataset(Families):
         swap_grandparents: bool = False,
         seed: int = 0,
     ) -> pd.DataFrame:
-        """Read a list of pairs, or draw one from a split.
+        """Read a list of pairs, or draw one from a split: a pairs table.
+
+        Raises ``InputError`` if there is no such list, it cannot be used, or no pairs can be drawn.
 
         Parameters
         ----------
@@ -55,16 +57,6 @@ class Dataset(Families):
             The file names grandparents as FIW's official lists do, which swap their genders.
         seed
             Seed of what is drawn.
-
-        Returns
-        -------
-        pd.DataFrame
-            A pairs table.
-
-        Raises
-        ------
-        InputError
-            There is no such list, it cannot be used, or no pairs can be drawn.
 
         Examples
         --------

@@ -27,7 +27,7 @@ from kinface.fairness.disparities import find_disparity
 from kinface.fairness.dyads import Dyads
 from kinface.fairness.groups import compared_groups
 from kinface.fairness.intervals import MEASURED, estimate, move
-from kinface.leakage.leakage import probe_leakage
+from kinface.leakage.leakage import probe
 from kinface.leakage.probes import PROBES
 from kinface.tradeoff.figure import plot_methods
 from kinface.tradeoff.page import render_page
@@ -188,23 +188,13 @@ def measure(
         about[listed] = {"pairs": len(pairs), "kin": int(pairs["kin"].sum()), "families": int(families)}
         about[listed]["list"] = pairs["list"].iloc[0]
     lefts, audited = [], None if threshold is None else _audit(scored["matched"], people, threshold, protocol)
+    options = {"kinds": protocol.probes, "codelength": False, "permutations": 0}
+    options |= {name: getattr(protocol, name) for name in ("seeds", "resamples", "seed")}
     for attribute in protocol.attributes:
-        leakage = probe_leakage(
-            embedding,
-            people[attribute],
-            people["family"],
-            persons=people["person"],
-            attribute=attribute,
-            kinds=protocol.probes,
-            seeds=protocol.seeds,
-            resamples=protocol.resamples,
-            seed=protocol.seed,
-            codelength=False,
-            permutations=0,
-        )
+        leakage = probe(embedding, people, attribute, **options)
         found = leakage.table.set_index("probe")
-        for probe, accuracy in found["balanced_accuracy"].items():
-            figures[f"{attribute}_{probe}"] = accuracy, leakage.resampled[probe]
+        for kind, accuracy in found["balanced_accuracy"].items():
+            figures[f"{attribute}_{kind}"] = accuracy, leakage.resampled[kind]
         best = found["balanced_accuracy"].max(), np.max([*leakage.resampled.values()], axis=0)
         figures[f"{attribute}_best"] = best
         about[attribute] = json.loads(found[["classes", "faces", "people", "families", "chance"]].iloc[0].to_json())
