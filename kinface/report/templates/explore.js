@@ -72,10 +72,10 @@
     document.getElementById("said").textContent = now.map((groups, model) => `${many[model]}of 100 relatives ${(100 * groups[0].tpr).toFixed(0)} are accepted, of 100 strangers ${(100 * groups[0].fmr).toFixed(0)}`).join("; ");
   };
 
-  const follow = () => { // the slider's thumb goes to where the first model accepts as many strangers as at a mark
-    const fmr = models[0].groupings[grouping.value].one.fmr[0];
-    position.value = Math.round(Math.sqrt(fmr[at[0]]) * position.max);
-  };
+  // Where a mark lies on the slider: there the first model accepts as many strangers.
+  const place = k => Math.round(Math.sqrt(models[0].groupings[grouping.value].one.fmr[0][k]) * position.max);
+  const follow = () => { position.value = place(at[0]); };
+  document.getElementById("ticks").append(...Object.values(models[0].marks).map(k => new Option("", place(k))));
   position.addEventListener("input", () => { at = models.map(() => +position.value); show(); });
   for (const field of [grouping, mode]) field.addEventListener("change", show);
   for (const button of document.querySelectorAll("#marks button")) {

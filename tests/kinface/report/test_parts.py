@@ -239,6 +239,7 @@ def test_the_slider_moves_groups_and_models_together_in_a_browser(draw_scored, t
     const cells = () => rows().map(row => [...row.cells].map(cell => cell.textContent));
     setTimeout(() => {
       const said = { marked: cells() }, slider = document.getElementById("position");
+      said.ticks = [...slider.list.options].map(it => +it.value); said.at = +slider.value;
       slider.value = 30; slider.dispatchEvent(new Event("input")); said.moved = cells();
       const mode = document.getElementById("mode");
       mode.value = "fmr"; mode.dispatchEvent(new Event("change")); said.alike = cells();
@@ -258,5 +259,7 @@ def test_the_slider_moves_groups_and_models_together_in_a_browser(draw_scored, t
                 shown = row[1 + model * (len(row) - 1) // 2 :]
                 for rate, text in (("fmr", shown[1]), ("fnmr", shown[2])):
                     assert float(text) == pytest.approx(100 * found[mode][rate][place][step], abs=0.051)
+    accepted = [race[0]["one"]["fmr"][0][step] for step in report.explored[0]["marks"].values()]
+    assert said["ticks"] == [round(100 * fmr**0.5) for fmr in accepted] == [said["at"]]
     assert said["charts"] == 6
     assert said["wide"] <= 800
