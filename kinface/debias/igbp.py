@@ -44,8 +44,7 @@ class Igbp(Learned):
             probe = nn.Sequential(nn.Linear(size, size), nn.ReLU(), nn.Linear(size, classes))
             optimiser = torch.optim.AdamW(probe.parameters(), self.RATE)
             for _ in range(self.steps):
-                rows = draw(self.BATCH)
-                drawn, own = x[rows], codes[rows]
+                drawn, own, _ = draw(self.BATCH)
                 for layers in rounds:
                     drawn = _step(drawn, *layers)
                 optimiser.zero_grad()

@@ -52,8 +52,7 @@ class Kram(Learned):
         layers = nn.ModuleList(nn.Linear(size, size) for _ in range(self.layers))
         optimiser = torch.optim.Adam(layers.parameters(), self.RATE, weight_decay=self.DECAY)
         for _ in range(self.steps):
-            rows = draw(self.BATCH)
-            drawn, own = x[rows], codes[rows]
+            drawn, own, _ = draw(self.BATCH)
             given = F.normalize(drawn, dim=1)
             moved = self.move(drawn, [it.weight for it in layers], [it.bias for it in layers])
             made = F.normalize(moved, dim=1)

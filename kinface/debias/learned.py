@@ -21,7 +21,8 @@ from kinface.debias.eraser import Eraser
 
 SMALLEST = 1e-12  # below it a squared length is 0
 
-Draw = Callable[[int], Tensor]  # (n,) rows of about so many faces, equally many of each class
+# About so many faces, (n, D), equally many of each class, their classes, (n,), and their rows, (n,).
+Draw = Callable[[int], tuple[Tensor, Tensor, Tensor]]
 
 
 class Learned(Eraser):
@@ -45,9 +46,10 @@ class Learned(Eraser):
             counts, kept = torch.from_numpy(weight[known]), torch.from_numpy(target[known])
             rows = [(classes == code).nonzero()[:, 0] for code in classes.unique()]
 
-            def draw(count: int) -> Tensor:
+            def draw(count: int) -> tuple[Tensor, Tensor, Tensor]:
                 each = math.ceil(count / len(rows))
-                return torch.cat([own[torch.multinomial(counts[own], each, replacement=True)] for own in rows])
+                drawn = torch.cat([own[torch.multinomial(counts[own], each, replacement=True)] for own in rows])
+                return x[drawn], classes[drawn], drawn
 
             state = self._learn(draw, x, classes, counts / counts.sum(), kept)
         self.state_ = {name: tensor.detach().numpy() for name, tensor in state.items()}

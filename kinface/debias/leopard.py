@@ -51,8 +51,7 @@ class Leopard(Learned):
         basis = torch.eye(left.shape[1], rank).requires_grad_()
         optimiser = torch.optim.Adam([basis], self.RATE)
         for _ in range(self.steps):
-            rows = draw(self.BATCH)
-            drawn, own = x[rows], codes[rows]
+            drawn, own, _ = draw(self.BATCH)
             projected = drawn @ left @ basis @ basis.T
             sides = [projected[own == code] for code in own.unique()]
             apart = torch.stack([measure_discrepancy(a, b) for a, b in combinations(sides, 2)]).mean()

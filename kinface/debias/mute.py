@@ -56,8 +56,7 @@ class Mute(Learned):
     def _learn(self, draw: Draw, x: Tensor, codes: Tensor, weight: Tensor, target: Tensor) -> dict[str, Tensor]:
         fitted = fit_gate(x.double().numpy(), codes.numpy(), weight.numpy())
         gate, bias = (torch.from_numpy(part).float() for part in fitted)
-        rows = draw(self.DRAWN)
-        drawn, own = x[rows], codes[rows]
+        drawn, own, _ = draw(self.DRAWN)
         chosen, steps = (drawn @ gate.T + bias).argmax(dim=1), []
         for code in [*range(len(gate))] * self.rounds:
             faces = drawn[own == code]

@@ -93,7 +93,7 @@ class Obliviator(Learned):
                 faces = _step(faces, *step)
             return faces
 
-        faces = x[draw(self.FITTED)]
+        faces, *_ = draw(self.FITTED)
         basis_x = self._draw_basis(faces)
         for _ in range(self.rounds):
             basis_z = self._draw_basis(go(faces))
@@ -101,8 +101,7 @@ class Obliviator(Learned):
             optimiser = torch.optim.NAdam(encoder.parameters(), self.rate)
             scale = math.sqrt(size)  # numbers of a unit vector are small
             for _ in range(self.steps):
-                rows = draw(self.BATCH)
-                drawn, own = x[rows], codes[rows]
+                drawn, own, rows = draw(self.BATCH)
                 z = go(drawn)
                 w = F.normalize(F.silu(encoder(z * scale)), dim=1)
                 features = _fourier(w, *self._draw_basis(w.detach()))
@@ -115,8 +114,7 @@ class Obliviator(Learned):
                 loss.backward()
                 optimiser.step()
             encoding = (encoder.weight.detach() * scale, encoder.bias.detach())
-            rows = draw(self.FITTED)
-            drawn, own = x[rows], codes[rows]
+            drawn, own, rows = draw(self.FITTED)
             z = go(drawn)
             basis_w = self._draw_basis(_encode(z, *encoding))
             features = _fourier(_encode(z, *encoding), *basis_w)

@@ -205,7 +205,7 @@ def erase_by_class(
     one attribute after the other. ``classes`` is from attribute to its classes; people of any other are of no known
     class.
     """
-    table = families.faces[["face", "person", "split"]].merge(families.people[["person", *classes]], on="person")
+    table = describe_faces(families, [*classes])
     training = table[table["split"] == "train"]
     weight = 1 / training.groupby("person")["face"].transform("size").to_numpy()
     people = table.set_index("face")
