@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import lightning
 import pandas as pd
@@ -24,7 +24,6 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger
 
 from swinface.files import InputError, one_line, replacing, working_alone
 from swinface.settings import (
@@ -38,6 +37,7 @@ from swinface.settings import (
     show_dashes,
 )
 from swinface.training.history import CONFIG, FREE, METRICS, MODEL, flatten, is_free
+from swinface.training.loggers import LoggerName, make_logger
 
 LAST = "last"  # the checkpoint of the last epoch
 Finished = TypeVar("Finished")
@@ -160,7 +160,7 @@ class RunCLI(LightningCLI):
         )
         parser.add_argument(
             "--logger",
-            type=Literal["csv", "tensorboard", "mlflow"] | None,
+            type=LoggerName | None,
             help="Log to the run's folder; others, and options of these: trainer.logger.",
         )
         parser.add_lightning_class_args(self.model_class, "model")
@@ -185,7 +185,9 @@ class RunCLI(LightningCLI):
         if self.config["checkpoint_steps"] is not None:
             callbacks.append(StepCheckpoints(run / f"{LAST}.ckpt", self.config["checkpoint_steps"]))
         if self.config["logger"] is not None:
-            options["logger"] = _make_logger(self.config["logger"], run, self.config["trainer"]["logger"])
+            if self.config["trainer"]["logger"]:
+                raise InputError("--logger and trainer.logger: give one of them.")
+            options["logger"] = make_logger(self.config["logger"], run)
         trainer = super().instantiate_trainer(callbacks=callbacks, **options)
         trainer.strategy.checkpoint_io = WholeCheckpoints()
         return trainer
@@ -193,22 +195,6 @@ class RunCLI(LightningCLI):
     def checkpoints(self, run: Path) -> list[ModelCheckpoint]:
         """Checkpoints that the run keeps besides that of its last epoch."""
         return []
-
-
-def _make_logger(name: str, run: Path, other: object) -> Logger:
-    """A logger of the engine that writes to the run's folder."""
-    if other:
-        raise InputError("--logger and trainer.logger: give one of them.")
-    made = {
-        "csv": (CSVLogger, {"save_dir": run / name}),
-        "tensorboard": (TensorBoardLogger, {"save_dir": run / name}),
-        "mlflow": (MLFlowLogger, {"tracking_uri": f"sqlite:///{run / 'mlflow.db'}"}),  # it refuses folders now
-    }
-    logger, options = made[name]
-    try:
-        return logger(**options)
-    except ModuleNotFoundError:
-        raise InputError(f"--logger {name}: it is not installed; `pip install {name}` brings it.") from None
 
 
 def _check_trainer(options: Namespace) -> None:
