@@ -48,7 +48,7 @@ def test_the_papers_configurations_are_its_protocol():
     assert (pretrain["model"]["optimizer"]["trunk_rate"], multitask["model"]["optimizer"]["trunk_rate"]) == (1.0, 0.1)
 
 
-@pytest.mark.parametrize("name", ["pretrain", "multitask", "small"])
+@pytest.mark.parametrize("name", ["pretrain", "multitask", "small", "heads"])
 def test_every_configuration_is_read_in_full(name, capsys, tmp_path, monkeypatch):
     """Up to the data, which is not there: the first thing that is missing is named."""
     path = CONFIGS / "swinface" / f"{name}.yaml"
