@@ -99,7 +99,9 @@ class FaceTraining(lightning.LightningModule):
         Folder of a SwinFace whose trunk and embedding to start from, such as a run of recognition pretraining.
     start_whole
         Whether to take over its subnets and heads too, to fine-tune a model on one of its tasks. If
-        ``optimizer.trunk_rate`` is 0, the tasks that are not trained stay in the model, as they are.
+        ``optimizer.trunk_rate`` is 0, the tasks that are not trained stay in the model, and their heads as they are.
+        Tasks that share a subnet with one that is trained, as young does with age, answer otherwise all the same:
+        train them together.
     tasks
         The tasks of ``swinface.tasks.TASKS`` to train; by default all with labels in a stream.
     recognition
@@ -212,9 +214,10 @@ class FaceTraining(lightning.LightningModule):
             self.map = nn.Linear(size, batches.teacher_size, bias=False)
         uses = {"recognition": self.margin, "distillation": self.map, "relation": self.relation or None}
         self.embeds = [name for name, used in uses.items() if used is not None]
+        if not self.learned and (self.frozen or not self.embeds):
+            why = "model.optimizer.trunk_rate is 0" if self.frozen else "recognition and distillation are off"
+            raise InputError(f"nothing to train: no task has labels; {why}.")
         if not self.embeds:
-            if not self.learned:
-                raise InputError("nothing to train: no task has labels; recognition and distillation are off.")
             # Only the embedding needs these parts.
             self.network.embedding.requires_grad_(False)
             self.network.trunk.freeze_unread(self.network.subnets["age"].attention.levels)
