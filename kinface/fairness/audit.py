@@ -107,7 +107,8 @@ class FairnessAudit:
         """The largest gap of each grouping in accuracy, TPR, FMR and AUC (``contrasts.find_gaps``).
 
         Columns: ``grouping``, ``metric``, ``highest`` and ``lowest`` (groups), ``highest_value``, ``lowest_value``,
-        ``difference``, ``low`` and ``high`` (its 95% interval), ``chance``, ``comparable``, ``significant``.
+        ``difference``, ``low`` and ``high`` (its 95% interval), ``chance`` (what equal groups exceed in 5% of samples),
+        ``comparable`` (false for accuracies of groups with different shares of kin pairs), ``significant``.
         """
         return find_gaps(self.groups, self.disparities, self.covariance)
 
@@ -157,7 +158,7 @@ def audit_fairness(
     groups = count_groups(pairs, labels, dyads, mixed)
     groups, covariance, deviations = _measure(pairs, labels, groups, threshold, dyads, resamples, seed)
     measured = measure_disparities(groups, deviations, wanted)
-    columns = (clusters,) if isinstance(clusters, str) else clusters and tuple(clusters)
+    columns = None if clusters is None else (clusters,) if isinstance(clusters, str) else tuple(clusters)
     return FairnessAudit(pairs, threshold, seed, columns, labels, groups, measured, covariance, deviations, dyads)
 
 
