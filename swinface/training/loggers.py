@@ -1,4 +1,4 @@
-"""Loggers that a run asks for by name. All write to the run's folder."""
+"""Loggers that a run asks for by name; they write to the run's folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class TrackioLogger(Logger):
     Parameters
     ----------
     folder
-        Where trackio keeps its data, unless ``TRACKIO_DIR`` names another folder.
+        Where trackio keeps its data, unless ``TRACKIO_DIR`` names another folder. A process has one such folder: runs
+        that it trains later are logged in that of its first.
     project, name
         What trackio calls the project and the run.
     """
