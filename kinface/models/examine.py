@@ -46,7 +46,7 @@ class Photo:
     image: np.ndarray  #: (H, W, 3) uint8, RGB: the photo, made small
     boxes: np.ndarray  #: (F, 4) left, top, right and bottom of each face in ``image``
     crops: np.ndarray  #: (F, 112, 112, 3) uint8, the faces, aligned
-    chosen: int = 0  #: which face is the person's, counted from 0; another one than there is raises ``InputError``
+    chosen: int = 0  #: which face is the person's, counted from 0; ``InputError`` if there is no such face
 
     def __post_init__(self) -> None:
         if not 0 <= self.chosen < len(self.crops):
@@ -61,11 +61,23 @@ class Photo:
 def read_photo(
     photo: str | os.PathLike | bytes | np.ndarray, name: str = "the photo", aligned: bool = False, face: int = 0
 ) -> Photo:
-    """Find and align the faces of a photo: a file, its content, or pixels (H, W, 3) uint8, RGB, upright.
+    """Find and align the faces of a photo.
 
-    ``name`` is that of a photo that is not a file, for messages. An ``aligned`` photo is one face, square and aligned
-    to ArcFace's five points. ``face`` says which face is the person's; 0 is the largest. Raises ``InputError`` if the
-    photo cannot be read or has no such face, or no detector is installed.
+    Parameters
+    ----------
+    photo
+        A file, its content, or pixels (H, W, 3) uint8, RGB, upright.
+    name
+        Name of a photo that is not a file, for messages.
+    aligned
+        The photo is one face, square and aligned to ArcFace's five points.
+    face
+        Which face is the person's; 0 is the largest.
+
+    Raises
+    ------
+    InputError
+        The photo cannot be read or has no such face, or no detector is installed.
     """
     if not isinstance(photo, np.ndarray):
         name = name if isinstance(photo, bytes) else os.fspath(photo)
@@ -214,10 +226,19 @@ class Examiner:
         *,
         group: tuple[str, str] | None = None,
     ) -> Examination:
-        """Ask all models about one photo or several (``read_photo``) of two people, or of father, mother and child.
+        """Ask all models about the photos of two people, or of father, mother and child.
 
-        Distributions of scores of ``group``, a grouping and a group of ``groups``, are shown beside those of all pairs.
-        Raises ``InputError`` if a person has no photo, or no model knows the group.
+        Parameters
+        ----------
+        a, b, child
+            Of each person one photo or several (``read_photo``); of the child none if two people are compared.
+        group
+            Grouping and group of ``groups`` whose distributions of scores are shown beside those of all pairs.
+
+        Raises
+        ------
+        InputError
+            A person has no photo, or no model knows the group.
         """
         people = [list(person) for person in (a, b, child)[: 2 + bool(child)]]
         if not all(people):
