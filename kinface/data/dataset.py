@@ -76,9 +76,16 @@ class Dataset(Families):
     def triplets(self, of: str | Path, *, match: Sequence[str] = (), seed: int = 0) -> pd.DataFrame:
         """Read a list of triplets, father, mother and child (``kinface.data.triplets``), or draw one from a split.
 
-        ``of`` is a split, or a file (``kinface.data.triplets.read_triplets``). In what is drawn with
-        ``match=["race"]``, the child of a non-kin triplet has the race of that of the kin triplet. Raises
-        ``InputError`` if the file cannot be used, or no triplets can be drawn.
+        Raises ``InputError`` if the file cannot be used, or no triplets can be drawn.
+
+        Parameters
+        ----------
+        of
+            A split, or a file (``kinface.data.triplets.read_triplets``).
+        match
+            ``["race"]``: in what is drawn, the child of a non-kin triplet has the race of that of the kin triplet.
+        seed
+            Seed of what is drawn.
         """
         if str(of) in SPLITS:
             return sample_triplets(self, str(of), match=match, seed=seed)
@@ -87,9 +94,20 @@ class Dataset(Families):
     def search(self, of: str | Path, gallery: str | Path | None = None, *, seed: int = 0) -> Search:
         """Read who is sought and where, or draw it from a split.
 
-        Of each family of a split one person is sought among all others of the split. With RFIW's list of a ``gallery``,
-        ``of`` is its list of probes (``kinface.data.search.read_search``). Raises ``InputError`` if a list cannot be
-        used, or no person can be drawn.
+        Parameters
+        ----------
+        of
+            A split: of each family one person is sought among all others of the split. Or, with a ``gallery``, RFIW's
+            list of probes (``kinface.data.search.read_search``).
+        gallery
+            RFIW's list of the gallery.
+        seed
+            Seed of what is drawn.
+
+        Raises
+        ------
+        InputError
+            A list cannot be used, or no person can be drawn.
         """
         if gallery is None:
             return sample_search(self, str(of), seed=seed)

@@ -45,10 +45,18 @@ class Hider(nn.Module, ABC):
         """(N, K), the larger the more a face is taken for one of a class; validation logs how often it is right."""
 
     def learn(self, inputs: Tensor, labels: Tensor, class_weights: Tensor | None, step: int) -> None:
-        """Learn from a batch, before the model learns against it; what it reads of N faces gets no gradient.
+        """Learn from a batch, before the model learns against it.
 
-        Labels are (N,) class indices, below 0 where unknown, and class weights (K,); ``step`` is the number of the
-        batch within the run.
+        Parameters
+        ----------
+        inputs
+            What it reads of N faces; they get no gradient.
+        labels
+            (N,) class indices, below 0 where unknown.
+        class_weights
+            (K,).
+        step
+            Number of the batch within the run.
         """
 
     @abstractmethod

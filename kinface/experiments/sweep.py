@@ -61,10 +61,21 @@ class Sweep:
     ) -> int:
         """Train and measure what is not done, and return how many runs failed.
 
-        It goes on from the last checkpoint of a run, and leaves runs to other processes that have them. All are
-        measured on ``pairs`` and on a matched list that is drawn from it. ``workers`` are runs at a time
-        (``kinface.experiments.workers.assign_devices``). ``say`` is called with a line of text on how far it is, the
-        time left, and what failed. Raises ``InputError`` if the folder holds a sweep of another list.
+        It goes on from the last checkpoint of a run, and leaves runs to other processes that have them.
+
+        Parameters
+        ----------
+        pairs
+            The list that all are measured on; a matched one is drawn from it.
+        workers
+            Runs at a time, as of ``kinface.experiments.workers.assign_devices``.
+        say
+            Called with a line of text on how far it is, the time left, and what failed.
+
+        Raises
+        ------
+        InputError
+            The folder holds a sweep of another list.
         """
         lists, counts = draw_lists(pairs, families, self.protocol)
         write_lists(lists, self.out)
@@ -118,8 +129,21 @@ def describe_inputs(
 ) -> dict[str, Any]:
     """The settings of every run of a sweep, as ``read_ablation`` takes them.
 
-    All are as of ``KinshipData``, but for ``swinface``, whose frozen trunk is trained on. Raises ``InputError`` if they
-    exclude each other.
+    Parameters
+    ----------
+    root
+        A FIW folder, or the folder ``kinface prepare`` made of it.
+    embeddings
+        Table of embeddings to train on in place of images.
+    swinface, cache
+        A SwinFace whose frozen trunk is trained on, and a folder for its outputs.
+    others, others_embeddings
+        People beside FIW that erasures are fitted on as well, see ``KinshipData``.
+
+    Raises
+    ------
+    InputError
+        They exclude each other.
     """
     if (swinface is None) != (cache is None) or (swinface is not None and embeddings is not None):
         raise InputError("give embeddings, or swinface and cache together, or neither to train on images.")

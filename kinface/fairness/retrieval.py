@@ -51,8 +51,10 @@ class SearchAudit:
 
 
 def rank_relevant(scores: np.ndarray, relevant: np.ndarray) -> np.ndarray:
-    """The ranks, from 1, of the relevant faces of one probe, ascending: (relevant faces,), of (G,) scores and (G,)
-    bool."""
+    """The ranks, from 1, of the relevant faces of one probe, ascending: (relevant faces,).
+
+    ``scores`` of all faces are (G,); ``relevant``, (G,) bool, says which of them are sought.
+    """
     return np.flatnonzero(relevant[np.argsort(-scores, kind="stable")]) + 1
 
 
@@ -95,9 +97,18 @@ def audit_search(search: Search, scores: np.ndarray, *, resamples: int = 1000, s
     galleries are drawn that have its relatives and the same number of faces of other families: of any race
     (``map_random``), or of the probe's race alone (``map_matched``). What the second is lower by is owed to race.
 
-    Scores are (probes, gallery), as ``kinface.data.ranking.score_search`` gives them. The bootstrap is over the probes'
-    families. The gallery stays as it is: intervals say nothing of another one. Raises ``InputError`` if no probe is
-    known to have a relative in the gallery.
+    Parameters
+    ----------
+    scores
+        (probes, gallery), as ``kinface.data.ranking.score_search`` gives them.
+    resamples, seed
+        Resamples and seed of the bootstrap over the probes' families. The gallery stays as it is: intervals say nothing
+        of another one.
+
+    Raises
+    ------
+    InputError
+        No probe is known to have a relative in the gallery.
     """
     people, of_faces = search.people, search.gallery["family"].to_numpy(object)
     rows = []

@@ -212,9 +212,17 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
     def verify(self, a: Photos, b: Photos, child: Photos | None = None, **options: Any) -> dict[str, Any]:
         """Compare the largest faces in the photos of two people, or of a father, a mother and a child.
 
-        Of each person give an image file, several, or a folder of them. ``options`` (``threshold``, ``aligned`` and so
-        on) and what is returned (``kin``, ``score``, ``threshold`` and more) are as of
-        :func:`kinface.models.verify.verify`.
+        Parameters
+        ----------
+        a, b, child
+            Of each person an image file, several, or a folder of them.
+        options
+            ``threshold``, ``aligned`` and so on, of :func:`kinface.models.verify.verify`.
+
+        Returns
+        -------
+        dict
+            ``kin``, ``score``, ``threshold``, and what else that function returns.
 
         Raises
         ------

@@ -26,9 +26,21 @@ class TripletHead(nn.Module, Pretrained, library_name="kinface", pipeline_tag="i
 
         s ((cos(f, c) + cos(m, c)) / 2 - t) + V [u(f) + u(m), abs(u(f) - u(m)), max(u(f), u(m))].
 
-    V starts at 0, so an untrained head orders triplets as RFIW's baseline, the mean of the two cosines, does. D is the
-    ``size`` of an embedding, ``width`` that of u, of which the share ``dropout`` is dropped in training. ``threshold``
-    is the score from which a triplet is called kin: Youden's J on the validation triplets of its training, NaN before.
+    V starts at 0, so an untrained head orders triplets as RFIW's baseline, the mean of the two cosines, does.
+
+    Parameters
+    ----------
+    size
+        D, the size of an embedding.
+    width
+        Size of u.
+    dropout
+        Share of u dropped in training.
+
+    Attributes
+    ----------
+    threshold
+        Score from which a triplet is called kin: Youden's J on the validation triplets of its training, NaN before.
     """
 
     def __init__(self, size: int, width: int = 64, dropout: float = 0.5) -> None:
@@ -83,13 +95,30 @@ def fit_triplets(
 ) -> tuple[TripletHead, pd.DataFrame]:
     """Train a head on triplets of the split ``train``, drawn anew for each epoch; the split ``tune`` chooses the epoch.
 
-    ``faces``, (N,) paths, and ``embedding``, (N, D), are those of both splits. Options of the head are as in
-    ``TripletHead``, those of training as in ``kinface.models.epochs.fit_epochs``. The ``seed`` is that of the weights,
-    the triplets and their order.
+    Parameters
+    ----------
+    families
+        Prepared with a split ``tune``.
+    faces, embedding
+        (N,) paths and (N, D) embeddings of the faces of both splits.
+    width, dropout
+        Width and dropout of the head.
+    epochs, batch, learning_rate, weight_decay
+        Settings of AdamW, under a rate that falls to 0 along a half cosine.
+    seed
+        Seed of the weights, the triplets and their order.
 
-    Gives the head of the epoch with the best AUC on the tune triplets, with its threshold from them, in evaluation
-    mode; and the log, a row per epoch, from 0 for the untrained head: ``epoch``, ``loss``, ``tune_auc``. Raises
-    ``InputError`` if a split has no triplets, or a face is not embedded.
+    Returns
+    -------
+    head
+        That of the epoch with the best AUC on the tune triplets, with its threshold from them; in evaluation mode.
+    log
+        A row per epoch, from 0 for the untrained head: ``epoch``, ``loss``, ``tune_auc``.
+
+    Raises
+    ------
+    InputError
+        A split has no triplets, or a face is not embedded.
     """
     tune = sample_triplets(families, "tune", seed=seed)
     unit = torch.from_numpy(to_unit_length(faces, embedding).astype(np.float32))

@@ -48,14 +48,30 @@ def fit_relation(
 ) -> tuple[FaceRelation, pd.DataFrame]:
     """Train on kin pairs of the split ``train``; the pairs of ``tune`` choose the epoch and the threshold.
 
-    ``levels``, (N, sum(channels), 7, 7), are those of a trunk, of the (N,) ``faces`` of both splits. ``channels`` and
-    ``width`` are as in ``FaceRelation``, ``scale`` as in ``relation_guided_loss``, options of training as in
-    ``kinface.models.epochs.fit_epochs``; ``batch`` counts pairs. The ``seed`` is that of the weights and of what is
-    drawn.
+    Parameters
+    ----------
+    families
+        Prepared with a split ``tune``.
+    faces, levels
+        (N,) paths and (N, sum(channels), 7, 7) levels of a trunk, of the faces of both splits.
+    channels, width, scale
+        As in ``FaceRelation`` and ``relation_guided_loss``.
+    epochs, batch, learning_rate, weight_decay
+        Settings of AdamW, under a rate that falls to 0 along a half cosine; ``batch`` counts pairs.
+    seed
+        Seed of the weights and of what is drawn.
 
-    Gives the model of the epoch with the best AUC on the tune pairs, in evaluation mode, and the log, a row per epoch:
-    ``epoch``, ``loss``, ``temperature`` (its mean), ``tune_auc``. Raises ``InputError`` if there are too few families,
-    or a face has no levels.
+    Returns
+    -------
+    model
+        That of the epoch with the best AUC on the tune pairs; in evaluation mode.
+    log
+        A row per epoch: ``epoch``, ``loss``, ``temperature`` (its mean), ``tune_auc``.
+
+    Raises
+    ------
+    InputError
+        There are too few families, or a face has no levels.
     """
     train = families.faces[families.faces["split"] == "train"].reset_index(drop=True)
     rows = find_places(train["face"], faces, "there are no levels of this face")
