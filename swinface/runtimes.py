@@ -41,16 +41,30 @@ OPSET = 18  # the one that torch's exporter writes without translating, and the 
 class Runner:
     """A trained network that is opened on a runtime and called on batches of faces.
 
-    The ``network``, in evaluation mode, maps images (B, 3, 112, 112), as ``scale_pixels`` gives them, by its ``method``
-    to a tuple of tensors with a row per face. ``faces`` is how many there will be; None for many. For ``precision`` see
-    ``swinface.inference.inference``; ONNX Runtime computes in float32 whatever it is.
-
-    The runtime ``auto`` is OpenVINO where it is installed, the network is on a CPU, and there are at least ``FEW``
-    faces; else torch. If OpenVINO fails, or its outputs are not within ``TOLERANCE``, a warning says so and torch
-    computes. Afterwards ``runtime`` is the one that computes, and ``dtype`` the type that matrices are multiplied in.
-
     Raises ``InputError`` if the runtime that was named is not installed, fails, or is not within the tolerance, or the
     network is not on a CPU.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode. It maps images (B, 3, 112, 112), as ``scale_pixels`` gives them, to a tuple of tensors with
+        a row per face.
+    precision
+        See ``swinface.inference.inference``. ONNX Runtime computes in float32 whatever it is.
+    runtime
+        ``auto``: OpenVINO where it is installed, the network is on a CPU, and there are at least ``FEW`` faces; else
+        torch. If OpenVINO fails, or its outputs are not within ``TOLERANCE``, a warning says so and torch computes.
+    method
+        The method of the network that is called.
+    faces
+        How many faces there will be; None for many.
+
+    Attributes
+    ----------
+    runtime : str
+        The one that computes.
+    dtype : torch.dtype
+        The type that matrices are multiplied in.
     """
 
     def __init__(

@@ -130,11 +130,17 @@ class Dyads:
     ) -> np.ndarray:
         """Covariances of each metric between groups: (metrics, groups, groups).
 
-        From the (pairs,) ``group`` of each, -1 for none, the (pairs, metrics) ``influence``, and the (pairs,)
-        ``factor`` of ``correct``, 1 by default, which dyads that are independent of each other do not need.
-
         The variance of a group, and that of the difference of two, is at least that of dyads which are independent of
         each other: an estimate below it, or below 0, is owed to chance, as pairs of a family are alike if anything.
+
+        Parameters
+        ----------
+        group
+            (pairs,), -1 for none.
+        influence
+            (pairs, metrics).
+        factor
+            (pairs,), from ``correct``; 1 by default. Dyads that are independent of each other need none.
         """
         plain = np.ones(groups)
         if factor is not None:

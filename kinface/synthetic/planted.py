@@ -46,9 +46,21 @@ def plant(
     and ``genes.npz``, the inherited traits that a person shows, the same for all faces of a person: input for a model
     that knows everything about families and nothing about race.
 
-    Options are as of ``kinface.synthetic.families.synthesize``, and ``looks`` says how each race and gender shifts the
-    features. With fewer than 48 families, a split may have no pair that can be matched. Raises ``InputError`` if an
-    option is out of range, ``out`` is not empty, or families are too few for the pairs of a split.
+    Raises ``InputError`` if an option is out of range, ``out`` is not empty, or families are too few for the pairs of a
+    split.
+
+    Parameters
+    ----------
+    families
+        How many; every fourth is for validation. With fewer than 48, a split may have no pair that can be matched.
+    photos
+        Mean number of photographs of a person.
+    appearance
+        How plainly race and gender show: s of the looks in ``kinface.synthetic.families``, from 0 to 1.
+    seed
+        The same seed makes the same world: with another appearance the people, genes and photographs are the same.
+    looks
+        How each race and gender shifts the features.
     """
     check_options(families, photos, appearance, 0.0, seed)
     check_empty(out)

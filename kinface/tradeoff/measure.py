@@ -174,10 +174,18 @@ def measure(
     protocol: Protocol,
     threshold: float | None = None,
 ) -> Result:
-    """Measure a method by its scores of each of ``LISTS``, and by its embeddings, (N, D), of the faces of ``people``.
+    """Measure a method by the scores of the lists and by the embeddings.
 
-    These have ``person``, ``family`` and the attributes. The threshold is chosen on other pairs; without one, what
-    needs it is left out.
+    Parameters
+    ----------
+    scored
+        A scored pairs table for each of ``LISTS``.
+    embedding
+        (N, D), a row per face.
+    people
+        A row per row of ``embedding``: ``person``, ``family`` and the attributes.
+    threshold
+        Chosen on other pairs; None leaves out what needs one.
     """
     figures: dict[str, tuple[float, np.ndarray]] = {}
     about: dict = {} if threshold is None else {"threshold": threshold}

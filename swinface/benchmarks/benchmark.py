@@ -111,9 +111,18 @@ class Benchmark(ABC):
 class Predictor:
     """A model's answers. Those for a source are computed once, however many benchmarks ask for them.
 
-    The model is in evaluation mode; faces are moved to its device, and ``batch`` of them go through it at once. For
-    ``precision`` see ``swinface.inference.inference``, for ``runtime`` ``swinface.runtimes.Runner``. ``shards`` says
-    how the work is divided, and where parts are kept until all is done.
+    Parameters
+    ----------
+    model
+        In evaluation mode; faces are moved to its device.
+    batch
+        Faces that go through the model at once.
+    precision
+        See ``swinface.inference.inference``.
+    runtime
+        See ``swinface.runtimes.Runner``.
+    shards
+        How the work is divided, and where parts are kept until all is done.
     """
 
     def __init__(

@@ -78,10 +78,25 @@ class Stream:
 class Batches(Dataset):
     """Item k is the k-th batch of a run.
 
-    Streams are by name; those that a task names (``swinface.tasks``) give its labels. ``tasks`` are those whose labels
-    are given, if a source has some; as an attribute, in the order of the labels' columns. Processes, of which this is
-    number ``rank``, share one draw of ``batch_size * processes`` faces per stream. ``cache`` is a folder for every
-    source's decoded faces, mapped into memory: each face is decoded only once.
+    Parameters
+    ----------
+    streams
+        By name; those that a task names (``swinface.tasks``) give its labels.
+    tasks
+        Tasks whose labels are given, if a source has some.
+    seed
+        Seed of the run.
+    rank
+        Number of this process.
+    processes
+        Number of processes. They share one draw of ``batch_size * processes`` faces per stream.
+    cache
+        Folder for every source's decoded faces, mapped into memory: each face is decoded only once.
+
+    Attributes
+    ----------
+    tasks
+        The tasks with labels, in the order of the labels' columns.
     """
 
     def __init__(
