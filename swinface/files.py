@@ -60,6 +60,24 @@ def naming(where: object) -> Iterator[None]:
         raise InputError(f"{where}: {error}") from None
 
 
+@contextmanager
+def running(what: str) -> Iterator[None]:
+    """Run code of another's, which may fail in any way: all that it raises becomes an ``InputError`` that names it.
+
+    >>> with running("eraser 'mine.Half'"):
+    ...     1 / 0
+    Traceback (most recent call last):
+    swinface.files.InputError: eraser 'mine.Half': it fails (ZeroDivisionError: division by zero).
+    """
+    with naming(what):
+        try:
+            yield
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(f"it fails ({type(error).__name__}: {one_line(error)}).") from error
+
+
 def one_line(text: object) -> str:
     """A text, such as that of an exception, on one line: each run of white space becomes one blank."""
     return " ".join(str(text).split())

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from swinface.data.faces import IMAGE_SIZE
-from swinface.files import InputError, one_line
+from swinface.files import InputError, one_line, running
 from swinface.pretrained import check_entries, read_weights
 from swinface.registry import Registry
 
@@ -165,12 +165,8 @@ class Trunk(nn.Module, ABC):
     def _measure(self, name: str) -> None:
         """Set ``channels`` and ``summary_size`` from what it returns for two blank faces, or raise ``InputError``."""
         self.eval()
-        try:
-            with torch.no_grad():
-                given = self.read(self._blank())
-        except Exception as error:  # the code is another's and may fail in any way
-            reason = f"{type(error).__name__}: {one_line(error)}"
-            raise InputError(f"trunk {name!r}: fails on faces of {IMAGE_SIZE}x{IMAGE_SIZE} ({reason}).") from error
+        with running(f"trunk {name!r}, on faces of {IMAGE_SIZE}x{IMAGE_SIZE}"), torch.no_grad():
+            given = self.read(self._blank())
         self.train()
         maps, summary = given if isinstance(given, tuple | list) and len(given) == 2 else ([], None)
         shapes = [tuple(it.shape) if isinstance(it, Tensor) else () for it in (*maps, summary)]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kinface.data.pairs import list_families, read_pairs
-from swinface.files import InputError
+from swinface.files import InputError, naming
 
 if TYPE_CHECKING:
     from kinface.fairness.audit import FairnessAudit
@@ -34,10 +34,8 @@ def compare(run: Path, other: Path, *, by: list[str] | None = None) -> None:
     files = [folder / TUNE_SCORES for folder in (run, other)]
     models = name_models(*map(str, files))
     ours, theirs = (_audit(file, by) for file in files)
-    try:
+    with naming(f"{other} cannot be compared with {run}"):
         lines = render_comparison(ours, theirs, models)
-    except InputError as error:
-        raise InputError(f"{other} cannot be compared with {run}: {error}") from None
     print("\n".join(lines))
     families = len(list_families(ours.pairs))
     print(f"on {len(ours.pairs):,} tune pairs of {families:,} families, which also chose the epochs and thresholds")

@@ -12,7 +12,7 @@ from kinface.data.fiw import read_families
 from kinface.data.lists import read_any_list
 from kinface.debias.erasers import erasers
 from swinface.data.embeddings import read_arrays
-from swinface.files import InputError, printable, replacing_folder
+from swinface.files import InputError, naming, printable, replacing_folder
 from swinface.registry import look_beside
 from swinface.settings import read_yaml
 
@@ -135,10 +135,8 @@ def read_erasers(path: Path) -> dict[str, object]:
         name = str(entry.get("name", entry["method"]))
         if name in made:
             raise InputError(f"{path}: two erasers have the name {name!r}; give one a `name` of its own.")
-        try:
+        with naming(path):
             made[name] = erasers.create(str(entry["method"]), **(entry.get("options") or {}))
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from error
     return made
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 from kinface.data.pairs import read_pairs
 from kinface.data.tables import read_table
 from kinface.report.choices import FigureFormat, TableFormat
-from swinface.files import InputError, replacing_folder
+from swinface.files import InputError, naming, replacing_folder
 
 if TYPE_CHECKING:
     from kinface.report.checks import Origin
@@ -111,10 +111,8 @@ def report(
     command = _write_command(dict(locals()))
     _check_options(threshold_from, threshold, compare, compare_threshold_from, resamples)
     for name in disparity or ():
-        try:
+        with naming("--disparity"):
             find_disparity(name)
-        except InputError as error:
-            raise InputError(f"--disparity: {error}") from None
     lists = {path: _read(path) for path in (scores, compare, matched) if path is not None}
     origin, other_origin = _originate(scores, threshold_from), _originate(compare, compare_threshold_from)
     check_validation(lists[scores], origin)
@@ -125,10 +123,8 @@ def report(
 
     def audit(path: Path, value: float, beside: Path | None) -> FairnessAudit:
         options = {"groupings": by or (), "disparities": disparity or (), "resamples": resamples, "seed": seed}
-        try:
+        with naming(path):
             return audit_fairness(lists[path], value, beside=lists.get(beside), **options)
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from None
 
     value = choose_threshold(origin.validation) if threshold is None else threshold
     parts = {"title": title, "origin": origin}
@@ -203,10 +199,8 @@ def _read_acquisition(path: Path, by: list[str] | None, resamples: int, seed: in
     groups = [name for name in dict.fromkeys(("race", "gender", *(by or ()))) if name in photos]
     if not groups:
         raise InputError(f"{path}: no column race or gender, and none of --by, to group the photos by.")
-    try:
+    with naming(path):
         return {name: measure_acquisition(photos, name) for name in groups}
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
 
 
 def _originate(scores: Path | None, threshold_from: Path | None) -> Origin:

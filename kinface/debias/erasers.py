@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from swinface.files import InputError, one_line
+from swinface.files import InputError, running
 from swinface.registry import Registry
 
 if TYPE_CHECKING:
@@ -63,11 +63,9 @@ def fit_eraser(eraser: Any, X: np.ndarray, y: np.ndarray, name: str, **given: An
 
     Raises ``InputError`` if the eraser, called ``name``, fails.
     """
-    try:
+    with running(f"eraser {name!r}"):
         takes = inspect.signature(eraser.fit).parameters
         eraser.fit(X, y, **{key: value for key, value in given.items() if key in takes})
-    except Exception as error:  # the code is another's and may fail in any way
-        raise InputError(f"eraser {name!r}: it fails ({type(error).__name__}: {one_line(error)}).") from error
 
 
 def erase(
@@ -98,13 +96,11 @@ def erase(
     for step in [[*labels]] if at_once else labels:
         y, y_others = (table[step].to_numpy(object) for table in (labels, other_labels))
         fit_eraser(eraser, fitted_on, y, name, **given)
-        try:
+        with running(f"eraser {name!r}"):
             fitted_on, moved = (
                 np.asarray(eraser.transform(X, known) if says(eraser, "oracle") else eraser.transform(X), np.float64)
                 for X, known in ((fitted_on, y), (moved, y_others))
             )
-        except Exception as error:  # the code is another's and may fail in any way
-            raise InputError(f"eraser {name!r}: it fails ({type(error).__name__}: {one_line(error)}).") from error
         for result, table in ((fitted_on, labels), (moved, other_labels)):
             if result.ndim != 2 or len(result) != len(table) or not np.isfinite(result).all():
                 raise InputError(

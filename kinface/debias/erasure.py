@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinface.debias.erasers import erasers, fit_eraser, says
-from swinface.files import InputError, one_line
+from swinface.files import InputError, running
 
 Site = Literal["embedding", "features"]
 
@@ -165,10 +165,8 @@ class Erasure(nn.Module):
             tensors = {name: torch.as_tensor(array, device=device).clone() for name, array in state.items()}
             tensors = {name: it.float() if it.is_floating_point() else it for name, it in tensors.items()}
             tried = torch.zeros(2, self.size, device=device)
-            try:
+            with running(f"{named}, with its state"):
                 moved = by(tried, **tensors)
-            except Exception as error:  # the code, or the file, is another's
-                raise InputError(f"{named}: its state cannot be used ({one_line(error)}).") from error
         if moved.shape != tried.shape:
             raise InputError(f"{named}: it makes {moved.shape[1:]} of {self.size} numbers; a model needs as many.")
         for name in [*self._buffers]:

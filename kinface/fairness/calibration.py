@@ -24,7 +24,7 @@ from sklearn.model_selection import GroupKFold
 from kinface.data.cosines import to_unit_length
 from kinface.data.pairs import check_pairs, find_rows, resampling_units
 from kinface.fairness.standards import choose_threshold_at_fmr
-from swinface.files import InputError, one_line
+from swinface.files import InputError, running
 from swinface.registry import Registry
 
 FEWEST = 20  # pairs of each kind that a cluster needs for a map, or a threshold, of its own
@@ -195,15 +195,9 @@ def calibrate(
 
     def adjust(fitted_on: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
         calibration = CALIBRATIONS.create(method, **(options or {}))
-        try:
+        with running(f"calibration {method!r}"):
             result = calibration.fit(fitted_on, faces, embedding).apply(others, faces, embedding)
             return check_pairs(others.assign(score=result["score"].to_numpy(float)), "calibrated pairs", scored=True)
-        except InputError:
-            raise
-        except Exception as error:  # the code may be another's and fail in any way
-            raise InputError(
-                f"calibration {method!r}: it fails ({type(error).__name__}: {one_line(error)})."
-            ) from error
 
     validation, pairs = (check_pairs(table, "pairs to calibrate", scored=True) for table in (validation, pairs))
     first, second = resampling_units(validation)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kinface.fairness.groups import METRICS
-from swinface.files import InputError, one_line
+from swinface.files import InputError, running
 from swinface.registry import Registry
 
 
@@ -129,11 +129,8 @@ class Disparity:
     ratio: bool = False
 
     def __call__(self, *rates: np.ndarray) -> np.ndarray:
-        try:
+        with running("the function of the disparity"):
             value = np.asarray(self.function(*rates), float)[()]
-        except Exception as error:  # the function may be another's and fail in any way
-            reason = one_line(error)
-            raise InputError(f"disparity: its function fails ({type(error).__name__}: {reason}).") from error
         if np.shape(value) != np.shape(rates[0])[:-1]:
             raise InputError(
                 f"disparity: its function makes {np.shape(value)} of rates {np.shape(rates[0])}; it must reduce the "

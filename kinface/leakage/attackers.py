@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler, normalize
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import has_fit_parameter
 
-from swinface.files import InputError, one_line
+from swinface.files import InputError, running
 from swinface.registry import Registry
 
 ATTACKERS = Registry("attacker")
@@ -79,15 +79,12 @@ def attack(name: str, seed: int, features: np.ndarray, labels: np.ndarray, teste
         else:
             drawn = _draw_evenly(labels, seed)
             features, labels = features[drawn], labels[drawn]
-    try:
+    with running(f"attacker {name!r}"):
         attacker.fit(features, labels, **weights)
         if hasattr(attacker, "predict_proba"):
             found = np.asarray(attacker.predict_proba(tested), np.float32)
         else:
             found = (np.asarray(attacker.predict(tested))[:, None] == classes).astype(np.float32)
-    except Exception as error:  # the code is another's and may fail in any way
-        reason = one_line(error)
-        raise InputError(f"attacker {name!r}: it fails ({type(error).__name__}: {reason}).") from error
     if found.shape != (len(tested), len(classes)) or not np.isfinite(found).all() or not found.any(axis=1).all():
         raise InputError(
             f"attacker {name!r}: predict_proba must return finite numbers, a column for each class, predict classes."

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from swinface.cores import make_session_options
-from swinface.files import InputError, describe_install, one_line
+from swinface.files import InputError, describe_install, one_line, running
 from swinface.registry import Registry
 
 if TYPE_CHECKING:
@@ -95,13 +95,8 @@ class Recogniser:
         Raises ``InputError`` if the recogniser fails, or returns something else.
         """
         given = np.ascontiguousarray(faces if self.pixels.channels == "rgb" else faces[..., ::-1])
-        try:
+        with running(f"{self.name}, on {given.shape} faces"):
             embedding = np.asarray(self._embed(given), dtype=np.float32)
-        except InputError:
-            raise
-        except Exception as error:  # the code is another's and may fail in any way
-            reason = f"{type(error).__name__}: {one_line(error)}"
-            raise InputError(f"{self.name}: fails on {given.shape} faces ({reason}).") from error
         if embedding.ndim != 2 or len(embedding) != len(faces):
             raise InputError(f"{self.name}: gives {embedding.shape} of {len(faces)} faces; embeddings are (faces, D).")
         return embedding

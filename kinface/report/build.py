@@ -47,7 +47,7 @@ from kinface.report.plots import (
     plot_verdict,
 )
 from kinface.report.verdict import judge, name_models
-from swinface.files import InputError
+from swinface.files import naming
 
 DOTS_PER_INCH = 200
 SIGNIFICANT_BY_CHANCE = 0.05  # the share of differences between equal groups that is larger than the chance limit
@@ -202,11 +202,9 @@ def name_files(groupings: Iterable[str]) -> dict[str, str]:
 
 
 def _compare(audit: FairnessAudit, other: FairnessAudit, origin: Origin, other_origin: Origin) -> pd.DataFrame:
-    try:
+    here, there = other_origin.file or "the other model's audit", origin.name_pairs()
+    with naming(f"{here} cannot be compared with {there}"):
         return compare_audits(audit, other)
-    except InputError as error:
-        here, there = other_origin.file or "the other model's audit", origin.name_pairs()
-        raise InputError(f"{here} cannot be compared with {there}: {error}") from None
 
 
 def _describe_audit(audit: FairnessAudit, origin: Origin) -> dict:

@@ -372,7 +372,7 @@ def test_an_eraser_of_ones_own_works_inside_a_model_and_is_saved_with_it(own, na
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("Short", "cannot be used"), ("Silent", "its class needs move(x, **state)")]
+    ("name", "message"), [("Short", "with its state: it fails"), ("Silent", "its class needs move(x, **state)")]
 )
 def test_a_state_that_moves_no_embeddings_is_refused(own, name, message):
     model = KinFace(embedding_size=10, width=16, size=8, erase=[{"attributes": GENDER, "method": f"{own}.{name}"}])
