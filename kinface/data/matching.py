@@ -37,16 +37,25 @@ def match_pairs(
     order the rows of all tables are. Raises ``InputError`` if ``by`` names something else, no family is known, or no
     kin pair can be matched.
 
-    ``by`` is one or some of ``MATCHES``: ``race`` and ``gender`` of the second person, so that the pair's two races
-    stay as they are; ``type``, the second person plays the same role in a relation of the same type, of the tables or
-    of the list (any sibling of that gender among siblings, whose order means nothing); ``age-gap``, the age of the
-    first face minus that of the second, to within ``AGE_TOLERANCE``; or an attribute of one's own, a column of the
-    people table.
+    Parameters
+    ----------
+    pairs
+        A pairs table; only its kin pairs are read. Their faces are in ``families``.
+    by
+        One or some of ``MATCHES``: ``race`` and ``gender`` of the second person, so that the pair's two races stay as
+        they are; ``type``, the second person plays the same role in a relation of the same type, of the tables or of
+        the list (any sibling of that gender among siblings, whose order means nothing); ``age-gap``, the age of the
+        first face minus that of the second, to within ``AGE_TOLERANCE``; or an attribute of one's own, a column of the
+        people table.
 
-    Gives a pairs table: the kin pairs that could be matched, in their order, then as many non-kin pairs, the n-th for
-    the n-th kin pair, with what they are matched by as ``list``, and no ``score``. And a row per ``type`` and ``race``
-    (``race_group`` of the kin pair): the numbers ``kin``, ``matched``, ``unknown`` (a label to match by, or the family,
-    is missing) and ``no_partner`` (no person fits).
+    Returns
+    -------
+    matched
+        A pairs table: the kin pairs that could be matched, in their order, then as many non-kin pairs, the n-th for
+        the n-th kin pair. ``list`` says by what they are matched; ``score`` is missing.
+    counts
+        One row per ``type`` and ``race`` (``race_group`` of the kin pair): the numbers ``kin``, ``matched``,
+        ``unknown`` (a label to match by, or the family, is missing) and ``no_partner`` (no person fits).
     """
     by = (by,) if isinstance(by, str) else by
     own = list_own_attributes(families.people)
