@@ -127,7 +127,9 @@ def leave_out_unreadable(families: Families, pairs: list[pd.DataFrame]) -> tuple
 
     faces = families.faces
     with ThreadPoolExecutor() as pool:  # decoding runs outside Python's lock
-        faults = list(tqdm(pool.map(find_fault, faces["face"]), "decoding", len(faces), leave=False, unit=" images"))
+        faults = list(
+            tqdm(pool.map(find_fault, faces["face"]), "decoding", len(faces), leave=False, unit=" images", disable=None)
+        )
     problems = [(UNREADABLE, face, fault) for face, fault in zip(faces["face"], faults, strict=True) if fault]
     unreadable = {face for _, face, _ in problems}
     readable_pairs = []

@@ -60,7 +60,10 @@ def align_folder(photos: Path, out: Path, choose: Choice = "largest", chunk: int
         if other:
             raise InputError(f"{out}: its faces were chosen by {min(other)!r}, not {choose!r}; choose another folder.")
         left = [name for name in names if name not in set(log["photo"])]
-        with ThreadPoolExecutor(count_cores()) as pool, tqdm(total=len(left), desc="align", unit="photo") as bar:
+        with (
+            ThreadPoolExecutor(count_cores()) as pool,
+            tqdm(total=len(left), desc="align", unit="photo", disable=None) as bar,
+        ):
             for start in range(0, len(left), chunk):
                 part = left[start : start + chunk]
                 with replacing_folder(out) as folder:
