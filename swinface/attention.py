@@ -31,10 +31,17 @@ COLUMNS = 7  # of the figure of places
 def attend(model: SwinFace, files: Sequence[Path], batch: int = 64) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
     """What the model, in evaluation mode, attends to, averaged over aligned faces.
 
-    Gives two tables with a row per trained task: levels, ``subnet`` and the mean gate of each level it reads, ``FM1``
-    and so on; and places, 49 of them row by row, see ``place_answers``. Then the mean face, (112, 112, 3), 0 to 255.
     Raises ``InputError`` if the model has no channel attention or no trained task, or an image is missing, unreadable
     or not square.
+
+    Returns
+    -------
+    levels : pd.DataFrame
+        A row per trained task; ``subnet`` and the mean gate of each level it reads, ``FM1`` and so on.
+    places : pd.DataFrame
+        A row per trained task; 49 places, row by row, see ``place_answers``.
+    face : np.ndarray
+        (112, 112, 3), the mean face, 0 to 255.
     """
     if not model.trained:
         raise InputError("no task of this model is trained; its attention has no meaning.")

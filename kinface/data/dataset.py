@@ -27,7 +27,7 @@ class Dataset(Families):
     and people. ``kinface.data.families.TABLES`` lists all.
     """
 
-    folder: Path | None = None  #: None of synthetic families
+    folder: Path | None = None  #: None for synthetic families
 
     def pairs(
         self,

@@ -61,7 +61,7 @@ class KinFaceWResults:
     embedding: np.ndarray  #: (faces, D)
     results: pd.DataFrame  #: see ``judge``
     folds: pd.DataFrame
-    missing: list[str]  # types whose lists are not there
+    missing: list[str]  #: types whose lists are not there
 
 
 def evaluate_kinfacew(

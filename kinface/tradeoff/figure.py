@@ -24,7 +24,7 @@ def name_rows(table: pd.DataFrame) -> list[str]:
 
 
 def list_attributes(table: pd.DataFrame) -> list[str]:
-    """Those that a table of methods is about."""
+    """The attributes that a table of methods is about."""
     return [name.removesuffix("_best") for name in table if name.endswith("_best")]
 
 
@@ -44,8 +44,9 @@ def choose_rows(table: pd.DataFrame, show: Sequence[str] = ()) -> list[int]:
 
 
 def plot_methods(table: pd.DataFrame, about: dict, show: Sequence[str] = ()) -> Figure:
-    """Plot AUC on both lists of a ``Frontier`` against what the best probe reads of each attribute, with 95% intervals.
+    """Plot AUC on both lists against what the best probe reads of each attribute, with 95% intervals.
 
+    ``table`` and ``about`` are those of a ``kinface.tradeoff.measure.Frontier``; ``show`` names methods to tell apart.
     Better is up and to the left. Dotted lines are chance levels. A legend names the methods: the best lie close
     together, where names beside the points need lines to tell whose they are (adjustText was considered).
     """
@@ -87,8 +88,9 @@ def plot_methods(table: pd.DataFrame, about: dict, show: Sequence[str] = ()) -> 
 
 @rc_context(SPREAD)
 def plot_changes(table: pd.DataFrame, reference: str, about: dict) -> Figure:
-    """What each method of a ``Frontier`` keeps of kinship and leaves of attributes, less what a reference of it does.
+    """What each method keeps of kinship and leaves of attributes, less what a reference does.
 
+    ``table`` and ``about`` are those of a ``kinface.tradeoff.measure.Frontier``, which was compared with the reference.
     Differences are paired, with 95% intervals; filled points are those whose interval excludes 0.
     """
     rows = table[table["method"] != reference]

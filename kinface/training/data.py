@@ -318,7 +318,7 @@ class KinshipData(lightning.LightningDataModule):
         return score_pairs(self.tune_pairs[name], self.tune_faces["face"], embedding.numpy())
 
     def score_tune_triplets(self, embedding: Tensor) -> pd.DataFrame | None:
-        """Score triplets of ``tune_faces``, of which embeddings are given alike; None if no two families have any."""
+        """Score triplets of father, mother and child by the same embeddings; None if no two families have such."""
         try:
             triplets = sample_triplets(replace(self.families, faces=self.tune_faces), "tune")
         except InputError:

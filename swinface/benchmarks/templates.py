@@ -37,8 +37,8 @@ class Templates:
     landmarks: np.ndarray  #: (N, 5, 2), in pixels, in the order of ArcFace's template
     weights: np.ndarray  #: (N,), the weight of each image in its template, see ``embed_templates``
     template: np.ndarray  #: (N,), the template of each image, counted from 0
-    first: np.ndarray  #: (pairs,), the templates that are compared with
-    second: np.ndarray  #: (pairs,), these
+    first: np.ndarray  #: (pairs,), the first template of each comparison
+    second: np.ndarray  #: (pairs,), the second
     same: np.ndarray  #: (pairs,), bool: whether they show one person
 
 

@@ -46,7 +46,7 @@ class Command(NamedTuple):
 
 
 def tabulate(package: str, groups: dict[str, dict[str, str]], **options: Options) -> dict[str, Command]:
-    """The commands of a program by name, in groups; each is a function in a module of its own, both of its name."""
+    """The commands of a program by name, in groups; each is the function of that name in a module of that name."""
     return {
         name: Command(f"{package}.{name}:{name}", about, group, options.get(name, Options.SIGNATURE))
         for group, commands in groups.items()
