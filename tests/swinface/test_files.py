@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swinface.files import InputError, inside, printable, replacing, replacing_folder, working_alone
+from swinface.files import InputError, inside, printable, replacing, replacing_folder, running, working_alone
 
 
 def names(folder: Path) -> list[str]:
@@ -195,3 +195,9 @@ def test_messages_cannot_steer_a_terminal(text):
 def test_names_in_any_script_are_printed_as_they_are():
     name = "photos/Åsa 顔\u202f3.jpg 💥"
     assert printable(name) == name
+
+
+def test_a_failure_of_anothers_code_can_be_traced():
+    with pytest.raises(InputError, match=r"mine\.Half: it fails") as caught, running("mine.Half"):
+        _ = 1 / 0
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
