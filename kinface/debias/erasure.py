@@ -76,13 +76,21 @@ class Erase:
 class Erasure(nn.Module):
     """A step of erasure inside a model, the identity until it is fitted. Training does not update it.
 
-    ``size`` is D, numbers per embedding; ``attributes``, name to the classes of each that is erased; all else is as of
-    :class:`Erase`. It keeps the ``state()`` of a fitted eraser: arrays by name. They are
+    It keeps the ``state()`` of a fitted eraser: arrays by name. They are
 
     - ``maps`` (K, D, D) and ``shifts`` (K, D), x -> A_k x + b_k, where k is the largest entry of G x + g with the
       ``gate`` G (K, D) and the ``gate_bias`` g (K,), which are left out where K is 1; or
     - any others, which the class of the eraser moves embeddings by: its static method ``move(x, **state)`` takes
       (B, D) and the arrays as tensors, and returns (B, D).
+
+    Parameters
+    ----------
+    size
+        D, numbers per embedding.
+    attributes
+        Name to the classes of each attribute that is erased.
+    method, options, inside, at
+        As of :class:`Erase`.
     """
 
     def __init__(
@@ -126,10 +134,16 @@ class Erasure(nn.Module):
         another set may differ by race in other ways; an eraser of one attribute takes them for the same. Raises
         ``InputError`` if an attribute has fewer than two classes, or the eraser fails.
 
-        ``x`` is (N + M, D), of training faces and then of others, in the form that it will be applied to; ``labels``
-        and ``others``, attribute to (N,) and (M,) class indices, below 0 where unknown (others may lack some);
-        ``weight``, (N + M,), how much a face counts (one of weight 0, such as of a person without relatives, is
-        ignored); and ``families``, (N + M,), the family of each face as a number, below 0 where it has none.
+        Parameters
+        ----------
+        x
+            (N + M, D), of training faces and then of others, in the form that it will be applied to.
+        labels, others
+            Attribute to (N,) and (M,) class indices, below 0 where unknown; others may lack some.
+        weight
+            (N + M,), how much a face counts; one of weight 0, such as of a person without relatives, is ignored.
+        families
+            (N + M,) family of each face as a number, below 0 where it has none.
         """
         eraser = self.step.make()
         columns = []

@@ -181,16 +181,32 @@ def calibrate(
     options: Mapping[str, Any] | None = None,
     folds: int = 5,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Calibrate the scores of a list by those of validation pairs, and give both, the validation pairs first.
+    """Calibrate the scores of a list by those of validation pairs.
 
-    They are scored pairs tables of one model, which share no family; ``faces`` and ``embedding`` are (N,) paths and
-    (N, D) embeddings, of any model, of the faces of both. The method is ``faircal``, ``normalize``, or
-    ``package.module.Class`` of one's own, with options for its constructor. Validation pairs are calibrated by those of
-    other families, in so many ``folds``, so that a threshold can be chosen on them. A pair of families of two parts
-    belongs to that of its first.
+    Parameters
+    ----------
+    validation, pairs
+        Scored pairs tables of one model; they share no family.
+    faces, embedding
+        (N,) paths and (N, D) embeddings, of any model, of the faces of both.
+    method
+        ``faircal``, ``normalize``, or ``package.module.Class`` of one's own.
+    options
+        Options of the method, see the classes.
+    folds
+        Validation pairs are calibrated by those of other families, in so many parts, so that a threshold can be chosen
+        on them. A pair of families of two parts belongs to that of its first.
 
-    Raises ``InputError`` if a table is no scored pairs table, a face is not embedded, there are too few pairs or
-    families, there is no such method, it does not take these options, or it fails.
+    Returns
+    -------
+    tuple
+        The validation pairs and the pairs, with calibrated scores.
+
+    Raises
+    ------
+    InputError
+        A table is no scored pairs table, a face is not embedded, there are too few pairs or families, there is no such
+        method, it does not take these options, or it fails.
     """
 
     def adjust(fitted_on: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
