@@ -100,8 +100,8 @@ class FaceTraining(lightning.LightningModule):
     start_whole
         Whether to take over its subnets and heads too, to fine-tune a model on one of its tasks. If
         ``optimizer.trunk_rate`` is 0, the tasks that are not trained stay in the model, and their heads as they are.
-        Tasks that share a subnet with one that is trained, as young does with age, answer otherwise all the same:
-        train them together.
+        But a task that shares a subnet with a trained one, as young does with age, then gives other answers: train
+        both.
     tasks
         The tasks of ``swinface.tasks.TASKS`` to train; by default all with labels in a stream.
     recognition
