@@ -74,5 +74,5 @@ def make_logger(name: LoggerName, run: Path) -> Logger:
     logger, options = made[name]
     try:
         return logger(**options)
-    except ModuleNotFoundError:
-        raise InputError(f"--logger {name}: it is not installed; `pip install {name}` brings it.") from None
+    except ModuleNotFoundError as error:
+        raise InputError(f"--logger {name}: no package {error.name or name}; `pip install {name}` brings it.") from None

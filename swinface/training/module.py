@@ -217,6 +217,8 @@ class FaceTraining(lightning.LightningModule):
         if not self.learned and (self.frozen or not self.embeds):
             why = "model.optimizer.trunk_rate is 0" if self.frozen else "recognition and distillation are off"
             raise InputError(f"nothing to train: no task has labels; {why}.")
+        if self.frozen and start is None and weights is None:
+            raise InputError("model.optimizer.trunk_rate is 0: give model.start, or the trunk stays untrained.")
         if not self.embeds:
             # Only the embedding needs these parts.
             self.network.embedding.requires_grad_(False)

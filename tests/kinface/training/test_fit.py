@@ -176,7 +176,7 @@ def test_a_logger_that_cannot_be_had_is_named(synthetic, tmp_path, monkeypatch, 
     assert "--logger and trainer.logger: give one of them" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "trackio", None)
     assert fit(synthetic, tmp_path / "run", "--logger", "trackio") == 2
-    assert "--logger trackio: it is not installed; `pip install trackio`" in capsys.readouterr().err
+    assert "--logger trackio: no package trackio; `pip install trackio`" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

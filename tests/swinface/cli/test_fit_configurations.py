@@ -76,7 +76,8 @@ def test_every_configuration_is_read_in_full(name, capsys, tmp_path, monkeypatch
             ["--model.tasks=[]", "--model.recognition=null", "--model.distillation=0", "--model.relation=0"],
             "nothing to",
         ),
-        (["--model.tasks=[]", "--model.optimizer.trunk_rate=0"], "trunk_rate is 0"),
+        (["--model.tasks=[]", "--model.optimizer.trunk_rate=0"], "nothing to"),
+        (["--model.optimizer.trunk_rate=0"], "give model.start"),
     ],
 )
 def test_bad_options_are_named(config, options, named, tmp_path, capsys, monkeypatch):
