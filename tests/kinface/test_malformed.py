@@ -138,7 +138,6 @@ ANNOTATIONS = "face,race_net,age_net,gender_human,age_band_human\n" + "".join(
 )
 
 
-@pytest.mark.filterwarnings("ignore:.*read as one value")  # blanks by mutation; that it is said is tested elsewhere
 @TRIES
 def test_annotations(tries, root):
     path = root / "annotations" / "own.csv"
