@@ -1,4 +1,4 @@
-"""Figures of the frontier: at most twelve methods are told apart, all others are grey; and what each changes."""
+"""Figures of the frontier: at most twelve methods have a colour, all others are grey; and what each changes."""
 
 from __future__ import annotations
 
@@ -47,8 +47,9 @@ def plot_methods(table: pd.DataFrame, about: dict, show: Sequence[str] = ()) -> 
     """Plot AUC on both lists against what the best probe reads of each attribute, with 95% intervals.
 
     ``table`` and ``about`` are those of a ``kinface.tradeoff.measure.Frontier``; ``show`` names methods to tell apart.
-    Better is up and to the left. Dotted lines are chance levels. A legend names the methods: the best lie close
-    together, where names beside the points need lines to tell whose they are (adjustText was considered).
+    Better is up and to the left. The line is the frontier: no method keeps more kinship and leaves less of the
+    attribute than one on it. Dotted lines are chance levels. A legend names the methods: the best lie close together,
+    where names beside the points need lines to tell whose they are (adjustText was considered).
     """
     attributes = list_attributes(table)
     figure = Figure(figsize=(2 + 4 * len(attributes), 8), layout="constrained")
@@ -61,13 +62,16 @@ def plot_methods(table: pd.DataFrame, about: dict, show: Sequence[str] = ()) -> 
         axes, x, y = panels[row, column], f"{attribute}_best", f"auc_{listed}"
         others = table.drop(index=table.index[chosen])
         axes.plot(others[x], others[y], ".", color=GREY)
+        front = table.sort_values([x, y], ascending=[True, False])
+        front = front[front[y] == front[y].cummax()]
+        axes.plot(front[x], front[y], color="black", drawstyle="steps-post", linewidth=1)
         for place, (colour, mark) in looks.items():
             point = table.iloc[place]
             bars = {
                 f"{side}err": np.abs(point[[f"{it}_low", f"{it}_high"]].to_numpy(float) - point[it])[:, None]
                 for side, it in (("x", x), ("y", y))
             }
-            look = {"color": colour, "marker": mark, "linestyle": "", "elinewidth": 0.8}
+            look = {"color": colour, "ecolor": (colour, 0.5), "marker": mark, "linestyle": "", "elinewidth": 0.8}
             axes.errorbar(point[x], point[y], **bars, **look, label=write_plainly(names[place]))
         axes.axvline(about[attribute]["chance"], color=GREY, linestyle=":", linewidth=1)
         tidy(axes, grid="both")
@@ -80,8 +84,9 @@ def plot_methods(table: pd.DataFrame, about: dict, show: Sequence[str] = ()) -> 
         )
     named = panels[0, 0].get_legend_handles_labels()
     figure.legend(*named, fontsize=8, frameon=False, ncols=6, loc="outside lower left")
-    others = f", the other {len(table) - len(chosen)} grey" if len(table) > len(chosen) else ""
-    title = f"Told apart: none, methods asked for, the best by tradeoff{others}. Bars: 95% intervals."
+    others = f" (the other {len(table) - len(chosen)} grey)" if len(table) > len(chosen) else ""
+    title = f"Methods asked for and the best by tradeoff{others}, with 95% intervals."
+    title += " Line: the frontier; better is up and left."
     figure.suptitle(title, fontsize=9)
     return figure
 

@@ -55,6 +55,14 @@ def test_the_chart_has_the_figures_of_the_table_by_numbers_of_what_is_chosen(fou
         declare_chart(found.table, found.about, found.protocol.probes, ["nobody"])
 
 
+def test_the_line_of_the_figure_is_the_frontier(found):
+    axes, table = found.plot().axes[0], found.table
+    (front,) = [line for line in axes.lines if line.get_drawstyle() == "steps-post"]
+    points = list(zip(table["race_best"], table["auc_matched"], strict=True))
+    ahead = [(x, y) for x, y in points if not any(a < x and b > y for a, b in points)]
+    assert 1 < len(ahead) < len(points) and [*zip(*front.get_data(), strict=True)] == sorted(ahead)
+
+
 def test_names_are_escaped_and_without_scripts_the_figure_and_the_table_stand(found):
     page = found.page()
     assert EVIL not in page and "&lt;img src=x" in without_scripts(page)
