@@ -21,9 +21,10 @@ from kinface.leakage.controls import controls
 from kinface.leakage.leakage import Leakage, compare_leakage
 from kinface.report.build import to_plain
 from kinface.report.checks import Origin, check_validation, warn_of_unknown_families
+from kinface.report.curves import plot_det, plot_roc
 from kinface.report.html import render_report
 from kinface.report.papers import tabulate_groups, write_table
-from kinface.report.plots import plot_det, plot_rates, plot_roc, plot_scores, plot_verdict
+from kinface.report.plots import plot_rates, plot_scores, plot_verdict
 from swinface.files import InputError
 
 
@@ -102,12 +103,12 @@ class Audit(FairnessAudit):
         return plot_scores(self, grouping)
 
     def plot_roc(self, grouping: str = "race") -> Figure:
-        """ROC curves of groups, with their points at the threshold (``kinface.report.plots.plot_roc``)."""
+        """ROC curves of groups, with their points at the threshold (``kinface.report.curves.plot_roc``)."""
         self._check_grouping(grouping)
         return plot_roc(self, grouping)
 
     def plot_det(self, grouping: str = "race") -> Figure:
-        """DET curves of groups, with their points at the threshold (``kinface.report.plots.plot_det``)."""
+        """DET curves of groups, with their points at the threshold (``kinface.report.curves.plot_det``)."""
         self._check_grouping(grouping)
         return plot_det(self, grouping)
 
@@ -297,6 +298,7 @@ def compare(ours: Audit | Leakage, other: Audit | Leakage) -> pd.DataFrame:
     if kind is Leakage:
         return compare_leakage(ours, other)
     names = ["face_a", "face_b"]
-    if ours.beside is not None and ours.beside[names].equals(other.pairs[names]):
+    beside = getattr(ours, "beside", None)  # an Audit has it, a FairnessAudit has not
+    if beside is not None and beside[names].equals(other.pairs[names]):
         return compare_lists(ours, other)
     return compare_audits(ours, other)

@@ -36,13 +36,12 @@ from kinface.report.checks import (
     warn_of_threshold,
     warn_of_unknown_families,
 )
+from kinface.report.curves import plot_det, plot_roc
 from kinface.report.explore import trace_thresholds
 from kinface.report.plots import (
     plot_controls,
-    plot_det,
     plot_differences,
     plot_rates,
-    plot_roc,
     plot_scores,
     plot_verdict,
 )

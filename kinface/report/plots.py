@@ -7,7 +7,7 @@ pages, which fit those of ACM and IEEE too, with letters of 7 points.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import chain, product
+from itertools import cycle, product
 
 import numpy as np
 import pandas as pd
@@ -15,8 +15,6 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
-from scipy.stats import norm
-from sklearn.metrics import det_curve, roc_curve
 
 from kinface.data.vocabulary import in_words
 from kinface.fairness.audit import FairnessAudit
@@ -40,7 +38,6 @@ PRINTED = {
     "xtick.major.width": 0.6,
 }
 SPREAD = {"xtick.labelsize": 8, "ytick.labelsize": 8}  # of figures that no paper prints
-FINEST = 4000  # steps of a rate that a picture can show
 ON_FIRST_SCREEN = ("race", "gender pair", "type")  # and one's own groupings
 
 
@@ -75,7 +72,7 @@ def plot_verdict(audit: FairnessAudit, *, column: bool = False) -> Figure:
             axes.scatter(rows[metric], at[rows.index], s=16, marker=marker, color=colour, zorder=3)
         axes.set_xlabel(title.replace(" (", "\n(") if column else title)
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        axes.set_yticks(at, [_name(*audit.groups.loc[row, ["group", "grouping"]]) for row in at.index])
+        axes.set_yticks(at, [name_group(*audit.groups.loc[row, ["group", "grouping"]]) for row in at.index])
         axes.set_ylim(at.iloc[-1] + 0.6, at.iloc[0] - 0.6)
         tidy(axes, grid="x")
     return figure
@@ -106,87 +103,10 @@ def plot_rates(audit: FairnessAudit, grouping: str) -> Figure:
         if metric != "auc":
             axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         tidy(axes, grid="x")
-    names = [f"{_name(g.group, g.grouping)}\n{g.pairs:,} pairs{_count_families(g)}" for g in groups.itertuples()]
+    names = [f"{name_group(g.group, g.grouping)}\n{g.pairs:,} pairs{count_families(g)}" for g in groups.itertuples()]
     panels[0].set_yticks(places, names)
     panels[0].set_ylim(len(groups) - 0.4, -0.6)
     return figure
-
-
-@rc_context(PRINTED)
-def plot_roc(audit: FairnessAudit, grouping: str) -> Figure:
-    """Plot the ROC curve of each group, on a linear and on a logarithmic FMR axis.
-
-    A point shows the FMR and TPR of a group at the threshold, with 95% intervals. All pairs are black; groups with too
-    few pairs to be compared have no curve.
-    """
-    drawn = audit.groups.iloc[[0, *compared_groups(audit.groups, grouping, ("auc",))]]
-    figure = Figure(figsize=(TEXT, 2.9 + 0.15 * len(drawn)), layout="constrained")
-    linear, logarithmic = figure.subplots(1, 2, sharey=True)
-    styles = chain([("-", "black")], product(("-", "--", ":"), COLOURS))
-    for (style, colour), group in zip(styles, drawn.itertuples(), strict=False):
-        pairs = audit.pairs[audit.labels[group.grouping] == group.group]
-        fmr, tpr = _thin(*roc_curve(pairs["kin"], pairs["score"])[:2])
-        interval = f" [{group.auc_low:.3f}, {group.auc_high:.3f}]" if np.isfinite(group.auc_low) else ""
-        label = f"{_name(group.group, group.grouping)}: AUC {group.auc:.3f}{interval}, "
-        label += f"{group.kin:,} kin, {group.non_kin:,} non-kin{_count_families(group)}"
-        curve = {"color": colour, "linestyle": style, "drawstyle": "steps-post"}
-        linear.plot(fmr, tpr, **curve, label=label)
-        reached = fmr > 0  # zero has no place on a logarithmic axis
-        logarithmic.plot(fmr[reached], tpr[reached], **curve)
-        spread = {"xerr": _lengths(group, "fmr"), "yerr": _lengths(group, "tpr"), "elinewidth": 1, "capsize": 2}
-        linear.errorbar(group.fmr, group.tpr, **spread, color=colour, marker="o", markeredgecolor="black", zorder=3)
-        logarithmic.plot(group.fmr, group.tpr, color=colour, marker="o", markeredgecolor="black", zorder=3)
-    guess = np.geomspace(1e-4, 1, 200)
-    for axes in (linear, logarithmic):
-        axes.plot(guess, guess, color=GREY, linewidth=0.8, linestyle=":")
-        axes.set_xlabel("FMR (share of non-kin pairs accepted)")
-        tidy(axes, grid="both")
-    linear.set(ylabel="TPR (share of kin pairs accepted)", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
-    logarithmic.set(xscale="log", xlim=(1e-3, 1.03))
-    figure.legend(loc="outside lower center", frameon=False)
-    return figure
-
-
-@rc_context(PRINTED)
-def plot_det(audit: FairnessAudit, grouping: str) -> Figure:
-    """Plot FNMR against FMR of each group on normal deviate scales (Martin et al., Eurospeech 1997).
-
-    A point is a group at the threshold. All pairs are black; groups with too few pairs to be compared have no curve.
-    """
-    drawn = audit.groups.iloc[[0, *compared_groups(audit.groups, grouping, ("auc",))]]
-    figure = Figure(figsize=(COLUMN, 2.9 + 0.15 * len(drawn)), layout="constrained")
-    axes = figure.subplots()
-    shares = np.array([0.01, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95, 0.99])
-    styles = chain([("-", "black")], product(("-", "--", ":"), COLOURS))
-    for (style, colour), group in zip(styles, drawn.itertuples(), strict=False):
-        pairs = audit.pairs[audit.labels[group.grouping] == group.group]
-        fmr, fnmr = _thin(*det_curve(pairs["kin"], pairs["score"])[:2])
-        inside = (fmr > 0) & (fmr < 1) & (fnmr > 0) & (fnmr < 1)  # 0 and 1 are infinitely far away
-        curve = {"color": colour, "linestyle": style, "drawstyle": "steps-post"}
-        axes.plot(norm.ppf(fmr[inside]), norm.ppf(fnmr[inside]), **curve, label=_name(group.group, group.grouping))
-        if 0 < group.fmr < 1 and 0 < group.fnmr < 1:
-            point = norm.ppf([group.fmr, group.fnmr])
-            axes.plot(*point, color=colour, marker="o", markeredgecolor="black", zorder=3)
-    for axis, name in (
-        (axes.xaxis, "FMR (share of non-kin pairs accepted)"),
-        (axes.yaxis, "FNMR (share of kin pairs rejected)"),
-    ):
-        axis.set_ticks(norm.ppf(shares), [f"{share:.0%}" for share in shares])
-        axis.set_label_text(name)
-    ends = norm.ppf([0.005, 0.995])
-    axes.set(xlim=ends, ylim=ends)
-    axes.plot(ends, ends[::-1], color=GREY, linewidth=0.8, linestyle=":")
-    tidy(axes, grid="both")
-    figure.legend(loc="outside lower center", frameon=False)
-    return figure
-
-
-def _thin(fmr: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The points of a curve that a picture can show apart, also on a logarithmic axis of the FMR."""
-    cells = np.floor([FINEST * fmr, FINEST * other, FINEST / 10 * np.log10(np.maximum(fmr, 1e-6))])
-    shown = (np.diff(cells, prepend=np.nan) != 0).any(axis=0)
-    shown[-1:] = True
-    return fmr[shown], other[shown]
 
 
 @rc_context(PRINTED)
@@ -210,7 +130,7 @@ def plot_scores(audit: FairnessAudit, grouping: str) -> Figure:
         accepted = [f"{rate:.0%} of {count:,} {kind}" for rate, count, kind in
                     ((group.tpr, group.kin, "kin"), (group.fmr, group.non_kin, "non-kin")) if count]  # fmt: skip
         ends = ": " if columns == 1 else "\n"
-        name = f"{_name(group.group, group.grouping)}{ends}accepted are {' and '.join(accepted)} pairs"
+        name = f"{name_group(group.group, group.grouping)}{ends}accepted are {' and '.join(accepted)} pairs"
         axes.set_title(name, loc="left")
         axes.set_yticks([])
         axes.set_ylim(bottom=0)
@@ -249,7 +169,7 @@ def plot_placed_scores(
         axes.axvline(threshold, color="black", linewidth=1, label="threshold")
         for (name, score), colour in zip(marks.items(), COLOURS[2:], strict=False):
             axes.axvline(score, color=colour, linewidth=2.2, label=f"{name}: {score:.3f}")
-        name = f"all {kind}" if row["grouping"] == OVERALL else _name(row["group"], row["grouping"])
+        name = f"all {kind}" if row["grouping"] == OVERALL else name_group(row["group"], row["grouping"])
         accepted = f"{row['fmr']:.0%} of {row['non_kin']:,} non-kin {kind} are accepted"
         missed = f"and {row['fnmr']:.0%} of {row['kin']:,} kin {kind} missed"
         axes.set_title(ends.join((f"{name}:", accepted, missed)), loc="left")
@@ -328,7 +248,7 @@ def plot_differences(changes: pd.DataFrame, grouping: str) -> Figure:
         axes.set_xlabel(f"difference in {title}")
         axes.xaxis.set_major_locator(MaxNLocator(4))
         tidy(axes, grid="x")
-    panels[0].set_yticks(np.arange(len(names)), [_name(name, grouping) for name in names])
+    panels[0].set_yticks(np.arange(len(names)), [name_group(name, grouping) for name in names])
     panels[0].set_ylim(len(names) - 0.4, -0.6)
     return figure
 
@@ -347,19 +267,21 @@ def plot_leakage(table: pd.DataFrame) -> Figure:
         same of them.
     """
     attributes, tables = list(table["attribute"].unique()), table[["file", "representation"]].drop_duplicates()
-    figure = Figure(figsize=(10, 1.7 + 0.5 * len(tables)), layout="constrained")
+    step = 0.8 / table["probe"].nunique()
+    figure = Figure(figsize=(10, 1.7 + len(tables) * max(0.5, 0.16 / step)), layout="constrained")
     panels = figure.subplots(1, len(attributes), sharey=True, squeeze=False)[0]
     for axes, attribute in zip(panels, attributes, strict=True):
         rows = table[table["attribute"] == attribute]
         probes = rows["probe"].unique()
-        for place, probe in enumerate(probes):
+        looks = zip(probes, cycle(product(("-", "--", ":"), COLOURS)), strict=False)
+        for place, (probe, (style, colour)) in enumerate(looks):
             of_probe = rows[rows["probe"] == probe]
-            places, colour = np.arange(len(of_probe)) + 0.36 * (place - (len(probes) - 1) / 2), COLOURS[place]
+            places = np.arange(len(of_probe)) + step * (place - (len(probes) - 1) / 2)
             reach = (of_probe["permuted_high"] - of_probe["permuted"]).to_numpy()
             band = {"color": "#dddddd", "zorder": 0, "label": None if place else "labels permuted"}
-            axes.barh(places, 2 * reach, 0.3, of_probe["permuted"] - reach, **band)
+            axes.barh(places, 2 * reach, 0.8 * step, of_probe["permuted"] - reach, **band)
             ends = of_probe["balanced_accuracy_low"], of_probe["balanced_accuracy_high"]
-            axes.hlines(places, *ends, color=colour, linewidth=1.6, label=f"{probe} probe")
+            axes.hlines(places, *ends, color=colour, linestyle=style, linewidth=1.6, label=f"{probe} probe")
             faces = np.where(of_probe["leaks"].fillna(False), colour, "white")
             axes.scatter(of_probe["balanced_accuracy"], places, s=26, facecolor=faces, edgecolor=colour, zorder=3)
         axes.axvline(rows["chance"].iloc[0], color=GREY, linewidth=1, linestyle="--", zorder=1, label="chance")
@@ -385,22 +307,16 @@ def draw_intervals(axes: Axes, table: pd.DataFrame, metric: str, places: np.ndar
         axes.scatter(table[metric][rows], places[rows], s=16, facecolor=face, edgecolor=COLOURS[0], zorder=3)
 
 
-def _lengths(group: tuple, metric: str) -> np.ndarray:
-    """Lengths of an interval on both sides of its value, as matplotlib needs them: (2, 1)."""
-    value, low, high = (getattr(group, metric + end) for end in ("", "_low", "_high"))
-    return np.array([[max(value - low, 0)], [max(high - value, 0)]])
-
-
 def write_plainly(name: str) -> str:
     """A name from a file as matplotlib draws it as it is: no formula, no control characters, no hidden label."""
     return ("" if not name.startswith("_") else " ") + printable(name).replace("$", r"\$")
 
 
-def _name(group: str, grouping: str) -> str:
+def name_group(group: str, grouping: str) -> str:
     return write_plainly(in_words(group, grouping))
 
 
-def _count_families(group: tuple) -> str:
+def count_families(group: tuple) -> str:
     """How many families a group has, as the end of a label; nothing where none is known."""
     known = "known " if group.units > group.families else ""
     return f", {group.families:,} {known}families" if group.families else ""

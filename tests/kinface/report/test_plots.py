@@ -7,6 +7,7 @@ import io
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import to_rgb
 from scipy.spatial.distance import pdist
 
@@ -14,19 +15,19 @@ from kinface.data.vocabulary import TYPES
 from kinface.fairness.audit import audit_fairness
 from kinface.fairness.comparison import compare_audits
 from kinface.fairness.distributions import describe_scores
+from kinface.report.curves import _thin, plot_det, plot_roc
 from kinface.report.plots import (
     COLOURS,
     COLUMN,
-    _thin,
     plot_differences,
     plot_leakage,
     plot_placed_scores,
     plot_rates,
-    plot_roc,
     plot_scores,
     plot_verdict,
 )
 from kinface.tradeoff.figure import plot_changes, plot_methods
+from swinface.files import InputError
 
 
 @pytest.fixture
@@ -116,6 +117,15 @@ def test_many_groups_are_told_apart(draw_scored):
     assert drawn(figure)
 
 
+def test_more_groups_than_looks_have_no_curves(draw_scored):
+    pairs = draw_scored(4000)
+    pairs["batch"] = np.arange(len(pairs)) // 2 % 25
+    result = audit_fairness(pairs, 0.5, groupings=["batch"], resamples=20)
+    for plot in (plot_roc, plot_det):
+        with pytest.raises(InputError, match="batch: curves of 25 groups"):
+            plot(result, "batch")
+
+
 def test_differences_of_a_model_with_itself_lie_on_zero(result):
     figure = plot_differences(compare_audits(result, result), "race")
     for axes in figure.axes:
@@ -144,6 +154,20 @@ def test_leakage_draws_names_of_files_and_classes_as_they_are():
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert names[1] == "\\$a\\$ \\x1b[31m\n\\$a\\$ \\x1b[31m" and names[2] == " _x\\n\n _x\\n"
     assert "\x1b" not in "".join(axes.get_title(loc="left") for axes in figure.axes)
+    assert drawn(figure)
+
+
+def test_leakage_of_many_attackers_has_a_look_and_a_place_for_each():
+    names = [f"attacker {number}" for number in range(8)]
+    rows = [{"probe": name, "file": "e", "representation": it} for it in ("embedding", "features") for name in names]
+    figures = {"balanced_accuracy": 0.6, "balanced_accuracy_low": 0.5, "balanced_accuracy_high": 0.7, "leaks": True}
+    figures |= {"permuted": 0.5, "permuted_high": 0.55, "chance": 0.5, "faces": 9, "people": 3, "families": 2}
+    figure = plot_leakage(pd.DataFrame(rows).assign(attribute="race", classes="a, b", **figures))
+    marks = [drawn for drawn in figure.axes[0].collections if isinstance(drawn, PathCollection)]
+    bars = [drawn for drawn in figure.axes[0].collections if isinstance(drawn, LineCollection)]
+    assert len({(*bar.get_color()[0], str(bar.get_linestyle())) for bar in bars}) == len(names)
+    places = np.array([mark.get_offsets()[:, 1] for mark in marks])
+    assert places[:, 0].max() < 0.5 < places[:, 1].min()  # marks of one representation stay in its row
     assert drawn(figure)
 
 
