@@ -136,7 +136,7 @@ class Predictor:
         self.model, self.device, self.batch = model, next(model.parameters()).device, batch
         self.trained, self.shards = list(model.trained), shards or Shards()
         self.precision, self.runtime = precision, runtime
-        self._answers: dict[tuple, dict[str, np.ndarray]] = {}
+        self._answers: dict[str, dict[str, np.ndarray]] = {}
 
     @cached_property
     def _trunk(self) -> Runner:
@@ -171,7 +171,7 @@ class Predictor:
 
     def answer(self, source: Source) -> dict[str, np.ndarray]:
         """Logits, (N, classes) float32, of every trained task for the faces of a source's table."""
-        key = (type(source).__name__, str(source.root), str(source.crop), *source.table["image"])
+        key = source.digest()
         if key not in self._answers:
             if self.shards.first:
                 warn_unaligned(source.read, range(len(source)), source.root)
@@ -181,7 +181,7 @@ class Predictor:
                 del answers["embedding"]
                 return answers
 
-            self._answers[key] = self.compute(type(source).__name__, key, len(source), answer, self.batch)
+            self._answers[key] = self.compute(type(source).__name__, [key], len(source), answer, self.batch)
         return self._answers[key]
 
 

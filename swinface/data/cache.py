@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from swinface.files import replacing
+
+
+def digest_files(files: Iterable[Path], *about: object) -> str:
+    """A text of 16 characters, for the name of a file of ``map_computed``: it changes with ``about``, and when one of
+    the files is written to, appears or is removed."""
+    digest = hashlib.sha256("\0".join(map(str, about)).encode())
+    for file in files:
+        status = file.stat() if file.is_file() else None
+        digest.update(f"{status.st_size} {status.st_mtime_ns} ".encode() if status else b"- ")
+    return digest.hexdigest()[:16]
 
 
 def map_computed(

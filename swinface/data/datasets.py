@@ -7,10 +7,10 @@ the set. Faces in ``RecordIO`` and in the paper's authors' lists are aligned alr
 
 from __future__ import annotations
 
-import hashlib
 import re
 import warnings
 from abc import abstractmethod
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from swinface.data.cache import map_computed
+from swinface.data.cache import digest_files, map_computed
 from swinface.data.faces import Crop
 from swinface.data.labels import (
     AFFECTNET_CLASSES,
@@ -77,16 +77,16 @@ class RecordIO(Source):
 
         The file is made at the first start. Where the folder cannot be written to, labels are read at each start.
         """
-        path, about = self._records.path, hashlib.sha256()
-        for file in (path, path.with_suffix(".idx")):
-            about.update(f"{file.stat().st_size} {file.stat().st_mtime_ns} ".encode())
-        kept = path.with_suffix(f".labels-{about.hexdigest()[:16]}.npy")
+        kept = self._records.path.with_suffix(f".labels-{digest_files(self._list_files())}.npy")
         try:
             return map_computed(
                 kept, (len(keys),), np.float32, lambda part: self._records.read_labels(keys[part]), 1 << 16, "labels"
             )
         except InputError:  # if not because of the folder, it is raised again here
             return self._records.read_labels(keys)
+
+    def _list_files(self) -> Iterable[Path]:
+        return self._records.path, self._records.path.with_suffix(".idx")
 
     def _decode(self, image: str) -> np.ndarray:
         _, content = self._records.read(int(image))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +71,10 @@ class PoseFolder(Source):
         table.insert(0, "image", names)
         self._landmarks = dict(zip(table["image"], landmarks[kept], strict=True))
         return table
+
+    def _list_files(self) -> Iterable[Path]:
+        for image in super()._list_files():
+            yield from (image, image.with_suffix(".mat"))
 
     def _decode(self, image: str) -> np.ndarray:
         return align(super()._decode(image), self._landmarks[image], f"{self.root / image}")

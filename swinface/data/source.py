@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
+from swinface.data.cache import digest_files
 from swinface.data.faces import Crop, fit_face, stack_faces
 from swinface.files import InputError, inside
 from swinface.images import read_image
@@ -90,6 +92,17 @@ class Source(ABC):
     def read_all(self) -> Tensor:
         """Read every face of the table on all cores: (N, 3, 112, 112), uint8, RGB."""
         return stack_faces(self.read, range(len(self)))
+
+    def digest(self) -> str:
+        """A text of 16 characters that changes with what ``read`` gives: with the class, the crop, the faces and their
+        files."""
+        kind = type(self)
+        about = (kind.__module__, kind.__qualname__, self.root.resolve(), self.crop, *self.table["image"])
+        return digest_files(self._list_files(), *about)
+
+    def _list_files(self) -> Iterable[Path]:
+        """The files that the pixels of the table's faces come from."""
+        return (self.root / image for image in self.table["image"])
 
     @abstractmethod
     def _read_table(self) -> pd.DataFrame:

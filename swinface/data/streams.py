@@ -5,7 +5,6 @@ A stream mixes sources by their shares and cycles through each on its own. One b
 
 from __future__ import annotations
 
-import hashlib
 import math
 import random
 from collections.abc import Sequence
@@ -279,12 +278,8 @@ def count_faces(total: int, shares: Sequence[float]) -> list[int]:
 
 
 def keep_decoded(source: Source, folder: Path) -> np.ndarray:
-    """A source's faces, (N, 3, 112, 112) uint8, decoded once and mapped from a file; its name is a digest of them."""
-    digest = hashlib.sha256(f"{source.root.resolve()}{source.crop}edges".encode())
-    for image in source.table["image"]:
-        file = source.root / image
-        digest.update(f"{image}{file.stat().st_mtime_ns if file.is_file() else ''}".encode())
-    path = folder / f"faces-{digest.hexdigest()[:16]}.npy"
+    """A source's faces, (N, 3, 112, 112) uint8, decoded once and mapped from a file named by ``Source.digest``."""
+    path = folder / f"faces-{source.digest()}.npy"
     shape = (len(source), 3, IMAGE_SIZE, IMAGE_SIZE)
 
     def decode(part: slice) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,7 +15,7 @@ from swinface.cli.main import COMMANDS, run
 from swinface.data.align import ARCFACE, align, fit_similarity
 from swinface.data.pose import FACE, fit_pose, measure_turn, to_pose, to_rotation, turn
 from swinface.data.poses import PoseFolder, PoseList
-from swinface.data.streams import Batches, Stream
+from swinface.data.streams import Batches, Stream, keep_decoded
 from swinface.files import InputError
 from swinface.images import read_image
 from swinface.photos.detect import detect
@@ -120,6 +122,16 @@ def test_the_pose_of_a_set_is_that_of_the_aligned_face(tmp_path, key):
         expected, _ = fit_pose(landmarks @ similarity[:, :2].T + similarity[:, 2])
         assert np.allclose(source.table.loc[row, ["yaw", "pitch", "roll"]].astype(float), expected, atol=0.2)
         assert np.array_equal(source.read(row), align(read_image(root / source.table["image"][row]), landmarks))
+
+
+def test_faces_that_are_kept_are_aligned_by_the_landmarks_that_are_there(tmp_path):
+    root, other = (write_pose_set(tmp_path / name, [pose]) for name, pose in (("set", POSES[0]), ("other", POSES[2])))
+    noise = np.random.default_rng(0).integers(0, 256, (450, 450, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(root / "image00000.jpg")
+    before = keep_decoded(PoseFolder(root), tmp_path)
+    shutil.copy(other / "image00000.mat", root)
+    after = keep_decoded(PoseFolder(root), tmp_path)
+    assert np.array_equal(after, PoseFolder(root).read_all()) and not np.array_equal(after, before)
 
 
 def test_files_of_another_form_are_named(tmp_path):

@@ -5,14 +5,17 @@ from __future__ import annotations
 import pickle
 import struct
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from io import BytesIO
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from swinface.data.datasets import RecordIO
 from swinface.data.recordio import MAGIC, RecordFile
+from swinface.data.streams import keep_decoded
 from swinface.files import InputError
 
 MAGIC_BYTES = struct.pack("<I", MAGIC)
@@ -94,6 +97,14 @@ def test_identities_are_kept_beside_the_records_and_read_from_them_once(tmp_path
 
     monkeypatch.setattr("swinface.data.datasets.map_computed", refuse)  # as in a folder that is read only
     assert RecordIO(tmp_path).table["identity"].tolist() == ["1", *map(str, labels)]
+
+
+def test_faces_that_are_kept_are_those_of_the_records_that_are_there(tmp_path):
+    for colour in ("red", "blue"):
+        face = BytesIO()
+        Image.new("RGB", (112, 112), colour).save(face, "png")
+        write_records(tmp_path / "train.rec", {key: pack([1.0], face.getvalue()) for key in range(2)})
+        assert np.array_equal(keep_decoded(RecordIO(tmp_path), tmp_path), RecordIO(tmp_path).read_all())
 
 
 def test_the_writer_of_these_tests_writes_as_mxnet_does(tmp_path):

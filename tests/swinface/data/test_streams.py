@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from swinface.data.datasets import CelebA, ImageFolder, RafDb, UTKFace
-from swinface.data.streams import Batches, Stream, count_faces
+from swinface.data.streams import Batches, Stream, count_faces, keep_decoded
 from swinface.files import InputError
 
 TASKS_HERE = ["gender", "age", "expression", "smiling"]
@@ -147,6 +148,23 @@ def test_faces_that_are_kept_are_the_faces(face_sets, tmp_path):
     assert len(files) == 4  # CelebA is in two streams
     assert equal(plain[4], batches(face_sets, cache=tmp_path)[4])
     assert sorted(tmp_path.iterdir()) == files
+
+
+class Mirrored(UTKFace):
+    def _decode(self, image: str) -> np.ndarray:
+        return super()._decode(image)[:, ::-1]
+
+
+def test_faces_that_are_kept_are_those_of_their_class_and_of_the_files_as_they_are(face_sets, tmp_path):
+    copytree(face_sets / "UTKFace", tmp_path / "faces")
+    for source in (UTKFace(tmp_path / "faces"), Mirrored(tmp_path / "faces")):
+        assert np.array_equal(keep_decoded(source, tmp_path), source.read_all())
+    first, last = (tmp_path / "faces" / source.table["image"].iloc[row] for row in (0, -1))
+    first.write_bytes(last.read_bytes())
+    assert np.array_equal(keep_decoded(source, tmp_path), source.read_all())
+    first.unlink()
+    with pytest.raises(InputError, match=f"{first.name}: no such image"):
+        keep_decoded(source, tmp_path)
 
 
 def test_a_teacher_of_other_faces_is_named(face_sets, tmp_path):
