@@ -155,6 +155,7 @@ class FaceTraining(lightning.LightningModule):
         self.optimizer, self.half, self.compiled = optimizer, half, compile
         self.swinface, self.start, self.start_whole = swinface or {}, start, start_whole
         self.skipped, self.skipped_in_a_row = 0, 0
+        self._of_step: list[Tensor] = []  # the losses of each batch of a step that is not done
         self.margin: MarginSoftmax | None = None
         self.map: nn.Linear | None = None
         self.pseudo: PseudoLabels | None = None
@@ -297,16 +298,19 @@ class FaceTraining(lightning.LightningModule):
         return min(1.0, self.global_step / self.trainer.estimated_stepping_batches)
 
     def describe_epoch(self) -> dict[str, float]:
-        """Further columns of the run's table: mean losses, the learning rate, the number of steps skipped so far."""
-        sums = self.trainer.strategy.reduce(self.loss_sums.clone(), reduce_op="sum").tolist()
+        """Further columns of the run's table: mean losses of the steps that were not skipped, the learning rate, and
+        the number of steps skipped so far."""
+        sums = self.trainer.strategy.reduce(self.loss_sums.clone(), reduce_op="sum")
         self.loss_sums.zero_()
-        means = {f"train_{name}": total / max(1.0, sums[-1]) for name, total in zip(self.columns, sums, strict=False)}
+        names = [f"train_{name}" for name in self.columns]
+        means = dict(zip(names, (sums[:-1] / sums[-1]).tolist(), strict=True))  # nan if every step was skipped
         rate = self.trainer.optimizers[0].param_groups[-1]["lr"]
         return {**means, "learning_rate": rate, "skipped_steps": self.skipped}
 
     def on_train_batch_start(self, batch: dict, number: int) -> None:
-        """Note the batch norms' statistics, to restore them if the step is skipped."""
-        self._statistics = [(buffer, buffer.clone()) for buffer in self.network.buffers() if buffer.is_floating_point()]
+        """Note the batch norms' statistics before a step, to restore them if it is skipped."""
+        if not self._of_step:
+            self._statistics = [(it, it.clone()) for it in self.network.buffers() if it.is_floating_point()]
 
     def training_step(self, batch: dict, number: int) -> Tensor:
         """Sum the weighted losses of a batch, see ``swinface.data.streams.Batches``.
@@ -342,7 +346,7 @@ class FaceTraining(lightning.LightningModule):
                 }
         each = torch.stack([losses[name] for name in self.losses])
         columns = [each.detach()] if self.pseudo is None else [each.detach(), answered]
-        self.loss_sums += torch.cat([*columns, each.new_ones(1)])
+        self._of_step.append(torch.cat([*columns, each.new_ones(1)]))
         return each.sum()
 
     def on_train_batch_end(self, *_: Any) -> None:
@@ -364,16 +368,19 @@ class FaceTraining(lightning.LightningModule):
                 rank_zero_warn(f"{name} is {value:.3f}: embeddings hardly tell people apart. Has training collapsed?")
 
     def configure_gradient_clipping(self, optimizer: torch.optim.Optimizer, *_: Any, **__: Any) -> None:
-        """Clip the gradient of trunk and embedding alone, as the paper does; skip the step if any is not finite.
+        """Clip the gradient of trunk and embedding alone, as the paper does, and count the step's losses; skip the step
+        if any gradient is not finite.
 
         All processes decide alike: their gradients are the same, but for those of identity centres, which are not
         finite only if the trunk's are not.
         """
+        losses, self._of_step = self._of_step, []
         gradients = [parameter.grad for parameter in self.network.parameters() if parameter.grad is not None]
         if not bool(nn.utils.get_total_norm(gradients).isfinite()):
             self._skip(optimizer)
             return
         self.skipped_in_a_row = 0
+        self.loss_sums += torch.stack(losses).sum(dim=0)
         if self.optimizer.trunk_clip is not None:
             nn.utils.clip_grad_norm_(self._backbone(), self.optimizer.trunk_clip)
 

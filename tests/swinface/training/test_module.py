@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -109,15 +110,43 @@ def test_the_counter_sees_what_makes_a_gpu_wait():
     assert waits.found == ["index", "_local_scalar_dense", "nonzero", "_unique2"]
 
 
+def take_step(training: FaceTraining, optimizer: torch.optim.Optimizer, batches: list[dict]) -> float:
+    """What the engine calls in a step of some batches; their losses."""
+    losses = []
+    for number, batch in enumerate(batches):
+        training.on_train_batch_start(batch, number)
+        loss = training.training_step(batch, number)
+        loss.backward()
+        losses.append(loss.item())
+    training.configure_gradient_clipping(optimizer)
+    return sum(losses)
+
+
 def test_mean_losses_of_an_epoch_are_those_of_its_steps(training, batch):
     training.trainer.strategy = SimpleNamespace(reduce=lambda tensor, reduce_op: tensor)
     training.trainer.optimizers = [training.configure_optimizers()["optimizer"]]
-    totals = [training.training_step(batch | {"step": step}, step).item() for step in range(3)]
+    optimizer = training.trainer.optimizers[0]
+    totals = [take_step(training, optimizer, [batch | {"step": step}]) for step in range(3)]
     described = training.describe_epoch()
     losses = [value for name, value in described.items() if name.startswith("train_")]
     assert len(losses) == 2 + len(PAPER_TASKS)
     assert sum(losses) == pytest.approx(sum(totals) / 3, rel=1e-5)
     assert training.loss_sums.sum() == 0
+
+
+def test_a_step_that_is_skipped_leaves_no_losses_and_no_statistics(training, batch):
+    training.trainer.strategy = SimpleNamespace(reduce=lambda tensor, reduce_op: tensor)
+    training.trainer.optimizers = [training.configure_optimizers()["optimizer"]]
+    optimizer, broken = training.trainer.optimizers[0], batch | {"images": batch["images"] * float("nan")}
+    before = {name: it.clone() for name, it in training.network.named_buffers() if it.is_floating_point()}
+    take_step(training, optimizer, [broken, batch])  # of two batches, whose gradients are added up
+    take_step(training, optimizer, [batch, broken])
+    assert all(torch.equal(training.network.get_buffer(name), it) for name, it in before.items())
+    total = take_step(training, optimizer, [batch])
+    described = training.describe_epoch()
+    assert described["skipped_steps"] == 2
+    assert sum(value for name, value in described.items() if name.startswith("train_")) == pytest.approx(total)
+    assert math.isnan(training.describe_epoch()["train_recognition"]), "no step, no loss"
 
 
 @pytest.mark.parametrize(
