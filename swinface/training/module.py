@@ -120,8 +120,8 @@ class FaceTraining(lightning.LightningModule):
         Rates, clipping and weight decay.
     half
         What is computed in the half precision of ``trainer.precision``, if it is mixed: ``all`` that the engine
-        chooses, or ``linear`` layers of the trunk's blocks and the margin softmax alone, as in the authors' code. See
-        ``swinface.training.precision``.
+        chooses, or ``linear`` layers of the trunk's blocks and the margin softmax alone, as in the authors' code, see
+        ``swinface.training.precision``. With ``32-true`` nothing is.
     compile
         Whether to compile the network (``torch.compile``), which needs a compiler: slow to start, then faster.
     """
@@ -187,7 +187,7 @@ class FaceTraining(lightning.LightningModule):
             self._take_over(start)
         if self.frozen:
             self._freeze()
-        if self.half == "linear":
+        if self.half_linear:
             keep_half_to_linear(self.network)
         self._make_teacher()
         if self.compiled:
@@ -205,7 +205,7 @@ class FaceTraining(lightning.LightningModule):
                 settings.kind,
                 settings.rate,
                 self.trainer.datamodule.seed,
-                half=self.half == "linear",
+                half=self.half_linear,
             )
             self._ddp_params_and_buffers_to_ignore = ignored_by_ddp(self)
         for option in ("distillation", "relation"):
@@ -293,6 +293,11 @@ class FaceTraining(lightning.LightningModule):
         return self.optimizer.trunk_rate == 0
 
     @property
+    def half_linear(self) -> bool:
+        """Whether linear layers alone are in half precision."""
+        return self.half == "linear" and self.trainer.precision.endswith("-mixed")
+
+    @property
     def progress(self) -> float:
         """Share of training that is done, in [0, 1]."""
         return min(1.0, self.global_step / self.trainer.estimated_stepping_batches)
@@ -320,7 +325,7 @@ class FaceTraining(lightning.LightningModule):
         """
         entropy = np.random.SeedSequence([self.trainer.datamodule.seed, batch["step"], self.global_rank])
         torch.manual_seed(int(entropy.generate_state(1, np.uint64)[0]))
-        with torch.autocast(self.device.type, enabled=False) if self.half == "linear" else nullcontext():
+        with torch.autocast(self.device.type, enabled=False) if self.half_linear else nullcontext():
             outputs = self.network(batch["images"])
         losses = {}
         with torch.autocast(self.device.type, enabled=False):

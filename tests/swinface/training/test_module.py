@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from swinface.files import InputError
 from swinface.tasks import PAPER_TASKS
-from swinface.training.module import FaceTraining, Optimizer, Recognition
+from swinface.training.module import FaceTraining, Recognition
 
 TINY = {
     "embed_dim": 8,
@@ -52,11 +52,14 @@ class Waits(TorchDispatchMode):
 
 @pytest.fixture
 def training(monkeypatch) -> FaceTraining:
+    return make_training(monkeypatch)
+
+
+def make_training(monkeypatch, precision: str = "32-true", **options) -> FaceTraining:
     """A module with 12 faces in its batches: 6 of recognition, then 6 with labels."""
     torch.manual_seed(0)
-    module = FaceTraining(
-        TINY, recognition=Recognition(rate=0.5), distillation=1.0, balance={"expression": 0.5}, optimizer=Optimizer()
-    )
+    options = {"recognition": Recognition(rate=0.5), "distillation": 1.0, "balance": {"expression": 0.5}} | options
+    module = FaceTraining(TINY, **options)
     batches = SimpleNamespace(
         tasks=list(PAPER_TASKS),
         identities=40,
@@ -67,7 +70,12 @@ def training(monkeypatch) -> FaceTraining:
         batches=batches, streams={}, seed=0, batch_size=12, rows=lambda stream: slice(0, 6), validation={}
     )
     trainer = SimpleNamespace(
-        datamodule=data, world_size=1, accumulate_grad_batches=1, estimated_stepping_batches=100, global_step=0
+        datamodule=data,
+        world_size=1,
+        accumulate_grad_batches=1,
+        estimated_stepping_batches=100,
+        global_step=0,
+        precision=precision,
     )
     monkeypatch.setattr(FaceTraining, "trainer", trainer)
     monkeypatch.setattr(FaceTraining, "global_step", 0)
@@ -156,6 +164,18 @@ def test_a_step_that_is_skipped_leaves_no_losses_and_no_statistics(training, bat
 def test_only_tasks_with_classes_are_balanced(options, named):
     with pytest.raises(InputError, match=named):
         FaceTraining(TINY, **options)
+
+
+def test_linear_layers_are_in_half_precision_only_if_that_of_the_training_is(monkeypatch, batch):
+    def losses(half: str, precision: str) -> torch.Tensor:
+        training = make_training(monkeypatch, precision, half=half)
+        training.on_train_batch_start(batch, 0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision != "32-true"):
+            return training.training_step(batch, 0)
+
+    full = losses("all", "32-true")
+    assert torch.equal(losses("linear", "32-true"), full)
+    assert 0 < (losses("linear", "bf16-mixed") - full).abs() < 0.1 * full.abs()
 
 
 def test_a_compiled_network_gives_the_same_step(training, batch):
