@@ -221,6 +221,16 @@ def check_ending(path: str | os.PathLike, endings: Sequence[str], what: str) -> 
         raise InputError(f"{path}: {what} is written to a file that ends in {' or '.join(endings)}.")
 
 
+def tidy_path(path: str) -> str:
+    r"""A path below a root as all tables here have it: with single slashes, also from Windows, and no ``./`` in it.
+
+    >>> tidy_path(r".\Train\train-faces\a.jpg"), tidy_path("Train//./a.jpg")
+    ('Train/train-faces/a.jpg', 'Train/a.jpg')
+    """
+    path = path.strip().replace("\\", "/")
+    return PurePosixPath(path).as_posix() if "//" in path or "./" in path else path
+
+
 def inside(root: str | os.PathLike, relative: str, where: str) -> Path:
     """The path of ``relative`` below ``root``. Backslashes, of Windows, are slashes.
 

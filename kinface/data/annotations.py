@@ -6,8 +6,9 @@ the last underscore: ``self`` is self-described, ``human`` is human annotated, a
 the value. Race and gender here are what a source says about a face, not facts about a person.
 
 Race and gender come in many words, which ``MEANINGS`` maps to a few. Age is in years; a range such as FairFace's 20-29
-counts as its middle. An attribute of one's own is a category, also if it is written in whole numbers (glasses 0 and 1,
-Fitzpatrick's 1 to 6). It is a measurement if it is declared as one, or has numbers with fractions.
+or Adience's (25, 32) counts as its middle, and one without an end, "more than 70" or 70+, as its beginning. An
+attribute of one's own is a category, also if it is written in whole numbers (glasses 0 and 1, Fitzpatrick's 1 to 6). It
+is a measurement if it is declared as one, or has numbers with fractions.
 
 A model that finds no face has to write something all the same: ``unk``, -1, an age of 0. Where it says of a face that
 something is unknown, nothing that it says of this face is used.
@@ -23,10 +24,9 @@ import numpy as np
 import pandas as pd
 
 from kinface.data.matrices import Problem
-from kinface.data.paths import tidy_path
 from kinface.data.tables import canonical_text, read_table
 from kinface.data.vocabulary import MEANINGS, fold_word
-from swinface.files import InputError
+from swinface.files import InputError, tidy_path
 
 ATTRIBUTES = ("race", "age", "gender")  # every table has these, others only where they are annotated
 SOURCES = {"self": "self-described", "human": "human annotated"}  # in order of trust; then come predictions
@@ -39,6 +39,8 @@ UNKNOWN_OF_THREE = (*UNKNOWN, "none", "null", "na", "n/a", "-1")  # of race, age
 # Columns of the tables that are no attributes of a face.
 TAKEN = ("face", "faces", "family", "kin", "list", "mid", "name", "person", "race_agreement", "score", "split", "type")
 OLDEST = 130  # years
+AGES = re.compile(r"(\d{1,3})\s*[-–]\s*(\d{1,3})|\((\d{1,3})\s*[-–,]\s*(\d{1,3})\)")  # from, to
+AGES_FROM = re.compile(r"more than (\d{1,3})|(\d{1,3})\s*\+")
 Columns = dict[str, tuple[str, str]]  # column to its attribute and source
 
 
@@ -118,6 +120,11 @@ def _read_table(path: Path, faces: pd.Series, problems: list[Problem]) -> pd.Dat
         raise InputError(f"{path}: an annotation file needs a column 'face', the image's path below the data root.")
     table["face"] = table["face"].fillna("").map(tidy_path)
     absent = table["face"][~table["face"].isin(faces)]
+    if len(absent) and len(absent) == len(table):
+        have = f", as in {faces.iloc[0]}" if len(faces) else ""
+        raise InputError(
+            f"{path}: row 1: no face {absent.iloc[0]}, and none of all others; paths start at the root{have}."
+        )
     if len(absent):
         message = f"{len(absent)} rows such as {absent.iloc[0]}: ignored"
         problems.append(("annotation without face", path.name, message))
@@ -132,6 +139,8 @@ def _parse_columns(table: pd.DataFrame, path: Path) -> Columns:
     """The columns that state an attribute."""
     columns = {}
     for column in table:
+        if column in ATTRIBUTES:
+            raise InputError(f"{path}: column {column!r}: say who states it, as in {column}_deepface; rename it.")
         match = re.fullmatch(r"(\w+)_([A-Za-z0-9-]+)", column)
         if not match:
             continue
@@ -140,6 +149,8 @@ def _parse_columns(table: pd.DataFrame, path: Path) -> Columns:
             raise InputError(f"{path}: column {column!r}: {attribute!r} is a column of the tables; rename it.")
         if attribute.endswith("_source"):
             raise InputError(f"{path}: column {column!r}: {attribute!r} would be the source of another; rename it.")
+        if name in ATTRIBUTES:
+            raise InputError(f"{path}: column {column!r}: {name!r} is no source; name it as in {name}_deepface.")
         columns[column] = (attribute, SOURCES.get(name, f"{PREDICTED}{name}"))
     return columns
 
@@ -193,9 +204,10 @@ def _read_values(
 
 
 def _take_middle(age: str) -> str:
-    """The middle of a range of ages, such as FairFace's 20-29; any other text stays."""
-    match = re.fullmatch(r"(\d{1,3})\s*[-–]\s*(\d{1,3})", age)
-    return f"{(int(match[1]) + int(match[2])) / 2:g}" if match and int(match[1]) <= int(match[2]) else age
+    """The middle of a range of ages, or where one without an end begins; any other text stays."""
+    match = AGES.fullmatch(age) or AGES_FROM.fullmatch(age)
+    ends = [int(end) for end in match.groups() if end] if match else [0]
+    return f"{sum(ends) / len(ends):g}" if match and ends == sorted(ends) else age
 
 
 def _fold(texts: pd.Series) -> pd.Series:

@@ -28,11 +28,11 @@ from kinface.data.families import (
     read_tables,
 )
 from kinface.data.matrices import GENERATION_GAP, LONGEST_NUMBER, Problem, read_matrix
-from kinface.data.paths import FAMILY, PARTITIONS, list_files, tidy_path
+from kinface.data.paths import FAMILY, PARTITIONS, list_files
 from kinface.data.tables import canonical_text, read_table
 from kinface.data.tskinface import is_tskinface, read_tskinface
 from kinface.data.vocabulary import KIN
-from swinface.files import InputError, one_line, printable
+from swinface.files import InputError, one_line, printable, tidy_path
 from swinface.images import Images, list_images
 
 KAGGLE = ("train", "train-faces")  # where Kaggle's families lie; its archive has had either name

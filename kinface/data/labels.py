@@ -4,14 +4,14 @@ and which are unknown.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from kinface.data.annotations import UNKNOWN
-from kinface.data.tables import NUMBER, canonical_text
+from kinface.data.tables import NUMBER, canonical_text, warn_of_look_alikes
 from kinface.data.vocabulary import fold_word
 from swinface.files import InputError
 
@@ -45,6 +45,7 @@ def encode_labels(labels: Any, classes: Iterable | None = None, what: str = "lab
     """
     codes, texts = pd.factorize(name_labels(labels, what))
     named = sorted(texts, key=_rank) if classes is None else name_classes(classes, what)
+    warn_of_look_alikes({*named, *texts}, f"{what}: classes", stacklevel=3)
     place = {text: code for code, text in enumerate(named)}
     return np.array([*(place.get(text, -1) for text in texts), -1])[codes], named
 
@@ -66,6 +67,8 @@ def split_columns(labels: Any, what: str) -> list[pd.Series]:
 
     Raises ``InputError`` if they are of another shape.
     """
+    if isinstance(labels, Mapping | Set | str):
+        raise InputError(f"{what}: a {type(labels).__name__} has no order of samples; give a list or an array.")
     if not hasattr(labels, "__array__"):
         labels = np.array([*labels], dtype=object)  # in an array of texts, None and NaN would be texts too
     elif not isinstance(labels, pd.DataFrame | pd.Series | np.ma.MaskedArray):

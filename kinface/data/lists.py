@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import csv
 import os
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,12 +14,12 @@ import pandas as pd
 
 from kinface.data.families import SPLITS, Families, name_prepared_lists, read_prepared_list
 from kinface.data.pairs import read_pairs
-from kinface.data.paths import FAMILY_FOLDER, tidy_path
+from kinface.data.paths import FAMILY_FOLDER
 from kinface.data.photos import list_people
 from kinface.data.sampling import describe_pairs, sample_pairs
 from kinface.data.tables import is_table
 from kinface.data.vocabulary import RACES, TYPES
-from swinface.files import InputError, inside, naming, one_line, printable
+from swinface.files import InputError, inside, naming, one_line, printable, tidy_path
 
 OFFICIAL_GRANDPARENTS = {"gmgs": "gfgd", "gfgd": "gmgs", "gfgs": "gmgd", "gmgd": "gfgs"}
 
@@ -75,7 +77,22 @@ def _read_faces(
         if not people:
             raise InputError(f"{name}: names people, not faces; score them by all of their photos.")
         return _picture_people(pairs, str(name), families)
-    return check_faces(pairs, ("face_a", "face_b"), str(name), families)
+    pairs = check_faces(pairs, ("face_a", "face_b"), str(name), families)
+    with naming(name):
+        return complete(pairs, describe_pairs(pairs.assign(list=printable(Path(name).stem)), families))
+
+
+def complete(stated: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    """What a table says of its pairs and, where it has no value in any row, what is known of their people.
+
+    Both have the same rows. Columns of one thing, such as ``race_a``, ``race_b`` and ``race_source``, go together.
+    """
+
+    def stem(column: str) -> str:
+        return re.sub(r"_(a|b|m|source)$", "", column)
+
+    said = {stem(column) for column in stated if stated[column].notna().any()}
+    return stated.assign(**{column: known[column] for column in known if stem(column) not in said})
 
 
 def names_split(name: str | Path) -> bool:
@@ -158,8 +175,9 @@ def _find_form(fields: list[str]) -> str | None:
 def read_fields(path: Path) -> list[tuple[str, list[str]]]:
     """The fields of each line of a list, and where they stand: the file and line, for messages.
 
-    Fields are split at commas in a csv, and in a line without blanks; else at blanks. Raises ``InputError`` if the file
-    cannot be read as text, or has no line.
+    In a csv, and in a line without blanks, fields lie between commas, semicolons or tabs, and may be quoted; else
+    between blanks, before which a comma is none's. Raises ``InputError`` if the file cannot be read as text, or has no
+    line.
     """
     return [*_read_lines(path)]
 
@@ -176,11 +194,14 @@ def _read_lines(path: Path) -> Iterator[tuple[str, list[str]]]:
             wide = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
         with path.open(encoding="utf-16" if wide else "utf-8-sig") as file:
             for number, line in enumerate(file, start=1):
+                if "\0" in line:
+                    raise UnicodeError("UTF-16 without its mark")
                 if line.strip():
                     found = True
                     yield f"{path}:{number}", _split(line, commas)
-    except OSError as error:
-        raise InputError(f"{path}: not a readable list ({error.strerror or error}).") from error
+    except (OSError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: not a readable list ({reason}).") from error
     except UnicodeError as error:
         raise InputError(f"{path}: not a readable list (it is not in UTF-8); save it in UTF-8.") from error
     if not found:
@@ -188,8 +209,11 @@ def _read_lines(path: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 def _split(line: str, commas: bool) -> list[str]:
-    fields = line.split()
-    return [field.strip() for field in line.split(",")] if commas or len(fields) == 1 else fields
+    fields = re.split(r"\s*,\s+|\s+", line.strip())
+    if not commas and len(fields) > 1:
+        return fields
+    separator = max(",;\t", key=line.count)
+    return [field.strip() for field in next(csv.reader([line], delimiter=separator, skipinitialspace=True))]
 
 
 def persons_of_faces(families: Families) -> dict[str, str | None]:
@@ -242,9 +266,10 @@ def check_row(faces: Sequence[str], kin: str, where: str, root: Path, persons: d
 
     Raises ``InputError`` too if ``kin`` is neither 1 nor 0, or two are of one person, or of two families and kin.
     """
-    faces = [check_face(face, where, root, persons) for face in faces]
     if kin not in ("0", "1"):
-        raise InputError(f"{where}: kin is 1 or 0, got {kin!r}.")
+        hint = "" if re.search(r"\d", kin) else "; leave out a line that is no pair, such as a header or a comment"
+        raise InputError(f"{where}: kin is 1 or 0, got {kin!r}{hint}.")
+    faces = [check_face(face, where, root, persons) for face in faces]
     people = [persons[face] or face for face in faces]
     two, several = ("both", "two") if len(faces) == 2 else ("two", "several")
     if len({*people}) < len(people):

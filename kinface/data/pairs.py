@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from kinface.data.cosines import to_unit_length
-from kinface.data.tables import canonical_text, name_few, read_table, truth
+from kinface.data.tables import canonical_text, name_few, read_table, take_index, to_numbers, truth
 from kinface.data.vocabulary import MEANINGS, TYPES, fold_word
 from swinface.files import InputError, check_ending, one_line, replacing
 
@@ -65,6 +65,7 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
     if not isinstance(pairs, pd.DataFrame):
         given = repr(str(pairs)) if isinstance(pairs, str | Path) else f"a {type(pairs).__name__}"
         raise InputError(f"{source}: {given} is no table; read it first, with kinface.read_pairs.")
+    pairs = take_index(pairs)
     if names_people(pairs):
         pairs = pairs.assign(face_a=pairs["person_a"], face_b=pairs["person_b"])
     _check_columns(pairs, source, scored)
@@ -75,7 +76,7 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
         pairs[column] = canonical_text(pairs[column], f"{source}: column {column}", paths=column in PATHS)
     pairs[["gender_a", "gender_b"]] = _read_genders(pairs[["gender_a", "gender_b"]], source)
     kin = truth(pairs["kin"], f"{source}: column kin")
-    score, given = pd.to_numeric(pairs["score"], errors="coerce").astype("float64"), pairs[["kin", "score"]]
+    score, given = to_numbers(pairs["score"]), pairs[["kin", "score"]]
     gender = pairs[["gender_a", "gender_b"]]
     one_person = (pairs["person_a"] == pairs["person_b"]) | (pairs["face_a"] == pairs["face_b"])
     two_families = (pairs["family_a"] != pairs["family_b"]) & families_known(pairs)

@@ -1,4 +1,4 @@
-"""Paths of faces as lists and tables of others write them, and the files of a folder of lists or tables."""
+"""What FIW calls its folders, and the files of a folder of lists or tables."""
 
 from __future__ import annotations
 
@@ -11,15 +11,6 @@ from kinface.data.matrices import Problem
 PARTITIONS = {"Train": "train", "Validation": "val", "Test": "test"}
 FAMILY = re.compile(r"F[0-9]+")
 FAMILY_FOLDER = re.compile(rf"({'|'.join(PARTITIONS)})/[^/]+/{FAMILY.pattern}/")  # what a path of RFIW's starts with
-
-
-def tidy_path(path: str) -> str:
-    r"""A path below the data root as all tables here have it: with slashes, also from Windows, and no ``./`` before it.
-
-    >>> tidy_path(r".\Train\train-faces\a.jpg")
-    'Train/train-faces/a.jpg'
-    """
-    return path.strip().replace("\\", "/").removeprefix("./")
 
 
 def list_files(folder: Path, endings: Sequence[str], problems: list[Problem]) -> list[Path]:

@@ -10,9 +10,8 @@ import pandas as pd
 
 from kinface.data.families import Families
 from kinface.data.lists import check_face, persons_of_faces, read_fields
-from kinface.data.paths import tidy_path
 from kinface.data.tables import read_table
-from swinface.files import InputError, inside, replacing
+from swinface.files import InputError, inside, replacing, tidy_path
 from swinface.images import list_images
 
 DESCRIBED = ("person", "family", "race", "gender")

@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 import unicodedata
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from swinface.files import InputError, one_line
+from kinface.data.vocabulary import fold_word
+from swinface.files import InputError, one_line, tidy_path
 
 BLANKS = " \t\r\n\f\v\xa0\u200b\u2060\ufeff"  # what nobody sees at the end of a text; the last three have no width
 
@@ -99,8 +100,14 @@ def _take_header(table: pd.DataFrame) -> pd.DataFrame:
     return table.set_axis(header, axis="columns").where(table.notna().to_numpy(), None)
 
 
+def take_index(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with what its index names, such as the faces of a ``groupby``, among its columns."""
+    named = [name for name in table.index.names if name is not None and name not in table]
+    return table.reset_index(named)
+
+
 def _read_parquet(path: Path, what: str) -> pd.DataFrame:
-    table = pd.read_parquet(path)
+    table = take_index(pd.read_parquet(path))
     for column in filter(lambda name: pd.api.types.is_object_dtype(table[name]), table):
         plain = table[column].map(pd.api.types.is_hashable)
         if not plain.all():
@@ -133,8 +140,8 @@ def canonical_text(values: pd.Series, where: str, *, paths: bool = False) -> pd.
     """The one text of each value: ids, clusters and groups are compared, named and printed by it.
 
     A number is the same as an integer, as a float and as text: ``1``, ``1.0``, ``"1"`` and ``"1.0"`` are ``1``. Text is
-    in Unicode's form NFC, without blanks around it and with single ones within; names of files, ``paths``, stay as they
-    are, but for blanks around them. None, NaN and blank text are missing: None.
+    in Unicode's form NFC, without blanks around it and with single ones within; names of files, ``paths``, are as
+    ``tidy_path`` gives them. None, NaN and blank text are missing: None.
 
     Raises ``InputError`` if a value is a list, or anything else that is not one value. Warns if texts that differ are
     one value, but for numbers, whose value is plain. ``where`` names the file and column in both.
@@ -144,15 +151,34 @@ def canonical_text(values: pd.Series, where: str, *, paths: bool = False) -> pd.
     """
     if pd.api.types.is_datetime64_any_dtype(values):
         values = values.astype(str).where(values.notna(), None)  # days without an hour if all are
+    values = _unwrap(values)
     try:
         codes, found = pd.factorize(values)
     except TypeError:
         raise InputError(f"{where}: each row must hold one value, not a list of several.") from None
     plain = PLAIN.fullmatch
     spelt = [value if isinstance(value, str) and plain(value) else _spell(value, paths) for value in np.asarray(found)]
+    if paths:
+        spelt = [text and tidy_path(text) for text in spelt]
     _warn_of_merged(found, spelt, where)
     texts = np.array([*spelt, None], dtype=object)  # a missing value has the code -1
     return pd.Series(texts[codes], index=values.index, name=values.name, dtype=object)
+
+
+def to_numbers(values: pd.Series) -> pd.Series:
+    """Values as float64, of whatever type they are; NaN where a value is no number."""
+    return pd.to_numeric(_unwrap(values), errors="coerce").astype("float64")
+
+
+def _unwrap(values: pd.Series) -> pd.Series:
+    """Tensors and arrays of one number, which models leave in a table, as that number."""
+    if values.dtype != object:
+        return values
+
+    def unwrap(value: object) -> object:
+        return value.item() if getattr(value, "ndim", None) == 0 and not isinstance(value, np.generic) else value
+
+    return pd.Series([*map(unwrap, values)], values.index, dtype=object, name=values.name)
 
 
 def _spell(value: object, path: bool = False) -> str | None:
@@ -182,6 +208,16 @@ def _warn_of_merged(found: Sequence[object], spelt: Sequence[str | None], where:
     merged = [" and ".join(map(_quote, names)) for names in texts.values() if len(names) > 1]
     if merged:
         warnings.warn(f"{where}: read as one value: {name_few(merged)}.", stacklevel=3)
+
+
+def warn_of_look_alikes(names: Iterable[str], where: str, stacklevel: int) -> None:
+    """Warn of names that differ only in capital letters, blanks, hyphens or underscores; ``where`` says of what."""
+    spellings: dict[str, list[str]] = {}
+    for name in sorted(names):
+        spellings.setdefault(fold_word(name), []).append(repr(name))
+    alike = [" and ".join(names) for names in spellings.values() if len(names) > 1]
+    if alike:
+        warnings.warn(f"{where} that look alike, yet differ: {name_few(alike)}.", stacklevel=stacklevel + 1)
 
 
 def name_few(names: Sequence[str], most: int = 3, between: str = "; ") -> str:

@@ -16,11 +16,11 @@ import pandas as pd
 
 from kinface.data.cosines import to_unit_length
 from kinface.data.families import Families
-from kinface.data.lists import check_faces, check_row, persons_of_faces, read_fields, read_first_fields
+from kinface.data.lists import check_faces, check_row, complete, persons_of_faces, read_fields, read_first_fields
 from kinface.data.pairs import check_pairs, find_rows, read_pairs
 from kinface.data.sampling import add_non_kin, describe_pairs, picture_relations
 from kinface.data.tables import is_table
-from swinface.files import InputError, printable, replacing
+from swinface.files import InputError, naming, printable, replacing
 
 TRIPLETS = {"FMD": "f", "FMS": "m"}  # RFIW's names, and the gender of the child
 FACES = ("face_a", "face_m", "face_b")  # father, mother, child: the order of RFIW's lists
@@ -38,7 +38,10 @@ def read_triplets(path: str | Path, families: Families) -> pd.DataFrame:
         lacking = [name for name in ("face_m", "triplet") if name not in triplets or triplets[name].isna().any()]
         if lacking:
             raise InputError(f"{path}: a table of triplets has {' and '.join(lacking)} in every row.")
-        return check_faces(triplets, FACES, str(path), families)
+        triplets = check_faces(triplets, FACES, str(path), families)
+        listed = triplets[[*FACES, "triplet", "kin", "list"]]
+        with naming(path):
+            return complete(triplets, describe_triplets(listed, families))
     persons = persons_of_faces(families)
     rows = [_parse_triplet(fields, where, families.root, persons) for where, fields in read_fields(path)]
     return describe_triplets(pd.DataFrame(rows).assign(list=printable(path.stem)), families)

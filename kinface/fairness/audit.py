@@ -16,6 +16,7 @@ from scipy.linalg import block_diag
 from tqdm import tqdm
 
 from kinface.data.pairs import check_pairs
+from kinface.data.tables import to_numbers
 from kinface.data.vocabulary import in_words
 from kinface.fairness.contrasts import contrast_with_largest, find_gaps, find_race_reward
 from kinface.fairness.disparities import DISPARITIES, Disparity, find_disparity
@@ -146,8 +147,9 @@ def audit_fairness(
     Raises ``InputError`` if the pairs are no scored pairs table, a grouping or cluster has no column, the threshold is
     not finite, or a disparity is none.
     """
+    given, threshold = threshold, float(to_numbers(pd.Series([threshold], dtype=object))[0])
     if not math.isfinite(threshold):
-        raise InputError(f"threshold: {threshold} is not a finite number.")
+        raise InputError(f"threshold: {given!r} is not a finite number.")
     if resamples < 1:
         raise InputError(f"resamples: {resamples} given; an interval needs at least 100, better 1000.")
     wanted = {name: find_disparity(name) for name in (*DISPARITIES.names(), *disparities)}

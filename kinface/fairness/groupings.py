@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from kinface.data.pairs import gender_pair, generation_gap, race_crossing, race_group
-from kinface.data.tables import canonical_text, name_few
-from kinface.data.vocabulary import TYPES, fold_word
+from kinface.data.tables import canonical_text, warn_of_look_alikes
+from kinface.data.vocabulary import TYPES
 from swinface.files import InputError
 
 OVERALL = "overall"  # the grouping of all pairs into one group, which every audit has
@@ -128,7 +127,8 @@ def label_groups(
 
     Gives a table of labels, a column per grouping, the group of all pairs first: ordered categories, missing where the
     group is unknown, without optional groupings that have no group. And for each grouping and group the attribute of
-    which its pairs have two values. Warns if groups differ only in capital letters, blanks, hyphens or underscores.
+    which its pairs have two values. Warns if groups, or values of two people, differ only in capital
+    letters, blanks, hyphens or underscores.
 
     Raises ``InputError`` if no pair has a group in a grouping that is not optional, a grouping has more than
     ``MOST_GROUPS`` groups, or a function did not return a value for each pair.
@@ -139,7 +139,9 @@ def label_groups(
         if label.notna().any():
             labels[grouping.name] = label
             if not intersects(grouping.name):
-                _warn_of_look_alikes(grouping.name, label)
+                values = [side for attribute in grouping.attributes for side in _values_of(pairs, attribute)]
+                named = pd.concat([label.astype(object), *values]).dropna().unique()
+                warn_of_look_alikes(named, f"grouping {grouping.name!r}: groups", stacklevel=3)
             for attribute in grouping.attributes:
                 groups = label[_have_two_values(pairs, attribute)].dropna().unique()
                 mixed |= {(grouping.name, group): attribute for group in groups}
@@ -175,15 +177,6 @@ def _label(grouping: Grouping, pairs: pd.DataFrame) -> pd.Series:
 def natural_order(group: str) -> list[str | int]:
     """What groups are sorted by: 5-9 comes before 10-14."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", group)]
-
-
-def _warn_of_look_alikes(grouping: str, label: pd.Series) -> None:
-    spellings: dict[str, list[str]] = {}
-    for group in label.cat.categories:
-        spellings.setdefault(fold_word(group), []).append(repr(group))
-    alike = [" and ".join(groups) for groups in spellings.values() if len(groups) > 1]
-    if alike:
-        warnings.warn(f"grouping {grouping!r}: groups that look alike, yet differ: {name_few(alike)}.", stacklevel=4)
 
 
 def _have_two_values(pairs: pd.DataFrame, attribute: str) -> pd.Series:

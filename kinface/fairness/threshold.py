@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_curve
 
-from kinface.data.tables import truth
+from kinface.data.tables import to_numbers, truth
 from swinface.files import InputError
 
 
@@ -33,7 +33,7 @@ def scores_and_kin(pairs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
     Raises ``InputError`` if a score is no finite number, or ``kin`` is neither 1 nor 0.
     """
-    score = pd.to_numeric(pairs["score"], errors="coerce").to_numpy(np.float64)
+    score = to_numbers(pairs["score"]).to_numpy()
     if not np.isfinite(score).all():
         raise InputError("some pairs have no finite score; score all of them.")
     kin = truth(pairs["kin"], "column kin")

@@ -9,13 +9,14 @@ import pandas as pd
 
 from kinface.data.pairs import families_known, list_families
 from kinface.data.tables import canonical_text
+from kinface.data.vocabulary import fold_word
 from kinface.fairness.audit import FairnessAudit
 from swinface.files import InputError
 
 FEWEST_ACCEPTED = 0.01  # a threshold that accepts fewer pairs, or all but so few, is hardly the model's own
 MOST_REPEATED = 0.01  # share of rows that repeat an earlier pair; official lists have a few
 SAME_SCORE = 0.01  # standard deviations of all scores by which two scores of a pair may differ through rounding
-FITTED_SPLITS = {"train": "trained", "tune": "chosen"}
+FITTED_SPLITS = {"train": "trained", "training": "trained", "tune": "chosen"}
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def warn_of_scores(audit: FairnessAudit, origin: Origin) -> list[str]:
 
 def warn_of_fitted_splits(pairs: pd.DataFrame, origin: Origin) -> list[str]:
     """Pairs that a model has seen."""
-    counts = pairs["split"].value_counts()
+    counts = pairs["split"].dropna().map(fold_word).value_counts()
     return [
         f"{counts[split]:,} of the {len(pairs):,} pairs in {origin.name_pairs()} belong to the split {split}, on which "
         f"models are {purpose}. This makes the model look better than it is. Audit families of val or test."

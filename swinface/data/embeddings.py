@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from swinface.data.npz import ArrayFile
-from swinface.files import InputError, replacing
+from swinface.files import InputError, replacing, tidy_path
 
 
 class Embeddings:
@@ -33,7 +33,8 @@ class Embeddings:
         """(N, D) float32 embeddings of faces. Raises ``InputError`` if a face has no embedding."""
         missing = [face for face in faces if face not in self.rows]
         if missing:
-            raise InputError(f"{self.path}: no embedding of {missing[0]} ({len(missing)} faces are missing).")
+            has = f"it has {len(self.rows):,} others, such as {next(iter(self.rows), 'none')}"
+            raise InputError(f"{self.path}: no embedding of {missing[0]} ({len(missing)} faces are missing); {has}.")
         return self.values[[self.rows[face] for face in faces]]
 
 
@@ -81,7 +82,7 @@ def _read_faces(table: ArrayFile) -> list[str]:
             face = os.fsdecode(face)
         if not isinstance(face, str | int):
             raise InputError(f"{table.path}: row {row} of `face` is a {type(face).__name__}; save paths as text.")
-        faces.append(str(face))
+        faces.append(tidy_path(str(face)))
     if len(set(faces)) != len(faces):
         raise InputError(f"{table.path}: {len(faces) - len(set(faces))} faces are named more than once.")
     return faces

@@ -280,12 +280,38 @@ def test_an_attribute_does_not_overwrite_a_source_or_an_agreement(tmp_path: Path
 
 def test_a_range_of_ages_counts_as_its_middle(tmp_path):
     path = tmp_path / "ages.csv"
-    path.write_text("face,age_fairface\na.jpg,20-29\nb.jpg,3 – 9\nc.jpg,more than 70\nd.jpg,29-20\ne.jpg,31\n")
-    values, columns, problems = read_annotations([path], pd.Series([f"{name}.jpg" for name in "abcde"]))
-    assert values["age"].tolist()[:2] == [24.5, 6.0]
-    assert values["age"].isna().tolist() == [False, False, True, True, False]
-    assert columns["mapped"].item() == "20-29 as 24.5 (1), 3 – 9 as 6 (1)"
+    path.write_text(
+        'face,age_fairface\na.jpg,20-29\nb.jpg,3 – 9\nc.jpg,29-20\nd.jpg,31\ne.jpg,"(25, 32)"\nf.jpg,"25,5"\n'
+    )
+    values, columns, problems = read_annotations([path], pd.Series([f"{name}.jpg" for name in "abcdef"]))
+    assert values["age"].fillna(-1).tolist() == [24.5, 6.0, -1, 31, 28.5, -1]
+    assert columns["mapped"].item() == "(25, 32) as 28.5 (1), 20-29 as 24.5 (1), 3 – 9 as 6 (1)"
     assert {message for *_, message in problems} == {
         "age_fairface '29-20' of 1 face: age unknown",
-        "age_fairface 'more than 70' of 1 face: age unknown",
+        "age_fairface '25,5' of 1 face: age unknown",
     }
+
+
+def test_an_age_without_an_end_is_where_it_begins(tmp_path):
+    values, columns, problems = read(tmp_path, a=f"face,age_net\n{A},more than 70\n{B},60+\n{C},(48-53)\n")
+    assert values["age"].fillna(-1).tolist() == [70, 60, 50.5, -1] and not problems
+    assert columns.loc["age_net", "mapped"] == "(48-53) as 50.5 (1), 60+ as 60 (1), more than 70 as 70 (1)"
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ("race", "a.csv: column 'race': say who states it, as in race_deepface"),
+        ("dominant_race", "a.csv: column 'dominant_race': 'race' is no source; name it as in race_deepface"),
+    ],
+)
+def test_a_column_without_a_source_is_not_passed_over(tmp_path: Path, column: str, message: str):
+    with pytest.raises(InputError, match=message):
+        read(tmp_path, a=f"face,{column}\n{A},white\n")
+
+
+def test_a_file_about_other_faces_alone_is_refused(tmp_path: Path):
+    with pytest.raises(InputError, match=rf"a\.csv: row 1: no face /fiw/{A}, and none of all others; .* as in {A}"):
+        read(tmp_path, a=f"face,race_net\n/fiw/{A},white\n/fiw/{B},white\n")
+    values, *_ = read(tmp_path, a=f"face,race_net\n.\\{A.replace('/', chr(92))},white\nF1//MID1/./b.jpg,white\n")
+    assert values["race"].notna().tolist() == [True, True, False, False]

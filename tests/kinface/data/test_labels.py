@@ -98,6 +98,13 @@ def test_classes_may_be_named_in_an_order_and_others_are_then_unknown():
             encode_labels(["f"], wrong, "z")
 
 
+def test_classes_that_look_alike_are_said():
+    with pytest.warns(UserWarning, match="z: classes that look alike, yet differ: 'Asian' and 'asian'"):
+        assert encode_labels(["Asian", "asian", "Indian"], what="z")[1] == ["Asian", "Indian", "asian"]
+    with pytest.warns(UserWarning, match="z: classes that look alike, yet differ: 'East_Asian' and 'east asian'"):
+        assert encode_labels(["east asian"], ["East_Asian"], "z")[0].tolist() == [-1]
+
+
 @pytest.mark.parametrize(
     ("labels", "said"),
     [
@@ -105,6 +112,9 @@ def test_classes_may_be_named_in_an_order_and_others_are_then_unknown():
         (np.array(3), r"z: their shape is \(\)"),
         (np.zeros((2, 0)), r"z: their shape is \(2, 0\)"),
         ([["a"], ["b", "c"]], "z: each row must hold one value"),
+        ({"a.jpg": "f", "b.jpg": "m"}, "z: a dict has no order of samples; give a list or an array"),
+        ({"f", "m"}, "z: a set has no order"),
+        ("fm", "z: a str has no order"),
     ],
 )
 def test_labels_of_another_shape_are_refused(labels, said):

@@ -36,7 +36,8 @@ def make_flat(root: Path, faces: list[str] = FACES) -> Path:
 
 
 def write_lines(path: Path, rows: list[dict[str, str]], form: str, separator: str, encoding: str = "utf-8") -> None:
-    lines = [separator.join(row[field] for field in FORMS[form]) for row in rows]
+    quote = separator[0] * (separator[0] == '"')  # as R writes texts
+    lines = [quote + separator.join(row[field] for field in FORMS[form]) + quote for row in rows]
     path.write_bytes(("\n".join(lines) + "\n").encode(encoding))
 
 
@@ -53,7 +54,9 @@ PAIR = st.fixed_dictionaries(
 @settings(max_examples=40, deadline=None, derandomize=True, database=None)
 @given(
     st.sampled_from([*FORMS]),
-    st.sampled_from([(" ", ".txt"), ("\t", ".lst"), (",", ".txt"), (",", ".csv"), (", ", ".CSV")]),
+    st.sampled_from(
+        [(" ", ".txt"), ("\t", ".lst"), (",", ".txt"), (", ", ".txt"), (",", ".csv"), (", ", ".CSV"), ('";"', ".csv")]
+    ),
     st.sampled_from(["/", "\\"]),
     st.sampled_from(["", "./"]),
     st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
@@ -98,6 +101,44 @@ def test_a_csv_with_a_header_is_a_table_whatever_its_ending(tmp_path: Path):
         (tmp_path / name).write_text(f"face_a,face_b,kin\n./{FACES[0]},faces\\b.jpg,1\n")
         pairs = read_any_list(tmp_path / name, tmp_path, families)
         assert pairs[["face_a", "face_b"]].to_numpy().tolist() == [FACES[:2]]
+
+
+@pytest.mark.parametrize(
+    ("before", "message"),
+    [
+        (b"index path1 path2 type kin\n", r"list\.txt:1: kin is 1 or 0, got 'type'; leave out a line that is no pair"),
+        (b"# pairs of faces\n", r"list\.txt:1: kin is 1 or 0, got 'pairs'; leave out a line that is no pair"),
+        ("0 é\n".encode("utf-16-le"), r"list\.txt: not a readable list \(it is not in UTF-8\)"),
+    ],
+)
+def test_what_is_no_pair_is_not_called_a_face_that_is_missing(tmp_path: Path, before: bytes, message: str):
+    families = read_known_families(make_flat(tmp_path))
+    path = tmp_path / "list.txt"
+    path.write_bytes(before + f"0 {FACES[0]} {FACES[1]} bb 1\n".encode())
+    with pytest.raises(InputError, match=message):
+        read_list(path, families)
+
+
+def test_what_a_table_leaves_out_is_taken_from_the_families(root, tmp_path):
+    families = read_families(root)
+    known, named = families.pairs("val").assign(type=None), ["face_a", "face_b", "kin"]
+    known[named].to_csv(tmp_path / "val.csv", index=False)
+    pd.testing.assert_frame_equal(families.pairs(tmp_path / "val.csv"), known)
+    known[named].assign(race_a="Inuit", own=1).to_csv(tmp_path / "own.csv", index=False)
+    pairs = families.pairs(tmp_path / "own.csv")
+    assert set(pairs["race_a"]) == {"Inuit"} and set(pairs["own"]) == {1}
+    assert pairs[["race_b", "race_source"]].isna().all(axis=None)  # who said it of the first person is unknown
+    assert pairs["family_b"].tolist() == known["family_b"].tolist()
+    known[named].assign(kin=1).to_csv(tmp_path / "wrong.csv", index=False)
+    with pytest.raises(InputError, match=r"wrong\.csv: .*: a kin pair must lie in one family"):
+        families.pairs(tmp_path / "wrong.csv")
+
+
+def test_a_table_of_triplets_is_completed_too(root, tmp_path):
+    families = read_families(root)
+    known = families.triplets("val")
+    known[["face_a", "face_m", "face_b", "triplet", "kin", "list"]].to_csv(tmp_path / "own.csv", index=False)
+    pd.testing.assert_frame_equal(families.triplets(tmp_path / "own.csv"), known, check_like=True)
 
 
 def test_forms_are_not_mixed_and_are_named(tmp_path: Path):

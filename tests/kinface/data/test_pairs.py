@@ -111,6 +111,11 @@ def test_persons_and_families_may_be_missing():
     assert not families_known(pairs).any()
 
 
+def test_an_index_of_families_is_not_lost():
+    pairs = make_pairs().set_index(["family_a", "family_b"])
+    pd.testing.assert_frame_equal(check_pairs(pairs, "here"), check_pairs(make_pairs(), "here"))
+
+
 def test_a_pair_without_a_known_family_is_a_unit_of_its_own():
     pairs = make_pairs(family_a=["F1", None], family_b=[None, None])
     first, second = resampling_units(pairs)

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kinface.data.tables import canonical_text, is_table, read_table, truth
+from kinface.data.tables import canonical_text, is_table, read_table, take_index, to_numbers, truth
 from swinface.files import InputError
 
 READ = settings(max_examples=60, deadline=None, derandomize=True, database=None)
@@ -77,6 +78,24 @@ def test_missing_values_and_the_index_stay_where_they_are():
     values = pd.Series([2.0, None, 1.0], index=[5, 3, 9], name="tone")
     expected = pd.Series(["2", None, "1"], index=[5, 3, 9], name="tone", dtype=object)
     pd.testing.assert_series_equal(canonical_text(values, "here"), expected)
+
+
+def test_names_of_files_are_paths_with_single_slashes():
+    for path in (r".\faces\a b.jpg", "./faces//a b.jpg", "././faces/./a b.jpg ", "faces/a b.jpg"):
+        assert text_of(path, paths=True) == ["faces/a b.jpg"]
+
+
+def test_what_a_table_is_indexed_by_is_part_of_it(tmp_path):
+    table = pd.DataFrame({"face": ["a.jpg", "b.jpg"], "tone": [1, 2]}, index=[3, 3])
+    table.set_index("face").to_parquet(tmp_path / "t.parquet")
+    assert read_table(tmp_path / "t.parquet", "table").to_dict("list") == table.to_dict("list")
+    assert list(take_index(table)) == ["face", "tone"]
+
+
+def test_a_tensor_of_one_number_is_that_number():
+    values = pd.Series([torch.tensor(2), np.array(1.0), np.float32(0.1), "x", None], dtype=object)
+    assert canonical_text(values, "here").tolist() == ["2", "1", "0.1", "x", None]
+    assert to_numbers(values).fillna(-1).tolist() == [2, 1, np.float32(0.1), -1, -1]
 
 
 def test_names_of_files_keep_their_blanks_and_form():

@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -152,6 +153,11 @@ def test_groups_that_look_alike_and_are_two_are_said():
         audit_fairness(table, 0.5, groupings=["region"], resamples=20)
 
 
+def test_values_of_two_people_that_look_alike_are_said():
+    with pytest.warns(UserWarning, match="grouping 'race': groups that look alike, yet differ: 'Asian' and 'asian'"):
+        audit_fairness(TABLE.assign(race_a="Asian", race_b="asian"), 0.5, resamples=20)
+
+
 def test_spellings_of_one_group_are_said_with_file_and_column(tmp_path):
     TABLE.assign(region=TABLE["region"] + [" ", ""] * (COUNT // 2)).to_csv(tmp_path / "t.csv", index=False)
     with pytest.warns(UserWarning, match=r"t.csv: column region: read as one value: .*'Métis '"):
@@ -193,6 +199,14 @@ def test_thresholds_are_chosen_on_columns_of_any_type():
             choose(TABLE.assign(score=["high", *TABLE["score"][1:]]))
         with pytest.raises(InputError, match="column kin: it is 1 or 0"):
             choose(TABLE.assign(kin=[2, *TABLE["kin"][1:]]))
+
+
+def test_a_threshold_is_one_number_of_any_type():
+    for threshold in (np.float32(0.5), np.array(0.5), torch.tensor(0.5)):
+        assert audit_fairness(TABLE, threshold, resamples=20).threshold == 0.5
+    for threshold in (None, float("nan"), [0.5], "high"):
+        with pytest.raises(InputError, match=r"threshold: .* is not a finite number"):
+            audit_fairness(TABLE, threshold, resamples=20)
 
 
 def test_calibration_keeps_families_apart_whatever_their_type():

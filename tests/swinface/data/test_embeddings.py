@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from swinface.data.embeddings import Embeddings, read_arrays, write_embeddings
-from swinface.files import InputError
+from swinface.files import InputError, tidy_path
 
 FACES = ["a/1.jpg", "b/é.jpg"]
 VALUES = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -145,6 +145,14 @@ def test_a_small_file_cannot_fill_the_memory(tmp_path):
     assert "bytes; write it without compression" in refuse(tmp_path / "a.npz")
 
 
+def test_names_from_windows_are_found_and_a_missing_one_is_told_from_those_there(tmp_path):
+    np.savez(tmp_path / "a.npz", face=["a\\1.jpg", ".\\b//2.jpg "], embedding=VALUES)
+    table = Embeddings(tmp_path / "a.npz")
+    assert (table[["b/2.jpg", "a/1.jpg"]] == VALUES[::-1]).all()
+    with pytest.raises(InputError, match=r"no embedding of /a/1\.jpg .*; it has 2 others, such as a/1\.jpg"):
+        table[["/a/1.jpg"]]
+
+
 def test_compressed_tables_are_read(tmp_path):
     np.savez_compressed(tmp_path / "a.npz", face=FACES, embedding=np.zeros((2, 100_000)))
     assert read_arrays(tmp_path / "a.npz")[1]["embedding"].shape == (2, 100_000)
@@ -153,7 +161,7 @@ def test_compressed_tables_are_read(tmp_path):
 @st.composite
 def tables(draw: st.DrawFn) -> tuple[list[str], np.ndarray]:
     text = st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1)
-    faces = draw(st.lists(text, unique=True, min_size=1))
+    faces = draw(st.lists(text.map(tidy_path), unique=True, min_size=1))
     return faces, draw(arrays(np.float32, (len(faces), 2), elements=st.floats(-1e9, 1e9, width=32)))
 
 
