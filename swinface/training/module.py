@@ -17,17 +17,16 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 
 from swinface.benchmarks.benchmark import choose_benchmarks
-from swinface.files import InputError, one_line
-from swinface.model import SwinFace
+from swinface.files import InputError
 from swinface.recognition.margin import MarginSoftmax, gather_shares, ignored_by_ddp, take_shares
 from swinface.recognition.optimiser import SampledAdamW
-from swinface.tasks import PAPER_TASKS, TASKS
+from swinface.tasks import TASKS
 from swinface.training.losses import distillation_loss, log_prior, relation_loss, task_losses
 from swinface.training.precision import keep_half_to_linear
 from swinface.training.pseudo import PseudoLabels
 from swinface.training.schedule import rate_at
+from swinface.training.start import freeze_all_but, freeze_embedding, start_network
 from swinface.training.validation import COLLAPSED, validate_together
-from swinface.trunk import split_weights
 
 REFERENCE_BATCH = 512  # learning rates are given for this many faces per step, as in the authors' code
 MOST_SKIPPED = 20  # steps in a row that may be skipped before training has failed
@@ -161,74 +160,51 @@ class FaceTraining(lightning.LightningModule):
         self.pseudo: PseudoLabels | None = None
 
     def setup(self, stage: str) -> None:
-        """Make the parts that depend on the data: the network, identity centres, and the map to teachers."""
-        batches = self.trainer.datamodule.batches
-        self.learned = batches.tasks
-        missing = [] if self.tasks == list(TASKS) else [task for task in self.tasks if task not in self.learned]
-        if missing:
-            raise InputError(f"model.tasks: no stream has labels of {', '.join(missing)}.")
-        trunk, weights = split_weights(self.swinface.get("trunk"))
-        start = None if self.start is None else SwinFace.from_pretrained(self.start)
-        keeps = start is not None and self.start_whole and self.frozen
-        tasks = [*self.learned, *(task for task in (start.trained if keeps else ()) if task not in self.learned)]
-        try:
-            self.network = SwinFace(
-                **{**self.swinface, "trunk": trunk},
-                untrained=[task for task in PAPER_TASKS if task not in tasks],
-                extra=[task for task in tasks if task not in PAPER_TASKS],
-            )
-        except InputError:
-            raise
-        except Exception as error:  # sizes that do not fit fail in any way
-            raise InputError(f"model.swinface: no such model can be made ({one_line(error)}).") from error
-        if weights is not None:
-            self.network.trunk.take_weights(weights)
-        if start is not None:
-            self._take_over(start)
+        """Make the parts that depend on the data: the network, the teacher of pseudo-labels, identity centres, and the
+        map to teachers' embeddings."""
+        self.learned = self.trainer.datamodule.batches.tasks
+        uses = {"recognition": self.recognition, "distillation": self.distillation, "relation": self.relation}
+        self.embeds = [name for name, used in uses.items() if used]
+        self._check_labels()
+        self._check_validation()
+        # A teacher is a copy of the network: as it starts, with what is frozen, and before it is compiled.
+        self.network = start_network(self.swinface, self.learned, self.start, self.start_whole, self.frozen)
         if self.frozen:
-            self._freeze()
+            freeze_all_but(self.network, self.learned)
+        if not self.embeds:
+            freeze_embedding(self.network)
         if self.half_linear:
             keep_half_to_linear(self.network)
         self._make_teacher()
         if self.compiled:
             self.network.compile()
-        size = self.network.embedding[-1].num_features
-        if self.recognition is not None:
-            if not batches.identities:
-                raise InputError("model.recognition: no source of data.streams.recognition has identities.")
-            settings = self.recognition
-            self.margin = MarginSoftmax(
-                size,
-                batches.identities,
-                settings.margin,
-                settings.scale,
-                settings.kind,
-                settings.rate,
-                self.trainer.datamodule.seed,
-                half=self.half_linear,
-            )
-            self._ddp_params_and_buffers_to_ignore = ignored_by_ddp(self)
-        for option in ("distillation", "relation"):
-            if getattr(self, option) and not batches.teacher_size:
-                raise InputError(f"model.{option}: no source has a teacher; give one, or a weight of 0.")
-        if self.distillation:
-            self.map = nn.Linear(size, batches.teacher_size, bias=False)
-        uses = {"recognition": self.margin, "distillation": self.map, "relation": self.relation or None}
-        self.embeds = [name for name, used in uses.items() if used is not None]
-        if not self.learned and (self.frozen or not self.embeds):
-            why = "model.optimizer.trunk_rate is 0" if self.frozen else "recognition and distillation are off"
-            raise InputError(f"nothing to train: no task has labels; {why}.")
-        if self.frozen and start is None and weights is None:
-            raise InputError("model.optimizer.trunk_rate is 0: give model.start, or the trunk stays untrained.")
-        if not self.embeds:
-            # Only the embedding needs these parts.
-            self.network.embedding.requires_grad_(False)
-            self.network.trunk.freeze_unread(self.network.subnets["age"].attention.levels)
-        self._check_validation()
+        self._make_recognition()
         self.losses = [*self.embeds, *self.learned]
         self.columns = [*self.losses, *(f"answered_{name}" for name in (self.pseudo.tasks if self.pseudo else ()))]
         # In the checkpoint, so that the means of an epoch that was resumed are those of all its steps.
         self.register_buffer("loss_sums", torch.zeros(len(self.columns) + 1))
+
+    def _check_labels(self) -> None:
+        """Refuse losses for which the data have nothing, and a training without any."""
+        batches = self.trainer.datamodule.batches
+        missing = [] if self.tasks == list(TASKS) else [task for task in self.tasks if task not in self.learned]
+        if missing:
+            raise InputError(f"model.tasks: no stream has labels of {', '.join(missing)}.")
+        if self.recognition is not None and not batches.identities:
+            raise InputError("model.recognition: no source of data.streams.recognition has identities.")
+        for option in ("distillation", "relation"):
+            if option in self.embeds and not batches.teacher_size:
+                raise InputError(f"model.{option}: no source has a teacher; give one, or a weight of 0.")
+        if not self.learned and (self.frozen or not self.embeds):
+            why = "model.optimizer.trunk_rate is 0" if self.frozen else "recognition and distillation are off"
+            raise InputError(f"nothing to train: no task has labels; {why}.")
+
+    def _check_validation(self) -> None:
+        """Choose the benchmarks of what is trained."""
+        benchmarks = self.trainer.datamodule.validation
+        self.validation = choose_benchmarks(benchmarks, self.learned, bool(self.embeds))
+        if benchmarks and not self.validation:
+            raise InputError(f"data.validation: none of {', '.join(benchmarks)} tests what is trained; set it to null.")
 
     def _make_teacher(self) -> None:
         """Make the teacher, if a stream has pseudo-labels."""
@@ -241,12 +217,17 @@ class FaceTraining(lightning.LightningModule):
         if streams:
             self.pseudo = PseudoLabels(self.network, self.learned, streams, data.batches.class_shares)
 
-    def _check_validation(self) -> None:
-        """Choose the benchmarks of what is trained."""
-        benchmarks = self.trainer.datamodule.validation
-        self.validation = choose_benchmarks(benchmarks, self.learned, bool(self.embeds))
-        if benchmarks and not self.validation:
-            raise InputError(f"data.validation: none of {', '.join(benchmarks)} tests what is trained; set it to null.")
+    def _make_recognition(self) -> None:
+        """Make the identity centres, and the map to teachers' embeddings, where they are trained."""
+        data, size = self.trainer.datamodule, self.network.embedding[-1].num_features
+        if self.recognition is not None:
+            it, seed = self.recognition, data.seed
+            self.margin = MarginSoftmax(
+                size, data.batches.identities, it.margin, it.scale, it.kind, it.rate, seed, self.half_linear
+            )
+            self._ddp_params_and_buffers_to_ignore = ignored_by_ddp(self)
+        if self.distillation:
+            self.map = nn.Linear(size, data.batches.teacher_size, bias=False)
 
     def on_fit_start(self) -> None:
         """Compute what logit adjustment adds for each class."""
@@ -256,26 +237,6 @@ class FaceTraining(lightning.LightningModule):
             for name, strength in self.balance.items()
             if name in self.learned
         }
-
-    def _take_over(self, other: SwinFace) -> None:
-        for part in ("trunk", "embedding", "subnets", "heads") if self.start_whole else ("trunk", "embedding"):
-            ours = getattr(self.network, part)
-            theirs = getattr(other, part).state_dict()
-            if part in ("subnets", "heads"):  # tasks that are not the paper's may be new, or no longer wanted
-                kept = set(ours) & set(getattr(other, part))
-                theirs = {name: value for name, value in theirs.items() if name.partition(".")[0] in kept}
-                ours = nn.ModuleDict({name: ours[name] for name in ours if name in kept})
-            try:
-                ours.load_state_dict(theirs)
-            except RuntimeError as error:
-                raise InputError(f"model.start {self.start}: its {part} is of another size; see its config.") from error
-
-    def _freeze(self) -> None:
-        """Keep all as it is but the subnets and heads of tasks that are learned: no gradients, no new statistics."""
-        self.network.requires_grad_(False).eval()  # the engine keeps the mode of each part
-        parts = [self.network.heads[name] for name in self.learned]
-        for part in parts + [self.network.subnets[name] for name in {TASKS[name].subnet for name in self.learned}]:
-            part.requires_grad_(True).train()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put all processes' identity centres into the checkpoint."""
