@@ -105,7 +105,10 @@ class Benchmark(ABC):
 
     @abstractmethod
     def run(self, model: Predictor) -> list[Result]:
-        """Evaluate a model. Raises ``InputError`` if the data cannot be used."""
+        """Evaluate a model: figures, of which the first is the one that the model is judged by, as by its best epoch.
+
+        Raises ``InputError`` if the data cannot be used.
+        """
 
 
 class Predictor:

@@ -202,9 +202,9 @@ class Age(LabelledFaces):
 
 
 class Pose(LabelledFaces):
-    """Mean absolute error of yaw, pitch and roll in degrees, and the mean of the three."""
+    """Mean absolute error of yaw, pitch and roll in degrees: the mean of the three, and each."""
 
-    metrics = (*(f"MAE {angle} degrees" for angle in ANGLES), "MAE degrees")
+    metrics = ("MAE degrees", *(f"MAE {angle} degrees" for angle in ANGLES))
     tasks = ANGLES
 
     def run(self, model: Predictor) -> list[Result]:
@@ -216,7 +216,7 @@ class Pose(LabelledFaces):
 
         def means(totals: np.ndarray) -> np.ndarray:
             of_angles = totals[..., :3] / totals[..., 3:]
-            return np.concatenate([of_angles, of_angles.mean(axis=-1, keepdims=True)], axis=-1)
+            return np.concatenate([of_angles.mean(axis=-1, keepdims=True), of_angles], axis=-1)
 
         ours, draws = estimate(each, table, means)
         return [Result.drawn(*row, len(table)) for row in zip(self.metrics, ours, draws.T, strict=True)]

@@ -10,7 +10,7 @@ from swinface.benchmarks.benchmark import Benchmark, Predictor, run_benchmarks
 from swinface.inference import work_together
 from swinface.model import SwinFace
 
-YEARS = 10.0  # an age that is wrong by as much counts as a wrong answer
+WRONG = 10.0  # years of an age, or degrees of a pose; an error of as much counts as a wrong answer
 COLLAPSED = 0.55  # AUC of a verification below which embeddings hardly differ from random ones, which have 0.5
 
 
@@ -18,7 +18,7 @@ def validate(benchmarks: Mapping[str, Benchmark], model: SwinFace) -> dict[str, 
     """Run benchmarks on a model, in evaluation mode.
 
     Gives each figure by its benchmark and name, such as ``val_fiw_AUC``, and each benchmark's error by its name, such
-    as ``error_fiw``; see ``find_error``. Raises ``InputError`` if the data of a benchmark are missing or cannot be
+    as ``error_fiw``, see ``find_error``, from its first figure. Raises ``InputError`` if the data of a benchmark are missing or cannot be
     used, or the model is not trained on its task.
     """
     found = run_benchmarks(benchmarks, Predictor(model, runtime="torch"))
@@ -42,10 +42,11 @@ def validate_together(benchmarks: Mapping[str, Benchmark], model: SwinFace) -> d
 def find_error(metric: str, value: float) -> float:
     """The error that a figure stands for, 0 if all is right.
 
-    It is 1 - AUC, the share of wrong answers for figures in per cent, or the mean error of ages in tens of years.
+    It is 1 - AUC, the share of wrong answers for figures in per cent, or the mean error of ages in tens of years, of
+    poses in tens of degrees.
     """
     if metric == "AUC":
         return 1 - value
     if "%" in metric:
         return 1 - value / 100
-    return value / YEARS
+    return value / WRONG
