@@ -17,8 +17,8 @@ COLLAPSED = 0.55  # AUC of a verification below which embeddings hardly differ f
 def validate(benchmarks: Mapping[str, Benchmark], model: SwinFace) -> dict[str, float]:
     """Run benchmarks on a model, in evaluation mode.
 
-    Gives each figure by its benchmark and name, such as ``val_fiw_AUC``, and each benchmark's error by its name, such
-    as ``error_fiw``, see ``find_error``, from its first figure. Raises ``InputError`` if the data of a benchmark are missing or cannot be
+    Gives each figure by its benchmark and name, such as ``val_fiw_AUC``, and for each benchmark the error of its first
+    figure, such as ``error_fiw``; see ``find_error``. Raises ``InputError`` if the data of a benchmark are missing or cannot be
     used, or the model is not trained on its task.
     """
     found = run_benchmarks(benchmarks, Predictor(model, runtime="torch"))
