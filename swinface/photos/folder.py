@@ -59,7 +59,8 @@ def align_folder(photos: Path, out: Path, choose: Choice = "largest", chunk: int
         other = set(log["chosen"].astype(str)) - {choose}
         if other:
             raise InputError(f"{out}: its faces were chosen by {min(other)!r}, not {choose!r}; choose another folder.")
-        left = [name for name in names if name not in set(log["photo"])]
+        done = set(log["photo"])
+        left = [name for name in names if name not in done]
         with (
             ThreadPoolExecutor(count_cores()) as pool,
             tqdm(total=len(left), desc="align", unit="photo", disable=None) as bar,
