@@ -122,15 +122,23 @@ def list_faces(labels: pd.DataFrame, log: pd.DataFrame, where: str = "the labels
     ``labels`` are as ``read_adience`` and the others return them, from what is called ``where``; ``log`` is that of
     ``swinface.photos.folder.align_folder``. If its names and those of the labels have different numbers of folders, the
     ends of the names are compared. Backslashes are slashes. Raises ``InputError`` if no photo has labels, or none of
-    those that have a face.
+    those that have a face, or if two photos cannot be told apart by the ends of their names.
     """
     if labels.empty:
         raise InputError(f"{where}: no photo has all labels; take the files as the set's authors publish them.")
     labels = labels.assign(photo=labels["photo"].str.replace("\\", "/", regex=False))
     faces = log.dropna(subset="face")
     depth = min(labels["photo"].str.count("/").max(), faces["photo"].str.count("/").max() if len(faces) else 0)
-    ends = {_end(photo, depth): face for photo, face in zip(faces["photo"], faces["face"], strict=True)}
-    name = labels["photo"].map(lambda photo: ends.get(_end(photo, depth)))
+    wanted, cut = ([_end(photo, depth) for photo in photos] for photos in (labels["photo"], log["photo"]))
+    for photos, ends, others in ((labels["photo"], wanted, {*cut}), (log["photo"], cut, {*wanted})):
+        by_end: dict[str, str] = {}
+        for photo, end in zip(photos, ends, strict=True):
+            if end in others and by_end.setdefault(end, photo) != photo:
+                raise InputError(
+                    f"{where}: {by_end[end]} and {photo} are both {end}, all that labels and faces have in common; "
+                    "align the photos in their folders as the set has them."
+                )
+    name = pd.Series(wanted, labels.index).map(dict(zip(cut, log["face"], strict=True)))
     if name.isna().all():
         some = f"{len(labels):,} labelled photos, such as {labels['photo'].iloc[0]}"
         raise InputError(f"{where}: none of {some}, has a face; align the photos of this set.")

@@ -106,6 +106,27 @@ def test_names_are_compared_as_deep_as_both_go():
         list_faces(labels, flat.assign(photo=["x.JPG", "y.JPG"]), "m.csv")
 
 
+@pytest.mark.parametrize(
+    ("labelled", "photos", "named"),
+    [
+        (["1.jpg", "2.jpg"], ["anna/1.jpg", "bob/1.jpg", "bob/2.jpg"], r"anna/1\.jpg and bob/1\.jpg are both 1\.jpg"),
+        (["a/1.jpg", "b/1.jpg"], ["1.jpg", "2.jpg"], r"a/1\.jpg and b/1\.jpg are both 1\.jpg"),
+    ],
+)
+def test_photos_that_their_ends_do_not_tell_apart_are_named(labelled, photos, named):
+    labels = pd.DataFrame({"photo": labelled, "age": [1.0, 2.0]})
+    log = pd.DataFrame({"photo": photos, "face": [photos[0], *[None] * (len(photos) - 1)]})
+    with pytest.raises(InputError, match=rf"^m\.csv: {named}"):
+        list_faces(labels, log, "m.csv")
+
+
+def test_photos_without_labels_may_end_alike():
+    photos = ["anna/1.jpg", "bob/1.jpg", "bob/2.jpg"]
+    labels = pd.DataFrame({"photo": ["2.jpg"], "age": [2.0]})
+    found = list_faces(labels, pd.DataFrame({"photo": photos, "face": photos}))
+    assert found.to_dict("list") == {"name": ["bob/2.jpg"], "age": [2.0]}
+
+
 def make_faces(folder: Path, photos: list[str]) -> Path:
     for photo in photos:
         (folder / photo).parent.mkdir(parents=True, exist_ok=True)
