@@ -63,19 +63,25 @@ def digest_weights(model: nn.Module) -> str:
 
 
 def work_together(work: Callable[[], Given], processes: int) -> list[Given]:
-    """Run it in each process, and wait for all: what each gives. If one raises ``InputError``, all raise it: none waits
-    for ever."""
-    own: tuple[Given | None, str | None]
+    """Run it in each process, and wait for all: what each gives.
+
+    If it fails in one, none waits for ever: that process raises its own error, the others ``InputError`` with the
+    number of the process and the reason.
+    """
+    given, failure, reason = None, None, None
     try:
-        own = work(), None
-    except InputError as error:
-        own = None, str(error)
-    parts = [own] * processes
+        given = work()
+    except Exception as error:
+        failure = error
+        reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {one_line(error)}"
+    parts: list[tuple[Given | None, str | None]] = [(given, reason)] * processes
     if processes > 1:
-        distributed.all_gather_object(parts, own)
-    for _, problem in parts:
-        if problem is not None:
-            raise InputError(problem)
+        distributed.all_gather_object(parts, (given, reason))
+    if failure is not None:
+        raise failure
+    for rank, (_, reason) in enumerate(parts):
+        if reason is not None:
+            raise InputError(f"process {rank} failed: {reason}")
     return [given for given, _ in parts]
 
 
@@ -141,8 +147,8 @@ class Shards:
 
         ``name`` is that of the computation and of its folder; ``about`` is all that the result depends on, fit for
         JSON: parts of another computation are not used. ``compute`` gives the values of the rows of a batch; a file has
-        ``size`` rows. Raises ``InputError`` if ``compute`` raised it, here or in another process, or if the folder
-        cannot be written to or holds parts of another computation.
+        ``size`` rows. Raises what ``compute`` raised here, and ``InputError`` if it failed in another process, or if
+        the folder cannot be written to or holds parts of another computation.
         """
         parts = [range(start, min(start + size, count)) for start in range(0, count, size)]
 

@@ -18,8 +18,8 @@ def validate(benchmarks: Mapping[str, Benchmark], model: SwinFace) -> dict[str, 
     """Run benchmarks on a model, in evaluation mode.
 
     Gives each figure by its benchmark and name, such as ``val_fiw_AUC``, and for each benchmark the error of its first
-    figure, such as ``error_fiw``; see ``find_error``. Raises ``InputError`` if the data of a benchmark are missing or cannot be
-    used, or the model is not trained on its task.
+    figure, such as ``error_fiw``; see ``find_error``. Raises ``InputError`` if the data of a benchmark are missing or
+    cannot be used, or the model is not trained on its task.
     """
     found = run_benchmarks(benchmarks, Predictor(model, runtime="torch"))
     found.require_all("data.validation.")
@@ -31,7 +31,7 @@ def validate(benchmarks: Mapping[str, Benchmark], model: SwinFace) -> dict[str, 
 
 
 def validate_together(benchmarks: Mapping[str, Benchmark], model: SwinFace) -> dict[str, float]:
-    """``validate``, divided among the processes of a run. If one fails, all raise its error, so that none waits."""
+    """``validate``, divided among the processes of a run. If one fails, all raise an error, so that none waits."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return validate(benchmarks, model)
     rank, processes = distributed.get_rank(), distributed.get_world_size()

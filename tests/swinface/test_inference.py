@@ -118,6 +118,43 @@ def test_each_process_has_every_so_manyth_part(tmp_path, monkeypatch):
     assert shards.first
 
 
+TOGETHER = """
+import sys
+from torch import distributed
+from swinface.files import InputError
+from swinface.inference import work_together
+rank = int(sys.argv[1])
+distributed.init_process_group("gloo", init_method=f"file://{sys.argv[2]}", rank=rank, world_size=2)
+def fail(error):
+    if rank == 1:
+        raise error
+    return rank
+print(work_together(lambda: rank, 2))
+for error in (OSError(28, "No space left on device"), InputError("a.jpg: no such image.")):
+    try:
+        work_together(lambda: fail(error), 2)
+    except Exception as raised:
+        print(f"{type(raised).__name__}: {raised}")
+"""
+
+
+def test_where_one_process_fails_all_say_so_and_none_waits(tmp_path):
+    command = [sys.executable, "-c", TOGETHER]
+    started = [
+        subprocess.Popen([*command, str(rank), tmp_path / "meeting"], stdout=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]
+    try:
+        first, second = (process.communicate(timeout=60)[0].splitlines() for process in started)
+    finally:
+        for process in started:
+            process.kill()
+    assert first[0] == second[0] == "[0, 1]"
+    full, missing = "OSError: [Errno 28] No space left on device", "a.jpg: no such image."
+    assert second[1:] == [full, f"InputError: {missing}"]
+    assert first[1:] == [f"InputError: process 1 failed: {full}", f"InputError: process 1 failed: {missing}"]
+
+
 def test_several_devices_need_a_folder():
     with pytest.raises(InputError, match="share a folder"):
         Shards.start(None, devices=2)
