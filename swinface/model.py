@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from swinface.files import InputError
 from swinface.mlca import BATCH_NORM_EPS, MultiLevelChannelAttention, set_first_weights
 from swinface.pretrained import Pretrained
-from swinface.tasks import PAPER_TASKS, TASKS
+from swinface.tasks import PAPER_TASKS, TASKS, check_tasks
 from swinface.trunk import create_trunk
 
 # Arguments of a size that a CPU can train: SwinFace(**SMALL). Early stages, with many tokens, have convolutions, which
@@ -121,7 +121,7 @@ class SwinFace(
     Raises
     ------
     InputError
-        The trunk or the levels are invalid, or both ``trunk`` and arguments of Swin are given.
+        The trunk, the levels or the name of a task are invalid, or both ``trunk`` and arguments of Swin are given.
 
     Examples
     --------
@@ -145,7 +145,9 @@ class SwinFace(
     ) -> None:
         super().__init__()
         self.untrained, self.extra = list(untrained), list(extra)
+        check_tasks(extra, "extra")
         tasks = PAPER_TASKS | {name: TASKS[name] for name in extra}
+        check_tasks(untrained, "untrained", tasks)
         if trunk is not None and swin:
             raise InputError(f"{', '.join(swin)}: of a Swin Transformer; put them into trunk, or leave trunk out.")
         self.trunk = create_trunk(**(swin if trunk is None else trunk))

@@ -7,8 +7,11 @@ Estimation and Attribute Estimation", IEEE TCSVT 2023, arXiv 2308.11509.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
+
+from swinface.files import InputError
 
 
 @dataclass(frozen=True)
@@ -113,3 +116,10 @@ TASKS: dict[str, Task] = {
 
 PAPER_TASKS = {name: task for name, task in TASKS.items() if task.paper}
 SUBNETS: tuple[str, ...] = tuple(dict.fromkeys(task.subnet for task in PAPER_TASKS.values()))
+
+
+def check_tasks(names: Iterable[str], option: str, tasks: Collection[str] = TASKS) -> None:
+    """Raise ``InputError``, which names the option, if one of the names is not among the tasks."""
+    for name in names:
+        if name not in tasks:
+            raise InputError(f"{option}: no task {name!r}; choose from {', '.join(tasks)}.")

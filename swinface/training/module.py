@@ -20,7 +20,7 @@ from swinface.benchmarks.benchmark import choose_benchmarks
 from swinface.files import InputError
 from swinface.recognition.margin import MarginSoftmax, gather_shares, ignored_by_ddp, take_shares
 from swinface.recognition.optimiser import SampledAdamW
-from swinface.tasks import TASKS
+from swinface.tasks import TASKS, check_tasks
 from swinface.training.losses import distillation_loss, log_prior, relation_loss, task_losses
 from swinface.training.precision import keep_half_to_linear
 from swinface.training.pseudo import PseudoLabels
@@ -142,9 +142,7 @@ class FaceTraining(lightning.LightningModule):
     ) -> None:
         super().__init__()
         for option, names in (("tasks", tasks), ("loss_weights", loss_weights), ("balance", balance)):
-            unknown = [name for name in names or [] if name not in TASKS]
-            if unknown:
-                raise InputError(f"model.{option}: no task {unknown[0]!r}; choose from {', '.join(TASKS)}.")
+            check_tasks(names or [], f"model.{option}")
         for name in balance or {}:
             if TASKS[name].loss != "cross_entropy":
                 raise InputError(f"model.balance: {name} has no classes to balance.")

@@ -261,6 +261,19 @@ def test_training_lowers_a_loss():
     assert losses[-1] < losses[0] / 2
 
 
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"untrained": ["agee"]}, "^untrained: no task 'agee'; choose from gender, age, .*, wearing_necktie"),
+        ({"untrained": ["yaw"]}, "^untrained: no task 'yaw'"),  # of this model
+        ({"extra": ["yaww"]}, "^extra: no task 'yaww'; choose from .*, yaw, pitch, roll"),
+    ],
+)
+def test_a_misspelt_task_is_named(options, named):
+    with pytest.raises(InputError, match=named):
+        SwinFace(**SMALL, **options)
+
+
 def test_angles_are_the_heads_numbers_in_their_unit():
     model = SwinFace(**SMALL, extra=("yaw", "pitch", "roll")).eval()
     images = torch.zeros(2, 3, 112, 112)
