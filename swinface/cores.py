@@ -1,8 +1,8 @@
 """The cores that a process may use, and threads that leave a core while they wait.
 
 Threads of one computation wait for each other at each of its steps. By default they do so in a loop that keeps the core
-busy. Where other work needs it, the thread that is waited for does not get on: beside other jobs on two cores, a
-training step of two threads took 20 times as long as with threads that sleep.
+busy. Where other work needs it, the thread they wait for makes no progress: beside other jobs on two cores, a training
+step of two threads took 20 times as long as with threads that sleep.
 """
 
 from __future__ import annotations

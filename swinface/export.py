@@ -154,8 +154,8 @@ def export(
     """Write a SwinFace, in evaluation mode on the CPU, by ``write_onnx``, and return the names of its outputs.
 
     These are ``embedding`` and every task that the model is trained on. The file's input is pixels, as uint8 or as
-    float32 of mean and standard deviation 0.5. With faces as ``int8``, (N, 3, 112, 112) uint8, all but the last linear
-    layers is quantised, see ``quantise``.
+    float32 of mean and standard deviation 0.5. With faces as ``int8``, (N, 3, 112, 112) uint8, all layers but
+    the last linear ones are quantised to 8-bit integers, see ``quantise``.
     """
     outputs = ["embedding", *model.trained]
     as_given = (lambda faces: faces) if input == "uint8" else scale_pixels

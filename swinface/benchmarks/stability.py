@@ -39,7 +39,7 @@ def move(faces: Tensor, **change: object) -> Tensor:
 
 
 def shrink(faces: Tensor, side: int) -> Tensor:
-    """Reduce faces to a side of so many pixels, and enlarge them again."""
+    """Reduce faces to ``side`` pixels across and down, and enlarge them again."""
     return transforms.resize(transforms.resize(faces, [side, side]), list(faces.shape[-2:]))
 
 

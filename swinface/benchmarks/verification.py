@@ -102,7 +102,7 @@ def add_mirror(embed: Embed, faces: Tensor) -> np.ndarray:
 
 
 def score_pairs(embeddings: np.ndarray, first: np.ndarray, second: np.ndarray, rows: int = 16384) -> np.ndarray:
-    """Cosines of pairs, so many rows at a time: (pairs,) float32.
+    """Cosines of pairs, computed ``rows`` pairs at a time: (pairs,) float32.
 
     ``embeddings`` are (N, D) float32 of unit length; ``first`` and ``second``, (pairs,), are the rows that make a pair.
     """

@@ -29,8 +29,8 @@ def export(
     input
         What the file takes: pixels as uint8, or as float32 of mean and standard deviation 0.5.
     int8
-        A folder of aligned faces: all but the last linear layers then computes with 8-bit integers, whose ranges come
-        from at most 512 of these faces. Take people that the model was trained on, not those it is tested on.
+        A folder of aligned faces: all layers but the last linear ones are quantised to 8-bit integers, whose ranges
+        come from at most 512 of these faces. Take people that the model was trained on, not those it is tested on.
     """
     from swinface.export import export as write  # torch takes seconds to import
     from swinface.export import read_calibration

@@ -85,7 +85,7 @@ def predict(
         raise InputError(failures[0])
     if failures:
         print(*failures, sep="\n", file=sys.stderr)
-        raise InputError(f"{len(failures)} of {len(photos)} photos gave nothing, see above.")
+        raise InputError(f"{len(failures)} of {len(photos)} photos have no result; the reasons are above.")
 
 
 def _describe_photo(photo: Path, faces: Sequence[dict[str, Any]]) -> str:

@@ -141,7 +141,7 @@ class RecordFile:
         return images
 
     def read_labels(self, keys: np.ndarray, records: int = 1 << 16) -> np.ndarray:
-        """The first label of each record, float32, read from their first bytes alone, so many records at once.
+        """The first label of each record, float32, read from their first bytes alone, ``records`` at a time.
 
         Raises ``InputError`` if the file is cut off or damaged at a record.
         """

@@ -106,8 +106,8 @@ def cut_faces(image: np.ndarray, aligned: bool, name: str) -> tuple[list[np.ndar
 def describe(
     model: SwinFace, crops: Sequence[np.ndarray], batch: int = 64, runtime: Runtime | Runner = "auto"
 ) -> list[dict[str, Any]]:
-    """The answers of a model, as in ``predict``, for aligned faces, (112, 112, 3) uint8 RGB, so many of which are a
-    batch."""
+    """The answers of a model, as in ``predict``, for aligned faces, (112, 112, 3) uint8 RGB, ``batch`` of them at a
+    time."""
     device, answers, runner = next(model.parameters()).device, [], runtime
     if not isinstance(runner, Runner):
         runner = Runner(model, runtime=runtime, method="read", faces=len(crops))

@@ -229,7 +229,7 @@ def test_photos_that_fail_are_named_and_the_others_answered(folder, two_faces, t
     good, faceless, text = save_photo(tmp_path / "good.png"), tmp_path / "small.png", tmp_path / "text.jpg"
     Image.new("RGB", (1, 1)).save(faceless)
     text.write_text("no photo")
-    with pytest.raises(InputError, match=r"^3 of 4 photos gave nothing, see above\.$"):
+    with pytest.raises(InputError, match=r"^3 of 4 photos have no result; the reasons are above\.$"):
         predict_photos([text, good, faceless, tmp_path / "none.jpg"], model=folder, json=tmp_path / "out.json")
     printed = capsys.readouterr()
     reasons = [line for line in printed.err.splitlines() if line.startswith(str(tmp_path))]
