@@ -8,6 +8,22 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from swinface.files import InputError
+
+
+def start_drawing(seed: int) -> np.random.Generator:
+    """A generator of random numbers, the same from the same seed. Raises ``InputError`` if the seed is negative."""
+    if seed < 0:
+        raise InputError(f"seed is {seed}; choose 0 or more.")
+    return np.random.default_rng(seed)
+
+
+def check_draws(seed: int, resamples: int, fewest: int = 1) -> None:
+    """Raise ``InputError`` if the seed is negative, or the resamples are fewer than ``fewest``."""
+    start_drawing(seed)
+    if resamples < fewest:
+        raise InputError(f"resamples is {resamples}: an interval needs at least 100, better 1000.")
+
 
 def draw_clusters(clusters: int, resamples: int, seed: int | np.random.Generator) -> Iterator[np.ndarray]:
     """Draw as many clusters as there are, with replacement: how often each was drawn, (clusters,) int, per resample.

@@ -5,6 +5,8 @@ at all, locks on folders, and paths that stay below their root.
 from __future__ import annotations
 
 import glob
+import json
+import math
 import os
 import secrets
 import shutil
@@ -213,6 +215,24 @@ def read_lines(path: Path, what: str) -> list[str]:
         raise InputError(f"{path}: no such {what}.") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a readable {what} ({one_line(error)}).") from error
+
+
+def write_json(path: Path, record: object) -> None:
+    """Write a record as JSON with what it holds made plain (``to_plain``)."""
+    path.write_text(json.dumps(to_plain(record), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def to_plain(value: object) -> object:
+    """For JSON, which has no such numbers: NaN becomes null, infinity the text Infinity."""
+    if isinstance(value, dict):
+        return {key: to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(item) for item in value]
+    if hasattr(value, "item"):  # a numpy scalar
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
 
 
 def check_ending(path: str | os.PathLike, endings: Sequence[str], what: str) -> None:

@@ -12,7 +12,7 @@ from kinface.data.fiw import read_families
 from kinface.data.lists import read_any_list
 from kinface.debias.erasers import erasers
 from swinface.data.embeddings import read_arrays
-from swinface.files import InputError, naming, printable, replacing_folder
+from swinface.files import InputError, naming, printable
 from swinface.registry import look_beside
 from swinface.settings import read_yaml
 
@@ -82,7 +82,6 @@ def frontier(
 
     from kinface.leakage.probes import PROBES
     from kinface.tradeoff.frontier import frontier as measure_frontier
-    from kinface.tradeoff.measure import OUTPUTS
 
     wanted = {name: erasers.create(name) for name in eraser or []}
     if config is not None:
@@ -109,8 +108,7 @@ def frontier(
             seed=seed,
         )
     inputs = {"kinface": version("kinface"), "embeddings": str(embeddings), "people": str(people)}
-    with replacing_folder(out, owned=OUTPUTS) as folder:
-        found.write(folder, show or (), **inputs)
+    found.write(out, show or (), **inputs)
     print_frontier(found)
     if list is None and prepared is None:
         print(f"{people} has no list of the split {split}: these pairs are drawn anew, and differ from those of a list")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,8 +11,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from kinface.data.fiw import read_people
+from kinface.data.pairs import find_places
+from swinface.bootstrap import check_draws
 from swinface.data.embeddings import read_arrays
-from swinface.files import InputError, naming, replacing_folder
+from swinface.files import InputError, naming, replacing_folder, write_json
 
 if TYPE_CHECKING:
     from kinface.leakage.leakage import Leakage
@@ -81,10 +82,14 @@ def probe(
     from kinface.report.plots import plot_leakage
 
     kinds = PROBES if kind is None else tuple(kind)
-    _check_options(attribute, kinds, seeds, folds, resamples, seed)
+    if not attribute or len(set(attribute)) < len(attribute):
+        raise InputError("--attribute: name each attribute once, such as --attribute race --attribute gender.")
+    check_draws(seed, resamples, fewest=100)
     faces, arrays = read_arrays(embeddings)
-    described = _describe_faces(read_people(people), faces, embeddings, people)
-    described = _choose(described, people, attribute, split)
+    described = read_people(people)
+    with naming(embeddings):
+        described = described.iloc[find_places(faces, described["face"], f"{people} has no row of it; give its people")]
+    described = _choose(described.reset_index(drop=True), people, attribute, split)
     models = {str(embeddings): {name: values[described.index] for name, values in arrays.items()}}
     if compare is not None:
         if compare == embeddings:
@@ -121,42 +126,9 @@ def probe(
     }
     with replacing_folder(out, owned=OUTPUTS) as folder:
         table.to_csv(folder / "leakage.csv", index=False)
-        text = json.dumps(record, indent=1, allow_nan=False) + "\n"
-        (folder / "leakage.json").write_text(text, encoding="utf-8")
+        write_json(folder / "leakage.json", record)
         plot_leakage(table).savefig(folder / "leakage.png", dpi=DOTS_PER_INCH)
     _print_summary(record, table, worst, differences, out, many=len(kinds) > 1)
-
-
-def _check_options(
-    attribute: list[str], kinds: tuple[str, ...], seeds: int, folds: int, resamples: int, seed: int
-) -> None:
-    from kinface.leakage.attackers import create_attacker
-
-    if not attribute or len(set(attribute)) < len(attribute):
-        raise InputError("--attribute: name each attribute once, such as --attribute race --attribute gender.")
-    if len(set(kinds)) < len(kinds):
-        raise InputError(f"--kind {' '.join(kinds)}: name each attacker once.")
-    for kind in kinds:
-        with naming("--kind"):
-            create_attacker(kind, seed)
-    if seeds < 1:
-        raise InputError(f"--seeds {seeds}: take at least 1, better 3, since results vary with the seed.")
-    if folds < 2:
-        raise InputError(f"--folds {folds}: probes are fitted on some parts and tested on another; take at least 2.")
-    if resamples < 100:
-        raise InputError(f"--resamples {resamples}: an interval needs at least 100, better 1000.")
-
-
-def _describe_faces(people: pd.DataFrame, faces: list[str], embeddings: Path, path: Path) -> pd.DataFrame:
-    """The people table's row of each face."""
-    rows = pd.Index(people["face"]).get_indexer(faces)
-    if (rows < 0).any():
-        unknown = faces[int((rows < 0).argmax())]
-        raise InputError(
-            f"{embeddings}: face {unknown} is not in {path} ({int((rows < 0).sum())} of {len(faces)} are unknown); "
-            "give the people of these faces."
-        )
-    return people.iloc[rows].reset_index(drop=True)
 
 
 def _choose(described: pd.DataFrame, path: Path, attribute: list[str], split: str | None) -> pd.DataFrame:
@@ -178,12 +150,8 @@ def _choose(described: pd.DataFrame, path: Path, attribute: list[str], split: st
 def _read_same_faces(path: Path, faces: list[str], arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Another model's arrays with the names of ``arrays``, for these faces in this order."""
     others, found = read_arrays(path)
-    rows = pd.Index(others).get_indexer(faces)
-    if (rows < 0).any():
-        raise InputError(
-            f"{path}: no embedding of {faces[int((rows < 0).argmax())]} ({int((rows < 0).sum())} faces are missing); "
-            "embed the same faces with both models."
-        )
+    with naming(path):
+        rows = find_places(faces, others, "there is no embedding of it; embed the same faces with both models")
     return {name: values[rows] for name, values in found.items() if name in arrays}
 
 
@@ -231,8 +199,7 @@ def _name_sources(described: pd.DataFrame, attributes: list[str]) -> dict[str, s
 
 
 def _to_records(table: pd.DataFrame) -> list[dict]:
-    """For JSON: missing values and NaN become null."""
-    return json.loads(table.to_json(orient="records", double_precision=15))
+    return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
 def _print_summary(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shlex
 from inspect import signature
 from pathlib import Path
@@ -14,7 +13,8 @@ import pandas as pd
 from kinface.data.pairs import read_pairs
 from kinface.data.tables import read_table
 from kinface.report.choices import FigureFormat, TableFormat
-from swinface.files import InputError, naming, replacing_folder
+from swinface.bootstrap import check_draws
+from swinface.files import InputError, naming, replacing_folder, write_json
 
 if TYPE_CHECKING:
     from kinface.report.checks import Origin
@@ -109,7 +109,7 @@ def report(
     from kinface.report.papers import save_for_papers, write_card
 
     command = _write_command(dict(locals()))
-    _check_options(threshold_from, threshold, compare, compare_threshold_from, resamples)
+    _check_options(threshold_from, threshold, compare, compare_threshold_from, resamples, seed)
     for name in disparity or ():
         with naming("--disparity"):
             find_disparity(name)
@@ -135,7 +135,7 @@ def report(
         check_validation(lists[compare], other_origin)
         other = audit(compare, choose_threshold(other_origin.validation), matched)
         parts |= {"other": other, "other_origin": other_origin}
-    parts["acquisition"] = None if acquisition is None else _read_acquisition(acquisition, by, resamples, seed)
+    parts["acquisition"] = None if acquisition is None else _read_acquisition(acquisition, by)
     errors = None if faces is None else render_errors(ours, faces)
     read = (scores, threshold_from, compare, compare_threshold_from, matched, acquisition)
     parts |= {"command": command, "inputs": {str(path): _digest(path) for path in read if path is not None}}
@@ -148,8 +148,7 @@ def report(
         ours.groups.to_csv(folder / "groups.csv", index=False)
         if matched is not None:
             parts["matched"].groups.to_csv(folder / "groups_matched.csv", index=False)
-        text = json.dumps(result.record, indent=1, allow_nan=False) + "\n"
-        (folder / "metrics.json").write_text(text, encoding="utf-8")
+        write_json(folder / "metrics.json", result.record)
         (folder / "report.html").write_text(render(result), encoding="utf-8")
         (folder / "model_card.md").write_text(write_card(result), encoding="utf-8")
         save_for_papers(result, folder, tables or [], figures or [])
@@ -178,16 +177,16 @@ def _check_options(
     compare: Path | None,
     compare_threshold_from: Path | None,
     resamples: int,
+    seed: int,
 ) -> None:
     if (threshold_from is None) == (threshold is None):
         raise InputError("give either --threshold-from, validation pairs of the same model, or --threshold, a number.")
     if (compare is None) != (compare_threshold_from is None):
         raise InputError("--compare and --compare-threshold-from go together: each model has its own threshold.")
-    if resamples < 100:
-        raise InputError(f"--resamples {resamples}: an interval needs at least 100, better 1000.")
+    check_draws(seed, resamples, fewest=100)
 
 
-def _read_acquisition(path: Path, by: list[str] | None, resamples: int, seed: int) -> dict[str, pd.DataFrame]:
+def _read_acquisition(path: Path, by: list[str] | None) -> dict[str, pd.DataFrame]:
     """Failures to acquire by race, gender and the user's own groups, as far as the table has them."""
     from kinface.fairness.standards import measure_acquisition
 

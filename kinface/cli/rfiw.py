@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -18,7 +17,7 @@ from kinface.data.ranking import Fusion
 from kinface.data.scoring import list_faces
 from kinface.data.search import Search, read_search, sample_search
 from kinface.data.triplets import read_triplets, sample_triplets
-from swinface.files import InputError, printable, replacing_folder
+from swinface.files import InputError, printable, replacing_folder, write_json
 
 if TYPE_CHECKING:
     from kinface.fairness.audit import FairnessAudit
@@ -199,7 +198,7 @@ def _write_audit(audit: FairnessAudit, origin: str, out: Path) -> None:
         predictions = pd.DataFrame({"index": range(len(pairs)), "kin": accepted, "score": pairs["score"]})
         predictions.to_csv(folder / "predictions.csv", index=False)
         audit.groups.to_csv(folder / "figures.csv", index=False)
-        (folder / "how.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        write_json(folder / "how.json", record)
 
 
 def _print_audit(audit: FairnessAudit, origin: str, out: Path) -> None:

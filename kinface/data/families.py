@@ -14,7 +14,7 @@ from kinface.data.annotations import is_measurement, list_own_attributes
 from kinface.data.matrices import Problem
 from kinface.data.pairs import COLUMNS, read_pairs
 from kinface.data.tables import read_table
-from swinface.files import InputError, one_line, printable
+from swinface.files import InputError, one_line, printable, write_json
 
 DATASET = "dataset.json"  # marks a folder written by `kinface prepare`
 PAIRS = "pairs.parquet"  # all lists of that folder
@@ -98,7 +98,7 @@ def write_tables(families: Families, folder: Path, record: dict) -> None:
         else:
             getattr(families, name).to_parquet(folder / f"{name}.parquet", index=False)
     record = {"root": str(families.root.resolve()), **record}
-    (folder / DATASET).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / DATASET, record)
 
 
 def read_tables(folder: Path) -> Families:

@@ -32,6 +32,7 @@ from kinface.data.paths import FAMILY, PARTITIONS, list_files
 from kinface.data.tables import canonical_text, read_table
 from kinface.data.tskinface import is_tskinface, read_tskinface
 from kinface.data.vocabulary import KIN
+from swinface.bootstrap import start_drawing
 from swinface.files import InputError, one_line, printable, tidy_path
 from swinface.images import Images, list_images
 
@@ -293,7 +294,7 @@ def _split_families(split: pd.Series, faces: pd.DataFrame, tune: float, seed: in
     count = min(max(round(tune * len(families)), 1), len(families) - 1) if tune else 0
     if count < 1:
         return split
-    generator = np.random.default_rng(seed)
+    generator = start_drawing(seed)
     lined_up = line_up(families, family_races(faces), generator)
     split[draw_evenly(lined_up, count, generator.random())] = "tune"
     return split

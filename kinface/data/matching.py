@@ -18,6 +18,7 @@ from kinface.data.families import Families
 from kinface.data.pairs import COLUMNS, check_pairs, families_known, race_group
 from kinface.data.sampling import describe_pairs
 from kinface.data.vocabulary import TYPES
+from swinface.bootstrap import start_drawing
 from swinface.files import InputError
 
 MATCHES = ("race", "type", "gender", "age-gap")
@@ -75,7 +76,7 @@ def match_pairs(
     wanted = _label_second_faces(kin, families)
     known = wanted[[LABELS.get(key, key) for key in by]].notna().all(axis="columns").to_numpy() & of_family
     faces = _label_faces(kin, families, by)
-    partner = _draw_partners(wanted[known], faces, by, np.random.default_rng(seed))
+    partner = _draw_partners(wanted[known], faces, by, start_drawing(seed))
     partner = pd.Series(partner, wanted.index[known], dtype=object).reindex(wanted.index)
     drawn = partner.notna().to_numpy()
     counts = kin.assign(race=race_group(kin).fillna("unknown"), type=kin["type"].fillna("unknown"))[["type", "race"]]

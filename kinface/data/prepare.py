@@ -30,6 +30,7 @@ from kinface.data.matrices import Problem
 from kinface.data.pairs import write_pairs
 from kinface.data.paths import list_files
 from kinface.data.sampling import sample_pairs
+from swinface.bootstrap import start_drawing
 from swinface.files import InputError, replacing_folder
 from swinface.images import read_image
 
@@ -178,7 +179,7 @@ def nest_families(families: Families, *, folds: int = 4, tune: float = 0.15, see
         raise InputError(f"{len(race)} training families in {folds} folds; take 2 folds or more, of {FEWEST} families.")
     if not 0 < tune < 1:
         raise InputError(f"tune {tune}: a share of the families, between 0 and 1.")
-    lined_up = line_up(race.index, race, np.random.default_rng(seed))
+    lined_up = line_up(race.index, race, start_drawing(seed))
     for fold in range(folds):
         held = lined_up[fold::folds]
         others = [family for family in lined_up if family not in {*held}]

@@ -14,6 +14,7 @@ from kinface.data.annotations import list_own_attributes
 from kinface.data.families import Families
 from kinface.data.pairs import COLUMNS, check_pairs
 from kinface.data.vocabulary import KIN, ROLE_GENDER, TYPES
+from swinface.bootstrap import start_drawing
 from swinface.files import InputError
 
 
@@ -57,12 +58,12 @@ def sample_pairs(families: Families, split: str, *, seed: int = 0, per_relation:
     pairs of faces, so that persons and families with many faces do not dominate. Each kin pair is then copied with its
     second face replaced by one that plays the same role in another family: types, roles and genders are as frequent
     among non-kin as among kin. A kin pair whose role occurs in no other family is left out, so that both kinds are
-    equally many.
+    equally many. Two of the non-kin pairs may be the same.
 
     No pair leaves the split, which is the name of the list. The same seed draws the same pairs, in whatever order the
     tables' rows are. Raises ``InputError`` if no kin pair of the split has a non-kin counterpart.
     """
-    generator = np.random.default_rng(seed)
+    generator = start_drawing(seed)
     kin = _draw_kin(families, split, per_relation, generator)
     pairs = add_non_kin(kin, ["type"], generator)
     if pairs.empty:
@@ -115,7 +116,7 @@ def draw_non_kin(pairs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     pairs = check_pairs(pairs, "pairs")
     if not pairs["kin"].all():
         raise InputError("the list has non-kin pairs already; they are drawn for a list of kin pairs alone.")
-    generator, family = np.random.default_rng(seed), _link_families(pairs)
+    generator, family = start_drawing(seed), _link_families(pairs)
     codes, _ = pd.factorize(pd.concat([pairs["face_a"], pairs["face_b"]]))
     faces_a, faces_b = codes.reshape(2, -1)
     partner, met = np.full(len(pairs), -1), defaultdict(list)

@@ -74,6 +74,8 @@ def score(
     """
     if not isinstance(listed, pd.DataFrame | Search):
         raise InputError(f"{listed!r} is no list; read it first, with kinface.read_pairs or Dataset.pairs.")
+    if faces is not None and hasattr(by, "embed"):
+        raise InputError("faces: a model embeds the faces of the list itself; give faces with embeddings alone.")
     if faces is None and not hasattr(by, "embed"):
         given = repr(str(by)) if isinstance(by, str | Path) else f"a {type(by).__name__}"
         raise InputError(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from kinface.data.families import Families
 from kinface.data.lists import check_face, persons_of_faces, read_fields
 from kinface.data.tables import read_table
+from swinface.bootstrap import start_drawing
 from swinface.files import InputError, inside, replacing, tidy_path
 from swinface.images import list_images
 
@@ -149,7 +149,7 @@ def sample_search(families: Families, split: str, *, seed: int = 0) -> Search:
     blood = blood[blood["person_a"].isin(pictured) & blood["person_b"].isin(pictured)]
     if blood.empty:
         raise InputError(f"no query can be drawn from split {split!r}: it needs two relatives with faces.")
-    generator = np.random.default_rng(seed)
+    generator = start_drawing(seed)
     probes = {}
     for family, related in blood.groupby("family", sort=True):
         probes[family] = generator.choice(sorted({*related["person_a"], *related["person_b"]}))

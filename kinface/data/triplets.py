@@ -20,6 +20,7 @@ from kinface.data.lists import check_faces, check_row, complete, persons_of_face
 from kinface.data.pairs import check_pairs, find_rows, read_pairs
 from kinface.data.sampling import add_non_kin, describe_pairs, picture_relations
 from kinface.data.tables import is_table
+from swinface.bootstrap import start_drawing
 from swinface.files import InputError, naming, printable, replacing
 
 TRIPLETS = {"FMD": "f", "FMS": "m"}  # RFIW's names, and the gender of the child
@@ -93,7 +94,7 @@ def sample_triplets(
     """
     if not set(match) <= {"race"}:
         raise InputError(f"triplets are matched by race alone; got {', '.join(match)}.")
-    generator = np.random.default_rng(seed)
+    generator = start_drawing(seed)
     kin = _draw_kin(families, split, per_child, generator)
     kin["race"] = kin["child"].map(families.people.set_index("person")["race"])
     triplets = add_non_kin(kin.dropna(subset=[*match]), ["triplet", *match], generator)

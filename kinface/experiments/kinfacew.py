@@ -8,7 +8,6 @@ of one photo, which inflates the scores (``CAVEAT``); for comparison, the result
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ from kinface.fairness.dyads import Dyads
 from kinface.fairness.intervals import MEASURED, interval_of_rate, measure, standard_error
 from swinface.data.embeddings import write_embeddings
 from swinface.data.matlab import read_matlab, refuse_matlab
-from swinface.files import InputError, inside, one_line, replacing_folder
+from swinface.files import InputError, inside, one_line, replacing_folder, write_json
 from swinface.images import read_image
 from swinface.metrics import choose_accurate
 
@@ -97,7 +96,7 @@ def write_kinfacew(evaluation: KinFaceWResults, out: Path) -> None:
         write_embeddings(folder / "embeddings.npz", evaluation.faces, evaluation.embedding)
         list_people(evaluation.pairs).to_csv(folder / "faces.csv", index=False)
         evaluation.results.to_csv(folder / "results.csv", index=False)
-        (folder / "results.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        write_json(folder / "results.json", record)
 
 
 def judge(

@@ -37,7 +37,7 @@ from kinface.tradeoff.measure import LISTS, Protocol, Result, describe_faces, li
 from kinface.training.data import cache_levels
 from kinface.training.fit import fit
 from swinface.data.embeddings import Embeddings
-from swinface.files import InputError, one_line, replacing, working_alone
+from swinface.files import InputError, one_line, replacing, working_alone, write_json
 from swinface.registry import look_beside
 from swinface.settings import read_settings
 
@@ -50,10 +50,9 @@ def write_result(folder: Path, result: Result, protocol: Protocol) -> None:
     """Write ``result.npz``, then ``result.json``, whose presence says that a run is done."""
     with replacing(folder / DRAWS) as partial:
         np.savez(partial, **result.draws)
-    points = {figure: None if np.isnan(value) else value for figure, value in result.points.items()}
-    record = {"figures": points, "about": result.about, "protocol": asdict(protocol)}
+    record = {"figures": result.points, "about": result.about, "protocol": asdict(protocol)}
     with replacing(folder / RECORD) as partial:
-        partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        write_json(partial, record)
 
 
 def read_result(folder: Path, protocol: Protocol) -> Result | None:

@@ -103,7 +103,8 @@ def _stop(process: subprocess.Popen[str], job: Job) -> None:
     if sys.platform == "win32":
         subprocess.run(["taskkill", "/F", "/T", "/PID", str(process.pid)], capture_output=True, check=False)
     else:
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it has ended by itself
+            os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     with suppress(InputError), working_alone(job.folder):
         pass

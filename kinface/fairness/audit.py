@@ -24,7 +24,7 @@ from kinface.fairness.dyads import FAMILIES, Dyads
 from kinface.fairness.groupings import Specification, label_groups, resolve_groupings
 from kinface.fairness.groups import COUNTS, METRICS, compared_groups, count_groups
 from kinface.fairness.intervals import MEASURED, estimate, measure_by, move, move_alike
-from swinface.bootstrap import percentile_interval, symmetric_interval
+from swinface.bootstrap import check_draws, percentile_interval, symmetric_interval
 from swinface.files import InputError
 
 
@@ -150,8 +150,7 @@ def audit_fairness(
     given, threshold = threshold, float(to_numbers(pd.Series([threshold], dtype=object))[0])
     if not math.isfinite(threshold):
         raise InputError(f"threshold: {given!r} is not a finite number.")
-    if resamples < 1:
-        raise InputError(f"resamples: {resamples} given; an interval needs at least 100, better 1000.")
+    check_draws(seed, resamples)
     wanted = {name: find_disparity(name) for name in (*DISPARITIES.names(), *disparities)}
     pairs = check_pairs(pairs, "pairs", scored=True)
     drawn_together = [pairs] if beside is None else [pairs, check_pairs(beside, "beside")]

@@ -14,7 +14,7 @@ import pandas as pd
 
 from kinface.data.search import Search
 from kinface.data.vocabulary import TYPES
-from swinface.bootstrap import interval_around, resample_totals
+from swinface.bootstrap import check_draws, interval_around, resample_totals, start_drawing
 from swinface.files import InputError
 
 METRICS = ("map", "rank_1", "rank_5")
@@ -108,8 +108,9 @@ def audit_search(search: Search, scores: np.ndarray, *, resamples: int = 1000, s
     Raises
     ------
     InputError
-        No probe is known to have a relative in the gallery.
+        No probe is known to have a relative in the gallery, or numbers cannot be drawn so.
     """
+    check_draws(seed, resamples)
     people, of_faces = search.people, search.gallery["family"].to_numpy(object)
     rows = []
     for probe, person in people.iterrows():
@@ -123,7 +124,7 @@ def audit_search(search: Search, scores: np.ndarray, *, resamples: int = 1000, s
             "probe_list.csv and gallery_list.csv beside the lists."
         )
     probes = pd.DataFrame(rows)
-    distractors = _match_galleries(search, scores, probes, np.random.default_rng(seed))
+    distractors = _match_galleries(search, scores, probes, start_drawing(seed))
     groups = [("overall", "all probes", probes)]
     for grouping in ("race", "gender"):
         groups += [(grouping, name, members) for name, members in probes.groupby(grouping, sort=True)]

@@ -15,6 +15,7 @@ from kinface.data.pairs import check_pairs
 from kinface.data.photos import name_photographs
 from kinface.fairness.dyads import FAMILIES, Dyads
 from kinface.fairness.intervals import MEASURED, interval_of_difference, interval_of_rate, measure_by, standard_error
+from swinface.bootstrap import start_drawing
 from swinface.files import InputError, inside
 from swinface.images import read_image
 
@@ -221,7 +222,7 @@ def _describe_auc(score: np.ndarray, kin: np.ndarray, part: np.ndarray, dyads: D
 
 def _shuffle(score: np.ndarray, kin: np.ndarray, seed: int) -> dict[str, float | bool]:
     """The mean AUC with shuffled labels, and between what 95 of 100 lie, by the ranks of the kin pairs."""
-    rank, rng, count = rankdata(score), np.random.default_rng(seed), kin.sum()
+    rank, rng, count = rankdata(score), start_drawing(seed), kin.sum()
     sums = np.array([rank[rng.permutation(kin)].sum() for _ in range(SHUFFLES)])
     areas = (sums - count * (count + 1) / 2) / (count * (len(kin) - count))
     low, high = np.quantile(areas, [0.025, 0.975])

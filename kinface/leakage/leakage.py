@@ -21,7 +21,7 @@ from kinface.leakage.attackers import create_attacker
 from kinface.leakage.bounds import bound_attackers
 from kinface.leakage.judging import bound_permuted, judge, judge_codes, measure_permuted
 from kinface.leakage.probes import PROBES, code_online, cross_validate, label_few, run_probes
-from swinface.bootstrap import interval_around
+from swinface.bootstrap import check_draws, interval_around
 from swinface.files import InputError
 
 RULE = (
@@ -172,6 +172,7 @@ def probe_leakage(
       attribute   probe  faces  families  chance  leaks
     0      race  linear    240        40     0.5   True
     """
+    check_draws(seed, resamples)
     _check_settings(kinds, folds, seeds, labelled)
     faces = _describe_faces(embedding, labels, clusters, persons)
     tested, left_out = _choose_faces(faces, attribute, folds)

@@ -29,7 +29,8 @@ def fit_epochs(
     """Train by AdamW, under a rate that falls to 0 along a half cosine, and keep the epoch that is best on tune pairs.
 
     The best has the highest AUC. The model is then in evaluation mode, with the threshold of that epoch. The log has a
-    row per epoch: ``epoch``, the means of what is measured, ``tune_auc``. Raises ``InputError`` if there is no epoch.
+    row per epoch: ``epoch``, the means of what is measured, ``tune_auc``. Raises ``InputError`` if there is no epoch,
+    or scores are not finite.
 
     ``draw`` gives the batches of an epoch, counted from 1; ``measure`` what is logged of a batch, its ``loss`` among
     it; ``score`` the tune pairs, scored by the model. The rate falls after each epoch, or, if ``steps``, the batches of
@@ -55,6 +56,8 @@ def fit_epochs(
             schedule.step()
         model.eval()
         scored = score()
+        if scored["score"].isna().any():
+            raise InputError(f"training has diverged in epoch {epoch}; lower the learning rate.")
         auc = float(roc_auc_score(scored["kin"], scored["score"]))
         if auc > max((row["tune_auc"] for row in log), default=-1.0):
             best = {name: value.clone() for name, value in model.state_dict().items()}

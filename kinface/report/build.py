@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -46,7 +45,7 @@ from kinface.report.plots import (
     plot_verdict,
 )
 from kinface.report.verdict import judge, name_models
-from swinface.files import naming
+from swinface.files import naming, to_plain
 
 DOTS_PER_INCH = 200
 SIGNIFICANT_BY_CHANCE = 0.05  # the share of differences between equal groups that is larger than the chance limit
@@ -312,16 +311,3 @@ def _to_png(figure: Figure) -> bytes:
     figure.savefig(drawn, format="png", dpi=DOTS_PER_INCH)
     Image.open(drawn).convert("RGB").quantize(64, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
-
-
-def to_plain(value: object) -> object:
-    """For JSON, which has no such numbers: NaN becomes null, infinity the text Infinity."""
-    if isinstance(value, dict):
-        return {key: to_plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_plain(item) for item in value]
-    if hasattr(value, "item"):  # a numpy scalar
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    return value

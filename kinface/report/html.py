@@ -15,11 +15,11 @@ from kinface.fairness.comparison import compare_audits, find_own_groupings
 from kinface.fairness.disparities import find_disparity
 from kinface.fairness.groups import FEWEST_PAIRS
 from kinface.fairness.intervals import FALSE_ACCEPTS, FEWEST_FAMILIES
-from kinface.report.build import Report, build_report, name_files, to_plain
+from kinface.report.build import Report, build_report, name_files
 from kinface.report.explore import STEPS, load_charts
 from kinface.report.plots import COLOURS
 from kinface.report.verdict import is_significant, judge_models
-from swinface.files import printable
+from swinface.files import printable, to_plain
 
 SECTIONS = {
     "summary": "In short",

@@ -31,7 +31,7 @@ SMALL = r"\footnotesize\setlength{\tabcolsep}{3pt}"  # so that the longest names
 def tabulate_groups(rows: Sequence[dict], grouping: str) -> pd.DataFrame:
     """All pairs and the groups of a grouping: their sizes, and metrics with 95% intervals, as text.
 
-    ``rows`` are those of ``FairnessAudit.groups`` as plain values (``build.to_plain``).
+    ``rows`` are those of ``FairnessAudit.groups`` as plain values (``swinface.files.to_plain``).
     """
     rows = [row for row in rows if row["grouping"] in ("overall", grouping)]
     return pd.DataFrame(

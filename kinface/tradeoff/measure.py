@@ -31,8 +31,8 @@ from kinface.leakage.leakage import probe
 from kinface.leakage.probes import PROBES
 from kinface.tradeoff.figure import plot_methods
 from kinface.tradeoff.page import render_page
-from swinface.bootstrap import interval_around, symmetric_interval
-from swinface.files import InputError, replacing
+from swinface.bootstrap import check_draws, interval_around, symmetric_interval
+from swinface.files import InputError, replacing_folder, write_json
 
 RULE = (
     "tradeoff is 2 AUC - 1 on the matched pairs, less the mean over attributes of (balanced accuracy - chance) / "
@@ -41,7 +41,6 @@ RULE = (
 
 LISTS = ("standard", "matched")
 UNFAIRNESS = {"equalized odds difference": "equalized_odds", "GARBE": "garbe"}  # on the matched list
-OUTPUTS = ("frontier.csv", "frontier.json", "frontier.png", "frontier.html")
 
 Run = tuple[str, float | None, "Result"]  # a method, its lambda or None, and what was measured with one seed
 
@@ -66,8 +65,7 @@ class Protocol:
         object.__setattr__(self, "match", self.match or (*self.attributes, "type"))
         if not self.attributes or len({*self.attributes}) < len(self.attributes):
             raise InputError("attributes: name each attribute once, such as race and gender.")
-        if self.resamples < 100:
-            raise InputError(f"resamples is {self.resamples}: an interval needs at least 100, better 1000.")
+        check_draws(self.seed, self.resamples, fewest=100)
         if self.seeds < 1:
             raise InputError(f"seeds is {self.seeds}: folds of the probes are drawn at least once.")
 
@@ -114,19 +112,14 @@ class Frontier:
         return render_page(self.table, self.about, self.protocol.probes, RULE, self.plot(show), show)
 
     def write(self, folder: Path, show: Sequence[str] = (), **inputs: str) -> None:
-        """Write the files of ``OUTPUTS``, with the names of ``inputs`` in ``frontier.json``."""
+        """Write ``frontier.csv``, ``.json``, ``.png`` and ``.html``; names of ``inputs`` go into the JSON."""
         figure, page = self.plot(show), self.page(show)
-        rows = self.table.astype(object).where(self.table.notna(), None).to_dict("records")
-        record = {**inputs, **asdict(self.protocol), "rule": RULE, "about": self.about, "rows": rows}
-        table, text, image, html = (folder / name for name in OUTPUTS)
-        with replacing(table) as partial:
-            self.table.to_csv(partial, index=False)
-        with replacing(text) as partial:
-            partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        with replacing(image) as partial:
-            figure.savefig(partial, dpi=150)
-        with replacing(html) as partial:
-            partial.write_text(page, encoding="utf-8")
+        record = {**inputs, **asdict(self.protocol), "rule": RULE, "about": self.about}
+        with replacing_folder(folder) as partial:
+            self.table.to_csv(partial / "frontier.csv", index=False)
+            write_json(partial / "frontier.json", record | {"rows": self.table.to_dict("records")})
+            figure.savefig(partial / "frontier.png", dpi=150)
+            (partial / "frontier.html").write_text(page, encoding="utf-8")
 
 
 def describe_faces(families: Families, attributes: Sequence[str]) -> pd.DataFrame:
@@ -224,7 +217,10 @@ def measure(
 def _measure_pairs(
     pairs: pd.DataFrame, threshold: float | None, protocol: Protocol
 ) -> dict[str, tuple[float, np.ndarray]]:
-    """AUC, and accuracy at a threshold: of all pairs, and in each resample, which draws the families of the probes'."""
+    """AUC, and accuracy at a threshold: of all pairs, and in each resample of families.
+
+    It draws the same families as that of the probes if both lists have the same; else the two are independent.
+    """
     score, kin = pairs["score"].to_numpy(), pairs["kin"].to_numpy()
     deviations = Resamples(pairs, protocol.resamples, protocol.seed).deviate()
     group, dyads = np.zeros(len(pairs), int), Dyads.of_pairs(pairs)

@@ -28,7 +28,7 @@ from kinface.models.verify import ERRORS, SCORES, TRIPLETS, measure_errors
 from kinface.training.data import KinshipData
 from kinface.training.history import PAIRS, TUNE_SCORES
 from kinface.training.module import NOT_SETTLED, KinshipTraining, check_choices
-from swinface.files import InputError, replacing_folder
+from swinface.files import InputError, replacing_folder, write_json
 from swinface.training.history import CURVES
 from swinface.training.runs import RunCLI, RunFolder, configure, run_training
 
@@ -163,7 +163,7 @@ def _finish(run: Path, cli: KinshipCLI) -> Fitted:
     with replacing_folder(run) as partial:
         network.save_pretrained(partial)
         for name, record in records.items():
-            (partial / name).write_text(f"{json.dumps(record)}\n", encoding="utf-8")
+            write_json(partial / name, record)
         PAIRS.plot(epochs).savefig(partial / CURVES, dpi=120)
     auc = float(roc_auc_score(pairs["kin"], pairs["score"]))
     return Fitted(run, checkpoint["epoch"], len(epochs), auc, pairs)

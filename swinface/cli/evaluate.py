@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -12,7 +11,7 @@ import pandas as pd
 
 from swinface.benchmarks.benchmark import COLUMNS, Benchmark, Evaluation, Predictor, run_benchmarks
 from swinface.choices import SHIPPED, Precision, Runtime
-from swinface.files import InputError, replacing_folder
+from swinface.files import InputError, replacing_folder, write_json
 from swinface.inference import Shards
 from swinface.model import SwinFace
 
@@ -61,7 +60,7 @@ def evaluate(
             _print(found)
         if folder is not None:
             about = {"model": str(model), "results": found.rows, "skipped": found.skipped, "failed": found.failed}
-            (folder / "results.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+            write_json(folder / "results.json", about)
             pd.DataFrame(found.rows, columns=COLUMNS).to_csv(folder / "results.csv", index=False)
             for name, table in found.tables.items():
                 table.to_csv(folder / f"{name}_table.csv")

@@ -61,9 +61,9 @@ def train_runs(comparison: Comparison, out: Path) -> dict[str, Path]:
     for name, folder in folders.items():
         config = out / "runs" / f"{name}.yaml"
         text = yaml.safe_dump(comparison.configure(name), sort_keys=False)
+        if (folder / "config.yaml").exists() and not (config.exists() and config.read_text(encoding="utf-8") == text):
+            raise InputError(f"{folder}: was run with other settings than these, see {config}; choose another folder.")
         if (folder / "model.safetensors").exists():
-            if config.read_text(encoding="utf-8") != text:
-                raise InputError(f"{folder}: was run with other settings, see {config}; choose another folder.")
             continue
         with replacing(config) as partial:
             partial.write_text(text, encoding="utf-8")

@@ -146,6 +146,16 @@ def test_what_earlier_scripts_took_from_the_package_is_still_found_and_no_more()
         _ = kinface.nothing
 
 
+class Embedder:
+    def embed(self, faces, root):
+        raise AssertionError("the list is refused before")
+
+
+def test_audits_without_a_report_are_compared_too(scored):
+    plain, whole = audit_fairness(scored["val"], 0.5, resamples=20), kinface.audit(scored["val"], 0.5, resamples=20)
+    assert kinface.compare(plain, plain).equals(kinface.compare(whole, whole))
+
+
 def test_names_in_place_of_tables_and_models_are_to_be_read_first(drawn, scored):
     families, embedding, faces = drawn
     people = families.describe(faces)
@@ -155,6 +165,7 @@ def test_names_in_place_of_tables_and_models_are_to_be_read_first(drawn, scored)
         (lambda: kinface.score(scored["val"], "shipped"), "'shipped' embeds no faces; give a model, such as"),
         (lambda: kinface.score(scored["val"], embedding), "a ndarray embeds no faces; .* and the faces"),
         (lambda: kinface.score("val", embedding, faces), "'val' is no list; read it first"),
+        (lambda: kinface.score(scored["val"], Embedder(), faces), "faces: a model embeds the faces of the list itself"),
         (lambda: kinface.probe(embedding, "people.csv", "race"), "people: 'people.csv' is no table"),
         (lambda: kinface.probe(embedding, people, "race", kind=["linear"]), "no option 'kind'; the options are kinds,"),
         (lambda: kinface.compare("a", "b"), "a str cannot be compared; give two results of audit"),

@@ -142,7 +142,7 @@ def test_options_that_do_not_fit_are_refused(lists, tmp_path):
     given = {"scores": lists[0], "threshold_from": lists[1], "out": tmp_path / "out"}
     with pytest.raises(InputError, match="go together"):
         report(**given, compare=lists[0])
-    with pytest.raises(InputError, match="--resamples 10"):
+    with pytest.raises(InputError, match="resamples is 10"):
         report(**given, resamples=10)
     with pytest.raises(InputError, match=r"either --threshold-from.* or --threshold"):
         report(**given, threshold=0.5)

@@ -12,7 +12,7 @@ import torch
 
 from kinface.experiments.ablation import Run
 from kinface.experiments.runner import Job
-from kinface.experiments.workers import assign_devices, carry_out_all, find_devices
+from kinface.experiments.workers import _stop, assign_devices, carry_out_all, find_devices
 
 SAY_DEVICE = [sys.executable, "-c", "import os, sys; print(os.environ['CUDA_VISIBLE_DEVICES'], end=''); sys.exit(1)"]
 
@@ -96,6 +96,14 @@ def test_a_killed_process_is_told_and_the_others_go_on(tmp_path, monkeypatch):
     assert told["a"] == "ended by SIGKILL, as where memory runs out"
     assert "data.root" in told["b"]
     assert "Traceback" in (tmp_path / "runs" / "b-0" / "log.txt").read_text()
+
+
+def test_a_process_that_has_ended_by_itself_can_be_stopped(tmp_path):
+    job = make_jobs(tmp_path, "a")[0]
+    job.folder.mkdir(parents=True)
+    ended = subprocess.Popen([sys.executable, "-c", ""], start_new_session=True)
+    ended.wait()
+    _stop(ended, job)
 
 
 def test_a_run_that_another_process_has_is_left_to_it(tmp_path, monkeypatch):

@@ -81,6 +81,9 @@ def test_a_probe_without_a_known_relative_is_counted_and_left_out():
     search.probes["family"] = None
     with pytest.raises(InputError, match=r"probe_list\.csv"):
         audit_search(search, np.eye(3))
+    for options, said in (({"seed": -1}, "seed is -1; choose 0 or more"), ({"resamples": 0}, "resamples is 0")):
+        with pytest.raises(InputError, match=said):
+            audit_search(search, np.eye(3), **options)
 
 
 def test_a_kind_of_kinship_is_measured_without_other_relatives():

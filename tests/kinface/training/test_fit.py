@@ -231,6 +231,11 @@ def test_types_are_measured_and_written(synthetic, tmp_path):
     assert set(read_pairs(out, scored=True)["type_predicted"]) <= {*TYPES, "unrelated"}
 
 
+def test_training_that_diverges_says_so(synthetic, tmp_path, capsys):
+    assert fit(synthetic, tmp_path / "run", "--model.optimizer.learning_rate", "1e30") == 2
+    assert "training has diverged: embeddings are not finite; lower model.optim" in capsys.readouterr().err
+
+
 def test_half_precision_is_kept_out_of_the_losses(synthetic, tmp_path):
     for precision in ("bf16-mixed", "32-true"):
         given = ["--trainer.precision", precision]

@@ -123,3 +123,5 @@ def test_what_does_not_fit_is_refused(families, planted):
         fit_relation(families, ["other"], levels[:1], CHANNELS)
     with pytest.raises(InputError, match="epochs is 0"):
         fit_relation(families, faces, levels, CHANNELS, epochs=0)
+    with pytest.raises(InputError, match="diverged in epoch 1; lower the learning rate"):
+        fit_relation(families, faces, levels, CHANNELS, width=16, epochs=1, learning_rate=1e30)

@@ -80,8 +80,13 @@ def test_runs_are_trained_once_and_compared_where_they_have_the_same_figure(sett
     assert {name: (out / "runs" / name / "model.safetensors").stat().st_mtime_ns for name in written} == written
     pd.testing.assert_frame_equal(pd.read_csv(out / "comparison.csv").set_index(["metric", "run"]), table)
     changed = settings | {"runs": {"together": {}, "age": {"model": {"tasks": ["gender"]}}}}
-    assert compare(changed, tmp_path, out) == 2
-    assert "was run with other settings" in capfd.readouterr().err
+    described = (out / "runs" / "age.yaml").read_text()
+    for half_done in (False, True):
+        if half_done:
+            (out / "runs" / "age" / "model.safetensors").unlink()
+        assert compare(changed, tmp_path, out) == 2
+        assert "was run with other settings" in capfd.readouterr().err
+        assert (out / "runs" / "age.yaml").read_text() == described
 
 
 @pytest.mark.slow
