@@ -76,6 +76,7 @@ def carry_out(name: str, options: list[str]) -> None:
     assert written.is_file() or any(written.iterdir()), [name, *options]
 
 
+@pytest.mark.slow
 def test_the_pages_work_as_they_are_written(desk, monkeypatch):
     """In the order of a reader, each command once; blocks of Python of a page share their names."""
     monkeypatch.chdir(desk)

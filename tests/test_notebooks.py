@@ -64,6 +64,7 @@ def read_text(outputs: list[dict]) -> str:
     return "\n".join("".join(lines) for lines in shown)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_it_runs_without_any_data(name, without_data):
     outputs = without_data[name]
@@ -71,6 +72,7 @@ def test_it_runs_without_any_data(name, without_data):
     assert sum("image/png" in output.get("data", {}) for output in outputs) == DRAWN[name]
 
 
+@pytest.mark.slow
 def test_who_is_in_fiw(on_fiw):
     text = read_text(on_fiw["01_data"])
     assert re.search(r"val +114 +590 +2957 +960", text)
@@ -79,6 +81,7 @@ def test_who_is_in_fiw(on_fiw):
     assert "matched list, race alone: AUC 0.500" in text
 
 
+@pytest.mark.slow
 def test_a_model_is_audited_on_fiw(on_fiw):
     text = read_text(on_fiw["03_bias_audit"])
     found = r" +0\.\d+ \[0\.\d+, 0\.\d+\] +0\."

@@ -64,6 +64,7 @@ def test_an_eraser_of_ones_own_has_a_row(tables, embeddings, tmp_path):
     assert [line.split()[0] for line in printed[-4:]] == ["method", "none", "mine", "leace"]
 
 
+@pytest.mark.slow
 def test_a_recogniser_is_audited(tables, embeddings, tmp_path):
     printed = run("own_recogniser.py", embeddings, tables, "report.html", folder=tmp_path)
     assert "significant" in printed and "leaks" in printed

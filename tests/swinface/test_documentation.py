@@ -29,6 +29,7 @@ def list_commands() -> list[list[str]]:
     return [line for number, line in enumerate(lines) if line not in lines[:number]]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the exporter's own
 def test_the_commands_on_faces_work_as_they_are_written(paper_sets, paper_configurations, tmp_path, monkeypatch):
     (tmp_path / "configs").mkdir()

@@ -310,6 +310,7 @@ def longer(root, tmp_path_factory, here) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_two_processes_are_stopped_go_on_and_make_no_difference(longer, root, tmp_path, capsys):
     out = tmp_path / "out"
     (tmp_path / "command.py").write_text(COMMAND)
