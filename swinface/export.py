@@ -45,17 +45,6 @@ class _Graph(nn.Module):
         return tuple(given[name] for name in self.outputs)
 
 
-class PixelInput(nn.Module):
-    """A SwinFace that takes uint8."""
-
-    def __init__(self, model: SwinFace) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        return self.model(scale_pixels(images))
-
-
 def write_onnx(
     model: nn.Module,
     example: Tensor,
@@ -154,14 +143,15 @@ def export(
     """Write a SwinFace, in evaluation mode on the CPU, by ``write_onnx``, and return the names of its outputs.
 
     These are ``embedding`` and every task that the model is trained on. The file's input is pixels, as uint8 or as
-    float32 of mean and standard deviation 0.5. With faces as ``int8``, (N, 3, 112, 112) uint8, all layers but
-    the last linear ones are quantised to 8-bit integers, see ``quantise``.
+    float32 of mean and standard deviation 0.5. With faces as ``int8``, (N, 3, 112, 112) uint8, all layers but the
+    last linear ones are quantised to 8-bit integers, see ``quantise``.
     """
     outputs = ["embedding", *model.trained]
-    as_given = (lambda faces: faces) if input == "uint8" else scale_pixels
-    graph, inside = (PixelInput(model), "model.") if input == "uint8" else (model, "")
-    quantised = None if int8 is None else (as_given(int8), [f"{inside}{part}" for part in ROUNDED])
-    write_onnx(graph, as_given(FACES), outputs, describe(model, input), out, int8=quantised)
+    example = FACES if input == "uint8" else scale_pixels(FACES)
+    if int8 is not None and input == "normalised":
+        int8 = scale_pixels(int8)
+    quantised = None if int8 is None else (int8, ROUNDED)
+    write_onnx(model, example, outputs, describe(model, input), out, int8=quantised)
     return outputs
 
 

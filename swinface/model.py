@@ -1,6 +1,6 @@
 """SwinFace: a Swin Transformer trunk, one multi-level channel attention per subnet, one linear head per task.
 
-    images (B, 3, 112, 112) -> Trunk -> levels (B, sum of channels, 7, 7) and summary (B, summary_size)
+    images (B, 3, 112, 112), scaled -> Trunk -> levels (B, sum of channels, 7, 7) and summary (B, summary_size)
     summary -> embedding (B, width)
     levels -> Subnet (11 of them) -> features (B, width) -> heads (42 of them, see ``swinface.tasks``) -> logits
 
@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from swinface.data.faces import scale_pixels
 from swinface.files import InputError
 from swinface.mlca import BATCH_NORM_EPS, MultiLevelChannelAttention, set_first_weights
 from swinface.pretrained import Pretrained
@@ -43,10 +44,9 @@ MODEL_CARD = """---
 SwinFace ([Qin et al., 2023]({{ paper_url }})): identity embedding, gender, age, expression and 39 attributes of a face.
 
     from swinface import SwinFace
-    from swinface.data.faces import scale_pixels
 
     model = SwinFace.from_pretrained("this folder")
-    outputs = model(scale_pixels(faces))  # (B, 3, 112, 112) uint8, RGB, aligned to ArcFace's five points
+    outputs = model(faces)  # (B, 3, 112, 112) uint8, RGB, aligned to ArcFace's five points
 
 `swinface.TASKS` names every output and the meaning of its logits.
 """
@@ -176,7 +176,7 @@ class SwinFace(
             self.heads[name].requires_grad_(False)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Embed and describe faces, (B, 3, 112, 112) float, as ``scale_pixels`` gives them.
+        """Embed and describe faces, (B, 3, 112, 112): uint8 RGB, or float as ``scale_pixels`` gives them.
 
         Returns ``"embedding"``, (B, embedding_size), and for every name in ``TASKS`` that is trained its logits, (B,
         classes); ``"age"`` is (B, 1), in years, and so are angles, in degrees.
@@ -185,6 +185,8 @@ class SwinFace(
 
     def read(self, images: Tensor) -> tuple[Tensor, ...]:
         """The embedding of images, and the features (B, width) of each subnet that has a trained task."""
+        if images.dtype == torch.uint8:
+            images = scale_pixels(images)
         levels, summary = self.trunk(images)
         return self.embedding(summary), *(self.subnets[name](levels) for name in self._used)
 

@@ -274,6 +274,12 @@ def test_a_misspelt_task_is_named(options, named):
         SwinFace(**SMALL, **options)
 
 
+def test_pixels_may_be_scaled_before_or_by_the_model():
+    model, pixels = tiny().eval(), torch.randint(0, 256, (2, 3, 112, 112), dtype=torch.uint8)
+    scaled = model(scale_pixels(pixels))
+    assert all(torch.equal(output, scaled[name]) for name, output in model(pixels).items())
+
+
 def test_angles_are_the_heads_numbers_in_their_unit():
     model = SwinFace(**SMALL, extra=("yaw", "pitch", "roll")).eval()
     images = torch.zeros(2, 3, 112, 112)
