@@ -122,7 +122,6 @@ class FoldAccuracy:
     """
 
     mean: float
-    std: float  #: divided by the number of folds, as papers print it
     low: float
     high: float
     folds: np.ndarray  #: accuracy on each
@@ -150,7 +149,7 @@ def ten_fold_accuracy(cosines: np.ndarray, same: np.ndarray, folds: int = 10) ->
     mean = accuracies.mean()
     reach = stats.t.ppf(0.975, folds - 1) * accuracies.std(ddof=1) / math.sqrt(folds)
     low, high = max(0.0, mean - reach), min(1.0, mean + reach)
-    return FoldAccuracy(float(mean), float(accuracies.std()), float(low), float(high), accuracies)
+    return FoldAccuracy(float(mean), float(low), float(high), accuracies)
 
 
 def verify_pairs(embed: Embed, faces: Tensor, same: np.ndarray, folds: int = 10) -> FoldAccuracy:

@@ -65,11 +65,15 @@ class RecordFile:
             raise InputError(f"{self.path.with_suffix('.idx')}: record {keys[twice[0]]} is listed twice.")
         return keys, offsets
 
-    def _locate(self, wanted: np.ndarray) -> np.ndarray:
-        """Where the records of some keys start, in bytes; -1 for a key that is not there."""
+    def _locate(self, wanted: np.ndarray | int) -> np.ndarray:
+        """Where the records of keys start, in bytes, of the shape of ``wanted``. Raises ``InputError`` if one is not
+        there."""
         keys, offsets = self._by_key
         place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        return np.where(keys[place] == wanted, offsets[place], -1)
+        lacking = np.extract(keys[place] != wanted, wanted)
+        if len(lacking):
+            raise InputError(f"{self.path.with_suffix('.idx')}: has no record {lacking[0]}.")
+        return offsets[place]
 
     @cached_property
     def _bytes(self) -> np.ndarray:
@@ -85,11 +89,7 @@ class RecordFile:
 
         Raises ``InputError`` if there is no such record, or the file is cut off or damaged there.
         """
-        keys, offsets = self._by_key
-        place = int(np.searchsorted(keys, key))
-        if place == len(keys) or keys[place] != key:
-            raise InputError(f"{self.path.with_suffix('.idx')}: has no record {key}.")
-        content = self._join_parts(key, int(offsets[place]))
+        content = self._join_parts(key, int(self._locate(key)))
         if len(content) < HEADER.size:
             raise self._damaged(key, "its header is cut off")
         count, label, _, _ = HEADER.unpack_from(content)
@@ -119,8 +119,8 @@ class RecordFile:
             start += -(-length // WORD) * WORD
 
     def _damaged(self, key: int, what: str) -> InputError:
-        start = self._locate(np.array([key]))[0]
-        return InputError(f"{self.path}: record {key}, at byte {start}: {what}; copy the .rec and its .idx again.")
+        where = f"record {key}, at byte {self._locate(key)}"
+        return InputError(f"{self.path}: {where}: {what}; copy the .rec and its .idx again.")
 
     def image_keys(self) -> np.ndarray:
         """Keys of the image records, (N,) int64, in the order of the ``.idx``.
