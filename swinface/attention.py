@@ -17,7 +17,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional
 
-from swinface.data.faces import IMAGE_SIZE, read_face, scale_pixels, stack_faces
+from swinface.data.align import IMAGE_SIZE
+from swinface.data.faces import read_face, scale_pixels, stack_faces
 from swinface.files import InputError
 from swinface.inference import walk_batches
 from swinface.mlca import ChannelGate, MultiLevelChannelAttention

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from swinface.data.align import ARCFACE
-from swinface.data.faces import IMAGE_SIZE, read_face, scale_pixels, stack_faces
+from swinface.data.align import ARCFACE, IMAGE_SIZE
+from swinface.data.faces import read_face, scale_pixels, stack_faces
 from swinface.files import InputError, check_ending, describe_install, replacing
 from swinface.images import find_images
 from swinface.model import SwinFace

@@ -108,6 +108,16 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     return files
 
 
+def name_saved(name: str) -> str:
+    """The name under which what was made of an image is saved, as JPEG or PNG: the image's own if it ends so, or else
+    with .png appended.
+
+    >>> name_saved("a/b.JPG"), name_saved("b.webp")
+    ('a/b.JPG', 'b.webp.png')
+    """
+    return name if name.lower().endswith((".jpg", ".jpeg", ".png")) else f"{name}.png"
+
+
 def _refuse_name(name: str) -> str | None:
     """Why a file is not taken for an image; None if it is."""
     if name.startswith("."):

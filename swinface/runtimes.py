@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from swinface.choices import Precision, Runtime
 from swinface.cores import make_session_options
-from swinface.data.faces import IMAGE_SIZE
+from swinface.data.align import IMAGE_SIZE
 from swinface.files import InputError, describe_install, one_line, replacing
 from swinface.inference import choose_dtype, digest_weights, inference
 

@@ -9,7 +9,7 @@ from timm.models.swin_transformer import SwinTransformer, WindowAttention
 from torch import Tensor, nn
 from torch.nn import functional
 
-from swinface.data.faces import IMAGE_SIZE
+from swinface.data.align import IMAGE_SIZE
 from swinface.files import InputError
 from swinface.trunk import GRID, Trunk
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from swinface.data.faces import IMAGE_SIZE
+from swinface.data.align import IMAGE_SIZE
 from swinface.files import InputError, one_line, running
 from swinface.pretrained import check_entries, read_weights
 from swinface.registry import Registry

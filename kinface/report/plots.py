@@ -23,9 +23,8 @@ from kinface.fairness.distributions import EDGES
 from kinface.fairness.groupings import OVERALL
 from kinface.fairness.groups import compared_groups
 from swinface.files import printable
+from swinface.training.history import COLOURS
 
-# Okabe & Ito's palette, which people with any kind of colour vision can tell apart (Color Universal Design, 2008).
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 GREY = "#6e6e6e"
 RATES = {"accuracy": "Accuracy", "tpr": "TPR\n(kin accepted)", "fmr": "FMR\n(non-kin accepted)", "auc": "AUC"}
 COLUMN, TEXT = 3.25, 6.875  # inches

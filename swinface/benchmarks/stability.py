@@ -17,8 +17,8 @@ from torchvision.transforms.v2 import functional as transforms
 
 from swinface.benchmarks.benchmark import Predictor, Result, by_group, divide
 from swinface.benchmarks.protocols import LabelledFaces
+from swinface.data.align import IMAGE_SIZE
 from swinface.data.augment import compress
-from swinface.data.faces import IMAGE_SIZE
 
 
 def add_bars(faces: Tensor, top: float = 0.0, sides: float = 0.0) -> Tensor:

@@ -10,10 +10,9 @@ from typing import Any
 
 from swinface.choices import SHIPPED, Runtime
 from swinface.files import InputError, check_ending, printable, replacing
-from swinface.images import find_images, read_image
+from swinface.images import find_images, name_saved, read_image
 
 LIKELY = 0.5  # probability from which an attribute is printed
-SAVED_AS = (".jpg", ".jpeg", ".png")  # endings that a drawn photo keeps; .png is appended to any other
 
 
 def predict(
@@ -110,11 +109,10 @@ def name_drawings(photos: Sequence[Path], folder: Path) -> list[Path]:
     for photo in photos:
         if folder.resolve() in (photo.parent.resolve(), photo.resolve().parent):
             raise InputError(f"{folder}: {photo} lies there; --save needs a folder other than that of the photos.")
-        ending = photo.suffix if photo.suffix.lower() in SAVED_AS else f"{photo.suffix}.png"
-        name, count = f"{photo.stem}{ending}", 1
+        name, count = name_saved(photo.name), 1
         while name.lower() in taken:  # some file systems take a.jpg and A.JPG for one
             count += 1
-            name = f"{photo.stem}-{count}{ending}"
+            name = name_saved(f"{photo.stem}-{count}{photo.suffix}")
         taken.add(name.lower())
         targets.append(folder / name)
     return targets

@@ -10,7 +10,7 @@ from PIL import Image
 from swinface.files import InputError
 from swinface.images import check_pixels
 
-SIDE = 112  # pixels, of an aligned face
+IMAGE_SIZE = 112  # pixels, of a face aligned to ArcFace's five points
 LARGEST = 1e9  # pixels; farther from the corner is no place in an image
 
 # A face's five landmarks in ArcFace (Deng et al., CVPR 2019) and its published crops, in pixels of 112x112, the centre
@@ -59,7 +59,7 @@ def align(image: np.ndarray, landmarks: np.ndarray, name: str = "the image") -> 
     to_crop = fit_similarity(np.asarray(landmarks, dtype=float), ARCFACE, name)
     matrix = np.linalg.inv(to_crop[:, :2])  # from crop to photo, as a warp needs it
     shift = -matrix @ to_crop[:, 2]
-    corners = np.array([(0, 0), (SIDE, 0), (SIDE, SIDE), (0, SIDE)]) @ matrix.T + shift
+    corners = IMAGE_SIZE * np.array([(0, 0), (1, 0), (1, 1), (0, 1)]) @ matrix.T + shift
     height, width = image.shape[:2]
     # Photo pixels per pixel of the crop.
     factor = max(1, math.floor(min(math.hypot(*matrix[:, 0]), max(height, width))))
@@ -69,7 +69,8 @@ def align(image: np.ndarray, landmarks: np.ndarray, name: str = "the image") -> 
     # Pillow has the centre of the first pixel at (0.5, 0.5), in the photo and in the crop.
     shift = (shift + 0.5 - matrix @ (0.5, 0.5) - (left, top)) / factor
     coefficients = np.column_stack([matrix / factor, shift]).ravel().tolist()
-    return np.asarray(part.transform((SIDE, SIDE), Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR))
+    size = IMAGE_SIZE, IMAGE_SIZE
+    return np.asarray(part.transform(size, Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR))
 
 
 def fit_similarity(source: np.ndarray, target: np.ndarray, name: str = "the image") -> np.ndarray:

@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms.v2 import functional as transforms
 
-from swinface.data.faces import IMAGE_SIZE, scale_pixels
+from swinface.data.align import IMAGE_SIZE
+from swinface.data.faces import scale_pixels
 
 Augmentation = Literal["none", "photometric", "flip", "light", "randaugment"]
 STILL = ("none", "photometric")  # those that leave every point of a face where it is

@@ -14,10 +14,10 @@ from PIL import Image
 from torch import Tensor
 
 from swinface.cores import count_cores
+from swinface.data.align import IMAGE_SIZE
 from swinface.files import InputError
 from swinface.images import read_image
 
-IMAGE_SIZE = 112  # pixels, of a face aligned to ArcFace's five points
 Crop = tuple[float, float, float, float]
 
 

@@ -19,10 +19,11 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from swinface.data.align import IMAGE_SIZE
 from swinface.data.augment import STILL, Augmentation, make_input
 from swinface.data.cache import map_computed
 from swinface.data.embeddings import Embeddings
-from swinface.data.faces import IMAGE_SIZE, covered, stack_faces
+from swinface.data.faces import covered, stack_faces
 from swinface.data.source import Source
 from swinface.files import InputError
 from swinface.tasks import TASKS

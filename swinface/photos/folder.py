@@ -16,14 +16,13 @@ from swinface.cores import count_cores
 from swinface.data.align import align
 from swinface.data.labels import read_columns
 from swinface.files import InputError, printable, replacing_folder, working_alone
-from swinface.images import list_images, read_image
+from swinface.images import list_images, name_saved, read_image
 from swinface.photos.detect import detect
 
 LOG = "aligned.csv"
 PLACES = ("left", "top", "right", "bottom", *(f"{axis}{number}" for number in range(1, 6) for axis in "xy"))
 COLUMNS = ("photo", "face", "faces", "chosen", "score", *PLACES, "problem")
 NO_FACE, LEFT_OUT = "no face found", "left out: "  # of the problems; the second is followed by the reason
-KEPT_ENDINGS = (".jpg", ".jpeg", ".png")  # of photos whose face has the same name; to others .png is appended
 Choice = Literal["largest", "central"]
 
 
@@ -113,7 +112,7 @@ def _align_photo(photos: Path, folder: Path, choose: Choice, name: str) -> dict[
         aligned = Image.fromarray(align(image, face.landmarks, str(photos / name)))
     except InputError as error:
         return row | {"problem": str(error)}
-    target = name if name.lower().endswith(KEPT_ENDINGS) else f"{name}.png"
+    target = name_saved(name)
     (folder / target).parent.mkdir(parents=True, exist_ok=True)
     options = {} if target.lower().endswith(".png") else {"quality": 95, "subsampling": 0}
     aligned.save(folder / target, **options)

@@ -33,7 +33,7 @@ FREE = (
 )
 
 # Okabe & Ito's palette, which people with any kind of colour vision can tell apart (Color Universal Design, 2008).
-COLOURS = ("black", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class History:
         for axes, (title, columns) in zip(
             figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
         ):
-            told = dict(zip(columns, COLOURS, strict=False))
+            told = dict(zip(columns, ("black", *COLOURS), strict=False))
             for name in reversed(columns):
                 look = {"color": told.get(name, "#bbbbbb"), "zorder": 3 if name in told else 2}
                 label = printable(name).replace("$", r"\$") if name in told else None
