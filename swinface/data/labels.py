@@ -12,13 +12,14 @@ from typing import Any
 
 import pandas as pd
 
-from swinface.files import InputError, one_line, read_lines
+from swinface.files import InputError, one_line, read_lines, tidy_path
 from swinface.tasks import EXPRESSIONS, TASKS, task_name
 
 # CelebA's 40 attributes: every task but age and expression. The files say -1 and 1.
 ATTRIBUTES = tuple(name for name, task in TASKS.items() if "celeba" in task.streams)
 ATTRIBUTE_CLASSES = {-1: 0, 1: 1}
 GENDER_CLASSES = {0: 0, 1: 1}  # in authors' lists of ages: 1 is male
+UNKNOWN = ("unk", "unknown", "nan", "-1")  # what models write where they find no face
 
 # From a class's number in a file to its place in EXPRESSIONS. AffectNet's contempt (7), none, uncertain and no face
 # (8 to 10) are not among the paper's seven.
@@ -87,33 +88,56 @@ def look_up_labels(task: str, path: Path, faces: pd.DataFrame) -> pd.Series:
 
     The task is one of ``TASKS``, or ``race``, a group that benchmarks report by. The .csv or .parquet file has a column
     of its name, years or classes by name or first letter; another column, ``image``, ``face``, ``identity`` or
-    ``person``, says whose label it is. Gives years or the index of the class as float64; race as text.
+    ``person``, says whose label it is. Names are compared as text, paths as ``tidy_path`` gives them. An age of 0 in a
+    row that says ``UNKNOWN`` elsewhere is none. Gives years or the index of the class as float64; race as text.
 
     Raises ``InputError`` if the task or the file does not exist, the table has no such columns, states something twice
-    or knows none of the faces, or a label is neither a number nor a class.
+    or knows none of the faces, or a label is neither a number nor a class, or an age below 0.
     """
     if task not in (*TASKS, "race"):
         raise InputError(f"labels: no task {task!r}; choose from {', '.join(TASKS)}, or race.")
-    table = read_columns(path, "table of labels")
+    texts = {"dtype": str, "keep_default_na": False, "na_values": [""], "skipinitialspace": True}
+    table = read_columns(path, "table of labels", **texts).rename(columns=lambda name: str(name).strip())
+    table = table.map(_spell, na_action="ignore")
     keys = {"image": "image", "face": "image", "identity": "identity", "person": "identity"}
     key = next((name for name in keys if name in table), None)
     if key is None or task not in table:
         raise InputError(f"{path}: a table of labels needs a column {task!r} and one of {', '.join(keys)}.")
-    stated = table.dropna(subset=[key, task]).set_index(key)[task]
+    named = table.dropna(subset=[key, task])
+    stated = named.set_index(named[key].map(tidy_path) if keys[key] == "image" else key)[task]
     if not stated.index.is_unique:
         raise InputError(f"{path}: {key} {stated.index[stated.index.duplicated()][0]!r} has two rows; keep one.")
-    if task == "race":
-        return faces[keys[key]].map(stated.astype(str))
-    names = TASKS[task].labels
-    classes = {word: place for place, name in enumerate(names) for word in (name, name[0])}
-    numbers = stated.map(classes) if names else pd.to_numeric(stated, errors="coerce")
-    if numbers.isna().any():
-        expected = f"one of {', '.join(names)}" if names else "a number"
-        raise InputError(f"{path}: {task} is {stated[numbers.isna()].iloc[0]!r}; expected {expected}.")
-    found = faces[keys[key]].map(numbers.astype("float64"))
+    found = faces[keys[key]].map(stated)
     if found.isna().all():
         raise InputError(f"{path}: has no {task} of these faces, such as {key} {faces[keys[key]].iloc[0]!r}.")
-    return found
+    if task == "race":
+        return found
+    numbers, expected = _read_classes(stated, task)
+    if numbers.isna().any():
+        raise InputError(f"{path}: {task} is {stated[numbers.isna()].iloc[0]!r}; expected {expected}.")
+    if task == "age":
+        marked = named.apply(lambda column: column.str.lower().isin(UNKNOWN)).any(axis="columns").to_numpy()
+        numbers = numbers.mask(numbers.eq(0) & marked)
+    return faces[keys[key]].map(numbers)
+
+
+def _spell(value: Any) -> str:
+    """A value as text: 1 and 1.0, which parquet has, are 1."""
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
+
+
+def _read_classes(stated: pd.Series, task: str) -> tuple[pd.Series, str]:
+    """The labels of a task as float64, nan where one is none, and which there are, for messages."""
+    names = TASKS[task].labels
+    if names:
+        first = [name[0] for name in names]
+        words = {name: place for place, name in enumerate(names)}
+        words |= {letter: place for place, letter in enumerate(first) if first.count(letter) == 1}
+        return stated.str.lower().map(words).astype("float64"), f"one of {', '.join(names)}"
+    numbers = pd.to_numeric(stated, errors="coerce").astype("float64")
+    smallest = 0 if task == "age" else -float("inf")
+    expected = "a number" if task != "age" else "a number of at least 0"
+    return numbers.where(numbers.between(smallest, float("inf"), inclusive="left")), expected
 
 
 def decode(

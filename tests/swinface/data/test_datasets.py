@@ -346,7 +346,9 @@ def test_a_folder_of_people_takes_labels_of_images_and_of_people_from_tables(tmp
         ({"face": ["a/1.png"], "years": [3]}, r"needs a column 'age' and one of image, face, identity, person\.$"),
         ({"age": [3]}, r"needs a column 'age' and one of"),
         ({"face": ["a/1.png", "a/1.png"], "age": [3, 4]}, r"face 'a/1.png' has two rows; keep one\.$"),
-        ({"face": ["a/1.png"], "age": ["old"]}, r"age is 'old'; expected a number\.$"),
+        ({"face": ["a/1.png"], "age": ["old"]}, r"age is 'old'; expected a number of at least 0\.$"),
+        ({"face": ["a/1.png"], "age": [-1]}, r"age is '-1'; expected a number of at least 0\.$"),
+        ({"face": ["a/1.png"], "age": ["inf"]}, r"age is 'inf'; expected a number of at least 0\.$"),
         ({"face": ["b/1.png"], "age": [3]}, r"has no age of these faces, such as face 'a/1.png'\.$"),
     ],
 )
@@ -355,6 +357,39 @@ def test_a_table_of_labels_that_cannot_be_used_is_named(tmp_path, table, message
     pd.DataFrame(table).to_csv(tmp_path / "ages.csv", index=False)
     with pytest.raises(InputError, match=rf"^{re.escape(str(tmp_path / 'ages.csv'))}: .*{message}"):
         _ = ImageFolder(tmp_path / "faces", labels={"age": tmp_path / "ages.csv"}).table
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+@pytest.mark.parametrize("people", [["001", "002", "1"], [1, 2, 3], [1.0, 2.0, 3.0]])
+def test_people_may_be_called_by_numbers(tmp_path, ending, people):
+    table, path = pd.DataFrame({"person": people, "gender": ["F", "Male", "m"]}), tmp_path / f"people{ending}"
+    folders = [str(int(person) if isinstance(person, float) else person) for person in people]
+    for folder in folders:
+        save(tmp_path / f"faces/{folder}/a.png")
+    if ending == ".csv":
+        table.assign(person=folders).to_csv(path, index=False)
+    else:
+        table.to_parquet(path)
+    found = ImageFolder(tmp_path / "faces", labels={"gender": path}).table.set_index("identity")["gender"]
+    assert found[folders].tolist() == [0, 1, 1]
+
+
+def test_labels_of_images_from_windows_and_marks_of_no_value(tmp_path):
+    for image in "abcd":
+        save(tmp_path / f"faces/p/{image}.png")
+    rows = ["image, age, gender, race", r"p\a.png, 31, unk, NA", "./p/b.png, 0.0, unk, x", "p//c.png, 0, m, x"]
+    (tmp_path / "l.csv").write_text("\n".join(rows))
+    labels = dict.fromkeys(["age", "race"], tmp_path / "l.csv")
+    table = ImageFolder(tmp_path / "faces", labels=labels).table
+    assert table["age"].fillna(-1).tolist() == [31, -1, 0, -1]
+    assert table["race"].fillna("-").tolist() == ["NA", "x", "x", "-"]
+
+
+def test_a_letter_of_two_expressions_is_none(tmp_path):
+    save(tmp_path / "faces/p/a.png")
+    (tmp_path / "l.csv").write_text("image,expression\np/a.png,s\n")
+    with pytest.raises(InputError, match="expression is 's'; expected one of surprise"):
+        _ = ImageFolder(tmp_path / "faces", labels={"expression": tmp_path / "l.csv"}).table
 
 
 def test_labels_of_an_unknown_task_or_file_are_refused(tmp_path):
