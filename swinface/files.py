@@ -86,7 +86,8 @@ def one_line(text: object) -> str:
 
 
 def describe_install(extra: str) -> str:
-    """The command that brings an extra: the package is on no index, so its name would find another's.
+    """The command that brings an extra. It names no package, as ours is on no index: ``pip install NAME`` would install
+    someone else's package.
 
     >>> describe_install("photos")
     "`pip install '.[photos]'` in this project's folder"
@@ -168,7 +169,8 @@ def _clear_partial(parent: Path, name: str = "*") -> None:
 def _holding(file: Path, timeout: float = -1) -> Iterator[bool]:
     """Hold a lock, and yield whether it was free within ``timeout`` seconds.
 
-    The system frees it when the process ends, also when it is killed. The file is then left, and means nothing.
+    The system frees it when the process ends, also when it is killed. The file may stay behind; a lock file
+    without a holder is free.
     """
     lock, held = FileLock(file), True
     try:
