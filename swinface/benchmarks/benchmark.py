@@ -73,6 +73,15 @@ class Result:
         return pd.DataFrame(rows, index=index, columns=[self.metric, "low", "high", "n"])
 
 
+def count_digits(metric: str) -> int:
+    """Digits after the point with which a figure of this name is printed: 2 of per cent or years, 3 of all others.
+
+    >>> count_digits("MAE years"), count_digits("AUC")
+    (2, 3)
+    """
+    return 2 if "%" in metric or "years" in metric else 3
+
+
 class Benchmark(ABC):
     """A protocol on a data set.
 

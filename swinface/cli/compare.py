@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from swinface.benchmarks.benchmark import Benchmark
+from swinface.benchmarks.benchmark import Benchmark, count_digits
 from swinface.files import replacing, working_alone
 from swinface.training.comparison import FIGURE, Comparison, measure_runs, tabulate, train_runs
 
@@ -52,7 +52,7 @@ def _describe(table: pd.DataFrame, reference: str) -> str:
     for names, rows in table.groupby(list(FIGURE), sort=False):
         metric = names[1]
         lines.append(f"{', '.join(filter(None, names))}, n = {rows['n'].iloc[0]:,}")
-        digits = 2 if "%" in metric or "years" in metric else 3
+        digits = count_digits(metric)
         for row in rows.itertuples():
             interval = f" [{row.low:.{digits}f}, {row.high:.{digits}f}]" if pd.notna(row.low) else ""
             text = f"  {row.run:24} {row.ours:.{digits}f}{interval}"

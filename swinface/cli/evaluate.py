@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from swinface.benchmarks.benchmark import COLUMNS, Benchmark, Evaluation, Predictor, run_benchmarks
+from swinface.benchmarks.benchmark import COLUMNS, Benchmark, Evaluation, Predictor, count_digits, run_benchmarks
 from swinface.choices import SHIPPED, Precision, Runtime
 from swinface.files import InputError, replacing_folder, write_json
 from swinface.inference import Shards
@@ -88,10 +88,10 @@ def _print(found: Evaluation) -> None:
 def _describe_results(rows: Sequence[dict]) -> str:
     lines = [("benchmark", "metric", "ours", "95% interval", "paper", "difference", "n")]
     for row in rows:
-        number = "{:.2f}" if "%" in row["metric"] or "years" in row["metric"] else "{:.3f}"
-        shown = {key: "" if row[key] is None else number.format(row[key]) for key in ("ours", "low", "high", "paper")}
+        number = f".{count_digits(row['metric'])}f"
+        shown = {key: "" if row[key] is None else f"{row[key]:{number}}" for key in ("ours", "low", "high", "paper")}
         interval = f"[{shown['low']}, {shown['high']}]" if shown["low"] else ""
-        difference = "" if row["difference"] is None else number.replace(":", ":+").format(row["difference"])
+        difference = "" if row["difference"] is None else f"{row['difference']:+{number}}"
         lines.append(
             (row["benchmark"], row["metric"], shown["ours"], interval, shown["paper"], difference, f"{row['n']:,}")
         )
