@@ -181,11 +181,11 @@ def nest_families(families: Families, *, folds: int = 4, tune: float = 0.15, see
         raise InputError(f"tune {tune}: a share of the families, between 0 and 1.")
     lined_up = line_up(race.index, race, start_drawing(seed))
     for fold in range(folds):
-        held = lined_up[fold::folds]
-        others = [family for family in lined_up if family not in {*held}]
+        held = dict.fromkeys(lined_up[fold::folds], "val")
+        others = [family for family in lined_up if family not in held]
         count = max(1, round(tune * len(others)))
         chosen = {*draw_evenly(others, count, np.random.default_rng([seed, fold]).random())}
-        split = {family: "tune" if family in chosen else "train" for family in others} | dict.fromkeys(held, "val")
+        split = {family: "tune" if family in chosen else "train" for family in others} | held
         nested = replace(families, **{name: _assign(getattr(families, name), split) for name in NESTED})
         lists, matching, _ = sample_tune_lists(nested, seed)
         record = {"nested": f"fold {fold + 1} of {folds}", "tune": tune, "seed": seed}
