@@ -9,6 +9,7 @@ import pandas as pd
 from kinface.data.fiw import read_known_families
 from kinface.data.lists import read_any_list
 from kinface.data.pairs import read_pairs
+from kinface.data.tables import write_intervals
 from swinface.files import check_ending, replacing
 
 
@@ -40,10 +41,10 @@ def controls(list: Path, *, out: Path, root: Path | None = None, seed: int = 0) 
     with replacing(out) as partial:
         found.to_csv(partial, index=False)
     print(f"{len(pairs):,} pairs, {int(pairs['kin'].sum()):,} of them kin: AUC of each control, .5 if it tells nothing")
-    shown = {"control": found["control"], "pairs": found["pairs"], "alone": _with_interval(found, "auc")}
+    shown = {"control": found["control"], "pairs": found["pairs"], "alone": write_intervals(found, "auc")}
     shown["tells kin"] = found["significant"].map({True: "yes", False: ""})
     if "model" in found:
-        shown |= {name: _with_interval(found, column) for name, column in COLUMNS.items()}
+        shown |= {name: write_intervals(found, column) for name, column in COLUMNS.items()}
         shown["kin left out"] = ["" if pd.isna(count) else f"{count:,}" for count in found["left_out"]]
     print(pd.DataFrame(shown).to_string(index=False))
     if "model" in found:
@@ -52,8 +53,3 @@ def controls(list: Path, *, out: Path, root: Path | None = None, seed: int = 0) 
 
 
 COLUMNS = {"model": "model", "among alike": "model_alike", "difference": "difference"}
-
-
-def _with_interval(table: pd.DataFrame, name: str) -> pd.Series:
-    ends = zip(*(table[name + end] for end in ("", "_low", "_high")), strict=True)
-    return pd.Series(["" if pd.isna(row[0]) else "{:.3f} [{:.3f}, {:.3f}]".format(*row) for row in ends], table.index)

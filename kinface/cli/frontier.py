@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from kinface.data.families import find_prepared_list
 from kinface.data.fiw import read_families
 from kinface.data.lists import read_any_list
+from kinface.data.tables import write_intervals
 from kinface.debias.erasers import erasers
 from swinface.data.embeddings import read_arrays
 from swinface.files import InputError, naming, printable
@@ -153,6 +154,5 @@ def print_frontier(found: Frontier) -> None:
     ranked = found.table.assign(method=name_rows(found.table)).sort_values("tradeoff", ascending=False, kind="stable")
     shown = ranked[["method"]].assign(tradeoff=ranked["tradeoff"].map("{:.3f}".format))
     for column in columns:
-        ends = ranked[[column, f"{column}_low", f"{column}_high"]].itertuples(index=False)
-        shown[column] = ["{:.3f} [{:.3f}, {:.3f}]".format(*row) for row in ends]
+        shown[column] = write_intervals(ranked, column)
     print(f"{shown.to_string(index=False)}\n{RULE}.")

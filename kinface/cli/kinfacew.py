@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from kinface.cli.inputs import OURS, Source, read_inputs
+from kinface.data.tables import write_intervals
 from kinface.data.vocabulary import TYPES
 from swinface.choices import SHIPPED
 from swinface.data.embeddings import Embeddings
@@ -57,11 +58,14 @@ def _embed(source: Source, faces: Sequence[str], images: Sequence[np.ndarray]) -
 def _print(results: pd.DataFrame, missing: list[str], root: Path, out: Path) -> None:
     from kinface.experiments.kinfacew import CAVEAT, METHODS
 
-    print("method   type  pairs  families   accuracy (chance .5) +- std of folds    AUC")
-    for row in results.itertuples():
-        accuracy = f"{row.accuracy:.3f} [{row.accuracy_low:.3f}, {row.accuracy_high:.3f}] +- {row.accuracy_std:.3f}"
-        auc = f"{row.auc:.3f} [{row.auc_low:.3f}, {row.auc_high:.3f}]"
-        print(f"{row.method:8} {row.type:4}  {row.pairs:5}  {row.families:8}   {accuracy:38} {auc}")
+    shown = results[["method", "type", "pairs", "families"]].assign(
+        **{
+            "accuracy (chance .5)": write_intervals(results, "accuracy"),
+            "std of folds": results["accuracy_std"].map("{:.3f}".format),
+            "AUC": write_intervals(results, "auc"),
+        }
+    )
+    print(shown.to_string(index=False))
     for method, meaning in METHODS.items():
         print(f"{method}: {meaning}")
     for kind in missing:

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from kinface.data.fiw import read_people
 from kinface.data.pairs import find_places
+from kinface.data.tables import write_intervals
 from swinface.bootstrap import check_draws
 from swinface.data.embeddings import read_arrays
 from swinface.files import InputError, naming, replacing_folder, write_json
@@ -218,16 +219,16 @@ def _print_summary(
         shown = {
             "features": group["representation"],
             "probe": group["probe"],
-            "balanced accuracy": _with_interval(group, "balanced_accuracy"),
+            "balanced accuracy": write_intervals(group, "balanced_accuracy"),
             "chance": group["chance"].map("{:.3f}".format),
             "labels permuted": _within(group),
-            "AUC": _with_interval(group, "auc"),
+            "AUC": write_intervals(group, "auc"),
             "bits per face": [f"{row.codelength:.2f} of {row.codelength_uniform:.2f}" for row in group.itertuples()],
             "leakage": _say_leakage(group),
         }
         print(pd.DataFrame(shown).to_string(index=False))
         best = worst[(worst["file"] == file) & (worst["attribute"] == attribute)] if many else worst[:0]
-        said = _with_interval(best, "balanced_accuracy"), _within(best), _say_leakage(best)
+        said = write_intervals(best, "balanced_accuracy"), _within(best), _say_leakage(best)
         for row, reads, permuted, leakage in zip(best.itertuples(), *said, strict=True):
             print(
                 f"{row.representation}: the best of these ({row.probe}) reads {reads}, labels permuted {permuted}; "
@@ -253,8 +254,3 @@ def _say_leakage(table: pd.DataFrame) -> list[str]:
     below = table["balanced_accuracy"] < table["chance"]
     found = np.where(below, "found, below chance", "found")
     return [*np.where(table["leaks"].astype(bool), found, "not found")]
-
-
-def _with_interval(table: pd.DataFrame, metric: str) -> list[str]:
-    ends = zip(*(table[metric + end] for end in ("", "_low", "_high")), strict=True)
-    return ["{:.3f} [{:.3f}, {:.3f}]".format(*row) for row in ends]

@@ -16,6 +16,7 @@ from kinface.data.photos import list_people
 from kinface.data.ranking import Fusion
 from kinface.data.scoring import list_faces
 from kinface.data.search import Search, read_search, sample_search
+from kinface.data.tables import write_intervals
 from kinface.data.triplets import read_triplets, sample_triplets
 from swinface.files import InputError, printable, replacing_folder, write_json
 
@@ -203,14 +204,17 @@ def _write_audit(audit: FairnessAudit, origin: str, out: Path) -> None:
 
 def _print_audit(audit: FairnessAudit, origin: str, out: Path) -> None:
     print(f"threshold {audit.threshold:.4f}: {origin}; intervals are over {_name_units(audit.pairs)}")
-    print(f"{'':24} {'n':>7} {'accuracy':>24} {'AUC':>22}")
-    for row in audit.groups[audit.groups["grouping"].isin(PRINTED)].itertuples():
-        name = row.group if row.grouping == "overall" else f"{row.grouping} {row.group}"
-        accuracy = f"{100 * row.accuracy:.1f}% [{100 * row.accuracy_low:.1f}, {100 * row.accuracy_high:.1f}]"
-        auc = f"{row.auc:.3f} [{row.auc_low:.3f}, {row.auc_high:.3f}]"
-        print(f"{printable(name):24} {row.pairs:7,} {accuracy:>24} {auc:>22}")
+    groups = audit.groups[audit.groups["grouping"].isin(PRINTED)]
+    shown = {"n": groups["pairs"].map("{:,}".format).array}
+    shown |= {"accuracy": write_intervals(groups, "accuracy", "{:.1%}"), "AUC": write_intervals(groups, "auc")}
+    print(pd.DataFrame(shown, _name_groups(groups)).to_string())
     _print_unlabelled(audit.without_group.filter(items=PRINTED), len(audit.pairs), "pairs")
     print(f"wrote {out}")
+
+
+def _name_groups(groups: pd.DataFrame) -> list[str]:
+    rows = groups[["grouping", "group"]].itertuples(index=False)
+    return [printable(group if grouping == "overall" else f"{grouping} {group}") for grouping, group in rows]
 
 
 def _print_unlabelled(counts: pd.Series, total: int, what: str) -> None:
@@ -242,15 +246,13 @@ def _print_search_audit(audit: SearchAudit) -> None:
 
     if audit.unknown:
         print(f"{audit.unknown} probes have no known relative in the gallery and are left out")
-    print(f"{'':20} {'probes':>6}  {'mAP (chance)':>28} {'rank@1':>21} {'rank@5':>21}")
-    for row in audit.groups.to_dict("records"):
-        name = row["group"] if row["grouping"] == "overall" else f"{row['grouping']} {row['group']}"
-        first, *others = (f"{row[it]:.3f} [{row[f'{it}_low']:.3f}, {row[f'{it}_high']:.3f}]" for it in METRICS)
-        print(
-            f"{printable(name):20} {row['probes']:6}  {first} ({row['chance_map']:.3f}) {others[0]:>21} {others[1]:>21}"
-        )
-    for row in audit.matched.to_dict("records"):
-        change = f"{row['difference']:+.3f} [{row['difference_low']:+.3f}, {row['difference_high']:+.3f}]"
+    groups, titles = audit.groups, ("mAP", "rank@1", "rank@5")
+    shown = {"probes": groups["probes"].array}
+    shown |= {title: write_intervals(groups, metric) for title, metric in zip(titles, METRICS, strict=True)}
+    shown["mAP by chance"] = groups["chance_map"].map("{:.3f}".format).array
+    print(pd.DataFrame(shown, _name_groups(groups)).to_string())
+    changes = write_intervals(audit.matched, "difference", "{:+.3f}")
+    for row, change in zip(audit.matched.to_dict("records"), changes, strict=True):
         print(
             f"race {printable(row['race'])}: mAP {row['map_random']:.3f} among {row['distractors']} faces of other "
             f"families, {row['map_matched']:.3f} if they are of the probe's race: {change}"

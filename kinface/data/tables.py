@@ -237,3 +237,14 @@ def truth(values: pd.Series, where: str) -> pd.Series:
     """
     found = canonical_text(values, where).map(lambda text: TRUTH.get(str(text).lower()))
     return found.astype(object).where(found.notna(), None)
+
+
+def write_intervals(table: pd.DataFrame, name: str, form: str = "{:.3f}") -> list[str]:
+    """The figure ``name`` of each row as text, with its interval, ``name_low`` and ``name_high``, where it has one.
+
+    >>> write_intervals(pd.DataFrame({"auc": [0.7, 0.8], "auc_low": [0.6, None], "auc_high": [0.75, None]}), "auc")
+    ['0.700 [0.600, 0.750]', '0.800']
+    """
+    rows = table[[name, f"{name}_low", f"{name}_high"]].astype(float).itertuples(index=False, name=None)
+    written = [[form.format(number) if np.isfinite(number) else "" for number in row] for row in rows]
+    return [f"{value} [{low}, {high}]" if low and high else value for value, low, high in written]

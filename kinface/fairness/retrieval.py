@@ -14,6 +14,7 @@ import pandas as pd
 
 from kinface.data.search import Search
 from kinface.data.vocabulary import TYPES
+from kinface.fairness.intervals import FEWEST_FAMILIES
 from swinface.bootstrap import check_draws, interval_around, resample_totals, start_drawing
 from swinface.files import InputError
 
@@ -35,8 +36,9 @@ class SearchAudit:
         order (``chance_...``); ``map_random`` and ``map_matched``, see ``audit_search``.
     groups
         A row per group of probes, all first: ``grouping``, ``group``, ``probes``, ``families``; the means of the
-        metrics, ``map``, ``rank_1`` and ``rank_5``, each with ``_low`` and ``_high``, the ends of its 95% interval, and
-        ``chance_...``. The grouping ``kinship`` counts only relatives of one kind as relevant, and leaves out others.
+        metrics, ``map``, ``rank_1`` and ``rank_5``, each with ``_low`` and ``_high``, the ends of its 95% interval (not
+        a number where a group has fewer than ``FEWEST_FAMILIES``), and ``chance_...``. The grouping ``kinship`` counts
+        only relatives of one kind as relevant, and leaves out others.
     matched
         A row per race: ``probes``, ``map_random`` and ``map_matched``, and their ``difference``, each with ``_low`` and
         ``_high``; ``distractors``, how many faces of other families each gallery has.
@@ -140,7 +142,8 @@ def audit_search(search: Search, scores: np.ndarray, *, resamples: int = 1000, s
         {"race": race, **_summarise(members, columns, resamples, seed), "distractors": distractors}
         for race, members in compared.groupby("race", sort=True)
     ]
-    empty = pd.DataFrame(columns=["race", "probes", "families", *columns, "distractors"])
+    ends = [f"{column}{end}" for column in columns for end in ("", "_low", "_high")]
+    empty = pd.DataFrame(columns=["race", "probes", "families", *ends, "distractors"])
     matched = pd.DataFrame(matched) if matched else empty
     return SearchAudit(probes, pd.DataFrame(measured), matched, len(people) - len(probes))
 
@@ -187,6 +190,8 @@ def _summarise(members: pd.DataFrame, columns: Sequence[str], resamples: int, se
     means = members[[*columns]].mean()
     low, high = interval_around(means.to_numpy(), drawn[:, :-1] / drawn[:, -1:])
     found = {"probes": len(members), "families": members["family"].nunique()}
+    if found["families"] < FEWEST_FAMILIES:
+        low = high = np.full(len(columns), np.nan)
     for column, *values in zip(columns, means, low, high, strict=True):
         found |= dict(zip((column, f"{column}_low", f"{column}_high"), map(float, values), strict=True))
     return found

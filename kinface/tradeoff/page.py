@@ -18,6 +18,7 @@ import vl_convert
 from jinja2 import ChoiceLoader, PackageLoader
 from matplotlib.figure import Figure
 
+from kinface.data.tables import write_intervals
 from kinface.report.html import make_environment
 from kinface.report.plots import COLOURS
 from kinface.tradeoff.figure import choose_rows, list_attributes, name_rows
@@ -39,7 +40,7 @@ def render_page(
     said = "{name}: {classes}; {faces:,} faces of {people:,} people and {families:,} families; chance {chance:.3f}"
     measured += [said.format(name=name, **about[name]) for name in attributes]
     ranked = table.sort_values("tradeoff", ascending=False, kind="stable")
-    cells = [[_write(row, column) for column, _ in shown.values()] for _, row in ranked.iterrows()]
+    cells = zip(*(write_intervals(ranked, column) for column, _ in shown.values()), strict=True)
     ours = ChoiceLoader([PackageLoader("kinface.tradeoff"), PackageLoader("kinface.report")])
     return make_environment().overlay(loader=ours).get_template("frontier.html").render(
         chart=declare_chart(table, about, attackers, show),
@@ -61,12 +62,12 @@ def declare_chart(table: pd.DataFrame, about: dict, attackers: Sequence[str], sh
     chart = json.loads(files("kinface.tradeoff").joinpath("templates/frontier.json").read_text(encoding="utf-8"))
     choices = {"attribute": list_attributes(table), "attacker": ["best", *attackers], "list": [*LISTS]}
     figures, names, chosen = _name_figures(table, choices["attacker"]), name_rows(table), choose_rows(table, show)
-    methods = []
-    for place, (_, row) in enumerate(table.iterrows()):
-        methods.append({"name": names[place], "told": place in chosen})
-        for key, (column, _) in figures.items():
-            methods[-1] |= {f"{key}{end}": _number(row[f"{column}{end}"]) for end in ("", "_low", "_high")}
-            methods[-1][f"said_{key}"] = _write(row, column)
+    methods = [{"name": name, "told": place in chosen} for place, name in enumerate(names)]
+    for key, (column, _) in figures.items():
+        written = zip(methods, table.to_dict("records"), write_intervals(table, column), strict=True)
+        for method, row, said in written:
+            method |= {f"{key}{end}": _number(row[f"{column}{end}"]) for end in ("", "_low", "_high")}
+            method[f"said_{key}"] = said
     chances = [{"attribute": place, "chance": about[name]["chance"]} for place, name in enumerate(choices["attribute"])]
     chart["datasets"] = {"methods": methods, "chances": chances}
     chart["params"] = [
@@ -98,11 +99,6 @@ def _name_figures(table: pd.DataFrame, attackers: Sequence[str]) -> dict[str, tu
 def _bind(name: str, values: Sequence[str]) -> dict:
     numbers = [*range(len(values))]
     return {"input": "select", "element": "#choices", "name": f"{name} ", "options": numbers, "labels": values}
-
-
-def _write(row: pd.Series, column: str) -> str:
-    """A figure with its interval."""
-    return "{:.3f} [{:.3f}, {:.3f}]".format(*(row[f"{column}{end}"] for end in ("", "_low", "_high")))
 
 
 def _number(value: float) -> float | None:
