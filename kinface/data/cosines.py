@@ -12,8 +12,15 @@ from swinface.files import InputError
 def to_unit_length(faces: Sequence[str], embedding: np.ndarray) -> np.ndarray:
     """Embeddings, (N, D), of N faces divided by their lengths.
 
-    Raises ``InputError`` if an embedding has no direction: its length is zero or not finite.
+    Raises ``InputError`` if they are no such numbers, or an embedding has no direction: its length is zero or not
+    finite.
     """
+    embedding = np.asarray(embedding)
+    if embedding.dtype.kind not in "fiu" or embedding.shape[:-1] != (len(faces),):
+        given = f"{embedding.shape} {embedding.dtype}"
+        raise InputError(f"the embeddings are {given}; they must be numbers, ({len(faces)}, D), a row per face.")
+    if embedding.dtype == np.float16:  # a sum of squares soon leaves its range
+        embedding = embedding.astype(np.float32)
     length = np.linalg.norm(embedding, axis=1, keepdims=True)
     lost = ~np.isfinite(length) | (length == 0)
     if lost.any():

@@ -267,10 +267,18 @@ def find_rows(
 
 
 def find_places(names: Sequence[str], faces: Sequence[str], otherwise: str) -> np.ndarray:
-    """(names,) places in ``faces``. Raises ``InputError``, the name and ``otherwise``, if one is not among them."""
-    places = pd.Index(faces).get_indexer(names)
+    """(names,) places in ``faces``; both are paths, in any form.
+
+    Raises ``InputError``, the name and ``otherwise``, if one is not among the faces, or if a face is there twice.
+    """
+    wanted, there = (
+        pd.Index(canonical_text(pd.Series([*given], dtype=object), "faces", paths=True)) for given in (names, faces)
+    )
+    if not there.is_unique:
+        raise InputError(f"faces: {there[there.duplicated()][0]} is there twice; keep one row of it.")
+    places = there.get_indexer(wanted)
     if (places < 0).any():
-        raise InputError(f"{[*names][int((places < 0).argmax())]}: {otherwise}.")
+        raise InputError(f"{wanted[int((places < 0).argmax())]}: {otherwise}.")
     return places
 
 

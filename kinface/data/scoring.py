@@ -13,6 +13,7 @@ from kinface.data.pairs import score_pairs
 from kinface.data.photos import list_photos, score_people
 from kinface.data.ranking import Fusion, score_search
 from kinface.data.search import Search
+from kinface.data.tables import take_index
 from kinface.data.triplets import FACES, score_triplets
 from swinface.files import InputError
 
@@ -73,7 +74,13 @@ def score(
     np.True_
     """
     if not isinstance(listed, pd.DataFrame | Search):
-        raise InputError(f"{listed!r} is no list; read it first, with kinface.read_pairs or Dataset.pairs.")
+        given = repr(str(listed)) if isinstance(listed, str | Path) else f"a {type(listed).__name__}"
+        raise InputError(f"{given} is no table of pairs; read it first, with kinface.read_pairs or Dataset.pairs.")
+    if isinstance(listed, pd.DataFrame):
+        listed = take_index(listed)
+        for column in ("face_a", "face_b") if photos is None else ("person_a", "person_b"):
+            if column not in listed:
+                raise InputError(f"the list has no column {column!r}; it has {', '.join(map(str, listed))}.")
     if faces is not None and hasattr(by, "embed"):
         raise InputError("faces: a model embeds the faces of the list itself; give faces with embeddings alone.")
     if faces is None and not hasattr(by, "embed"):

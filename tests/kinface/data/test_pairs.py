@@ -137,6 +137,41 @@ def test_a_face_without_an_embedding_is_not_scored():
         score_pairs(make_pairs(), ["F1/a.jpg", "F1/b.jpg"], np.ones((2, 3)))
 
 
+def test_faces_are_found_whatever_their_names_come_in():
+    pairs, faces = make_pairs(), ["F1/a.jpg", "F1/b.jpg", "F2/b.jpg"]
+    embedding = np.array([[1, 0], [0.6, 0.8], [0, 1]])
+    expected = score_pairs(pairs, faces, embedding)["score"].tolist()
+    assert expected == [0.6, 0]
+    for given in (
+        np.array(faces, dtype="S"),
+        [*map(Path, faces)],
+        [f".\\{face.replace('/', chr(92))}" for face in faces],
+    ):
+        assert score_pairs(pairs, given, embedding.tolist())["score"].tolist() == expected
+    with pytest.raises(InputError, match=r"faces: F1/a\.jpg is there twice"):
+        score_pairs(pairs, [*faces, faces[0]], np.ones((4, 2)))
+
+
+@pytest.mark.parametrize(
+    ("embedding", "message"),
+    [
+        (np.ones((2, 2)), r"the embeddings are \(2, 2\) float64; they must be numbers, \(3, D\), a row per face"),
+        (np.ones(3), r"the embeddings are \(3,\) float64"),
+        (np.ones((3, 2), dtype=complex), r"the embeddings are \(3, 2\) complex128"),
+        ({"a.jpg": [1, 2]}, r"the embeddings are \(\) object"),
+    ],
+)
+def test_embeddings_are_a_row_of_numbers_per_face(embedding, message):
+    with pytest.raises(InputError, match=message):
+        score_pairs(make_pairs(), ["F1/a.jpg", "F1/b.jpg", "F2/b.jpg"], embedding)
+
+
+def test_embeddings_of_half_precision_are_not_summed_in_it():
+    embedding = np.array([[300, 0], [180, 240], [0, 300]], dtype=np.float16)
+    scored = score_pairs(make_pairs(), ["F1/a.jpg", "F1/b.jpg", "F2/b.jpg"], embedding)["score"]
+    np.testing.assert_allclose(scored, [0.6, 0], atol=1e-6)
+
+
 def test_missing_columns_and_empty_tables_are_named():
     with pytest.raises(InputError, match=r"scores.csv: .* columns face_a \(path of the first.*kin"):
         check_pairs(make_pairs().drop(columns=["face_a", "kin"]), "scores.csv")
