@@ -23,7 +23,6 @@ from tests.pages import leave_pictures_blank
 QUICK = {
     **{name: [] for name in ("prepare", "score", "report", "runs", "compare", "pairs", "embed", "export", "nest")},
     "fit": ["--config", "configs/smoke.yaml", "--trainer.accelerator", "cpu"],
-    "rfiw": ["--resamples", "100"],
     "calibrate": [],
     "controls": [],
     "triplets": ["--epochs", "2"],

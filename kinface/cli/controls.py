@@ -7,7 +7,6 @@ from pathlib import Path
 import pandas as pd
 
 from kinface.data.fiw import read_known_families
-from kinface.data.lists import read_any_list
 from kinface.data.pairs import read_pairs
 from kinface.data.tables import write_intervals
 from swinface.files import check_ending, replacing
@@ -35,7 +34,7 @@ def controls(list: Path, *, out: Path, root: Path | None = None, seed: int = 0) 
 
     check_ending(out, (".csv",), "a table of controls")
     families = None if root is None else read_known_families(root)
-    pairs = read_pairs(list) if families is None else read_any_list(list, root, families)
+    pairs = read_pairs(list) if families is None else families.pairs(list)
     known = {} if families is None else {"faces": families.faces, "root": families.root}
     found = room.controls(pairs, **known, seed=seed)
     with replacing(out) as partial:

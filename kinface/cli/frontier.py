@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from kinface.data.families import find_prepared_list
 from kinface.data.fiw import read_families
-from kinface.data.lists import read_any_list
 from kinface.data.tables import write_intervals
 from kinface.debias.erasers import erasers
 from swinface.data.embeddings import read_arrays
@@ -92,7 +91,7 @@ def frontier(
             wanted[name] = made
     families = read_families(people)
     prepared = find_prepared_list(people, split)
-    pairs = read_any_list(list or prepared or split, people, families, seed=seed)
+    pairs = families.pairs(list or prepared or split, seed=seed)
     faces, arrays = read_arrays(embeddings, ["embedding"])
     with parallel_config(n_jobs=-1):
         found = measure_frontier(

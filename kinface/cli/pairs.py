@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from kinface.data.fiw import read_families, read_known_families
-from kinface.data.lists import read_any_list
 from kinface.data.matching import MATCHES, describe_matching, match_pairs
 from kinface.data.pairs import PAIRS_ENDINGS, write_pairs
 from kinface.data.sampling import sample_pairs
@@ -53,7 +52,7 @@ def pairs(
     check_ending(out, PAIRS_ENDINGS, "a pairs table")
     if split is None:
         families = read_known_families(root)
-        standard = read_any_list(list, root, families, swap_grandparents=swap_grandparents, seed=seed)
+        standard = families.pairs(list, swap_grandparents=swap_grandparents, seed=seed)
     else:
         families = read_families(root)
         standard = sample_pairs(families, split, seed=seed)

@@ -10,14 +10,13 @@ import pandas as pd
 
 from kinface.cli.inputs import HERE, OURS, Computing, Source, embed_all
 from kinface.data.fiw import read_known_families
-from kinface.data.lists import names_split, read_any_list
+from kinface.data.lists import names_split
 from kinface.data.pairs import families_known, write_pairs
 from kinface.data.photos import list_people
 from kinface.data.ranking import Fusion
 from kinface.data.scoring import list_faces
-from kinface.data.search import Search, read_search, sample_search
+from kinface.data.search import Search
 from kinface.data.tables import write_intervals
-from kinface.data.triplets import read_triplets, sample_triplets
 from swinface.files import InputError, printable, replacing_folder, write_json
 
 if TYPE_CHECKING:
@@ -43,7 +42,6 @@ def rfiw(
     fusion: Fusion = "mean",
     match: tuple[str, ...] = (),
     swap_grandparents: bool = False,
-    resamples: int = 1000,
     seed: int = 0,
     computing: Computing = HERE,
 ) -> None:
@@ -85,10 +83,8 @@ def rfiw(
         gender: race.
     swap_grandparents
         The list names grandparents as FIW's official lists do, which swap their genders.
-    resamples
-        Resamples of families, for the intervals; of pairs where their families are unknown.
     seed
-        Seed of the resamples, and of what is drawn from a split.
+        Seed of what is drawn from a split, and of the galleries of Track 3 that are matched in race.
     computing
         How a model computes.
     """
@@ -99,27 +95,20 @@ def rfiw(
     families = read_known_families(root)
     where = {"root": families.root, "out": out, "source": source, "computing": computing}
 
-    def once(rows: pd.DataFrame) -> pd.DataFrame:
-        return list_people(rows) if people else rows
-
-    def read_pairs(path: Path) -> pd.DataFrame:
-        return read_any_list(path, root, families, swap_grandparents=swap_grandparents, people=people, seed=seed)
-
-    def read_threes(path: Path) -> pd.DataFrame:
-        if not names_split(path):
-            return once(read_triplets(path, families))
-        return once(sample_triplets(families, str(path), match=match, seed=seed))
+    def read(path: Path) -> pd.DataFrame:
+        if track == 1:
+            return families.pairs(path, swap_grandparents=swap_grandparents, people=people, seed=seed)
+        triplets = families.triplets(path, match=match, seed=seed)
+        return list_people(triplets) if people else triplets
 
     if track == 3:
-        named = gallery is not None
-        search = read_search(list, gallery, families) if named else sample_search(families, str(list), seed=seed)
+        search = families.search(list, gallery, seed=seed)
         _, embedding, shards = embed_all(search.faces, **where)
         if shards.first:
-            found = search_list(search, search.faces, embedding, fusion=fusion, resamples=resamples, seed=seed)
+            found = search_list(search, search.faces, embedding, fusion=fusion, seed=seed)
             _write_search(search, *found, out)
             _print_search(search, *found, out)
     else:
-        read = read_pairs if track == 1 else read_threes
         pairs, validation = read(list), None if threshold_from is None else read(threshold_from)
         check_validation(pairs, Origin(str(list), validation, str(threshold_from)))
         of_three = None
@@ -135,8 +124,7 @@ def rfiw(
             threshold, origin = validation, "Youden's J on the validation list"
             if validation is None:
                 threshold, origin = _own_threshold(network, of_three, track == 2, people)
-            options = {"head": of_three, "photos": photos, "resamples": resamples, "seed": seed}
-            audit = verify_list(pairs, threshold, faces, embedding, **options)
+            audit = verify_list(pairs, threshold, faces, embedding, head=of_three, photos=photos, seed=seed)
             _write_audit(audit, origin, out)
             _print_audit(audit, origin, out)
     shards.finish()
@@ -191,8 +179,12 @@ def _name_units(pairs: pd.DataFrame) -> str:
 
 def _write_audit(audit: FairnessAudit, origin: str, out: Path) -> None:
     pairs, threshold = audit.pairs, audit.threshold
-    record = {"threshold": threshold, "threshold_from": origin, "resampled": _name_units(pairs)}
-    record |= {"resamples": audit.resamples, "seed": audit.seed}
+    record = {
+        "threshold": threshold,
+        "threshold_from": origin,
+        "intervals_over": _name_units(pairs),
+        "seed": audit.seed,
+    }
     accepted = (pairs["score"] >= threshold).astype(int)
     with replacing_folder(out) as folder:
         write_pairs(pairs, folder / "scores.parquet")
@@ -258,4 +250,4 @@ def _print_search_audit(audit: SearchAudit) -> None:
             f"families, {row['map_matched']:.3f} if they are of the probe's race: {change}"
         )
     _print_unlabelled(audit.probes[["race", "gender"]].isna().sum(), len(audit.probes), "probes")
-    print("intervals resample the probes' families; the gallery stays as it is")
+    print("intervals are over the probes' families; the gallery stays as it is")

@@ -10,7 +10,7 @@ from kinface.cli.inputs import HERE, OURS, Computing, Source, embed_all
 from kinface.data import sampling
 from kinface.data.families import name_prepared_lists
 from kinface.data.fiw import read_known_families
-from kinface.data.lists import names_split, read_any_list
+from kinface.data.lists import names_split
 from kinface.data.pairs import PAIRS_ENDINGS, score_pairs, write_pairs
 from kinface.data.photos import list_photos, score_people
 from kinface.data.submissions import SUBMISSION_ENDINGS, is_submission, read_submission, write_submission
@@ -69,7 +69,7 @@ def score(
     if submitted:
         pairs = read_submission(list, families.root)
     else:
-        pairs = read_any_list(list, root, families, swap_grandparents=swap_grandparents, people=people, seed=seed)
+        pairs = families.pairs(list, swap_grandparents=swap_grandparents, people=people, seed=seed)
         pairs = _add_non_kin(pairs, list, seed) if draw_non_kin else pairs
     faces = list_photos(pairs, families.faces) if people else sorted({*pairs["face_a"], *pairs["face_b"]})
     network, embedding, shards = embed_all(faces, root=families.root, out=out, source=source, computing=computing)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from kinface.cli.frontier import print_frontier
 from kinface.data.fiw import read_families
-from kinface.data.lists import read_any_list
 from swinface.files import InputError
 
 
@@ -90,7 +89,7 @@ def sweep(
     matrix = read_ablation(ablation, describe_inputs(root, embeddings, swinface, cache, others, others_embeddings))
     planned = Sweep.plan(matrix, out, protocol, methods=only)
     families = read_families(root)
-    pairs = read_any_list(list, root, families, swap_grandparents=swap_grandparents)
+    pairs = families.pairs(list, swap_grandparents=swap_grandparents)
     try:
         failed = planned.run(families, pairs, workers=workers, say=partial(print, flush=True))
     except KeyboardInterrupt:

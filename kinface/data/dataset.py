@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from kinface.data.families import SPLITS, Families
-from kinface.data.lists import read_any_list
+from kinface.data.families import Families
+from kinface.data.lists import names_split, read_any_list
 from kinface.data.matching import match_pairs
 from kinface.data.pairs import find_places
 from kinface.data.search import Search, read_search, sample_search
@@ -69,7 +69,7 @@ class Dataset(Families):
         """
         folder, name = self.folder or self.root, str(of)
         listed = folder / "lists" / f"{name}.txt"
-        named = listed if name not in SPLITS and not Path(of).exists() and listed.is_file() else of
+        named = listed if not (names_split(of) or Path(of).exists()) and listed.is_file() else of
         pairs = read_any_list(named, folder, self, swap_grandparents=swap_grandparents, people=people, seed=seed)
         return match_pairs(pairs, self, match, seed=seed)[0] if match else pairs
 
@@ -87,7 +87,7 @@ class Dataset(Families):
         seed
             Seed of what is drawn.
         """
-        if str(of) in SPLITS:
+        if names_split(of):
             return sample_triplets(self, str(of), match=match, seed=seed)
         return read_triplets(of, self)
 

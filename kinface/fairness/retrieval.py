@@ -14,8 +14,9 @@ import pandas as pd
 
 from kinface.data.search import Search
 from kinface.data.vocabulary import TYPES
-from kinface.fairness.intervals import FEWEST_FAMILIES
-from swinface.bootstrap import check_draws, interval_around, resample_totals, start_drawing
+from kinface.fairness.dyads import Dyads
+from kinface.fairness.intervals import FEWEST_FAMILIES, interval_of_difference, interval_of_mean, standard_error
+from swinface.bootstrap import start_drawing
 from swinface.files import InputError
 
 METRICS = ("map", "rank_1", "rank_5")
@@ -92,27 +93,28 @@ def _measure(scores: np.ndarray, relevant: np.ndarray) -> dict[str, float]:
     return found | {f"chance_{metric}": value for metric, value in chance.items()}
 
 
-def audit_search(search: Search, scores: np.ndarray, *, resamples: int = 1000, seed: int = 0) -> SearchAudit:
+def audit_search(search: Search, scores: np.ndarray, *, seed: int = 0) -> SearchAudit:
     """Measure a search: overall, for each race and gender of the probes, and for each kind of relative.
 
     **Matched galleries.** A relative mostly has the probe's race, so race alone finds families. For each probe,
     galleries are drawn that have its relatives and the same number of faces of other families: of any race
     (``map_random``), or of the probe's race alone (``map_matched``). What the second is lower by is owed to race.
 
+    **Intervals** are cluster-robust over the probes' families, as those of pairs are (``kinface.fairness.intervals``).
+    The gallery stays as it is: they say nothing of another one.
+
     Parameters
     ----------
     scores
         (probes, gallery), as ``kinface.data.ranking.score_search`` gives them.
-    resamples, seed
-        Resamples and seed of the bootstrap over the probes' families. The gallery stays as it is: intervals say nothing
-        of another one.
+    seed
+        Seed of the matched galleries.
 
     Raises
     ------
     InputError
-        No probe is known to have a relative in the gallery, or numbers cannot be drawn so.
+        No probe is known to have a relative in the gallery, or the seed is negative.
     """
-    check_draws(seed, resamples)
     people, of_faces = search.people, search.gallery["family"].to_numpy(object)
     rows = []
     for probe, person in people.iterrows():
@@ -134,15 +136,14 @@ def audit_search(search: Search, scores: np.ndarray, *, resamples: int = 1000, s
     measured = []
     for grouping, name, members in groups:
         chance = {f"chance_{metric}": float(members[f"chance_{metric}"].mean()) for metric in METRICS}
-        measured.append({"grouping": grouping, "group": name} | _summarise(members, METRICS, resamples, seed) | chance)
+        measured.append({"grouping": grouping, "group": name} | _summarise(members, METRICS) | chance)
     compared = probes.dropna(subset="map_matched")
-    compared = compared.assign(difference=compared["map_matched"] - compared["map_random"])
-    columns = ["map_random", "map_matched", "difference"]
+    columns = ["map_random", "map_matched"]
     matched = [
-        {"race": race, **_summarise(members, columns, resamples, seed), "distractors": distractors}
+        {"race": race, **_summarise(members, columns), **_difference(members), "distractors": distractors}
         for race, members in compared.groupby("race", sort=True)
     ]
-    ends = [f"{column}{end}" for column in columns for end in ("", "_low", "_high")]
+    ends = [f"{column}{end}" for column in (*columns, "difference") for end in ("", "_low", "_high")]
     empty = pd.DataFrame(columns=["race", "probes", "families", *ends, "distractors"])
     matched = pd.DataFrame(matched) if matched else empty
     return SearchAudit(probes, pd.DataFrame(measured), matched, len(people) - len(probes))
@@ -183,15 +184,24 @@ def _measure_kinds(search: Search, scores: np.ndarray, probes: pd.DataFrame) -> 
     return {kind: pd.DataFrame(found[kind]) for kind in TYPES if kind in found}
 
 
-def _summarise(members: pd.DataFrame, columns: Sequence[str], resamples: int, seed: int) -> dict[str, float]:
-    """Numbers of probes and families, and means over probes with intervals, where families are drawn again."""
-    values = np.column_stack([members[[*columns]], np.ones(len(members))])
-    _, drawn = resample_totals(values, pd.factorize(members["family"])[0], resamples, seed)
-    means = members[[*columns]].mean()
-    low, high = interval_around(means.to_numpy(), drawn[:, :-1] / drawn[:, -1:])
-    found = {"probes": len(members), "families": members["family"].nunique()}
-    if found["families"] < FEWEST_FAMILIES:
-        low = high = np.full(len(columns), np.nan)
-    for column, *values in zip(columns, means, low, high, strict=True):
-        found |= dict(zip((column, f"{column}_low", f"{column}_high"), map(float, values), strict=True))
+def _summarise(members: pd.DataFrame, columns: Sequence[str]) -> dict[str, float]:
+    """Numbers of probes and families, and means over probes with their intervals."""
+    dyads = _families_of(members)
+    found = {"probes": len(members), "families": len(dyads.keys)}
+    for column in columns:
+        figures = interval_of_mean(members[column].to_numpy(float), dyads)
+        found |= dict(zip((column, f"{column}_low", f"{column}_high"), figures, strict=True))
     return found
+
+
+def _difference(members: pd.DataFrame) -> dict[str, float]:
+    """How much lower or higher the mean is in galleries of the probes' race, with its interval."""
+    dyads, change = _families_of(members), (members["map_matched"] - members["map_random"]).to_numpy(float)
+    error = standard_error((change - change.mean()) / len(change), dyads)
+    low, high = interval_of_difference(change.mean(), error**2 if len(dyads.keys) >= FEWEST_FAMILIES else np.nan)
+    return {"difference": change.mean(), "difference_low": low, "difference_high": high}
+
+
+def _families_of(members: pd.DataFrame) -> Dyads:
+    units, names = pd.factorize(members["family"])
+    return Dyads(units, units, np.arange(len(names)))
