@@ -81,8 +81,11 @@ def running(what: str) -> Iterator[None]:
 
 
 def one_line(text: object) -> str:
-    """A text, such as that of an exception, on one line: each run of white space becomes one blank."""
-    return " ".join(str(text).split())
+    """A text, such as that of an exception, on one line: each run of white space becomes one blank.
+
+    Of an error of the system it is the reason, without its number and the file, which messages name themselves.
+    """
+    return " ".join(str(getattr(text, "strerror", None) or text).split())
 
 
 def describe_install(extra: str) -> str:

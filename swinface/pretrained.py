@@ -66,7 +66,7 @@ class Pretrained(PyTorchModelHubMixin, model_card_template=CARD):
         try:
             model = cls(**json.loads(config.read_text(encoding="utf-8")))
         except OSError as error:
-            raise InputError(f"{folder}: not the folder of a {cls.__name__} ({error}).") from error
+            raise InputError(f"{folder}: not the folder of a {cls.__name__} ({CONFIG}: {one_line(error)}).") from error
         except Exception as error:  # a constructor may fail in any way on arguments that it does not expect
             raise InputError(f"{config}: not the configuration of a {cls.__name__} ({one_line(error)}).") from error
         tensors = read_weights(weights)
@@ -102,7 +102,7 @@ def pack(model: Path, out: Path) -> dict[str, Tensor]:
         try:
             shutil.copyfile(model / CONFIG, partial / CONFIG)
         except OSError as error:
-            raise InputError(f"{model}: not the folder of a model ({error}).") from error
+            raise InputError(f"{model}: not the folder of a model ({CONFIG}: {one_line(error)}).") from error
     return packed
 
 
@@ -119,7 +119,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: not readable as safetensors ({error}); convert or copy it again.") from error
+        reason = one_line(error)
+        raise InputError(f"{path}: not readable as safetensors ({reason}); convert or copy it again.") from error
 
 
 def unpickle_weights(path: Path) -> Any:

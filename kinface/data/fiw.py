@@ -254,6 +254,11 @@ def _read_relationships(path: Path, faces: pd.DataFrame, problems: list[Problem]
             message = f"{int(broken.sum()):,} rows name {reason}, such as {example}: left out"
             problems.append(("relation left out", path.name, message))
         usable &= ~broken
+    if len(pairs) and not usable.any():
+        raise InputError(
+            f"{path}: none of its {len(pairs):,} rows names two people of a family with faces, as in F0001/MID1; row 1 "
+            f"names {' and '.join(pairs.iloc[0])}."
+        )
     related = pd.DataFrame(np.sort(pairs[usable].to_numpy(object), axis=1), columns=["person_a", "person_b"])
     related = related.drop_duplicates(ignore_index=True)
     related["family"] = related["person_a"].str.partition("/")[0] if len(related) else None

@@ -205,6 +205,9 @@ def test_kaggles_relationships_are_checked(tmp_path: Path, write_family):
     (tmp_path / "train_relationships.csv").write_text("a,b\nF0001/MID1,F0001/MID2\n")
     with pytest.raises(InputError, match=r"train_relationships\.csv: no column 'p1'"):
         read_families(tmp_path)
+    (tmp_path / "train_relationships.csv").write_text("p1,p2\ntrain/F0001/MID1,train/F0001/MID2\n")
+    with pytest.raises(InputError, match=r"none of its 1 rows names two people .*; row 1 names train/F0001/MID1 and"):
+        read_families(tmp_path)
 
 
 def test_tskinface(tmp_path: Path):
