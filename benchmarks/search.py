@@ -32,10 +32,10 @@ def make_gallery(path: Path, faces: int, size: int) -> None:
         gallery[start : start + len(part)] = part / np.linalg.norm(part, axis=1, keepdims=True)
 
 
-def search(path: Path, probes: int, way: str) -> np.ndarray:
-    """(probes, TOP) places of the nearest faces."""
+def search(path: Path, queries: int, way: str) -> np.ndarray:
+    """(queries, TOP) places of the nearest faces."""
     gallery = np.load(path, mmap_mode="r")
-    sought = np.asarray(gallery[:probes], dtype=np.float32)
+    sought = np.asarray(gallery[:queries], dtype=np.float32)
     if way == "blocks":
         return find_nearest([photo[None] for photo in sought], gallery, TOP)[0]
     scores = sought @ np.asarray(gallery, dtype=np.float32).T
@@ -46,13 +46,13 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("--faces", type=int, default=1_000_000, help="faces in the gallery")
     options.add_argument("--size", type=int, default=128, help="numbers in an embedding")
-    options.add_argument("--probes", type=int, default=190, help="people who are sought")
+    options.add_argument("--queries", type=int, default=190, help="people who are sought")
     options.add_argument("--way", choices=["blocks", "whole"], help="only this way, in a gallery that is there")
     options.add_argument("--folder", type=Path, help="where the gallery lies, with --way")
     chosen = options.parse_args()
     if chosen.way:
         start = time.perf_counter()
-        found = search(chosen.folder / "gallery.npy", chosen.probes, chosen.way)
+        found = search(chosen.folder / "gallery.npy", chosen.queries, chosen.way)
         seconds = time.perf_counter() - start
         np.save(chosen.folder / f"{chosen.way}.npy", found)
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -60,9 +60,9 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         make_gallery(Path(folder) / "gallery.npy", chosen.faces, chosen.size)
-        print(f"{chosen.faces:,} faces of {chosen.size} numbers, {chosen.probes} probes, the first {TOP}")
+        print(f"{chosen.faces:,} faces of {chosen.size} numbers, {chosen.queries} queries, the first {TOP}")
         for way in ("blocks", "whole"):
-            arguments = [f"--{name}={getattr(chosen, name)}" for name in ("faces", "size", "probes")]
+            arguments = [f"--{name}={getattr(chosen, name)}" for name in ("faces", "size", "queries")]
             command = [sys.executable, __file__, f"--way={way}", f"--folder={folder}", *arguments]
             subprocess.run(command, check=True)
         blocks, whole = (np.load(Path(folder) / f"{way}.npy") for way in ("blocks", "whole"))

@@ -48,7 +48,7 @@ def rfiw(
     """Run a track of the RFIW challenge: verify pairs (1) or triplets of parents and child (2), or search (3).
 
     ``out`` then holds ``scores.parquet`` (Track 3: ``scores.npz``), ``predictions.csv``, and ``figures.csv`` with 95%
-    intervals over families, overall and by group; for Track 3 also ``probes.csv`` and ``matched.csv``. ``kinface
+    intervals over families, overall and by group; for Track 3 also ``queries.csv`` and ``matched.csv``. ``kinface
     report`` makes a page of the scores of Tracks 1 and 2.
 
     Parameters
@@ -60,7 +60,7 @@ def rfiw(
         The folder that the list's paths start from: a FIW folder, the one that ``kinface prepare`` made of it, or any
         other.
     list
-        The list; or the name of a split of FIW, such as val, to draw pairs, triplets or probes from.
+        The list; or the name of a split of FIW, such as val, to draw pairs, triplets or queries from.
     out
         Folder to write to.
     gallery
@@ -74,9 +74,9 @@ def rfiw(
         model's own, chosen on the validation pairs of its training; embeddings have none.
     people
         Score each two people (Track 2: each father, mother and child) of the list once, by the mean cosine of all their
-        photos; two faces from one photograph are not compared. In Track 3, a probe always has all its photos.
+        photos; two faces from one photograph are not compared. In Track 3, a query always has all its photos.
     fusion
-        How the photos of a probe are joined: ``mean`` of their cosines; ``max``, the nearest counts; ``agreement``, a
+        How the photos of a query are joined: ``mean`` of their cosines; ``max``, the nearest counts; ``agreement``, a
         mean in which photos unlike the others count less.
     match
         What the child of a non-kin triplet, drawn from a split, has in common with that of the kin triplet beside the
@@ -220,14 +220,14 @@ def _write_search(search: Search, scores: np.ndarray, audit: SearchAudit | None,
         np.savetxt(folder / "predictions.csv", np.argsort(-scores, axis=1, kind="stable"), fmt="%d", delimiter=",")
         if audit is not None:
             audit.groups.to_csv(folder / "figures.csv", index=False)
-            audit.probes.to_csv(folder / "probes.csv", index=False)
+            audit.queries.to_csv(folder / "queries.csv", index=False)
             audit.matched.to_csv(folder / "matched.csv", index=False)
 
 
 def _print_search(search: Search, scores: np.ndarray, audit: SearchAudit | None, out: Path) -> None:
-    print(f"{len(scores)} probes, {len(search.probes):,} photos, {scores.shape[1]:,} faces in the gallery")
+    print(f"{len(scores)} queries, {len(search.queries):,} photos, {scores.shape[1]:,} faces in the gallery")
     if audit is None:
-        print("families are unknown, so nothing can be measured: predictions.csv has each probe's faces, nearest first")
+        print("families are unknown, so nothing can be measured: predictions.csv has each query's faces, nearest first")
     else:
         _print_search_audit(audit)
     print(f"wrote {out}")
@@ -237,9 +237,9 @@ def _print_search_audit(audit: SearchAudit) -> None:
     from kinface.fairness.retrieval import METRICS
 
     if audit.unknown:
-        print(f"{audit.unknown} probes have no known relative in the gallery and are left out")
+        print(f"{audit.unknown} queries have no known relative in the gallery and are left out")
     groups, titles = audit.groups, ("mAP", "rank@1", "rank@5")
-    shown = {"probes": groups["probes"].array}
+    shown = {"queries": groups["queries"].array}
     shown |= {title: write_intervals(groups, metric) for title, metric in zip(titles, METRICS, strict=True)}
     shown["mAP by chance"] = groups["chance_map"].map("{:.3f}".format).array
     print(pd.DataFrame(shown, _name_groups(groups)).to_string())
@@ -247,7 +247,7 @@ def _print_search_audit(audit: SearchAudit) -> None:
     for row, change in zip(audit.matched.to_dict("records"), changes, strict=True):
         print(
             f"race {printable(row['race'])}: mAP {row['map_random']:.3f} among {row['distractors']} faces of other "
-            f"families, {row['map_matched']:.3f} if they are of the probe's race: {change}"
+            f"families, {row['map_matched']:.3f} if they are of the query's race: {change}"
         )
-    _print_unlabelled(audit.probes[["race", "gender"]].isna().sum(), len(audit.probes), "probes")
-    print("intervals are over the probes' families; the gallery stays as it is")
+    _print_unlabelled(audit.queries[["race", "gender"]].isna().sum(), len(audit.queries), "queries")
+    print("intervals are over the queries' families; the gallery stays as it is")

@@ -98,7 +98,7 @@ class Dataset(Families):
         ----------
         of
             A split: of each family one person is sought among all others of the split. Or, with a ``gallery``, RFIW's
-            list of probes (``kinface.data.search.read_search``).
+            list of queries (``kinface.data.search.read_search``).
         gallery
             RFIW's list of the gallery.
         seed
@@ -114,7 +114,7 @@ class Dataset(Families):
         return read_search(of, gallery, self)
 
     def describe(self, faces: Sequence[str] | None = None) -> pd.DataFrame:
-        """Whose faces, (N,) paths, these are, by default all, as ``kinface.probe`` needs it.
+        """Whose faces, (N,) paths, these are, by default all, as ``kinface.query`` needs it.
 
         Gives a row per face: ``face``, ``person``, ``family``, ``split``, and the attributes of the person. Raises
         ``InputError`` if a face is none of the families'.

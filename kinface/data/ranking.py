@@ -1,4 +1,4 @@
-"""Exact search by cosine: how near each face of a gallery is to each probe, a person with one or more photos."""
+"""Exact search by cosine: how near each face of a gallery is to each query, a person with one or more photos."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ def fuse(photos: np.ndarray, fusion: Fusion) -> np.ndarray:
 
 
 def compare_blocks(
-    probes: Sequence[np.ndarray], gallery: np.ndarray, *, fusion: Fusion = "mean", block: int = BLOCK
+    queries: Sequence[np.ndarray], gallery: np.ndarray, *, fusion: Fusion = "mean", block: int = BLOCK
 ) -> Iterator[tuple[slice, np.ndarray]]:
-    """Compare P probes, (N, D) photos of each, with a gallery (G, D), a block of its faces at a time; all of unit
+    """Compare P queries, (N, D) photos of each, with a gallery (G, D), a block of its faces at a time; all of unit
     length.
 
-    Yields which faces of the gallery, and the scores of all probes for them: (P, faces), float32. The gallery may be
+    Yields which faces of the gallery, and the scores of all queries for them: (P, faces), float32. The gallery may be
     mapped from a file (``numpy.load(..., mmap_mode="r")``).
     """
-    fused = [fuse(photos, fusion).astype(np.float32) for photos in probes]
+    fused = [fuse(photos, fusion).astype(np.float32) for photos in queries]
     starts = np.cumsum([0, *map(len, fused[:-1])])
     directions = np.concatenate(fused)
     for start in range(0, len(gallery), block):
@@ -54,35 +54,35 @@ def compare_blocks(
 
 
 def find_nearest(
-    probes: Sequence[np.ndarray], gallery: np.ndarray, top: int = 100, *, fusion: Fusion = "mean", block: int = BLOCK
+    queries: Sequence[np.ndarray], gallery: np.ndarray, top: int = 100, *, fusion: Fusion = "mean", block: int = BLOCK
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find the ``top`` nearest faces of a gallery of any size for P probes, both as of ``compare_blocks``.
+    """Find the ``top`` nearest faces of a gallery of any size for P queries, both as of ``compare_blocks``.
 
     Gives their places in the gallery and their scores, each (P, top), the nearest first; of equal ones the first.
     """
     if top < 1:
         raise InputError(f"top is {top}; at least one face is to be found.")
-    found = [(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)) for _ in probes]
-    for part, block_scores in compare_blocks(probes, gallery, fusion=fusion, block=block):
-        for probe, (scores, (places, best)) in enumerate(zip(block_scores, found, strict=True)):
+    found = [(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)) for _ in queries]
+    for part, block_scores in compare_blocks(queries, gallery, fusion=fusion, block=block):
+        for query, (scores, (places, best)) in enumerate(zip(block_scores, found, strict=True)):
             # Only a face that is nearer than the last of those found can still be among the nearest.
             near = np.flatnonzero(scores > best[-1]) if len(best) == top else np.arange(len(scores))
             places, best = np.append(places, part.start + near), np.append(best, scores[near])
             kept = np.argsort(-best, kind="stable")[:top]
-            found[probe] = places[kept], best[kept]
+            found[query] = places[kept], best[kept]
     places, scores = (np.stack(side) for side in zip(*found, strict=True))
     return places, scores
 
 
 def score_search(search: Search, faces: Sequence[str], embedding: np.ndarray, *, fusion: Fusion = "mean") -> np.ndarray:
-    """Score every face of a gallery for every probe: (probes, gallery), float32.
+    """Score every face of a gallery for every query: (queries, gallery), float32.
 
     ``faces`` and ``embedding`` are as for ``kinface.data.pairs.score_pairs``, ``fusion`` as for ``fuse``. Raises
     ``InputError`` if a face is not among ``faces``, or an embedding has no direction.
     """
     unit = to_unit_length(faces, embedding)
-    tables = (search.probes, search.gallery)
-    of_probes, gallery = (unit[find_places(table["face"], faces, "it is not embedded")] for table in tables)
-    probes = [of_probes[photos] for photos in search.probes.groupby("probe").indices.values()]
-    blocks = compare_blocks(probes, gallery, fusion=fusion)
+    tables = (search.queries, search.gallery)
+    of_queries, gallery = (unit[find_places(table["face"], faces, "it is not embedded")] for table in tables)
+    queries = [of_queries[photos] for photos in search.queries.groupby("query").indices.values()]
+    blocks = compare_blocks(queries, gallery, fusion=fusion)
     return np.concatenate([scores for _, scores in blocks], axis=1)

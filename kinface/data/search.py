@@ -1,4 +1,4 @@
-"""Search for relatives: RFIW's Track 3. A probe, a person with one or more photos, is sought in a gallery of faces."""
+"""Search for relatives: RFIW's Track 3. A query, a person with one or more photos, is sought in a gallery of faces."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from swinface.images import list_images
 
 DESCRIBED = ("person", "family", "race", "gender")
 
-# RFIW's tables of whose the probes and the gallery's faces are, beside the lists: the columns of person and family.
+# RFIW's tables of whose the queries and the gallery's faces are, beside the lists: the columns of person and family.
 TABLES = {"probe_list.csv": {"ref": "person", "fid": "family"}, "gallery_list.csv": {"mid": "person", "fid": "family"}}
 
 
@@ -24,47 +24,47 @@ TABLES = {"probe_list.csv": {"ref": "person", "fid": "family"}, "gallery_list.cs
 class Search:
     """Who is sought, and where.
 
-    ``probes`` has a row per photo: ``probe``, its number from 0 in the order of the list, ``face``, ``person``,
+    ``queries`` has a row per photo: ``query``, its number from 0 in the order of the list, ``face``, ``person``,
     ``family``, ``race`` and ``gender``; those of the person are missing where they are unknown. ``gallery`` has the
-    same but for ``probe``, a row per face, in the order of the list. ``kinds`` is from person of a probe and person in
+    same but for ``query``, a row per face, in the order of the list. ``kinds`` is from person of a query and person in
     the gallery to what ties them, as far as it is known: a type of kinship, or another relation such as ``spouse``.
     """
 
-    probes: pd.DataFrame
+    queries: pd.DataFrame
     gallery: pd.DataFrame
     kinds: dict[tuple[str, str], str]
 
     @property
     def people(self) -> pd.DataFrame:
-        """A row per probe: ``person``, ``family``, ``race``, ``gender`` and ``photos``, how many there are."""
-        first = self.probes.drop_duplicates("probe").set_index("probe").sort_index()
-        return first[[*DESCRIBED]].assign(photos=self.probes["probe"].value_counts())
+        """A row per query: ``person``, ``family``, ``race``, ``gender`` and ``photos``, how many there are."""
+        first = self.queries.drop_duplicates("query").set_index("query").sort_index()
+        return first[[*DESCRIBED]].assign(photos=self.queries["query"].value_counts())
 
     @property
     def faces(self) -> list[str]:
         """All faces, each once, sorted."""
-        return sorted({*self.probes["face"], *self.gallery["face"]})
+        return sorted({*self.queries["face"], *self.gallery["face"]})
 
 
-def read_search(probes: str | Path, gallery: str | Path, families: Families) -> Search:
+def read_search(queries: str | Path, gallery: str | Path, families: Families) -> Search:
     """Read the lists of Track 3 as RFIW hands them out.
 
-    Lines of the probes are ``index folder``, a folder of one person's photos (or the one photo), those of the gallery
+    Lines of the queries are ``index folder``, a folder of one person's photos (or the one photo), those of the gallery
     ``index face``; paths start from the root of ``families``. Families are known from these, or from ``probe_list.csv``
     and ``gallery_list.csv`` beside the lists or in the root. Raises ``InputError`` that names the file and line that
     cannot be used.
     """
-    probes, gallery = Path(probes), Path(gallery)
+    queries, gallery = Path(queries), Path(gallery)
     persons = persons_of_faces(families)
-    lines, gallery_lines = _read_paths(probes), _read_paths(gallery)
+    lines, gallery_lines = _read_paths(queries), _read_paths(gallery)
     photos = [_list_photos(path, where, families.root, persons) for where, path in lines]
-    sought = pd.DataFrame({"probe": range(len(lines)), "face": photos}).explode("face", ignore_index=True)
-    of_probes, faces = set(sought["face"]), []
+    sought = pd.DataFrame({"query": range(len(lines)), "face": photos}).explode("face", ignore_index=True)
+    of_queries, faces = set(sought["face"]), []
     for where, path in gallery_lines:
         faces.append(check_face(path, where, families.root, persons))
-        if faces[-1] in of_probes:
-            raise InputError(f"{where}: {faces[-1]} is a photo of a probe; leave it out.")
-    known = _read_known({probes: len(lines), gallery: len(faces)}, families.root)
+        if faces[-1] in of_queries:
+            raise InputError(f"{where}: {faces[-1]} is a photo of a query; leave it out.")
+    known = _read_known({queries: len(lines), gallery: len(faces)}, families.root)
     return _describe(sought, pd.DataFrame({"face": faces}), families, known)
 
 
@@ -83,7 +83,7 @@ def _list_photos(path: str, where: str, root: Path, persons: dict[str, str | Non
     if folder.is_file():
         return [check_face(path, where, root, persons)]
     if not folder.is_dir():
-        raise InputError(f"{where}: no folder {path} below {root}; a probe is a folder of photos of one person.")
+        raise InputError(f"{where}: no folder {path} below {root}; a query is a folder of photos of one person.")
     photos = [face for face in list_images(root, path).names if face.rpartition("/")[0] == path]
     if not photos:
         raise InputError(f"{where}: no photos in {folder}.")
@@ -91,9 +91,9 @@ def _list_photos(path: str, where: str, root: Path, persons: dict[str, str | Non
 
 
 def _read_known(lists: dict[Path, int], root: Path) -> dict[str, pd.DataFrame]:
-    """What RFIW's tables say of the probes and of the gallery's faces, as far as they are there.
+    """What RFIW's tables say of the queries and of the gallery's faces, as far as they are there.
 
-    ``lists`` is from the list of the probes, and that of the gallery, to its number of lines.
+    ``lists`` is from the list of the queries, and that of the gallery, to its number of lines.
     """
     known = {}
     for (name, columns), (beside, lines) in zip(TABLES.items(), lists.items(), strict=True):
@@ -110,10 +110,10 @@ def _read_known(lists: dict[Path, int], root: Path) -> dict[str, pd.DataFrame]:
 
 
 def _describe(sought: pd.DataFrame, faces: pd.DataFrame, families: Families, known: dict[str, pd.DataFrame]) -> Search:
-    """Complete photos of probes and faces of a gallery with what is known of their persons."""
+    """Complete photos of queries and faces of a gallery with what is known of their persons."""
     persons = persons_of_faces(families)
     described = []
-    rows = (sought["probe"], pd.Series(range(len(faces))))
+    rows = (sought["query"], pd.Series(range(len(faces))))
     for table, row, name in zip((sought, faces), rows, TABLES, strict=True):
         table = table.assign(person=table["face"].map(persons).astype(object))
         table["family"] = table["person"].str.partition("/")[0] if table["person"].notna().any() else None
@@ -126,20 +126,20 @@ def _describe(sought: pd.DataFrame, faces: pd.DataFrame, families: Families, kno
         for column in ("face", *DESCRIBED):
             table[column] = table[column].astype(object).where(table[column].notna(), None)
         described.append(table)
-    of_probes = set(described[0]["person"].dropna())
+    of_queries = set(described[0]["person"].dropna())
     kinds = {}
     for relation in families.relations.itertuples():
         kind = relation.type or relation.relation
         for person, other in ((relation.person_a, relation.person_b), (relation.person_b, relation.person_a)):
-            if person in of_probes:
+            if person in of_queries:
                 kinds[person, other] = kind
     return Search(*described, kinds)
 
 
 def sample_search(families: Families, split: str, *, seed: int = 0) -> Search:
-    """Draw a probe from each family of a split: a person with a blood relative, and all of their photos.
+    """Draw a query from each family of a split: a person with a blood relative, and all of their photos.
 
-    The gallery is all faces of all other people of the split. So it holds relatives of every probe, as in RFIW. The
+    The gallery is all faces of all other people of the split. So it holds relatives of every query, as in RFIW. The
     same seed draws the same people, in whatever order the tables' rows are. Raises ``InputError`` if no two relatives
     of the split have faces.
     """
@@ -150,22 +150,22 @@ def sample_search(families: Families, split: str, *, seed: int = 0) -> Search:
     if blood.empty:
         raise InputError(f"no query can be drawn from split {split!r}: it needs two relatives with faces.")
     generator = start_drawing(seed)
-    probes = {}
+    queries = {}
     for family, related in blood.groupby("family", sort=True):
-        probes[family] = generator.choice(sorted({*related["person_a"], *related["person_b"]}))
-    number = {person: place for place, person in enumerate(probes.values())}
-    faces = faces.assign(probe=faces["person"].map(number))[["probe", "face"]]
-    sought = faces.dropna().astype({"probe": int}).sort_values(["probe", "face"], ignore_index=True)
-    gallery = faces.loc[faces["probe"].isna(), ["face"]].reset_index(drop=True)
+        queries[family] = generator.choice(sorted({*related["person_a"], *related["person_b"]}))
+    number = {person: place for place, person in enumerate(queries.values())}
+    faces = faces.assign(query=faces["person"].map(number))[["query", "face"]]
+    sought = faces.dropna().astype({"query": int}).sort_values(["query", "face"], ignore_index=True)
+    gallery = faces.loc[faces["query"].isna(), ["face"]].reset_index(drop=True)
     return _describe(sought, gallery, families, {})
 
 
 def write_search(search: Search, folder: Path) -> None:
     """Write the lists of Track 3 in RFIW's form: ``probe.txt``, ``gallery.txt``, and whose they are in two csv files.
 
-    Each probe's photos are all those of one folder.
+    Each query's photos are all those of one folder.
     """
-    folders = search.probes.groupby("probe")["face"].first().str.rpartition("/")[0]
+    folders = search.queries.groupby("query")["face"].first().str.rpartition("/")[0]
     lists = {"probe.txt": folders, "gallery.txt": search.gallery["face"]}
     for name, paths in lists.items():
         with replacing(folder / name) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:

@@ -1,6 +1,6 @@
 """Search for relatives: how well, and for whom it fails.
 
-A relevant face of a probe is one of its family; RFIW counts so, in-laws included. Ranks count from 1, the highest score
+A relevant face of a query is one of its family; RFIW counts so, in-laws included. Ranks count from 1, the highest score
 first; of equal scores the first in the gallery.
 """
 
@@ -20,8 +20,8 @@ from swinface.bootstrap import start_drawing
 from swinface.files import InputError
 
 METRICS = ("map", "rank_1", "rank_5")
-MATCHED_DRAWS = 20  # galleries that are drawn to match a probe's race
-FEWEST_FACES = 50  # of its own race that a gallery must have for a probe's race to be matched
+MATCHED_DRAWS = 20  # galleries that are drawn to match a query's race
+FEWEST_FACES = 50  # of its own race that a gallery must have for a query's race to be matched
 
 
 @dataclass(frozen=True)
@@ -30,31 +30,31 @@ class SearchAudit:
 
     Attributes
     ----------
-    probes
-        A row per probe that has a relative in the gallery: ``probe``, ``person``, ``family``, ``race``, ``gender``,
+    queries
+        A row per query that has a relative in the gallery: ``query``, ``person``, ``family``, ``race``, ``gender``,
         ``photos``, ``relevant`` (faces of its family in the gallery), ``map`` (its average precision), ``rank_1`` and
         ``rank_5`` (whether a relevant face is first, or among the first five), each also as expected of a random
         order (``chance_...``); ``map_random`` and ``map_matched``, see ``audit_search``.
     groups
-        A row per group of probes, all first: ``grouping``, ``group``, ``probes``, ``families``; the means of the
+        A row per group of queries, all first: ``grouping``, ``group``, ``queries``, ``families``; the means of the
         metrics, ``map``, ``rank_1`` and ``rank_5``, each with ``_low`` and ``_high``, the ends of its 95% interval (not
         a number where a group has fewer than ``FEWEST_FAMILIES``), and ``chance_...``. The grouping ``kinship`` counts
         only relatives of one kind as relevant, and leaves out others.
     matched
-        A row per race: ``probes``, ``map_random`` and ``map_matched``, and their ``difference``, each with ``_low`` and
+        A row per race: ``queries``, ``map_random``, ``map_matched`` and their ``difference``, each with ``_low`` and
         ``_high``; ``distractors``, how many faces of other families each gallery has.
     unknown
-        Probes that are left out, as their family is unknown or has no face in the gallery.
+        Queries that are left out, as their family is unknown or has no face in the gallery.
     """
 
-    probes: pd.DataFrame
+    queries: pd.DataFrame
     groups: pd.DataFrame
     matched: pd.DataFrame
     unknown: int
 
 
 def rank_relevant(scores: np.ndarray, relevant: np.ndarray) -> np.ndarray:
-    """The ranks, from 1, of the relevant faces of one probe, ascending: (relevant faces,).
+    """The ranks, from 1, of the relevant faces of one query, ascending: (relevant faces,).
 
     ``scores`` of all faces are (G,); ``relevant``, (G,) bool, says which of them are sought.
     """
@@ -94,100 +94,100 @@ def _measure(scores: np.ndarray, relevant: np.ndarray) -> dict[str, float]:
 
 
 def audit_search(search: Search, scores: np.ndarray, *, seed: int = 0) -> SearchAudit:
-    """Measure a search: overall, for each race and gender of the probes, and for each kind of relative.
+    """Measure a search: overall, for each race and gender of the queries, and for each kind of relative.
 
-    **Matched galleries.** A relative mostly has the probe's race, so race alone finds families. For each probe,
+    **Matched galleries.** A relative mostly has the query's race, so race alone finds families. For each query,
     galleries are drawn that have its relatives and the same number of faces of other families: of any race
-    (``map_random``), or of the probe's race alone (``map_matched``). What the second is lower by is owed to race.
+    (``map_random``), or of the query's race alone (``map_matched``). What the second is lower by is owed to race.
 
-    **Intervals** are cluster-robust over the probes' families, as those of pairs are (``kinface.fairness.intervals``).
+    **Intervals** are cluster-robust over the queries' families, as those of pairs are (``kinface.fairness.intervals``).
     The gallery stays as it is: they say nothing of another one.
 
     Parameters
     ----------
     scores
-        (probes, gallery), as ``kinface.data.ranking.score_search`` gives them.
+        (queries, gallery), as ``kinface.data.ranking.score_search`` gives them.
     seed
         Seed of the matched galleries.
 
     Raises
     ------
     InputError
-        No probe is known to have a relative in the gallery, or the seed is negative.
+        No query is known to have a relative in the gallery, or the seed is negative.
     """
     people, of_faces = search.people, search.gallery["family"].to_numpy(object)
     rows = []
-    for probe, person in people.iterrows():
+    for query, person in people.iterrows():
         relevant = of_faces == person["family"]
         if person["family"] is not None and relevant.any():
-            about = {"probe": probe, **person, "relevant": int(relevant.sum())}
-            rows.append(about | _measure(scores[probe], relevant))
+            about = {"query": query, **person, "relevant": int(relevant.sum())}
+            rows.append(about | _measure(scores[query], relevant))
     if not rows:
         raise InputError(
-            "no probe is known to have a relative in the gallery; families are known from FIW's folders, or from "
+            "no query is known to have a relative in the gallery; families are known from FIW's folders, or from "
             "probe_list.csv and gallery_list.csv beside the lists."
         )
-    probes = pd.DataFrame(rows)
-    distractors = _match_galleries(search, scores, probes, start_drawing(seed))
-    groups = [("overall", "all probes", probes)]
+    queries = pd.DataFrame(rows)
+    distractors = _match_galleries(search, scores, queries, start_drawing(seed))
+    groups = [("overall", "all queries", queries)]
     for grouping in ("race", "gender"):
-        groups += [(grouping, name, members) for name, members in probes.groupby(grouping, sort=True)]
-    groups += [("kinship", kind, members) for kind, members in _measure_kinds(search, scores, probes).items()]
+        groups += [(grouping, name, members) for name, members in queries.groupby(grouping, sort=True)]
+    groups += [("kinship", kind, members) for kind, members in _measure_kinds(search, scores, queries).items()]
     measured = []
     for grouping, name, members in groups:
         chance = {f"chance_{metric}": float(members[f"chance_{metric}"].mean()) for metric in METRICS}
         measured.append({"grouping": grouping, "group": name} | _summarise(members, METRICS) | chance)
-    compared = probes.dropna(subset="map_matched")
+    compared = queries.dropna(subset="map_matched")
     columns = ["map_random", "map_matched"]
     matched = [
         {"race": race, **_summarise(members, columns), **_difference(members), "distractors": distractors}
         for race, members in compared.groupby("race", sort=True)
     ]
     ends = [f"{column}{end}" for column in (*columns, "difference") for end in ("", "_low", "_high")]
-    empty = pd.DataFrame(columns=["race", "probes", "families", *ends, "distractors"])
+    empty = pd.DataFrame(columns=["race", "queries", "families", *ends, "distractors"])
     matched = pd.DataFrame(matched) if matched else empty
-    return SearchAudit(probes, pd.DataFrame(measured), matched, len(people) - len(probes))
+    return SearchAudit(queries, pd.DataFrame(measured), matched, len(people) - len(queries))
 
 
-def _match_galleries(search: Search, scores: np.ndarray, probes: pd.DataFrame, rng: np.random.Generator) -> int:
-    """Add ``map_random`` and ``map_matched`` to the probes, in place; return how many other faces each gallery has."""
+def _match_galleries(search: Search, scores: np.ndarray, queries: pd.DataFrame, rng: np.random.Generator) -> int:
+    """Add ``map_random`` and ``map_matched`` to the queries, in place; return how many other faces each gallery has."""
     family, race = (search.gallery[name].to_numpy(object) for name in ("family", "race"))
     others = {
         row.Index: (np.flatnonzero(family != row.family), np.flatnonzero((family != row.family) & (race == row.race)))
-        for row in probes.itertuples()
+        for row in queries.itertuples()
         if row.race is not None
     }
     others = {row: both for row, both in others.items() if len(both[1]) >= FEWEST_FACES}
     size = min((len(same) for _, same in others.values()), default=0)
-    probes[["map_random", "map_matched"]] = np.nan
+    queries[["map_random", "map_matched"]] = np.nan
     for row, both in others.items():
-        of_probe, relatives = scores[probes["probe"][row]], np.flatnonzero(family == probes["family"][row])
+        of_query, relatives = scores[queries["query"][row]], np.flatnonzero(family == queries["family"][row])
         for column, pool in zip(("map_random", "map_matched"), both, strict=True):
             found = []
             for _ in range(MATCHED_DRAWS):
                 drawn = np.concatenate([relatives, rng.choice(pool, size, replace=False)])
-                found.append(average_precision(rank_relevant(of_probe[drawn], np.arange(len(drawn)) < len(relatives))))
-            probes.loc[row, column] = np.mean(found)
+                found.append(average_precision(rank_relevant(of_query[drawn], np.arange(len(drawn)) < len(relatives))))
+            queries.loc[row, column] = np.mean(found)
     return size
 
 
-def _measure_kinds(search: Search, scores: np.ndarray, probes: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """For each kind of kinship the probes with such relatives: only these are relevant, others are left out."""
+def _measure_kinds(search: Search, scores: np.ndarray, queries: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """For each kind of kinship the queries with such relatives: only these are relevant, others are left out."""
     family, person = (search.gallery[name].to_numpy(object) for name in ("family", "person"))
     found: dict[str, list[dict]] = {}
-    for row in probes.itertuples():
+    for row in queries.itertuples():
         kinds = np.array([search.kinds.get((row.person, other), "") for other in person], dtype=object)
         for kind in set(kinds[family == row.family]) & TYPES.keys():
             kept = (family != row.family) | (kinds == kind)
-            measured = _measure(scores[row.probe][kept], (family == row.family)[kept])
+            measured = _measure(scores[row.query][kept], (family == row.family)[kept])
             found.setdefault(kind, []).append({"family": row.family, **measured})
     return {kind: pd.DataFrame(found[kind]) for kind in TYPES if kind in found}
 
 
 def _summarise(members: pd.DataFrame, columns: Sequence[str]) -> dict[str, float]:
-    """Numbers of probes and families, and means over probes with their intervals."""
+    """Numbers of queries and families, and means over queries with their intervals."""
     dyads = _families_of(members)
-    found = {"probes": len(members), "families": len(dyads.keys)}
+    found = {"queries": len(members), "families": len(dyads.keys)}
     for column in columns:
         figures = interval_of_mean(members[column].to_numpy(float), dyads)
         found |= dict(zip((column, f"{column}_low", f"{column}_high"), figures, strict=True))
@@ -195,7 +195,7 @@ def _summarise(members: pd.DataFrame, columns: Sequence[str]) -> dict[str, float
 
 
 def _difference(members: pd.DataFrame) -> dict[str, float]:
-    """How much lower or higher the mean is in galleries of the probes' race, with its interval."""
+    """How much lower or higher the mean is in galleries of the queries' race, with its interval."""
     dyads, change = _families_of(members), (members["map_matched"] - members["map_random"]).to_numpy(float)
     error = standard_error((change - change.mean()) / len(change), dyads)
     low, high = interval_of_difference(change.mean(), error**2 if len(dyads.keys) >= FEWEST_FAMILIES else np.nan)

@@ -112,13 +112,13 @@ def test_track_3_writes_the_order_of_the_gallery_and_its_figures(synthetic, tabl
         order = np.loadtxt(out / "predictions.csv", delimiter=",", dtype=int)
         assert (np.diff(np.take_along_axis(scores, order, axis=1)) <= 0).all()
         family = pd.Series(gallery).str.extract(r"/(F\d+)/")[0].to_numpy()
-        probes = pd.read_csv(out / "probes.csv")
-        expected = [average_precision_score(family == row.family, scores[row.probe]) for row in probes.itertuples()]
-        assert probes["map"].tolist() == pytest.approx(expected)
+        queries = pd.read_csv(out / "queries.csv")
+        expected = [average_precision_score(family == row.family, scores[row.query]) for row in queries.itertuples()]
+        assert queries["map"].tolist() == pytest.approx(expected)
         assert pd.read_csv(out / "figures.csv").loc[0, "map"] == pytest.approx(np.mean(expected))
     assert kinface("rfiw", "--track", "3", "--list", "val", *options, "--out", tmp_path / "split") == 0
     assert (tmp_path / "split" / "predictions.csv").read_bytes() == (tmp_path / "mean" / "predictions.csv").read_bytes()
-    assert "6 probes" in capsys.readouterr().out
+    assert "6 queries" in capsys.readouterr().out
 
 
 def test_official_test_lists_of_unknown_people(synthetic, model, tmp_path, capsys):

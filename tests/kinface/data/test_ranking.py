@@ -17,11 +17,11 @@ def draw(count: int, seed: int = 0, size: int = 8) -> np.ndarray:
 
 @pytest.mark.parametrize("fusion", ["mean", "max", "agreement"])
 def test_blocks_give_what_one_comparison_gives(fusion):
-    probes, gallery = [draw(3, 1), draw(1, 2), draw(5, 3)], draw(101)
-    whole = np.stack([(fuse(photos, fusion) @ gallery.T).max(axis=0) for photos in probes])
-    blocks = np.concatenate([scores for _, scores in compare_blocks(probes, gallery, fusion=fusion, block=17)], axis=1)
+    queries, gallery = [draw(3, 1), draw(1, 2), draw(5, 3)], draw(101)
+    whole = np.stack([(fuse(photos, fusion) @ gallery.T).max(axis=0) for photos in queries])
+    blocks = np.concatenate([scores for _, scores in compare_blocks(queries, gallery, fusion=fusion, block=17)], axis=1)
     np.testing.assert_allclose(blocks, whole, atol=1e-6)
-    places, scores = find_nearest(probes, gallery, 10, fusion=fusion, block=17)
+    places, scores = find_nearest(queries, gallery, 10, fusion=fusion, block=17)
     np.testing.assert_array_equal(places, np.argsort(-blocks, axis=1, kind="stable")[:, :10])
     np.testing.assert_array_equal(scores, np.take_along_axis(blocks, places, axis=1))
 
@@ -63,8 +63,8 @@ def test_photos_that_cancel_have_no_direction_and_score_nothing():
 
 
 def test_a_search_is_scored_by_the_lengths_of_no_embedding():
-    probes = pd.DataFrame({"probe": [0, 0, 1], "face": ["a", "b", "c"]})
-    search = Search(probes, pd.DataFrame({"face": ["d", "e"]}), {})
+    queries = pd.DataFrame({"query": [0, 0, 1], "face": ["a", "b", "c"]})
+    search = Search(queries, pd.DataFrame({"face": ["d", "e"]}), {})
     faces, embedding = list("abcde"), draw(5)
     stretched = embedding * np.array([1, 2, 3, 4, 5])[:, None]
     mean = embedding[0] + embedding[1]

@@ -18,7 +18,7 @@ def families(synthetic):
 
 @pytest.fixture
 def official(root):
-    """Lists and flat folders in the form of RFIW's test set: two probes, of two photos and of one, and three faces."""
+    """Lists and flat folders in the form of RFIW's test set: two queries, of two photos and of one, and three faces."""
     face = (root / "Train/train-faces/F0001/MID1/P00000_face0.jpg").read_bytes()
     folder = root / "track3"
     for path in ("probes/probe_subjects/s0/a.jpg", "probes/probe_subjects/s0/b.JPG", "probes/probe_subjects/s1/a.jpg"):
@@ -42,7 +42,7 @@ def read(folder) -> Search:
 
 def test_official_lists_are_read_with_whose_they_are(official):
     search = read(official)
-    assert search.probes[["probe", "face"]].to_numpy().tolist() == [
+    assert search.queries[["query", "face"]].to_numpy().tolist() == [
         [0, "probes/probe_subjects/s0/a.jpg"],
         [0, "probes/probe_subjects/s0/b.JPG"],
         [1, "probes/probe_subjects/s1/a.jpg"],
@@ -75,7 +75,7 @@ def test_without_tables_families_are_unknown(official):
         ("probe.txt", "probes/probe_subjects/s0\n", "index path"),
         ("probe.txt", "0 ../track3\n", "leaves the data root"),
         ("gallery.txt", "0 gallery/gallery_faces/face9.jpg\n", "face9"),
-        ("gallery.txt", "0 probes/probe_subjects/s0/a.jpg\n", "a photo of a probe"),
+        ("gallery.txt", "0 probes/probe_subjects/s0/a.jpg\n", "a photo of a query"),
         ("gallery.txt", "", "empty"),
         ("probe_list.csv", ",ref\n0,F0754/MID3\n1,F0753/MID2\n", "no column 'fid'"),
         ("gallery_list.csv", ",fid,mid\n0,F0775,F0775/MID3\n", "1 rows for a list of 3"),
@@ -89,16 +89,16 @@ def test_bad_lists_are_named(name, text, named, official):
     assert name in str(caught.value)
 
 
-def test_drawn_probes_have_relatives_and_the_gallery_has_everyone_else(families):
+def test_drawn_queries_have_relatives_and_the_gallery_has_everyone_else(families):
     search = sample_search(families, "val", seed=2)
     faces = families.faces[families.faces["split"] == "val"]
-    assert sorted([*search.probes["face"], *search.gallery["face"]]) == sorted(faces["face"])
-    assert not set(search.probes["person"]) & set(search.gallery["person"])
+    assert sorted([*search.queries["face"], *search.gallery["face"]]) == sorted(faces["face"])
+    assert not set(search.queries["person"]) & set(search.gallery["person"])
     assert search.people["family"].is_unique
-    for probe in search.people.itertuples():
-        photos = faces.loc[faces["person"] == probe.person, "face"]
-        assert sorted(search.probes.loc[search.probes["probe"] == probe.Index, "face"]) == sorted(photos)
-        relatives = {other for (person, other) in search.kinds if person == probe.person}
+    for query in search.people.itertuples():
+        photos = faces.loc[faces["person"] == query.person, "face"]
+        assert sorted(search.queries.loc[search.queries["query"] == query.Index, "face"]) == sorted(photos)
+        relatives = {other for (person, other) in search.kinds if person == query.person}
         assert relatives & set(search.gallery["person"])
 
 
@@ -119,7 +119,7 @@ def test_the_draw_does_not_depend_on_the_order_of_rows(families):
         **{name: getattr(families, name).sample(frac=1, random_state=1) for name in ("faces", "people", "relations")},
     )
     first, second = sample_search(families, "val"), sample_search(shuffled, "val")
-    pd.testing.assert_frame_equal(first.probes, second.probes)
+    pd.testing.assert_frame_equal(first.queries, second.queries)
     pd.testing.assert_frame_equal(first.gallery, second.gallery)
 
 
@@ -127,7 +127,7 @@ def test_lists_are_read_as_they_were_written(families, tmp_path):
     search = sample_search(families, "val")
     write_search(search, tmp_path)
     again = read_search(tmp_path / "probe.txt", tmp_path / "gallery.txt", families)
-    pd.testing.assert_frame_equal(again.probes, search.probes)
+    pd.testing.assert_frame_equal(again.queries, search.queries)
     pd.testing.assert_frame_equal(again.gallery, search.gallery)
     assert again.kinds == search.kinds
 

@@ -14,12 +14,12 @@ from swinface.files import InputError
 
 
 def make_search(families: int, per_family: int, race=None, kind: str = "bb") -> Search:
-    """One probe per family, and ``per_family`` faces of one brother of each in the gallery."""
+    """One query per family, and ``per_family`` faces of one brother of each in the gallery."""
     names = [f"F{number:04d}" for number in range(families)]
     race = race or ["Asian"] * families
-    probes = pd.DataFrame(
+    queries = pd.DataFrame(
         {
-            "probe": range(families),
+            "query": range(families),
             "face": [f"{name}/p.jpg" for name in names],
             "person": [f"{name}/MID1" for name in names],
             "family": names,
@@ -33,7 +33,7 @@ def make_search(families: int, per_family: int, race=None, kind: str = "bb") -> 
         for n in range(per_family)
     ]
     gallery = pd.DataFrame(rows, columns=["face", "person", "family", "race"]).assign(gender="m")
-    return Search(probes, gallery, {(f"{name}/MID1", f"{name}/MID2"): kind for name in names})
+    return Search(queries, gallery, {(f"{name}/MID1", f"{name}/MID2"): kind for name in names})
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -64,24 +64,24 @@ def test_figures_by_hand():
     # Ranks of the relatives: 1 and 2; 1 and 4; 5 and 6. Gallery: F0000 twice, F0001 twice, F0002 twice.
     scores = np.array([[9, 8, 1, 2, 3, 4], [8, 7, 9, 1, 0, 6.5], [9, 8, 7, 6, 5, 4]], dtype=float)
     audit = audit_search(search, scores)
-    assert audit.probes["map"].tolist() == pytest.approx([1, (1 + 2 / 5) / 2, (1 / 5 + 2 / 6) / 2])
-    assert audit.probes["rank_1"].tolist() == [1, 1, 0]
-    assert audit.probes["rank_5"].tolist() == [1, 1, 1]
+    assert audit.queries["map"].tolist() == pytest.approx([1, (1 + 2 / 5) / 2, (1 / 5 + 2 / 6) / 2])
+    assert audit.queries["rank_1"].tolist() == [1, 1, 0]
+    assert audit.queries["rank_5"].tolist() == [1, 1, 1]
     overall = audit.groups.iloc[0]
-    assert overall[["grouping", "group", "probes", "families"]].tolist() == ["overall", "all probes", 3, 3]
+    assert overall[["grouping", "group", "queries", "families"]].tolist() == ["overall", "all queries", 3, 3]
     assert overall["rank_1"] == pytest.approx(2 / 3)
     assert overall[["rank_1_low", "rank_1_high"]].isna().all()  # of three families, as of one, nothing can be said
     assert overall["chance_map"] == pytest.approx(expect_by_chance(2, 6)["map"])
     assert audit.unknown == 0
 
 
-def test_a_probe_without_a_known_relative_is_counted_and_left_out():
+def test_a_query_without_a_known_relative_is_counted_and_left_out():
     search = make_search(3, 1)
-    search.probes.loc[0, "family"] = None
+    search.queries.loc[0, "family"] = None
     search.gallery.loc[1, ["family", "person"]] = None
     audit = audit_search(search, np.eye(3))
-    assert (audit.unknown, audit.probes["probe"].tolist()) == (2, [2])
-    search.probes["family"] = None
+    assert (audit.unknown, audit.queries["query"].tolist()) == (2, [2])
+    search.queries["family"] = None
     with pytest.raises(InputError, match=r"probe_list\.csv"):
         audit_search(search, np.eye(3))
 
@@ -90,17 +90,17 @@ def test_a_kind_of_kinship_is_measured_without_other_relatives():
     search = make_search(2, 1)
     rows = [("F0000/x.jpg", "F0000/MID9", "F0000", "Asian", "f"), ("F0001/x.jpg", "F0001/MID9", "F0001", "Asian", "f")]
     gallery = pd.concat([search.gallery, pd.DataFrame(rows, columns=[*search.gallery])], ignore_index=True)
-    search = Search(search.probes, gallery, search.kinds | {("F0000/MID1", "F0000/MID9"): "spouse"})
-    scores = np.array([[2, 1, 9, 0], [3, 1, 2, 0]], dtype=float)  # the first probe's wife is the nearest
+    search = Search(search.queries, gallery, search.kinds | {("F0000/MID1", "F0000/MID9"): "spouse"})
+    scores = np.array([[2, 1, 9, 0], [3, 1, 2, 0]], dtype=float)  # the first query's wife is the nearest
     audit = audit_search(search, scores)
     brothers = audit.groups[audit.groups["grouping"] == "kinship"]
     assert brothers["group"].tolist() == ["bb"]
-    assert brothers["probes"].tolist() == [2]
+    assert brothers["queries"].tolist() == [2]
     assert brothers["map"].iloc[0] == pytest.approx((1 + 1 / 3) / 2)  # first without his wife; third of three
 
 
 def test_matched_galleries_show_what_race_alone_had_found():
-    """A score that knows race and nothing else is no better than chance once all faces are of the probe's race."""
+    """A score that knows race and nothing else is no better than chance once all faces are of the query's race."""
     races = ["African"] * 10 + ["Caucasian"] * 40
     search = make_search(50, 6, races)
     same = search.people["race"].to_numpy()[:, None] == search.gallery["race"].to_numpy()
@@ -125,14 +125,14 @@ def test_a_race_with_few_faces_is_not_matched():
 
 
 @pytest.mark.parametrize("found", [3, 0])
-def test_thirty_probes_of_six_families_are_six_observations(found):
+def test_thirty_queries_of_six_families_are_six_observations(found):
     search = make_search(6, 1)
-    probes = pd.concat(
-        [search.probes.iloc[[n % 6]].assign(probe=n, face=f"{n}.jpg") for n in range(30)], ignore_index=True
+    queries = pd.concat(
+        [search.queries.iloc[[n % 6]].assign(query=n, face=f"{n}.jpg") for n in range(30)], ignore_index=True
     )
     scores = np.tile(np.eye(6), (5, 1))
     scores[np.arange(30) % 6 >= found] *= -1  # the others' relatives come last
-    overall = audit_search(Search(probes, search.gallery, {}), scores).groups.iloc[0]
+    overall = audit_search(Search(queries, search.gallery, {}), scores).groups.iloc[0]
     assert overall["families"] == 6
     low, high = 0.0, beta.ppf(0.975, 0.5, 6.5)  # Jeffreys' interval of none among six
     if found:  # the standard error of a mean of six, and Student's quantile with five degrees of freedom
