@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -182,7 +181,8 @@ def test_a_killed_command_goes_on_to_the_same_table(face_sets, tmp_path):
     (people / "list.txt").write_text("")
     table = tmp_path / "pairs.csv"
     names = sorted(path.relative_to(face_sets / "fiw").as_posix() for path in (face_sets / "fiw").rglob("*.jpg"))
-    table.write_text("face_a,face_b,kin\n" + "".join(f"{a},{b},1\n" for a, b in pairwise(names)))
+    apart = zip(names, names[3:], strict=False)  # nobody has more than three, so a pair shows two people
+    table.write_text("face_a,face_b,kin\n" + "".join(f"{a},{b},1\n" for a, b in apart))
     command = ["score", "--root", face_sets / "fiw", "--list", table, "--out"]
 
     def score(out: Path, program: str) -> int:
