@@ -50,6 +50,7 @@ from swinface.files import naming, to_plain
 DOTS_PER_INCH = 200
 SIGNIFICANT_BY_CHANCE = 0.05  # the share of differences between equal groups that is larger than the chance limit
 MOST_CURVES = 12  # groups whose curves can be told apart
+LONGEST_NAME = 50  # letters of a grouping in a file's name, of which systems take 255 bytes
 
 
 @dataclass(frozen=True)
@@ -189,10 +190,10 @@ def _follow_standards(audit: FairnessAudit, origin: Origin) -> dict:
 
 
 def name_files(groupings: Iterable[str]) -> dict[str, str]:
-    """Grouping to what its pictures are named by: letters, digits and underscores, no two alike."""
+    """Grouping to what its pictures are named by: few letters, digits and underscores, no two alike."""
     names: dict[str, str] = {}
     for grouping in groupings:
-        name = re.sub(r"\W+", "_", grouping)
+        name = re.sub(r"\W+", "_", grouping)[:LONGEST_NAME]
         while name in names.values():
             name += "_"
         names[grouping] = name

@@ -17,7 +17,7 @@ from kinface.fairness.audit import FairnessAudit, audit_fairness
 from kinface.fairness.calibration import calibrate
 from kinface.fairness.standards import choose_threshold_at_fmr, match_across_groups, measure_acquisition
 from kinface.fairness.threshold import choose_threshold
-from kinface.report.checks import Origin, check_validation, warn_of_threshold
+from kinface.report.checks import Origin, check_validation, warn_of_fitted_splits, warn_of_threshold
 from swinface.files import InputError
 
 COUNT = 240
@@ -199,6 +199,12 @@ def test_thresholds_are_chosen_on_columns_of_any_type():
             choose(TABLE.assign(score=["high", *TABLE["score"][1:]]))
         with pytest.raises(InputError, match="column kin: it is 1 or 0"):
             choose(TABLE.assign(kin=[2, *TABLE["kin"][1:]]))
+
+
+@pytest.mark.parametrize(("split", "warned"), [("train", 1), ("Train ", 1), ("TRAINING", 1), ("Tune", 1), ("Val", 0)])
+def test_pairs_that_a_model_was_trained_on_are_said_however_their_split_is_written(split, warned):
+    pairs = check_pairs(TABLE.assign(split=split), "here")
+    assert len(warn_of_fitted_splits(pairs, Origin())) == warned
 
 
 def test_a_threshold_is_one_number_of_any_type():

@@ -79,3 +79,7 @@ def test_pictures_have_file_names_of_their_own():
     assert name_files(["race and gender", "age band", "age_band", "a/b"]) == {
         "race and gender": "race_and_gender", "age band": "age_band", "age_band": "age_band_", "a/b": "a_b",
     }  # fmt: skip
+    long = name_files(["é" * 300 + "a", "é" * 300 + "b"])
+    assert len({*long.values()}) == 2 and all(
+        len(f"table_disparities_{name}.tex".encode()) < 255 for name in long.values()
+    )
