@@ -59,12 +59,12 @@ def naming(where: object) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise InputError(f"{where}: {error}") from error.__cause__  # so that a failure of another's code can be traced
+        raise InputError(f"{where}: {error}") from error.__cause__  # so that a failure of a user's code can be traced
 
 
 @contextmanager
 def running(what: str) -> Iterator[None]:
-    """Run another's code, which may fail in any way: all that it raises becomes an ``InputError`` that names it.
+    """Run a user's code, which may fail in any way: all that it raises becomes an ``InputError`` that names it.
 
     >>> with running("eraser 'mine.Half'"):
     ...     1 / 0

@@ -126,7 +126,7 @@ def _is_of_type(member: Callable, option: str, value: Any) -> bool:
         return True
     try:
         hint = get_type_hints(member.__init__ if inspect.isclass(member) else member).get(option)
-    except Exception:  # the signature is another's, and may say what cannot be read
+    except Exception:  # the signature is a user's, and may say what cannot be read
         return True
     return hint is None or takes(hint, value)
 
@@ -161,7 +161,7 @@ def _import(path: str, kind: str) -> Callable:
         raise InputError(f"{kind} {path!r}: module {module!r} has no {attribute!r}.") from None
     except InputError:
         raise
-    except Exception as error:  # the code is another's and may fail in any way
+    except Exception as error:  # the code is a user's and may fail in any way
         raise InputError(f"{kind} {path!r}: its module fails ({type(error).__name__}: {one_line(error)}).") from error
 
 

@@ -203,7 +203,7 @@ def _list_options(cls: Any) -> dict[str, Any]:
             parameters = [*signature(each.__init__).parameters.values()][1:]
             try:
                 hints = get_type_hints(each.__init__)
-            except Exception:  # the class is another's, and may say what cannot be read
+            except Exception:  # the class is a user's, and may say what cannot be read
                 hints = {}
             options = {it.name: hints.get(it.name, Any) for it in parameters if it.kind is not it.VAR_KEYWORD} | options
             if not any(it.kind is it.VAR_KEYWORD for it in parameters):

@@ -35,7 +35,7 @@ class Source:
         Table of embeddings, of any other model, to use in place of a model.
     whiten
         A folder of ``kinface prepare``: the embeddings of --embeddings are first whitened by how photos of one person
-        differ, of its people of the split train. A fairer baseline than the plain cosine, which knows nobody.
+        differ, of its people of the split train. A fairer baseline than the plain cosine, which uses no identities.
     """
 
     model: Path | None = None

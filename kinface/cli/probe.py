@@ -68,7 +68,7 @@ def probe(
     each
         What is attacked: each face, or each person by the mean of all faces.
     labelled
-        Fit a probe on so many people alone, to see what an attacker with few labels reads.
+        Fit a probe on this many people alone, to see what an attacker with few labels reads.
     seeds
         How often the folds are drawn and the probes are fitted; results vary with the seed.
     folds
@@ -239,8 +239,8 @@ def _print_summary(
         print(f"{record['embeddings']} minus {record['compared_with']}, balanced accuracy, on the same resamples")
         print(differences.to_string(index=False, float_format="{:+.3f}".format) + "\n")
     print(
-        "Bits per face: what labels need in an online code with the embeddings, of what they need without; more than "
-        "that means that probes of few families mislead.\n"
+        "Bits per face: the online codelength of the labels given the embeddings, and without them. Where the first is "
+        "larger, probes that are fitted on few families are misleading.\n"
         + "The best of several probes has an interval and bounds of its own, those of a maximum.\n" * many
         + f"{RULE}\nwrote {out / 'leakage.json'}"
     )

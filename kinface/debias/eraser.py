@@ -22,7 +22,7 @@ class Eraser(TransformerMixin, BaseEstimator, ABC):
     """Removes attributes from embeddings: arrays of numpy in and out.
 
     A subclass has ``_fit`` and ``_move``, and, if models can keep it, ``state()``: the arrays that they keep
-    (``kinface.debias.erasure.Erasure``). One of another's needs no base class, only ``fit(X, y)`` and ``transform(X)``.
+    (``kinface.debias.erasure.Erasure``). One of your own needs no base class, only ``fit(X, y)`` and ``transform(X)``.
     What a class needs and does it says itself; where it says nothing, the values here hold.
 
     Attributes

@@ -7,7 +7,7 @@
 >>> [abs(x[labels == "older"].mean() - x[labels == "younger"].mean()).round(2) for x in (embedding, erased)]
 [np.float64(1.03), np.float64(0.0)]
 
-One of another's is named by its class path. It needs no base class, only ``fit(X, y)`` and ``transform(X)`` of
+One of your own is named by its class path. It needs no base class, only ``fit(X, y)`` and ``transform(X)`` of
 scikit-learn; of the further arguments ``fit`` is given those that it takes. Each is imported when it is first used, and
 torch with those that are learned.
 """
@@ -47,15 +47,15 @@ erasers = Registry(
 erasers.__doc__ = f"""What removes attributes from embeddings, by name: {", ".join(erasers.names())}.
 
 ``names()`` lists them, ``create(name, **options)`` makes one, and ``fit(X, y)`` and ``transform(X)`` use it. A class
-path, ``package.module.Class``, names one of another's; ``register(name)`` is a decorator that gives it a short name.
+path, ``package.module.Class``, names one of your own; ``register(name)`` is a decorator that gives it a short name.
 ``kinface.debias.eraser.Eraser`` says what each takes.
 """
-SILENT = {"several": False, "keeps_axes": True, "oracle": False}  # where a class of another's does not say
+DEFAULTS = {"several": False, "keeps_axes": True, "oracle": False}  # of a class that does not say
 
 
 def says(eraser: object, fact: str) -> bool:
     """Whether an eraser, or its class, is ``several``, ``keeps_axes`` or ``oracle``, see ``Eraser``."""
-    return bool(getattr(eraser, fact, SILENT[fact]))
+    return bool(getattr(eraser, fact, DEFAULTS[fact]))
 
 
 def fit_eraser(eraser: Any, X: np.ndarray, y: np.ndarray, name: str, **given: Any) -> None:

@@ -21,7 +21,7 @@ from kinface.debias.eraser import Eraser
 
 SMALLEST = 1e-12  # below it a squared length is 0
 
-# About so many faces, (n, D), equally many of each class, their classes, (n,), and their rows, (n,).
+# From a number of faces to about that many, (n, D), equally many of each class, their classes, (n,), and rows, (n,).
 Draw = Callable[[int], tuple[Tensor, Tensor, Tensor]]
 
 

@@ -58,7 +58,7 @@ class KinFaceWResults:
     pairs: pd.DataFrame  #: with scores, and a column ``fold``
     faces: list[str]
     embedding: np.ndarray  #: (faces, D)
-    results: pd.DataFrame  #: see ``judge``
+    results: pd.DataFrame  #: see ``measure_methods``
     folds: pd.DataFrame
     missing: list[str]  #: types whose lists are not there
 
@@ -76,7 +76,7 @@ def evaluate_kinfacew(
     images = [read_image(inside(root, face, "meta_data")) for face in faces]
     embedding = embed(faces, images)
     pairs = score_pairs(pairs, faces, embedding)
-    results, folds = judge(pairs, faces, embedding, mean_colours(images))
+    results, folds = measure_methods(pairs, faces, embedding, mean_colours(images))
     return KinFaceWResults(pairs, faces, embedding, results, folds, missing)
 
 
@@ -94,12 +94,12 @@ def write_kinfacew(evaluation: KinFaceWResults, out: Path) -> None:
     with replacing_folder(out) as folder:
         write_pairs(evaluation.pairs, folder / "scores.parquet")
         write_embeddings(folder / "embeddings.npz", evaluation.faces, evaluation.embedding)
-        list_people(evaluation.pairs).to_csv(folder / "faces.csv", index=False)
+        tabulate_faces(evaluation.pairs).to_csv(folder / "faces.csv", index=False)
         evaluation.results.to_csv(folder / "results.csv", index=False)
         write_json(folder / "results.json", record)
 
 
-def judge(
+def measure_methods(
     pairs: pd.DataFrame, faces: Sequence[str], embedding: np.ndarray, colour: np.ndarray
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Accuracy and AUC of each method on each type and on average, by (N, D) embeddings and (N, 2) mean colours.
@@ -194,7 +194,7 @@ def _summarise(pairs: pd.DataFrame, values: dict[str, np.ndarray], influence: np
     return summary
 
 
-def list_people(pairs: pd.DataFrame) -> pd.DataFrame:
+def tabulate_faces(pairs: pd.DataFrame) -> pd.DataFrame:
     """A row per face, with what ``kinface probe`` asks for."""
     columns = ["face", "person", "family", "gender"]
     sides = [pairs[[f"{column}_{side}" for column in columns]].set_axis(columns, axis="columns") for side in "ab"]

@@ -1,7 +1,7 @@
 """Fairness by the scores alone: the embedding stays as it is, and no label of a group is needed.
 
 Faces are clustered by their embeddings, in the hope that clusters follow groups, and scores are changed by the clusters
-of the two faces. A calibration of another's is named by its class path; it has ``fit`` and ``apply`` as ours.
+of the two faces. A calibration of your own is named by its class path; it has ``fit`` and ``apply`` as ours.
 
 - ``FairCal``: Salvador, Cairns, Voleti, Marshall & Oberman, "FairCal: Fairness Calibration for Face Verification", ICLR
   2022.
@@ -194,8 +194,8 @@ def calibrate(
     options
         Options of the method, see the classes.
     folds
-        Validation pairs are calibrated by those of other families, in so many parts, so that a threshold can be chosen
-        on them. A pair of families of two parts belongs to that of its first.
+        Validation pairs are calibrated by those of other families, in this many parts, so that a threshold can be
+        chosen on them. A pair of families of two parts belongs to that of its first.
 
     Returns
     -------

@@ -25,7 +25,7 @@ from kinface.data.pairs import resampling_units
 from swinface.files import InputError
 
 FAMILIES = ("family_a", "family_b")
-BLOCKS = 2000  # units are drawn in at most so many blocks
+BLOCKS = 2000  # in which units are drawn, at most
 
 
 def find_units(pairs: pd.DataFrame, clusters: Sequence[str] | None = FAMILIES) -> tuple[pd.Series, pd.Series]:
@@ -169,8 +169,8 @@ class Dyads:
     def draw(self, group: np.ndarray, groups: int, influence: np.ndarray, multipliers: np.ndarray) -> np.ndarray:
         """Deviations of each metric of each group where units weigh more or less: (resamples, metrics, groups).
 
-        ``multipliers`` is (units, resamples), of mean 0 and variance 1; with fewer rows units are drawn in so many
-        blocks.
+        ``multipliers`` is (units, resamples), of mean 0 and variance 1; with fewer rows units are drawn in that
+        many blocks.
         """
         blocks = len(multipliers)
         block = np.arange(blocks) if blocks == len(self.keys) else (self.keys % np.uint64(blocks)).astype(np.int64)

@@ -206,7 +206,7 @@ class Trees(_Attacker):
 class Neighbours(ClassifierMixin, BaseEstimator):
     """Vote of the nearest faces by the cosine, a face of a rare class counting more.
 
-    It needs nothing but scores of a face with faces of known class, so it is the attack of who sees scores alone.
+    It needs nothing but scores of a face with faces of known class, so an attacker who sees scores alone can run it.
     """
 
     raw = balances = True

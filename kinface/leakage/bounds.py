@@ -26,11 +26,11 @@ def bound_attackers(
         1/K sum_c max_k p(c | k)
 
     (the principle of FARE, Jovanovic et al., ICML 2023, whose cells are the leaves of a tree). It holds for the cell of
-    one face, not for embeddings that are handed out as they are; who has several faces of a person knows more, and is
-    bounded by cells of people's means. Where cells are many, the estimate is too high rather than too low, because the
-    largest of noisy shares is too large. Where families are few it may be too low, because a cell was not seen:
-    ``unseen`` says how much of a class that may be. Raises ``InputError`` if the lengths differ, a cell or family is
-    missing, or there are fewer than two classes.
+    one face, not for embeddings that are handed out as they are; an attacker with several faces of one person knows
+    more, and is bounded by cells of people's means. Where cells are many, the estimate is too high rather than too low,
+    because the largest of noisy shares is too large. Where families are few it may be too low, because a cell was not
+    seen: ``unseen`` says how much of a class that may be. Raises ``InputError`` if the lengths differ, a cell or family
+    is missing, or there are fewer than two classes.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from kinface.leakage.probes import Trial
 from swinface.bootstrap import interval_around
 
 
-def judge(
+def measure_probe(
     trials: list[Trial], answers: list[list[np.ndarray]], families: np.ndarray, drawn: np.ndarray
 ) -> tuple[dict[str, float], np.ndarray]:
     """Balanced accuracy and AUC of one probe with their intervals, and the former in each resample."""
@@ -85,7 +85,7 @@ def _widening(labels: np.ndarray, families: np.ndarray) -> np.ndarray:
     return np.sqrt(effective / (effective - 1)) * student.ppf(0.975, effective - 1) / norm.ppf(0.975)
 
 
-def judge_codes(coded: list[Trial], answers: list[list[np.ndarray]], classes: int) -> dict[str, float]:
+def measure_codes(coded: list[Trial], answers: list[list[np.ndarray]], classes: int) -> dict[str, float]:
     bits = np.mean([probes.codelength(*pair) for pair in zip(coded, answers, strict=True)]) if coded else np.nan
     return {"codelength": bits, "codelength_uniform": np.log2(classes), "compression": np.log2(classes) / bits}
 

@@ -19,7 +19,7 @@ from kinface.fairness.bootstrap import draw_families
 from kinface.fairness.intervals import FEWEST_FAMILIES
 from kinface.leakage.attackers import create_attacker
 from kinface.leakage.bounds import bound_attackers
-from kinface.leakage.judging import bound_permuted, judge, judge_codes, measure_permuted
+from kinface.leakage.judging import bound_permuted, measure_codes, measure_permuted, measure_probe
 from kinface.leakage.probes import PROBES, code_online, cross_validate, label_few, run_probes
 from swinface.bootstrap import check_draws, interval_around
 from swinface.files import InputError
@@ -153,7 +153,7 @@ def probe_leakage(
     codelength
         Whether it is measured.
     labelled
-        Fit each probe on so many people alone, drawn evenly from the classes: what an attacker with few labels reads.
+        Fit each probe on this many people alone, drawn evenly from the classes: what an attacker with few labels reads.
         Codelength is that of all people.
 
     Raises
@@ -201,8 +201,8 @@ def probe_leakage(
     rows, resampled, of_permuted = [], {}, {}
     for probe in kinds:
         of_probe = iter([answer[probe] for answer in answers])
-        figures, resampled[probe] = judge(trials, list(islice(of_probe, seeds)), families, drawn)
-        figures |= judge_codes(coded, list(islice(of_probe, len(coded))), len(names))
+        figures, resampled[probe] = measure_probe(trials, list(islice(of_probe, seeds)), families, drawn)
+        figures |= measure_codes(coded, list(islice(of_probe, len(coded))), len(names))
         of_permuted[probe] = measure_permuted(unrelated, list(of_probe), families)
         figures |= bound_permuted(of_permuted[probe])
         rows.append({"probe": probe, **about, **figures})

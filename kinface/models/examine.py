@@ -107,7 +107,7 @@ class Examination:
     scores: dict[str, list[dict[str, Any]]]
     triplets: dict[str, list[dict[str, Any]]]  #: the same of triplets; no model if two people are compared
     levels: dict[str, np.ndarray]  #: for each model (faces, levels), the mean channel gate of each level of the trunk
-    places: dict[str, np.ndarray]  #: for each model (faces, 49), how much its score rests on a place, see ``attend``
+    places: dict[str, np.ndarray]  #: for each model (faces, 49), how much its score rests on a place, see ``explain``
     described: list[dict[str, Any]]  #: for each face what ``swinface.predict`` tells of it
 
     @property
@@ -257,7 +257,7 @@ class Examiner:
         crops = [np.stack([photo.crop for photo in person]) for person in people]
         levels, places = {}, {}
         for model, network in self.networks.items():
-            levels[model], places[model] = attend(network, crops)
+            levels[model], places[model] = explain(network, crops)
         return Examination(
             people,
             {model: compare(network, crops) for model, network in self.networks.items()},
@@ -270,7 +270,7 @@ class Examiner:
 
 
 @torch.inference_mode()
-def attend(network: KinFace, people: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def explain(network: KinFace, people: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Which levels of the trunk a model lets through, and which places of each face its score rests on.
 
     A place is hidden by giving each channel the largest value of the other 48. (Gradient times features, as for the

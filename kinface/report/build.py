@@ -44,7 +44,7 @@ from kinface.report.plots import (
     plot_scores,
     plot_verdict,
 )
-from kinface.report.verdict import judge, name_models
+from kinface.report.verdict import find_verdict, name_models
 from swinface.files import naming, to_plain
 
 DOTS_PER_INCH = 200
@@ -62,7 +62,7 @@ class Report:
     record
         All figures as plain numbers, texts and lists of these, as in ``metrics.json``.
     verdict
-        What matters most in it (``verdict.judge``).
+        What matters most in it (``verdict.find_verdict``).
     figures
         Name to figure, to be changed and saved.
     explored
@@ -165,7 +165,7 @@ def build_report(
         for it, where in ((audit, origin), (other, other_origin))
         if it is not None
     ]
-    return Report(record, judge(record), figures, explored)
+    return Report(record, find_verdict(record), figures, explored)
 
 
 def _list_versions() -> dict[str, str]:
@@ -307,7 +307,7 @@ def _has_curves(audit: FairnessAudit, grouping: str) -> bool:
 
 
 def _to_png(figure: Figure) -> bytes:
-    """In 64 colours, which no eye tells from more here, and a third of the size."""
+    """As PNG with 64 colours: it looks the same, at a third of the size."""
     drawn, buffer = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", dpi=DOTS_PER_INCH)
     Image.open(drawn).convert("RGB").quantize(64, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)

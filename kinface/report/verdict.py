@@ -13,7 +13,7 @@ from kinface.fairness.groups import TOO_FEW, compared_groups, has_enough
 RATES = {"TPR gap": "tpr", "FMR gap": "fmr"}  # the gaps that say which of two models treats groups more alike
 
 
-def judge(record: dict) -> dict:
+def find_verdict(record: dict) -> dict:
     """For whom a model fails most, and which of two models is better.
 
     Returns

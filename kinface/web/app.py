@@ -3,8 +3,8 @@
 Nothing is stored, not even for a while: uploads are read in memory, pages hold their pictures, and browsers are told to
 keep no copy. Where a photo has several faces, the page of the answer carries all of them, signed, so that another one
 can be taken without the photo and without script. No page loads anything from elsewhere, which browsers enforce by the
-pages' policy. Whoever does not know the secret in the address, another user of the computer or a page of the web, gets
-nothing.
+pages' policy. Requests without the secret in the address are refused, also those of other users of the computer and of
+pages of the web.
 """
 
 from __future__ import annotations

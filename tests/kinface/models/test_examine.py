@@ -17,7 +17,7 @@ from PIL import Image
 import kinface
 import swinface.photos.predict
 from kinface.fairness.distributions import describe_scores
-from kinface.models.examine import Examiner, attend, read_photo, weigh_pairs
+from kinface.models.examine import Examiner, explain, read_photo, weigh_pairs
 from kinface.models.kinface import KinFace
 from kinface.models.verify import SCORES, compare, verify
 from swinface.data.align import ARCFACE
@@ -72,7 +72,7 @@ def test_pairs_count_as_in_the_score(shape, shipped, faces):
 @pytest.mark.parametrize("name", ["shipped", "shipped-debiased"])
 def test_places_are_what_the_score_loses_without_them(name, shipped, faces):
     model, people = shipped.networks[name], [faces[[0, 3]], faces[[6]]]
-    levels, places = attend(model, people)
+    levels, places = explain(model, people)
     with torch.no_grad():
         pixels = torch.from_numpy(faces[[0, 3, 6]]).permute(0, 3, 1, 2)
         maps = model.neck.fuse(model.trunk(scale_pixels(pixels))[0])
