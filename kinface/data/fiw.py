@@ -168,6 +168,11 @@ def _read_fiw(root: Path, problems: list[Problem]) -> tuple[pd.DataFrame, pd.Dat
             f"{root}: not FIW's layout; expected folders such as Train/train-faces/F0001/MID1, or Kaggle's "
             f"train/F0001/MID1 with {RELATIONSHIPS}."
         )
+    others = {path.parts[-3] for path in root.glob("*/*/F*") if FAMILY.fullmatch(path.name)} - PARTITIONS.keys()
+    for name in sorted(others):
+        problems.append(
+            ("unexpected folder", printable(name), f"has families, but is none of {', '.join(PARTITIONS)}: left out")
+        )
     faces = _list_faces(root, folders, problems)
     if (root / RELATIONSHIPS).is_file():
         members, relations = _read_relationships(root / RELATIONSHIPS, faces, problems)

@@ -237,6 +237,14 @@ def test_image_folders_may_have_other_names(tmp_path: Path, write_family):
     assert read_families(tmp_path).faces["face"].str.startswith("Train/aligned/F0001/MID").all()
 
 
+def test_families_beside_the_partitions_are_not_passed_over(write_family, root: Path):
+    write_family(root, "F0077", part="train/train-faces")
+    problems = read_families(root).problems
+    assert problems[problems["where"] == "train"]["message"].tolist() == [
+        "has families, but is none of Train, Validation, Test: left out"
+    ]
+
+
 def test_wrong_layouts_are_refused(write_family, root: Path, tmp_path: Path):
     with pytest.raises(InputError, match="absent: no such folder"):
         read_families(tmp_path / "absent")
