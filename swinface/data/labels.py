@@ -6,6 +6,7 @@ numbers and names the line of an invalid value.
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,13 +46,14 @@ def read_labels(
 
     The file must have these columns: in any order if a ``header`` names them (names as ``task_name`` gives them), else
     in this order. The first is the image, whose name a header may leave out. A header may name ``others`` too, which
-    are ignored, and stands after ``skip`` lines. A ``separator`` of None is any white space.
+    are ignored, and stands after ``skip`` lines. A ``separator`` of None is any white space; between others fields may
+    be quoted, and a column without a name, such as pandas writes, is ignored.
 
     Raises ``InputError`` if the file is missing, its header lacks a column or has others, or a line has more or fewer
     fields.
     """
     rows = {
-        number: [field.strip() for field in line.split(separator)]
+        number: _split(line, separator, f"{path}: line {number}")
         for number, line in enumerate(read_lines(path, "label file"), start=1)
         if number > skip and line.strip()
     }
@@ -67,12 +69,21 @@ def read_labels(
     return pd.DataFrame(list(rows.values()), index=list(rows), columns=names, dtype=str)[list(columns)]
 
 
+def _split(line: str, separator: str | None, where: str) -> list[str]:
+    if separator is None:
+        return line.split()
+    try:
+        return [it.strip() for it in next(csv.reader([line], delimiter=separator, skipinitialspace=True))]
+    except csv.Error as error:
+        raise InputError(f"{where}: not readable ({error}).") from error
+
+
 def _read_header(where: str, fields: list[str], columns: Sequence[str], others: bool) -> list[str]:
     names = [task_name(field) for field in fields]
     if len(names) == len(columns) - 1 and columns[0] not in names:
         fields, names = [columns[0], *fields], [columns[0], *names]
     lacking = [name for name in columns if name not in names]
-    unknown = [field for field, name in zip(fields, names, strict=True) if name not in columns and not others]
+    unknown = [it for it, name in zip(fields, names, strict=True) if it and name not in columns and not others]
     twice = [name for name in columns if names.count(name) > 1]
     faults = {"no": lacking, "unknown": unknown, "twice": twice}
     found = "; ".join(f"{fault} {', '.join(which)}" for fault, which in faults.items() if which)

@@ -116,6 +116,10 @@ def test_celeba_of_kaggle_is_read_as_that_of_its_authors(tmp_path):
         images = "img_align_celeba/" + expected["image"]
         pd.testing.assert_frame_equal(CelebA(csv, subset=subset).table, expected.assign(image=images))
     assert CelebA(csv, subset="validation").read(0).shape == (112, 112, 3)
+    expected, index = CelebA(csv).table, pd.read_csv(csv / "list_attr_celeba.csv")
+    for again in (index.to_csv(quoting=1), index.to_csv(index=False, quoting=1)):  # as pandas and R write it
+        write(csv / "list_attr_celeba.csv", again)
+        pd.testing.assert_frame_equal(CelebA(csv).table, expected)
     write(csv / "identity_CelebA.csv", "image,person\n000001.jpg,1\n")
     with pytest.raises(InputError, match=r"identity_CelebA\.csv: line 1, the header, has no image_id, identity"):
         _ = CelebA(csv).table
