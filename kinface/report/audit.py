@@ -19,9 +19,10 @@ from kinface.fairness.standards import POINTS, audit_operating_points, match_acr
 from kinface.fairness.threshold import choose_threshold
 from kinface.leakage.controls import controls
 from kinface.leakage.leakage import Leakage, compare_leakage
+from kinface.report.build import build_report
 from kinface.report.checks import Origin, check_validation, warn_of_unknown_families
 from kinface.report.curves import plot_det, plot_roc
-from kinface.report.html import render_report
+from kinface.report.html import render
 from kinface.report.papers import tabulate_groups, write_table
 from kinface.report.plots import plot_rates, plot_scores, plot_verdict
 from swinface.files import InputError, to_plain
@@ -144,7 +145,7 @@ class Audit(FairnessAudit):
         origins = {"origin": Origin(validation=self.validation)}
         if other is not None:
             origins["other_origin"] = Origin(validation=other.validation)
-        return render_report(self, title=title, other=other, matched=matched, **origins | parts)
+        return render(build_report(self, title=title, other=other, matched=matched, **origins | parts))
 
 
 def audit(

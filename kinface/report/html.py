@@ -15,7 +15,7 @@ from kinface.fairness.comparison import compare_audits, find_own_groupings
 from kinface.fairness.disparities import find_disparity
 from kinface.fairness.groups import FEWEST_PAIRS
 from kinface.fairness.intervals import FALSE_ACCEPTS, FEWEST_FAMILIES
-from kinface.report.build import Report, build_report, name_files
+from kinface.report.build import Report, name_files
 from kinface.report.explore import STEPS, load_charts
 from kinface.report.plots import COLOURS
 from kinface.report.verdict import is_significant, judge_models
@@ -52,41 +52,8 @@ METRICS = {"tpr": "TPR (kin pairs accepted)", "fmr": "FMR (non-kin pairs accepte
 AFFECTED_BY_PREVALENCE = ("accuracy gap", "accuracy spread", "skewed error ratio", "demographic parity difference")
 
 
-def render_report(audit: FairnessAudit, **parts: object) -> str:
-    """Write an audit as a self-contained HTML page.
-
-    Parameters
-    ----------
-    parts
-        What else the page shows: the parameters of ``build_report``, such as ``title``, ``origin`` (with it the page
-        names the files, and warns of pairs and families that also chose the threshold) or ``other``, an audit of the
-        same pairs scored by another model.
-
-    Returns
-    -------
-    str
-        HTML with embedded figures.
-
-    Raises
-    ------
-    InputError
-        The threshold was chosen on the audited pairs, or the audits cannot be compared.
-
-    Examples
-    --------
-    >>> import numpy as np, pandas as pd, kinface
-    >>> rng, number = np.random.default_rng(0), np.arange(200)
-    >>> faces = {"face_a": [f"{i}a.jpg" for i in number], "face_b": [f"{i}b.jpg" for i in number]}
-    >>> pairs = pd.DataFrame({**faces, "kin": number % 2 == 0, "score": rng.normal(size=200) + (number % 2 == 0)})
-    >>> audit = kinface.audit(pairs, 0.5, clusters=None, resamples=100)  # no two pairs have a family in common
-    >>> render_report(audit, title="200 pairs")[:15]
-    '<!DOCTYPE html>'
-    """
-    return render(build_report(audit, **parts))
-
-
 def render(report: Report) -> str:
-    """The page of a report."""
+    """The self-contained HTML page of a report, with embedded figures."""
     record = report.record
     optional = {"comparison": "compared_with", "matched": "matched", "controls": "controls"}
     absent = [name for name, part in optional.items() if not record[part]]

@@ -11,7 +11,7 @@ import kinface
 from kinface.fairness.audit import audit_fairness
 from kinface.report.build import build_report, name_files
 from kinface.report.checks import Origin
-from kinface.report.html import render_report
+from kinface.report.html import render
 from swinface.files import InputError
 from tests.pages import text_of, without_scripts
 
@@ -42,7 +42,7 @@ def test_five_lines_audit_a_csv(draw_scored, tmp_path):
 def test_parts_come_with_what_they_are_given(draw_scored):
     pairs = draw_scored(800)
     ours = audit_fairness(pairs, 0.5, resamples=100)
-    page = render_report(ours, other=audit_fairness(pairs.assign(score=-pairs["score"]), 0.5, resamples=100))
+    page = render(build_report(ours, other=audit_fairness(pairs.assign(score=-pairs["score"]), 0.5, resamples=100)))
     assert '<option value="race" selected>' in page
     assert "It allows for families that pairs have in common." in text_of(page)
     assert 'id="comparison"' in page and 'id="matched"' not in page
@@ -50,7 +50,7 @@ def test_parts_come_with_what_they_are_given(draw_scored):
     report = build_report(ours, origin=Origin(validation=validation))
     assert report.record["threshold"]["pairs"] == 300
     assert "It was chosen on 300 validation pairs of 60 families" in text_of(
-        render_report(ours, origin=Origin(None, validation))
+        render(build_report(ours, origin=Origin(None, validation)))
     )
     with pytest.raises(InputError, match="the validation pairs: 800 of its pairs are also in the audited pairs"):
         build_report(ours, origin=Origin(validation=pairs))
@@ -61,7 +61,7 @@ def test_hostile_names_stay_text(draw_scored):
     evil = "<script>alert(1)</script>"
     pairs = draw_scored(800).replace({"African": evil})
     pairs = pairs.assign(**{f"family_{side}": evil + pairs[f"family_{side}"] for side in "ab"}, race_source=evil)
-    page = render_report(audit_fairness(pairs, 0.5, resamples=100), title=evil, origin=Origin(file=evil))
+    page = render(build_report(audit_fairness(pairs, 0.5, resamples=100), title=evil, origin=Origin(file=evil)))
     assert page.count("<script") == SCRIPTS
     assert "<script>alert" not in page
     assert without_scripts(page).count("&lt;script&gt;") > 10
@@ -69,9 +69,9 @@ def test_hostile_names_stay_text(draw_scored):
 
 def test_pairs_without_dependence_and_clusters_of_ones_own_are_named(draw_scored):
     pairs = draw_scored(600).assign(studio=np.arange(600) % 30)
-    page = text_of(render_report(audit_fairness(pairs, 0.5, clusters=["studio"], resamples=100)))
+    page = text_of(render(build_report(audit_fairness(pairs, 0.5, clusters=["studio"], resamples=100))))
     assert "allows for clusters (studio) that pairs have in common" in page
-    page = text_of(render_report(audit_fairness(pairs, 0.5, clusters=None, resamples=100)))
+    page = text_of(render(build_report(audit_fairness(pairs, 0.5, clusters=None, resamples=100))))
     assert "Pairs of unknown families were taken as independent." in page
 
 

@@ -16,11 +16,11 @@ from matplotlib.text import Text
 import kinface
 from kinface.cli.report import report
 from kinface.fairness.audit import audit_fairness
-from kinface.report.build import build_report, to_plain
-from kinface.report.html import render_report
+from kinface.report.build import build_report
+from kinface.report.html import render
 from kinface.report.papers import tabulate_groups, write_card, write_table
 from kinface.report.plots import COLUMN, TEXT
-from swinface.files import InputError
+from swinface.files import InputError, to_plain
 from tests.pages import BROWSER, PDFTOTEXT, print_pages, section, text_of
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
@@ -149,7 +149,7 @@ def test_the_hub_reads_the_model_card(draw_scored):
 @pytest.mark.skipif(BROWSER is None or PDFTOTEXT is None, reason="no Chromium, or no pdftotext of Poppler")
 def test_print_has_every_section_and_no_slider_and_cuts_nothing_off(lists, tmp_path):
     audits = [audit_fairness(pd.read_parquet(lists[0]), at, resamples=50) for at in (0.5, 0.6)]
-    page = render_report(audits[0], other=audits[1], title="In print")
+    page = render(build_report(audits[0], other=audits[1], title="In print"))
     folded = page.replace("<details open", "<details")
     words, width = print_pages(folded, tmp_path)
     text = " ".join(word for word, _ in words)

@@ -17,7 +17,7 @@ from kinface.report.build import build_report
 from kinface.report.checks import Origin
 from kinface.report.errors import find_errors, render_errors
 from kinface.report.explore import trace_thresholds
-from kinface.report.html import render, render_report
+from kinface.report.html import render
 from swinface.cli.main import run
 from swinface.files import InputError
 from tests.pages import BROWSER, run_in_browser, section
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("blank_pictures")
 def test_the_first_screen_says_what_matters(draw_scored):
     audit = audit_fairness(draw_scored(3000, shift={"African": -1.5}), 0.6, resamples=200)
     overall = audit.groups.iloc[0]
-    short = section(render_report(audit), "summary")
+    short = section(render(build_report(audit)), "summary")
     accepted, wrong = (f"{100 * overall[name]:.0f}" for name in ("tpr", "fmr"))
     assert (
         f"Of 100 pairs of relatives the model accepts {accepted} ; of 100 pairs of strangers it takes {wrong}" in short
@@ -39,7 +39,7 @@ def test_the_first_screen_says_what_matters(draw_scored):
 
 def test_without_a_finding_the_first_screen_does_not_claim_equality(draw_scored):
     audit = audit_fairness(draw_scored(500, family_effect=0), 0.5, groupings=["race"], resamples=100)
-    short = section(render_report(audit), "summary")
+    short = section(render(build_report(audit)), "summary")
     assert "No group is treated significantly worse" in short
     assert "does not prove that all are treated alike" in short
 
@@ -47,7 +47,7 @@ def test_without_a_finding_the_first_screen_does_not_claim_equality(draw_scored)
 def test_a_model_that_guesses_is_named_first(draw_scored):
     pairs = draw_scored(600)
     audit = audit_fairness(pairs.assign(score=np.random.default_rng(0).random(600)), 0.5, resamples=100)
-    assert "not significantly better than guessing" in section(render_report(audit), "summary")
+    assert "not significantly better than guessing" in section(render(build_report(audit)), "summary")
 
 
 def test_the_section_of_standards_shows_what_the_record_has(draw_scored):
@@ -68,7 +68,7 @@ def test_the_section_of_standards_shows_what_the_record_has(draw_scored):
     assert "10.0 2.0–20.0" in part
     assert len(report.record["operating_points"]) == 3 * 5
     assert "det_race" in report.pictures and "det_race_and_gender" not in report.pictures
-    without = section(render_report(audit), "standards")
+    without = section(render(build_report(audit)), "standards")
     assert "Not measured: no table of photos was given" in without
     assert "--threshold-from" in without
 
@@ -161,7 +161,7 @@ def test_the_command_writes_errors_and_acquisition_only_if_asked(draw_scored, tm
 @pytest.mark.pictures
 @pytest.mark.skipif(BROWSER is None, reason="no chromium here to run the page's script in")
 def test_tables_are_sorted_and_filtered_in_a_browser(draw_scored, tmp_path):
-    page = render_report(audit_fairness(draw_scored(2000), 0.6, resamples=100))
+    page = render(build_report(audit_fairness(draw_scored(2000), 0.6, resamples=100)))
     use = """<script>
     const table = [...document.querySelectorAll("#findings table")].at(-1);
     const heading = [...table.tHead.rows[0].cells].findIndex(it => it.textContent == "difference");

@@ -24,7 +24,8 @@ import kinface.web.app
 from kinface.cli.main import COMMANDS
 from kinface.fairness.audit import audit_fairness
 from kinface.models.examine import Examiner, read_photo
-from kinface.report.html import render_report
+from kinface.report.build import build_report
+from kinface.report.html import render
 from kinface.web.app import create_app, open_server
 from swinface.cli.main import run
 from swinface.data.align import ARCFACE
@@ -416,7 +417,8 @@ def test_in_a_browser(examiner, faces, found_beside, draw_scored, trap, tmp_path
     names = ["father.png", f"{EVIL.replace('/', '')}", "child.png"]
     for name, face in zip(names, [*faces[:2], np.concatenate(list(faces[2:]), axis=1)], strict=True):
         (tmp_path / name).write_bytes(to_png(face))
-    (tmp_path / "report.html").write_text(render_report(audit_fairness(draw_scored(1500), 0.5, resamples=100)), "utf-8")
+    page = render(build_report(audit_fairness(draw_scored(1500), 0.5, resamples=100)))
+    (tmp_path / "report.html").write_text(page, "utf-8")
     (tmp_path / "errors.html").write_text(HOSTILE.replace("TRAP", str(trap.getsockname()[1])))
     server, address = open_server(examiner)
     threading.Thread(target=server.serve_forever, daemon=True).start()
