@@ -42,11 +42,13 @@ def validate_together(benchmarks: Mapping[str, Benchmark], model: SwinFace) -> d
 def find_error(metric: str, value: float) -> float:
     """The error that a figure stands for, 0 if all is right.
 
-    It is 1 - AUC, the share of wrong answers for figures in per cent, or the mean error of ages in tens of years, of
-    poses in tens of degrees.
+    It is 1 - AUC, the share of wrong answers, or of answers that change (``Stability``), for figures in per cent, or
+    the mean error of ages in tens of years, of poses in tens of degrees.
     """
     if metric == "AUC":
         return 1 - value
+    if "changes" in metric:
+        return value / 100
     if "%" in metric:
         return 1 - value / 100
     return value / WRONG

@@ -14,6 +14,7 @@ from swinface.training.validation import find_error, validate
 def test_an_error_is_zero_where_all_is_right():
     assert find_error("AUC", 0.9) == pytest.approx(0.1)
     assert find_error("accuracy %", 75.0) == pytest.approx(0.25)
+    assert find_error("gender changes %", 5.0) == pytest.approx(0.05)
     assert find_error("MAE years", 6.0) == pytest.approx(0.6)
     assert find_error("MAE degrees", 4.0) == pytest.approx(0.4)
 
