@@ -73,7 +73,7 @@ def _read_faces(
     if not is_table(name) or _lacks_header(Path(name)):
         return read_list(name, families, swap_grandparents=swap_grandparents)
     pairs = read_pairs(name)
-    if pairs["face_a"].equals(pairs["person_a"]):
+    if pairs["face_a"].eq(pairs["person_a"].map(tidy_path, na_action="ignore")).all():
         if not people:
             raise InputError(f"{name}: names people, not faces; score them by all of their photos.")
         return _picture_people(pairs, str(name), families)
@@ -103,13 +103,15 @@ def names_split(name: str | Path) -> bool:
 def _picture_people(pairs: pd.DataFrame, where: str, families: Families) -> pd.DataFrame:
     """A list of people with the first photo of each as its face, and what is known of them."""
     first = families.faces.sort_values("face").groupby("person")["face"].first()
-    pairs = pairs.assign(**{f"face_{side}": pairs[f"person_{side}"].map(first) for side in "ab"})
+    persons = pairs[["face_a", "face_b"]].set_axis(["person_a", "person_b"], axis="columns")  # as paths are written
+    pairs = pairs.assign(**persons, **{f"face_{side}": persons[f"person_{side}"].map(first) for side in "ab"})
     for side in "ab":
         missing = pairs[f"face_{side}"].isna()
         if missing.any():
             row, person = int(missing.argmax()) + 1, pairs.loc[missing, f"person_{side}"].iloc[0]
             raise InputError(f"{where}: row {row}: no photo of a person {one_line(person)}, as in F0001/MID1.")
-    return describe_pairs(pairs.assign(list=printable(Path(where).stem)), families)
+    with naming(where):
+        return describe_pairs(pairs.assign(list=printable(Path(where).stem)), families)
 
 
 def _lacks_header(path: Path) -> bool:

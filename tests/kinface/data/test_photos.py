@@ -130,6 +130,17 @@ def test_a_person_without_photos_is_named(synthetic, embedded, tmp_path):
         read_any_list(tmp_path / "people.csv", synthetic, embedded[0], people=True)
 
 
+def test_people_may_be_named_as_on_windows_and_mistakes_name_the_file(synthetic, embedded, tmp_path):
+    people = list_people(sample_pairs(embedded[0], "val"))[["person_a", "person_b", "kin"]]
+    listed = people.assign(person_a=people["person_a"].str.replace("/", "\\"))
+    listed.to_csv(tmp_path / "people.csv", index=False)
+    read = read_any_list(tmp_path / "people.csv", synthetic, embedded[0], people=True)
+    assert read[["person_a", "person_b", "kin"]].to_numpy().tolist() == people.to_numpy().tolist()
+    people.assign(kin=1).to_csv(tmp_path / "people.csv", index=False)
+    with pytest.raises(InputError, match=r"people\.csv: .*a kin pair must lie in one family"):
+        read_any_list(tmp_path / "people.csv", synthetic, embedded[0], people=True)
+
+
 def test_triplets_are_read_from_a_csv_without_header(synthetic, embedded, tmp_path):
     families = embedded[0]
     triplets = sample_triplets(families, "val")
