@@ -30,18 +30,6 @@ def compare_audits(ours: FairnessAudit, other: FairnessAudit) -> pd.DataFrame:
     ``ours``, ``other``, ``difference`` (ours - other), ``low``, ``high`` of its 95% interval; a group with too few
     pairs (``groups.has_enough``) has none. Raises ``InputError`` if the two differ in pairs, groups or resamples; the
     message names the first row and column.
-
-    >>> import numpy as np, pandas as pd, kinface
-    >>> rng, number = np.random.default_rng(0), np.arange(400)
-    >>> faces = {"face_a": [f"{i}a.jpg" for i in number], "face_b": [f"{i}b.jpg" for i in number]}
-    >>> families = {"family_a": number, "family_b": number + number % 2}
-    >>> pairs = pd.DataFrame({**faces, **families, "kin": number % 2 == 0})
-    >>> noise = rng.normal(size=(2, 400))
-    >>> better, worse = (pairs.assign(score=3 * pairs["kin"] / spread + noise[0]) for spread in (1, 4))
-    >>> audits = [kinface.audit(scored, 0.5) for scored in (better, worse)]
-    >>> compare_audits(*audits).query("metric == 'auc'")[["group", "ours", "other", "difference"]].round(2)
-           group  ours  other  difference
-    5  all pairs  0.98   0.68         0.3
     """
     _check_same_pairs(ours, other)
     _check_same_resamples(ours, other)

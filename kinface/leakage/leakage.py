@@ -161,16 +161,6 @@ def probe_leakage(
     InputError
         A setting cannot be, there is no such attacker or it fails, the arrays do not fit each other, a person has two
         labels or clusters, embeddings are no finite numbers, or fewer than two classes are left.
-
-    Examples
-    --------
-    >>> rng, family = np.random.default_rng(0), np.repeat(np.arange(40), 6)
-    >>> race = np.where(family % 2 == 0, "Asian", "Caucasian")
-    >>> embedding = rng.normal(size=(240, 8)) + 2 * (race == "Asian")[:, None]
-    >>> leakage = probe_leakage(embedding, race, family, kinds=["linear"], attribute="race")
-    >>> leakage.table[["attribute", "probe", "faces", "families", "chance", "leaks"]]
-      attribute   probe  faces  families  chance  leaks
-    0      race  linear    240        40     0.5   True
     """
     check_draws(seed, resamples)
     _check_settings(kinds, folds, seeds, labelled)
