@@ -163,7 +163,9 @@ def read_image(image: str | os.PathLike | bytes, name: str = "the image") -> np.
 
 
 def check_pixels(image: np.ndarray, name: str = "the image") -> None:
-    """Refuse an array that is not pixels, (H, W, 3) uint8, with ``InputError``; ``name`` is for the message."""
+    """Refuse what is not an array of pixels, (H, W, 3) uint8, with ``InputError``; ``name`` is for the message."""
+    if not isinstance(image, np.ndarray):
+        raise InputError(f"{name}: pixels must be an array, (H, W, 3) uint8, not a {type(image).__name__}.")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise InputError(f"{name}: pixels must be (H, W, 3) uint8, not {image.shape} {image.dtype}.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,10 +125,16 @@ def describe_faces(
 
 
 def _check_faces(model: nn.Module, faces: Sequence[str | Path] | np.ndarray | Tensor) -> None:
+    if isinstance(faces, str | os.PathLike):
+        raise InputError(f"{faces}: one path; give a list of the paths of faces, also of one.")
     if not len(faces):
         raise InputError("there are no faces to embed.")
     if isinstance(faces, Tensor):
         return
+    if not isinstance(faces, np.ndarray):
+        for face in faces:
+            if not isinstance(face, str | os.PathLike):
+                raise InputError(f"a face is a {type(face).__name__}; give paths, or one array of all faces.")
     given = f"an array of {faces.dtype} {faces.shape}" if isinstance(faces, np.ndarray) else "paths"
     if model.trunk is None:
         if not isinstance(faces, np.ndarray) or faces.shape[1:] != (model.embedding_size,):
@@ -149,5 +156,5 @@ def _read_batch(faces: Sequence[str | Path] | np.ndarray | Tensor, root: Path) -
         return faces
     if not isinstance(faces, np.ndarray):
         return read_faces(root, [str(face) for face in faces])
-    read = torch.from_numpy(faces)
+    read = torch.tensor(faces)  # a copy, as images that are read may not be written to
     return read.permute(0, 3, 1, 2) if read.ndim == 4 else read

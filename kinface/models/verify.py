@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from itertools import combinations
 from pathlib import Path
@@ -112,7 +112,7 @@ def verify(
     True
     """
     check_verifier(model)
-    photos = [_list_photos(person) for person in (a, b, child) if person is not None]
+    photos = [_list_photos(person) for person in (a, b, *([] if child is None else [child]))]
     if aligned:
         warn_unaligned_files([photo for person in photos for photo in person])
     cut = [[cut_largest(photo, aligned) for photo in person] for person in photos]
@@ -127,7 +127,11 @@ def verify(
 
 
 def _list_photos(person: Photos) -> list[Path]:
-    return find_images([Path(person)] if isinstance(person, str | os.PathLike) else [Path(photo) for photo in person])
+    photos = [person] if isinstance(person, str | os.PathLike) or not isinstance(person, Iterable) else [*person]
+    if not photos or not all(isinstance(photo, str | os.PathLike) for photo in photos):
+        given = f"a {type(photos[0]).__name__}" if photos else "none"
+        raise InputError(f"photos of a person are image files, or a folder of them; got {given}.")
+    return find_images([Path(photo) for photo in photos])
 
 
 def compare(
@@ -151,6 +155,8 @@ def compare(
         says nothing; for two people and a model with a type head also ``type``, the most likely type of kinship if they
         are kin, and ``type_probability``, its probability.
     """
+    if threshold is not None and not np.isfinite(threshold):
+        raise InputError(f"threshold: {threshold} is not a finite number.")
     embedding = embed(network, np.concatenate(people), precision="full", runtime=runtime)
     *parents, child = np.split(embedding, np.cumsum([len(person) for person in people])[:-1])
     compared, same_picture = choose_compared(people)

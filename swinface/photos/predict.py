@@ -17,7 +17,7 @@ from swinface.choices import Runtime
 from swinface.data.align import ARCFACE, align, fit_similarity
 from swinface.data.faces import fit_face, scale_pixels
 from swinface.data.pose import ANGLES, measure_turn, turn
-from swinface.files import replacing
+from swinface.files import InputError, one_line, replacing
 from swinface.images import check_pixels, read_image, upright_rgb
 from swinface.inference import inference
 from swinface.model import SwinFace
@@ -75,7 +75,10 @@ def predict(
     if isinstance(image, str | os.PathLike):
         image, name = read_image(image), str(image)
     elif isinstance(image, Image.Image):
-        image = upright_rgb(image)
+        try:
+            image = upright_rgb(image)
+        except ValueError as error:  # of a mode without a fixed range, or closed
+            raise InputError(f"{name}: not a readable image ({one_line(error)}).") from error
     check_pixels(image, name)
     crops, found = cut_faces(image, aligned, name)
     faces = [place | answer for place, answer in zip(found, describe(model, crops, runtime=runtime), strict=True)]

@@ -19,6 +19,7 @@ from kinface.models.inference import embed
 from kinface.models.kinface import KinFace
 from kinface.models.verify import CAUTION, ERRORS, SAME_FILE, SAME_PICTURE, TRIPLETS, verify
 from swinface.cli.main import run
+from swinface.files import InputError
 from swinface.photos.detect import Face
 
 TINY = {"embed_dim": 8, "depths": [1, 1, 1], "num_heads": [1, 1, 1], "patch_size": 4}
@@ -217,6 +218,21 @@ def test_models_that_cannot_verify_are_refused(options, message, photos, tmp_pat
     assert message in error
     assert str(folder) in error
     assert error.count("\n") == 1
+
+
+def test_what_is_no_photo_and_no_threshold_is_refused_in_python(model, photos):
+    network = KinFace.from_pretrained(model)
+    for wrong, given in ((None, "a NoneType"), ([], "none"), (np.zeros((9, 9, 3)), "a ndarray"), ([3], "a int")):
+        with pytest.raises(InputError, match=f"image files, or a folder of them; got {given}"):
+            verify(network, photos[0], wrong, aligned=True)
+    with pytest.raises(InputError, match="threshold: nan is not a finite number"):
+        verify(network, *photos, aligned=True, threshold=float("nan"))
+    for wrong, message in (
+        (str(photos[0]), "one path; give a list"),
+        ([np.zeros((112, 112, 3))], "a face is a ndarray"),
+    ):
+        with pytest.raises(InputError, match=message):
+            network.embed(wrong)
 
 
 @pytest.mark.parametrize(("name", "message"), [("none.png", "no such image"), ("grey.png", "no face found")])

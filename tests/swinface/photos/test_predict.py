@@ -137,11 +137,16 @@ def test_a_path_a_pillow_image_and_pixels_are_the_same(model, crop, tmp_path):
         np.zeros((9, 9, 4), np.uint8),
         np.zeros((9, 9, 3), np.float32),
         np.zeros((0, 9, 3), np.uint8),
+        [[[0, 0, 0]]],
+        torch.zeros(9, 9, 3, dtype=torch.uint8),
+        None,
     ],
 )
 def test_pixels_of_another_kind_are_refused(model, pixels):
-    with pytest.raises(InputError, match=r"the image: pixels must be \(H, W, 3\) uint8, not"):
+    with pytest.raises(InputError, match=r"the image: pixels must be (an array, )?\(H, W, 3\) uint8, not"):
         predict(model, pixels)
+    with pytest.raises(InputError, match=r"the image: not a readable image .*mode F"):
+        predict(model, Image.new("F", (9, 9)))
 
 
 def test_what_is_not_trained_is_left_out_and_said_once(crop, tmp_path, capsys):
