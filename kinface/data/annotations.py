@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from kinface.data.matrices import Problem
-from kinface.data.tables import canonical_text, read_table
+from kinface.data.tables import canonical_text, list_names, read_table
 from kinface.data.vocabulary import MEANINGS, fold_word
 from swinface.files import InputError, tidy_path
 
@@ -75,6 +75,7 @@ def read_annotations(
         found in the files, as ``kinface.data.families.TABLES`` says. And the problems: faces that are not there, are
         annotated twice, or that a model marks as unknown, and values that cannot be read.
     """
+    measurements = list_names(measurements)
     wanted = {name: {fold_word(word): value for word, value in of.items()} for name, of in (meanings or {}).items()}
     _check_meanings(wanted)
     problems: list[Problem] = []

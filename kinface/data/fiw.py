@@ -99,6 +99,8 @@ def read_families(
     read = read_tskinface if is_tskinface(root) else _read_fiw
     faces, members, relations, split = read(root, problems)
     faces = faces.sort_values(["family", "mid", "face"], ignore_index=True)
+    if isinstance(annotations, str | Path):
+        annotations = [Path(annotations)]
     if annotations is None:
         annotations = list_files(root / "annotations", (".csv",), problems)
     values, columns, unclear = read_annotations(

@@ -220,6 +220,11 @@ def warn_of_look_alikes(names: Iterable[str], where: str, stacklevel: int) -> No
         warnings.warn(f"{where} that look alike, yet differ: {name_few(alike)}.", stacklevel=stacklevel + 1)
 
 
+def list_names(given: str | Iterable[str]) -> list[str]:
+    """Names; one alone may be given as a text, whose letters are none."""
+    return [given] if isinstance(given, str) else [*given]
+
+
 def name_few(names: Sequence[str], most: int = 3, between: str = "; ") -> str:
     """The first of many, and how many more there are, for a message."""
     return between.join([*names[:most], *[f"{len(names) - most} more"] * (len(names) > most)])

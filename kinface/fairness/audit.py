@@ -16,7 +16,7 @@ from scipy.linalg import block_diag
 from tqdm import tqdm
 
 from kinface.data.pairs import check_pairs
-from kinface.data.tables import to_numbers
+from kinface.data.tables import list_names, to_numbers
 from kinface.data.vocabulary import in_words
 from kinface.fairness.contrasts import contrast_with_largest, find_gaps, find_race_reward
 from kinface.fairness.disparities import DISPARITIES, Disparity, find_disparity
@@ -151,7 +151,7 @@ def audit_fairness(
     if not math.isfinite(threshold):
         raise InputError(f"threshold: {given!r} is not a finite number.")
     check_draws(seed, resamples)
-    wanted = {name: find_disparity(name) for name in (*DISPARITIES.names(), *disparities)}
+    wanted = {name: find_disparity(name) for name in (*DISPARITIES.names(), *list_names(disparities))}
     pairs = check_pairs(pairs, "pairs", scored=True)
     drawn_together = [pairs] if beside is None else [pairs, check_pairs(beside, "beside")]
     dyads = Dyads.of_pairs(pd.concat(drawn_together), clusters)[: len(pairs)]

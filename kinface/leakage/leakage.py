@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from kinface.data.labels import encode_labels, name_labels
+from kinface.data.tables import list_names
 from kinface.fairness.bootstrap import draw_families
 from kinface.fairness.intervals import FEWEST_FAMILIES
 from kinface.leakage.attackers import create_attacker
@@ -163,6 +164,7 @@ def probe_leakage(
         labels or clusters, embeddings are no finite numbers, or fewer than two classes are left.
     """
     check_draws(seed, resamples)
+    kinds = list_names(kinds)
     _check_settings(kinds, folds, seeds, labelled)
     faces = _describe_faces(embedding, labels, clusters, persons)
     tested, left_out = _choose_faces(faces, attribute, folds)

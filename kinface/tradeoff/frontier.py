@@ -10,7 +10,8 @@ from sklearn.preprocessing import normalize
 from tqdm import tqdm
 
 from kinface.data.families import Families
-from kinface.data.pairs import score_pairs
+from kinface.data.pairs import check_pairs, score_pairs
+from kinface.data.tables import canonical_text, list_names
 from kinface.debias.erasers import erase, erasers
 from kinface.leakage.probes import PROBES
 from kinface.tradeoff.measure import Frontier, Protocol, compare, describe_faces, draw_lists, list_tested, measure
@@ -82,8 +83,13 @@ def frontier(
     0   none
     1  leace
     """
-    made = _make(erasers)
-    protocol = Protocol(tuple(attributes), tuple(match or ()), tuple(probes), seeds, resamples, seed)
+    if not isinstance(families, Families):
+        raise InputError(f"families: a {type(families).__name__} has no people; read them, with kinface.read_families.")
+    made, attributes = _make(erasers), list_names(attributes)
+    named = (attributes, list_names(match or ()), list_names(probes))
+    protocol = Protocol(*map(tuple, named), seeds, resamples, seed)
+    pairs = check_pairs(pairs, "pairs")
+    faces = canonical_text(pd.Series([*faces], dtype=object), "faces", paths=True)
     about_faces = describe_faces(families, attributes)
     described = about_faces.set_index("face").reindex(faces)
     embedding = np.asarray(embedding, np.float64)
@@ -118,5 +124,5 @@ def frontier(
 def _make(wanted: Sequence[str] | Mapping[str, object] | None) -> dict[str, object]:
     """Name to eraser, ``none`` first."""
     if not isinstance(wanted, Mapping):
-        wanted = {name: erasers.create(name) for name in (erasers.names() if wanted is None else wanted)}
+        wanted = {name: erasers.create(name) for name in (erasers.names() if wanted is None else list_names(wanted))}
     return {"none": erasers.create("none")} | {**wanted}

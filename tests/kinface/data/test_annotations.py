@@ -204,7 +204,7 @@ def test_an_attribute_of_ones_own_is_a_category_or_measured(tmp_path: Path):
 
 def test_whole_numbers_are_measured_if_so_declared(tmp_path: Path):
     (tmp_path / "a.csv").write_text(f"face,pose_net,hat_net\n{A},3,no\n{B},6,yes\n")
-    values, *_ = read_annotations([tmp_path / "a.csv"], FACES, measurements=["pose"])
+    values, *_ = read_annotations([tmp_path / "a.csv"], FACES, measurements="pose")
     assert values["pose"].dropna().tolist() == [3.0, 6.0]
     with pytest.raises(InputError, match="measurements: hat of a face is 'no', which is no number"):
         read_annotations([tmp_path / "a.csv"], FACES, measurements=["hat"])

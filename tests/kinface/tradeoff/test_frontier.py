@@ -151,6 +151,24 @@ def test_what_cannot_be_is_refused_in_one_sentence(drawn, attributes, options, s
         kinface.frontier(*drawn, attributes, **QUICK | options)
 
 
+def test_one_name_and_paths_of_any_form_are_enough(drawn):
+    embedding, faces, families, pairs = drawn
+    options = {**QUICK, "match": ["type"]}
+    expected = kinface.frontier(embedding, faces, families, pairs, ["gender"], erasers=["leace"], **options).table
+    written = np.array([face.replace("/", "\\") for face in faces], dtype="S")
+    options |= {"match": "type", "probes": "linear"}
+    found = kinface.frontier(embedding, written, families, pairs, "gender", erasers="leace", **options).table
+    pd.testing.assert_frame_equal(found, expected)
+
+
+def test_names_in_place_of_families_and_pairs_are_to_be_read_first(drawn):
+    embedding, faces, families, pairs = drawn
+    with pytest.raises(InputError, match="families: a str has no people; read them"):
+        kinface.frontier(embedding, faces, "tables", pairs, ["gender"], **QUICK)
+    with pytest.raises(InputError, match="pairs: 'val' is no table; read it first"):
+        kinface.frontier(embedding, faces, families, "val", ["gender"], **QUICK)
+
+
 def test_training_families_are_not_measured(drawn):
     embedding, faces, families, _ = drawn
     pairs = families.pairs("train")
