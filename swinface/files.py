@@ -81,11 +81,13 @@ def running(what: str) -> Iterator[None]:
 
 
 def one_line(text: object) -> str:
-    """A text, such as that of an exception, on one line: each run of white space becomes one blank.
+    """A text, such as that of an exception, on one line: each run of white space becomes one blank."""
+    return " ".join(str(text).split())
 
-    Of an error of the system it is the reason, without its number and the file, which messages name themselves.
-    """
-    return " ".join(str(getattr(text, "strerror", None) or text).split())
+
+def name_reason(error: Exception) -> str:
+    """What went wrong, on one line; of the system's errors without their number and file, for messages that name it."""
+    return one_line(getattr(error, "strerror", None) or error)
 
 
 def describe_install(extra: str) -> str:

@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from swinface.choices import SHIPPED
-from swinface.files import InputError, one_line, replacing_folder
+from swinface.files import InputError, name_reason, one_line, replacing_folder
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 LEARNED = (".weight", ".relative_position_bias_table")  # endings of the names of layers' matrices and kernels
@@ -66,7 +66,9 @@ class Pretrained(PyTorchModelHubMixin, model_card_template=CARD):
         try:
             model = cls(**json.loads(config.read_text(encoding="utf-8")))
         except OSError as error:
-            raise InputError(f"{folder}: not the folder of a {cls.__name__} ({CONFIG}: {one_line(error)}).") from error
+            raise InputError(
+                f"{folder}: not the folder of a {cls.__name__} ({CONFIG}: {name_reason(error)})."
+            ) from error
         except Exception as error:  # a constructor may fail in any way on arguments that it does not expect
             raise InputError(f"{config}: not the configuration of a {cls.__name__} ({one_line(error)}).") from error
         tensors = read_weights(weights)
@@ -102,7 +104,7 @@ def pack(model: Path, out: Path) -> dict[str, Tensor]:
         try:
             shutil.copyfile(model / CONFIG, partial / CONFIG)
         except OSError as error:
-            raise InputError(f"{model}: not the folder of a model ({CONFIG}: {one_line(error)}).") from error
+            raise InputError(f"{model}: not the folder of a model ({CONFIG}: {name_reason(error)}).") from error
     return packed
 
 
@@ -119,7 +121,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        reason = one_line(error)
+        reason = name_reason(error)
         raise InputError(f"{path}: not readable as safetensors ({reason}); convert or copy it again.") from error
 
 

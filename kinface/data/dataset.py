@@ -114,7 +114,7 @@ class Dataset(Families):
         return read_search(of, gallery, self)
 
     def describe(self, faces: Sequence[str] | None = None) -> pd.DataFrame:
-        """Whose faces, (N,) paths, these are, by default all, as ``kinface.query`` needs it.
+        """Whose faces, (N,) paths, these are, by default all, as ``kinface.probe`` needs it.
 
         Gives a row per face: ``face``, ``person``, ``family``, ``split``, and the attributes of the person. Raises
         ``InputError`` if a face is none of the families'.

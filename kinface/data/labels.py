@@ -43,11 +43,18 @@ def encode_labels(labels: Any, classes: Iterable | None = None, what: str = "lab
     >>> encode_labels(["m", "f", float("nan"), -1, None, "m"])
     (array([ 1,  0, -1, -1, -1,  1]), ['f', 'm'])
     """
-    codes, texts = pd.factorize(name_labels(labels, what))
-    named = sorted(texts, key=_rank) if classes is None else name_classes(classes, what)
-    warn_of_look_alikes({*named, *texts}, f"{what}: classes", stacklevel=3)
+    codes, found = number_labels(labels, what)
+    named = found if classes is None else name_classes(classes, what)
+    warn_of_look_alikes({*named, *found}, f"{what}: classes", stacklevel=3)
     place = {text: code for code, text in enumerate(named)}
-    return np.array([*(place.get(text, -1) for text in texts), -1])[codes], named
+    return np.array([*(place.get(text, -1) for text in found), -1])[codes], named
+
+
+def number_labels(labels: Any, what: str = "labels") -> tuple[np.ndarray, list[str]]:
+    """As ``encode_labels`` without given classes, for names of people or families, which may well look alike."""
+    codes, texts = pd.factorize(name_labels(labels, what))
+    order = sorted(range(len(texts)), key=lambda code: _rank(texts[code]))
+    return np.append(np.argsort(order), -1)[codes], [texts[code] for code in order]
 
 
 def name_classes(classes: Iterable, what: str) -> list[str]:

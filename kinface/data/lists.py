@@ -7,7 +7,7 @@ import csv
 import os
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -19,7 +19,7 @@ from kinface.data.photos import list_people
 from kinface.data.sampling import describe_pairs, sample_pairs
 from kinface.data.tables import is_table
 from kinface.data.vocabulary import RACES, TYPES
-from swinface.files import InputError, inside, naming, one_line, printable, tidy_path
+from swinface.files import InputError, inside, name_reason, naming, one_line, printable, tidy_path
 
 OFFICIAL_GRANDPARENTS = {"gmgs": "gfgd", "gfgd": "gmgs", "gfgs": "gmgd", "gmgd": "gfgs"}
 
@@ -79,19 +79,24 @@ def _read_faces(
         return _picture_people(pairs, str(name), families)
     pairs = check_faces(pairs, ("face_a", "face_b"), str(name), families)
     with naming(name):
-        return complete(pairs, describe_pairs(pairs.assign(list=printable(Path(name).stem)), families))
+        listed = pairs["list"].fillna(printable(Path(name).stem))
+        return complete(pairs, lambda known: describe_pairs(known.assign(list=listed), families))
 
 
-def complete(stated: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
-    """What a table says of its pairs and, where it has no value in any row, what is known of their people.
+def complete(stated: pd.DataFrame, describe: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
+    """What a table says of its pairs and, where it has no value in any row, what ``describe`` knows of their people.
 
-    Both have the same rows. Columns of one thing, such as ``race_a``, ``race_b`` and ``race_source``, go together.
+    Columns of one thing, such as ``race_a``, ``race_b`` and ``race_source``, go together.
     """
 
     def stem(column: str) -> str:
         return re.sub(r"_(a|b|m|source)$", "", column)
 
     said = {stem(column) for column in stated if stated[column].notna().any()}
+    partly = {stem(column) for column in stated if stated[column].isna().any()} & said - {"type"}
+    if said == {stem(column) for column in stated}:
+        return stated
+    known = describe(stated.drop(columns=[column for column in stated if stem(column) in partly]))
     return stated.assign(**{column: known[column] for column in known if stem(column) not in said})
 
 
@@ -177,9 +182,9 @@ def _find_form(fields: list[str]) -> str | None:
 def read_fields(path: Path) -> list[tuple[str, list[str]]]:
     """The fields of each line of a list, and where they stand: the file and line, for messages.
 
-    In a csv, and in a line without blanks, fields lie between commas, semicolons or tabs, and may be quoted; else
-    between blanks, before which a comma is none's. Raises ``InputError`` if the file cannot be read as text, or has no
-    line.
+    In a csv, and in a line without blanks, fields lie between commas, semicolons or tabs, and may be quoted. In other
+    lines they lie between blanks; a comma before a blank is ignored. Raises ``InputError`` if the file cannot be read
+    as text, or has no line.
     """
     return [*_read_lines(path)]
 
@@ -202,8 +207,7 @@ def _read_lines(path: Path) -> Iterator[tuple[str, list[str]]]:
                     found = True
                     yield f"{path}:{number}", _split(line, commas)
     except (OSError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path}: not a readable list ({reason}).") from error
+        raise InputError(f"{path}: not a readable list ({name_reason(error)}).") from error
     except UnicodeError as error:
         raise InputError(f"{path}: not a readable list (it is not in UTF-8); save it in UTF-8.") from error
     if not found:
@@ -269,7 +273,8 @@ def check_row(faces: Sequence[str], kin: str, where: str, root: Path, persons: d
     Raises ``InputError`` too if ``kin`` is neither 1 nor 0, or two are of one person, or of two families and kin.
     """
     if kin not in ("0", "1"):
-        hint = "" if re.search(r"\d", kin) else "; leave out a line that is no pair, such as a header or a comment"
+        pair = any(face in persons for face in faces)
+        hint = "" if pair else "; leave out a line that is no pair, such as a header or a comment"
         raise InputError(f"{where}: kin is 1 or 0, got {kin!r}{hint}.")
     faces = [check_face(face, where, root, persons) for face in faces]
     people = [persons[face] or face for face in faces]

@@ -14,6 +14,7 @@ from itertools import combinations
 from pathlib import Path
 
 from kinface.data.vocabulary import MEANINGS, TYPES
+from swinface.files import name_reason
 
 RELATIONS = {
     0: "none",
@@ -62,8 +63,7 @@ def read_matrix(path: Path, where: str) -> Matrix:
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:  # names may be in any encoding
             header, *lines = [[cell.strip() for cell in line] for line in csv.reader(file)] or [[]]
     except (OSError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or error
-        report("missing mid.csv", f"{reason}: the family's members and relations are unknown")
+        report("missing mid.csv", f"{name_reason(error)}: the family's members and relations are unknown")
         return matrix
     titles = {title.lower(): position for position, title in reversed([*enumerate(header)])}
     if "mid" not in titles or "gender" not in titles:

@@ -77,8 +77,9 @@ def score(
         given = repr(str(listed)) if isinstance(listed, str | Path) else f"a {type(listed).__name__}"
         raise InputError(f"{given} is no table of pairs; read it first, with kinface.read_pairs or Dataset.pairs.")
     if isinstance(listed, pd.DataFrame):
-        listed = take_index(listed)
-        for column in ("face_a", "face_b") if photos is None else ("person_a", "person_b"):
+        needed = ("face_a", "face_b") if photos is None else ("person_a", "person_b")
+        listed = listed if {*needed} <= {*listed} else take_index(listed)
+        for column in needed:
             if column not in listed:
                 raise InputError(f"the list has no column {column!r}; it has {', '.join(map(str, listed))}.")
     if faces is not None and hasattr(by, "embed"):

@@ -42,7 +42,7 @@ def read_triplets(path: str | Path, families: Families) -> pd.DataFrame:
         triplets = check_faces(triplets, FACES, str(path), families)
         listed = triplets[[*FACES, "triplet", "kin", "list"]]
         with naming(path):
-            return complete(triplets, describe_triplets(listed, families))
+            return complete(triplets, lambda _: describe_triplets(listed, families))
     persons = persons_of_faces(families)
     rows = [_parse_triplet(fields, where, families.root, persons) for where, fields in read_fields(path)]
     return describe_triplets(pd.DataFrame(rows).assign(list=printable(path.stem)), families)

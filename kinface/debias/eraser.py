@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
 
-from kinface.data.labels import encode_labels, split_columns
+from kinface.data.labels import encode_labels, number_labels, split_columns
 
 
 class Eraser(TransformerMixin, BaseEstimator, ABC):
@@ -71,7 +71,7 @@ class Eraser(TransformerMixin, BaseEstimator, ABC):
             of ours does.
         """
         X, codes, self.classes_, weight = self._read(X, y, sample_weight)
-        kept, _ = encode_labels([None] * len(X) if target is None else target, what="target")
+        kept, _ = number_labels([None] * len(X) if target is None else target, what="target")
         check_consistent_length(X, kept)
         self._fit(X, codes, weight, kept)
         return self

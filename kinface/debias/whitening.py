@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
-from kinface.data.labels import encode_labels
+from kinface.data.labels import number_labels
 
 SMALLEST_SPREAD = 1e-6  # share of the largest variance within persons; smaller ones count as this
 
@@ -62,7 +62,7 @@ class Whitened(TransformerMixin, BaseEstimator):
             (N,), of the mean alone; 1 if left out.
         """
         X = validate_data(self, X, dtype=np.float64)
-        codes, names = encode_labels([None] * len(X) if persons is None else persons, what="persons")
+        codes, names = number_labels([None] * len(X) if persons is None else persons, what="persons")
         check_consistent_length(X, codes)
         known = codes >= 0
         counts = np.bincount(codes[known], minlength=len(names))

@@ -32,7 +32,6 @@ def verify_list(
     *,
     head: Head | None = None,
     photos: pd.DataFrame | None = None,
-    resamples: int = 1000,
     seed: int = 0,
 ) -> FairnessAudit:
     """Track 1 or 2: score pairs, or triplets of father, mother and child, and audit the scores.
@@ -53,7 +52,7 @@ def verify_list(
         What scores triplets in place of the mean of two cosines.
     photos
         As for ``kinface.score``: people are scored by all their photos.
-    resamples, seed
+    seed
         As for ``kinface.audit``, whose tables the result has.
     """
 
@@ -66,7 +65,7 @@ def verify_list(
         check_validation(listed, Origin(validation=threshold))
         threshold = choose_threshold(scored(threshold))
     groupings = ["triplet"] if "triplet" in listed else []
-    return audit_fairness(scored(listed), threshold, groupings=groupings, resamples=resamples, seed=seed)
+    return audit_fairness(scored(listed), threshold, groupings=groupings, seed=seed)
 
 
 def search_list(

@@ -31,6 +31,7 @@ class Embeddings:
 
     def __getitem__(self, faces: Sequence[str]) -> np.ndarray:
         """(N, D) float32 embeddings of faces. Raises ``InputError`` if a face has no embedding."""
+        faces = [tidy_path(face) for face in faces]
         missing = [face for face in faces if face not in self.rows]
         if missing:
             has = f"it has {len(self.rows):,} others, such as {next(iter(self.rows), 'none')}"

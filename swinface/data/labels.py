@@ -20,7 +20,8 @@ from swinface.tasks import EXPRESSIONS, TASKS, task_name
 ATTRIBUTES = tuple(name for name, task in TASKS.items() if "celeba" in task.streams)
 ATTRIBUTE_CLASSES = {-1: 0, 1: 1}
 GENDER_CLASSES = {0: 0, 1: 1}  # in authors' lists of ages: 1 is male
-UNKNOWN = ("unk", "unknown", "nan", "-1")  # what models write where they find no face
+UNKNOWN = ("unk", "unknown", "nan", "na", "n/a", "none", "null", "-1")  # written where nothing is known of a face
+MARKED = ("age", "gender", "expression")  # tasks, of which these say so; to others -1 is a value
 
 # From a class's number in a file to its place in EXPRESSIONS. AffectNet's contempt (7), none, uncertain and no face
 # (8 to 10) are not among the paper's seven.
@@ -99,8 +100,9 @@ def look_up_labels(task: str, path: Path, faces: pd.DataFrame) -> pd.Series:
 
     The task is one of ``TASKS``, or ``race``, a group that benchmarks report by. The .csv or .parquet file has a column
     of its name, years or classes by name or first letter; another column, ``image``, ``face``, ``identity`` or
-    ``person``, says whose label it is. Names are compared as text, paths as ``tidy_path`` gives them. An age of 0 in a
-    row that says ``UNKNOWN`` elsewhere is none. Gives years or the index of the class as float64; race as text.
+    ``person``, says whose label it is. Names are compared as text, paths as ``tidy_path`` gives them. Ages, genders and
+    expressions may be ``UNKNOWN``, and an age of 0 beside such a mark is. Gives years or the index of the class as
+    float64; race as text.
 
     Raises ``InputError`` if the task or the file does not exist, the table has no such columns, states something twice
     or knows none of the faces, or a label is neither a number nor a class, or an age below 0.
@@ -109,11 +111,17 @@ def look_up_labels(task: str, path: Path, faces: pd.DataFrame) -> pd.Series:
         raise InputError(f"labels: no task {task!r}; choose from {', '.join(TASKS)}, or race.")
     texts = {"dtype": str, "keep_default_na": False, "na_values": [""], "skipinitialspace": True}
     table = read_columns(path, "table of labels", **texts).rename(columns=lambda name: str(name).strip())
-    table = table.map(_spell, na_action="ignore")
     keys = {"image": "image", "face": "image", "identity": "identity", "person": "identity"}
     key = next((name for name in keys if name in table), None)
     if key is None or task not in table:
         raise InputError(f"{path}: a table of labels needs a column {task!r} and one of {', '.join(keys)}.")
+    table = table[[name for name in dict.fromkeys((key, task, *MARKED, "race")) if name in table]].astype(object)
+    table = table.map(_spell, na_action="ignore")
+    marked = table.drop(columns=key).map(lambda text: text.lower() in UNKNOWN, na_action="ignore").eq(True)
+    if task in MARKED:
+        table[task] = table[task].mask(marked[task])
+        if task == "age":  # 0 beside a mark is one, too
+            table[task] = table[task].mask(pd.to_numeric(table[task], errors="coerce").eq(0) & marked.any(axis=1))
     named = table.dropna(subset=[key, task])
     stated = named.set_index(named[key].map(tidy_path) if keys[key] == "image" else key)[task]
     if not stated.index.is_unique:
@@ -126,9 +134,6 @@ def look_up_labels(task: str, path: Path, faces: pd.DataFrame) -> pd.Series:
     numbers, expected = _read_classes(stated, task)
     if numbers.isna().any():
         raise InputError(f"{path}: {task} is {stated[numbers.isna()].iloc[0]!r}; expected {expected}.")
-    if task == "age":
-        marked = named.apply(lambda column: column.str.lower().isin(UNKNOWN)).any(axis="columns").to_numpy()
-        numbers = numbers.mask(numbers.eq(0) & marked)
     return faces[keys[key]].map(numbers)
 
 

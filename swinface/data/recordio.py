@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from swinface.files import InputError, one_line
+from swinface.files import InputError, name_reason
 
 MAGIC = 0xCED7230A
 WHOLE, FIRST, MIDDLE, LAST = range(4)  # what a part is of its record: the upper 3 bits of the word after the magic
@@ -82,7 +82,7 @@ class RecordFile:
         except FileNotFoundError:
             raise InputError(f"{self.path}: no such RecordIO file.") from None
         except (OSError, ValueError) as error:
-            raise InputError(f"{self.path}: not a readable RecordIO file ({one_line(error)}).") from error
+            raise InputError(f"{self.path}: not a readable RecordIO file ({name_reason(error)}).") from error
 
     def read(self, key: int) -> tuple[np.ndarray, bytes]:
         """The labels of a record, float32, and what follows them, such as an encoded image.

@@ -25,7 +25,7 @@ from swinface.data.cache import map_computed
 from swinface.data.embeddings import Embeddings
 from swinface.data.faces import covered, stack_faces
 from swinface.data.source import Source
-from swinface.files import InputError
+from swinface.files import InputError, tidy_path
 from swinface.tasks import TASKS
 
 DECODED = 1024  # faces that are decoded at once for the cache
@@ -192,7 +192,7 @@ class Batches(Dataset):
             images = self.tables[place]["image"]
             columns[place] = np.full((len(images), size), np.nan, np.float32)
             if source.teacher is not None:
-                known = images.isin(tables[source.teacher].rows).to_numpy()
+                known = images.map(tidy_path).isin(tables[source.teacher].rows).to_numpy()
                 if not known.any():
                     raise InputError(f"{source.teacher}: has none of the faces below {source.root}.")
                 columns[place][known] = tables[source.teacher][list(images[known])]

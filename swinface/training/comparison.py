@@ -61,16 +61,15 @@ def train_runs(comparison: Comparison, out: Path) -> dict[str, Path]:
     for name, folder in folders.items():
         config = out / "runs" / f"{name}.yaml"
         text = yaml.safe_dump(comparison.configure(name), sort_keys=False)
-        if (folder / "config.yaml").exists() and not (config.exists() and config.read_text(encoding="utf-8") == text):
-            raise InputError(f"{folder}: was run with other settings than these, see {config}; choose another folder.")
         if (folder / "model.safetensors").exists():
+            if not config.exists() or config.read_text(encoding="utf-8") != text:
+                raise InputError(f"{folder}: was run with other settings, see its config.yaml; choose another folder.")
             continue
-        with replacing(config) as partial:
+        with replacing(config) as partial:  # kept when the run is complete
             partial.write_text(text, encoding="utf-8")
-        command = [sys.executable, "-m", "swinface.training", f"--config={config}", f"--run={folder}"]
-        done = subprocess.run(command, check=False)
-        if done.returncode:
-            raise InputError(f"{folder}: the run failed, see above; the same command goes on from its last checkpoint.")
+            command = [sys.executable, "-m", "swinface.training", f"--config={partial}", f"--run={folder}"]
+            if subprocess.run(command, check=False).returncode:
+                raise InputError(f"{folder}: the run failed, see above; the same command goes on from its checkpoint.")
     return folders
 
 

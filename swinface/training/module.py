@@ -120,7 +120,7 @@ class FaceTraining(lightning.LightningModule):
     half
         What is computed in the half precision of ``trainer.precision``, if it is mixed: ``all`` that the engine
         chooses, or ``linear`` layers of the trunk's blocks and the margin softmax alone, as in the authors' code, see
-        ``swinface.training.precision``. With ``32-true`` nothing is.
+        ``swinface.training.precision``. With ``32-true`` everything is in single precision.
     compile
         Whether to compile the network (``torch.compile``), which needs a compiler: slow to start, then faster.
     """

@@ -25,9 +25,9 @@ def embedded():
 def test_a_list_is_audited_at_the_threshold_of_another(listed, embedded):
     families, faces, embedding = embedded
     rows, other = (getattr(families, listed)(split) for split in ("val", "train"))
-    found = verify_list(rows, other, faces, embedding, resamples=50)
+    found = verify_list(rows, other, faces, embedding)
     assert found.threshold == choose_threshold(kinface.score(other, embedding, faces))
-    expected = kinface.audit(kinface.score(rows, embedding, faces), found.threshold, resamples=50)
+    expected = kinface.audit(kinface.score(rows, embedding, faces), found.threshold)
     assert found.groups.iloc[0].equals(expected.groups.iloc[0])
     assert ("triplet" in found.labels) == (listed == "triplets")
     with pytest.raises(InputError, match="are also in the audited pairs"):
@@ -41,7 +41,7 @@ def test_a_head_takes_the_place_of_the_cosines(embedded):
         def score(self, triplets, faces, embedding):
             return triplets.assign(score=triplets["kin"].astype(float))
 
-    found = verify_list(families.triplets("val"), 0.5, faces, embedding, head=Constant(), resamples=50)
+    found = verify_list(families.triplets("val"), 0.5, faces, embedding, head=Constant())
     assert (found.groups.loc[0, ["accuracy", "auc"]] == 1).all()
 
 

@@ -347,7 +347,7 @@ def test_a_folder_of_people_takes_labels_of_images_and_of_people_from_tables(tmp
         ({"age": [3]}, r"needs a column 'age' and one of"),
         ({"face": ["a/1.png", "a/1.png"], "age": [3, 4]}, r"face 'a/1.png' has two rows; keep one\.$"),
         ({"face": ["a/1.png"], "age": ["old"]}, r"age is 'old'; expected a number of at least 0\.$"),
-        ({"face": ["a/1.png"], "age": [-1]}, r"age is '-1'; expected a number of at least 0\.$"),
+        ({"face": ["a/1.png"], "age": [-2]}, r"age is '-2'; expected a number of at least 0\.$"),
         ({"face": ["a/1.png"], "age": ["inf"]}, r"age is 'inf'; expected a number of at least 0\.$"),
         ({"face": ["b/1.png"], "age": [3]}, r"has no age of these faces, such as face 'a/1.png'\.$"),
     ],
@@ -383,6 +383,18 @@ def test_labels_of_images_from_windows_and_marks_of_no_value(tmp_path):
     table = ImageFolder(tmp_path / "faces", labels=labels).table
     assert table["age"].fillna(-1).tolist() == [31, -1, 0, -1]
     assert table["race"].fillna("-").tolist() == ["NA", "x", "x", "-"]
+
+
+def test_an_age_may_be_unknown_in_the_words_of_others_and_stands_beside_any_column(tmp_path):
+    for image in "abcde":
+        save(tmp_path / f"faces/p/{image}.png")
+    faces = [f"p/{image}.png" for image in "abcde"]
+    table = pd.DataFrame({"image": faces, "age": ["NA", "nan", "-1", "0", "4"], "smiling": "-1", "empty": np.nan})
+    table.to_csv(tmp_path / "l.csv", index=False)
+    table.assign(age=[np.nan, np.nan, -1.0, 0.0, 4.0]).to_parquet(tmp_path / "l.parquet")
+    for file in ("l.csv", "l.parquet"):
+        ages = ImageFolder(tmp_path / "faces", labels={"age": tmp_path / file}).table["age"]
+        assert ages.fillna(-9).tolist() == [-9, -9, -9, 0, 4], file
 
 
 def test_a_letter_of_two_expressions_is_none(tmp_path):
