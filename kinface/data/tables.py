@@ -86,10 +86,13 @@ def _read_csv(path: Path, what: str) -> pd.DataFrame:
 
 def _read_excel(path: Path, what: str) -> pd.DataFrame:
     try:
-        table = pd.read_excel(path, engine="openpyxl", **AS_TEXT)
+        sheets = pd.read_excel(path, engine="openpyxl", sheet_name=None, **AS_TEXT)
     except ImportError:
         raise InputError(f"{path}: to read it, `pip install openpyxl`; or save the {what} as .csv.") from None
-    return _take_header(table)
+    first, *others = sheets
+    if filled := [name for name in others if not sheets[name].empty]:
+        warnings.warn(f"{path}: only its first sheet, {first!r}, is read, not {name_few(filled)}.", stacklevel=2)
+    return _take_header(sheets[first])
 
 
 def _take_header(table: pd.DataFrame) -> pd.DataFrame:

@@ -153,6 +153,15 @@ def test_every_form_of_a_table_reads_the_same(tmp_path):
         pd.testing.assert_frame_equal(table, TABLE, obj=path.name)
 
 
+def test_a_second_sheet_is_not_passed_over(tmp_path):
+    pytest.importorskip("openpyxl")
+    with pd.ExcelWriter(tmp_path / "t.xlsx") as book:
+        for name, table in (("notes", TABLE[["face"]]), ("scores", TABLE), ("Sheet3", TABLE[:0][[]])):
+            table.to_excel(book, sheet_name=name, index=False)
+    with pytest.warns(UserWarning, match=r"t\.xlsx: only its first sheet, 'notes', is read, not scores\."):
+        assert list(read_table(tmp_path / "t.xlsx", "table")) == ["face"]
+
+
 def test_blanks_after_commas_and_empty_rows_hold_nothing(tmp_path):
     (tmp_path / "t.csv").write_text('face, group, tone\na.jpg, "x, y", 1\n\nb.jpg, , 2\n,,\n')
     table = read_table(tmp_path / "t.csv", "table", ["face"])
