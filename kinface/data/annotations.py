@@ -79,10 +79,11 @@ def read_annotations(
     wanted = {name: {fold_word(word): value for word, value in of.items()} for name, of in (meanings or {}).items()}
     _check_meanings(wanted)
     problems: list[Problem] = []
-    found, stated, unmet = [], [], {(name, word) for name, words in wanted.items() for word in words}
+    fitting, found, stated, unmet = [], [], [], {(name, word) for name, words in wanted.items() for word in words}
     for path in paths:
-        table = _read_table(path, faces, problems)
-        columns = _parse_columns(table, path)
+        table, known = _read_table(path, faces, problems)
+        fitting.append(known)
+        columns = _parse_columns(table, path, problems)
         for column in columns:
             table[column] = canonical_text(table[column], f"{path}: {column}")
         _drop_marked(table, columns, path.name, problems)
@@ -96,6 +97,9 @@ def read_annotations(
                 stated.append((attribute, source, values.reset_index(drop=True)))
             said = ", ".join(f"{word} as {meaning} ({count:,})" for (word, meaning), count in mapped.items()) or None
             found.append((path.name, column, attribute, source, int(values.notna().sum()), said))
+    if fitting and not any(fitting):
+        have = f", as in {faces.iloc[0]}" if len(faces) else ""
+        raise InputError(f"{path}: says nothing of any face that is there; paths start at the root{have}.")
     if unmet:
         name, word = min(unmet)
         raise InputError(f"meanings: no annotation of a face says {word!r} of {name}; leave it out.")
@@ -114,18 +118,13 @@ def _check_meanings(wanted: Mapping[str, Mapping[str, str]]) -> None:
         raise InputError(f"meanings: gender is m, f or nothing (unknown), not {genders[0]!r}.")
 
 
-def _read_table(path: Path, faces: pd.Series, problems: list[Problem]) -> pd.DataFrame:
-    """The file's columns besides ``face``, a row per face."""
+def _read_table(path: Path, faces: pd.Series, problems: list[Problem]) -> tuple[pd.DataFrame, bool]:
+    """The file's columns besides ``face``, a row per face, and whether it names any of them."""
     table = read_table(path, "annotation file")
     if "face" not in table:
         raise InputError(f"{path}: an annotation file needs a column 'face', the image's path below the data root.")
     table["face"] = table["face"].fillna("").map(tidy_path)
     absent = table["face"][~table["face"].isin(faces)]
-    if len(absent) and len(absent) == len(table):
-        have = f", as in {faces.iloc[0]}" if len(faces) else ""
-        raise InputError(
-            f"{path}: row 1: no face {absent.iloc[0]}, and none of all others; paths start at the root{have}."
-        )
     if len(absent):
         message = f"{len(absent)} rows such as {absent.iloc[0]}: ignored"
         problems.append(("annotation without face", path.name, message))
@@ -133,16 +132,19 @@ def _read_table(path: Path, faces: pd.Series, problems: list[Problem]) -> pd.Dat
     if len(twice):
         message = f"{len(twice)} rows such as {twice.iloc[0]}: the first counts"
         problems.append(("face annotated twice", path.name, message))
-    return table.drop_duplicates("face").set_index("face").reindex(faces)
+    return table.drop_duplicates("face").set_index("face").reindex(faces), len(absent) < len(table) or table.empty
 
 
-def _parse_columns(table: pd.DataFrame, path: Path) -> Columns:
+def _parse_columns(table: pd.DataFrame, path: Path, problems: list[Problem]) -> Columns:
     """The columns that state an attribute."""
     columns = {}
     for column in table:
-        if column in ATTRIBUTES:
-            raise InputError(f"{path}: column {column!r}: say who states it, as in {column}_deepface; rename it.")
         match = re.fullmatch(r"(\w+)_([A-Za-z0-9-]+)", column)
+        if column in ATTRIBUTES or (match and match[2] in ATTRIBUTES):
+            meant = column if column in ATTRIBUTES else match[2]
+            message = f"column {column}: does not say who states it, as {meant}_deepface does: ignored"
+            problems.append(("annotation without source", path.name, message))
+            continue
         if not match:
             continue
         attribute, name = match.groups()
@@ -150,8 +152,6 @@ def _parse_columns(table: pd.DataFrame, path: Path) -> Columns:
             raise InputError(f"{path}: column {column!r}: {attribute!r} is a column of the tables; rename it.")
         if attribute.endswith("_source"):
             raise InputError(f"{path}: column {column!r}: {attribute!r} would be the source of another; rename it.")
-        if name in ATTRIBUTES:
-            raise InputError(f"{path}: column {column!r}: {name!r} is no source; name it as in {name}_deepface.")
         columns[column] = (attribute, SOURCES.get(name, f"{PREDICTED}{name}"))
     return columns
 
