@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from kinface.data.annotations import UNKNOWN
 from kinface.data.cosines import to_unit_length
 from kinface.data.tables import canonical_text, name_few, read_table, take_index, to_numbers, truth
 from kinface.data.vocabulary import MEANINGS, TYPES, fold_word
@@ -43,6 +44,7 @@ PAIRS_ENDINGS = (".parquet", ".csv")
 REQUIRED_VALUES = ("face_a", "face_b")
 TEXT_COLUMNS = tuple(column for column in COLUMNS if column not in ("kin", "score"))
 ONE_FAMILY = "a kin pair must lie in one family"
+OF_PEOPLE = ("race_a", "race_b", "gender_a", "gender_b")
 PATHS = (*REQUIRED_VALUES, "face_m")  # of triplets (kinface.data.triplets)
 
 
@@ -56,8 +58,8 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
 
     Text columns, and those of others that hold any text, become ``object`` with the one text of each value
     (``kinface.data.tables.canonical_text``), None where missing; ``kin`` bool, read from 1 and 0, yes and no or true
-    and false; ``score`` float64; rows count from 0. Warns if texts that differ are one value, or genders are written
-    otherwise than m and f.
+    and false; ``score`` float64; rows count from 0. Warns if texts that differ are one value, genders are written
+    otherwise than m and f, or races and genders are marked as unknown, and then missing.
 
     Raises ``InputError`` if this is no table, or that names the column that is missing, there twice or of one person
     where two are needed, or the first row (counted from 1, without a header) that is wrong.
@@ -74,6 +76,7 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
     of_text = [column for column in extra if _holds_text(pairs[column])]
     for column in (*TEXT_COLUMNS, *of_text):
         pairs[column] = canonical_text(pairs[column], f"{source}: column {column}", paths=column in PATHS)
+    pairs[[*OF_PEOPLE]] = _drop_marks(pairs[[*OF_PEOPLE]], source)
     pairs[["gender_a", "gender_b"]] = _read_genders(pairs[["gender_a", "gender_b"]], source)
     kin = truth(pairs["kin"], f"{source}: column kin")
     score, given = to_numbers(pairs["score"]), pairs[["kin", "score"]]
@@ -157,6 +160,15 @@ def _holds_text(column: pd.Series) -> bool:
     if isinstance(column.dtype, pd.CategoricalDtype):
         return False  # its order is kept for groups
     return pd.api.types.is_string_dtype(column) or any(isinstance(value, str) for value in column)
+
+
+def _drop_marks(people: pd.DataFrame, source: str) -> pd.DataFrame:
+    """Without marks of "no value": two people of unknown race are not of one."""
+    marks = [word for word in pd.unique(people.to_numpy().ravel()) if word is not None and fold_word(word) in UNKNOWN]
+    if marks:
+        said = name_few([f"{word!r} is read as missing" for word in marks], between=", ")
+        warnings.warn(f"{source}: races and genders: {said}.", stacklevel=3)
+    return people.replace(marks, None) if marks else people
 
 
 def _read_genders(genders: pd.DataFrame, source: str) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kinface.data.pairs import check_pairs, read_pairs
+from kinface.data.pairs import check_pairs, race_crossing, read_pairs
 from kinface.fairness.audit import FairnessAudit, audit_fairness
 from kinface.fairness.calibration import calibrate
 from kinface.fairness.standards import choose_threshold_at_fmr, match_across_groups, measure_acquisition
@@ -179,6 +179,14 @@ def test_words_for_genders_are_read_and_said():
     with pytest.warns(UserWarning, match=r"here: gender: 'Female' is read as f, 'male' is read as m\."):
         pairs = check_pairs(TABLE.assign(gender_a="male", gender_b=["Female", "m", None] * 80), "here")
     assert (set(pairs["gender_a"]), set(pairs["gender_b"])) == ({"m"}, {"f", "m", None})
+
+
+def test_two_people_of_unknown_race_are_not_of_one():
+    table = TABLE.assign(race_a=["unknown", "Asian"] * 120, race_b="Unknown", gender_a=["unk", "m", "nan"] * 80)
+    with pytest.warns(UserWarning, match="here: races and genders: 'unknown' is read as missing, 'Unknown' is"):
+        pairs = check_pairs(table, "here")
+    assert (set(pairs["race_a"]), set(pairs["gender_a"])) == ({"Asian", None}, {"m", None})
+    assert pairs["race_b"].isna().all() and race_crossing(pairs).isna().all()
 
 
 def test_photos_are_grouped_by_the_same_rule_and_those_without_a_label_are_counted():
