@@ -4,7 +4,7 @@ and which are unknown.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -74,7 +74,7 @@ def split_columns(labels: Any, what: str) -> list[pd.Series]:
 
     Raises ``InputError`` if they are of another shape.
     """
-    if isinstance(labels, Mapping | Set | str):
+    if isinstance(labels, Mapping | set | frozenset | str):
         raise InputError(f"{what}: a {type(labels).__name__} has no order of samples; give a list or an array.")
     if not hasattr(labels, "__array__"):
         labels = np.array([*labels], dtype=object)  # in an array of texts, None and NaN would be texts too

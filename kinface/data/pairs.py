@@ -283,14 +283,18 @@ def find_places(names: Sequence[str], faces: Sequence[str], otherwise: str) -> n
 
     Raises ``InputError``, the name and ``otherwise``, if one is not among the faces, or if a face is there twice.
     """
+    wanted, there = pd.Index(names), pd.Index(faces)
+    if there.is_unique and not ((places := there.get_indexer(wanted)) < 0).any():
+        return places  # mostly both have one form
     wanted, there = (
         pd.Index(canonical_text(pd.Series([*given], dtype=object), "faces", paths=True)) for given in (names, faces)
     )
     if not there.is_unique:
         raise InputError(f"faces: {there[there.duplicated()][0]} is there twice; keep one row of it.")
     places = there.get_indexer(wanted)
-    if (places < 0).any():
-        raise InputError(f"{wanted[int((places < 0).argmax())]}: {otherwise}.")
+    if lost := int((places < 0).sum()):
+        several = f" (one of {lost:,})" if lost > 1 else ""
+        raise InputError(f"{wanted[int((places < 0).argmax())]}{several}: {otherwise}.")
     return places
 
 

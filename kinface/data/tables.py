@@ -154,9 +154,8 @@ def canonical_text(values: pd.Series, where: str, *, paths: bool = False) -> pd.
     """
     if pd.api.types.is_datetime64_any_dtype(values):
         values = values.astype(str).where(values.notna(), None)  # days without an hour if all are
-    values = _unwrap(values)
     try:
-        codes, found = pd.factorize(values)
+        codes, found = _factorize(values)
     except TypeError:
         raise InputError(f"{where}: each row must hold one value, not a list of several.") from None
     plain = PLAIN.fullmatch
@@ -170,18 +169,23 @@ def canonical_text(values: pd.Series, where: str, *, paths: bool = False) -> pd.
 
 def to_numbers(values: pd.Series) -> pd.Series:
     """Values as float64, of whatever type they are; NaN where a value is no number."""
-    return pd.to_numeric(_unwrap(values), errors="coerce").astype("float64")
+    plain = values.map(_unwrap) if values.dtype == object else values
+    return pd.to_numeric(plain, errors="coerce").astype("float64")
 
 
-def _unwrap(values: pd.Series) -> pd.Series:
-    """Tensors and arrays of one number, which models leave in a table, as that number."""
-    if values.dtype != object:
-        return values
+def _factorize(values: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """The codes of values and what these stand for, as of ``pandas.factorize``, also of tensors of one number."""
+    try:
+        codes, found = pd.factorize(values)
+    except TypeError:  # arrays have no hash, and tensors one each, whatever their number is
+        return pd.factorize(values.map(_unwrap))
+    wrapped = values.dtype == object and any(_unwrap(value) is not value for value in found)
+    return pd.factorize(values.map(_unwrap)) if wrapped else (codes, found)
 
-    def unwrap(value: object) -> object:
-        return value.item() if getattr(value, "ndim", None) == 0 and not isinstance(value, np.generic) else value
 
-    return pd.Series([*map(unwrap, values)], values.index, dtype=object, name=values.name)
+def _unwrap(value: object) -> object:
+    """A tensor or an array of one number, which models leave in a table, as that number."""
+    return value.item() if getattr(value, "ndim", None) == 0 and not isinstance(value, np.generic) else value
 
 
 def _spell(value: object, path: bool = False) -> str | None:

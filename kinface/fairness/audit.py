@@ -16,7 +16,7 @@ from scipy.linalg import block_diag
 from tqdm import tqdm
 
 from kinface.data.pairs import check_pairs
-from kinface.data.tables import list_names, to_numbers
+from kinface.data.tables import list_names
 from kinface.data.vocabulary import in_words
 from kinface.fairness.contrasts import contrast_with_largest, find_gaps, find_race_reward
 from kinface.fairness.disparities import DISPARITIES, Disparity, find_disparity
@@ -147,7 +147,10 @@ def audit_fairness(
     Raises ``InputError`` if the pairs are no scored pairs table, a grouping or cluster has no column, the threshold is
     not finite, or a disparity is none.
     """
-    given, threshold = threshold, float(to_numbers(pd.Series([threshold], dtype=object))[0])
+    try:
+        threshold = float(given := threshold)
+    except (TypeError, ValueError):
+        threshold = math.nan
     if not math.isfinite(threshold):
         raise InputError(f"threshold: {given!r} is not a finite number.")
     check_draws(seed, resamples)

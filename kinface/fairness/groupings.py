@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import pandas as pd
 
@@ -127,8 +128,8 @@ def label_groups(
 
     Gives a table of labels, a column per grouping, the group of all pairs first: ordered categories, missing where the
     group is unknown, without optional groupings that have no group. And for each grouping and group the attribute of
-    which its pairs have two values. Warns if groups, or values of two people, differ only in capital
-    letters, blanks, hyphens or underscores.
+    which its pairs have two values. Warns if groups, or values of two people, differ only in capital letters, blanks,
+    hyphens or underscores.
 
     Raises ``InputError`` if no pair has a group in a grouping that is not optional, a grouping has more than
     ``MOST_GROUPS`` groups, or a function did not return a value for each pair.
@@ -139,8 +140,8 @@ def label_groups(
         if label.notna().any():
             labels[grouping.name] = label
             if not intersects(grouping.name):
-                values = [side for attribute in grouping.attributes for side in _values_of(pairs, attribute)]
-                named = pd.concat([label.astype(object), *values]).dropna().unique()
+                values = [side.unique() for name in grouping.attributes for side in _values_of(pairs, name)]
+                named = {*label.cat.categories, *chain(*values)} - {None}
                 warn_of_look_alikes(named, f"grouping {grouping.name!r}: groups", stacklevel=3)
             for attribute in grouping.attributes:
                 groups = label[_have_two_values(pairs, attribute)].dropna().unique()

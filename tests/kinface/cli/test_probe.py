@@ -211,7 +211,7 @@ def test_arrays_of_a_table_of_embeddings(tmp_path):
         ({"people": "broken.parquet"}, ["broken.parquet: not a readable table"]),
         ({"compare": "ours.npz"}, ["--compare", "another model"]),
         ({"kind": "quadratic"}, ["no attacker 'quadratic'", "linear, mlp, kernel, trees, knn, qda"]),
-        ({"compare": "half.npz"}, ["half.npz: 3.jpg: there is no embedding of it"]),
+        ({"compare": "half.npz"}, ["half.npz: 3.jpg (one of 177): there is no embedding of it"]),
         ({"compare": "none.npz"}, ["none.npz: no such table of embeddings"]),
     ],
 )
