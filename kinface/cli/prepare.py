@@ -49,7 +49,7 @@ def prepare(
         Folder to write to.
     annotations
         Csv files with a column ``face`` and columns such as race_deepface, age_mivolo, gender_human or age_band_human
-        (any attribute and its source); all of ROOT/annotations when not given.
+        (any attribute and its source), to read besides those of ROOT/annotations.
     meaning
         What a word of the annotations means, such as race:Latino_Hispanic=Latino; nothing behind the = is unknown.
         The words of DeepFace and FairFace are known; what was read as what is printed.

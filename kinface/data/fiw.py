@@ -59,7 +59,8 @@ def read_families(
         The folder with ``Train`` and ``Validation``, or of another layout named above, or one written by ``prepare``,
         whose annotations and splits are fixed.
     annotations
-        Csv files about faces (see ``kinface.data.annotations``); all of ``ROOT/annotations`` when not given.
+        Csv files about faces (see ``kinface.data.annotations``), before those of ``ROOT/annotations``, which are always
+        read: where two predict the same, the first counts.
     meanings, measurements
         See ``kinface.data.annotations.read_annotations``.
     tune
@@ -99,13 +100,10 @@ def read_families(
     read = read_tskinface if is_tskinface(root) else _read_fiw
     faces, members, relations, split = read(root, problems)
     faces = faces.sort_values(["family", "mid", "face"], ignore_index=True)
-    if isinstance(annotations, str | Path):
-        annotations = [Path(annotations)]
-    if annotations is None:
-        annotations = list_files(root / "annotations", (".csv",), problems)
-    values, columns, unclear = read_annotations(
-        annotations, faces["face"], meanings=meanings, measurements=measurements
-    )
+    given = [*map(Path, [annotations] if isinstance(annotations, str | Path) else annotations or [])]
+    there = {file.resolve() for file in given}
+    files = [*given, *(it for it in list_files(root / "annotations", (".csv",), problems) if it.resolve() not in there)]
+    values, columns, unclear = read_annotations(files, faces["face"], meanings=meanings, measurements=measurements)
     faces = pd.concat([faces, values], axis="columns")
     split = _split_families(split, faces, tune, seed)
     faces, members, relations = (t.assign(split=t["family"].map(split)) for t in (faces, members, relations))

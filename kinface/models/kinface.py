@@ -34,6 +34,13 @@ if TYPE_CHECKING:
     from kinface.models.verify import Photos
 
 
+class Named(nn.ModuleDict):
+    """Modules by names that users choose: ``half`` or ``keys``, too, which are methods of modules."""
+
+    def __setitem__(self, name: str, module: nn.Module) -> None:
+        self._modules[name] = module
+
+
 class TypeHead(nn.Module):
     """Kinship type of an unordered pair, in one distribution with its verification.
 
@@ -277,12 +284,12 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
 # Most models have neither heads nor erasures, and what these import takes as long to import as all else.
 
 
-def _build_heads(width: int, heads: dict[str, list[str]]) -> nn.ModuleDict:
+def _build_heads(width: int, heads: dict[str, list[str]]) -> Named:
     if not heads:
-        return nn.ModuleDict()
+        return Named()
     from kinface.debias.heads import build_mlp
 
-    return nn.ModuleDict({name: build_mlp(width, len(classes)) for name, classes in heads.items()})
+    return Named({name: build_mlp(width, len(classes)) for name, classes in heads.items()})
 
 
 def _build_erasures(size: int, at: str, steps: Sequence[Mapping[str, Any]]) -> nn.ModuleList:

@@ -13,7 +13,7 @@ from torch import nn
 from kinface.debias.adversaries import Hider, Reading
 from kinface.debias.erasure import Erase
 from kinface.debias.heads import HIDERS, Hide, Place
-from kinface.models.kinface import KinFace
+from kinface.models.kinface import KinFace, Named
 from swinface.files import InputError, naming
 from swinface.model import SwinFace
 from swinface.trunk import Trunk, split_weights
@@ -111,7 +111,7 @@ def name_hiders(hide: Mapping[str, Hide]) -> dict[str, tuple[str, Place]]:
 
 def build_hiders(
     hide: Mapping[str, Hide], attributes: Mapping[str, list[str]], network: KinFace, learning_rate: float
-) -> nn.ModuleDict:
+) -> Named:
     """The adversaries and penalties of ``name_hiders``.
 
     Raises ``InputError`` if there is no such method, it does not take its options, or reads what the network does not
@@ -120,7 +120,7 @@ def build_hiders(
     for name, chosen in hide.items():
         if not chosen.places or len({*chosen.places}) < len(chosen.places):
             raise InputError(f"model.hide.{name}.reads: one place or several different ones; not {chosen.reads}.")
-    return nn.ModuleDict(
+    return Named(
         {
             key: _build_hider(f"model.hide.{name}", hide[name], place, len(attributes[name]), network, learning_rate)
             for key, (name, place) in name_hiders(hide).items()

@@ -310,7 +310,10 @@ def test_annotations_reach_faces_and_people(root: Path, write_annotations):
         "Asian", "predicted by net", "m", "FIW mid.csv"
     ]  # fmt: skip
     assert families.annotations["column"].tolist() == ["race_net", "gender_net", "x"]
-    assert read_families(root, annotations=[]).people["race"].isna().all()
+    write_annotations(root / "b.csv", {face("F0002", 1): {"race_other": "African", "half_own": "left"}})
+    both = read_families(root, annotations=[root / "b.csv", root / "annotations/a.csv"])
+    assert both.people.set_index("person").loc["F0002/MID1", ["race", "half"]].tolist() == ["African", "left"]
+    assert both.annotations["file"].tolist() == ["b.csv", "b.csv", "a.csv", "a.csv", "a.csv"]
 
 
 def test_real_fiw(shared_data: Path):

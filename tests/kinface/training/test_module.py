@@ -231,18 +231,18 @@ def test_an_attribute_of_ones_own_is_matched_hidden_erased_and_has_a_domain(synt
     root, bands = tmp_path / "tables", ["younger", "older"]
     shutil.copytree(synthetic, root)
     people = pd.read_parquet(root / "people.parquet")
-    people["age_band"] = [None, *np.resize(bands, len(people) - 1)]
-    people["age_band_source"] = "human annotated"
+    people["half"] = [None, *np.resize(bands, len(people) - 1)]
+    people["half_source"] = "human annotated"
     people.to_parquet(root / "people.parquet")
     faces = pd.read_parquet(root / "faces.parquet")["face"].to_numpy(str)
     embedding = np.random.default_rng(0).normal(size=(len(faces), 12))
     np.savez(tmp_path / "table.npz", face=faces, embedding=embedding)
     model = {
-        "attributes": {"age_band": bands},
-        "hide": {"age_band": {"method": "mlp"}},
-        "matched": ["age_band"],
-        "domains": "age_band",
-        "erase": [{"attributes": ["age_band"]}],
+        "attributes": {"half": bands},
+        "hide": {"half": {"method": "mlp"}},
+        "matched": ["half"],
+        "domains": "half",
+        "erase": [{"attributes": ["half"]}],
     }
     (tmp_path / "overlay.yaml").write_text(yaml.safe_dump({"model": model}))
     configs = [CONFIGS / "kinface" / "base.yaml", CONFIGS / "smoke.yaml", tmp_path / "overlay.yaml"]
@@ -251,7 +251,7 @@ def test_an_attribute_of_ones_own_is_matched_hidden_erased_and_has_a_domain(synt
     arguments = [f"--config={path}" for path in configs] + [f"--{name}={value}" for name, value in options.items()]
     assert run_command("kinface", "", COMMANDS, ["fit", *arguments]) == 0
     metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
-    assert metrics["train_age_band"].gt(0).all() and metrics["tune_age_band_balanced_accuracy"].between(0, 1).all()
+    assert metrics["train_half"].gt(0).all() and metrics["tune_half_balanced_accuracy"].between(0, 1).all()
     network = KinFace.from_pretrained(tmp_path / "run")
     assert network.domains == 2
     assert not torch.equal(network.erasures[0].maps[0], torch.eye(network.projection.out_features))
