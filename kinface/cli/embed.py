@@ -74,6 +74,9 @@ def embed(
 def _list_faces(root: Path) -> tuple[Path, list[str]]:
     """The folder that the faces' paths start from, and these paths."""
     if not is_families(root):
-        return root, take_images(root)
+        images = take_images(root)
+        if not images:
+            raise InputError(f"{root}: no images; name FIW's folder, or a folder of aligned faces.")
+        return root, images
     families = read_families(root)
     return families.root, list(families.faces["face"])

@@ -139,6 +139,10 @@ def test_a_function_of_ones_own_embeds_a_folder_of_faces(tmp_path, monkeypatch, 
         assert kinface(*options, "--recogniser", f"my_recognisers.{name}") == 2
         error = capsys.readouterr().err
         assert message in error and error.count("\n") == 1
+    (tmp_path / "none").mkdir()
+    for model in ([], ["--recogniser", "my_recognisers.colours"]):
+        assert kinface("embed", "--root", "none", "--out", "own.npz", *model) == 2
+        assert "none: no images; name FIW's folder, or" in capsys.readouterr().err
 
 
 def test_families_are_embedded_and_the_table_is_read_by_all_others(synthetic, tmp_path):
