@@ -97,7 +97,7 @@ def verify(
         print(
             f"At this threshold, {errors['fmr']:.0%} of {errors['non_kin']:,} non-kin {kind} are called kin and "
             f"{errors['fnmr']:.0%} of {errors['kin']:,} kin {kind} are not, on {chosen_on}; "
-            "expect more on other people."
+            "expect more errors on other people."
         )
     print(answer["caution"])
 

@@ -11,6 +11,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from difflib import get_close_matches
 from enum import Enum, auto
 from functools import partial
 from importlib import import_module
@@ -98,7 +99,9 @@ def run(program: str, about: str, commands: dict[str, Command], argv: list[str])
             return 0 if argv else 2
         name, *arguments = argv
         if name not in commands:
-            return _fail(program, f"no command {name!r}; choose from {', '.join(commands)}.")
+            meant = get_close_matches(name, commands, 1)
+            choice = f"did you mean {meant[0]}?" if meant else f"choose from {', '.join(commands)}."
+            return _fail(program, f"no command {name!r}; {choice}")
         return _call(f"{program} {name}", commands[name], arguments)
     except KeyboardInterrupt as interruption:
         print(f"\n{program}: interrupted{''.join(f'; {note}' for note in interruption.args)}.", file=sys.stderr)

@@ -34,9 +34,12 @@ def draw(count: int, seed: int, size: int = 12) -> tuple[np.ndarray, np.ndarray]
     return turned / np.linalg.norm(turned, axis=1, keepdims=True), codes
 
 
-def short(method: str, steps: int = 40) -> Learned:
+def short(method: str, steps: int = 40, **options: int) -> Learned:
     """Not yet fitted; learns for a short time."""
-    return erasers.create(method, **({} if method == "mute" else {"steps": steps}))
+    return erasers.create(method, **({} if method == "mute" else {"steps": steps}), **options)
+
+
+SMALL = {"obliviator": {"hidden": 16, "basis": 64}}  # for data of few features
 
 
 # They learn from faces that are drawn by their weights, so that a weight of 2 is not the same as a face that is there
@@ -45,7 +48,7 @@ NOT_EXACT = ("check_sample_weight_equivalence_on_dense_data", "check_methods_sub
 
 
 @pytest.mark.filterwarnings("ignore")
-@parametrize_with_checks([short(method, steps=2) for method in LEARNED])
+@parametrize_with_checks([short(method, steps=2, **SMALL.get(method, {})) for method in LEARNED])
 def test_estimator_checks(estimator, check):
     if check.func.__name__ in NOT_EXACT:
         pytest.skip("see NOT_EXACT")

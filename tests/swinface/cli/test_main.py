@@ -115,7 +115,9 @@ def test_one_process_of_several_says_what_is_wrong(commands, capsys, monkeypatch
 
 def test_an_unknown_command_is_named(commands, capsys):
     assert run("program", "about", commands, ["great"]) == 2
-    assert capsys.readouterr().err == "program: error: no command 'great'; choose from greet, repeat, listen.\n"
+    assert capsys.readouterr().err == "program: error: no command 'great'; did you mean greet?\n"
+    assert run("program", "about", commands, ["other"]) == 2
+    assert capsys.readouterr().err == "program: error: no command 'other'; choose from greet, repeat, listen.\n"
 
 
 @pytest.mark.parametrize("program", ["swinface", "kinface"])
