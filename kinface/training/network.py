@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse.typing import PositiveInt
-from torch import nn
 
 from kinface.debias.adversaries import Hider, Reading
 from kinface.debias.erasure import Erase

@@ -84,6 +84,6 @@ def freeze_all_but(network: SwinFace, tasks: Sequence[str]) -> None:
 
 
 def freeze_embedding(network: SwinFace) -> None:
-    """Give no gradients to the embedding, and to what nothing else reads; called if nothing that reads it is trained."""
+    """Give no gradients to the embedding, and to what it alone reads, where nothing that reads it is trained."""
     network.embedding.requires_grad_(False)
     network.trunk.freeze_unread(network.subnets["age"].attention.levels)
