@@ -16,6 +16,8 @@ from swinface.data.embeddings import Embeddings
 from swinface.files import InputError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from kinface.models.kinface import KinFace
     from swinface.inference import Shards
 
@@ -51,6 +53,14 @@ class Source:
             raise InputError("--inputs are for a --model; leave them out with --embeddings.")
         if self.whiten is not None and self.embeddings is None:
             raise InputError("--whiten is for --embeddings; leave it out with a model.")
+
+    def warn_of_trained(self, *lists: pd.DataFrame, faces: pd.DataFrame) -> None:
+        """Warn of pairs or triplets whose families the model was trained on; ``faces`` are those of all families."""
+        if self.embeddings is None:
+            from kinface.models.trained import warn_of_trained
+
+            for listed in lists:
+                warn_of_trained(listed, faces, self.model or SHIPPED)
 
 
 OURS = Source()  # the model that comes with the package

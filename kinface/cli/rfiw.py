@@ -119,6 +119,7 @@ def rfiw(
         photos = families.faces if people else None
         lists = (pairs,) if validation is None else (pairs, validation)
         faces = sorted({face for listed in lists for face in list_faces(listed, photos)})
+        source.warn_of_trained(*lists, faces=families.faces)
         network, embedding, shards = embed_all(faces, **where)
         if shards.first:
             threshold, origin = validation, "Youden's J on the validation list"

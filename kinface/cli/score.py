@@ -71,6 +71,8 @@ def score(
     else:
         pairs = families.pairs(list, swap_grandparents=swap_grandparents, people=people, seed=seed)
         pairs = _add_non_kin(pairs, list, seed) if draw_non_kin else pairs
+    if not submitted:
+        source.warn_of_trained(pairs, faces=families.faces)
     faces = list_photos(pairs, families.faces) if people else sorted({*pairs["face_a"], *pairs["face_b"]})
     network, embedding, shards = embed_all(faces, root=families.root, out=out, source=source, computing=computing)
     if not shards.first:

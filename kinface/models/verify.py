@@ -202,7 +202,7 @@ def read_errors(model: Path, *, triplets: bool = False) -> dict[str, float] | No
     """What ``measure_errors`` gave of a model on the pairs that chose its threshold, or on triplets of their faces;
     None if it keeps no record."""
     if not triplets:
-        return _read_record(model, ERRORS)
+        return read_record(model, ERRORS)
     rows = read_scores(model, triplets=True)
     return {name: rows[0][name] for name in ("fmr", "fnmr", "kin", "non_kin")} if rows else None
 
@@ -210,10 +210,11 @@ def read_errors(model: Path, *, triplets: bool = False) -> dict[str, float] | No
 def read_scores(model: Path, *, triplets: bool = False) -> list[dict[str, Any]] | None:
     """What ``kinface.fairness.distributions.describe_scores`` gave of a model on these pairs or triplets; None as
     above."""
-    return _read_record(model, TRIPLETS if triplets else SCORES)
+    return read_record(model, TRIPLETS if triplets else SCORES)
 
 
-def _read_record(model: Path, name: str) -> Any:
+def read_record(model: Path, name: str) -> Any:
+    """What a JSON file beside a model says; None where there is none. The model may be one that ships."""
     first, _, variant = str(model).partition("-")
     if first == str(SHIPPED) and not model.exists():
         model = Path(str(files("kinface") / "weights")) / variant

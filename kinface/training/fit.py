@@ -24,6 +24,7 @@ from kinface.debias.erasure import Erase
 from kinface.fairness.distributions import describe_scores
 from kinface.fairness.threshold import choose_threshold
 from kinface.models.kinface import KinFace
+from kinface.models.trained import FAMILIES, digest_families
 from kinface.models.verify import ERRORS, SCORES, TRIPLETS, measure_errors
 from kinface.training.data import KinshipData
 from kinface.training.history import PAIRS, TUNE_SCORES
@@ -156,7 +157,9 @@ def _finish(run: Path, cli: KinshipCLI) -> Fitted:
     pairs = data.score_tune_pairs(embedding)
     epochs = PAIRS.read(run)
     threshold = network.threshold.fill_(choose_threshold(pairs)).item()
+    trained = data.families.faces[data.families.faces["split"] == "train"]
     records = {ERRORS: measure_errors(pairs, threshold), SCORES: describe_scores(pairs, threshold)}
+    records[FAMILIES] = digest_families(trained)
     if (triplets := data.score_tune_triplets(embedding)) is not None:
         records[TRIPLETS] = describe_scores(triplets, threshold)
     write_pairs(pairs, run / TUNE_SCORES)

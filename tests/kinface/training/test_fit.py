@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -21,6 +22,7 @@ from kinface.fairness.distributions import describe_scores
 from kinface.fairness.threshold import choose_threshold
 from kinface.models.inference import embed
 from kinface.models.kinface import KinFace
+from kinface.models.trained import warn_of_trained
 from kinface.models.verify import measure_errors, read_errors, read_scores
 from kinface.training.data import KinshipData, read_tune_pairs
 from kinface.training.history import list_runs
@@ -83,6 +85,21 @@ def test_a_run_says_what_its_folder_holds_and_nothing_of_a_hub(unbroken):
     card = (unbroken / "README.md").read_text(encoding="utf-8")
     assert card.startswith("---\n") and "config.yaml" in card
     assert not re.search("Hub|pushed|More Information Needed", card)
+
+
+def test_a_model_says_which_families_it_was_trained_on_and_scoring_them_is_warned_of(unbroken, synthetic, tmp_path):
+    def score(name: str) -> int:
+        out = tmp_path / "scores.parquet"
+        return kinface("score", "--model", unbroken, "--root", synthetic, "--list", name, "--out", out)
+
+    families = read_families(synthetic)
+    trained = families.faces.loc[families.faces["split"] == "train", "family"]
+    assert json.loads((unbroken / "families.json").read_text()).keys() == {*trained}
+    with pytest.warns(UserWarning, match=r"train: ([\d,]+) of \1 rows are of families that the model was trained on"):
+        assert score("train") == 0
+    assert score("val") == 0
+    others = families.faces.assign(face="other/" + families.faces["face"])  # families of the same names elsewhere
+    warn_of_trained(families.pairs("train"), others, unbroken)
 
 
 def test_the_model_is_that_of_the_best_epoch_of_the_second_half(unbroken):
