@@ -17,7 +17,7 @@ COMMANDS = tabulate(
         },
         "Data": {
             "prepare": "check a copy of FIW and write its tables",
-            "nest": "divide the training families into folds, to choose options by",
+            "nest": "divide the training families into folds, for choosing options",
             "pairs": "draw non-kin pairs matched to the kin pairs of a list",
             "synthesize": "draw synthetic families with known genes and known bias",
         },

@@ -61,7 +61,8 @@ def report(
     out
         Folder to write to.
     threshold_from
-        Validation pairs scored by the same model. The threshold is the score with the largest TPR - FMR on them.
+        Validation pairs scored by the same model. The threshold is the score with the largest TPR - FMR
+        (share of kin pairs accepted less share of non-kin pairs accepted) on them.
     threshold
         The threshold itself, instead of validation pairs.
     by

@@ -38,7 +38,7 @@ def verify(
     b
         The second person; the mother if there is a child.
     child
-        Their child, perhaps.
+        Their child, if three people are to be compared.
     model
         Folder of a trained model; by default the one that comes with the package.
     threshold_from

@@ -42,8 +42,10 @@ class Pixels:
         Side of a face in pixels; by default what the ONNX file fixes, or 112.
     channels
         Order of the colours.
-    mean, scale
-        An ONNX file is given (pixel - mean) / scale, of pixels from 0 to 255.
+    mean
+        What is subtracted from pixels, 0 to 255, before an ONNX file is given them.
+    scale
+        What they are divided by after that.
     output
         Name of the embedding, for an ONNX file with several outputs.
     """

@@ -118,7 +118,7 @@ def _print_help(program: str, about: str, commands: dict[str, Command]) -> None:
     app = _make_app(
         program,
         help=about,
-        help_epilogue=f"`{program} COMMAND --help` lists a command's options, `{program} --version` says which it is.",
+        help_epilogue=f"`{program} COMMAND --help` lists a command's options, `{program} --version` its version.",
     )
     for number, (name, command) in enumerate(commands.items()):
         app.command(command.place, name=name, help=command.about, group=groups[command.group], sort_key=number)
