@@ -48,7 +48,7 @@ def _reason_not_to_compare(group: tuple, mixed: dict[tuple[str, str], str]) -> s
     if group.grouping == OVERALL:
         return "all pairs"
     if (group.grouping, group.group) in mixed:
-        return f"not one {mixed[group.grouping, group.group]}"
+        return f"two values of {mixed[group.grouping, group.group]}"
     lacking = []
     for kind, pairs, units in (("kin", group.kin, group.kin_units), ("non-kin", group.non_kin, group.non_kin_units)):
         if pairs < FEWEST_PAIRS:

@@ -79,7 +79,7 @@ def test_a_group_of_one_class_is_missing_not_a_crash(draw_scored):
         assert np.isnan(row[metric])
         assert np.isnan(row[f"{metric}_low"])
     assert row["fmr_low"] < row["fmr"] < row["fmr_high"]
-    assert row["not_compared"] == "not one race"
+    assert row["not_compared"] == "two values of race"
 
 
 def test_tar_is_given_only_where_negatives_suffice(draw_scored):

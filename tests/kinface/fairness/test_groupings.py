@@ -45,7 +45,7 @@ def test_an_attribute_of_both_persons_is_grouped_by_its_shared_value(pairs):
     assert groups_of(audit, "lighting") == ["indoors", "outdoors", "cross-lighting"]
     cross = audit.groups.set_index("group").loc["cross-lighting"]
     assert cross["pairs"] == (pairs["lighting_a"] != pairs["lighting_b"]).sum()
-    assert cross["not_compared"] == "not one lighting"
+    assert cross["not_compared"] == "two values of lighting"
     assert set(audit.disparities["compared"][audit.disparities["grouping"] == "lighting"]) == {"indoors, outdoors"}
 
 
@@ -57,7 +57,7 @@ def test_functions_names_and_lists_of_them_can_be_combined(pairs):
     audit = audit_fairness(pairs, 0.5, groupings=given, resamples=20)
     assert groups_of(audit, "ours") == ["ends in 1"]
     assert groups_of(audit, "both")[:2] == ["ff x 5-9", "ff x 10-14"]
-    assert audit.groups["not_compared"][audit.groups["group"] == "cross-race x 5-9"].tolist() == ["not one race"]
+    assert audit.groups["not_compared"][audit.groups["group"] == "cross-race x 5-9"].tolist() == ["two values of race"]
     assert groups_of(audit, "race")[-2:] == ["cross-race x 5-9", "cross-race x 10-14"]
     names = [grouping.name for grouping in resolve_groupings(pairs, [first_image, ("race", "age_band"), "race"])]
     assert names == [*(grouping.name for grouping in DEFAULT_GROUPINGS), "first_image", "race x age_band"]
