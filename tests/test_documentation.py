@@ -24,6 +24,7 @@ QUICK = {
     **{name: [] for name in ("prepare", "score", "report", "runs", "compare", "pairs", "embed", "export", "nest")},
     "fit": ["--config", "configs/smoke.yaml", "--trainer.accelerator", "cpu"],
     "calibrate": [],
+    "rfiw": [],
     "controls": [],
     "triplets": ["--epochs", "2"],
     "probe": ["--folds", "2", "--resamples", "100", "--kind", "linear"],
