@@ -26,6 +26,7 @@ LONGEST_HEADER = 1_000_000  # characters in which the separator is looked for
 
 # A number without leading zeros and with a sign in its exponent, as programs write it: 007 and 12e3 are codes.
 PLAIN = re.compile(r"[A-Za-z_][!-~]*")  # is its own one text, as most of a million ids are
+PLAIN_PATH = re.compile(r"[A-Za-z_][\w.-]*(/\w[\w.-]*)*", re.ASCII)
 NUMBER = re.compile(r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)(e[+-]\d+)?", re.IGNORECASE | re.ASCII)
 
 
@@ -117,8 +118,8 @@ def _read_parquet(path: Path, what: str) -> pd.DataFrame:
             row = int((~plain).to_numpy().argmax()) + 1
             raise InputError(f"{path}: row {row}: {one_line(column)} must be one value, and holds several.")
     for column in table.select_dtypes("string"):  # decoded only here, and its bytes may be broken
-        text = table[column].astype(object)
-        table[column] = text.where(text.notna(), None)
+        codes, found = pd.factorize(table[column])
+        table[column] = pd.Series(np.append(np.asarray(found, object), None)[codes], table.index, dtype=object)
     return table
 
 
@@ -158,12 +159,13 @@ def canonical_text(values: pd.Series, where: str, *, paths: bool = False) -> pd.
         codes, found = _factorize(values)
     except TypeError:
         raise InputError(f"{where}: each row must hold one value, not a list of several.") from None
-    plain = PLAIN.fullmatch
-    spelt = [value if isinstance(value, str) and plain(value) else _spell(value, paths) for value in np.asarray(found)]
-    if paths:
-        spelt = [text and tidy_path(text) for text in spelt]
-    _warn_of_merged(found, spelt, where)
-    texts = np.array([*spelt, None], dtype=object)  # a missing value has the code -1
+    plain = (PLAIN_PATH if paths else PLAIN).fullmatch
+    texts = np.append(np.asarray(found, object), None)  # a missing value has the code -1
+    others = [place for place, value in enumerate(texts[:-1]) if not (isinstance(value, str) and plain(value))]
+    if others:
+        spelt = [_spell(value, paths) for value in texts[others]]
+        texts[others] = [text and tidy_path(text) for text in spelt] if paths else spelt
+        _warn_of_merged(found, texts[:-1], where)
     return pd.Series(texts[codes], index=values.index, name=values.name, dtype=object)
 
 
@@ -179,7 +181,9 @@ def _factorize(values: pd.Series) -> tuple[np.ndarray, np.ndarray]:
         codes, found = pd.factorize(values)
     except TypeError:  # arrays have no hash, and tensors one each, whatever their number is
         return pd.factorize(values.map(_unwrap))
-    wrapped = values.dtype == object and any(_unwrap(value) is not value for value in found)
+    if values.dtype != object or pd.api.types.infer_dtype(found) == "string":
+        return codes, found
+    wrapped = any(_unwrap(value) is not value for value in found)
     return pd.factorize(values.map(_unwrap)) if wrapped else (codes, found)
 
 
@@ -247,7 +251,8 @@ def truth(values: pd.Series, where: str) -> pd.Series:
 
     ``where`` names the file and column, for messages.
     """
-    found = canonical_text(values, where).map(lambda text: TRUTH.get(str(text).lower()))
+    texts = canonical_text(values, where)
+    found = texts.map({text: TRUTH.get(text.lower()) for text in texts.dropna().unique()})
     return found.astype(object).where(found.notna(), None)
 
 
