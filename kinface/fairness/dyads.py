@@ -25,6 +25,7 @@ from kinface.data.pairs import resampling_units
 from swinface.files import InputError
 
 FAMILIES = ("family_a", "family_b")
+MOST_EMPTY = 16  # cells of a unit and a group for each pair, in a table of all
 BLOCKS = 2000  # in which units are drawn, at most
 
 
@@ -74,9 +75,16 @@ class Dyads:
     def _two(self) -> np.ndarray:
         return np.flatnonzero(self.first != self.second)
 
+    @cached_property
+    def _dyad(self) -> np.ndarray:
+        """(pairs,) the number of each pair's dyad."""
+        return pd.factorize(self.first.astype(np.int64) * len(self.keys) + self.second)[0]
+
     def __getitem__(self, rows: slice | np.ndarray) -> Dyads:
         """Some of the pairs, with the same units."""
-        return Dyads(self.first[rows], self.second[rows], self.keys)
+        part = Dyads(self.first[rows], self.second[rows], self.keys)
+        vars(part)["_dyad"] = self._dyad[rows]  # numbered once for all parts
+        return part
 
     def count(self, group: np.ndarray, groups: int, kin: np.ndarray) -> dict[str, np.ndarray]:
         """(groups,) how many units the ``kin``, ``non-kin`` and ``all`` pairs of each group come from.
@@ -96,7 +104,7 @@ class Dyads:
         Of ``kin``, ``non-kin`` and ``all`` pairs, and of those ``within`` one unit and ``between`` two apart.
         """
         within = self.first == self.second
-        kinds = np.stack([kin & within, ~kin & within, ~within, kin & ~within], axis=1).astype(float)
+        kinds = np.stack([kin & within, ~kin & within, ~within, kin & ~within]).astype(float).T
         _, of_cell, sums = self._sum_units(group, groups, kinds)
         of_kin, others, between, kin_between = sums.T
         parts = {"kin": of_kin + kin_between, "non-kin": others + between - kin_between}
@@ -116,14 +124,12 @@ class Dyads:
         without, the expected variance is (n - 4) / n of the true one. n is the effective number in the pair's group, of
         kin and of non-kin pairs apart (``count_effective``); the factors are at most 2.
         """
-        within = self.first == self.second
-        factor = np.ones(len(group))
-        of_kind = {"kin within": kin & within, "non-kin within": ~kin & within, "between": ~within}
-        for kind, rows in of_kind.items():
-            units, lost = effective[kind], 4 if kind == "between" else 1
-            of_group = np.sqrt(units / np.maximum(units - lost, units / 4))
-            factor[rows] = np.where(group[rows] >= 0, of_group[group[rows]], 1)
-        return factor
+        factors = []
+        for kind, lost in (("kin within", 1), ("non-kin within", 1), ("between", 4)):
+            units = effective[kind]
+            factors.append(np.append(np.sqrt(units / np.maximum(units - lost, units / 4)), 1))  # the last for no group
+        kind = np.where(self.first != self.second, 2, np.where(kin, 0, 1))
+        return np.array(factors)[kind, group]
 
     def covariance(
         self, group: np.ndarray, groups: int, influence: np.ndarray, factor: np.ndarray | None = None
@@ -150,11 +156,12 @@ class Dyads:
         found = _multiply(self._sum_units(group, groups, influence), groups)
         if not len(self._two):
             return found
-        own = np.ones(len(group), bool)
-        own[self._two] = False
-        dyad = self.first[self._two] * len(self.keys) + self.second[self._two]
-        of_two = _multiply(_sum_cells(dyad, group[self._two], groups, influence[self._two]), groups)
-        of_one = _multiply(_sum_cells(self.first[own], group[own], groups, influence[own]), groups)
+        dyad, *sums = _sum_cells(self._dyad, group, groups, influence)
+        apart = np.zeros(self._dyad.max() + 1, bool)
+        apart[self._dyad[self._two]] = True
+        of_two, of_one = (
+            _multiply(tuple(it[rows] for it in (dyad, *sums)), groups) for rows in (apart[dyad], ~apart[dyad])
+        )
         found -= of_two
         least = of_two / (plain[:, None] * plain) + of_one
         variance, lowest = (np.einsum("kgg->kg", table) for table in (found, least))
@@ -191,22 +198,21 @@ class Dyads:
 
 
 def _sum_cells(
-    unit: np.ndarray, group: np.ndarray, groups: int, values: np.ndarray, rows: np.ndarray | None = None
+    unit: np.ndarray, group: np.ndarray, groups: int, values: np.ndarray, rows: np.ndarray | slice = slice(None)
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sums of values over the pairs of one unit and one group: units, ascending, groups and (cells, metrics) sums."""
-    rows = np.arange(len(unit)) if rows is None else rows
-    known = np.flatnonzero(group >= 0)
-    cell = unit[known].astype(np.int64) * groups + group[known]
+    wide = groups + 1  # the last is of no group
+    cell = unit.astype(np.int64) * wide + np.where(group < 0, groups, group)
     size = int(cell.max(initial=-1)) + 1
-    if size <= len(cell):  # few cells, as of families
+    if size <= MOST_EMPTY * len(cell):
         found = np.flatnonzero(np.bincount(cell, minlength=size))
-        sums = [np.bincount(cell, column[rows[known]], size)[found] for column in values.T]
-        return found // groups, found % groups, np.stack(sums, axis=1)
-    order = np.argsort(cell, kind="stable")
-    cell = cell[order]
-    starts = np.flatnonzero(np.r_[True, cell[1:] != cell[:-1]]) if len(cell) else cell
-    sums = np.add.reduceat(values[rows[known[order]]], starts) if len(cell) else values[:0]
-    return cell[starts] // groups, cell[starts] % groups, sums
+        sums = [np.bincount(cell, column[rows], size)[found] for column in values.T]
+    else:
+        place, found = pd.factorize(cell, sort=True)
+        sums = [np.bincount(place, column[rows], len(found)) for column in values.T]
+    of_unit, of_group = np.divmod(found, wide)
+    known = of_group < groups
+    return of_unit[known], of_group[known], np.stack(sums, axis=1)[known]
 
 
 def _multiply(cells: tuple[np.ndarray, np.ndarray, np.ndarray], groups: int) -> np.ndarray:

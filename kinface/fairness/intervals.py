@@ -38,7 +38,7 @@ def measure(score: np.ndarray, kin: np.ndarray, threshold: float) -> tuple[np.nd
     is NaN.
     """
     kin, accepted = np.asarray(kin, bool), np.asarray(score) >= threshold
-    values, influence = np.full(len(MEASURED), np.nan), np.zeros((len(kin), len(MEASURED)))
+    values, influence = np.full(len(MEASURED), np.nan), np.zeros((len(MEASURED), len(kin))).T
     places = np.flatnonzero(kin), np.flatnonzero(~kin)
     for metric, right in (("accuracy", accepted == kin), ("positive_rate", accepted)):
         column = MEASURED.index(metric)
@@ -78,7 +78,7 @@ def measure_by(
 ) -> tuple[np.ndarray, np.ndarray]:
     """``measure`` in each of some groups: (groups, metrics) values and (pairs, metrics) influence values; ``group``,
     (pairs,), is -1 for none."""
-    values, influence = np.full((groups, len(MEASURED)), np.nan), np.zeros((len(score), len(MEASURED)))
+    values, influence = np.full((groups, len(MEASURED)), np.nan), np.zeros((len(MEASURED), len(score))).T
     for number in range(groups):
         rows = np.flatnonzero(group == number)
         values[number], influence[rows] = measure(score[rows], kin[rows], threshold)
