@@ -215,12 +215,13 @@ def write_pairs(pairs: pd.DataFrame, path: str | Path) -> None:
 
 def families_known(pairs: pd.DataFrame) -> pd.Series:
     """Whether the families of both persons are known."""
-    return pairs[["family_a", "family_b"]].notna().all(axis="columns")
+    return pairs["family_a"].notna() & pairs["family_b"].notna()
 
 
 def list_families(pairs: pd.DataFrame) -> set[str]:
     """All known families of a list of pairs."""
-    return {family for side in ("family_a", "family_b") for family in canonical_text(pairs[side], side).dropna()}
+    found = (canonical_text(pairs[side], side).dropna().unique() for side in ("family_a", "family_b"))
+    return set().union(*found)
 
 
 def resampling_units(pairs: pd.DataFrame) -> tuple[pd.Series, pd.Series]:

@@ -28,7 +28,7 @@ def name_photographs(faces: Sequence[str]) -> np.ndarray:
     >>> name_photographs(["F0001/MID1/P00004_face1.jpg", "F0001/MID2/P00004_face0.jpg", "other.jpg"]).tolist()
     ['F0001/P00004', 'F0001/P00004', 'other.jpg']
     """
-    return np.array([CUT.sub(r"\1", face) for face in faces])
+    return np.array([CUT.sub(r"\1", face) if "_face" in face else face for face in faces])
 
 
 def list_people(pairs: pd.DataFrame) -> pd.DataFrame:

@@ -125,21 +125,19 @@ def shift_scores(audit: FairnessAudit) -> pd.DataFrame:
     members = [(audit.labels[group.grouping] == group.group).to_numpy() for group in groups.itertuples()]
     found = []
     for kind, of_kind, metric in (("kin", kin, "tpr"), ("non-kin", ~kin, "fmr")):
-        enough = has_enough(groups, metric)
-        deviation, dyads = score[of_kind].std(), audit.dyads[of_kind]
-        from_all = score[of_kind] - score[of_kind].mean()
+        scores, dyads, enough = score[of_kind], audit.dyads[of_kind], has_enough(groups, metric)
+        deviation, from_all = scores.std(), scores - scores.mean()
         for group, rows, judged in zip(groups.itertuples(), members, enough, strict=True):
-            chosen = rows & of_kind
-            if not chosen.any() or deviation == 0:
+            own = np.flatnonzero(rows[of_kind])
+            if not len(own) or deviation == 0:
                 continue
-            shift = (score[chosen].mean() - score[of_kind].mean()) / deviation
-            low, high = np.nan, np.nan
+            mean, low, high = scores[own].mean(), np.nan, np.nan
+            shift = (mean - scores.mean()) / deviation
             if judged:
-                own = rows[of_kind]
-                of_group = np.where(own, score[of_kind] - score[chosen].mean(), 0) / own.sum()
-                error = standard_error((of_group - from_all / len(own)) / deviation, dyads, own)
-                low, high = interval_of_difference(shift, error**2)
-            row = {"grouping": group.grouping, "group": group.group, "kind": kind, "pairs": int(chosen.sum())}
+                influence = -from_all / len(scores)
+                influence[own] += (scores[own] - mean) / len(own)
+                low, high = interval_of_difference(shift, standard_error(influence / deviation, dyads, own) ** 2)
+            row = {"grouping": group.grouping, "group": group.group, "kind": kind, "pairs": len(own)}
             found.append(row | {"shift": float(shift), "low": float(low), "high": float(high)})
     return pd.DataFrame(found, columns=["grouping", "group", "kind", "pairs", "shift", "low", "high"])
 

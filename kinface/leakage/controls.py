@@ -97,11 +97,13 @@ def measure_controls(
     pairs: pd.DataFrame, faces: pd.DataFrame | None = None, *, root: str | Path | None = None, dyads: Dyads
 ) -> pd.DataFrame:
     """The rows of ``controls`` but for the last two, of pairs that are checked (``check_pairs``)."""
-    kin, score = pairs["kin"].to_numpy(), pairs["score"].to_numpy()
     scored = bool(pairs["score"].notna().all())
-    rows = []
     of_control = _score_attributes(pairs, faces) | ({} if root is None else _score_images(pairs, Path(root)))
-    for name, alike in tqdm(of_control.items(), "controls", unit="control", leave=False, disable=None, delay=1):
+    order = np.argsort(pairs["score"].to_numpy(), kind="stable")  # once: what is in order is not sorted again
+    kin, score, dyads = pairs["kin"].to_numpy()[order], pairs["score"].to_numpy()[order], dyads[order]
+    rows = []
+    for name, values in tqdm(of_control.items(), "controls", unit="control", leave=False, disable=None, delay=1):
+        alike = values[order]
         known = ~np.isnan(alike)
         if not known.any():
             continue
@@ -154,8 +156,9 @@ def _score_attributes(pairs: pd.DataFrame, faces: pd.DataFrame | None) -> dict[s
 
 def _find_photographs(faces: pd.Series) -> pd.Series:
     """Missing where the name of a face does not tell."""
-    named = pd.Series(name_photographs(faces), dtype=object)
-    return named.where(named != faces)
+    codes, found = pd.factorize(faces)
+    named = name_photographs(found).astype(object)
+    return pd.Series(np.where(named == found, None, named)[codes], dtype=object)
 
 
 def _is_attribute(name: str, pairs: pd.DataFrame) -> bool:

@@ -56,7 +56,8 @@ def check_validation(pairs: pd.DataFrame, origin: Origin) -> None:
         return
     chosen_on = _faces_of_pairs(origin.validation)
     faces = frozenset().union(*chosen_on)
-    common = chosen_on & _faces_of_pairs(pairs[pairs["face_a"].isin(faces) & pairs["face_b"].isin(faces)])
+    near = pairs[pairs["face_a"].isin(faces)]
+    common = chosen_on & _faces_of_pairs(near[near["face_b"].isin(faces)])
     if common:
         raise InputError(
             f"{origin.name_validation()}: {len(common):,} of its pairs are also in {origin.name_pairs()}. A threshold "
@@ -116,12 +117,12 @@ def warn_of_scores(audit: FairnessAudit, origin: Origin) -> list[str]:
             f"The AUC is {overall['auc']:.3f}: non-kin pairs in {origin.name_pairs()} have the higher scores. If the "
             "scores are distances, give their negative."
         )
-    faces = pd.factorize(pd.concat([audit.pairs["face_a"], audit.pairs["face_b"]]))[0].reshape(2, -1)
-    pair = pd.DataFrame(np.sort(faces, axis=0).T).assign(kin=audit.pairs["kin"].to_numpy())
-    twice = int(pair.duplicated().sum())
+    faces = np.sort(pd.factorize(pd.concat([audit.pairs["face_a"], audit.pairs["face_b"]]))[0].reshape(2, -1), axis=0)
+    pair = faces[0] * faces.size + faces[1]
+    called = pd.unique(2 * pair + audit.pairs["kin"].to_numpy())  # pairs, once for each word on their kinship
+    twice, both = len(pair) - len(called), len(called) - len(pd.unique(pair))
     if twice > MOST_REPEATED * len(pair):
         warnings.append(f"{twice:,} rows of {origin.name_pairs()} repeat an earlier pair, which then counts more.")
-    both = int(pair.drop_duplicates().duplicated([0, 1]).sum())
     if both:
         warnings.append(f"{both:,} pairs of {origin.name_pairs()} are called kin in one row and non-kin in another.")
     return warnings
@@ -129,7 +130,8 @@ def warn_of_scores(audit: FairnessAudit, origin: Origin) -> list[str]:
 
 def warn_of_fitted_splits(pairs: pd.DataFrame, origin: Origin) -> list[str]:
     """Pairs that a model has seen."""
-    counts = pairs["split"].dropna().map(fold_word).value_counts()
+    counts = pairs["split"].value_counts()
+    counts = counts.groupby(counts.index.map(fold_word)).sum()
     return [
         f"{counts[split]:,} of the {len(pairs):,} pairs in {origin.name_pairs()} belong to the split {split}, on which "
         f"models are {purpose}. This makes the model look better than it is. Audit families of val or test."
