@@ -65,8 +65,10 @@ def has_enough(groups: pd.DataFrame, *metrics: str) -> np.ndarray:
     """
     behind = {"tpr": ("kin",), "fnmr": ("kin",), "fmr": ("non_kin",)}
     kinds = {kind for metric in metrics for kind in behind.get(metric, ("kin", "non_kin"))}
-    enough = [(groups[kind] >= FEWEST_PAIRS) & (groups[f"{kind}_units"] >= FEWEST_FAMILIES) for kind in kinds]
-    return np.all(enough, axis=0)
+    least = {
+        name: fewest for kind in kinds for name, fewest in ((kind, FEWEST_PAIRS), (f"{kind}_units", FEWEST_FAMILIES))
+    }
+    return np.all([groups[name].to_numpy() >= fewest for name, fewest in least.items()], axis=0)
 
 
 def compared_groups(groups: pd.DataFrame, grouping: str, metrics: tuple[str, ...]) -> np.ndarray:
@@ -74,5 +76,6 @@ def compared_groups(groups: pd.DataFrame, grouping: str, metrics: tuple[str, ...
 
     They have enough pairs (``has_enough``), and these are not of two values: cross-race is not compared with a race.
     """
-    small = groups["not_compared"].fillna(TOO_FEW).str.startswith(TOO_FEW)  # what else keeps a group out does so always
-    return np.flatnonzero((groups["grouping"] == grouping) & small & has_enough(groups, *metrics))
+    # What else than too few pairs keeps a group out does so always.
+    small = [not isinstance(it, str) or it.startswith(TOO_FEW) for it in groups["not_compared"].to_numpy()]
+    return np.flatnonzero((groups["grouping"].to_numpy() == grouping) & small & has_enough(groups, *metrics))

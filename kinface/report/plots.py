@@ -118,13 +118,14 @@ def plot_scores(audit: FairnessAudit, grouping: str) -> Figure:
     panels = figure.subplots(rows, columns, sharex=True, squeeze=False).ravel()
     for axes in panels[len(groups) :]:
         axes.set_axis_off()
-    low, high = np.percentile(audit.pairs["score"], [0.1, 99.9])
+    score, kin = audit.pairs["score"].to_numpy(), audit.pairs["kin"].to_numpy()
+    low, high = np.percentile(score, [0.1, 99.9])
     low, high = min(low, audit.threshold), max(high, audit.threshold)
     edges = np.linspace(low, high, 41) if high > low else np.linspace(low - 0.5, low + 0.5, 41)
     for axes, group in zip(panels, groups.itertuples(), strict=False):
-        pairs = audit.pairs[audit.labels[grouping] == group.group]
-        scores = ((kin, pairs.loc[pairs["kin"] == kin, "score"]) for kin in (True, False))
-        _draw_densities(axes, {kin: np.histogram(score, edges)[0] for kin, score in scores}, edges)
+        member = (audit.labels[grouping] == group.group).to_numpy()
+        parts = {True: score[member & kin], False: score[member & ~kin]}
+        _draw_densities(axes, {kind: np.histogram(part, edges)[0] for kind, part in parts.items()}, edges)
         axes.axvline(audit.threshold, color="black", linewidth=1, label="threshold")
         accepted = [f"{rate:.0%} of {count:,} {kind}" for rate, count, kind in
                     ((group.tpr, group.kin, "kin"), (group.fmr, group.non_kin, "non-kin")) if count]  # fmt: skip
