@@ -1,4 +1,4 @@
-"""Cosines of embeddings. This module imports numpy alone, so that two photos are compared quickly."""
+"""Cosines of embeddings. This module imports neither torch nor pandas, so that two photos are compared quickly."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kinface.data.arrays import as_array
 from swinface.files import InputError
 
 
@@ -15,7 +16,7 @@ def to_unit_length(faces: Sequence[str], embedding: np.ndarray) -> np.ndarray:
     Raises ``InputError`` if they are no such numbers, or an embedding has no direction: its length is zero or not
     finite.
     """
-    embedding = np.asarray(embedding)
+    embedding = as_array(embedding)
     if embedding.dtype.kind not in "fiu" or embedding.shape[:-1] != (len(faces),):
         given = f"{embedding.shape} {embedding.dtype}"
         raise InputError(f"the embeddings are {given}; they must be numbers, ({len(faces)}, D), a row per face.")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from kinface.data.arrays import list_in_order
 from kinface.data.families import Families
 from kinface.data.lists import names_split, read_any_list
 from kinface.data.matching import match_pairs
@@ -123,4 +124,6 @@ class Dataset(Families):
         table = self.faces[["face", "person", "family", "split"]].merge(about, on="person", how="left")
         if faces is None:
             return table
-        return table.iloc[find_places(faces, table["face"], "no face of these families")].reset_index(drop=True)
+        return table.iloc[
+            find_places(list_in_order(faces, "faces"), table["face"], "no face of these families")
+        ].reset_index(drop=True)

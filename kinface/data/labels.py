@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from kinface.data.annotations import UNKNOWN
+from kinface.data.arrays import from_tensors
 from kinface.data.tables import NUMBER, canonical_text, warn_of_look_alikes
 from kinface.data.vocabulary import fold_word
 from swinface.files import InputError
@@ -76,6 +77,7 @@ def split_columns(labels: Any, what: str) -> list[pd.Series]:
     """
     if isinstance(labels, Mapping | set | frozenset | str):
         raise InputError(f"{what}: a {type(labels).__name__} has no order of samples; give a list or an array.")
+    labels = from_tensors(labels)
     if not hasattr(labels, "__array__"):
         labels = np.array([*labels], dtype=object)  # in an array of texts, None and NaN would be texts too
     elif not isinstance(labels, pd.DataFrame | pd.Series | np.ma.MaskedArray):

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
+from kinface.data.arrays import list_in_order
 from kinface.data.pairs import score_pairs
 from kinface.data.photos import list_photos, score_people
 from kinface.data.ranking import Fusion, score_search
@@ -94,7 +95,7 @@ def score(
         faces = list_faces(listed, photos)
         embedding = by.embed(faces, root=Path(root))
     else:
-        embedding = by
+        faces, embedding = list_in_order(faces, "faces"), by
     if isinstance(listed, Search):
         return score_search(listed, faces, embedding, fusion=fusion)
     if photos is not None:

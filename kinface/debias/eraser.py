@@ -15,6 +15,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
 
+from kinface.data.arrays import from_tensors
 from kinface.data.labels import encode_labels, number_labels, split_columns
 
 
@@ -84,7 +85,7 @@ class Eraser(TransformerMixin, BaseEstimator, ABC):
     def transform(self, X: np.ndarray, y: None = None) -> np.ndarray:
         """Erase from (N, D): (N, D); ``y`` is ignored."""
         check_is_fitted(self)
-        return self._move(validate_data(self, X, reset=False, dtype=np.float64))
+        return self._move(read_embeddings(self, X, reset=False))
 
     @abstractmethod
     def _move(self, X: np.ndarray) -> np.ndarray:
@@ -97,10 +98,10 @@ class Eraser(TransformerMixin, BaseEstimator, ABC):
         (N,) weights of sum 1."""
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None: give labels.")
-        X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
+        X = read_embeddings(self, X, ensure_min_samples=2)
         columns = split_columns(y, "labels y")
         check_consistent_length(X, columns[0])
-        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        weight = _check_sample_weight(from_tensors(sample_weight), X, dtype=np.float64, ensure_non_negative=True)
         if not weight.sum() > 0:
             raise ValueError("sample_weight must be above 0 for some samples.")
         weighted = [column.astype(object).where(weight > 0, None) for column in columns]
@@ -120,6 +121,11 @@ class Eraser(TransformerMixin, BaseEstimator, ABC):
         tags.target_tags.required = True
         tags.target_tags.multi_output = True
         return tags
+
+
+def read_embeddings(estimator: BaseEstimator, X: np.ndarray, **options: bool | int) -> np.ndarray:
+    """(N, D), float64, as scikit-learn's ``validate_data`` gives them; tensors too."""
+    return validate_data(estimator, from_tensors(X), dtype=np.float64, **options)
 
 
 class Projection(Eraser):

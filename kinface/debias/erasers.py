@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kinface.data.arrays import as_array
 from swinface.files import InputError, running
 from swinface.registry import Registry
 
@@ -105,7 +106,7 @@ def erase(
         fit_eraser(eraser, fitted_on, y, name, **given)
         with running(f"eraser {name!r}"):
             fitted_on, moved = (
-                np.asarray(eraser.transform(X, known) if says(eraser, "oracle") else eraser.transform(X), np.float64)
+                as_array(eraser.transform(X, known) if says(eraser, "oracle") else eraser.transform(X)).astype(float)
                 for X, known in ((fitted_on, y), (moved, y_others))
             )
         for result, table in ((fitted_on, labels), (moved, other_labels)):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from kinface.data.labels import encode_labels
 from kinface.debias.closed_form import SMALLEST_SPREAD, fit_gate
-from kinface.debias.eraser import Eraser
+from kinface.debias.eraser import Eraser, read_embeddings
 
 ROUNDS = 10  # of the barycentre's fixed-point iteration, which converges to 1e-6 in fewer
 
@@ -106,7 +106,7 @@ class Oracle(Transport):
         Raises ``ValueError`` if X or y is malformed or missing.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=np.float64)
+        X = read_embeddings(self, X, reset=False)
         if y is None:
             raise ValueError("Oracle needs labels y to transform.")
         place, _ = encode_labels(y, self.classes_[0], "labels y")

@@ -7,9 +7,10 @@ from typing import Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from kinface.data.labels import number_labels
+from kinface.debias.eraser import read_embeddings
 
 SMALLEST_SPREAD = 1e-6  # share of the largest variance within persons; smaller ones count as this
 
@@ -61,7 +62,7 @@ class Whitened(TransformerMixin, BaseEstimator):
         sample_weight
             (N,), of the mean alone; 1 if left out.
         """
-        X = validate_data(self, X, dtype=np.float64)
+        X = read_embeddings(self, X)
         codes, names = number_labels([None] * len(X) if persons is None else persons, what="persons")
         check_consistent_length(X, codes)
         known = codes >= 0
@@ -81,4 +82,4 @@ class Whitened(TransformerMixin, BaseEstimator):
     def transform(self, X: np.ndarray) -> np.ndarray:
         """Whiten (N, D): (N, D)."""
         check_is_fitted(self)
-        return (validate_data(self, X, reset=False, dtype=np.float64) - self.mean_) @ self.whitening_
+        return (read_embeddings(self, X, reset=False) - self.mean_) @ self.whitening_

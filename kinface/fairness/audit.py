@@ -5,7 +5,6 @@ The audit reads pairs tables only (``kinface.data.pairs``), whichever model scor
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,6 +14,7 @@ import pandas as pd
 from scipy.linalg import block_diag
 from tqdm import tqdm
 
+from kinface.data.arrays import as_number
 from kinface.data.pairs import check_pairs
 from kinface.data.tables import list_names
 from kinface.data.vocabulary import in_words
@@ -25,7 +25,6 @@ from kinface.fairness.groupings import Specification, label_groups, resolve_grou
 from kinface.fairness.groups import COUNTS, METRICS, compared_groups, count_groups
 from kinface.fairness.intervals import MEASURED, estimate, measure_by, move, move_alike
 from swinface.bootstrap import check_draws, percentile_interval, symmetric_interval
-from swinface.files import InputError
 
 
 @dataclass(frozen=True)
@@ -147,12 +146,7 @@ def audit_fairness(
     Raises ``InputError`` if the pairs are no scored pairs table, a grouping or cluster has no column, the threshold is
     not finite, or a disparity is none.
     """
-    try:
-        threshold = float(given := threshold)
-    except (TypeError, ValueError):
-        threshold = math.nan
-    if not math.isfinite(threshold):
-        raise InputError(f"threshold: {given!r} is not a finite number.")
+    threshold = as_number(threshold, "threshold")
     check_draws(seed, resamples)
     wanted = {name: find_disparity(name) for name in (*DISPARITIES.names(), *list_names(disparities))}
     pairs = check_pairs(pairs, "pairs", scored=True)

@@ -157,6 +157,11 @@ def _label(grouping: Grouping, pairs: pd.DataFrame) -> pd.Series:
     values = grouping.label(pairs)
     if not pd.api.types.is_list_like(values) or len(values) != len(pairs):
         raise InputError(f"grouping {grouping.name!r}: its function must return a value for each of the pairs.")
+    if isinstance(values, pd.Series) and not values.index.equals(pairs.index) and pairs.index.isin(values.index).all():
+        raise InputError(
+            f"grouping {grouping.name!r}: its function returned the values in another order than the pairs, by their "
+            "index; return them in the order of the pairs, without an index if they have it."
+        )
     values = pd.Series(values).set_axis(pairs.index)
     where = f"grouping {grouping.name!r}"
     ordered = isinstance(values.dtype, pd.CategoricalDtype) and values.dtype.ordered

@@ -25,6 +25,7 @@ from sklearn.preprocessing import StandardScaler, normalize
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import has_fit_parameter
 
+from kinface.data.arrays import as_array
 from swinface.files import InputError, running
 from swinface.registry import Registry
 
@@ -82,9 +83,9 @@ def attack(name: str, seed: int, features: np.ndarray, labels: np.ndarray, teste
     with running(f"attacker {name!r}"):
         attacker.fit(features, labels, **weights)
         if hasattr(attacker, "predict_proba"):
-            found = np.asarray(attacker.predict_proba(tested), np.float32)
+            found = as_array(attacker.predict_proba(tested)).astype(np.float32)
         else:
-            found = (np.asarray(attacker.predict(tested))[:, None] == classes).astype(np.float32)
+            found = (as_array(attacker.predict(tested))[:, None] == classes).astype(np.float32)
     if found.shape != (len(tested), len(classes)) or not np.isfinite(found).all() or not found.any(axis=1).all():
         raise InputError(
             f"attacker {name!r}: predict_proba must return finite numbers, a column for each class, predict classes."

@@ -14,6 +14,7 @@ from itertools import islice
 import numpy as np
 import pandas as pd
 
+from kinface.data.arrays import as_array
 from kinface.data.labels import encode_labels, name_labels
 from kinface.data.tables import list_names
 from kinface.fairness.bootstrap import draw_families
@@ -86,7 +87,7 @@ class Leakage:
         They are (N,), of each face that was given to ``probe``, such as the nearest of some centroids of other people.
         """
         tested, settings = self.tested, self.table.iloc[0]
-        cells, resamples, seed = np.asarray(cells)[tested.index], int(settings["resamples"]), int(settings["seed"])
+        cells, resamples, seed = as_array(cells)[tested.index], int(settings["resamples"]), int(settings["seed"])
         return bound_attackers(cells, tested["label"], tested["cluster"], resamples=resamples, seed=seed)
 
 
@@ -166,6 +167,7 @@ def probe_leakage(
     check_draws(seed, resamples)
     kinds = list_names(kinds)
     _check_settings(kinds, folds, seeds, labelled)
+    embedding = as_array(embedding)
     faces = _describe_faces(embedding, labels, clusters, persons)
     tested, left_out = _choose_faces(faces, attribute, folds)
     features = _take_rows(embedding, tested.index)
@@ -247,12 +249,15 @@ def probe(
     """
     if not isinstance(people, pd.DataFrame):
         raise InputError(f"people: {people!r} is no table; it has a row per face, such as Dataset.describe gives.")
+    if not isinstance(attribute, str):
+        raise InputError(f"attribute: one name, such as 'race'; got {attribute!r}.")
     taken = [name for name in [*signature(probe_leakage).parameters][3:] if name not in ("persons", "attribute")]
     for name in options.keys() - {*taken}:
         raise InputError(f"probe: no option {name!r}; the options are {', '.join(taken)}.")
     for column in ("family", attribute, *([] if split is None else ["split"])):
         if column not in people:
             raise InputError(f"people: no column {column!r}; it has {', '.join(map(str, people))}.")
+    embedding = as_array(embedding)
     if len(people) != len(embedding):
         raise InputError(f"people: {len(people)} rows for {len(embedding)} rows of embedding; give one per face.")
     rows = np.arange(len(people)) if split is None else np.flatnonzero(people["split"] == split)
@@ -260,7 +265,7 @@ def probe(
         raise InputError(f"split {split!r}: no face belongs to it.")
     people = people.iloc[rows]
     known = {"persons": people.get("person"), "attribute": attribute}
-    found = probe_leakage(np.asarray(embedding)[rows], people[attribute], people["family"], **known, **options)
+    found = probe_leakage(embedding[rows], people[attribute], people["family"], **known, **options)
     return replace(found, tested=found.tested.set_axis(rows[found.tested.index]))
 
 
@@ -292,7 +297,8 @@ def average_people(embedding: np.ndarray, persons: Sequence) -> tuple[np.ndarray
     if names.isna().any():
         raise InputError(f"persons: row {int(names.isna().argmax())} is unknown; name the person of each face.")
     _, first, codes = np.unique(names.to_numpy(str), return_index=True, return_inverse=True)
-    means = np.zeros((len(first), np.shape(embedding)[1]))
+    embedding = as_array(embedding)
+    means = np.zeros((len(first), embedding.shape[1]))
     np.add.at(means, codes, embedding)
     return means / np.bincount(codes)[:, None], first
 
@@ -312,8 +318,8 @@ def _describe_faces(
     embedding: np.ndarray, labels: Sequence, clusters: Sequence, persons: Sequence | None
 ) -> pd.DataFrame:
     """A row per face: ``label``, ``cluster`` and ``person``."""
-    if np.ndim(embedding) != 2 or not np.shape(embedding)[1]:
-        raise InputError(f"embedding: its shape is {np.shape(embedding)}; it must be (N, D), a row per face.")
+    if embedding.ndim != 2 or not embedding.shape[1]:
+        raise InputError(f"embedding: its shape is {embedding.shape}; it must be (N, D), a row per face.")
     given = {"labels": labels, "clusters": clusters} | ({} if persons is None else {"persons": persons})
     for name, values in given.items():
         if len(values) != len(embedding):
@@ -345,7 +351,7 @@ def _choose_faces(faces: pd.DataFrame, attribute: str, folds: int) -> tuple[pd.D
 
 
 def _take_rows(embedding: np.ndarray, rows: pd.Index) -> np.ndarray:
-    taken = np.asarray(embedding)[rows]
+    taken = embedding[rows]
     try:
         taken = taken.astype(np.float64, casting="unsafe" if taken.dtype.kind == "O" else "same_kind")
     except (TypeError, ValueError):

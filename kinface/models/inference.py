@@ -12,12 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from kinface.data.arrays import list_in_order
 from kinface.models.faces import BATCH, read_faces, warn_of_unaligned
 from swinface.choices import Precision, Runtime
 from swinface.data.faces import IMAGE_SIZE, scale_pixels
 from swinface.files import InputError
 from swinface.inference import Shards, digest_weights, inference
 from swinface.runtimes import Runner
+from swinface.trunk import GRID
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +65,7 @@ def describe_faces(
         model that reads the embeddings of another one, these embeddings (N, E). A tensor is read as it is: images
         (N, 3, 112, 112) uint8, or the levels that a frozen trunk makes of them.
     root
-        The folder that paths start from; by default the current one.
+        The folder that paths start from, and below which they lie; by default they are paths of any kind.
     batch
         Faces that go through the model at once.
     precision
@@ -87,7 +89,7 @@ def describe_faces(
     InputError
         The model cannot read such faces, or an image is missing, unreadable or not square.
     """
-    _check_faces(model, faces)
+    faces = _take_faces(model, faces)
     device = next(model.parameters()).device
     names = [
         "embedding",
@@ -97,7 +99,7 @@ def describe_faces(
     ]
 
     def describe(rows: range) -> dict[str, np.ndarray]:
-        read = _read_batch(faces[rows.start : rows.stop], root or Path()).to(device)
+        read = _read_batch(faces[rows.start : rows.stop], root).to(device)
         if read.dtype == torch.uint8:
             read, _ = trunk(scale_pixels(read))
         with inference(device, "full"):
@@ -110,8 +112,8 @@ def describe_faces(
     count = len(faces) if precision == "full" else None
     trunk = None if model.trunk is None else Runner(model.trunk, precision, runtime, faces=count)
     shards, about = shards or Shards(), None
-    if not isinstance(faces, np.ndarray | Tensor) and shards.first:
-        warn_of_unaligned(root or Path(), [str(face) for face in faces])
+    if isinstance(faces, list) and shards.first:
+        warn_of_unaligned(root, faces)
     if shards.folder is not None:
         made_by = [] if trunk is None else [trunk.runtime]
         about = [digest_weights(model), precision, *made_by, str(root), *_name_faces(faces)]
@@ -124,37 +126,49 @@ def describe_faces(
     return described
 
 
-def _check_faces(model: nn.Module, faces: Sequence[str | Path] | np.ndarray | Tensor) -> None:
+def _take_faces(model: nn.Module, faces: Sequence[str | Path] | np.ndarray | Tensor) -> list[str] | np.ndarray | Tensor:
+    """Faces as a list of paths, or as the array or tensor that they are; refuses what the model cannot read."""
     if isinstance(faces, str | os.PathLike):
         raise InputError(f"{faces}: one path; give a list of the paths of faces, also of one.")
+    named = not isinstance(faces, Tensor) and getattr(faces, "dtype", np.dtype(object)).kind in "OSU"
+    if named or not isinstance(faces, Tensor | np.ndarray):
+        named, faces = True, list_in_order(faces, "faces")
     if not len(faces):
         raise InputError("there are no faces to embed.")
-    if isinstance(faces, Tensor):
-        return
-    if not isinstance(faces, np.ndarray):
+    if named:
         for face in faces:
             if not isinstance(face, str | os.PathLike):
                 raise InputError(f"a face is a {type(face).__name__}; give paths, or one array of all faces.")
-    given = f"an array of {faces.dtype} {faces.shape}" if isinstance(faces, np.ndarray) else "paths"
+    shape = None if named else tuple(faces.shape[1:])
+    kind = "a tensor" if isinstance(faces, Tensor) else "an array"
+    given = "paths" if named else f"{kind} of {faces.dtype} {tuple(faces.shape)}"
     if model.trunk is None:
-        if not isinstance(faces, np.ndarray) or faces.shape[1:] != (model.embedding_size,):
+        if shape != (model.embedding_size,):
             raise InputError(f"this model reads embeddings, (N, {model.embedding_size}); got {given}.")
-    elif isinstance(faces, np.ndarray) and (faces.dtype != np.uint8 or faces.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE, 3)):
+    elif isinstance(faces, Tensor):
+        pixels, levels = (3, IMAGE_SIZE, IMAGE_SIZE), (sum(model.trunk.channels), GRID, GRID)
+        if shape != (pixels if faces.dtype == torch.uint8 else levels):
+            raise InputError(
+                f"this model reads tensors of images, (N, {str(pixels)[1:]} uint8, RGB, or of the levels of its trunk, "
+                f"(N, {str(levels)[1:]}; got {given}."
+            )
+    elif not named and (faces.dtype != np.uint8 or shape != (IMAGE_SIZE, IMAGE_SIZE, 3)):
         raise InputError(f"this model reads images, (N, {IMAGE_SIZE}, {IMAGE_SIZE}, 3) uint8, or paths; got {given}.")
+    return [str(face) for face in faces] if named else faces
 
 
-def _name_faces(faces: Sequence[str | Path] | np.ndarray | Tensor) -> list[str]:
+def _name_faces(faces: list[str] | np.ndarray | Tensor) -> list[str]:
     """What tells these faces from others: their paths, or a digest of their numbers."""
     if isinstance(faces, np.ndarray | Tensor):
         return [hashlib.sha256(np.ascontiguousarray(faces)).hexdigest()]
-    return [str(face) for face in faces]
+    return faces
 
 
-def _read_batch(faces: Sequence[str | Path] | np.ndarray | Tensor, root: Path) -> Tensor:
+def _read_batch(faces: list[str] | np.ndarray | Tensor, root: Path | None) -> Tensor:
     """The input of the model for some faces."""
     if isinstance(faces, Tensor):
         return faces
     if not isinstance(faces, np.ndarray):
-        return read_faces(root, [str(face) for face in faces])
+        return read_faces(root, faces)
     read = torch.tensor(faces)  # a copy, as images that are read may not be written to
     return read.permute(0, 3, 1, 2) if read.ndim == 4 else read

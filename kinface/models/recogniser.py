@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from kinface.data.arrays import as_array
 from swinface.cores import make_session_options
 from swinface.files import InputError, describe_install, one_line, running
 from swinface.registry import Registry
@@ -98,7 +99,7 @@ class Recogniser:
         """
         given = np.ascontiguousarray(faces if self.pixels.channels == "rgb" else faces[..., ::-1])
         with running(f"{self.name}, on {given.shape} faces"):
-            embedding = np.asarray(self._embed(given), dtype=np.float32)
+            embedding = as_array(self._embed(given)).astype(np.float32)
         if embedding.ndim != 2 or len(embedding) != len(faces):
             raise InputError(f"{self.name}: gives {embedding.shape} of {len(faces)} faces; embeddings are (faces, D).")
         return embedding

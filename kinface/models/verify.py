@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from kinface.data.arrays import as_number
 from kinface.data.cosines import mean_cosine
 from kinface.data.vocabulary import TYPES
 from kinface.models.inference import embed
@@ -155,13 +156,12 @@ def compare(
         says nothing; for two people and a model with a type head also ``type``, the most likely type of kinship if they
         are kin, and ``type_probability``, its probability.
     """
-    if threshold is not None and not np.isfinite(threshold):
-        raise InputError(f"threshold: {threshold} is not a finite number.")
+    threshold = float(network.threshold) if threshold is None else as_number(threshold, "threshold")
     embedding = embed(network, np.concatenate(people), precision="full", runtime=runtime)
     *parents, child = np.split(embedding, np.cumsum([len(person) for person in people])[:-1])
     compared, same_picture = choose_compared(people)
     scores = [mean_cosine(parent, child, ~counts) for parent, counts in zip(parents, compared, strict=True)]
-    score, threshold = float(np.mean(scores)), float(network.threshold) if threshold is None else threshold
+    score = float(np.mean(scores))
     answer: dict[str, Any] = {"score": score, "threshold": threshold, "kin": score >= threshold}
     if len(scores) > 1:
         answer["scores"] = scores

@@ -9,6 +9,7 @@ import pandas as pd
 from sklearn.preprocessing import normalize
 from tqdm import tqdm
 
+from kinface.data.arrays import as_array, list_in_order
 from kinface.data.families import Families
 from kinface.data.pairs import check_pairs, score_pairs
 from kinface.data.tables import canonical_text, list_names
@@ -89,10 +90,10 @@ def frontier(
     named = (attributes, list_names(match or ()), list_names(probes))
     protocol = Protocol(*map(tuple, named), seeds, resamples, seed)
     pairs = check_pairs(pairs, "pairs")
-    faces = canonical_text(pd.Series([*faces], dtype=object), "faces", paths=True)
+    faces = canonical_text(pd.Series(list_in_order(faces, "faces"), dtype=object), "faces", paths=True)
     about_faces = describe_faces(families, attributes)
     described = about_faces.set_index("face").reindex(faces)
-    embedding = np.asarray(embedding, np.float64)
+    embedding = as_array(embedding).astype(np.float64)
     if embedding.ndim != 2 or len(embedding) != len(faces) or not np.isfinite(embedding).all():
         raise InputError(f"embedding is {embedding.shape}; it must be finite numbers, ({len(faces)}, D).")
     embedding = normalize(embedding)

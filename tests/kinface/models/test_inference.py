@@ -330,3 +330,31 @@ def test_a_table_says_what_computed_it_and_erasures_are_torchs(precision, tmp_pa
     assert np.array_equal(tables["auto"]["embedding"], tables[chosen]["embedding"])
     difference = np.abs(tables["torch"]["embedding"] - tables["openvino"]["embedding"]).max()
     assert 0 < difference < {"full": 1e-5, "fast": 0.05}[precision]
+
+
+def test_faces_are_named_by_any_list_of_paths(model, families):
+    network, names = KinFace.from_pretrained(model), families.faces["face"].head(3)
+    expected = network.embed([*names], root=families.root)
+    for given in (names.to_numpy(str), names.to_numpy(), (Path(name) for name in names)):
+        np.testing.assert_array_equal(network.embed(given, root=families.root), expected)
+    whole = [str(families.root.resolve() / name) for name in names]
+    np.testing.assert_array_equal(network.embed(whole), expected)  # without a root, paths are of any kind
+    with pytest.raises(InputError, match="leaves the data root"):
+        network.embed(["../a.jpg"], root=families.root)
+
+
+@pytest.mark.parametrize(
+    "faces",
+    [
+        torch.zeros(2, 112, 112, 3, dtype=torch.uint8),
+        torch.zeros(2, 3, 112, 112),
+        torch.zeros(2, 3, 224, 224, dtype=torch.uint8),
+        torch.zeros(3, 112, 112, dtype=torch.uint8),
+    ],
+    ids=["colours last", "floats", "another size", "one face"],
+)
+def test_tensors_that_a_model_cannot_read_are_refused(faces, model):
+    with pytest.raises(InputError, match=r"this model reads tensors of images, \(N, 3, 112, 112\) uint8, RGB, or"):
+        KinFace.from_pretrained(model).embed(faces)
+    with pytest.raises(InputError, match=r"this model reads embeddings, \(N, 12\); got a tensor of torch"):
+        KinFace(embedding_size=12, width=16, size=8).eval().embed(faces)

@@ -1,0 +1,57 @@
+"""Arrays and names as people have them at hand. This module imports neither torch nor pandas."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from swinface.files import InputError
+
+
+def as_array(values: Any) -> np.ndarray:
+    """What holds numbers as an array, tensors as of ``from_tensors``."""
+    return np.asarray(from_tensors(values))
+
+
+def from_tensors(values: Any) -> Any:
+    """Tensors of torch, or a list of them, as an array: also those on a GPU, with a gradient or in bfloat16, of which
+    numpy makes none. Anything else stays as it is.
+
+    >>> import torch
+    >>> from_tensors([torch.ones(2, requires_grad=True), torch.zeros(2).bfloat16()]).tolist()
+    [[1.0, 1.0], [0.0, 0.0]]
+    """
+    if isinstance(values, list | tuple) and any(hasattr(value, "detach") for value in values[:1]):
+        return np.asarray([from_tensors(value) for value in values])
+    if not hasattr(values, "detach"):
+        return values
+    values = values.detach().cpu()
+    return (values.float() if values.is_floating_point() and values.dtype.itemsize < 4 else values).numpy()
+
+
+def as_number(value: Any, what: str) -> float:
+    """A finite number, called ``what``; a text that says one too. Raises ``InputError`` of anything else."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"{what}: {value!r} is not a finite number.")
+    return number
+
+
+def list_in_order(names: Any, what: str) -> list:
+    """Names of the rows of something, called ``what``, each in its place.
+
+    Raises ``InputError`` if they are a text, a set, which has no order, or a table, whose rows are no names.
+
+    >>> list_in_order((name for name in ["a.jpg", "b.jpg"]), "faces")
+    ['a.jpg', 'b.jpg']
+    """
+    columns = np.ndim(names) if hasattr(names, "ndim") else 1
+    if isinstance(names, str | bytes | set | frozenset) or not isinstance(names, Iterable) or columns != 1:
+        raise InputError(f"{what}: a {type(names).__name__} is no list of names in their order; give one.")
+    return [*names]
