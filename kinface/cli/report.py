@@ -125,7 +125,7 @@ def report(
     def audit(path: Path, value: float, beside: Path | None) -> FairnessAudit:
         options = {"groupings": by or (), "disparities": disparity or (), "resamples": resamples, "seed": seed}
         with naming(path):
-            return audit_fairness(lists[path], value, beside=lists.get(beside), **options)
+            return audit_fairness(lists[path], value, beside=lists.get(beside), **options, checked=True)
 
     value = choose_threshold(origin.validation) if threshold is None else threshold
     parts = {"title": title, "origin": origin}

@@ -97,6 +97,11 @@ class FairnessAudit:
         score, kin = self.pairs["score"].to_numpy(), self.pairs["kin"].to_numpy()
         return group, measure_by(score, kin, group, len(label.cat.categories), self.threshold)[1]
 
+    @cached_property
+    def ranked(self) -> np.ndarray:
+        """(pairs,) the places of the pairs in ascending order of score: what is in order need not be sorted again."""
+        return self.pairs["score"].to_numpy().argsort(kind="stable")
+
     @property
     def without_group(self) -> pd.Series:
         """Grouping to the number of pairs that are in none of its groups, as their labels are missing."""
@@ -137,11 +142,13 @@ def audit_fairness(
     resamples: int = 1000,
     seed: int = 0,
     beside: pd.DataFrame | None = None,
+    checked: bool = False,
 ) -> FairnessAudit:
     """Measure every group, and the disparities between groups, at one threshold for all.
 
-    Parameters are those of ``kinface.audit``, which calls this; ``threshold`` is a number here. Intervals come from
-    dyadic cluster-robust variance, wider where families are few (``kinface.fairness.intervals``).
+    Parameters are those of ``kinface.audit``, which calls this; ``threshold`` is a number here, and tables that are
+    ``checked``, as ``read_pairs`` leaves them, are not checked again. Intervals come from dyadic cluster-robust
+    variance, wider where families are few (``kinface.fairness.intervals``).
 
     Raises ``InputError`` if the pairs are no scored pairs table, a grouping or cluster has no column, the threshold is
     not finite, or a disparity is none.
@@ -149,9 +156,11 @@ def audit_fairness(
     threshold = as_number(threshold, "threshold")
     check_draws(seed, resamples)
     wanted = {name: find_disparity(name) for name in (*DISPARITIES.names(), *list_names(disparities))}
-    pairs = check_pairs(pairs, "pairs", scored=True)
-    drawn_together = [pairs] if beside is None else [pairs, check_pairs(beside, "beside")]
-    dyads = Dyads.of_pairs(pd.concat(drawn_together), clusters)[: len(pairs)]
+    pairs = pairs if checked else check_pairs(pairs, "pairs", scored=True)
+    together = pairs
+    if beside is not None:
+        together = pd.concat([pairs, beside if checked else check_pairs(beside, "beside")])
+    dyads = Dyads.of_pairs(together, clusters)[: len(pairs)]
     labels, mixed = label_groups(pairs, resolve_groupings(pairs, groupings))
     groups = count_groups(pairs, labels, dyads, mixed)
     groups, covariance, deviations = _measure(pairs, labels, groups, threshold, dyads, resamples, seed)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
+import numpy as np
 import pandas as pd
 
 from kinface.data.pairs import gender_pair, generation_gap, race_crossing, race_group
@@ -33,15 +34,23 @@ class Grouping:
     label: Callable[[pd.DataFrame], pd.Series]  #: pairs table to the group of each pair, missing where it is unknown
     attributes: tuple[str, ...] = ()
     optional: bool = False  #: it is left out, without an error, if the pairs have no labels for it
+    reads: tuple[str, ...] = ()  #: the columns that ``label`` reads, where it is known that it reads no others
 
 
+OF_RACE, OF_GENDER = ("race_a", "race_b"), ("gender_a", "gender_b")
 DEFAULT_GROUPINGS: tuple[Grouping, ...] = (
-    Grouping("race", race_group, ("race",), optional=True),
-    Grouping("race crossing", race_crossing, optional=True),
-    Grouping("gender pair", gender_pair, optional=True),
-    Grouping("type", lambda pairs: pairs["type"], optional=True),
-    Grouping("generation gap", lambda pairs: generation_gap(pairs).map(GENERATIONS), optional=True),
-    Grouping("race and gender", lambda pairs: race_group(pairs) + " " + gender_pair(pairs), ("race",), optional=True),
+    Grouping("race", race_group, ("race",), optional=True, reads=OF_RACE),
+    Grouping("race crossing", race_crossing, optional=True, reads=OF_RACE),
+    Grouping("gender pair", gender_pair, optional=True, reads=OF_GENDER),
+    Grouping("type", lambda pairs: pairs["type"], optional=True, reads=("type",)),
+    Grouping("generation gap", lambda pairs: generation_gap(pairs).map(GENERATIONS), optional=True, reads=("type",)),
+    Grouping(
+        "race and gender",
+        lambda pairs: race_group(pairs) + " " + gender_pair(pairs),
+        ("race",),
+        optional=True,
+        reads=(*OF_RACE, *OF_GENDER),
+    ),
 )
 
 
@@ -90,9 +99,9 @@ def _find(name: str, pairs: pd.DataFrame) -> Grouping:
         if grouping.name == name:
             return replace(grouping, optional=False)
     if name in pairs:
-        return Grouping(name, lambda pairs: pairs[name])
+        return Grouping(name, lambda pairs: pairs[name], reads=(name,))
     if f"{name}_a" in pairs and f"{name}_b" in pairs:
-        return Grouping(name, lambda pairs: _share(pairs, name), (name,))
+        return Grouping(name, lambda pairs: _share(pairs, name), (name,), reads=(f"{name}_a", f"{name}_b"))
     if AND in name:
         return _intersect([_find(part.strip(), pairs) for part in name.split(AND)])
     raise InputError(
@@ -118,7 +127,8 @@ def _intersect(parts: list[Grouping]) -> Grouping:
         return joined
 
     attributes = tuple(attribute for part in parts for attribute in part.attributes)
-    return Grouping(AND.join(part.name for part in parts), label, attributes)
+    reads = tuple(chain(*(part.reads for part in parts))) if all(part.reads for part in parts) else ()
+    return Grouping(AND.join(part.name for part in parts), label, attributes, reads=reads)
 
 
 def label_groups(
@@ -136,21 +146,39 @@ def label_groups(
     """
     labels, mixed = {OVERALL: pd.Series("all pairs", pairs.index, dtype="category")}, {}
     for grouping in groupings:
-        label = _label(grouping, pairs)
+        differing, place = _find_differing(pairs, grouping.reads)
+        label = _label(grouping, differing)
         if label.notna().any():
-            labels[grouping.name] = label
+            codes = label.cat.codes.to_numpy()[place]
+            labels[grouping.name] = pd.Series(pd.Categorical.from_codes(codes, dtype=label.dtype), pairs.index)
             if not intersects(grouping.name):
-                values = [side.unique() for name in grouping.attributes for side in _values_of(pairs, name)]
+                values = [side.unique() for name in grouping.attributes for side in _values_of(differing, name)]
                 named = {*label.cat.categories, *chain(*values)} - {None}
                 warn_of_look_alikes(named, f"grouping {grouping.name!r}: groups", stacklevel=3)
             for attribute in grouping.attributes:
-                groups = label[_have_two_values(pairs, attribute)].dropna().unique()
+                groups = label[_have_two_values(differing, attribute)].dropna().unique()
                 mixed |= {(grouping.name, group): attribute for group in groups}
         elif not grouping.optional:
             named = [f"{name}_{side}" for name in grouping.attributes for side in "ab"]
             columns = ", ".join(named) or "its column"
             raise InputError(f"cannot group by {grouping.name!r}: no pair has a value; fill in {columns}.")
     return pd.DataFrame(labels), mixed
+
+
+def _find_differing(pairs: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.DataFrame, np.ndarray]:
+    """The first of all pairs that are alike in some columns, and the place of each pair among these; all pairs without
+    columns."""
+    place = np.zeros(len(pairs), np.int64)
+    try:
+        for column in columns:
+            codes, found = pd.factorize(pairs[column])
+            place = pd.factorize(place * (len(found) + 1) + codes)[0]
+    except TypeError:  # a list, which is told of where the values are read
+        columns = ()
+    if not columns:
+        return pairs, np.arange(len(pairs))
+    first = np.flatnonzero(np.diff(np.maximum.accumulate(place), prepend=-1))
+    return pairs.iloc[first], place
 
 
 def _label(grouping: Grouping, pairs: pd.DataFrame) -> pd.Series:

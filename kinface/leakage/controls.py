@@ -134,8 +134,11 @@ def _score_attributes(pairs: pd.DataFrame, faces: pd.DataFrame | None) -> dict[s
         both = [table.reindex(pairs[side]).reset_index(drop=True) for side in ("face_a", "face_b")]
         more = [name for name in table if name not in (*TAKEN, *sides) and not name.endswith("_source")]
         sides |= {name: (both[0][name], both[1][name]) for name in more}
+    codes, names = pd.factorize(pd.concat([pairs["face_a"], pairs["face_b"]]))
     if "photo" not in sides:
-        sides["photo"] = _find_photographs(pairs["face_a"]), _find_photographs(pairs["face_b"])
+        photo = name_photographs(names).astype(object)
+        photo[photo == names] = None  # the name of the face does not tell
+        sides["photo"] = tuple(pd.Series(photo[of_side], dtype=object) for of_side in codes.reshape(2, -1))
     found = {}
     for name, (a, b) in sides.items():
         if is_measurement(a) and is_measurement(b):
@@ -144,21 +147,13 @@ def _score_attributes(pairs: pd.DataFrame, faces: pd.DataFrame | None) -> dict[s
             known = (a.notna() & b.notna()).to_numpy()
             found[f"same {name}"] = np.full(len(pairs), np.nan)
             found[f"same {name}"][known] = a[known].to_numpy(object) == b[known].to_numpy(object)
-    persons = pd.concat([pairs["person_a"], pairs["person_b"]])
     if faces is not None and "person" in faces:
         photos = faces["person"].value_counts()
     else:
-        photos = pd.DataFrame({"face": pd.concat([pairs["face_a"], pairs["face_b"]]), "person": persons})
+        photos = pd.DataFrame({"face": codes, "person": pd.concat([pairs["person_a"], pairs["person_b"]])})
         photos = photos.drop_duplicates()["person"].value_counts()
     found["photos per person"] = sum(pairs[side].map(photos).to_numpy(float) for side in ("person_a", "person_b"))
     return found
-
-
-def _find_photographs(faces: pd.Series) -> pd.Series:
-    """Missing where the name of a face does not tell."""
-    codes, found = pd.factorize(faces)
-    named = name_photographs(found).astype(object)
-    return pd.Series(np.where(named == found, None, named)[codes], dtype=object)
 
 
 def _is_attribute(name: str, pairs: pd.DataFrame) -> bool:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
-import pandas as pd
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from scipy.stats import norm
@@ -31,8 +30,8 @@ def plot_roc(audit: FairnessAudit, grouping: str) -> Figure:
     drawn = [*_list_curves(audit, grouping)]
     figure = Figure(figsize=(TEXT, 2.9 + 0.15 * len(drawn)), layout="constrained")
     linear, logarithmic = figure.subplots(1, 2, sharey=True)
-    for curve, group, pairs in drawn:
-        fmr, tpr = _thin(*roc_curve(pairs["kin"], pairs["score"])[:2])
+    for curve, group, kin, score in drawn:
+        fmr, tpr = _thin(*roc_curve(kin, score)[:2])
         interval = f" [{group.auc_low:.3f}, {group.auc_high:.3f}]" if np.isfinite(group.auc_low) else ""
         label = f"{name_group(group.group, group.grouping)}: AUC {group.auc:.3f}{interval}, "
         label += f"{group.kin:,} kin, {group.non_kin:,} non-kin{count_families(group)}"
@@ -64,8 +63,8 @@ def plot_det(audit: FairnessAudit, grouping: str) -> Figure:
     figure = Figure(figsize=(COLUMN, 2.9 + 0.15 * len(drawn)), layout="constrained")
     axes = figure.subplots()
     shares = np.array([0.01, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95, 0.99])
-    for curve, group, pairs in drawn:
-        fmr, fnmr = _thin(*det_curve(pairs["kin"], pairs["score"])[:2])
+    for curve, group, kin, score in drawn:
+        fmr, fnmr = _thin(*det_curve(kin, score)[:2])
         inside = (fmr > 0) & (fmr < 1) & (fnmr > 0) & (fnmr < 1)  # 0 and 1 are infinitely far away
         axes.plot(norm.ppf(fmr[inside]), norm.ppf(fnmr[inside]), **curve, label=name_group(group.group, group.grouping))
         if 0 < group.fmr < 1 and 0 < group.fnmr < 1:
@@ -85,8 +84,8 @@ def plot_det(audit: FairnessAudit, grouping: str) -> Figure:
     return figure
 
 
-def _list_curves(audit: FairnessAudit, grouping: str) -> Iterator[tuple[dict[str, str], tuple, pd.DataFrame]]:
-    """The look of a curve, the row and the pairs: of all pairs, then of each group with enough of them."""
+def _list_curves(audit: FairnessAudit, grouping: str) -> Iterator[tuple[dict[str, str], tuple, np.ndarray, np.ndarray]]:
+    """The look of a curve, the row, kinship and ascending scores: of all pairs, then of each group with enough."""
     drawn = audit.groups.iloc[[0, *compared_groups(audit.groups, grouping, ("auc",))]]
     looks = [("-", "black"), *product(("-", "--", ":"), COLOURS)]
     if len(drawn) > len(looks):
@@ -95,8 +94,9 @@ def _list_curves(audit: FairnessAudit, grouping: str) -> Iterator[tuple[dict[str
             f"{len(looks) - 1} groups."
         )
     for (style, colour), group in zip(looks, drawn.itertuples(), strict=False):
-        pairs = audit.pairs[audit.labels[group.grouping] == group.group]
-        yield {"color": colour, "linestyle": style, "drawstyle": "steps-post"}, group, pairs
+        rows = audit.ranked[(audit.labels[group.grouping] == group.group).to_numpy()[audit.ranked]]
+        look = {"color": colour, "linestyle": style, "drawstyle": "steps-post"}
+        yield look, group, audit.pairs["kin"].to_numpy()[rows], audit.pairs["score"].to_numpy()[rows]
 
 
 def _thin(fmr: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

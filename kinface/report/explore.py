@@ -58,11 +58,12 @@ def trace_thresholds(audit: FairnessAudit, validation: pd.DataFrame | None, grou
 
 
 def _trace_grouping(audit: FairnessAudit, grouping: str, threshold: np.ndarray) -> dict:
-    score, kin, label = audit.pairs["score"].to_numpy(), audit.pairs["kin"].to_numpy(), audit.labels[grouping]
+    score, kin = (audit.pairs[name].to_numpy()[audit.ranked] for name in ("score", "kin"))
+    code = audit.labels[grouping].cat.codes.to_numpy()[audit.ranked]
     rows = audit.groups.index[audit.groups["grouping"].isin([OVERALL, grouping])]
     groups = audit.groups.loc[rows]
-    members = [np.full(len(score), True), *((label == group).to_numpy() for group in groups["group"][1:])]
-    ordered = [[np.sort(score[some & kind]) for kind in (kin, ~kin)] for some in members]
+    members = [code > -2, *(code == number for number in range(len(groups) - 1))]
+    ordered = [[score[some & kind] for kind in (kin, ~kin)] for some in members]
     compared = rows.isin(compared_groups(audit.groups, grouping, ("auc",)))
     traced = {mode: _trace_mode(ordered, compared, threshold, mode) for mode in MODES}
     named = {row: place for place, row in enumerate(rows)}
@@ -143,7 +144,7 @@ def _short(values: object) -> object:
         return {name: _short(part) for name, part in values.items()}
     if np.ndim(values):
         return [_short(part) for part in values]
-    return float(f"{values:.4g}") if np.isfinite(values) else None
+    return float(f"{values:.4g}") + 0.0 if np.isfinite(values) else None  # not -0
 
 
 @cache

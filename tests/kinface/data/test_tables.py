@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kinface.data.tables import canonical_text, is_table, read_table, take_index, to_numbers, truth
-from swinface.files import InputError
+from swinface.files import InputError, tidy_path
 
 READ = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 
@@ -83,6 +83,12 @@ def test_missing_values_and_the_index_stay_where_they_are():
 def test_names_of_files_are_paths_with_single_slashes():
     for path in (r".\faces\a b.jpg", "./faces//a b.jpg", "././faces/./a b.jpg ", "faces/a b.jpg"):
         assert text_of(path, paths=True) == ["faces/a b.jpg"]
+
+
+@READ
+@given(st.lists(st.text(st.sampled_from("aZ_9 .-/\\ü"), max_size=8), max_size=6))
+def test_the_path_of_a_file_is_tidied_whatever_others_a_column_has(paths):
+    assert text_of(*paths, paths=True) == [tidy_path(path.strip()) or None for path in paths]
 
 
 def test_what_a_table_is_indexed_by_is_part_of_it(tmp_path):

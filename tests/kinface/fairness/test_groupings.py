@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kinface.fairness.audit import audit_fairness
 from kinface.fairness.comparison import compare_audits
@@ -25,6 +30,25 @@ def pairs(draw_scored) -> pd.DataFrame:
 
 def groups_of(audit, grouping: str) -> list[str]:
     return audit.groups.loc[audit.groups["grouping"] == grouping, "group"].tolist()
+
+
+VALUES = st.sampled_from([None, "x", "y", 1, 1.0, True])
+
+
+@settings(max_examples=25, deadline=None, derandomize=True, database=None)
+@given(st.lists(st.tuples(*[st.sampled_from([None, "x", "X", "5-9"])] * 2, *[VALUES] * 2), min_size=1, max_size=12))
+def test_pairs_alike_in_what_a_grouping_reads_are_labelled_as_each_alone(rows):
+    columns = ["race_a", "race_b", "own_a", "own_b"]
+    pairs = pd.DataFrame(rows, columns=columns, dtype=object).assign(gender_a="m", gender_b="f", type=None)
+    named = resolve_groupings(pairs, ["own", "own_a", "race x own"])
+    groupings = [replace(grouping, optional=True) for grouping in named]
+    assert all(grouping.reads for grouping in groupings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found, mixed = label_groups(pairs, groupings)
+        one_by_one, same = label_groups(pairs, [replace(grouping, reads=()) for grouping in groupings])
+    pd.testing.assert_frame_equal(found, one_by_one)
+    assert mixed == same
 
 
 def test_a_column_of_ones_own_is_a_grouping_with_naive_counts_and_natural_order(pairs):
