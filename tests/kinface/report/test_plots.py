@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -138,7 +139,7 @@ def test_figures_do_without_race(draw_scored):
     pairs = draw_scored(400).assign(race_a=None, race_b=None)
     result = audit_fairness(pairs, 0.5, resamples=20)
     assert len(plot_roc(result, "race").legends[0].get_texts()) == 1
-    assert drawn(plot_scores(result.__class__(**{**vars(result), "threshold": 9.0}), "overall"))
+    assert drawn(plot_scores(replace(result, threshold=9.0), "overall"))
     assert drawn(plot_scores(audit_fairness(pairs.assign(score=1.0), 1.0, resamples=20), "overall"))
 
 
