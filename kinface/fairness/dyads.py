@@ -67,9 +67,9 @@ class Dyads:
     @classmethod
     def of_pairs(cls, pairs: pd.DataFrame, clusters: Sequence[str] | None = FAMILIES) -> Dyads:
         """The units of a pairs table (``find_units``)."""
-        hashed = [pd.util.hash_array(side.to_numpy(object)) for side in find_units(pairs, clusters)]
-        keys, codes = np.unique(np.concatenate(hashed), return_inverse=True)
-        return cls(*np.sort(codes.reshape(2, -1), axis=0), keys)
+        units, names = pd.factorize(np.concatenate(find_units(pairs, clusters)))
+        keys, place = np.unique(pd.util.hash_array(names), return_inverse=True)
+        return cls(*np.sort(place[units].reshape(2, -1), axis=0), keys)
 
     @cached_property
     def _two(self) -> np.ndarray:
@@ -103,13 +103,15 @@ class Dyads:
 
         Of ``kin``, ``non-kin`` and ``all`` pairs, and of those ``within`` one unit and ``between`` two apart.
         """
-        within = self.first == self.second
-        kinds = np.stack([kin & within, ~kin & within, ~within, kin & ~within]).astype(float).T
-        _, of_cell, sums = self._sum_units(group, groups, kinds)
-        of_kin, others, between, kin_between = sums.T
-        parts = {"kin": of_kin + kin_between, "non-kin": others + between - kin_between}
-        parts["all"] = of_kin + others + between
-        parts |= {"kin within": of_kin, "non-kin within": others, "between": between}
+        kind = 2 * (self.first != self.second) + np.asarray(kin, bool)
+        unit, of_kind, pairs = self._sum_units(
+            np.where(group < 0, -1, 4 * group.astype(int) + kind), 4 * groups, np.ones((len(kind), 1))
+        )
+        of_kinds = pairs * (of_kind[:, None] % 4 == np.arange(4))
+        _, of_cell, sums = _sum_cells(unit, of_kind // 4, groups, of_kinds)
+        others, of_kin, others_between, kin_between = sums.T
+        parts = {"kin": of_kin + kin_between, "non-kin": others + others_between, "all": sums.sum(axis=1)}
+        parts |= {"kin within": of_kin, "non-kin within": others, "between": others_between + kin_between}
         with np.errstate(invalid="ignore"):
             return {
                 kind: np.bincount(of_cell, part, groups) ** 2 / np.bincount(of_cell, part**2, groups)
