@@ -124,6 +124,8 @@ def _refuse_name(name: str) -> str | None:
         return HIDDEN
     if not name.lower().endswith(IMAGE_ENDINGS):
         return "not named as an image"
+    if "\\" in name:  # as unzip makes of a zip from Windows; in lists it parts folders
+        return "with a backslash in its name"
     try:
         name.encode()
     except UnicodeEncodeError:  # no table or list could hold it

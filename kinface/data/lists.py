@@ -8,7 +8,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
@@ -241,12 +241,15 @@ def check_faces(pairs: pd.DataFrame, sides: Sequence[str], where: str, families:
 
 
 def check_face(face: str, where: str, root: Path, persons: dict[str, str | None]) -> str:
-    """The path of a face that a list names, as ``tidy_path`` gives it.
+    """The path of a face that a list names, below the root, as ``tidy_path`` gives it.
 
     A face that lies outside of all family folders joins ``persons`` as None. Raises ``InputError`` if there is no such
     face below the root.
     """
     face = tidy_path(face)
+    if face.startswith("/"):
+        above = next((str(it) for it in (root, root.resolve()) if PurePosixPath(face).is_relative_to(it)), "")
+        face = tidy_path(os.path.relpath(face, above)) if above else face
     if face in persons:
         return face
     path = inside(root, face, where)

@@ -195,3 +195,18 @@ def test_single_contradictions_are_no_matter_of_names(write_family, tmp_path: Pa
     path.write_text("\n".join(f"{row} {line}" for row, line in enumerate([right, wrong, wrong])))
     with pytest.warns(UserWarning, match="contradict the type of 2 of 3 grandparent pairs"):
         read_list(path, families)
+
+
+def test_whole_paths_below_the_root_are_those_below_it(root: Path, tmp_path: Path):
+    families = read_families(root)
+    lines = {
+        name: f"0 {start}{face('F0001', 1)} {start}{face('F0001', 3)} fd 1"
+        for name, start in (("a", ""), ("b", f"{root.resolve()}/"))
+    }
+    for name, line in lines.items():
+        (tmp_path / f"{name}.txt").write_text(line)
+    relative, whole = (read_list(tmp_path / f"{name}.txt", families) for name in "ab")
+    assert whole["face_a"].tolist() == relative["face_a"].tolist() == [face("F0001", 1)]
+    (tmp_path / "c.txt").write_text(f"0 {root.resolve()}/../secret.jpg {face('F0001', 3)} fd 1")
+    with pytest.raises(InputError, match="leaves the data root"):
+        read_list(tmp_path / "c.txt", families)
