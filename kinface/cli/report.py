@@ -116,7 +116,6 @@ def report(
             find_disparity(name)
     lists = {path: _read(path) for path in (scores, compare, matched) if path is not None}
     origin, other_origin = _originate(scores, threshold_from), _originate(compare, compare_threshold_from)
-    check_validation(lists[scores], origin)
     if matched is not None:
         matched_origin = Origin(str(matched), origin.validation, origin.validation_file)
         check_validation(lists[matched], matched_origin)
@@ -133,7 +132,6 @@ def report(
     if matched is not None:
         parts |= {"matched": audit(matched, value, scores), "matched_origin": matched_origin}
     if compare is not None:
-        check_validation(lists[compare], other_origin)
         other = audit(compare, choose_threshold(other_origin.validation), matched)
         parts |= {"other": other, "other_origin": other_origin}
     parts["acquisition"] = None if acquisition is None else _read_acquisition(acquisition, by)
