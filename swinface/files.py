@@ -230,11 +230,13 @@ def write_json(path: Path, record: object) -> None:
 
 
 def to_plain(value: object) -> object:
-    """For JSON, which has no such numbers: NaN becomes null, infinity the text Infinity."""
+    """For JSON, which has no such values: NaN becomes null, infinity the text Infinity, a path its text."""
     if isinstance(value, dict):
         return {key: to_plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [to_plain(item) for item in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     if hasattr(value, "item"):  # a numpy scalar
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, get_type_hints
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 from swinface.files import InputError, one_line
 
@@ -133,6 +134,8 @@ def _is_of_type(member: Callable, option: str, value: Any) -> bool:
 
 def takes(hint: Any, value: Any) -> bool:
     """Whether a value, such as YAML has, is of a type; anything is of one that cannot be checked."""
+    if value is None:  # which the parser takes for any type
+        return hint in (Any, object, None) or any(it in (None, NoneType) for it in (hint, *get_args(hint)))
     from jsonargparse import ArgumentParser  # slow to import
 
     parser = ArgumentParser(exit_on_error=False)

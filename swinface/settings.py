@@ -11,6 +11,7 @@ from argparse import ArgumentError, ArgumentParser
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import is_dataclass
+from functools import reduce
 from inspect import formatannotation, signature
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +23,8 @@ import yaml
 from swinface.files import InputError, one_line
 from swinface.registry import Registry, look_beside, takes
 
+SECTIONS = ("trainer", "model", "data")  # of a configuration of a run
+WHOLE = ("trunk", "streams", "validation")  # what an overlay replaces: their keys belong together
 MODE = "swinface"  # under which parsers of options know our reader of YAML
 
 
@@ -59,6 +62,12 @@ for _tag, _pattern, _first in (
     ("merge", r"<<", "<"),
 ):
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), list(_first))
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what our loader would take for something else than text."""
+
+    yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
 
 
 def parse_yaml(text: str, where: str | Path = "the configuration") -> Any:
@@ -106,17 +115,60 @@ def read_settings(path: Path) -> dict[str, Any]:
     return settings
 
 
-def merge_settings(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """A copy of ``base`` with ``changes``: mappings are merged in depth, anything else is replaced.
+def read_sections(path: Path) -> dict[str, Any]:
+    """``read_settings`` of a run, without sections that are empty.
 
-    >>> merge_settings({"a": {"b": 1, "c": 2}, "d": [1]}, {"a": {"b": 3}, "d": [2]})
-    {'a': {'b': 3, 'c': 2}, 'd': [2]}
+    Raises ``InputError`` as that does, or if a section is no mapping.
+    """
+    settings = {key: value for key, value in read_settings(path).items() if value is not None or key not in SECTIONS}
+    for name in SECTIONS:
+        if not isinstance(settings.get(name, {}), dict):
+            raise InputError(f"{path}: {name}: a mapping of settings; got {settings[name]!r}.")
+    return settings
+
+
+def merge_settings(base: dict[str, Any], changes: dict[str, Any], whole: Sequence[str] = ()) -> dict[str, Any]:
+    """A copy of ``base`` with ``changes``: mappings are merged in depth, anything else, and what ``whole`` names, is
+    replaced. A list whose key ends with + is added to that of the base.
+
+    >>> merge_settings({"a": {"b": 1, "c": 2}, "d": [1], "e": [1]}, {"a": {"b": 3}, "d": [2], "e+": [2]})
+    {'a': {'b': 3, 'c': 2}, 'd': [2], 'e': [1, 2]}
     """
     merged = dict(base)
     for key, value in changes.items():
-        nested = isinstance(value, dict) and isinstance(base.get(key), dict)
-        merged[key] = merge_settings(base[key], value) if nested else value
+        listed = base.get(key.removesuffix("+"))
+        if key.endswith("+") and isinstance(listed, list):
+            key, value = key.removesuffix("+"), [*listed, *(value if isinstance(value, list) else [value])]
+        nested = isinstance(value, dict) and isinstance(base.get(key), dict) and key not in whole
+        merged[key] = merge_settings(base[key], value, whole) if nested else value
     return merged
+
+
+def lay_over(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
+    """Two configurations of a run, the second laid over the first; as everywhere, but for ``WHOLE``, in depth."""
+    return merge_settings(base, overlay, WHOLE)
+
+
+def dump_yaml(settings: Any) -> str:
+    """Settings as YAML, from which ``parse_yaml`` reads the same."""
+    return yaml.dump(settings, Dumper=_Dumper, sort_keys=False)
+
+
+def join_configurations(arguments: Sequence[str], changes: dict[str, Any]) -> list[str]:
+    """The options with one configuration in the place of their files, each laid over those before it, and of
+    ``changes``.
+
+    It comes first: parsers let the last one win, and what stands on a command line wins wherever it stands.
+    """
+    files = list_configurations(arguments)
+    if not files and not changes:
+        return [*arguments]
+    merged, others, skipped = reduce(lay_over, [*map(read_sections, files), changes]), [], False
+    for argument in arguments:
+        if not skipped and argument.partition("=")[0] != "--config":
+            others.append(argument)
+        skipped = argument == "--config"
+    return [f"--config={dump_yaml(merged)}", *others]
 
 
 def accept_dashes(arguments: Sequence[str]) -> list[str]:
@@ -146,10 +198,11 @@ def parser_options() -> dict[str, Any]:
     return {"parser_mode": MODE, "exit_on_error": False, "allow_abbrev": False}
 
 
-def find_mistake(hint: Any, value: Any, where: str) -> str | None:
+def find_mistake(hint: Any, value: Any, where: str, nulls: bool = False) -> str | None:
     """What a type does not take of a value that YAML has, and where; None if it takes all.
 
-    Mappings and lists are looked into: a key that a dataclass does not have is told with the keys that it has.
+    Mappings and lists are looked into: a key that a dataclass does not have is told with the keys that it has. With
+    ``nulls`` only values are looked at that are null: parsers of configurations let them pass.
 
     >>> from dataclasses import dataclass
     >>> @dataclass
@@ -173,6 +226,8 @@ def find_mistake(hint: Any, value: Any, where: str) -> str | None:
         inner = [(get_args(hint)[1], item, f"{where}.{key}") for key, item in value.items()]
     else:
         if "class_path" in value:
+            if nulls:
+                return None
             try:
                 hint = Registry(hint.__name__).find(str(value["class_path"]))
             except InputError as error:
@@ -180,13 +235,16 @@ def find_mistake(hint: Any, value: Any, where: str) -> str | None:
             value, where = value.get("init_args") or {}, f"{where}.init_args"
         hints = _list_options(hint)
         unknown = [key for key in value if hints and key not in hints]
-        if unknown:
+        if unknown and not nulls:
             return f"{where}: no key {unknown[0]!r}; the keys are {', '.join(hints)}"
         inner = [(hints.get(key, Any), item, f"{where}.{key}") for key, item in value.items()]
-    found = next(filter(None, (find_mistake(*it) for it in inner)), None)
+    found = next(filter(None, (find_mistake(*it, nulls) for it in inner)), None)
     if found or (isinstance(value, dict) and _shape(hint) is dict):  # of a mapping another file may have the rest
         return found
-    return None if takes(hint, value) else f"{where}: needs {_describe(hint)}, not {value!r}"
+    if nulls and value is not None:
+        return None
+    given = "null" if value is None else repr(value)
+    return None if takes(hint, value) else f"{where}: needs {_describe(hint)}, not {given}"
 
 
 def _shape(hint: Any) -> type | tuple[()]:
@@ -213,7 +271,7 @@ def _list_options(cls: Any) -> dict[str, Any]:
 
 def _describe(hint: Any) -> str:
     """A type in words."""
-    known = {"bool": "true or false", "int": "a whole number", "float": "a number", "str": "text"}
+    known = {"bool": "true or false", "int": "a whole number", "float": "a number", "str": "text", "Path": "a path"}
     if get_origin(hint) in (Union, UnionType):
         return " or ".join(_describe(it) for it in get_args(hint) if it is not NoneType)
     if get_origin(hint) is Literal:

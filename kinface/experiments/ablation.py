@@ -28,9 +28,8 @@ import kinface.configs
 from kinface.fairness.calibration import CALIBRATIONS
 from swinface.files import InputError
 from swinface.registry import look_beside
-from swinface.settings import merge_settings, read_yaml
+from swinface.settings import SECTIONS, lay_over, merge_settings, read_yaml
 
-SECTIONS = ("trainer", "model", "data")  # of a configuration of `kinface fit`
 AFTERWARDS = ("calibrate", "oracle")  # what is done to a trained model's scores and embeddings
 NEEDED = ("seeds", "base", "methods")
 REFERENCES = ("none", "leace")
@@ -112,7 +111,7 @@ def read_ablation(path: Path, inputs: dict[str, Any]) -> Ablation:
     if not isinstance(named, dict) or not named:
         raise InputError(f"{path}: methods: name one or more, each with its lambdas or nothing, such as `none:`.")
     files = tuple(_find_file(path, "base", name) for name in base)
-    below = reduce(merge_settings, (_read_sections(file, ("seed_everything",)) for file in files))
+    below = reduce(lay_over, (_read_sections(file, ("seed_everything",)) for file in files))
     methods: dict[str, Method] = {}
     for name, strengths in named.items():
         file = _find_file(path, "methods", name)
@@ -150,7 +149,7 @@ def _find_file(path: Path, key: str, name: str) -> Path:
 
 def _read_method(file: Path, files: tuple[Path, ...], base: dict[str, Any], strengths: object, where: str) -> Method:
     own = _read_sections(file, AFTERWARDS)
-    config = merge_settings(base, {name: own[name] for name in own if name in SECTIONS})
+    config = lay_over(base, {name: own[name] for name in own if name in SECTIONS})
     if strengths is not None:
         _check_strengths(strengths, config, where)
     calibration, oracle = map(own.get, AFTERWARDS)
@@ -170,6 +169,7 @@ def _read_method(file: Path, files: tuple[Path, ...], base: dict[str, Any], stre
 def _read_sections(path: Path, others: tuple[str, ...]) -> dict[str, Any]:
     """A part of a configuration of ``kinface fit``, in which every section is a mapping; ``others`` may be anything."""
     content = _check_keys(read_yaml(path), f"{path}", (*SECTIONS, *others))
+    content = {key: value for key, value in content.items() if value is not None or key not in SECTIONS}
     look_beside(path)
     for name in SECTIONS:
         if not isinstance(content.get(name, {}), dict):

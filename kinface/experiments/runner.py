@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from threadpoolctl import threadpool_limits
 
 from kinface.data.families import Families
@@ -39,7 +38,7 @@ from kinface.training.fit import fit
 from swinface.data.embeddings import Embeddings
 from swinface.files import InputError, one_line, replacing, working_alone, write_json
 from swinface.registry import look_beside
-from swinface.settings import read_settings
+from swinface.settings import dump_yaml, read_settings
 
 # Files of each run, in addition to those of `kinface fit`; the next two are there if the run has such options.
 EXPERIMENT, CALIBRATION, ORACLE, LOG = "experiment.yaml", "calibrate.yaml", "oracle.yaml", "log.txt"
@@ -137,7 +136,7 @@ class Job:
         for name, content in reversed(self._settings().items()):  # experiment.yaml last: then all is there
             if content is not None:
                 with replacing(self.folder / name) as partial:
-                    partial.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+                    partial.write_text(dump_yaml(content), encoding="utf-8")
 
     def _settings(self) -> dict[str, dict[str, Any] | None]:
         return {EXPERIMENT: self.run.config, CALIBRATION: self.run.calibration, ORACLE: self.run.oracle}

@@ -6,7 +6,6 @@ done it also holds the model, and the scored tune pairs that the model's thresho
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -29,7 +28,8 @@ from kinface.models.verify import ERRORS, SCORES, TRIPLETS, measure_errors
 from kinface.training.data import KinshipData
 from kinface.training.history import PAIRS, TUNE_SCORES
 from kinface.training.module import NOT_SETTLED, KinshipTraining, check_choices
-from swinface.files import InputError, replacing_folder, write_json
+from swinface.files import InputError, replacing_folder, to_plain, write_json
+from swinface.settings import merge_settings
 from swinface.training.history import CURVES
 from swinface.training.runs import RunCLI, RunFolder, configure, run_training
 
@@ -89,7 +89,7 @@ def fit(*configurations: str | Path, run: str | Path, **settings: Any) -> Fitted
     run
         Folder to train in.
     settings
-        What is to be otherwise than in the files, under the keys of these: ``data={"root": "tables"}``,
+        What is laid over the files, under the keys of these: ``data={"root": "tables"}``,
         ``trainer={"max_epochs": 2}``.
 
     Returns
@@ -118,11 +118,20 @@ def fit(*configurations: str | Path, run: str | Path, **settings: Any) -> Fitted
     >>> 0 <= done.auc <= 1, bool(done.model.threshold.isfinite())
     (True, True)
     """
-    words = [f"--config={path}" for path in configurations] + [f"--run={run}"]
+    words = [*(f"--config={path}" for path in configurations), f"--run={run}"]
+    return run_training(configure(KinshipCLI, words, changes=_nest(settings)), _finish)
+
+
+def _nest(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings as a file has them: plain values, and mappings in the place of keys with dots."""
+    nested: dict[str, Any] = {}
     for key, value in settings.items():
-        given = {f"{key}.{name}": it for name, it in value.items()} if isinstance(value, dict) else {key: value}
-        words += [f"--{name}={it if isinstance(it, str | Path) else json.dumps(it)}" for name, it in given.items()]
-    return train(words)
+        first, *others = key.split(".")
+        value = _nest(value) if isinstance(value, dict) else to_plain(value)
+        for name in reversed(others):
+            value = {name: value}
+        nested = merge_settings(nested, {first: value})
+    return nested
 
 
 def train(arguments: list[str]) -> Fitted | None:

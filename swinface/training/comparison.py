@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from swinface.benchmarks.benchmark import Benchmark, Predictor, Result, choose_benchmarks, run_benchmarks
 from swinface.bootstrap import percentile_interval
 from swinface.files import InputError, replacing
 from swinface.model import SwinFace
 from swinface.pretrained import best_device
-from swinface.settings import merge_settings, read_settings
+from swinface.settings import dump_yaml, lay_over, merge_settings, read_settings
 
 FIGURE = ("benchmark", "metric", "group")  # what names a figure; the group is empty for that of all faces
 COLUMNS = (*FIGURE, "run", "ours", "low", "high", "difference", "difference_low", "difference_high", "n")
@@ -47,8 +46,8 @@ class Comparison:
             raise InputError(f"reference: {self.reference!r} is none of the runs, {', '.join(self.runs)}.")
 
     def configure(self, run: str) -> dict[str, Any]:
-        """The whole configuration of a run: mappings are merged in depth."""
-        return reduce(merge_settings, [*map(read_settings, self.configs), self.runs[run]])
+        """The whole configuration of a run, whose changes are merged in depth."""
+        return merge_settings(reduce(lay_over, map(read_settings, self.configs), {}), self.runs[run])
 
 
 def train_runs(comparison: Comparison, out: Path) -> dict[str, Path]:
@@ -60,7 +59,7 @@ def train_runs(comparison: Comparison, out: Path) -> dict[str, Path]:
     folders = {name: out / "runs" / name for name in comparison.runs}
     for name, folder in folders.items():
         config = out / "runs" / f"{name}.yaml"
-        text = yaml.safe_dump(comparison.configure(name), sort_keys=False)
+        text = dump_yaml(comparison.configure(name))
         if (folder / "model.safetensors").exists():
             if not config.exists() or config.read_text(encoding="utf-8") != text:
                 raise InputError(f"{folder}: was run with other settings, see its config.yaml; choose another folder.")

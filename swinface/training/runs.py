@@ -29,6 +29,7 @@ from swinface.files import InputError, one_line, replacing, working_alone
 from swinface.settings import (
     accept_dashes,
     find_mistake,
+    join_configurations,
     list_configurations,
     parse_yaml,
     parser_options,
@@ -172,6 +173,13 @@ class RunCLI(LightningCLI):
         parser.link_arguments("run", "trainer.default_root_dir", compute_fn=str)
         parser.link_arguments("seed_everything", "data.seed")
 
+    def before_instantiate_classes(self) -> None:
+        """Refuse null where the model or the data need a value, which the parser lets pass."""
+        for section, cls in (("model", self.model_class), ("data", self.datamodule_class)):
+            mistake = find_mistake(cls, self.config[section].as_dict(), section, nulls=True)
+            if mistake:
+                raise InputError(f"{mistake}.")
+
     def instantiate_trainer(self, **options: Any) -> lightning.Trainer:
         """A trainer that writes the run's folder, with the callbacks of the configuration."""
         _check_trainer(self.config["trainer"])
@@ -217,11 +225,17 @@ def _check_trainer(options: Namespace) -> None:
             raise InputError(f"trainer.{name} {options[name]}: nothing would be learned; give a number above 0.")
 
 
-def configure(cli_class: type[RunCLI], arguments: list[str] | dict[str, Any], files: Sequence[Path] = ()) -> RunCLI:
+def configure(
+    cli_class: type[RunCLI],
+    arguments: list[str] | dict[str, Any],
+    files: Sequence[Path] = (),
+    changes: dict[str, Any] | None = None,
+) -> RunCLI:
     """Make the trainer, the module and the data of a run.
 
-    ``arguments`` are options as on a command line, or a configuration, which was merged from ``files``. Raises
-    ``InputError`` if an input is bad.
+    ``arguments`` are options as on a command line, and ``changes`` a configuration that is laid over those which they
+    name; or ``arguments`` are a configuration, which was merged from ``files``. Raises ``InputError`` if an input is
+    bad.
     """
     for talkative in ("pytorch.utilities.rank_zero", "fabric.utilities.seed"):
         logging.getLogger(f"lightning.{talkative}").setLevel(logging.WARNING)
@@ -229,12 +243,13 @@ def configure(cli_class: type[RunCLI], arguments: list[str] | dict[str, Any], fi
         warnings.filterwarnings("ignore", message=message)
     arguments = arguments if isinstance(arguments, dict) else accept_dashes(arguments)
     named = files or list_configurations(arguments)
-    with reading_configurations(arguments), _naming_files(arguments, named, cli_class):
+    with reading_configurations(arguments), _naming_mistakes(arguments, named, changes or {}, cli_class):
+        joined = arguments if isinstance(arguments, dict) else join_configurations(arguments, changes or {})
         try:
             return cli_class(
                 cli_class.module,
                 cli_class.data,
-                args=arguments,
+                args=joined,
                 run=False,
                 seed_everything_default=0,
                 trainer_defaults=TRAINER | cli_class.defaults,
@@ -256,28 +271,30 @@ def configure(cli_class: type[RunCLI], arguments: list[str] | dict[str, Any], fi
 
 
 @contextmanager
-def _naming_files(arguments: Iterable[str], files: Sequence[Path], cli_class: type[RunCLI]) -> Iterator[None]:
+def _naming_mistakes(
+    arguments: Iterable[str], files: Sequence[Path], changes: dict[str, Any], cli_class: type[RunCLI]
+) -> Iterator[None]:
     """Name the file that a mistake is in, and say in a sentence what the parser says of lists and mappings."""
     try:
         yield
     except InputError as error:
         section, option = re.match(r"(\w*)\.?(\w*)", str(error)).groups()
         given = any(argument.startswith(f"--{section}.{option}") for argument in arguments)  # which has the last word
-        stated = [] if given else [file for file in files if option in _read_section(file, section)]
+        stated = [] if given else [file for file in files if option in _get_section(read_settings(file), section)]
         if stated:
             raise InputError(f"{stated[-1]}: {error}") from error
         raise
     except ArgumentError:
-        for file in files:
+        for where, given in [*((f"{file}: ", read_settings(file)) for file in files), ("", changes)]:
             for section, cls in (("model", cli_class.module), ("data", cli_class.data)):
-                mistake = find_mistake(cls, _read_section(file, section), section)
+                mistake = find_mistake(cls, _get_section(given, section), section)
                 if mistake:
-                    raise InputError(f"{file}: {mistake}.") from None
+                    raise InputError(f"{where}{mistake}.") from None
         raise
 
 
-def _read_section(file: Path, section: str) -> dict[str, Any]:
-    options = read_settings(file).get(section)
+def _get_section(settings: dict[str, Any], section: str) -> dict[str, Any]:
+    options = settings.get(section)
     return options if isinstance(options, dict) else {}
 
 

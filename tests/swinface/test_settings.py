@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 import kinface.cli.main
 import swinface.cli.main
 from swinface.files import InputError
-from swinface.settings import accept_dashes, parse_yaml, read_yaml, reading_configurations, show_dashes
+from swinface.settings import (
+    accept_dashes,
+    dump_yaml,
+    join_configurations,
+    parse_yaml,
+    read_yaml,
+    reading_configurations,
+    show_dashes,
+)
 
 QUICK = settings(
     max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
@@ -196,3 +204,46 @@ def test_help_and_options_have_dashes():
     assert "--data.epoch_size" in parser.format_help()
     found = parser.parse_args(accept_dashes(["--num-nodes=2", "--data.epoch_size", "-3"]))
     assert (found.num_nodes, vars(found)["data.epoch_size"]) == (2, -3)
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text()
+    | st.from_regex(r"[-\d.e_:noy]+"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(min_size=1), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@QUICK
+@given(VALUES)
+def test_what_is_written_is_read_as_the_same(value):
+    assert parse_yaml(dump_yaml(value)) == value
+
+
+def test_each_configuration_is_laid_over_those_before_it_and_options_have_the_last_word(tmp_path):
+    files = {
+        "base": "model: {hide: {race: {method: mlp, strength: 1.0}, gender: {method: mlp}}, trunk: {embed_dim: 8}}",
+        "overlay": "model: {hide: {race: {method: kernel}}, trunk: {kind: mine.Trunk}, erase+: [b]}\ndata:\n",
+        "other": "model: {erase: [a]}",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    words = ["--x", "1", "--config", f"{tmp_path / 'base'}", f"--config={tmp_path / 'other'}", "--y=2"]
+    words += ["--config", f"{tmp_path / 'overlay'}"]
+    joined, *others = join_configurations(words, {"model": {"hide": {"race": {"strength": 0.3}}}})
+    assert others == ["--x", "1", "--y=2"]
+    assert parse_yaml(joined.removeprefix("--config=")) == {
+        "model": {
+            "hide": {"race": {"method": "kernel", "strength": 0.3}, "gender": {"method": "mlp"}},
+            "trunk": {"kind": "mine.Trunk"},  # as a whole
+            "erase": ["a", "b"],
+        }
+    }
+    assert join_configurations(["--x", "1"], {}) == ["--x", "1"]
+    (tmp_path / "list").write_text("model: [a]")
+    with pytest.raises(InputError, match=r"list: model: a mapping of settings; got \['a'\]"):
+        join_configurations(["--config", f"{tmp_path / 'list'}"], {})
