@@ -261,6 +261,27 @@ class KinshipData(lightning.LightningDataModule):
         )
         self.steps = self.steps or len(self.batches)
 
+    def state_dict(self) -> dict[str, str]:
+        """What a checkpoint keeps: a digest of the people, the lists and the embeddings that the run learns from."""
+        people = self.families.people
+        known = ["person", *(name for name in self.trainer.lightning_module.attributes if name in people)]
+        tables = [self.families.faces[["face", "person", "split"]], people[known], self.families.relations]
+        tables += [pairs[["face_a", "face_b", "kin"]] for pairs in self.tune_pairs.values()]
+        digest = hashlib.sha256("".join(table.to_csv(index=False) for table in tables).encode())
+        if self.table is not None:
+            digest.update(np.ascontiguousarray(self.table.values))
+        return {"digest": digest.hexdigest()}
+
+    def load_state_dict(self, state: dict[str, str]) -> None:
+        """Raise ``InputError`` if a run that goes on would learn from other data than it began with: people that it was
+        trained on could choose its best epoch and threshold."""
+        if state != self.state_dict():
+            others = "data.root" if self.table is None else "data.root or data.embeddings"
+            raise InputError(
+                f"{others}: not the people, lists or numbers that the run began with; put those back, or begin anew in "
+                "another folder."
+            )
+
     def _read(self, faces: pd.DataFrame) -> Tensor:
         return _read_inputs(faces, self.families.root, self.table)
 

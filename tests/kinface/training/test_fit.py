@@ -324,6 +324,25 @@ def test_embeddings_take_the_place_of_images(synthetic, tmp_path):
     assert KinFace.from_pretrained(tmp_path / "run").embedding_size == 12
 
 
+@pytest.mark.parametrize("changed", ["nothing", "split", "embeddings"])
+def test_a_run_goes_on_with_the_data_that_it_began_with_alone(changed, synthetic, tmp_path, capsys):
+    tables, run, table = shutil.copytree(synthetic, tmp_path / "tables"), tmp_path / "run", tmp_path / "table.npz"
+    faces = pd.read_parquet(tables / "faces.parquet")
+    embedding = np.random.default_rng(0).normal(size=(len(faces), 12))
+    np.savez(table, face=faces["face"].to_numpy(str), embedding=embedding)
+    assert fit(tables, run, "--data.embeddings", table, config="base") == 0
+    (run / "model.safetensors").unlink()  # as if it had been interrupted
+    if changed == "split":  # as `kinface prepare --tune` divides the families otherwise
+        name = faces.loc[faces["split"] == "train", "family"].iloc[0]
+        faces.loc[faces["family"] == name, "split"] = "tune"
+        faces.to_parquet(tables / "faces.parquet")
+    if changed == "embeddings":
+        np.savez(table, face=faces["face"].to_numpy(str), embedding=embedding + 1)
+    assert fit(tables, run, "--data.embeddings", table, config="base") == (0 if changed == "nothing" else 2)
+    refused = "data.root or data.embeddings: not the people, lists or numbers that the run began with"
+    assert (refused in capsys.readouterr().err) == (changed != "nothing")
+
+
 @pytest.fixture(scope="module")
 def teacher(synthetic, tmp_path_factory) -> Path:
     """A teacher's embeddings: what a person is, and noise."""
@@ -434,6 +453,9 @@ def test_an_unreadable_image_is_named(synthetic, tmp_path, capsys):
         ("model: {hide: {race: {reads: [levls]}}}", "model.hide.race.reads[0]: needs embedding or features or levels"),
         ("model: {network: {widht: 3}}", "model.network: no key 'widht'; the keys are swinface, "),
         ("data: {stpes: 3}", "data: no key 'stpes'; the keys are root, "),
+        ("data: {workers: null}", "data.workers: needs a whole number ≥0, not null."),
+        ("model: {optimizer: {learning_rate: null}}", "model.optimizer.learning_rate: needs a number >0, not null."),
+        ("model: {hide: {race: {strength: null}}}", "model.hide.race.strength: needs a number ≥0, not null."),
     ],
 )
 def test_a_mistake_is_told_in_a_sentence_with_its_file_and_the_keys_there_are(text, said, synthetic, tmp_path, capsys):
