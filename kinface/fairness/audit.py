@@ -23,7 +23,7 @@ from kinface.fairness.disparities import DISPARITIES, Disparity, find_disparity
 from kinface.fairness.dyads import FAMILIES, Dyads
 from kinface.fairness.groupings import Specification, label_groups, resolve_groupings
 from kinface.fairness.groups import COUNTS, METRICS, compared_groups, count_groups
-from kinface.fairness.intervals import MEASURED, estimate, measure_by, move, move_alike
+from kinface.fairness.intervals import MEASURED, estimate, measure_by, move, move_from, shrink
 from swinface.bootstrap import check_draws, percentile_interval, symmetric_interval
 
 
@@ -216,17 +216,22 @@ def _measure_disparity(
     """One disparity between the groups in ``rows``, its chance limit and its interval.
 
     The chance limit comes from deviations of groups that all have the mean rate. This removes the disparity and keeps
-    how the groups vary, and vary together, by chance.
+    how the groups vary, and vary together, by chance. How far chance moves a disparity that is there from its ideal
+    comes from groups that differ as much as chance leaves unexplained.
     """
     point = [groups[metric].to_numpy()[rows] for metric in disparity.rates]
     moved = [deviations[metric][:, rows] for metric in disparity.rates]
-    drawn = [move(rate, deviation) for rate, deviation in zip(point, moved, strict=True)]
-    alike = [move_alike(rate, deviation) for rate, deviation in zip(point, moved, strict=True)]
-    value, spread = float(disparity(*point)), disparity(*drawn)
-    lowest, highest = percentile_interval(disparity(*alike), level=0.9)  # 5% lie beyond each end
+
+    def draw(start: list[np.ndarray]) -> np.ndarray:
+        return disparity(*map(move_from, start, point, moved))
+
+    alike = [np.full_like(rate, rate.mean()) for rate in point]
+    nearer = [shrink(rate, deviation) for rate, deviation in zip(point, moved, strict=True)]
+    value, spread = float(disparity(*point)), draw(point)
+    lowest, highest = percentile_interval(draw(alike), level=0.9)  # 5% lie beyond each end
     chance = float(highest if disparity.grows else lowest)
     beyond = value > chance if disparity.grows else value < chance
-    low, high = _disparity_interval(disparity, value, spread, beyond)
+    low, high = _disparity_interval(disparity, value, spread, (draw(nearer), disparity(*nearer)), beyond)
     return {
         "compared": ", ".join(groups["group"].iloc[rows]),
         "value": value,
@@ -239,16 +244,22 @@ def _measure_disparity(
     }
 
 
-def _disparity_interval(disparity: Disparity, value: float, spread: np.ndarray, beyond: bool) -> tuple[float, float]:
-    """Symmetric interval, for ratios on the logarithmic scale; NaN if the value is not finite. It ends at the ideal,
-    and reaches it if chance explains the value."""
+def _disparity_interval(
+    disparity: Disparity, value: float, spread: np.ndarray, again: tuple[np.ndarray, float], beyond: bool
+) -> tuple[float, float]:
+    """Symmetric interval, for ratios on the logarithmic scale; NaN if the value is not finite.
+
+    The end towards the ideal goes further by the bias, the median of the draws in ``again`` less what they are drawn
+    around. It stops at the ideal, and reaches it if chance explains the value.
+    """
     if not np.isfinite(value):
         return np.nan, np.nan
-    if disparity.ratio:
-        with np.errstate(divide="ignore"):
-            low, high = np.exp(symmetric_interval(np.log(value), np.log(spread)))
-    else:
-        low, high = symmetric_interval(value, spread)
+    into, back = (np.log, np.exp) if disparity.ratio else (np.asarray, np.asarray)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low, high = symmetric_interval(into(value), into(spread))
+        further = into(again[0]) - into(again[1])
+    further = further[np.isfinite(further)]
+    bias = np.median(further) if len(further) else 0.0
     if disparity.grows:
-        return max(low, disparity.ideal) if beyond else disparity.ideal, high
-    return low, min(high, disparity.ideal) if beyond else disparity.ideal
+        return float(max(back(low - max(bias, 0)), disparity.ideal)) if beyond else disparity.ideal, float(back(high))
+    return float(back(low)), float(min(back(high - min(bias, 0)), disparity.ideal)) if beyond else disparity.ideal

@@ -236,8 +236,18 @@ def move(rate: np.ndarray, deviation: np.ndarray) -> np.ndarray:
     return np.where(np.isin(rate, (0, 1)), np.abs(rate - np.minimum(np.abs(deviation), 1)), moved)
 
 
-def move_alike(rate: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-    """The same for groups that all have the mean rate, and the spread that goes with it."""
-    mean, own = rate.mean(), rate * (1 - rate)
-    scale = np.sqrt(np.where(own > 0, mean * (1 - mean) / np.where(own > 0, own, 1), 1))
-    return move(np.full_like(rate, mean), deviation * scale)
+def move_from(start: np.ndarray, rate: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """The same for groups of other rates, ``start``, (groups,), and the spread that goes with these."""
+    own = rate * (1 - rate)
+    scale = np.sqrt(np.where(own > 0, start * (1 - start) / np.where(own > 0, own, 1), 1))
+    return move(start, deviation * scale)
+
+
+def shrink(rate: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """Rates, (groups,), drawn towards their mean until they differ by no more than chance leaves unexplained.
+
+    Their variance is then that of the rates less what the deviations, (draws, groups), have between groups, or 0 (the
+    positive-part rule of Efron & Morris, Journal of the American Statistical Association 68(341), 1973).
+    """
+    found, by_chance, mean = rate.var(), deviation.var(axis=-1).mean(), rate.mean()
+    return mean + np.sqrt(max(0.0, 1 - by_chance / found) if found > 0 else 0.0) * (rate - mean)

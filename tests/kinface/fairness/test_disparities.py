@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from fairlearn import metrics as fairlearn
 
-from kinface.fairness.audit import audit_fairness
+from kinface.fairness.audit import audit_fairness, measure_disparities
 from kinface.fairness.comparison import compare_audits
 from kinface.fairness.disparities import (
     DISPARITIES,
@@ -21,6 +22,7 @@ from kinface.fairness.disparities import (
     max_over_geometric_mean,
     skewed_error_ratio,
 )
+from kinface.fairness.intervals import move, shrink
 from swinface.files import InputError
 
 FMR, FNMR = np.array([0.1, 0.25, 0.4]), np.array([0.3, 0.2, 0.5])
@@ -156,3 +158,28 @@ def test_what_is_no_disparity_is_refused_in_one_line(own, name, said, draw_score
 def test_a_registered_disparity_is_found_by_its_name():
     assert find_disparity("GARBE")(FMR, FNMR) == garbe(FMR, FNMR)
     assert isinstance(find_disparity("IR"), Disparity)
+
+
+def test_shrunken_rates_differ_by_what_chance_leaves_unexplained():
+    rng = np.random.default_rng(0)
+    rate, deviation = np.array([0.3, 0.5, 0.55, 0.7]), 0.05 * rng.normal(size=(500, 4))
+    nearer = shrink(rate, deviation)
+    assert nearer.mean() == pytest.approx(rate.mean())
+    assert nearer.var() == pytest.approx(rate.var() - deviation.var(axis=1).mean())
+    assert np.ptp(shrink(rate, 10 * deviation)) == np.ptp(shrink(np.full(4, 0.5), deviation)) == 0
+    np.testing.assert_allclose(shrink(rate, 0 * deviation), rate)
+
+
+@pytest.mark.parametrize("name", ["GARBE", "FDR"])
+def test_an_interval_holds_the_truth_where_one_of_two_rates_is_alike(name):
+    """Chance moves the other rate apart, and so the disparity from its ideal."""
+    rng, disparity, held = np.random.default_rng(0), DISPARITIES.find(name), []
+    truth = {"fmr": np.full(3, 0.3), "fnmr": np.array([0.2, 0.3, 0.5])}
+    for _ in range(150):
+        made = {metric: move(rate, 0.04 * rng.normal(size=3)) for metric, rate in truth.items()}
+        groups = pd.DataFrame({"grouping": "race", "group": [*"abc"], "not_compared": None, **made})
+        groups = groups.assign(kin=100, non_kin=100, pairs=200, kin_units=50, non_kin_units=50, units=100)
+        deviations = {metric: 0.04 * rng.normal(size=(200, 3)) for metric in truth}
+        row = measure_disparities(groups, deviations, {name: disparity}).iloc[0]
+        held.append(row["low"] <= disparity(*truth.values()) <= row["high"])
+    assert np.mean(held) > 0.92
