@@ -46,6 +46,13 @@ TEXT_COLUMNS = tuple(column for column in COLUMNS if column not in ("kin", "scor
 ONE_FAMILY = "a kin pair must lie in one family"
 OF_PEOPLE = ("race_a", "race_b", "gender_a", "gender_b")
 PATHS = (*REQUIRED_VALUES, "face_m")  # of triplets (kinface.data.triplets)
+SIDES = ("p", "path", "img", "image", "face")  # what others call a face, with 1 and 2 behind it, p in RFIW's csv lists
+OTHER_NAMES = {
+    "face_a": tuple(f"{name}1" for name in SIDES),
+    "face_b": tuple(f"{name}2" for name in SIDES),
+    "type": ("ptype",),
+    "kin": ("label",),
+}
 
 
 def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.DataFrame:
@@ -58,8 +65,8 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
 
     Text columns, and those of others that hold any text, become ``object`` with the one text of each value
     (``kinface.data.tables.canonical_text``), None where missing; ``kin`` bool, read from 1 and 0, yes and no or true
-    and false; ``score`` float64; rows count from 0. Warns if texts that differ are one value, genders are written
-    otherwise than m and f, or races and genders are marked as unknown, and then missing.
+    and false; ``score`` float64; rows count from 0. Warns if columns have ``OTHER_NAMES``, texts that differ are one
+    value, genders are written otherwise than m and f, or races and genders are marked as unknown, and then missing.
 
     Raises ``InputError`` if this is no table, or that names the column that is missing, there twice or of one person
     where two are needed, or the first row (counted from 1, without a header) that is wrong.
@@ -70,6 +77,7 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
     pairs = take_index(pairs)
     if names_people(pairs):
         pairs = pairs.assign(face_a=pairs["person_a"], face_b=pairs["person_b"])
+    pairs = _read_other_names(pairs, source)
     _check_columns(pairs, source, scored)
     extra = [column for column in pairs if column not in COLUMNS]
     pairs = pairs.reset_index(drop=True).reindex(columns=[*COLUMNS, *extra])
@@ -113,6 +121,22 @@ def names_people(pairs: pd.DataFrame) -> bool:
     """Whether a table names people, ``person_a`` and ``person_b``, and no faces."""
     given = [*pairs.columns]
     return given.count("person_a") == given.count("person_b") == 1 and not {"face_a", "face_b"} & {*given}
+
+
+def _read_other_names(pairs: pd.DataFrame, source: str) -> pd.DataFrame:
+    """The table with our names of columns, if it has all that are needed by those of ``OTHER_NAMES``; a warning says
+    so."""
+    known = {
+        name: column
+        for column, others in OTHER_NAMES.items()
+        if column not in pairs
+        for name in [other for other in others if other in pairs][:1]
+    }
+    if not known or not {*REQUIRED_VALUES, "kin"} <= {*pairs.columns, *known.values()}:
+        return pairs
+    said = ", ".join(f"{name} as {column}" for name, column in known.items())
+    warnings.warn(f"{source}: columns are read by other names: {said}.", stacklevel=4)
+    return pairs.rename(columns=known)
 
 
 def _check_columns(pairs: pd.DataFrame, source: str, scored: bool) -> None:
