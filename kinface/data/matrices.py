@@ -61,7 +61,9 @@ def read_matrix(path: Path, where: str) -> Matrix:
 
     try:
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:  # names may be in any encoding
-            header, *lines = [[cell.strip() for cell in line] for line in csv.reader(file)] or [[]]
+            separator = max(",;\t", key=file.readline().count)  # spreadsheets write the one of their country
+            file.seek(0)
+            header, *lines = [[cell.strip() for cell in line] for line in csv.reader(file, delimiter=separator)] or [[]]
     except (OSError, csv.Error) as error:
         report("missing mid.csv", f"{name_reason(error)}: the family's members and relations are unknown")
         return matrix

@@ -37,6 +37,11 @@ def test_members_and_relations(tmp_path: Path):
     ]
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_another_separator_is_recognised(tmp_path: Path, separator: str):
+    assert read(tmp_path, FAMILY.replace(",", separator)) == read(tmp_path, FAMILY)
+
+
 @pytest.mark.parametrize(
     ("genders", "cells", "expected"),
     [
