@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import lightning
@@ -262,25 +263,31 @@ class KinshipData(lightning.LightningDataModule):
         self.steps = self.steps or len(self.batches)
 
     def state_dict(self) -> dict[str, str]:
-        """What a checkpoint keeps: a digest of the people, the lists and the embeddings that the run learns from."""
-        people = self.families.people
-        known = ["person", *(name for name in self.trainer.lightning_module.attributes if name in people)]
-        tables = [self.families.faces[["face", "person", "split"]], people[known], self.families.relations]
-        tables += [pairs[["face_a", "face_b", "kin"]] for pairs in self.tune_pairs.values()]
-        digest = hashlib.sha256("".join(table.to_csv(index=False) for table in tables).encode())
-        if self.table is not None:
-            digest.update(np.ascontiguousarray(self.table.values))
-        return {"digest": digest.hexdigest()}
+        """What a checkpoint keeps: a digest of what the run learns from and is chosen by."""
+        return {"digest": self._digest}
 
     def load_state_dict(self, state: dict[str, str]) -> None:
         """Raise ``InputError`` if a run that goes on would learn from other data than it began with: people that it was
         trained on could choose its best epoch and threshold."""
         if state != self.state_dict():
-            others = "data.root" if self.table is None else "data.root or data.embeddings"
             raise InputError(
-                f"{others}: not the people, lists or numbers that the run began with; put those back, or begin anew in "
-                "another folder."
+                "data: its people, lists or embeddings are not those that the run began with; put those back, or begin "
+                "anew in another folder."
             )
+
+    @cached_property
+    def _digest(self) -> str:
+        """Of train and tune families alone, and of their embeddings: what else a folder or a table has may change."""
+        relations, faces = self.families.relations, pd.concat([self.train_faces, self.tune_faces])
+        labels = {name: codes.numpy() for name, codes in self.labels(faces).items()}
+        tables = [faces[["face", "person", "split"]].assign(**labels), relations[relations["split"] == "train"]]
+        tables += [pairs[["face_a", "face_b", "kin"]] for pairs in self.tune_pairs.values()]
+        digest = hashlib.sha256("".join(table.to_csv(index=False) for table in tables).encode())
+        embeddings = [] if self.table is None else [self.batches.inputs, self.tune_inputs, self.others_inputs]
+        for values in (self.batches.teacher, *embeddings):
+            if values is not None:
+                digest.update(values.contiguous().numpy())
+        return digest.hexdigest()
 
     def _read(self, faces: pd.DataFrame) -> Tensor:
         return _read_inputs(faces, self.families.root, self.table)
