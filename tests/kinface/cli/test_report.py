@@ -44,6 +44,7 @@ def test_it_writes_one_self_contained_page_tables_and_figures(lists, tmp_path, c
     assert str(out / "report.html") in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_page_and_record_say_what_the_figures_rest_on(lists, tmp_path, capsys):
     out = tmp_path / "out"
     report(lists[0], threshold_from=lists[1], out=out, resamples=100, seed=7)
@@ -95,6 +96,7 @@ def test_a_group_of_few_families_is_no_stumbling_block(lists, tmp_path):
     assert "Does it help to recognise race?" not in (tmp_path / "out/report.html").read_text()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_judging_what_a_model_was_fitted_on_is_warned_of(lists, tmp_path, capsys):
     pairs = pd.read_parquet(lists[0])
     pairs.loc[:299, "split"], pairs.loc[300:399, "split"] = "train", "tune"
@@ -107,6 +109,7 @@ def test_judging_what_a_model_was_fitted_on_is_warned_of(lists, tmp_path, capsys
         assert f"warning: {warning}" in printed
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_threshold_of_another_model_is_warned_of(lists, tmp_path, capsys):
     other = pd.read_parquet(lists[1])
     write_pairs(other.assign(score=other["score"] + 50), lists[1])
@@ -142,6 +145,7 @@ def test_anyones_scores_are_reported_by_any_column(draw_scored, tmp_path, capsys
     assert not re.search(r"\b(None|nan)\b", page)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_threshold_can_be_given_and_the_page_says_that_it_was(lists, tmp_path):
     report(lists[0], threshold=0.25, out=tmp_path / "out", resamples=100)
     record = json.loads((tmp_path / "out/metrics.json").read_text())
@@ -208,6 +212,7 @@ def test_pairs_of_unknown_families_are_resampled_one_by_one_and_the_page_says_so
     assert {row["difference"] for row in record["differences"] if isinstance(row["difference"], float)} == {0.0}
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_independent_pairs_have_the_binomial_interval(lists, tmp_path):
     pairs = pd.read_parquet(lists[0])
     write_pairs(pairs.assign(**dict.fromkeys(PERSONS)), lists[0])
@@ -219,6 +224,7 @@ def test_independent_pairs_have_the_binomial_interval(lists, tmp_path):
         assert width == pytest.approx(2 * 1.96 * deviation, rel=0.12)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_labels_of_race_are_audited_without_families(lists, tmp_path):
     pairs = pd.read_parquet(lists[0])
     write_pairs(pairs.assign(**dict.fromkeys(PERSONS)), lists[0])
@@ -229,6 +235,7 @@ def test_labels_of_race_are_audited_without_families(lists, tmp_path):
     assert race["significant"]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_threshold_from_unknown_families_is_warned_of(lists, tmp_path):
     write_pairs(pd.read_parquet(lists[1]).assign(**dict.fromkeys(PERSONS)), lists[1])
     report(lists[0], threshold_from=lists[1], out=tmp_path / "out", resamples=100)
@@ -239,6 +246,7 @@ def test_a_threshold_from_unknown_families_is_warned_of(lists, tmp_path):
     assert "cannot be checked whether audited families are among them" in record["warnings"][0]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_shared_families_are_warned_of_and_shared_pairs_refused(lists, tmp_path, draw_scored, capsys):
     overlapping = tmp_path / "overlapping.parquet"
     other = draw_scored(600, seed=5)
@@ -262,7 +270,6 @@ def test_bias_analysis_imports_no_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.pictures
 def test_the_real_validation_list(shared_data, tmp_path):
     """Raw cosine of a public face recogniser tells kin from non-kin, and strangers of one race less well."""
     families = read_families(shared_data / "fiw")
@@ -289,6 +296,7 @@ def write_plain(path, **columns):
     return path
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_where_no_groups_are_compared_it_does_not_say_that_none_is_treated_worse(tmp_path, capsys):
     scores = write_plain(tmp_path / "scores.csv")
     report(scores, threshold=0.5, out=tmp_path / "out", resamples=100)
@@ -298,6 +306,7 @@ def test_where_no_groups_are_compared_it_does_not_say_that_none_is_treated_worse
     assert "treated worse" not in page
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_warnings_come_before_figures(tmp_path, capsys):
     scores = write_plain(tmp_path / "scores.csv")
     report(scores, threshold=7, out=tmp_path / "out", resamples=100)
@@ -313,6 +322,7 @@ def test_one_column_for_both_people_of_a_pair_is_refused(tmp_path):
         report(scores, threshold=0.5, out=tmp_path / "out")
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_pairs_of_no_group_are_counted_on_page_output_and_record(tmp_path, capsys):
     ethnicity, tone = ["x", "y", None, "NA"] * 50, [*["light", "dark"] * 98, *[None] * 4]
     scores = write_plain(tmp_path / "scores.csv", ethnicity=ethnicity, tone_a=tone, tone_b="dark")
@@ -344,6 +354,7 @@ def test_names_from_a_file_move_neither_terminal_nor_figures(tmp_path, capsys):
     assert {row["group"] for row in json.loads((tmp_path / "out" / "metrics.json").read_text())["groups"]} >= {*names}
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_disparity_of_ones_own_stands_in_the_report(tmp_path, monkeypatch):
     (tmp_path / "own_measure.py").write_text(
         "from kinface.fairness.disparities import Disparity\n"
@@ -360,6 +371,7 @@ def test_a_disparity_of_ones_own_stands_in_the_report(tmp_path, monkeypatch):
         report(scores, **options, disparity=["nothing"])
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_model_is_not_called_better_for_a_group_of_too_few_pairs(tmp_path):
     kin = np.arange(200) % 2
     own = np.where((kin == 0) & (np.arange(200) >= 52), "rest", "few")
@@ -394,6 +406,7 @@ def test_a_table_of_photos_is_read_or_named(tmp_path, columns, said):
         report(scores, threshold=0.5, acquisition=tmp_path / "photos.csv", out=tmp_path / "out", resamples=100)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_photos_of_a_csv_are_counted_by_group_and_without_one(tmp_path):
     scores = write_plain(tmp_path / "scores.csv")
     photos = pd.DataFrame({"race": ["x", "y", None] * 20, "acquired": ["yes", "no", 1, 0, 1, "0"] * 10})
@@ -408,6 +421,7 @@ def test_photos_of_a_csv_are_counted_by_group_and_without_one(tmp_path):
     assert "no label" in (tmp_path / "out" / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_distances_and_repeated_pairs_are_warned_of(tmp_path, capsys):
     scores = write_plain(tmp_path / "scores.csv")
     table = pd.read_csv(scores).assign(score=lambda pairs: -pairs["score"])

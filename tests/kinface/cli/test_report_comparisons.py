@@ -31,7 +31,7 @@ def matched(lists, tmp_path) -> Path:
     return path
 
 
-@pytest.mark.pictures
+@pytest.mark.usefixtures("no_figures")
 def test_a_matched_list_stands_beside_the_standard_one(lists, matched, tmp_path, capsys):
     out = tmp_path / "out"
     report(lists[0], threshold_from=lists[1], matched=matched, out=out, resamples=200)
@@ -77,6 +77,7 @@ def test_a_matched_list_stands_beside_the_standard_one(lists, matched, tmp_path,
     assert 'id="matched"' not in (out / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_same_list_twice_shows_no_difference(lists, tmp_path):
     report(lists[0], threshold_from=lists[1], matched=lists[0], out=tmp_path / "out", resamples=100)
     rows = json.loads((tmp_path / "out/metrics.json").read_text())["matched"]["differences"]
@@ -159,6 +160,7 @@ def test_options_that_do_not_fit_are_refused(lists, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_page_and_terminal_say_which_model_is_better_and_for_whom(lists, tmp_path, capsys):
     pairs = pd.read_parquet(lists[0])
     worse = tmp_path / "worse.parquet"

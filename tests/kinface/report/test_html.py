@@ -20,6 +20,7 @@ pytestmark = pytest.mark.usefixtures("blank_pictures")
 SCRIPTS = 4  # the data of the slider, what draws charts, the slider, and the tables
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_five_lines_audit_a_csv(draw_scored, tmp_path):
     for name, prefix, seed in (("scores", "F", 0), ("validation", "V", 1)):
         table = draw_scored(600, seed=seed, prefix=prefix)[["face_a", "face_b", "kin", "score"]]
@@ -39,6 +40,7 @@ def test_five_lines_audit_a_csv(draw_scored, tmp_path):
     assert "Pairs of unknown families were taken" in page and "that pairs have in common" not in page
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_parts_come_with_what_they_are_given(draw_scored):
     pairs = draw_scored(800)
     ours = audit_fairness(pairs, 0.5, resamples=100)
@@ -56,7 +58,6 @@ def test_parts_come_with_what_they_are_given(draw_scored):
         build_report(ours, origin=Origin(validation=pairs))
 
 
-@pytest.mark.pictures
 def test_hostile_names_stay_text(draw_scored):
     evil = "<script>alert(1)</script>"
     pairs = draw_scored(800).replace({"African": evil})
@@ -67,6 +68,7 @@ def test_hostile_names_stay_text(draw_scored):
     assert without_scripts(page).count("&lt;script&gt;") > 10
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_pairs_without_dependence_and_clusters_of_ones_own_are_named(draw_scored):
     pairs = draw_scored(600).assign(studio=np.arange(600) % 30)
     page = text_of(render(build_report(audit_fairness(pairs, 0.5, clusters=["studio"], resamples=100))))

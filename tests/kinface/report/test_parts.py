@@ -25,6 +25,7 @@ from tests.pages import BROWSER, run_in_browser, section
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_first_screen_says_what_matters(draw_scored):
     audit = audit_fairness(draw_scored(3000, shift={"African": -1.5}), 0.6, resamples=200)
     overall = audit.groups.iloc[0]
@@ -37,6 +38,7 @@ def test_the_first_screen_says_what_matters(draw_scored):
     assert "all pairs would be right for 50." in short
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_without_a_finding_the_first_screen_does_not_claim_equality(draw_scored):
     audit = audit_fairness(draw_scored(500, family_effect=0), 0.5, groupings=["race"], resamples=100)
     short = section(render(build_report(audit)), "summary")
@@ -44,6 +46,7 @@ def test_without_a_finding_the_first_screen_does_not_claim_equality(draw_scored)
     assert "does not prove that all are treated alike" in short
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_model_that_guesses_is_named_first(draw_scored):
     pairs = draw_scored(600)
     audit = audit_fairness(pairs.assign(score=np.random.default_rng(0).random(600)), 0.5, resamples=100)
@@ -133,6 +136,7 @@ def test_the_page_of_errors_shows_faces_and_escapes_names(draw_scored, tmp_path)
         render_errors(audit, tmp_path, count=2)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_command_writes_errors_and_acquisition_only_if_asked(draw_scored, tmp_path):
     pairs = draw_scored(600)
     pairs.to_parquet(tmp_path / "scores.parquet")
@@ -158,7 +162,6 @@ def test_the_command_writes_errors_and_acquisition_only_if_asked(draw_scored, tm
     assert not (tmp_path / "other").exists()
 
 
-@pytest.mark.pictures
 @pytest.mark.skipif(BROWSER is None, reason="no chromium here to run the page's script in")
 def test_tables_are_sorted_and_filtered_in_a_browser(draw_scored, tmp_path):
     page = render(build_report(audit_fairness(draw_scored(2000), 0.6, resamples=100)))

@@ -28,6 +28,7 @@ def opposed(draw_scored) -> list:
     return [audit_fairness(pairs.assign(score=score), 0.5, resamples=200) for score in scores]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_gaps_that_move_against_each_other_are_both_said(opposed):
     verdict = build_report(opposed[0], other=opposed[1]).verdict["comparison"]
     (race,) = verdict["fairness"]
@@ -40,6 +41,7 @@ def test_gaps_that_move_against_each_other_are_both_said(opposed):
     assert one["low"] < 0 < one["high"], "one number for both hides both"
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_groups_that_a_gap_leaves_out_are_named(opposed):
     verdict = build_report(opposed[0], other=opposed[1]).verdict["comparison"]
     assert verdict["fairness"][0]["left_out"] == {"Asian": ["fmr"]}
@@ -47,6 +49,7 @@ def test_groups_that_a_gap_leaves_out_are_named(opposed):
         assert "Left out for too few pairs: Asian (FMR)." in " ".join(" ".join(lines).split())
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_comparisons_that_a_small_group_misses_are_named(opposed):
     report = build_report(opposed[0])
     (asian,) = report.verdict["small"]
@@ -73,6 +76,7 @@ def test_a_narrow_screen_has_a_first_figure_of_its_own(opposed, tmp_path):
             assert window.run("return document.documentElement.scrollWidth <= innerWidth")
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_changes_of_rates_are_said_where_no_auc_changes(opposed):
     audit = opposed[1]
     moved = audit.pairs.assign(score=audit.pairs["score"] + 0.6 * (audit.labels["race"] == "Caucasian"))
