@@ -19,7 +19,7 @@ from kinface.report.plots import plot_leakage
 from swinface.cli.main import run
 from swinface.data.embeddings import Embeddings, read_arrays, write_embeddings
 
-SETTINGS = {"seeds": 3, "folds": 2, "resamples": 100}
+SETTINGS = {"seeds": 2, "folds": 2, "resamples": 100}
 
 
 def measure(embedding: np.ndarray, people: pd.DataFrame, attribute: str, **options: object) -> Leakage:
@@ -76,7 +76,7 @@ def test_it_writes_a_table_a_record_and_a_figure(files, capsys):
     assert list(table["representation"].unique()) == ["embedding", "FM1"]
     assert record["rule"] == RULE
     assert record["sources"] == {"race": "predicted by nobody"}
-    assert (record["split"], record["seeds"], record["folds"], record["differences"]) == ("val", 3, 2, [])
+    assert (record["split"], record["seeds"], record["folds"], record["differences"]) == ("val", 2, 2, [])
     people = read_people(files / "people.csv")
     own = measure(read_arrays(files / "ours.npz")[1]["FM1"][:120], people[:120], "gender", kinds=PROBES).table
     rows = table[(table["representation"] == "FM1") & (table["attribute"] == "gender")]
