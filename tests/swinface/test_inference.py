@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,6 +14,8 @@ import torch
 from matplotlib.cbook import get_sample_data
 from torch.nn.functional import normalize
 
+from kinface.cli.main import COMMANDS
+from swinface.cli.main import run
 from swinface.data.augment import make_input
 from swinface.files import InputError
 from swinface.images import read_image
@@ -175,7 +176,7 @@ main()
 """
 
 
-def test_a_killed_command_goes_on_to_the_same_table(face_sets, tmp_path):
+def test_a_killed_command_goes_on_to_the_same_table(face_sets, tmp_path, monkeypatch):
     people = tmp_path / "fiw"
     people.mkdir()
     (people / "list.txt").write_text("")
@@ -183,18 +184,18 @@ def test_a_killed_command_goes_on_to_the_same_table(face_sets, tmp_path):
     names = sorted(path.relative_to(face_sets / "fiw").as_posix() for path in (face_sets / "fiw").rglob("*.jpg"))
     apart = zip(names, names[3:], strict=False)  # nobody has more than three, so a pair shows two people
     table.write_text("face_a,face_b,kin\n" + "".join(f"{a},{b},1\n" for a, b in apart))
-    command = ["score", "--root", face_sets / "fiw", "--list", table, "--out"]
+    command = ["score", "--root", str(face_sets / "fiw"), "--list", str(table), "--out"]
+    monkeypatch.setattr(Shards.compute, "__defaults__", (2,))
 
-    def score(out: Path, program: str) -> int:
-        arguments = [sys.executable, "-c", program, *map(str, command), str(out)]
-        return subprocess.run(arguments, check=False, capture_output=True, env=os.environ).returncode
+    def score(out: Path) -> int:
+        return run("kinface", "", COMMANDS, [*command, str(out)])
 
-    plain = KILLED.replace("os.kill", "(lambda *_: None)")
-    assert score(tmp_path / "a.csv", plain) == 0
-    assert score(tmp_path / "b.csv", KILLED) == -signal.SIGKILL
+    assert score(tmp_path / "a.csv") == 0
+    killed = [sys.executable, "-c", KILLED, *command, tmp_path / "b.csv"]
+    assert subprocess.run(killed, check=False, capture_output=True).returncode == -signal.SIGKILL
     assert (tmp_path / "b.csv.parts" / "embed" / "00000.npz").exists()
     assert json.loads((tmp_path / "b.csv.parts" / "embed" / "about.json").read_text())
-    assert score(tmp_path / "b.csv", plain) == 0
+    assert score(tmp_path / "b.csv") == 0
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"fiw", "pairs.csv", "a.csv", "b.csv"}

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.training_runs import CONFIGS, CPU, TINY, fit
+
+
+@pytest.fixture(scope="module", autouse=True)
+def faces_taken_as_aligned() -> Iterator[None]:
+    """No run looks for faces in its images first, which takes as long as its training here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("swinface.training.data.warn_unaligned", lambda *given: None)
+        yield
 
 
 @pytest.fixture(scope="module")

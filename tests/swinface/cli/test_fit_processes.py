@@ -32,6 +32,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_as_it_writes_a_checkpoint_goes_on(config, unbroken, tmp_path):
     command = tmp_path / "command.py"
     command.write_text(KILLED)
@@ -51,6 +52,7 @@ def test_a_run_that_is_killed_as_it_writes_a_checkpoint_goes_on(config, unbroken
     pd.testing.assert_frame_equal(pd.read_csv(run / "metrics.csv"), pd.read_csv(unbroken / "metrics.csv"))
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_model_and_resume_to_it(config, tmp_path):
     """Identity centres are shared out and sampled; a crash in the third epoch leaves the second's checkpoint."""
     script = tmp_path / "crashing.py"  # the engine starts the second process by the same command
@@ -137,3 +139,4 @@ def test_two_processes_wait_for_nothing_that_no_level_reads(config, tmp_path, le
     command += [f"--model.swinface.levels={levels}", "--model.recognition=null", "--model.tasks=[age]"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert done.stdout.count("has the model") == 1

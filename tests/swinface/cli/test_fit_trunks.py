@@ -18,7 +18,7 @@ TRUNKS = {
 }
 
 
-@pytest.mark.parametrize("name", TRUNKS)
+@pytest.mark.parametrize("name", ["ir50", pytest.param("convnext", marks=pytest.mark.slow)])
 def test_a_run_on_another_trunk_starts_from_its_weights_and_leaves_a_model(name, config, tmp_path, monkeypatch):
     monkeypatch.setattr("swinface.registry._BESIDE", [])
     settings = yaml.safe_load(config.read_text())
