@@ -25,6 +25,7 @@ from swinface.registry import Registry, look_beside, takes
 
 SECTIONS = ("trainer", "model", "data")  # of a configuration of a run
 WHOLE = ("trunk", "streams", "validation")  # what an overlay replaces: their keys belong together
+OPTIONS_OF = {"options": "method", "init_args": "class_path"}  # which another method or class would not know
 MODE = "swinface"  # under which parsers of options know our reader of YAML
 
 
@@ -129,24 +130,59 @@ def read_sections(path: Path) -> dict[str, Any]:
 
 def merge_settings(base: dict[str, Any], changes: dict[str, Any], whole: Sequence[str] = ()) -> dict[str, Any]:
     """A copy of ``base`` with ``changes``: mappings are merged in depth, anything else, and what ``whole`` names, is
-    replaced. A list whose key ends with + is added to that of the base.
+    replaced. A list whose key ends with + is added to that of the base. Options of another method are left out.
 
     >>> merge_settings({"a": {"b": 1, "c": 2}, "d": [1], "e": [1]}, {"a": {"b": 3}, "d": [2], "e+": [2]})
     {'a': {'b': 3, 'c': 2}, 'd': [2], 'e': [1, 2]}
+    >>> merge_settings({"method": "mlp", "strength": 2, "options": {"members": 3}}, {"method": "kernel"})
+    {'method': 'kernel', 'strength': 2}
     """
     merged = dict(base)
+    for key, name in OPTIONS_OF.items():
+        if name in base and name in changes and not _may_be_one(base[name], changes[name]):
+            merged.pop(key, None)
     for key, value in changes.items():
-        listed = base.get(key.removesuffix("+"))
-        if key.endswith("+") and isinstance(listed, list):
-            key, value = key.removesuffix("+"), [*listed, *(value if isinstance(value, list) else [value])]
-        nested = isinstance(value, dict) and isinstance(base.get(key), dict) and key not in whole
-        merged[key] = merge_settings(base[key], value, whole) if nested else value
+        name = key.removesuffix("+")
+        if name != key:
+            key = name if isinstance(merged.get(name), list) else key
+            value = [*_listed(merged.get(key, [])), *_listed(value)]
+        else:
+            merged.pop(f"{key}+", None)
+        nested = isinstance(value, dict) and isinstance(merged.get(key), dict) and key not in whole
+        merged[key] = merge_settings(merged[key], value, whole) if nested else value
     return merged
 
 
+def _may_be_one(name: object, other: object) -> bool:
+    """Whether two names may be of one class, which has a short name and its path."""
+    return str(name).split(".")[-1] == str(other).split(".")[-1]
+
+
+def _listed(value: Any) -> list:
+    return value if isinstance(value, list) else [value]
+
+
 def lay_over(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
-    """Two configurations of a run, the second laid over the first; as everywhere, but for ``WHOLE``, in depth."""
-    return merge_settings(base, overlay, WHOLE)
+    """Two configurations of a run, the second laid over the first; as everywhere, but for ``WHOLE``, in depth.
+
+    Keys of sections, and those outside of sections, may have dots. They reach into what is replaced as a whole, as
+    options on a command line do.
+
+    >>> trunk = {"model": {"network": {"trunk": {"kind": "swin", "embed_dim": 8}}}}
+    >>> lay_over(trunk, {"model": {"network": {"trunk": {"embed_dim": 4}}}})
+    {'model': {'network': {'trunk': {'embed_dim': 4}}}}
+    >>> lay_over(trunk, {"model": {"network.trunk.embed_dim": 4}})
+    {'model': {'network': {'trunk': {'kind': 'swin', 'embed_dim': 4}}}}
+    """
+    for section, given in overlay.items():
+        inside = {f"{section}.{key}": value for key, value in given.items()} if isinstance(given, dict) else {}
+        for path, value in (inside or {section: given}).items():
+            *above, last = path.split(".")
+            nested = {last: value}
+            for name in reversed(above):
+                nested = {name: nested}
+            base = merge_settings(base, nested, [name for name in WHOLE if name not in above])
+    return base
 
 
 def dump_yaml(settings: Any) -> str:
@@ -163,7 +199,7 @@ def join_configurations(arguments: Sequence[str], changes: dict[str, Any]) -> li
     files = list_configurations(arguments)
     if not files and not changes:
         return [*arguments]
-    merged, others, skipped = reduce(lay_over, [*map(read_sections, files), changes]), [], False
+    merged, others, skipped = reduce(lay_over, [*map(read_sections, files), changes], {}), [], False
     for argument in arguments:
         if not skipped and argument.partition("=")[0] != "--config":
             others.append(argument)

@@ -111,7 +111,7 @@ def read_ablation(path: Path, inputs: dict[str, Any]) -> Ablation:
     if not isinstance(named, dict) or not named:
         raise InputError(f"{path}: methods: name one or more, each with its lambdas or nothing, such as `none:`.")
     files = tuple(_find_file(path, "base", name) for name in base)
-    below = reduce(lay_over, (_read_sections(file, ("seed_everything",)) for file in files))
+    below = reduce(lay_over, (_read_sections(file, ("seed_everything",)) for file in files), {})
     methods: dict[str, Method] = {}
     for name, strengths in named.items():
         file = _find_file(path, "methods", name)

@@ -29,7 +29,6 @@ from kinface.training.data import KinshipData
 from kinface.training.history import PAIRS, TUNE_SCORES
 from kinface.training.module import NOT_SETTLED, KinshipTraining, check_choices
 from swinface.files import InputError, replacing_folder, to_plain, write_json
-from swinface.settings import merge_settings
 from swinface.training.history import CURVES
 from swinface.training.runs import RunCLI, RunFolder, configure, run_training
 
@@ -119,19 +118,7 @@ def fit(*configurations: str | Path, run: str | Path, **settings: Any) -> Fitted
     (True, True)
     """
     words = [*(f"--config={path}" for path in configurations), f"--run={run}"]
-    return run_training(configure(KinshipCLI, words, changes=_nest(settings)), _finish)
-
-
-def _nest(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings as a file has them: plain values, and mappings in the place of keys with dots."""
-    nested: dict[str, Any] = {}
-    for key, value in settings.items():
-        first, *others = key.split(".")
-        value = _nest(value) if isinstance(value, dict) else to_plain(value)
-        for name in reversed(others):
-            value = {name: value}
-        nested = merge_settings(nested, {first: value})
-    return nested
+    return run_training(configure(KinshipCLI, words, changes=to_plain(settings)), _finish)
 
 
 def train(arguments: list[str]) -> Fitted | None:

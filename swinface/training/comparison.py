@@ -18,7 +18,7 @@ from swinface.bootstrap import percentile_interval
 from swinface.files import InputError, replacing
 from swinface.model import SwinFace
 from swinface.pretrained import best_device
-from swinface.settings import dump_yaml, lay_over, merge_settings, read_settings
+from swinface.settings import dump_yaml, lay_over, merge_settings, read_sections, read_settings
 
 FIGURE = ("benchmark", "metric", "group")  # what names a figure; the group is empty for that of all faces
 COLUMNS = (*FIGURE, "run", "ours", "low", "high", "difference", "difference_low", "difference_high", "n")
@@ -47,7 +47,7 @@ class Comparison:
 
     def configure(self, run: str) -> dict[str, Any]:
         """The whole configuration of a run, whose changes are merged in depth."""
-        return merge_settings(reduce(lay_over, map(read_settings, self.configs), {}), self.runs[run])
+        return merge_settings(reduce(lay_over, map(read_sections, self.configs), {}), self.runs[run])
 
 
 def train_runs(comparison: Comparison, out: Path) -> dict[str, Path]:

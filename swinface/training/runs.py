@@ -30,6 +30,7 @@ from swinface.settings import (
     accept_dashes,
     find_mistake,
     join_configurations,
+    lay_over,
     list_configurations,
     parse_yaml,
     parser_options,
@@ -280,6 +281,7 @@ def _naming_mistakes(
     except InputError as error:
         section, option = re.match(r"(\w*)\.?(\w*)", str(error)).groups()
         given = any(argument.startswith(f"--{section}.{option}") for argument in arguments)  # which has the last word
+        given = given or option in _get_section(changes, section)
         stated = [] if given else [file for file in files if option in _get_section(read_settings(file), section)]
         if stated:
             raise InputError(f"{stated[-1]}: {error}") from error
@@ -294,7 +296,7 @@ def _naming_mistakes(
 
 
 def _get_section(settings: dict[str, Any], section: str) -> dict[str, Any]:
-    options = settings.get(section)
+    options = lay_over({}, settings).get(section)
     return options if isinstance(options, dict) else {}
 
 

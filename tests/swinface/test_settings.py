@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from functools import reduce
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from swinface.settings import (
     accept_dashes,
     dump_yaml,
     join_configurations,
+    lay_over,
     parse_yaml,
     read_yaml,
     reading_configurations,
@@ -247,3 +250,28 @@ def test_each_configuration_is_laid_over_those_before_it_and_options_have_the_la
     (tmp_path / "list").write_text("model: [a]")
     with pytest.raises(InputError, match=r"list: model: a mapping of settings; got \['a'\]"):
         join_configurations(["--config", f"{tmp_path / 'list'}"], {})
+
+
+def test_lists_are_added_to_also_where_no_configuration_before_has_one():
+    overlays = [{"model": {"erase+": ["a"]}}, {"model": {"erase+": "b"}}, {"model": {"erase": ["c"]}}]
+    assert reduce(lay_over, overlays[:2], {}) == {"model": {"erase+": ["a", "b"]}}  # the parser adds to its default
+    assert reduce(lay_over, overlays, {}) == {"model": {"erase": ["c"]}}
+    assert reduce(lay_over, [*overlays, *overlays], overlays[2]) == {"model": {"erase": ["c"]}}
+    assert reduce(lay_over, reversed(overlays), {}) == {"model": {"erase": ["c", "b", "a"]}}
+
+
+@pytest.mark.parametrize(("name", "options"), [("class_path", "init_args"), ("method", "options")])
+def test_options_go_with_what_they_are_options_of(name, options):
+    base = {"trainer": {"logger": {name: "loggers.Csv", "kept": 1, options: {"every": 3}}}}
+    for new, expected in [("Tensorboard", {}), ("Csv", {options: {"every": 3, "folder": "a"}})]:
+        overlay = {"trainer": {"logger": {name: new} | ({options: {"folder": "a"}} if expected else {})}}
+        assert lay_over(base, overlay) == {"trainer": {"logger": {name: new, "kept": 1, **expected}}}
+
+
+def test_the_last_configuration_wins_also_over_keys_with_dots():
+    overlays = [{"model.network.width": 3}, {"model": {"network.width": 4}}, {"model": {"network": {"width": 5}}}]
+    for some in permutations(overlays):
+        width = lay_over({}, some[-1])["model"]["network"]["width"]
+        assert reduce(lay_over, some, {"model": {"network": {"width": 2}}}) == {"model": {"network": {"width": width}}}
+    inside = {"model": {"hide": {"my.race": {"strength": 1}}}}  # a name of one's own
+    assert lay_over({}, inside) == inside

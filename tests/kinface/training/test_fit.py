@@ -25,9 +25,10 @@ from kinface.models.kinface import KinFace
 from kinface.models.trained import warn_of_trained
 from kinface.models.verify import measure_errors, read_errors, read_scores
 from kinface.training.data import KinshipData, read_tune_pairs
+from kinface.training.fit import fit as train_kinship
 from kinface.training.history import list_runs
 from swinface.cli.main import run as run_command
-from swinface.files import working_alone
+from swinface.files import InputError, working_alone
 from swinface.model import SwinFace
 from tests.training_runs import TINY
 
@@ -467,3 +468,8 @@ def test_a_mistake_is_told_in_a_sentence_with_its_file_and_the_keys_there_are(te
     error = capsys.readouterr().err
     assert f"kinface fit: error: {file}: {said}" in error
     assert error.count("\n") == 1 and not (tmp_path / "run").exists()
+
+
+def test_a_mistake_in_settings_of_python_is_not_one_of_a_file(synthetic, tmp_path):
+    with pytest.raises(InputError, match=r"^data.augment: needs true or false, not null"):
+        train_kinship(CONFIGS / "kinface" / "base.yaml", run=tmp_path, data={"root": synthetic, "augment": None})

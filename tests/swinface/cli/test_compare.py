@@ -150,6 +150,14 @@ def test_groups_are_compared_as_all_faces_are():
     )
 
 
+def test_an_empty_section_of_a_configuration_changes_nothing(tmp_path):
+    files = [tmp_path / name for name in ("base.yaml", "overlay.yaml")]
+    for file, text in zip(files, ("data: {epoch_size: 16}", "data:\nmodel: {tasks: [age]}"), strict=True):
+        file.write_text(text)
+    configured = Comparison(files, {"a": {}, "b": {}}, "a").configure("a")
+    assert configured == {"data": {"epoch_size": 16}, "model": {"tasks": ["age"]}}
+
+
 def test_the_comparisons_that_ship_train_what_they_say():
     for name, reference in (("single_vs_multi", "together"), ("mlca_ablation", "mlca")):
         content = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
