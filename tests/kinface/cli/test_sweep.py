@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,104 +18,25 @@ import torch
 import yaml
 from sklearn.metrics import roc_auc_score
 
-import kinface
-from kinface.cli.main import COMMANDS
-from kinface.data.families import TABLES, Families, conform, write_tables
-from kinface.data.fiw import read_families
 from kinface.data.pairs import read_pairs, score_pairs, write_pairs
-from kinface.data.sampling import sample_pairs
-from kinface.experiments.runner import carry_out, read_result
-from kinface.experiments.workers import carry_out_all
+from kinface.experiments.runner import read_result
 from kinface.fairness.calibration import calibrate
 from kinface.models.inference import embed
 from kinface.models.kinface import KinFace, load_model
 from kinface.tradeoff.measure import Protocol
 from kinface.training.module import KinshipTraining
-from swinface.cli.main import run as run_command
-from swinface.data.embeddings import Embeddings, write_embeddings
+from swinface.data.embeddings import Embeddings
 from swinface.files import InputError, working_alone
-from tests.ablations import write_ablation
+from tests.ablations import ABLATION, QUICK, sweep, write_ablation
 
-QUICK = ["--resamples", "100", "--probe-seeds", "1"]
 PROTOCOL = Protocol(resamples=100, seeds=1)
-SPLITS = {"train": 12, "tune": 9, "val": 18}  # families
-RACES = ("African", "Asian", "Caucasian")
-RELATIONS = (("fs", 1, 3), ("fd", 1, 4), ("ms", 2, 3), ("md", 2, 4), ("sibs", 3, 4))
-ABLATION = """
-seeds: [0, 1]
-base:
-  trainer: {max_epochs: 2, accelerator: cpu, devices: 1}
-  model:
-    attributes: {race: [African, Asian, Caucasian]}
-    verification: {method: supervised_contrastive, options: {temperature: 0.1}}
-    network: {width: 16, size: 8}
-    optimizer: {learning_rate: 1.0e-2}
-  data: {batch_size: 8, steps: 2}
-methods:
-  none: {}
-  reversal:
-    strengths: [0.5, 2]
-    model: {hide: {race: {method: mlp}}}
-"""
 LONGER = ABLATION.replace("max_epochs: 2", "max_epochs: 20")
 NAMES = ["none-0", "none-1", "reversal-0.5-0", "reversal-0.5-1", "reversal-2-0", "reversal-2-1"]
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory) -> Path:
-    """The tables of families without images, and embeddings that show family, race and gender."""
-    root = tmp_path_factory.mktemp("families")
-    of_family = [(split, number) for split, count in SPLITS.items() for number in range(count)]
-    people, relations = [], []
-    for place, (split, number) in enumerate(of_family):
-        family = f"F{place:04}"
-        shared = {"family": family, "split": split, "race": RACES[number % 3], "race_source": "drawn"}
-        people += [
-            {"person": f"{family}/MID{mid}", "mid": mid, "gender": "mfmf"[mid - 1], "gender_source": "drawn", **shared}
-            for mid in (1, 2, 3, 4)
-        ]
-        relations += [
-            {"person_a": f"{family}/MID{a}", "person_b": f"{family}/MID{b}", "type": code, **shared}
-            for code, a, b in RELATIONS
-        ]
-    people, relations = pd.DataFrame(people).assign(faces=2), pd.DataFrame(relations)
-    faces = pd.concat([people.assign(face=people["person"] + f"/{number}.jpg") for number in range(2)])
-    tables = {"faces": faces, "people": people, "relations": relations, "problems": None, "annotations": None}
-    tables = {name: pd.DataFrame(table, columns=[*TABLES[name]]) for name, table in tables.items()}
-    families = Families(root, **{name: conform(table, name) for name, table in tables.items()})
-    write_tables(families, root, {})
-    write_pairs(sample_pairs(families, "tune"), root / "pairs.parquet")
-    write_pairs(sample_pairs(families, "val"), root / "list.parquet")
-    random = np.random.default_rng(0)
-    codes = pd.factorize(faces["family"])[0]
-    embedding = random.normal(size=(len(of_family), 8))[codes] + 0.5 * random.normal(size=(len(faces), 8))
-    embedding[:, 0] += 2 * pd.factorize(faces["race"])[0]
-    embedding[:, 1] += 2 * (faces["gender"] == "m")
-    write_embeddings(root / "embeddings.npz", [*faces["face"]], embedding)
-    return root
-
-
-@pytest.fixture(scope="module")
-def here():
-    """Runs in this process, one after the other."""
-
-    def carry_out_here(jobs, devices, tell):
-        for job in jobs:
-            job.write()
-            carry_out(job.folder, job.out, job.protocol)
-            tell(job, None)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kinface.experiments.sweep.carry_out_all", carry_out_here)
-        yield
-
-
-def sweep(root: Path, out: Path, *options, ablation: str = ABLATION) -> int:
-    out.parent.mkdir(exist_ok=True, parents=True)
-    file = write_ablation(out.parent / f"{out.name}.yaml", ablation)
-    inputs = ["--root", root, "--list", root / "list.parquet", "--embeddings", root / "embeddings.npz"]
-    arguments = ["sweep", file, *inputs, "--out", out, "--workers", 1, *QUICK, *options]
-    return run_command("kinface", "", COMMANDS, [str(argument) for argument in arguments])
+def root(embedded_families) -> Path:
+    return embedded_families
 
 
 @pytest.fixture(scope="module")
@@ -255,20 +175,6 @@ def test_an_interrupted_sweep_goes_on(done, root, tmp_path, here, monkeypatch, c
     pd.testing.assert_frame_equal(table, whole[:1])
 
 
-def test_a_failing_run_is_told_and_the_others_go_on(root, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("kinface.experiments.sweep.carry_out_all", carry_out_all)  # in processes
-    ablation = ABLATION.replace("[0, 1]", "[0]").replace("[0.5, 2]", "[2]").replace("[African,", "[Martian,")
-    ablation = ablation.replace("Asian, Caucasian]", "Venusian]")
-    assert sweep(root, tmp_path / "out", ablation=ablation) == 2
-    said = capsys.readouterr()
-    assert "[1/2] none-0: AUC" in said.out
-    assert "[2/2] reversal-2-0: FAILED" in said.out
-    assert "Martian" in said.out
-    assert "1 of 2 runs failed" in said.err
-    assert "Traceback" in (tmp_path / "out" / "runs" / "reversal-2-0" / "log.txt").read_text()
-    assert list(pd.read_csv(tmp_path / "out" / "frontier.csv")["method"]) == ["none"]
-
-
 def test_only_some_methods_are_run(root, tmp_path, here, capsys):
     ablation = ABLATION.replace("[0, 1]", "[0]")
     assert sweep(root, tmp_path / "out", "--only", "none", ablation=ablation) == 0
@@ -348,6 +254,7 @@ def test_two_processes_are_stopped_go_on_and_make_no_difference(longer, root, tm
             assert torch.equal(model[key], value), key
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_runs_and_make_the_table_of_one(done, root, tmp_path):
     out, file = tmp_path / "out", write_ablation(tmp_path / "ablation.yaml", ABLATION)
     inputs = ["--root", root, "--list", root / "list.parquet", "--embeddings", root / "embeddings.npz"]
@@ -361,22 +268,6 @@ def test_two_processes_share_the_runs_and_make_the_table_of_one(done, root, tmp_
     table, whole = (pd.read_csv(folder / "frontier.csv") for folder in (out, done))
     pd.testing.assert_frame_equal(table, whole[:1])
     assert list(out.rglob(".*")) == []
-
-
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        (("width: 16", "widht: 16"), "widht"),
-        (("method: mlp", "method: lmp"), "methods.reversal: "),
-        (("{method: mlp}", "{method: mlp, methud: mlp}"), "methods.reversal: "),
-        (("temperature: 0.1", "temperature: 0"), "temperature"),
-        (("max_epochs: 2", "max_epochs: many"), "max_epochs"),
-    ],
-)
-def test_a_configuration_that_fit_would_not_read_is_refused_before_any_run(change, named, root, tmp_path, capsys):
-    assert sweep(root, tmp_path / "out", ablation=ABLATION.replace(*change)) == 2
-    assert named in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_of_another_sweep_is_left_alone(done, root, tmp_path, here, no_training, capsys):
@@ -396,62 +287,3 @@ def test_runs_that_were_measured_in_another_way_are_not_mixed_with_others(
     assert sweep(root, out, "--resamples", "200") == 2
     said = capsys.readouterr()
     assert "none-0: was measured with Protocol(attributes=('race', 'gender'), " in said.err and not said.out
-
-
-@pytest.mark.parametrize(
-    ("options", "named"),
-    [(("--resamples", 99), "resamples is 99"), (("--probe-seeds", 0), "seeds is 0"), (("--workers", 0), "--workers 0")],
-)
-def test_numbers_that_are_too_small_are_refused(options, named, root, tmp_path, capsys):
-    assert sweep(root, tmp_path / "out", *options) == 2
-    assert named in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
-
-
-def test_training_families_are_no_measure(root, tmp_path, capsys):
-    families = read_families(root)
-    write_pairs(sample_pairs(families, "train"), tmp_path / "train.parquet")
-    assert sweep(root, tmp_path / "out", "--list", tmp_path / "train.parquet") == 2
-    assert "training families" in capsys.readouterr().err
-
-
-def test_a_frozen_trunk_and_embeddings_exclude_each_other(root, tmp_path, capsys):
-    assert sweep(root, tmp_path / "out", "--swinface", "shipped", "--cache", tmp_path) == 2
-    assert "give embeddings, or swinface and cache" in capsys.readouterr().err
-
-
-def test_any_attributes_are_measured_and_matched_by(tmp_path, here, capsys):
-    """Two methods by an age band and gender, on families such as those of the demo."""
-    families, images = kinface.make_families(40, seed=1, photos=1.5)
-    band = np.random.default_rng(0).choice(["older", "younger"], len(families.people))
-    people = families.people.assign(age_band=band, age_band_source="drawn")
-    root = tmp_path / "demo"
-    root.mkdir()
-    write_tables(replace(families, people=people), root, {})
-    write_pairs(sample_pairs(families, "tune"), root / "pairs.parquet")
-    write_pairs(sample_pairs(families, "val"), root / "list.parquet")
-    embedding = images[:, ::28, ::28].reshape(len(images), -1) / 255
-    write_embeddings(root / "embeddings.npz", [*families.faces["face"]], embedding)
-    ablation = (
-        ABLATION.split("methods:")[0].replace("[0, 1]", "[0]")
-        + """methods:
-  none: {}
-  leace:
-    model:
-      attributes: {age_band: [older, younger], gender: [f, m]}
-      erase: [{attributes: [age_band, gender], method: leace}]
-"""
-    )
-    named = ["--attribute", "age_band", "--attribute", "gender", "--match", "type", "--match", "age_band"]
-    assert sweep(root, tmp_path / "out", *named, "--show", "leace", ablation=ablation) == 0
-    assert "age_band: older, younger" in capsys.readouterr().out
-    table = pd.read_csv(tmp_path / "out" / "frontier.csv").set_index("method")
-    assert [*table.index] == ["none", "leace"] and not [name for name in table if name.startswith("race")]
-    assert table.loc["leace", ["age_band_best", "gender_best", "age_band_garbe"]].notna().all()
-    assert table.loc["leace", "gender_linear"] < table.loc["none", "gender_linear"]
-    pairs = read_pairs(tmp_path / "out" / "matched.parquet")
-    kin, other = (pairs[pairs["kin"] == it].reset_index() for it in (True, False))
-    bands = people.set_index("person")["age_band"]
-    assert kin["person_b"].map(bands).equals(other["person_b"].map(bands))
-    assert sweep(root, tmp_path / "other", "--attribute", "hair", ablation=ablation) == 2
-    assert "attribute 'hair': there is no such attribute with classes; there are" in capsys.readouterr().err
