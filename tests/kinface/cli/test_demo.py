@@ -14,6 +14,7 @@ from swinface.files import InputError
 SMOKE = Path(__file__).resolve().parents[3] / "configs" / "smoke.yaml"
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_the_whole_job_on_synthetic_families(tmp_path, capsys):
     demo.demo(out=tmp_path / "demo", families=24, config=[SMOKE])
     printed = capsys.readouterr().out

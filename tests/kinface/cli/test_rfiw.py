@@ -46,6 +46,7 @@ def model(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_track_1_prints_accuracy_by_type_at_the_validation_threshold(synthetic, table, tmp_path, capsys):
     lists = read_families(synthetic).root / "lists"
     list_, out = lists / "val_choose.txt", tmp_path / "out"

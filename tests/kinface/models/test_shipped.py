@@ -43,7 +43,7 @@ def test_it_carries_the_scores_that_its_errors_are_of(name):
     assert {("race", "Asian"), ("type", "gmgd")} <= {(row["grouping"], row["group"]) for row in rows}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["shipped", pytest.param("shipped-debiased", marks=pytest.mark.slow)])
 def test_its_cards_figure_on_unseen_families(shared_data, name):
     families = read_families(shared_data / "fiw")
     pairs = read_list(shared_data / "fiw" / "lists" / "val_choose.txt", families)

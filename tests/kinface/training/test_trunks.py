@@ -28,7 +28,7 @@ def kinface(*arguments) -> int:
     return run_command("kinface", "", COMMANDS, [str(argument) for argument in arguments])
 
 
-@pytest.mark.parametrize("name", TRUNKS)
+@pytest.mark.parametrize("name", ["convnext", pytest.param("ir50", marks=pytest.mark.slow)])
 def test_kinship_learns_on_any_trunk(name, synthetic, tmp_path, monkeypatch):
     """With an adversary on its levels, a frozen part, a cache where all of it is frozen, scores, and an export."""
     monkeypatch.setattr("swinface.registry._BESIDE", [])
