@@ -184,9 +184,9 @@ class RunCLI(LightningCLI):
     def instantiate_trainer(self, **options: Any) -> lightning.Trainer:
         """A trainer that writes the run's folder, with the callbacks of the configuration."""
         _check_trainer(self.config["trainer"])
-        run = Path(self.config["run"])
+        run, given = Path(self.config["run"]), self.config_init["trainer"].get("callbacks") or []
         callbacks = [
-            *(self.config_init["trainer"].get("callbacks") or []),
+            *(given if isinstance(given, list) else [given]),
             RunFolder(run, self.parser.dump(self.config, skip_link_targets=True)),
             *self.checkpoints(run),
             ModelCheckpoint(run, LAST, enable_version_counter=False),

@@ -15,12 +15,14 @@ from kinface.cli.main import COMMANDS
 from kinface.debias.erasure import Erase
 from kinface.debias.heads import Head, Hide
 from kinface.models.kinface import KinFace
+from kinface.training.fit import KinshipCLI
 from kinface.training.losses import SupervisedContrastive, Verification
 from kinface.training.module import KinshipTraining, Optimizer
 from kinface.training.network import Network
 from swinface.cli.main import run as run_command
 from swinface.files import InputError
 from swinface.model import SwinFace
+from swinface.training.runs import configure
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 ATTRIBUTES = {"race": ["African", "Asian", "Caucasian"], "gender": ["f", "m"], "age": ["young", "old"]}
@@ -255,3 +257,9 @@ def test_an_attribute_of_ones_own_is_matched_hidden_erased_and_has_a_domain(synt
     network = KinFace.from_pretrained(tmp_path / "run")
     assert network.domains == 2
     assert not torch.equal(network.erasures[0].maps[0], torch.eye(network.projection.out_features))
+
+
+def test_one_callback_needs_no_list(synthetic, tmp_path):
+    words = [f"--config={CONFIGS / 'kinface' / 'base.yaml'}", f"--run={tmp_path}", f"--data.root={synthetic}"]
+    cli = configure(KinshipCLI, [*words, "--trainer.accelerator=cpu", "--trainer.callbacks=ModelSummary"])
+    assert "ModelSummary" in [type(it).__name__ for it in cli.trainer.callbacks]
