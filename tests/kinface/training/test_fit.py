@@ -25,31 +25,13 @@ from kinface.models.kinface import KinFace
 from kinface.models.trained import warn_of_trained
 from kinface.models.verify import measure_errors, read_errors, read_scores
 from kinface.training.data import KinshipData, read_tune_pairs
-from kinface.training.fit import fit as train_kinship
 from kinface.training.history import list_runs
-from swinface.cli.main import run as run_command
-from swinface.files import InputError, working_alone
+from swinface.files import working_alone
 from swinface.model import SwinFace
+from tests.kinface.training.conftest import CONFIGS, fit, kinface
 from tests.training_runs import TINY
 
-CONFIGS = Path(__file__).resolve().parents[3] / "configs"
-REFUSED_PRECISIONS = ["bf16-true", "16-true", "64-true", "64", "transformer-engine"]
-BESIDE = ["--model.hide", "{}", "--model.heads", "{race: {}}", "--model.attributes"]
 EXPERIMENTS = ["base", "methods/reversal", "methods/fair_contrastive", "methods/ours", "type"]
-
-
-def kinface(*arguments) -> int:
-    from kinface.cli.main import COMMANDS
-
-    return run_command("kinface", "", COMMANDS, [str(argument) for argument in arguments])
-
-
-def fit(root: Path, run: Path, *options, config="methods/reversal") -> int:
-    names = dict.fromkeys(["kinface/base", f"kinface/{config}", "smoke"])
-    overlays = [f"--config={CONFIGS / name}.yaml" for name in names]
-    quiet = ["--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu"]
-    quiet += ["--trainer.devices", 1, "--trainer.strategy", "auto"]
-    return kinface("fit", *overlays, "--data.root", root, "--run", run, *quiet, *options)
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +121,7 @@ def test_a_run_keeps_how_triplets_of_the_tune_faces_are_scored(unbroken, synthet
     assert expected == {name: overall[name] for name in expected} and expected["kin"] == sum(overall["kin_scores"]) > 30
 
 
-@pytest.mark.parametrize("config", ["methods/reversal", "methods/ours"])
+@pytest.mark.parametrize("config", ["methods/reversal", pytest.param("methods/ours", marks=pytest.mark.slow)])
 def test_a_resumed_run_equals_an_unbroken_one(config, unbroken, synthetic, tmp_path, monkeypatch, capsys):
     from kinface.training.module import KinshipTraining
 
@@ -262,10 +244,13 @@ def test_half_precision_is_kept_out_of_the_losses(synthetic, tmp_path):
     np.testing.assert_allclose(half, full, rtol=0.02)
 
 
-def test_the_demos_overlay_fits_every_experiment(synthetic, tmp_path):
+@pytest.mark.parametrize(
+    "config",
+    ["methods/ours", *(pytest.param(it, marks=pytest.mark.slow) for it in EXPERIMENTS if it != "methods/ours")],
+)
+def test_the_demos_overlay_fits_every_experiment(config, synthetic, tmp_path):
     demo = ["--config", CONFIGS / "kinface" / "demo.yaml", "--trainer.max_epochs", 1, "--data.steps", 2]
-    for config in EXPERIMENTS:
-        assert fit(synthetic, tmp_path / config, *demo, config=config) == 0
+    assert fit(synthetic, tmp_path / "run", *demo, config=config) == 0
 
 
 def test_another_seed_is_another_run(unbroken, synthetic, tmp_path):
@@ -376,100 +361,3 @@ def test_a_teacher_is_centred(synthetic, teacher):
     known = dict(zip(table["face"], table["embedding"], strict=True))
     expected = np.stack([known[face] for face in data.train_faces["face"]])
     np.testing.assert_allclose(taught, expected - expected.mean(axis=0), atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("options", "named"),
-    [
-        (["--model.distillation", "1"], "data.teacher"),
-        (["--data.teacher", "nowhere.npz"], "nowhere.npz"),
-        (["--model.learning_rat", "1"], "--model.learning_rat"),
-        (["--model.hide", "{race: {strenght: 1}}"], "strenght"),
-        (["--model.heads", "{shoe: {}}"], "state the classes of 'shoe'"),
-        (["--model.heads", "{shoe: {}}", "--model.attributes", "{shoe: [a, b], race: [b, c], gender: [f, m]}"], "shoe"),
-        ([*BESIDE, "{race: [Martian, Venusian]}"], "Martian"),
-        (["--data.embeddings", "nowhere.npz"], "nowhere.npz"),
-        (["--model.network.swinface", "nowhere"], "nowhere"),
-        (["--data.cache", "cache", "--data.augment", "false"], "trained_stages"),
-        (["--trainer.max_epochs", "many"], "max_epochs"),
-        (["--trainer.max_epochs", "-1"], "max_epochs"),
-        (["--trainer.max_steps", "6"], "max_steps"),
-        (["--trainer.fast_dev_run", "true"], "fast_dev_run"),
-        *((["--trainer.precision", precision], "32-true, bf16-mixed, 16-mixed") for precision in REFUSED_PRECISIONS),
-        (["--trainer.max_epochs", "0"], "max_epochs 0"),
-        (["--trainer.accumulate_grad_batches", "0"], "accumulate_grad_batches 0"),
-        (["--trainer.limit_train_batches", "0"], "limit_train_batches 0"),
-        (["--trainer.limit_val_batches", "2"], "limit_val_batches 2"),
-        (["--trainer.val_check_interval", "0.5"], "val_check_interval 0.5"),
-        (["--trainer.check_val_every_n_epoch", "5"], "check_val_every_n_epoch 5"),
-        (["--model.optimizer.learning_rate", "-1"], "learning_rate"),
-        (["--model.optimizer.weight_decay", "-1"], "weight_decay"),
-        (["--model.optimizer.warmup", "2"], "warmup"),
-        (["--model.verification.options", "{temperature: 0}"], "temperature must be of type PositiveFloat; got 0"),
-        (["--model.verification.method", "contrastive"], "there are supervised_contrastive, fair_contrastive"),
-        (["--model.network.width", "0"], "width"),
-        (["--model.type_weight", "-1"], "type_weight"),
-        (["--data.steps", "-1"], "steps"),
-        (["--data.workers", "-1"], "workers"),
-        (["--data.root", "3"], "3"),
-        (["--model.heads", "{race: {strength: 5}}"], "strength"),
-        (["--model.hide", "{race: {weight: 5}}"], "weight"),
-        (["--model.hide", "{race: {options: {updates: 0}}}"], "updates"),
-        (["--model.hide", "{race: {reads: []}}"], "race.reads: one place"),
-        ([*BESIDE, "{race: [no, yes]}"], "any of no, yes; people are African, Asian, Caucasian"),
-        ([*BESIDE, "{race: [01, 10_20]}"], "any of 01, 10_20; people are"),
-        ([*BESIDE, "{race: [null, African]}"], "text goes into quotes"),
-        (["--model.hide", "{race: {}, race: {}}"], "the key 'race' is here twice"),
-        (["--model.network.trained_stages", "7"], "trained_stages"),
-        ([*BESIDE, "{race: [African, African]}"], "each class is named once"),
-    ],
-)
-def test_bad_options_are_named_and_nothing_is_left(options, named, synthetic, tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert fit(synthetic, tmp_path / "run", *options) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("kinface fit: error: ")
-    assert named in error
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_missing_root_is_named(tmp_path, capsys):
-    assert fit(tmp_path / "nowhere", tmp_path / "run") == 2
-    assert "nowhere" in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
-
-
-def test_an_unreadable_image_is_named(synthetic, tmp_path, capsys):
-    root = synthetic.parent / "families"  # not prepared: the planted unreadable images are still there
-    assert fit(root, tmp_path / "run") == 2
-    assert "not a readable image" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("model: {erase: [{methd: leace}]}", "model.erase[0]: no key 'methd'; the keys are attributes, method, "),
-        ("model: {erase: [{attributes: [race], inside: maybe}]}", "model.erase[0].inside: needs true or false"),
-        ("model: {erase: [{attributes: [race], method: leece}]}", "model.erase[0]: no eraser 'leece'; there are "),
-        ("model: {erase: [leace]}", "model.erase[0]: needs a mapping with attributes, method, "),
-        ("model: {hide: {race: {strength: -1}}}", "model.hide.race.strength: needs a number ≥0, not -1."),
-        ("model: {hide: {race: {reads: [levls]}}}", "model.hide.race.reads[0]: needs embedding or features or levels"),
-        ("model: {network: {widht: 3}}", "model.network: no key 'widht'; the keys are swinface, "),
-        ("data: {stpes: 3}", "data: no key 'stpes'; the keys are root, "),
-        ("data: {workers: null}", "data.workers: needs a whole number ≥0, not null."),
-        ("model: {optimizer: {learning_rate: null}}", "model.optimizer.learning_rate: needs a number >0, not null."),
-        ("model: {hide: {race: {strength: null}}}", "model.hide.race.strength: needs a number ≥0, not null."),
-    ],
-)
-def test_a_mistake_is_told_in_a_sentence_with_its_file_and_the_keys_there_are(text, said, synthetic, tmp_path, capsys):
-    file = tmp_path / "mine.yaml"
-    file.write_text(text)
-    assert fit(synthetic, tmp_path / "run", "--config", file, config="base") == 2
-    error = capsys.readouterr().err
-    assert f"kinface fit: error: {file}: {said}" in error
-    assert error.count("\n") == 1 and not (tmp_path / "run").exists()
-
-
-def test_a_mistake_in_settings_of_python_is_not_one_of_a_file(synthetic, tmp_path):
-    with pytest.raises(InputError, match=r"^data.augment: needs true or false, not null"):
-        train_kinship(CONFIGS / "kinface" / "base.yaml", run=tmp_path, data={"root": synthetic, "augment": None})

@@ -1,0 +1,34 @@
+"""What trainings in small have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from swinface.cli.main import run as run_command
+
+CONFIGS = Path(__file__).resolve().parents[3] / "configs"
+
+
+def kinface(*arguments) -> int:
+    from kinface.cli.main import COMMANDS
+
+    return run_command("kinface", "", COMMANDS, [str(argument) for argument in arguments])
+
+
+def fit(root: Path, run: Path, *options, config="methods/reversal") -> int:
+    names = dict.fromkeys(["kinface/base", f"kinface/{config}", "smoke"])
+    overlays = [f"--config={CONFIGS / name}.yaml" for name in names]
+    quiet = ["--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu"]
+    quiet += ["--trainer.devices", 1, "--trainer.strategy", "auto"]
+    return kinface("fit", *overlays, "--data.root", root, "--run", run, *quiet, *options)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def faces_taken_as_aligned() -> Iterator[None]:
+    """No run looks for faces in its images first, which takes as long as its training here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kinface.training.data.warn_of_unaligned", lambda *given: None)
+        yield
