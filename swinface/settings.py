@@ -117,14 +117,16 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 
 def read_sections(path: Path) -> dict[str, Any]:
-    """``read_settings`` of a run, without sections that are empty.
+    """``read_settings`` of a run, with ``check_sections``. Raises ``InputError`` as both do."""
+    return check_sections(read_settings(path), path)
 
-    Raises ``InputError`` as that does, or if a section is no mapping.
-    """
-    settings = {key: value for key, value in read_settings(path).items() if value is not None or key not in SECTIONS}
+
+def check_sections(settings: dict[str, Any], where: Path) -> dict[str, Any]:
+    """Settings of a run without sections that are empty. Raises ``InputError`` if a section is no mapping."""
+    settings = {key: value for key, value in settings.items() if value is not None or key not in SECTIONS}
     for name in SECTIONS:
         if not isinstance(settings.get(name, {}), dict):
-            raise InputError(f"{path}: {name}: a mapping of settings; got {settings[name]!r}.")
+            raise InputError(f"{where}: {name}: a mapping of settings; got {settings[name]!r}.")
     return settings
 
 

@@ -28,7 +28,7 @@ import kinface.configs
 from kinface.fairness.calibration import CALIBRATIONS
 from swinface.files import InputError
 from swinface.registry import look_beside
-from swinface.settings import SECTIONS, lay_over, merge_settings, read_yaml
+from swinface.settings import SECTIONS, check_sections, lay_over, merge_settings, read_yaml
 
 AFTERWARDS = ("calibrate", "oracle")  # what is done to a trained model's scores and embeddings
 NEEDED = ("seeds", "base", "methods")
@@ -169,12 +169,8 @@ def _read_method(file: Path, files: tuple[Path, ...], base: dict[str, Any], stre
 def _read_sections(path: Path, others: tuple[str, ...]) -> dict[str, Any]:
     """A part of a configuration of ``kinface fit``, in which every section is a mapping; ``others`` may be anything."""
     content = _check_keys(read_yaml(path), f"{path}", (*SECTIONS, *others))
-    content = {key: value for key, value in content.items() if value is not None or key not in SECTIONS}
     look_beside(path)
-    for name in SECTIONS:
-        if not isinstance(content.get(name, {}), dict):
-            raise InputError(f"{path}: {name}: a mapping of settings; got {content[name]!r}.")
-    return content
+    return check_sections(content, path)
 
 
 def _check_keys(content: object, where: str, known: tuple[str, ...], needed: tuple[str, ...] = ()) -> dict[str, Any]:

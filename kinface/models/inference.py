@@ -130,7 +130,7 @@ def _take_faces(model: nn.Module, faces: Sequence[str | Path] | np.ndarray | Ten
     """Faces as a list of paths, or as the array or tensor that they are; refuses what the model cannot read."""
     if isinstance(faces, str | os.PathLike):
         raise InputError(f"{faces}: one path; give a list of the paths of faces, also of one.")
-    named = not isinstance(faces, Tensor) and getattr(faces, "dtype", np.dtype(object)).kind in "OSU"
+    named = not isinstance(faces, Tensor) and getattr(faces, "dtype", np.dtype(object)).kind in "OSTU"
     if named or not isinstance(faces, Tensor | np.ndarray):
         named, faces = True, list_in_order(faces, "faces")
     if not len(faces):
