@@ -35,8 +35,9 @@ def draw(count: int, seed: int, size: int = 12) -> tuple[np.ndarray, np.ndarray]
 
 
 def short(method: str, steps: int = 40, **options: int) -> Learned:
-    """Not yet fitted; learns for a short time."""
-    return erasers.create(method, **({} if method == "mute" else {"steps": steps}), **options)
+    """Not yet fitted; learns for a short time, and of few random features, as faces are of few numbers here."""
+    given = {"obliviator": {"steps": steps, "basis": 256}, "mute": {}}.get(method, {"steps": steps})
+    return erasers.create(method, **given | options)
 
 
 SMALL = {"obliviator": {"hidden": 16, "basis": 64}}  # for data of few features
@@ -62,7 +63,7 @@ def fitted() -> dict:
 
 
 # What was chosen for FIW's embeddings of 256 numbers is too mild where a tenth of forty numbers tell the class.
-STRONGER = {"leopard": {"rank": 0.5}, "obliviator": {"rounds": 3, "rate": 5e-3}, "kram": {"layers": 3}}
+STRONGER = {"leopard": {"rank": 0.5}, "obliviator": {"rounds": 3, "rate": 5e-3, "basis": 256}, "kram": {"layers": 3}}
 
 
 @pytest.mark.parametrize("method", LEARNED)
@@ -103,7 +104,7 @@ def test_people_who_do_not_count_are_as_if_unknown(method):
         short(method, 3).fit(faces, given, sample_weight=counts).transform(faces)
         for given, counts in ((codes, weight), (unknown, None))
     ]
-    np.testing.assert_allclose(*results, rtol=1e-5)
+    np.testing.assert_allclose(*results, rtol=1e-5, atol=1e-6)  # computed in single precision, as said above
 
 
 @pytest.mark.parametrize("method", LEARNED)
@@ -147,8 +148,9 @@ def test_obliviator_keeps_what_tells_a_target_if_asked():
         means = np.stack([erased[kept == one].mean(axis=0) for one in range(4)])
         shares[weight] = means.var(axis=0).sum() / erased.var(axis=0).sum()
     assert shares[30.0] > 1.1 * shares[0.0], shares
-    ignored = short("obliviator", 20).fit(faces, codes).transform(faces)
-    np.testing.assert_array_equal(short("obliviator", 20).fit(faces, codes, target=kept).transform(faces), ignored)
+    faces, codes, kept = faces[:300], codes[:300], kept[:300]
+    ignored = short("obliviator", 5).fit(faces, codes).transform(faces)
+    np.testing.assert_array_equal(short("obliviator", 5).fit(faces, codes, target=kept).transform(faces), ignored)
     with pytest.raises(InputError, match="pass target to fit"):
         short("obliviator", 20).set_params(keep_target=1.0).fit(faces, codes)
 
