@@ -75,7 +75,8 @@ class KinshipTraining(lightning.LightningModule):
     heads
         Attributes that are predicted from the features beside kinship.
     hide
-        Attributes that the model learns to hide from an adversary or a penalty.
+        Attributes that the model learns to hide from an adversary or a penalty; null, as of an overlay, hides one no
+        more.
     matched
         Only pairs that agree in all of these attributes are negatives of each other; pairs of two classes are a group
         of their own. People of unknown class are left out of verification.
@@ -100,7 +101,7 @@ class KinshipTraining(lightning.LightningModule):
         distillation: NonNegativeFloat = 0.0,
         attributes: dict[str, list[Name | None]] | None = None,
         heads: dict[str, Head] | None = None,
-        hide: dict[str, Hide] | None = None,
+        hide: dict[str, Hide | None] | None = None,
         matched: list[str] | None = None,
         domains: str | None = None,
         erase: list[Erase] | None = None,
@@ -118,7 +119,8 @@ class KinshipTraining(lightning.LightningModule):
             raise InputError("nothing to train: give model.verification a loss, or model.type_weight a weight.")
         self.type_weight, self.distillation = type_weight, distillation
         self.map = nn.Linear(network.size, teacher_size, bias=False) if teacher_size is not None else None
-        self.heads, self.hide, self.matched, self.domain = heads or {}, hide or {}, matched or [], domains
+        self.heads, self.matched, self.domain = heads or {}, matched or [], domains
+        self.hide = {name: chosen for name, chosen in (hide or {}).items() if chosen is not None}
         self.erase, self.select = erase or [], select
         check_choices(verification, self.hide, self.erase, type_weight)
         self.attributes = collect_classes(
@@ -358,7 +360,7 @@ class KinshipTraining(lightning.LightningModule):
 
 
 def check_choices(
-    verification: Verification | None, hide: Mapping[str, Hide], erase: Sequence[Erase], type_weight: float
+    verification: Verification | None, hide: Mapping[str, Hide | None], erase: Sequence[Erase], type_weight: float
 ) -> None:
     """Check what a configuration chooses by name, and the options of each; make no model.
 
@@ -368,8 +370,9 @@ def check_choices(
         with naming("model.verification"):
             LOSSES.check(verification.method, **verification.options)
     for name, chosen in hide.items():
-        with naming(f"model.hide.{name}"):
-            HIDERS.check(chosen.method, **chosen.options)
+        if chosen is not None:
+            with naming(f"model.hide.{name}"):
+                HIDERS.check(chosen.method, **chosen.options)
     for place, step in enumerate(erase):
         with naming(f"model.erase[{place}]"):
             if not says(step.make(), "keeps_axes") and type_weight:

@@ -49,6 +49,11 @@ def test_a_trunk_is_frozen_partly_or_not_at_all():
     assert every == {"neck", "projection", "trunk"} | {f"trunk.swin.layers.{stage}" for stage in range(3)}
 
 
+def test_what_is_null_is_hidden_no_more():
+    module = training(hide={"race": None, "gender": Hide()})
+    assert [*module.hiders] == [*module.hide] == ["gender"]
+
+
 def test_frozen_stages_drop_nothing_at_random():
     trunk = training({"trained_stages": 1}).network.trunk
     assert [stage.training for stage in trunk.swin.layers] == [False, False, True]
