@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import groupby
 from operator import itemgetter
 
@@ -111,8 +112,10 @@ def _render_lines(template: str, **given: object) -> list[str]:
     return safe.get_template(template).render(**given).strip("\n").split("\n")
 
 
+@cache
 def make_environment() -> Environment:
-    """Reads ``templates/``, which write numbers and names by the filters below; HTML is escaped."""
+    """Reads ``templates/``, which write numbers and names by the filters below; HTML is escaped. One for all, as it
+    takes longer to compile templates than to fill them."""
     environment = Environment(
         loader=PackageLoader("kinface.report"),
         autoescape=select_autoescape(["html"]),

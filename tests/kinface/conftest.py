@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from PIL import Image
 from kinface.cli.prepare import prepare
 from kinface.data.pairs import check_pairs, write_pairs
 from kinface.data.vocabulary import TYPES
-from kinface.report.html import make_environment
 from tests.pages import leave_pictures_blank
 
 # Father, mother, daughter, son.
@@ -80,16 +78,6 @@ def blank_pictures(request, monkeypatch) -> None:
 def no_figures(monkeypatch) -> None:
     """Reports have their numbers and words without the figures of the groups, which take half of a report's time."""
     monkeypatch.setattr("kinface.report.build._draw", lambda audit, changes: {})
-
-
-@pytest.fixture(scope="session", autouse=True)
-def templates_compiled_once() -> Iterator[None]:
-    """The first report compiles the templates for all, which takes longer than to fill them."""
-    with pytest.MonkeyPatch.context() as patch:
-        kept = cache(make_environment)
-        for module in ("errors", "html", "papers"):
-            patch.setattr(f"kinface.report.{module}.make_environment", kept)
-        yield
 
 
 @pytest.fixture
