@@ -212,7 +212,8 @@ def _read_part(file: Path) -> dict[str, np.ndarray]:
 def walk_batches(rows: range, batch: int, what: str) -> Iterator[range]:
     """The rows of each batch, with a bar on a terminal, and in a log with a line each minute."""
     line = "{desc}: {n_fmt} of {total_fmt} batches after {elapsed}, {remaining} left\n"
-    log = {} if sys.stderr.isatty() else {"delay": 60, "mininterval": 60, "bar_format": line}
+    # ``miniters``: tqdm's own choice of it has its monitor print lines between.
+    log = {} if sys.stderr.isatty() else {"delay": 60, "mininterval": 60, "miniters": 1, "bar_format": line}
     for start in tqdm(rows[::batch], what, unit="batch", leave=False, **log):
         yield range(start, min(start + batch, rows.stop))
 

@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -194,6 +195,17 @@ def _import_openvino() -> Any:
     return openvino
 
 
+@cache
+def _open_core() -> Any:
+    """The one core of OpenVINO in this process, for as long as it lives.
+
+    Each core sets a stack for signals, and when it ends it restores the one from before it. With two cores that may be
+    the stack of one that has ended, and the next signal, such as that of a loader's worker that ends, or Ctrl-C, kills
+    the process.
+    """
+    return _import_openvino().Core()
+
+
 def _set_openvino(dtype: torch.dtype) -> dict[str, Any]:
     # Pinned threads of two processes would share cores that others leave free.
     return {
@@ -205,13 +217,12 @@ def _set_openvino(dtype: torch.dtype) -> dict[str, Any]:
 
 
 def _convert_openvino(graph: nn.Module, faces: Tensor, dtype: torch.dtype) -> bytes:
-    openvino = _import_openvino()
-    model = openvino.convert_model(graph, example_input=faces, input=[-1, *faces.shape[1:]])
-    return openvino.Core().compile_model(model, "CPU", _set_openvino(dtype)).export_model().getvalue()
+    model = _import_openvino().convert_model(graph, example_input=faces, input=[-1, *faces.shape[1:]])
+    return _open_core().compile_model(model, "CPU", _set_openvino(dtype)).export_model().getvalue()
 
 
 def _load_openvino(converted: bytes, dtype: torch.dtype) -> Engine:
-    compiled = _import_openvino().Core().import_model(io.BytesIO(converted), "CPU", _set_openvino(dtype))
+    compiled = _open_core().import_model(io.BytesIO(converted), "CPU", _set_openvino(dtype))
     request = compiled.create_infer_request()
 
     def run(images: np.ndarray) -> list[np.ndarray]:

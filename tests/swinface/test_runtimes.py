@@ -147,6 +147,31 @@ def test_a_model_on_another_device_is_torchs():
         Runner(network, runtime="openvino")
 
 
+SIGNALLED = """
+import os, signal, sys, torch
+from pathlib import Path
+from swinface import runtimes
+from swinface.runtimes import Runner
+runtimes.cached_assets_path = lambda *name, **within: Path(sys.argv[1])
+handled = []
+signal.signal(signal.SIGINT, lambda *_: handled.append(1))
+class Network(torch.nn.Conv2d):
+    def forward(self, images):
+        return super().forward(images), images.mean(dim=1)
+network = Network(3, 2, 112)
+first = Runner(network, "full", "openvino")
+second = Runner(network, "full", "openvino")
+del first, second
+os.kill(os.getpid(), signal.SIGINT)
+assert handled
+"""
+
+
+@needs_openvino
+def test_signals_are_handled_after_openvino_has_run(cache):
+    subprocess.run([sys.executable, "-c", SIGNALLED, cache], check=True)
+
+
 SILENT = """
 import socket, sys, threading
 socket.socket.connect = socket.getaddrinfo = lambda *where: sys.exit(f"it called {where}")
