@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,11 +12,19 @@ import torch
 
 from kinface.data.fiw import read_families
 from kinface.data.sampling import sample_pairs
-from kinface.models.relation import FaceRelation
-from kinface.training.relation import fit_relation, relation_guided_loss
 from swinface.files import InputError
 
 CHANNELS = (4, 4)
+BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "facor.py"
+
+
+@pytest.fixture(scope="module")
+def facor():
+    """``benchmarks/facor.py`` as a module."""
+    spec = importlib.util.spec_from_file_location("facor", BENCHMARK)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +55,9 @@ def softmax(values: np.ndarray) -> np.ndarray:
     return values / values.sum()
 
 
-def test_a_pair_place_by_place_and_channel_by_channel():
+def test_a_pair_place_by_place_and_channel_by_channel(facor):
     torch.manual_seed(0)
-    model = FaceRelation(CHANNELS, width=16).eval()
+    model = facor.FaceRelation(CHANNELS, width=16).eval()
     a, b = draw_levels(1, 1), draw_levels(1, 2)
     with torch.no_grad():
         found_a, found_b, guide = (part[0].double().numpy() for part in model(a, b))
@@ -78,7 +88,7 @@ def test_a_pair_place_by_place_and_channel_by_channel():
         assert np.allclose(found, gates[:16] * of_channels + gates[16:] * of_places, atol=1e-5)
 
 
-def test_the_loss_pair_by_pair():
+def test_the_loss_pair_by_pair(facor):
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(3, 5)), rng.normal(size=(3, 5))
     attention = np.stack([np.stack([softmax(rng.normal(size=49)) for _ in range(49)]) for _ in range(3)])
@@ -88,22 +98,22 @@ def test_the_loss_pair_by_pair():
         temperature = (attention[i % 3] ** 2).sum() / 20
         others = [math.exp(face @ other / temperature) for j, other in enumerate(everyone) if j != i]
         expected -= math.log(math.exp(face @ everyone[(i + 3) % 6] / temperature) / sum(others)) / 6
-    found = relation_guided_loss(*(torch.from_numpy(it) for it in (a, b, attention)), scale=20)
+    found = facor.relation_guided_loss(*(torch.from_numpy(it) for it in (a, b, attention)), scale=20)
     assert found.item() == pytest.approx(expected, rel=1e-9)
 
 
-def test_the_score_of_a_pair_does_not_depend_on_its_order(families, planted):
+def test_the_score_of_a_pair_does_not_depend_on_its_order(facor, families, planted):
     torch.manual_seed(0)
-    model = FaceRelation(CHANNELS, width=16).eval()
+    model = facor.FaceRelation(CHANNELS, width=16).eval()
     pairs = sample_pairs(families, "val")
     swapped = pairs.rename(columns={"face_a": "face_b", "face_b": "face_a"})
     assert np.allclose(model.score(pairs, *planted)["score"], model.score(swapped, *planted)["score"], atol=1e-6)
 
 
-def test_training_learns_kinship_and_repeats_to_the_bit(families, planted, tmp_path):
+def test_training_learns_kinship_and_repeats_to_the_bit(facor, families, planted):
     settings = {"channels": CHANNELS, "width": 16, "epochs": 4, "batch": 8, "learning_rate": 5e-3}
-    model, log = fit_relation(families, *planted, **settings)
-    again, repeated = fit_relation(families, *planted, **settings)
+    model, log = facor.fit_relation(families, *planted, **settings)
+    again, repeated = facor.fit_relation(families, *planted, **settings)
     assert log.equals(repeated)
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True))
     assert log["loss"].iloc[-1] < log["loss"].iloc[0]
@@ -111,17 +121,13 @@ def test_training_learns_kinship_and_repeats_to_the_bit(families, planted, tmp_p
     tune = model.score(sample_pairs(families, "tune"), *planted)
     accepted = tune["score"] >= float(model.threshold)
     assert accepted[tune["kin"]].mean() > accepted[~tune["kin"]].mean()
-    model.save_pretrained(tmp_path)
-    assert FaceRelation.from_pretrained(tmp_path).score(tune, *planted)["score"].equals(tune["score"])
 
 
-def test_what_does_not_fit_is_refused(families, planted):
+def test_what_does_not_fit_is_refused(facor, families, planted):
     faces, levels = planted
-    with pytest.raises(InputError, match="levels of 8 channels; these have 4"):
-        FaceRelation(CHANNELS, 16).score(sample_pairs(families, "val"), faces, levels[:, :4])
     with pytest.raises(InputError, match="no levels of this face"):
-        fit_relation(families, ["other"], levels[:1], CHANNELS)
+        facor.fit_relation(families, ["other"], levels[:1], CHANNELS)
     with pytest.raises(InputError, match="epochs is 0"):
-        fit_relation(families, faces, levels, CHANNELS, epochs=0)
+        facor.fit_relation(families, faces, levels, CHANNELS, epochs=0)
     with pytest.raises(InputError, match="diverged in epoch 1; lower the learning rate"):
-        fit_relation(families, faces, levels, CHANNELS, width=16, epochs=1, learning_rate=1e30)
+        facor.fit_relation(families, faces, levels, CHANNELS, width=16, epochs=1, learning_rate=1e30)
