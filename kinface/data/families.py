@@ -108,7 +108,7 @@ def read_tables(folder: Path) -> Families:
         tables = {name: read_table(folder / f"{name}.parquet", "table") for name in TABLES if name not in LISTED}
         tables |= {name: read_table(folder / f"{name}.csv", "table") for name in LISTED}
         with np.errstate(invalid="raise"):  # a number beyond int64
-            tables = {name: conform(table, name) for name, table in tables.items()}
+            tables = conform_all(tables)
         _check_tables(tables)
         there = root.is_dir()
     except (OSError, ArithmeticError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -186,6 +186,11 @@ def list_problems(problems: list[Problem]) -> pd.DataFrame:
         [(kind, printable(where), printable(message)) for kind, where, message in problems],
         columns=[*TABLES["problems"]],
     )
+
+
+def conform_all(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """All of ``TABLES``, as ``conform`` gives them; those that are not given are empty."""
+    return {name: conform(tables.get(name, pd.DataFrame(columns=[*TABLES[name]])), name) for name in TABLES}
 
 
 def conform(table: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -19,8 +19,7 @@ from kinface.data.annotations import describe_people, read_annotations
 from kinface.data.dataset import Dataset
 from kinface.data.families import (
     DATASET,
-    TABLES,
-    conform,
+    conform_all,
     draw_evenly,
     family_races,
     line_up,
@@ -107,15 +106,9 @@ def read_families(
     faces = pd.concat([faces, values], axis="columns")
     split = _split_families(split, faces, tune, seed)
     faces, members, relations = (t.assign(split=t["family"].map(split)) for t in (faces, members, relations))
-    return Dataset(
-        root,
-        conform(faces, "faces"),
-        conform(describe_people(members, faces), "people"),
-        conform(relations, "relations"),
-        conform(list_problems(problems + unclear), "problems"),
-        conform(columns, "annotations"),
-        root,
-    )
+    tables = {"faces": faces, "people": describe_people(members, faces), "relations": relations}
+    tables |= {"problems": list_problems(problems + unclear), "annotations": columns}
+    return Dataset(root, **conform_all(tables), folder=root)
 
 
 def is_families(root: Path) -> bool:
@@ -128,10 +121,7 @@ def is_families(root: Path) -> bool:
 def read_known_families(root: str | Path) -> Dataset:
     """Read families as ``read_families`` does. Of another layout, such as RFIW's test faces, the tables are empty."""
     root = Path(root)
-    if (root / DATASET).is_file() or is_tskinface(root) or not _find_families(root).empty:
-        return read_families(root)
-    empty = {name: conform(pd.DataFrame(columns=[*columns]), name) for name, columns in TABLES.items()}
-    return Dataset(root, **empty, folder=root)
+    return read_families(root) if is_families(root) else Dataset(root, **conform_all({}), folder=root)
 
 
 def read_people(path: Path) -> pd.DataFrame:

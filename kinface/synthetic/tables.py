@@ -10,7 +10,7 @@ import pandas as pd
 
 from kinface.data.annotations import describe_people
 from kinface.data.dataset import Dataset
-from kinface.data.families import TABLES, conform
+from kinface.data.families import TABLES, conform, conform_all
 from kinface.data.matrices import GENERATION_GAP, RELATIONS, TYPE_OF
 from kinface.synthetic.families import SOURCE, check_options, draw_families
 from kinface.synthetic.pedigree import Family
@@ -84,14 +84,8 @@ def tabulate(families: list[Family], root: Path, with_ages: bool = False) -> Dat
             ]
         relations += [about | relation for relation in _list_relations(family)]
     faces = conform(pd.DataFrame(faces).reindex(columns=[*TABLES["faces"]]), "faces")
-    return Dataset(
-        root,
-        faces,
-        conform(describe_people(pd.DataFrame(members), faces), "people"),
-        conform(pd.DataFrame(relations), "relations"),
-        conform(pd.DataFrame(columns=[*TABLES["problems"]]), "problems"),
-        conform(pd.DataFrame(columns=[*TABLES["annotations"]]), "annotations"),
-    )
+    people = describe_people(pd.DataFrame(members), faces)
+    return Dataset(root, **conform_all({"faces": faces, "people": people, "relations": pd.DataFrame(relations)}))
 
 
 def split_of(family: Family) -> str:
