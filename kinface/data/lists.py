@@ -123,7 +123,7 @@ def _lacks_header(path: Path) -> bool:
     """Whether a csv begins with a pair."""
     if path.suffix.lower() != ".csv":
         return False
-    fields = read_first_fields(path)
+    _, fields = next(read_fields(path))
     form = _find_form(fields)
     return form is not None and fields[FORMS[form].index("kin")] in ("0", "1")
 
@@ -155,7 +155,7 @@ def read_list(path: str | Path, families: Families, *, swap_grandparents: bool =
 def _parse_list(path: Path, families: Families) -> list[dict[str, str | None]]:
     """One row per pair: face_a, face_b, type, kin and, in KFC's form, race_a, race_b, race_source."""
     persons = persons_of_faces(families)
-    lines = read_fields(path)
+    lines = [*read_fields(path)]
     form = _find_form(lines[0][1])
     if form is None:
         known = "; ".join(f"'{' '.join(names)}' ({name})" for name, names in FORMS.items())
@@ -179,22 +179,13 @@ def _find_form(fields: list[str]) -> str | None:
     return kinds.get((len(fields), fields[0].isdecimal()))
 
 
-def read_fields(path: Path) -> list[tuple[str, list[str]]]:
+def read_fields(path: Path) -> Iterator[tuple[str, list[str]]]:
     """The fields of each line of a list, and where they stand: the file and line, for messages.
 
     In a csv, and in a line without blanks, fields lie between commas, semicolons or tabs, and may be quoted. In other
     lines they lie between blanks; a comma before a blank is ignored. Raises ``InputError`` if the file cannot be read
     as text, or has no line.
     """
-    return [*_read_lines(path)]
-
-
-def read_first_fields(path: Path) -> list[str]:
-    """Those of the first line alone."""
-    return next(_read_lines(path))[1]
-
-
-def _read_lines(path: Path) -> Iterator[tuple[str, list[str]]]:
     commas, found = path.suffix.lower() == ".csv", False
     try:
         with path.open("rb") as file:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from kinface.data.lists import read_first_fields
+from kinface.data.lists import read_fields
 from kinface.data.tables import read_table
 from swinface.files import InputError, inside, replacing
 
@@ -21,7 +21,7 @@ SUBMISSION_ENDINGS = (".csv",)
 def is_submission(path: str | Path) -> bool:
     """Whether a file is a csv of the form of a submission."""
     path = Path(path)
-    return path.suffix.lower() in SUBMISSION_ENDINGS and path.is_file() and PAIR in read_first_fields(path)
+    return path.suffix.lower() in SUBMISSION_ENDINGS and path.is_file() and PAIR in next(read_fields(path))[1]
 
 
 def read_submission(path: str | Path, root: Path) -> pd.DataFrame:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from kinface.data.cosines import to_unit_length
 from kinface.data.families import Families
-from kinface.data.lists import check_faces, check_row, complete, persons_of_faces, read_fields, read_first_fields
+from kinface.data.lists import check_faces, check_row, complete, persons_of_faces, read_fields
 from kinface.data.pairs import check_pairs, find_rows, read_pairs
 from kinface.data.sampling import add_non_kin, describe_pairs, picture_relations
 from kinface.data.tables import is_table
@@ -50,7 +50,7 @@ def read_triplets(path: str | Path, families: Families) -> pd.DataFrame:
 
 def _lacks_header(path: Path) -> bool:
     """Whether a csv begins with a triplet."""
-    return path.suffix.lower() == ".csv" and read_first_fields(path)[-2:-1] in ([name] for name in TRIPLETS)
+    return path.suffix.lower() == ".csv" and next(read_fields(path))[1][-2:-1] in ([name] for name in TRIPLETS)
 
 
 def _parse_triplet(fields: list[str], where: str, root: Path, persons: dict[str, str | None]) -> dict[str, object]:
