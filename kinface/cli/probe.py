@@ -121,9 +121,9 @@ def probe(
         "rule": RULE,
         "each": each,
         **settings,
-        "leakage": _to_records(table),
-        "worst": _to_records(worst),
-        "differences": _to_records(differences),
+        "leakage": table.to_dict("records"),
+        "worst": worst.to_dict("records"),
+        "differences": differences.to_dict("records"),
     }
     with replacing_folder(out, owned=OUTPUTS) as folder:
         table.to_csv(folder / "leakage.csv", index=False)
@@ -197,10 +197,6 @@ def _name_sources(described: pd.DataFrame, attributes: list[str]) -> dict[str, s
     """Attribute to the source of its labels, where it is known."""
     columns = {name: described[f"{name}_source"].dropna() for name in attributes if f"{name}_source" in described}
     return {name: ", ".join(sorted(source.unique())) for name, source in columns.items()}
-
-
-def _to_records(table: pd.DataFrame) -> list[dict]:
-    return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
 def _print_summary(
