@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,14 +15,10 @@ from kinface.data.search import Search
 from kinface.fairness.audit import FairnessAudit, audit_fairness
 from kinface.fairness.retrieval import SearchAudit, audit_search
 from kinface.fairness.threshold import choose_threshold
-from kinface.report.checks import Origin, check_validation
+from kinface.report.checks import Origin, check_validation, warn_of_threshold
 
-
-class Head(Protocol):
-    """What scores triplets by more than cosines, such as ``kinface.models.triplets.TripletHead``."""
-
-    def score(self, triplets: pd.DataFrame, faces: Sequence[str], embedding: np.ndarray) -> pd.DataFrame:
-        """The triplets with a column ``score``."""
+if TYPE_CHECKING:
+    from kinface.models.triplets import TripletHead
 
 
 def verify_list(
@@ -30,14 +27,14 @@ def verify_list(
     faces: Sequence[str],
     embedding: np.ndarray,
     *,
-    head: Head | None = None,
+    head: TripletHead | None = None,
     photos: pd.DataFrame | None = None,
     seed: int = 0,
 ) -> FairnessAudit:
     """Track 1 or 2: score pairs, or triplets of father, mother and child, and audit the scores.
 
     Triplets are also audited by ``triplet``, daughter or son. Raises ``InputError`` if a face is not embedded, or the
-    two lists have rows in common.
+    two lists have rows in common. Warns if they share families, or the threshold hardly tells rows apart.
 
     Parameters
     ----------
@@ -61,11 +58,15 @@ def verify_list(
             return head.score(rows, faces, embedding)
         return score(rows, embedding, faces, photos=photos)
 
-    if isinstance(threshold, pd.DataFrame):
-        check_validation(listed, Origin(validation=threshold))
+    origin = Origin(validation=threshold if isinstance(threshold, pd.DataFrame) else None)
+    check_validation(listed, origin)
+    if origin.validation is not None:
         threshold = choose_threshold(scored(threshold))
     groupings = ["triplet"] if "triplet" in listed else []
-    return audit_fairness(scored(listed), threshold, groupings=groupings, seed=seed)
+    found = audit_fairness(scored(listed), threshold, groupings=groupings, seed=seed)
+    for text in warn_of_threshold(found, origin):
+        warnings.warn(text, stacklevel=2)
+    return found
 
 
 def search_list(

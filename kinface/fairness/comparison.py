@@ -168,11 +168,18 @@ def _check_same_pairs(ours: FairnessAudit, other: FairnessAudit) -> None:
         here, there = other.pairs[column].fillna("").to_numpy(), ours.pairs[column].fillna("").to_numpy()
         if (here != there).any():
             row = int((here != there).argmax())
-            raise InputError(
-                f"row {row + 1}: {column} is {here[row]!r} here and {there[row]!r} there; "
-                "score the same list with both models."
-            )
+            do = "score the same list with both models"
+            if "" in (here[row], there[row]):
+                do = "give both tables this column, or neither"
+            elif column.startswith("face") and _list_pairs(ours.pairs) == _list_pairs(other.pairs):
+                do = "both have the same pairs; sort their rows alike, and give each pair the same first face"
+            raise InputError(f"row {row + 1}: {column} is {here[row]!r} here and {there[row]!r} there; {do}.")
     if not ours.labels.equals(other.labels):
         raise InputError("the two audits group pairs differently; give both the same groupings and labels.")
     if set(ours.disparities["disparity"]) != set(other.disparities["disparity"]):
         raise InputError("the two audits measure different disparities; give both the same.")
+
+
+def _list_pairs(pairs: pd.DataFrame) -> list[list[str]]:
+    """The two faces of each pair, whatever the order of either."""
+    return sorted(map(sorted, pairs[["face_a", "face_b"]].to_numpy().tolist()))

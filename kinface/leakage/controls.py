@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tqdm import tqdm
 from kinface.data.annotations import TAKEN, is_measurement
 from kinface.data.pairs import check_pairs
 from kinface.data.photos import name_photographs
+from kinface.data.tables import canonical_text
 from kinface.fairness.dyads import FAMILIES, Dyads
 from kinface.fairness.intervals import MEASURED, interval_of_difference, interval_of_rate, measure_by, standard_error
 from swinface.bootstrap import start_drawing
@@ -128,9 +130,14 @@ def _score_attributes(pairs: pd.DataFrame, faces: pd.DataFrame | None) -> dict[s
     """Control to (pairs,), higher where the two people, or their photos, are more alike; NaN where unknown."""
     sides = {name[:-2]: (pairs[name], pairs[f"{name[:-2]}_b"]) for name in pairs if _is_attribute(name, pairs)}
     if faces is not None:
+        named = [name for name in ("face", "person") if name in faces]
+        texts = {name: canonical_text(faces[name], f"faces: {name}", paths=name == "face") for name in named}
+        faces = faces.assign(**texts)
         if "face" not in faces or faces["face"].duplicated().any():
             raise InputError("faces: a column 'face' is needed that names each face once.")
         table = faces.set_index("face")
+        if len(table) and not pairs["face_a"].isin(table.index).any():
+            warnings.warn(f"faces: says nothing of the pairs' faces, such as {pairs['face_a'][0]}.", stacklevel=4)
         both = [table.reindex(pairs[side]).reset_index(drop=True) for side in ("face_a", "face_b")]
         more = [name for name in table if name not in (*TAKEN, *sides) and not name.endswith("_source")]
         sides |= {name: (both[0][name], both[1][name]) for name in more}
@@ -144,9 +151,10 @@ def _score_attributes(pairs: pd.DataFrame, faces: pd.DataFrame | None) -> dict[s
         if is_measurement(a) and is_measurement(b):
             found[f"{name} gap"] = -np.abs(a.to_numpy(float, na_value=np.nan) - b.to_numpy(float, na_value=np.nan))
         else:
+            a, b = (canonical_text(side, f"attribute {name}") for side in (a, b))
             known = (a.notna() & b.notna()).to_numpy()
             found[f"same {name}"] = np.full(len(pairs), np.nan)
-            found[f"same {name}"][known] = a[known].to_numpy(object) == b[known].to_numpy(object)
+            found[f"same {name}"][known] = (a[known] == b[known]).to_numpy()
     if faces is not None and "person" in faces:
         photos = faces["person"].value_counts()
     else:

@@ -20,7 +20,7 @@ from kinface.fairness.threshold import choose_threshold
 from kinface.leakage.controls import controls
 from kinface.leakage.leakage import Leakage, compare_leakage
 from kinface.report.build import build_report
-from kinface.report.checks import Origin, check_validation, warn_of_unknown_families
+from kinface.report.checks import Origin, check_validation, list_doubts
 from kinface.report.curves import plot_det, plot_roc
 from kinface.report.html import render
 from kinface.report.papers import tabulate_groups, write_table
@@ -205,7 +205,8 @@ def audit(
     Warns
     -----
     UserWarning
-        Families of pairs are unknown, and ``clusters`` names nothing else that pairs have in common.
+        What the report's page warns of: scores that look like distances, a threshold of another scale, families that
+        chose the threshold or trained the model or are unknown, and pairs that are there twice.
 
     Notes
     -----
@@ -234,7 +235,7 @@ def audit(
 
     With validation pairs in place of a number:
 
-    >>> audit = kinface.audit(pairs[200:], pairs[:200], groupings=["band"])
+    >>> audit = kinface.audit(pairs[200:], pairs[:199], groupings=["band"])
     >>> audit.at_fmr(0.05)[["chosen_at", "group", "fmr"]].round(2)
        chosen_at      group   fmr
     0       0.05  all pairs  0.05
@@ -247,8 +248,9 @@ def audit(
         raise InputError(f"threshold: {str(threshold)!r} is no table; read it first, with kinface.read_pairs.")
     options = {"groupings": groupings, "disparities": disparities, "clusters": clusters, "beside": beside}
     found = audit_fairness(pairs, threshold, **options, resamples=resamples, seed=seed)
-    check_validation(found.pairs, Origin(validation=validation))
-    for text in warn_of_unknown_families(found, Origin()) if found.clusters == FAMILIES else ():
+    origin = Origin(validation=validation)
+    check_validation(found.pairs, origin)
+    for text in list_doubts(found, origin):
         warnings.warn(text, stacklevel=2)
     beside = None if beside is None else check_pairs(beside, "beside")
     return Audit(**vars(found), validation=validation, beside=beside)

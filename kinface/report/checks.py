@@ -11,10 +11,11 @@ from kinface.data.pairs import families_known, list_families
 from kinface.data.tables import canonical_text
 from kinface.data.vocabulary import fold_word
 from kinface.fairness.audit import FairnessAudit
+from kinface.fairness.dyads import FAMILIES
 from swinface.files import InputError
 
 FEWEST_ACCEPTED = 0.01  # a threshold that accepts fewer pairs, or all but so few, is hardly the model's own
-MOST_REPEATED = 0.01  # share of rows that repeat an earlier pair; official lists have a few
+MOST_REPEATED = 0.1  # share of rows that repeat an earlier pair; official and drawn lists have some
 SAME_SCORE = 0.01  # standard deviations of all scores by which two scores of a pair may differ through rounding
 FITTED_SPLITS = {"train": "trained", "training": "trained", "tune": "chosen"}
 
@@ -82,6 +83,16 @@ def check_matched(standard: pd.DataFrame, matched: pd.DataFrame, origin: Origin,
     return len(both)
 
 
+def list_doubts(audit: FairnessAudit, origin: Origin) -> list[str]:
+    """All that may make the figures of an audit doubtful."""
+    return [
+        *warn_of_threshold(audit, origin),
+        *warn_of_scores(audit, origin),
+        *warn_of_fitted_splits(audit.pairs, origin),
+        *warn_of_unknown_families(audit, origin),
+    ]
+
+
 def warn_of_threshold(audit: FairnessAudit, origin: Origin) -> list[str]:
     """Doubts about the threshold."""
     warnings, families = [], list_families(audit.pairs)
@@ -141,9 +152,9 @@ def warn_of_fitted_splits(pairs: pd.DataFrame, origin: Origin) -> list[str]:
 
 
 def warn_of_unknown_families(audit: FairnessAudit, origin: Origin) -> list[str]:
-    """Pairs that are treated as independent."""
+    """Pairs that are treated as independent, unless somebody says what else they have in common."""
     unknown = int((~families_known(audit.pairs)).sum())
-    if not unknown:
+    if not unknown or audit.clusters != FAMILIES:
         return []
     return [
         f"The families of {unknown:,} of the {len(audit.pairs):,} pairs in {origin.name_pairs()} are unknown (columns "

@@ -98,6 +98,7 @@ def test_scores_come_from_a_model_or_from_embeddings(drawn, scored):
     assert kinface.score(search, embedding, faces).shape == (len(search.people), len(search.gallery))
 
 
+@pytest.mark.filterwarnings("ignore:(The threshold|The AUC)")
 def test_an_audit_answers_what_the_rooms_answer(scored):
     val, matched, tune = (scored[name] for name in ("val", "matched", "tune"))
     audit = kinface.audit(val, tune, resamples=100, beside=matched)

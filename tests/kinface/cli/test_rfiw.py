@@ -122,6 +122,7 @@ def test_track_3_writes_the_order_of_the_gallery_and_its_figures(synthetic, tabl
     assert "6 queries" in capsys.readouterr().out
 
 
+@pytest.mark.filterwarnings("ignore:The threshold 0.5000 accepts 100.0%")
 def test_official_test_lists_of_unknown_people(synthetic, model, tmp_path, capsys):
     """Flat folders, ``./`` before paths, no families: scores and predictions, and intervals over pairs, said so."""
     families, root = read_families(synthetic), tmp_path / "test"

@@ -292,6 +292,14 @@ def test_unlike_lists_or_resamples_are_not_compared(draw_scored):
     swapped.loc[3, "face_b"] = "F/elsewhere.jpg"
     with pytest.raises(InputError, match=r"row 4: face_b is 'F/elsewhere.jpg' here and 'F/b3.jpg' there"):
         compare_audits(first, audit_fairness(swapped, 0.5, resamples=20))
+    turned = pairs.rename(columns={"face_a": "face_b", "face_b": "face_a"})
+    for other, advice in (
+        (pairs.iloc[::-1], "both have the same pairs; sort their rows alike"),
+        (turned, "both have the same pairs; sort their rows alike"),
+        (pairs.assign(family_a=None), "give both tables this column, or neither"),
+    ):
+        with pytest.raises(InputError, match=advice):
+            compare_audits(first, audit_fairness(other, 0.5, resamples=20))
     with pytest.raises(InputError, match="599 pairs against 600"):
         compare_audits(first, audit_fairness(pairs.iloc[1:], 0.5, resamples=20))
     with pytest.raises(InputError, match="different resamples"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 import warnings
 
@@ -12,12 +13,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import kinface
 from kinface.data.pairs import check_pairs, race_crossing, read_pairs
 from kinface.fairness.audit import FairnessAudit, audit_fairness
 from kinface.fairness.calibration import calibrate
 from kinface.fairness.standards import choose_threshold_at_fmr, match_across_groups, measure_acquisition
 from kinface.fairness.threshold import choose_threshold
-from kinface.report.checks import Origin, check_validation, warn_of_fitted_splits, warn_of_threshold
+from kinface.report.checks import Origin, check_validation, list_doubts, warn_of_fitted_splits, warn_of_threshold
 from swinface.files import InputError
 
 COUNT = 240
@@ -207,6 +209,37 @@ def test_thresholds_are_chosen_on_columns_of_any_type():
             choose(TABLE.assign(score=["high", *TABLE["score"][1:]]))
         with pytest.raises(InputError, match="column kin: it is 1 or 0"):
             choose(TABLE.assign(kin=[2, *TABLE["kin"][1:]]))
+
+
+@pytest.mark.parametrize(
+    ("change", "threshold", "doubt"),
+    [
+        ({"score": 100 * TABLE["score"]}, 0.5, None),
+        ({"score": -TABLE["score"]}, -0.5, "If the scores are distances, give their negative"),
+        ({}, 50.0, r"The threshold 50\.0000 accepts 0\.0% of the pairs"),
+        ({"split": "train"}, 0.5, "belong to the split train"),
+        ({"family_a": None}, 0.5, "families of 240 of the 240 pairs"),
+        ({"face_b": "b.jpg", "face_a": [f"{row // 2}.jpg" for row in range(COUNT)]}, 0.5, "called kin in one row and"),
+        (
+            {"face_b": "b.jpg", "face_a": [f"{row % 200}.jpg" for row in range(COUNT)]},
+            0.5,
+            "40 rows .* repeat an earlier",
+        ),
+        ({}, TABLE.assign(face_a="v" + TABLE["face_a"]), "20 of the 20 audited families also chose the threshold"),
+    ],
+)
+def test_an_audit_in_python_warns_of_what_the_page_warns_of(change, threshold, doubt):
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        kinface.audit(TABLE.assign(**change), threshold, resamples=20)
+    found = " ".join(str(warning.message) for warning in said)
+    assert found == "" if doubt is None else re.search(doubt, found)
+
+
+def test_clusters_of_ones_own_are_not_said_to_be_independent():
+    assert not list_doubts(
+        audit_fairness(TABLE.assign(family_a=None), 0.5, clusters=["studio"], resamples=20), Origin()
+    )
 
 
 @pytest.mark.parametrize(("split", "warned"), [("train", 1), ("Train ", 1), ("TRAINING", 1), ("Tune", 1), ("Val", 0)])

@@ -99,6 +99,21 @@ def test_attributes_of_faces_and_photos_of_people_are_taken_from_a_table_of_face
         find(pairs, pd.concat([faces, faces]))
 
 
+def test_values_and_faces_are_the_same_in_any_type_and_form(pairs):
+    """A band that is a number for one person and text for the other; faces with ./ and people that are numbers."""
+    rows = np.arange(200)
+    band = pairs.assign(band_a=rows % 3, band_b=np.where(pairs["kin"], rows % 3, (rows + 1) % 3).astype(str))
+    assert find(band)["auc"]["same band"] == 1
+    named = pairs.assign(face_a=[f"x/{row}a.jpg" for row in rows], face_b=[f"x/{row}b.jpg" for row in rows])
+    named = named.assign(person_a=rows.astype(str), person_b=(rows + 200).astype(str))
+    faces = pd.DataFrame({"face": [*named["face_a"], *named["face_b"]], "person": np.arange(400), "hat": "yes"})
+    expected = find(named, faces)
+    assert {"same hat", "photos per person"} <= {*expected.index}
+    pd.testing.assert_frame_equal(find(named, faces.assign(face=".\\" + faces["face"])), expected)
+    with pytest.warns(UserWarning, match=r"faces: says nothing of the pairs' faces, such as x/0a\.jpg"):
+        find(named, faces.assign(face="y" + faces["face"]))
+
+
 def test_images_are_told_apart_by_colour_size_and_sharpness(tmp_path):
     """Kin have one colour and sharpness; sizes say nothing."""
     rng, rows = np.random.default_rng(0), []
