@@ -19,7 +19,7 @@ keys of it say what is done after training::
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -60,40 +60,16 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Method:
-    """A method of an ablation; calibration and oracle are as of :class:`Run`."""
-
-    files: tuple[Path, ...]  #: those of ``base``, then its own
-    config: dict[str, Any]  #: of ``kinface fit``, merged from them, without the inputs
-    strengths: list[float] | list[None]  #: its lambdas, or None alone
-    calibration: dict[str, Any] | None
-    oracle: dict[str, list[str]] | None
-
-
-@dataclass(frozen=True)
 class Ablation:
     """The content of a file, and of those that it names."""
 
-    seeds: list[int]
-    methods: dict[str, Method]  #: by name
+    runs: list[Run]  #: the matrix of method x lambda x seed, in the order of the seeds, then of the methods
     references: list[str]  #: methods that all others are compared with
-    inputs: dict[str, Any]  #: settings of every run, whatever its method says
 
-    def expand(self) -> list[Run]:
-        """The matrix of method x lambda x seed, in the order of the seeds, then of the methods."""
-        return [
-            Run(name, strength, seed, it.files, self._configure(it, strength, seed), it.calibration, it.oracle)
-            for seed in self.seeds
-            for name, it in self.methods.items()
-            for strength in it.strengths
-        ]
-
-    def _configure(self, method: Method, strength: float | None, seed: int) -> dict[str, Any]:
-        config = method.config
-        if strength is not None:
-            hide = {name: {"strength": strength} for name in _find_hidden(config)}
-            config = merge_settings(config, {"model": {"hide": hide}})
-        return merge_settings(config, self.inputs | {"seed_everything": seed})
+    @property
+    def methods(self) -> list[str]:
+        """Their names, in the order of the file."""
+        return [*dict.fromkeys(run.method for run in self.runs)]
 
 
 def read_ablation(path: Path, inputs: dict[str, Any]) -> Ablation:
@@ -112,7 +88,7 @@ def read_ablation(path: Path, inputs: dict[str, Any]) -> Ablation:
         raise InputError(f"{path}: methods: name one or more, each with its lambdas or nothing, such as `none:`.")
     files = tuple(_find_file(path, "base", name) for name in base)
     below = reduce(lay_over, (_read_sections(file, ("seed_everything",)) for file in files), {})
-    methods: dict[str, Method] = {}
+    methods: dict[str, list[Run]] = {}
     for name, strengths in named.items():
         file = _find_file(path, "methods", name)
         if not re.fullmatch(r"[a-z0-9_]+", file.stem) or file.stem in methods:
@@ -124,12 +100,18 @@ def read_ablation(path: Path, inputs: dict[str, Any]) -> Ablation:
     references = content.get("references", [name for name in REFERENCES if name in methods])
     if not isinstance(references, list):
         raise InputError(f"{path}: references: a list of methods, such as [none]; got {references!r}.")
-    without = [name for name, method in methods.items() if method.strengths == [None]]
+    without = [name for name, runs in methods.items() if runs[0].strength is None]
     for name in references:
         if name not in without:
             known = ", ".join(without)
             raise InputError(f"{path}: references: {name!r} is not a method without lambdas; these are {known}.")
-    return Ablation(seeds, methods, references, inputs)
+    runs = [
+        replace(run, seed=seed, config=merge_settings(run.config, inputs | {"seed_everything": seed}))
+        for seed in seeds
+        for of_method in methods.values()
+        for run in of_method
+    ]
+    return Ablation(runs, references)
 
 
 def _find_file(path: Path, key: str, name: str) -> Path:
@@ -147,7 +129,8 @@ def _find_file(path: Path, key: str, name: str) -> Path:
     return there[name]
 
 
-def _read_method(file: Path, files: tuple[Path, ...], base: dict[str, Any], strengths: object, where: str) -> Method:
+def _read_method(file: Path, files: tuple[Path, ...], base: dict[str, Any], strengths: object, where: str) -> list[Run]:
+    """A run for each lambda of a method, with any seed and without the inputs."""
     own = _read_sections(file, AFTERWARDS)
     config = lay_over(base, {name: own[name] for name in own if name in SECTIONS})
     if strengths is not None:
@@ -163,7 +146,12 @@ def _read_method(file: Path, files: tuple[Path, ...], base: dict[str, Any], stre
             known = ", ".join(classes) or "none"
             raise InputError(f"{file}: oracle: a list of names of model.attributes, which has {known}; got {oracle!r}.")
         oracle = {name: classes[name] for name in oracle}
-    return Method((*files, file), config, strengths or [None], calibration, oracle)
+    runs = []
+    for strength in strengths or [None]:
+        hide = {name: {"strength": strength} for name in _find_hidden(config)}
+        hiding = config if strength is None else merge_settings(config, {"model": {"hide": hide}})
+        runs.append(Run(file.stem, strength, 0, (*files, file), hiding, calibration, oracle))
+    return runs
 
 
 def _read_sections(path: Path, others: tuple[str, ...]) -> dict[str, Any]:

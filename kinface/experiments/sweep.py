@@ -45,8 +45,15 @@ class Sweep:
         Raises ``InputError`` if a method is unknown, its configuration is refused, or the folder holds another sweep.
         """
         protocol = protocol or Protocol()
-        jobs = [Job(run, out, protocol) for run in ablation.expand()]
-        wanted = select_jobs(jobs, methods)
+        jobs = [Job(run, out, protocol) for run in ablation.runs]
+        for method in methods or []:
+            if method not in ablation.methods:
+                known = ", ".join(ablation.methods)
+                raise InputError(f"no method {method!r}; the methods of this ablation are {known}.")
+        wanted = [job for job in jobs if not methods or job.run.method in methods]
+        for method, job in {job.run.method: job for job in reversed(wanted)}.items():
+            with naming(f"methods.{method}"):
+                check_config(job.run.config, job.run.files)
         for job in jobs:
             job.check_folder()
         return cls(ablation, out, protocol, jobs, wanted)
@@ -101,11 +108,14 @@ class Sweep:
 
     def write(self, show: Sequence[str] = ()) -> Frontier | None:
         """Compare all runs that are done, and write the files of ``Frontier.write``; None where no run is done."""
-        while (found := compare_jobs(self.jobs, self.ablation, self.protocol)) is not None:
+        order = self.ablation.methods
+        while runs := [(job.run.method, job.run.strength, it) for job in self.jobs if (it := job.result) is not None]:
+            runs.sort(key=lambda run: (order.index(run[0]), run[1] or 0.0))
+            found = compare(runs, self.protocol, self.ablation.references)
             found.write(self.out, show)
-            if found.table["seeds"].sum() == self.done:  # otherwise another process has done one meanwhile
-                break
-        return found
+            if len(runs) == self.done:  # otherwise another process has done one meanwhile
+                return found
+        return None
 
     @property
     def done(self) -> int:
@@ -127,23 +137,9 @@ def describe_inputs(
     others: Path | None = None,
     others_embeddings: Path | None = None,
 ) -> dict[str, Any]:
-    """The settings of every run of a sweep, as ``read_ablation`` takes them.
+    """The settings of every run of a sweep, as ``read_ablation`` takes them; options are those of ``kinface sweep``.
 
-    Parameters
-    ----------
-    root
-        A FIW folder, or the folder ``kinface prepare`` made of it.
-    embeddings
-        Table of embeddings to train on in place of images.
-    swinface, cache
-        A SwinFace whose frozen trunk is trained on, and a folder for its outputs.
-    others, others_embeddings
-        People beside FIW that erasures are fitted on as well, see ``KinshipData``.
-
-    Raises
-    ------
-    InputError
-        They exclude each other.
+    Raises ``InputError`` if they exclude each other.
     """
     if (swinface is None) != (cache is None) or (swinface is not None and embeddings is not None):
         raise InputError("give embeddings, or swinface and cache together, or neither to train on images.")
@@ -156,23 +152,6 @@ def describe_inputs(
     return inputs
 
 
-def select_jobs(jobs: Sequence[Job], methods: Collection[str] | None) -> list[Job]:
-    """The jobs of some methods, or all.
-
-    Raises ``InputError`` if a method is unknown, or ``fit`` would refuse the configuration of a job.
-    """
-    known = dict.fromkeys(job.run.method for job in jobs)
-    for method in methods or []:
-        if method not in known:
-            raise InputError(f"no method {method!r}; the methods of this ablation are {', '.join(known)}.")
-    chosen = [job for job in jobs if not methods or job.run.method in methods]
-    first_of_methods = {job.run.method: job for job in reversed(chosen)}
-    for method, job in first_of_methods.items():
-        with naming(f"methods.{method}"):
-            check_config(job.run.config, job.run.files)
-    return chosen
-
-
 def write_lists(lists: dict[str, pd.DataFrame], out: Path) -> None:
     """Write the lists that are not there yet. Raises ``InputError`` if the folder holds a sweep of another list."""
     columns = ["face_a", "face_b", "kin", "type", "race_a", "race_b", "gender_a", "gender_b"]
@@ -183,11 +162,3 @@ def write_lists(lists: dict[str, pd.DataFrame], out: Path) -> None:
         elif not read_pairs(path)[columns].astype(str).equals(pairs[columns].astype(str)):
             advice = "and runs there were measured on it; choose another folder"
             raise InputError(f"{path}: not the pairs of the list, {advice}.")
-
-
-def compare_jobs(jobs: Sequence[Job], ablation: Ablation, protocol: Protocol) -> Frontier | None:
-    """Compare all jobs that are done, in the order of the methods; None where no job is done."""
-    runs = [(job.run.method, job.run.strength, job.result) for job in jobs]
-    order = [*ablation.methods]
-    found = sorted((run for run in runs if run[2] is not None), key=lambda run: (order.index(run[0]), run[1] or 0.0))
-    return compare(found, protocol, ablation.references) if found else None

@@ -244,7 +244,7 @@ def test_ablations(file, tries, tmp_path):
 
     def read(mutant: bytes) -> None:
         (tmp_path / file).write_bytes(mutant)
-        read_ablation(tmp_path / "ablation.yaml", {}).expand()
+        read_ablation(tmp_path / "ablation.yaml", {})
 
     refuse_all(mutated_text(contents[file], " :,{}[]\n"), read, tries, str(tmp_path))
 

@@ -42,7 +42,7 @@ def test_lambda_is_that_of_every_attribute_that_is_hidden(tmp_path):
             "methods/m.yaml": "model: {hide: {gender: {}}}",
         },
     )
-    runs = read_ablation(file, {"data": {"root": "r"}}).expand()
+    runs = read_ablation(file, {"data": {"root": "r"}}).runs
     assert [run.name for run in runs] == ["m-1e-05-3", "m-10-3"]
     for run, strength in zip(runs, (1e-5, 10.0), strict=True):
         hide = {"race": {"method": "kernel", "strength": strength}, "gender": {"strength": strength}}
@@ -60,7 +60,7 @@ def test_bases_are_merged_in_their_order_and_a_method_has_the_last_word(tmp_path
             "sub/mine.yaml": "data: {steps: 5}",
         },
     )
-    (run,) = read_ablation(file, {}).expand()
+    (run,) = read_ablation(file, {}).runs
     model = {"size": 3, "width": 1, "heads": {"x": ["a"], "y": ["a"]}}
     assert run.config == {"model": model, "data": {"steps": 5}, "seed_everything": 0}
     assert run.name == "mine-0"
@@ -71,7 +71,7 @@ def test_bases_are_merged_in_their_order_and_a_method_has_the_last_word(tmp_path
 def test_what_comes_with_the_package_is_known_by_name_but_a_file_beside_the_ablation_comes_first(tmp_path):
     files = {"a.yaml": "seeds: [0]\nbase: [base, embeddings]\nmethods: {leace: null, ours: [0.5]}"}
     own = "model: {erase: [{attributes: [race], method: leace}]}"
-    leace, ours = read_ablation(write(tmp_path, files | {"methods/leace.yaml": own}), {}).expand()
+    leace, ours = read_ablation(write(tmp_path, files | {"methods/leace.yaml": own}), {}).runs
     assert leace.config["model"]["erase"] == [{"attributes": ["race"], "method": "leace"}]
     assert ours.config["model"]["hide"]["race"] == {"method": "kernel", "reads": "embedding", "strength": 0.5}
     assert ours.files == tuple(SHIPPED / name for name in ("base.yaml", "embeddings.yaml", "methods/ours.yaml"))
@@ -80,8 +80,8 @@ def test_what_comes_with_the_package_is_known_by_name_but_a_file_beside_the_abla
 def test_the_ablation_that_ships_has_every_method_and_fit_takes_them():
     ablation = read_ablation(SHIPPED / "ablation.yaml", {"data": {"root": "r", "embeddings": "e.npz"}})
     assert {*ablation.methods} == {file.stem for file in (SHIPPED / "methods").glob("*.yaml")}
-    runs = {run.method: run for run in ablation.expand()}
-    assert len(ablation.expand()) == 141
+    runs = {run.method: run for run in ablation.runs}
+    assert len(ablation.runs) == 141
     for run in runs.values():
         check_config(run.config)
     assert runs["quadratic_leace"].oracle == {"gender": ["f", "m"], "race": ["African", "Asian", "Caucasian"]}

@@ -117,7 +117,7 @@ def test_a_configuration_trains_for_hundreds_of_steps(name, synthetic, inputs, t
 
 @pytest.mark.parametrize("method", ABLATION.methods)
 def test_a_method_of_the_ablation_trains_for_hundreds_of_steps(method, synthetic, inputs, tmp_path):
-    config = next(run for run in ABLATION.expand() if run.method == method).config
+    config = next(run for run in ABLATION.runs if run.method == method).config
     size = 33 if "domains" in config["model"] else 32  # three projections share it
     data = {"root": str(synthetic), "steps": STEPS, "embeddings": str(inputs / INPUTS["embeddings"])}
     changes = {"trainer": {"max_epochs": EPOCHS, "enable_progress_bar": False}, "data": data}
