@@ -186,13 +186,19 @@ def upright_rgb(image: Image.Image) -> np.ndarray:
     """An image as pixels, (height, width, 3) uint8 RGB: turned upright by its EXIF orientation, transparent parts
     white, 16 bits reduced to 8.
 
-    Raises ``ValueError`` if the image's numbers have no fixed range that could be brought to 8 bits.
+    Raises ``ValueError`` if the image's numbers have no fixed range that could be brought to 8 bits, or are of 12 bits or
+    fewer in a file of 16, where it would be black.
     """
     image = ImageOps.exif_transpose(image)
     if image.mode in ("F", "I"):
         raise ValueError(f"its pixels are of Pillow's mode {image.mode}, 32 bits; save it with 8")
     if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        values = np.asarray(image)
+        if 0 < values.max() < 1 << 12:
+            raise ValueError(
+                f"its brightest pixel is {values.max()} of 65,535, as of a camera of 12 bits; save it with 8"
+            )
+        image = Image.fromarray((values >> 8).astype(np.uint8))
     if image.has_transparency_data:
         colours = image.convert("RGBA")
         image = Image.new("RGBA", image.size, "white")

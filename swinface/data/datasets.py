@@ -32,7 +32,7 @@ from swinface.data.labels import (
 )
 from swinface.data.recordio import RecordFile
 from swinface.data.source import Source
-from swinface.files import InputError, inside, printable, read_lines
+from swinface.files import InputError, inside, naming, printable, read_lines
 from swinface.images import read_image, take_images
 from swinface.tasks import EXPRESSIONS
 
@@ -272,10 +272,7 @@ class CelebA(Source):
 
     def _look_up(self, file: str, column: str, images: pd.Series) -> pd.Series:
         path = self._find(file)
-        numbers = read_celeba(path, [column], header=False).set_index("name")[column]
-        if not numbers.index.is_unique:
-            raise InputError(f"{path}: {numbers.index[numbers.index.duplicated()][0]!r} is listed twice.")
-        found = images.map(numbers)
+        found = images.map(read_celeba(path, [column], header=False).drop_duplicates().set_index("name")[column])
         if found.isna().any():
             raise InputError(f"{path}: no line for {images[found.isna()].iloc[0]}; take the file of the same CelebA.")
         return found
@@ -343,7 +340,8 @@ class AffectNetList(LabelList):
     def _read_list(self, path: Path) -> pd.DataFrame:
         labels = read_labels(path, ["name", "expression"], others=True)
         classes = AFFECTNET_CLASSES if self.numbering == "affectnet" else {i: i for i in range(len(EXPRESSIONS))}
-        expression = decode(path, labels["expression"], classes)
+        with naming(f"numbering {self.numbering}"):  # 7 may be contempt, in the other one
+            expression = decode(path, labels["expression"], classes)
         return pd.DataFrame({"image": labels["name"], "expression": expression}).dropna()
 
 

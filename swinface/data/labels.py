@@ -20,8 +20,11 @@ from swinface.tasks import EXPRESSIONS, TASKS, task_name
 ATTRIBUTES = tuple(name for name, task in TASKS.items() if "celeba" in task.streams)
 ATTRIBUTE_CLASSES = {-1: 0, 1: 1}
 GENDER_CLASSES = {0: 0, 1: 1}  # in authors' lists of ages: 1 is male
-UNKNOWN = ("unk", "unknown", "nan", "na", "n/a", "none", "null", "-1")  # written where nothing is known of a face
+UNKNOWN_RACE = ("unk", "unknown", "nan")  # written where nothing is known of a face; others are groups
+UNKNOWN = (*UNKNOWN_RACE, "na", "n/a", "none", "null", "-1")
 MARKED = ("age", "gender", "expression")  # tasks, of which these say so; to others -1 is a value
+YEARS = (0.0, 130.0)  # an age; more is a year of birth, or months
+DEGREES = (-180.0, 180.0)
 
 # From a class's number in a file to its place in EXPRESSIONS. AffectNet's contempt (7), none, uncertain and no face
 # (8 to 10) are not among the paper's seven.
@@ -50,8 +53,8 @@ def read_labels(
     are ignored, and stands after ``skip`` lines. A ``separator`` of None is any white space; between others fields may
     be quoted, and a column without a name, such as pandas writes, is ignored.
 
-    Raises ``InputError`` if the file is missing, its header lacks a column or has others, or a line has more or fewer
-    fields.
+    Raises ``InputError`` if the file is missing, its header lacks a column or has others, a line has more or fewer
+    fields, or two lines say different things of one image.
     """
     rows = {
         number: _split(line, separator, f"{path}: line {number}")
@@ -67,7 +70,13 @@ def read_labels(
             raise InputError(f"{path}: line {number} has {len(fields)} fields, not {len(names)}: {' '.join(names)}.")
     if not rows:
         raise InputError(f"{path}: no faces; each line must hold {' '.join(columns)}.")
-    return pd.DataFrame(list(rows.values()), index=list(rows), columns=names, dtype=str)[list(columns)]
+    table = pd.DataFrame(list(rows.values()), index=list(rows), columns=names, dtype=str)[list(columns)]
+    twice = table[table[columns[0]].duplicated(keep=False)].drop_duplicates()
+    again = twice[columns[0]].duplicated()
+    if again.any():
+        line = again.idxmax()
+        raise InputError(f"{path}: line {line}: {twice[columns[0]][line]!r} is listed twice, with different labels.")
+    return table
 
 
 def _split(line: str, separator: str | None, where: str) -> list[str]:
@@ -101,11 +110,11 @@ def look_up_labels(task: str, path: Path, faces: pd.DataFrame) -> pd.Series:
     The task is one of ``TASKS``, or ``race``, a group that benchmarks report by. The .csv or .parquet file has a column
     of its name, years or classes by name or first letter; another column, ``image``, ``face``, ``identity`` or
     ``person``, says whose label it is. Names are compared as text, paths as ``tidy_path`` gives them. Ages, genders and
-    expressions may be ``UNKNOWN``, and an age of 0 beside such a mark is. Gives years or the index of the class as
+    expressions may be ``UNKNOWN``, races ``UNKNOWN_RACE``, and an age of 0 beside such a mark is. Gives years or the index of the class as
     float64; race as text.
 
     Raises ``InputError`` if the task or the file does not exist, the table has no such columns, states something twice
-    or knows none of the faces, or a label is neither a number nor a class, or an age below 0.
+    or knows none of the faces, or a label is neither a class nor a number of ``YEARS`` or ``DEGREES``.
     """
     if task not in (*TASKS, "race"):
         raise InputError(f"labels: no task {task!r}; choose from {', '.join(TASKS)}, or race.")
@@ -122,6 +131,8 @@ def look_up_labels(task: str, path: Path, faces: pd.DataFrame) -> pd.Series:
         table[task] = table[task].mask(marked[task])
         if task == "age":  # 0 beside a mark is one, too
             table[task] = table[task].mask(pd.to_numeric(table[task], errors="coerce").eq(0) & marked.any(axis=1))
+    if task == "race":
+        table[task] = table[task].mask(table[task].str.lower().isin(UNKNOWN_RACE))
     named = table.dropna(subset=[key, task])
     stated = named.set_index(named[key].map(tidy_path) if keys[key] == "image" else key)[task]
     if not stated.index.is_unique:
@@ -150,27 +161,32 @@ def _read_classes(stated: pd.Series, task: str) -> tuple[pd.Series, str]:
         words = {name: place for place, name in enumerate(names)}
         words |= {letter: place for place, letter in enumerate(first) if first.count(letter) == 1}
         return stated.str.lower().map(words).astype("float64"), f"one of {', '.join(names)}"
-    numbers = pd.to_numeric(stated, errors="coerce").astype("float64")
-    smallest = 0 if task == "age" else -float("inf")
-    expected = "a number" if task != "age" else "a number of at least 0"
-    return numbers.where(numbers.between(smallest, float("inf"), inclusive="left")), expected
+    numbers, ends = pd.to_numeric(stated, errors="coerce").astype("float64"), YEARS if task == "age" else DEGREES
+    return numbers.where(numbers.between(*ends)), _name_range(ends)
+
+
+def _name_range(ends: tuple[float, float]) -> str:
+    return f"a number from {ends[0]:g} to {ends[1]:g}"
 
 
 def decode(
-    path: Path, texts: pd.Series, classes: Mapping[int, int | None] | None = None, smallest: float = 0.0
+    path: Path,
+    texts: pd.Series,
+    classes: Mapping[int, int | None] | None = None,
+    ends: tuple[float, float] = YEARS,
 ) -> pd.Series:
     """Turn a column that ``read_labels`` read into float64; nan stays nan.
 
     ``classes`` is from each number that may occur to the index of the class, or to None for no class (nan). Without it,
-    any number of at least ``smallest`` is kept. Raises ``InputError``, which names file and line, if a value is
+    any number between two ``ends`` is kept. Raises ``InputError``, which names file and line, if a value is
     anything else.
     """
     numbers = pd.to_numeric(texts, errors="coerce").astype("float64")
     unknown = texts.str.lower() == "nan"
-    meant = numbers.isin(list(classes)) if classes else numbers.ge(smallest) & numbers.ne(float("inf"))
+    meant = numbers.isin(list(classes)) if classes else numbers.between(*ends)
     if not (meant | unknown).all():
         line = (meant | unknown).idxmin()
-        expected = f"one of {', '.join(map(str, classes))}" if classes else f"a number of at least {smallest:g}"
+        expected = f"one of {', '.join(map(str, classes))}" if classes else _name_range(ends)
         raise InputError(f"{path}: line {line}: {texts.name} is {texts[line]!r}; expected {expected}, or nan.")
     return numbers.map(dict(classes)).astype("float64") if classes else numbers
 

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from swinface.data.align import ARCFACE, align, fit_similarity
 from swinface.data.datasets import LabelList
-from swinface.data.labels import decode, read_labels
+from swinface.data.labels import DEGREES, decode, read_labels
 from swinface.data.matlab import read_matlab, refuse_matlab
 from swinface.data.pose import ANGLES, measure_turn, turn
 from swinface.data.source import Source
@@ -85,5 +85,5 @@ class PoseList(LabelList):
 
     def _read_list(self, path: Path) -> pd.DataFrame:
         labels = read_labels(path, ["name", *ANGLES])
-        angles = {angle: decode(path, labels[angle], smallest=-180.0) for angle in ANGLES}
+        angles = {angle: decode(path, labels[angle], ends=DEGREES) for angle in ANGLES}
         return pd.DataFrame({"image": labels["name"], **angles}).dropna()

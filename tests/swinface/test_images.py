@@ -118,6 +118,16 @@ def test_read_image_gives_rgb_whatever_the_mode(tmp_path):
     assert (read_image(tmp_path / "a.png") == [10, 20, 30]).all()
 
 
+@pytest.mark.parametrize(("bits", "read"), [(16, True), (13, True), (12, False), (8, False), (0, True)])
+def test_an_image_of_few_bits_in_16_is_refused_as_it_would_be_black(bits, read, tmp_path):
+    Image.fromarray(np.full((4, 6), (1 << bits) - 1, np.uint16)).save(tmp_path / "a.png")
+    if read:
+        assert (read_image(tmp_path / "a.png") == ((1 << bits) - 1) >> 8).all()
+    else:
+        with pytest.raises(InputError, match=rf"a\.png: .*brightest pixel is {(1 << bits) - 1} of 65,535"):
+            read_image(tmp_path / "a.png")
+
+
 def test_read_image_turns_a_photo_upright(tmp_path):
     image = Image.new("RGB", (6, 4))
     image.putpixel((0, 0), (255, 255, 255))

@@ -346,9 +346,10 @@ def test_a_folder_of_people_takes_labels_of_images_and_of_people_from_tables(tmp
         ({"face": ["a/1.png"], "years": [3]}, r"needs a column 'age' and one of image, face, identity, person\.$"),
         ({"age": [3]}, r"needs a column 'age' and one of"),
         ({"face": ["a/1.png", "a/1.png"], "age": [3, 4]}, r"face 'a/1.png' has two rows; keep one\.$"),
-        ({"face": ["a/1.png"], "age": ["old"]}, r"age is 'old'; expected a number of at least 0\.$"),
-        ({"face": ["a/1.png"], "age": [-2]}, r"age is '-2'; expected a number of at least 0\.$"),
-        ({"face": ["a/1.png"], "age": ["inf"]}, r"age is 'inf'; expected a number of at least 0\.$"),
+        ({"face": ["a/1.png"], "age": ["old"]}, r"age is 'old'; expected a number from 0 to 130\.$"),
+        ({"face": ["a/1.png"], "age": [-2]}, r"age is '-2'; expected a number from 0 to 130\.$"),
+        ({"face": ["a/1.png"], "age": [1985]}, r"age is '1985'; expected a number from 0 to 130\.$"),
+        ({"face": ["a/1.png"], "age": ["inf"]}, r"age is 'inf'; expected a number from 0 to 130\.$"),
         ({"face": ["b/1.png"], "age": [3]}, r"has no age of these faces, such as face 'a/1.png'\.$"),
     ],
 )
@@ -378,10 +379,11 @@ def test_labels_of_images_from_windows_and_marks_of_no_value(tmp_path):
     for image in "abcd":
         save(tmp_path / f"faces/p/{image}.png")
     rows = ["image, age, gender, race", r"p\a.png, 31, unk, NA", "./p/b.png, 0.0, unk, x", "p//c.png, 0, m, x"]
+    rows.append("p/d.png, 5, f, Unknown")
     (tmp_path / "l.csv").write_text("\n".join(rows))
     labels = dict.fromkeys(["age", "race"], tmp_path / "l.csv")
     table = ImageFolder(tmp_path / "faces", labels=labels).table
-    assert table["age"].fillna(-1).tolist() == [31, -1, 0, -1]
+    assert table["age"].fillna(-1).tolist() == [31, -1, 0, 5]
     assert table["race"].fillna("-").tolist() == ["NA", "x", "x", "-"]
 
 

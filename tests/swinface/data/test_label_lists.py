@@ -96,7 +96,7 @@ def test_celeba_is_read_from_its_own_files(tmp_path):
     with pytest.raises(InputError, match=r"identity_CelebA\.txt: no line for 000002\.jpg"):
         _ = CelebA(tmp_path).table
     write(tmp_path / "identity_CelebA.txt", "000001.jpg 3\n000001.jpg 4\n")
-    with pytest.raises(InputError, match=r"identity_CelebA\.txt: '000001\.jpg' is listed twice"):
+    with pytest.raises(InputError, match=r"identity_CelebA\.txt: line 2: '000001\.jpg' is listed twice"):
         _ = CelebA(tmp_path).table
 
 
@@ -177,9 +177,14 @@ def test_the_authors_age_and_gender_lists_are_read(tmp_path):
         ("a.jpg 25 1.0\nb.jpg 26 1.0\n", "line 1, the header, .*unknown a.jpg, 25, 1.0"),
         ("name age gender\na.jpg 25\n", "line 2 has 2 fields, not 3: name age gender"),
         ("name age gender\na.jpg 25 1\nmy face.jpg 25 1\n", "line 3 has 4 fields, not 3"),
-        ("name age gender\na.jpg old 1\n", "line 2: age is 'old'; expected a number of at least 0, or nan"),
+        ("name age gender\na.jpg old 1\n", "line 2: age is 'old'; expected a number from 0 to 130, or nan"),
         ("name age gender\na.jpg -3 1\n", "line 2: age is '-3'"),
         ("name age gender\n\na.jpg inf 1\n", "line 3: age is 'inf'"),
+        ("name age gender\na.jpg 1985 1\n", "line 2: age is '1985'; expected a number from 0 to 130"),
+        (
+            "name age gender\na.jpg 3 1\nb.jpg 3 1\na.jpg 3 0\n",
+            "line 4: 'a.jpg' is listed twice, with different labels",
+        ),
         ("name age gender\na.jpg 3 2\n", "line 2: gender is '2'; expected one of 0, 1, or nan"),
         ("name age gender\n", "no faces; each line must hold name age gender"),
         ("", "line 1, the header, "),
@@ -222,7 +227,7 @@ def test_the_authors_affectnet_list_is_read(tmp_path):
     write(tmp_path / "label.txt", "name valence expression\n" + "".join(rows[:7]))
     assert AffectNetList(tmp_path).table["expression"].tolist() == list(range(7))
     write(tmp_path / "label.txt", "name valence expression\n" + "".join(rows[:8]))
-    with pytest.raises(InputError, match=r"label\.txt: line 9: expression is '7'"):
+    with pytest.raises(InputError, match=r"^numbering model: .*label\.txt: line 9: expression is '7'"):
         _ = AffectNetList(tmp_path).table
     write(tmp_path / "label.txt", "name valence class\na.jpg 0 1\n")
     with pytest.raises(InputError, match=r"no expression.*expected, in any order and among others: name expression"):
