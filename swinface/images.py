@@ -186,8 +186,8 @@ def upright_rgb(image: Image.Image) -> np.ndarray:
     """An image as pixels, (height, width, 3) uint8 RGB: turned upright by its EXIF orientation, transparent parts
     white, 16 bits reduced to 8.
 
-    Raises ``ValueError`` if the image's numbers have no fixed range that could be brought to 8 bits, or are of 12 bits or
-    fewer in a file of 16, where it would be black.
+    Raises ``ValueError`` if the image's numbers have no fixed range that could be brought to 8 bits, or use 12 bits or
+    fewer of 16, so that it would be black.
     """
     image = ImageOps.exif_transpose(image)
     if image.mode in ("F", "I"):

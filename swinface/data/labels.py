@@ -110,8 +110,8 @@ def look_up_labels(task: str, path: Path, faces: pd.DataFrame) -> pd.Series:
     The task is one of ``TASKS``, or ``race``, a group that benchmarks report by. The .csv or .parquet file has a column
     of its name, years or classes by name or first letter; another column, ``image``, ``face``, ``identity`` or
     ``person``, says whose label it is. Names are compared as text, paths as ``tidy_path`` gives them. Ages, genders and
-    expressions may be ``UNKNOWN``, races ``UNKNOWN_RACE``, and an age of 0 beside such a mark is. Gives years or the index of the class as
-    float64; race as text.
+    expressions may be ``UNKNOWN``, races ``UNKNOWN_RACE``, and an age of 0 beside such a mark is. Gives years or the
+    index of the class as float64; race as text.
 
     Raises ``InputError`` if the task or the file does not exist, the table has no such columns, states something twice
     or knows none of the faces, or a label is neither a class nor a number of ``YEARS`` or ``DEGREES``.

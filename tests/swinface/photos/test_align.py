@@ -137,7 +137,7 @@ def test_landmarks_in_another_order_or_unit_are_refused(order):
     for landmarks in (ARCFACE[[*order]], ARCFACE[:, ::-1]):
         with pytest.raises(InputError, match="x: the landmarks are not in the order of a face: eyes, nose, mouth"):
             align(photo, landmarks, "x")
-    for landmarks in (ARCFACE / [120, 140], ARCFACE + [120, 0], -ARCFACE):
+    for landmarks in (ARCFACE / [120, 140], ARCFACE - [-120, 0], -ARCFACE):
         with pytest.raises(InputError, match="x: the landmarks are not in pixels of this photo of 120x140"):
             align(photo, landmarks, "x")
     for landmarks in (ARCFACE.ravel(), np.zeros((68, 2))):
