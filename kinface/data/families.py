@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ from swinface.files import InputError, one_line, printable, write_json
 DATASET = "dataset.json"  # marks a folder written by `kinface prepare`
 PAIRS = "pairs.parquet"  # all lists of that folder
 SPLITS = ("train", "tune", "val", "test")
+PARTITIONS = {"Train": "train", "Validation": "val", "Test": "test"}  # FIW's folders
+FAMILY = re.compile(r"F[0-9]+")
+FAMILY_FOLDER = re.compile(rf"({'|'.join(PARTITIONS)})/[^/]+/{FAMILY.pattern}/")  # what a path of RFIW's starts with
 
 # Columns and dtypes of the tables; missing text is None. Behind these, faces and people have two columns, X and
 # X_source, for each attribute of one's own (kinface.data.annotations).
@@ -207,3 +211,16 @@ def conform(table: pd.DataFrame, name: str) -> pd.DataFrame:
         else:
             table[column] = table[column].astype(dtype)
     return table
+
+
+def list_files(folder: Path, endings: Sequence[str], problems: list[Problem]) -> list[Path]:
+    """The files of a folder that end so, in small or capital letters, sorted; each other file is a problem.
+
+    Hidden files, such as macOS leaves beside each file, are others. A folder that is not there has none.
+    """
+    files = sorted(file for file in folder.glob("*") if file.is_file())
+    taken = [file for file in files if file.suffix.lower() in endings and not file.name.startswith(".")]
+    for file in sorted({*files} - {*taken}):
+        reason = "hidden" if file.name.startswith(".") else f"does not end in {' or '.join(endings)}"
+        problems.append(("files left out", f"{folder.name}/{file.name}", f"{reason}: left out"))
+    return taken

@@ -19,15 +19,17 @@ from kinface.data.annotations import describe_people, read_annotations
 from kinface.data.dataset import Dataset
 from kinface.data.families import (
     DATASET,
+    FAMILY,
+    PARTITIONS,
     conform_all,
     draw_evenly,
     family_races,
     line_up,
+    list_files,
     list_problems,
     read_tables,
 )
 from kinface.data.matrices import GENERATION_GAP, LONGEST_NUMBER, Problem, read_matrix
-from kinface.data.paths import FAMILY, PARTITIONS, list_files
 from kinface.data.tables import canonical_text, read_table
 from kinface.data.tskinface import is_tskinface, read_tskinface
 from kinface.data.vocabulary import KIN

@@ -12,9 +12,8 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from kinface.data.families import SPLITS, Families, name_prepared_lists, read_prepared_list
+from kinface.data.families import FAMILY_FOLDER, SPLITS, Families, name_prepared_lists, read_prepared_list
 from kinface.data.pairs import read_pairs
-from kinface.data.paths import FAMILY_FOLDER
 from kinface.data.photos import list_people
 from kinface.data.sampling import describe_pairs, sample_pairs
 from kinface.data.tables import is_table

@@ -20,6 +20,7 @@ from kinface.data.families import (
     draw_evenly,
     family_races,
     line_up,
+    list_files,
     list_problems,
     write_tables,
 )
@@ -28,7 +29,6 @@ from kinface.data.lists import read_list
 from kinface.data.matching import describe_matching, match_pairs
 from kinface.data.matrices import Problem
 from kinface.data.pairs import write_pairs
-from kinface.data.paths import list_files
 from kinface.data.sampling import sample_pairs
 from swinface.bootstrap import start_drawing
 from swinface.files import InputError, replacing_folder
