@@ -32,6 +32,19 @@ def from_tensors(values: Any) -> Any:
     return (values.float() if values.is_floating_point() and values.dtype.itemsize < 4 else values).numpy()
 
 
+def check_row_order(values: Any, names: Any, what: str) -> None:
+    """Refuse a table of pandas whose index has the names of ``what``, in another order: rows would be taken for others.
+
+    >>> import pandas as pd
+    >>> check_row_order(pd.DataFrame({"x": [1, 2]}, index=["b.jpg", "a.jpg"]), ["a.jpg", "b.jpg"], "faces")
+    Traceback (most recent call last):
+    swinface.files.InputError: faces: the embedding has its rows in another order, by its index; sort one as the other.
+    """
+    index = getattr(values, "index", None)
+    if hasattr(index, "tolist") and (rows := index.tolist()) != [*names] and {*rows} == {*names}:
+        raise InputError(f"{what}: the embedding has its rows in another order, by its index; sort one as the other.")
+
+
 def as_number(value: Any, what: str) -> float:
     """A finite number, called ``what``; a text that says one too. Raises ``InputError`` of anything else."""
     try:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kinface.data.arrays import as_array
+from kinface.data.arrays import as_array, check_row_order
 from swinface.files import InputError
 
 
@@ -16,6 +16,7 @@ def to_unit_length(faces: Sequence[str], embedding: np.ndarray) -> np.ndarray:
     Raises ``InputError`` if they are no such numbers, or an embedding has no direction: its length is zero or not
     finite.
     """
+    check_row_order(embedding, faces, "faces")
     embedding = as_array(embedding)
     if embedding.dtype.kind not in "fiu" or embedding.shape[:-1] != (len(faces),):
         given = f"{embedding.shape} {embedding.dtype}"

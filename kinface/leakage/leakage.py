@@ -6,6 +6,7 @@ Folds and intervals rest on clusters of faces, such as families, whose members l
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from inspect import signature
@@ -14,7 +15,7 @@ from itertools import islice
 import numpy as np
 import pandas as pd
 
-from kinface.data.arrays import as_array
+from kinface.data.arrays import as_array, check_row_order
 from kinface.data.labels import encode_labels, name_labels
 from kinface.data.tables import list_names
 from kinface.fairness.bootstrap import draw_families
@@ -48,8 +49,8 @@ class Leakage:
         ``auc`` (mean one-vs-rest), each the mean over seeds with ``_low`` and ``_high``, the ends of its 95%
         interval; ``permuted``, the mean balanced accuracy with labels permuted over persons, and ``permuted_low`` and
         ``permuted_high``, between which 95 of 100 such probes lie; ``leaks``, by ``finds_leakage``, above
-        or below chance, missing without permutations; ``codelength`` in bits per face, ``codelength_uniform`` (log2 K)
-        and ``compression``, their ratio; ``seeds``, ``folds``, ``resamples`` and ``seed``.
+        or below chance, missing where too few permutations say it; ``codelength`` in bits per face,
+        ``codelength_uniform`` (log2 K) and ``compression``, their ratio; ``seeds``, ``folds``, ``resamples`` and ``seed``.
     resampled
         Probe to (resamples,), its balanced accuracy in each resample of clusters.
     permuted
@@ -92,12 +93,13 @@ class Leakage:
 
 
 def finds_leakage(found: tuple) -> bool | None:
-    """Whether a probe, a row of ``Leakage.table``, finds leakage by ``RULE``; None without permutations.
+    """Whether a probe, a row of ``Leakage.table``, finds leakage by ``RULE``; None without permutations, or with so few
+    that their bounds let every accuracy through.
 
     The interval takes into account that families share labels, which permuting persons undoes. The permuted labels
     show what such a probe reads from embeddings without the attribute.
     """
-    if np.isnan(found.permuted_high):
+    if not found.permuted_high < 1:
         return None
     above = found.balanced_accuracy_low > found.chance and found.balanced_accuracy > found.permuted_high
     below = found.balanced_accuracy_high < found.chance and found.balanced_accuracy < found.permuted_low
@@ -257,12 +259,14 @@ def probe(
     for column in ("family", attribute, *([] if split is None else ["split"])):
         if column not in people:
             raise InputError(f"people: no column {column!r}; it has {', '.join(map(str, people))}.")
+    check_row_order(embedding, people.get("face", people.index), "people")
     embedding = as_array(embedding)
     if len(people) != len(embedding):
         raise InputError(f"people: {len(people)} rows for {len(embedding)} rows of embedding; give one per face.")
-    rows = np.arange(len(people)) if split is None else np.flatnonzero(people["split"] == split)
+    rows = np.arange(len(people)) if split is None else np.flatnonzero(name_labels(people["split"], "split") == split)
     if not len(rows):
-        raise InputError(f"split {split!r}: no face belongs to it.")
+        there = ", ".join(map(str, people["split"].dropna().unique()))
+        raise InputError(f"split {split!r}: no face belongs to it; their splits are {there or 'unknown'}.")
     people = people.iloc[rows]
     known = {"persons": people.get("person"), "attribute": attribute}
     found = probe_leakage(embedding[rows], people[attribute], people["family"], **known, **options)
@@ -359,4 +363,11 @@ def _take_rows(embedding: np.ndarray, rows: pd.Index) -> np.ndarray:
     fit = (np.abs(taken) <= LARGEST).all(axis=1)
     if not fit.all():
         raise InputError(f"embedding: row {rows[np.argmin(fit)]} is not finite, or has numbers above {LARGEST:g}.")
+    empty = int((~taken.any(axis=1)).sum())
+    if empty and taken.shape[1] >= 8:  # fewer numbers may well all be 0
+        warnings.warn(
+            f"embedding: {empty:,} of {len(taken):,} faces have zeros alone, as where a recogniser finds no face; "
+            "probes read less than they would without these.",
+            stacklevel=4,
+        )
     return taken.astype(np.float32)

@@ -75,6 +75,7 @@ def test_names_in_no_order_are_refused():
     pd.testing.assert_frame_equal(one_by_one, kinface.score(PAIRS, EMBEDDING, FACES))
 
 
+@pytest.mark.filterwarnings("ignore:The threshold 0.5000 accepts 100.0%")
 def test_values_of_a_grouping_are_in_the_order_of_the_pairs():
     scored = kinface.score(PAIRS, EMBEDDING, FACES).assign(half=np.arange(len(PAIRS)) % 2)
     with pytest.raises(InputError, match=r"grouping 'sorted': .* in another order than the pairs"):

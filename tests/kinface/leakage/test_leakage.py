@@ -15,6 +15,7 @@ from joblib import parallel_config
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
+import kinface
 from kinface.data.fiw import read_families
 from kinface.fairness.bootstrap import draw_families
 from kinface.leakage import attackers, leakage, probes
@@ -287,6 +288,24 @@ def test_the_rule_asks_for_the_interval_and_for_the_permuted_labels():
     assert leaks(0.4, 0.5, 0.41) is False
     assert leaks(0.4, 0.49, 0.4) is False
     assert leaks(0.6, 0.51, np.nan) is None
+    assert leaks(1.0, 0.99, 1.2) is None, "no accuracy could exceed the bound"
+
+
+def test_rows_in_another_order_are_refused_and_faces_without_an_embedding_are_counted():
+    people = draw_people().assign(face=lambda table: [f"{row}.jpg" for row in range(len(table))])
+    embedding = pd.DataFrame(plant(people, 6), index=people["face"])
+    kinface.probe(embedding, people, "race", **QUICK)
+    for ours, about in (
+        (embedding[::-1], people),
+        (embedding.reset_index(drop=True), people[::-1].drop(columns="face")),
+    ):
+        with pytest.raises(InputError, match="people: the embedding has its rows in another order"):
+            kinface.probe(ours, about, "race", **QUICK)
+    embedding.iloc[:7] = 0
+    with pytest.warns(UserWarning, match=rf"7 of {len(people)} faces have zeros alone"):
+        kinface.probe(embedding, people, "race", **QUICK)
+    with pytest.raises(InputError, match=r"split 'Val': no face belongs to it; their splits are val\."):
+        kinface.probe(embedding, people.assign(split="val"), "race", split="Val", **QUICK)
 
 
 def test_labels_that_are_reversed_in_other_families_are_leakage_below_chance():
