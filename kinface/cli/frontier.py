@@ -117,13 +117,7 @@ def frontier(
 
 
 def read_erasers(path: Path) -> dict[str, object]:
-    """The erasers of a YAML file, by their names.
-
-    Raises
-    ------
-    InputError
-        The file is no list of erasers, or one of them is not known or does not take its options.
-    """
+    """The erasers of a YAML file, by their names."""
     look_beside(path)
     entries, made = read_yaml(path), {}
     keys = {"method", "options", "name"}

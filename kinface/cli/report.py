@@ -110,7 +110,11 @@ def report(
     from kinface.report.papers import save_for_papers, write_card
 
     command = _write_command(dict(locals()))
-    _check_options(threshold_from, threshold, compare, compare_threshold_from, resamples, seed)
+    if (threshold_from is None) == (threshold is None):
+        raise InputError("give either --threshold-from, validation pairs of the same model, or --threshold, a number.")
+    if (compare is None) != (compare_threshold_from is None):
+        raise InputError("--compare and --compare-threshold-from go together: each model has its own threshold.")
+    check_draws(seed, resamples, fewest=100)
     for name in disparity or ():
         with naming("--disparity"):
             find_disparity(name)
@@ -168,21 +172,6 @@ def _write_command(given: dict) -> str:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _check_options(
-    threshold_from: Path | None,
-    threshold: float | None,
-    compare: Path | None,
-    compare_threshold_from: Path | None,
-    resamples: int,
-    seed: int,
-) -> None:
-    if (threshold_from is None) == (threshold is None):
-        raise InputError("give either --threshold-from, validation pairs of the same model, or --threshold, a number.")
-    if (compare is None) != (compare_threshold_from is None):
-        raise InputError("--compare and --compare-threshold-from go together: each model has its own threshold.")
-    check_draws(seed, resamples, fewest=100)
 
 
 def _read_acquisition(path: Path, by: list[str] | None) -> dict[str, pd.DataFrame]:

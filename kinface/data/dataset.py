@@ -95,6 +95,8 @@ class Dataset(Families):
     def search(self, of: str | Path, gallery: str | Path | None = None, *, seed: int = 0) -> Search:
         """Read who is sought and where, or draw it from a split.
 
+        Raises ``InputError`` if a list cannot be used, or no person can be drawn.
+
         Parameters
         ----------
         of
@@ -104,11 +106,6 @@ class Dataset(Families):
             RFIW's list of the gallery.
         seed
             Seed of what is drawn.
-
-        Raises
-        ------
-        InputError
-            A list cannot be used, or no person can be drawn.
         """
         if gallery is None:
             return sample_search(self, str(of), seed=seed)

@@ -166,9 +166,11 @@ def _parse_list(path: Path, families: Families) -> list[dict[str, str | None]]:
             wanted = f"{len(FORMS[form])} fields '{' '.join(FORMS[form])}' of the {form} form"
             raise InputError(f"{where}: expected the {wanted}, got {' '.join(fields)!r}.")
         row = dict(zip(FORMS[form], fields, strict=True))
-        if "type" not in row:
-            row["type"] = of_file if of_file in TYPES else None
-        pair = _parse_pair(row, where, families.root, persons)
+        face_a, face_b = check_row([row["path1"], row["path2"]], row["kin"], where, families.root, persons)
+        kin_type = row.get("type", of_file if of_file in TYPES else None)
+        if kin_type is not None and kin_type not in TYPES:
+            raise InputError(f"{where}: unknown type {kin_type!r}; the types are {' '.join(TYPES)}.")
+        pair = {"face_a": face_a, "face_b": face_b, "type": kin_type, "kin": row["kin"]}
         rows.append(pair | (_parse_race(row["race"], where) if "race" in row else {}))
     return rows
 
@@ -248,16 +250,6 @@ def check_face(face: str, where: str, root: Path, persons: dict[str, str | None]
         raise InputError(f"{where}: no face {face} below {root}. Paths start there{example}.")
     persons[face] = None
     return face
-
-
-def _parse_pair(
-    row: dict[str, str | None], where: str, root: Path, persons: dict[str, str | None]
-) -> dict[str, str | None]:
-    kin_type, kin = row["type"], row["kin"]
-    face_a, face_b = check_row([row["path1"], row["path2"]], kin, where, root, persons)
-    if kin_type is not None and kin_type not in TYPES:
-        raise InputError(f"{where}: unknown type {kin_type!r}; the types are {' '.join(TYPES)}.")
-    return {"face_a": face_a, "face_b": face_b, "type": kin_type, "kin": kin}
 
 
 def check_row(faces: Sequence[str], kin: str, where: str, root: Path, persons: dict[str, str | None]) -> list[str]:

@@ -77,8 +77,7 @@ def find_nearest(
 def score_search(search: Search, faces: Sequence[str], embedding: np.ndarray, *, fusion: Fusion = "mean") -> np.ndarray:
     """Score every face of a gallery for every query: (queries, gallery), float32.
 
-    ``faces`` and ``embedding`` are as for ``kinface.data.pairs.score_pairs``, ``fusion`` as for ``fuse``. Raises
-    ``InputError`` if a face is not among ``faces``, or an embedding has no direction.
+    ``faces`` and ``embedding`` are as for ``kinface.data.pairs.score_pairs``, ``fusion`` as for ``fuse``.
     """
     unit = to_unit_length(faces, embedding)
     tables = (search.queries, search.gallery)

@@ -68,7 +68,8 @@ class Sweep:
     ) -> int:
         """Train and measure what is not done, and return how many runs failed.
 
-        It goes on from the last checkpoint of a run, and leaves runs to other processes that have them.
+        It goes on from the last checkpoint of a run, and leaves runs to other processes that have them. Raises
+        ``InputError`` if the folder holds a sweep of another list.
 
         Parameters
         ----------
@@ -78,11 +79,6 @@ class Sweep:
             Runs at a time, as of ``kinface.experiments.workers.assign_devices``.
         say
             Called with a line of text on how far it is, the time left, and what failed.
-
-        Raises
-        ------
-        InputError
-            The folder holds a sweep of another list.
         """
         lists, counts = draw_lists(pairs, families, self.protocol)
         write_lists(lists, self.out)
