@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,15 +65,21 @@ def read_search(queries: str | Path, gallery: str | Path, families: Families) ->
         faces.append(check_face(path, where, families.root, persons))
         if faces[-1] in of_queries:
             raise InputError(f"{where}: {faces[-1]} is a photo of a query; leave it out.")
+    for path, listed in ((queries, [path for _, path in lines]), (gallery, faces)):
+        if twice := len(listed) - len({*map(tidy_path, listed)}):
+            warnings.warn(f"{path}: {twice:,} lines repeat an earlier one, which then counts more.", stacklevel=3)
     known = _read_known({queries: len(lines), gallery: len(faces)}, families.root)
     return _describe(sought, pd.DataFrame({"face": faces}), families, known)
 
 
 def _read_paths(path: Path) -> list[tuple[str, str]]:
-    rows = []
+    rows, last = [], -1
     for where, fields in read_fields(path):
         if len(fields) != 2 or not fields[0].isdecimal():
             raise InputError(f"{where}: expected 'index path', got {' '.join(fields)!r}.")
+        if int(fields[0]) <= last:  # the tables of whose they are, and predictions, count lines
+            raise InputError(f"{where}: the index {fields[0]} comes after {last}; keep the lines in their order.")
+        last = int(fields[0])
         rows.append((where, fields[1]))
     return rows
 

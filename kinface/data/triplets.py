@@ -8,6 +8,7 @@ unknown, ``mixed`` where they differ. ``type`` and ``gender_a`` are missing, as 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -69,11 +70,22 @@ def describe_triplets(triplets: pd.DataFrame, families: Families) -> pd.DataFram
     """Complete triplets, columns ``FACES``, ``triplet``, ``kin`` and ``list``, with what is known of their persons."""
     described = describe_pairs(triplets.assign(type=None), families)
     person = triplets["face_m"].map(persons_of_faces(families)).reset_index(drop=True)
-    race = person.map(families.people.set_index("person")["race"])
+    race, gender = (person.map(families.people.set_index("person")[name]) for name in ("race", "gender"))
+    of_child = triplets["triplet"].map(TRIPLETS).reset_index(drop=True)
+    known = {"father": described["gender_a"], "mother": gender, "child": described["gender_b"]}
+    roles = {"father": "m", "mother": "f", "child": of_child}
+    wrong = {who: int((known[who].notna() & (known[who] != role)).sum()) for who, role in roles.items()}
+    if most := [who for who in wrong if 2 * wrong[who] > known[who].notna().sum()]:
+        counts = ", ".join(f"of {wrong[who]:,} the {who}" for who in most)
+        warnings.warn(
+            f"triplets: {counts} has another gender than FIW says; their order is father, mother, child, and FMD has a "
+            "daughter, FMS a son.",
+            stacklevel=3,
+        )
     shared = described["race_a"].where(described["race_a"] == race, "mixed")
     described["race_a"] = shared.where(described["race_a"].notna() & race.notna(), None)
     described["gender_a"] = None
-    described["gender_b"] = triplets["triplet"].map(TRIPLETS).reset_index(drop=True)
+    described["gender_b"] = of_child
     described["gender_source"] = "role in the list"
     person = person.astype(object).where(person.notna(), None)
     face, triplet = (triplets[name].astype(object).reset_index(drop=True) for name in ("face_m", "triplet"))

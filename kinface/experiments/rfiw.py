@@ -15,7 +15,7 @@ from kinface.data.search import Search
 from kinface.fairness.audit import FairnessAudit, audit_fairness
 from kinface.fairness.retrieval import SearchAudit, audit_search
 from kinface.fairness.threshold import choose_threshold
-from kinface.report.checks import Origin, check_validation, warn_of_threshold
+from kinface.report.checks import Origin, check_validation, warn_of_scores, warn_of_threshold
 
 if TYPE_CHECKING:
     from kinface.models.triplets import TripletHead
@@ -34,7 +34,8 @@ def verify_list(
     """Track 1 or 2: score pairs, or triplets of father, mother and child, and audit the scores.
 
     Triplets are also audited by ``triplet``, daughter or son. Raises ``InputError`` if a face is not embedded, or the
-    two lists have rows in common. Warns if they share families, or the threshold hardly tells rows apart.
+    two lists have rows in common. Warns if they share families, the threshold hardly tells rows apart, or
+    many rows are there twice.
 
     Parameters
     ----------
@@ -64,7 +65,7 @@ def verify_list(
         threshold = choose_threshold(scored(threshold))
     groupings = ["triplet"] if "triplet" in listed else []
     found = audit_fairness(scored(listed), threshold, groupings=groupings, seed=seed)
-    for text in warn_of_threshold(found, origin):
+    for text in (*warn_of_threshold(found, origin), *warn_of_scores(found, origin)):
         warnings.warn(text, stacklevel=2)
     return found
 

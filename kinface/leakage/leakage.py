@@ -50,7 +50,8 @@ class Leakage:
         interval; ``permuted``, the mean balanced accuracy with labels permuted over persons, and ``permuted_low`` and
         ``permuted_high``, between which 95 of 100 such probes lie; ``leaks``, by ``finds_leakage``, above
         or below chance, missing where too few permutations say it; ``codelength`` in bits per face,
-        ``codelength_uniform`` (log2 K) and ``compression``, their ratio; ``seeds``, ``folds``, ``resamples`` and ``seed``.
+        ``codelength_uniform`` (log2 K) and ``compression``, their ratio; ``seeds``, ``folds``, ``resamples`` and
+        ``seed``.
     resampled
         Probe to (resamples,), its balanced accuracy in each resample of clusters.
     permuted

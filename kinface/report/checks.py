@@ -130,6 +130,8 @@ def warn_of_scores(audit: FairnessAudit, origin: Origin) -> list[str]:
         )
     faces = np.sort(pd.factorize(pd.concat([audit.pairs["face_a"], audit.pairs["face_b"]]))[0].reshape(2, -1), axis=0)
     pair = faces[0] * faces.size + faces[1]
+    if "face_m" in audit.pairs:  # of a triplet
+        pair = pd.factorize(pair)[0] * len(pair) + pd.factorize(audit.pairs["face_m"])[0]
     called = pd.unique(2 * pair + audit.pairs["kin"].to_numpy())  # pairs, once for each word on their kinship
     twice, both = len(pair) - len(called), len(called) - len(pd.unique(pair))
     if twice > MOST_REPEATED * len(pair):

@@ -77,6 +77,7 @@ def test_without_tables_families_are_unknown(official):
         ("gallery.txt", "0 gallery/gallery_faces/face9.jpg\n", "face9"),
         ("gallery.txt", "0 probes/probe_subjects/s0/a.jpg\n", "a photo of a query"),
         ("gallery.txt", "", "empty"),
+        ("probe.txt", "1 probes/probe_subjects/s1\n0 probes/probe_subjects/s0\n", "the index 0 comes after 1"),
         ("probe_list.csv", ",ref\n0,F0754/MID3\n1,F0753/MID2\n", "no column 'fid'"),
         ("gallery_list.csv", ",fid,mid\n0,F0775,F0775/MID3\n", "1 rows for a list of 3"),
     ],
@@ -87,6 +88,14 @@ def test_bad_lists_are_named(name, text, named, official):
         read(official)
     assert named in str(caught.value)
     assert name in str(caught.value)
+
+
+def test_lines_that_are_there_twice_are_warned_of(official):
+    lines = (official / "gallery.txt").read_text()
+    (official / "gallery.txt").write_text(lines + "3 gallery/gallery_faces/face0.jpg\n")
+    (official / "gallery_list.csv").unlink()
+    with pytest.warns(UserWarning, match=r"gallery\.txt: 1 lines repeat an earlier one"):
+        read(official)
 
 
 def test_drawn_queries_have_relatives_and_the_gallery_has_everyone_else(families):

@@ -50,6 +50,23 @@ def test_a_list_is_read_with_and_without_index_and_dots(root, tmp_path):
     assert triplets[["type", "gender_a", "score"]].isna().all(axis=None)
 
 
+@pytest.mark.parametrize(
+    ("places", "names", "said"),
+    [
+        ((1, 0, 2), ("FMD", "FMS"), r"the father, of [\d,]+ the mother has"),
+        ((0, 1, 2), ("FMS", "FMD"), "the child has"),
+    ],
+)
+def test_triplets_whose_genders_contradict_their_places_are_warned_of(places, names, said, synthetic, tmp_path):
+    families, path = read_families(synthetic), tmp_path / "triplets.csv"
+    drawn = sample_triplets(families, "val")
+    changed = drawn.assign(**{side: drawn[FACES[place]] for side, place in zip(FACES, places, strict=True)})
+    changed["triplet"] = changed["triplet"].map(dict(zip(("FMD", "FMS"), names, strict=True)))
+    changed[[*FACES, "triplet", "kin"]].to_csv(path, index=False)
+    with pytest.warns(UserWarning, match=said):
+        read_triplets(path, families)
+
+
 def test_flat_faces_are_of_unknown_people(root, tmp_path):
     flat = root / "Test" / "test-faces"
     flat.mkdir(parents=True)

@@ -236,6 +236,15 @@ def test_an_audit_in_python_warns_of_what_the_page_warns_of(change, threshold, d
     assert found == "" if doubt is None else re.search(doubt, found)
 
 
+def test_triplets_of_other_mothers_are_no_repeats():
+    triplets = TABLE.assign(face_a="a.jpg", face_b=[f"{row % 80}.jpg" for row in range(COUNT)])
+    doubts = [
+        [text for text in list_doubts(audit_table(triplets.assign(**more)), Origin()) if "repeat" in text]
+        for more in ({}, {"face_m": TABLE["face_b"]}, {"face_m": triplets["face_b"]})
+    ]
+    assert [len(texts) for texts in doubts] == [1, 0, 1]
+
+
 def test_clusters_of_ones_own_are_not_said_to_be_independent():
     assert not list_doubts(
         audit_fairness(TABLE.assign(family_a=None), 0.5, clusters=["studio"], resamples=20), Origin()
