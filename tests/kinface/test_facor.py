@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,18 +11,14 @@ import torch
 from kinface.data.fiw import read_families
 from kinface.data.sampling import sample_pairs
 from swinface.files import InputError
+from tests.benchmarks import load_benchmark
 
 CHANNELS = (4, 4)
-BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "facor.py"
 
 
 @pytest.fixture(scope="module")
 def facor():
-    """``benchmarks/facor.py`` as a module."""
-    spec = importlib.util.spec_from_file_location("facor", BENCHMARK)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_benchmark("facor")
 
 
 @pytest.fixture(scope="module")

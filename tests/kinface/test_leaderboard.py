@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from kinface.fairness.audit import audit_fairness
 from kinface.fairness.threshold import choose_threshold
 from kinface.leakage.controls import controls
 from swinface.files import InputError
+from tests.benchmarks import load_benchmark
 
 ROOT = Path(__file__).resolve().parents[2]
 CARD = {"model": "<b>a|b</b>", "by": "somebody", "trained on": "other faces", "link": None}
@@ -21,10 +21,7 @@ CARD = {"model": "<b>a|b</b>", "by": "somebody", "trained on": "other faces", "l
 
 @pytest.fixture(scope="module")
 def leaderboard():
-    spec = importlib.util.spec_from_file_location("leaderboard", ROOT / "benchmarks" / "leaderboard.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_benchmark("leaderboard")
 
 
 @pytest.fixture

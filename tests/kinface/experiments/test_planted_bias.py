@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,19 +14,15 @@ from kinface.synthetic.pedigree import DISADVANTAGED
 from kinface.synthetic.planted import EMBEDDINGS, GENES, plant
 from swinface.data.embeddings import read_arrays
 from swinface.files import InputError
+from tests.benchmarks import load_benchmark
 
-BENCHMARK = Path(__file__).parents[3] / "benchmarks" / "planted_bias.py"
 FAMILIES, SEED, PHOTOS = 24, 1, 2.0  # of `synthetic_families`
 KEPT = 0.03  # of AUC on matched pairs that the debiased model may lose
 
 
 @pytest.fixture(scope="module")
 def benchmark():
-    """``benchmarks/planted_bias.py`` as a module."""
-    spec = importlib.util.spec_from_file_location("planted_bias", BENCHMARK)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_benchmark("planted_bias")
 
 
 @pytest.fixture(scope="module")
