@@ -105,20 +105,18 @@ def _compare_with_truth(report: Path) -> None:
 
 def _compare_leakage(tables: Path, runs: dict[str, Path]) -> None:
     """Print what a linear probe reads of race and gender from each model's embeddings of the validation families."""
-    from kinface.leakage.leakage import probe_leakage
+    from kinface.leakage.leakage import probe
     from kinface.models.inference import embed
     from kinface.models.kinface import load_model
 
     families = read_families(tables)
-    faces = families.faces.loc[families.faces["split"] == "val", ["face", "person", "family"]]
-    faces = faces.merge(families.people[["person", *ATTRIBUTES]], on="person")
+    faces = families.describe().query("split == 'val'")
     print("\nread by a linear probe from the embedding, as balanced accuracy:")
     for name, run in runs.items():
         embedding = embed(load_model(run), list(faces["face"]), root=families.root)
         for attribute in ATTRIBUTES:
-            given = {"persons": faces["person"], "attribute": attribute, "kinds": ["linear"], **QUICK}
             try:
-                (row,) = probe_leakage(embedding, faces[attribute], faces["family"], **given).table.itertuples()
+                (row,) = probe(embedding, faces, attribute, kinds=["linear"], **QUICK).table.itertuples()
             except InputError as error:
                 print(f"  {name}, {attribute}: nothing: {error}")
                 continue

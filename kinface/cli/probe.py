@@ -165,19 +165,12 @@ def _measure(
     """(file, representation, attribute) to the leakage."""
     from joblib import parallel_config
 
-    from kinface.leakage.leakage import probe_leakage
+    from kinface.leakage.leakage import probe as probe_table
 
     wanted = [(file, name, it) for file, arrays in models.items() for name in arrays for it in attributes]
     with parallel_config(n_jobs=-1):
         return {
-            (file, name, attribute): probe_leakage(
-                models[file][name],
-                described[attribute],
-                described["family"],
-                persons=described["person"],
-                attribute=attribute,
-                **settings,
-            )
+            (file, name, attribute): probe_table(models[file][name], described, attribute, **settings)
             for file, name, attribute in tqdm(wanted, desc="probe", unit="table", leave=False, disable=None)
         }
 

@@ -47,20 +47,10 @@ def plant(
     that knows everything about families and nothing about race.
 
     Raises ``InputError`` if an option is out of range, ``out`` is not empty, or families are too few for the pairs of a
-    split.
+    split, as they may be with fewer than 48.
 
-    Parameters
-    ----------
-    families
-        How many; every fourth is for validation. With fewer than 48, a split may have no pair that can be matched.
-    photos
-        Mean number of photographs of a person.
-    appearance
-        How plainly race and gender show: s of the looks in ``kinface.synthetic.families``, from 0 to 1.
-    seed
-        The same seed makes the same world: with another appearance the people, genes and photographs are the same.
-    looks
-        How each race and gender shifts the features.
+    Options are those of ``kinface.synthetic.families.synthesize``; ``looks`` is how each race and gender shifts the
+    features. With another ``appearance`` the people, genes and photographs of a seed are the same.
     """
     check_options(families, photos, appearance, 0.0, seed)
     check_empty(out)
