@@ -26,6 +26,7 @@ from swinface.files import InputError, naming, printable, replacing
 
 TRIPLETS = {"FMD": "f", "FMS": "m"}  # RFIW's names, and the gender of the child
 FACES = ("face_a", "face_m", "face_b")  # father, mother, child: the order of RFIW's lists
+PER_CHILD = 3  # triplets that are drawn, so that people with many faces do not dominate
 
 
 def read_triplets(path: str | Path, families: Families) -> pd.DataFrame:
@@ -92,12 +93,10 @@ def describe_triplets(triplets: pd.DataFrame, families: Families) -> pd.DataFram
     return check_pairs(described.assign(face_m=face, person_m=person, triplet=triplet), "triplets")
 
 
-def sample_triplets(
-    families: Families, split: str, *, match: Sequence[str] = (), seed: int = 0, per_child: int = 3
-) -> pd.DataFrame:
+def sample_triplets(families: Families, split: str, *, match: Sequence[str] = (), seed: int = 0) -> pd.DataFrame:
     """Draw a balanced list of triplets from one split, which is the name of the list.
 
-    Each child with two known parents gives at most ``per_child`` triplets of faces. Each is then copied with the face
+    Each child with two known parents gives at most ``PER_CHILD`` triplets of faces. Each is then copied with the face
     of another family's child of the same gender, as in RFIW's lists; with a ``match`` of ``race``, that child is also
     of the same race, which must be known. A triplet without such a child is left out. The same seed draws the same
     triplets, in whatever order the tables' rows are.
@@ -107,7 +106,7 @@ def sample_triplets(
     if not set(match) <= {"race"}:
         raise InputError(f"triplets are matched by race alone; got {', '.join(match)}.")
     generator = start_drawing(seed)
-    kin = _draw_kin(families, split, per_child, generator)
+    kin = _draw_kin(families, split, generator)
     kin["race"] = kin["child"].map(families.people.set_index("person")["race"])
     triplets = add_non_kin(kin.dropna(subset=[*match]), ["triplet", *match], generator)
     if triplets.empty:
@@ -117,8 +116,8 @@ def sample_triplets(
     return describe_triplets(triplets[[*FACES, "triplet", "kin"]].reset_index(drop=True).assign(list=split), families)
 
 
-def _draw_kin(families: Families, split: str, per_child: int, generator: np.random.Generator) -> pd.DataFrame:
-    """Up to ``per_child`` different triplets of faces of every child whose father and mother have faces."""
+def _draw_kin(families: Families, split: str, generator: np.random.Generator) -> pd.DataFrame:
+    """Up to ``PER_CHILD`` different triplets of faces of every child whose father and mother have faces."""
     faces, relations = picture_relations(families, split)
     gender = families.people.set_index("person")["gender"]
     rows = []
@@ -129,7 +128,7 @@ def _draw_kin(families: Families, split: str, per_child: int, generator: np.rand
         of_three = [faces[person] for person in (by_gender["m"], by_gender["f"], child)]
         possible = [len(some) for some in of_three]
         name = next(name for name, of_child in TRIPLETS.items() if of_child == gender[child])
-        for choice in generator.choice(np.prod(possible), size=min(per_child, np.prod(possible)), replace=False):
+        for choice in generator.choice(np.prod(possible), size=min(PER_CHILD, np.prod(possible)), replace=False):
             chosen = [some[place] for some, place in zip(of_three, np.unravel_index(choice, possible), strict=True)]
             rows.append((*chosen, name, True, child, child.split("/")[0]))
     return pd.DataFrame(rows, columns=[*FACES, "triplet", "kin", "child", "family"])
