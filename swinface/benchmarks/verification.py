@@ -82,6 +82,9 @@ def _read_pairs(root: Path, pairs: Path) -> tuple[list[Path], np.ndarray, int]:
             expected = "`name number number`, one person" if one_person else "`name number name number`, two people"
             raise InputError(f"{where}: {' '.join(fields)!r}; here in its fold, a row must be {expected}.")
         people = [(fields[0], fields[1]), (fields[0] if one_person else fields[2], fields[-1])]
+        if people[0] == people[1] or (people[0][0] == people[1][0]) != one_person:
+            wrong = "a face beside itself" if one_person else "one person, where two are due"
+            raise InputError(f"{where}: {' '.join(fields)!r} is {wrong}.")
         for name, image in people:
             if not image.isdecimal():
                 raise InputError(f"{where}: {image!r} must be the number of an image.")

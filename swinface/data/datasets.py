@@ -38,7 +38,10 @@ from swinface.tasks import EXPRESSIONS
 
 
 def match_names(root: Path, images: list[str], pattern: str, form: str) -> tuple[list[str], pd.DataFrame]:
-    """The images whose file names are of the form, and the pattern's groups (text); one warning counts the others."""
+    """The images whose file names are of the form, and the pattern's groups (text); one warning counts the others.
+
+    Raises ``InputError`` if two have one name: of two copies of a set, one face would be trained on and one held out.
+    """
     matches = {image: re.fullmatch(pattern, image.rpartition("/")[2]) for image in images}
     others = [image for image, match in matches.items() if not match]
     if others:
@@ -48,6 +51,10 @@ def match_names(root: Path, images: list[str], pattern: str, form: str) -> tuple
             stacklevel=2,
         )
     named = [image for image in images if matches[image]]
+    places: dict[str, str] = {}
+    for image in named:
+        if (first := places.setdefault(image.rpartition("/")[2], image)) != image:
+            raise InputError(f"{root}: {first} and {image} have one name; name the folder of one copy of the set.")
     return named, pd.DataFrame(
         [matches[image].groupdict() for image in named], columns=[*re.compile(pattern).groupindex]
     )
@@ -232,8 +239,9 @@ class RafDb(Source):
 class CelebA(Source):
     """CelebA (Liu et al., ICCV 2015): the official files and the images its authors aligned.
 
-    ``img_align_celeba/``, ``list_attr_celeba.txt`` and ``identity_CelebA.txt`` side by side. Where a list is
-    missing, one that ends in .csv is read, as on Kaggle; its images, a folder deeper, are found too.
+    ``img_align_celeba/``, ``list_attr_celeba.txt`` and ``identity_CelebA.txt`` side by side, or in the authors' folders
+    ``Img``, ``Anno`` and ``Eval``. Where a list is missing, one that ends in .csv is read, as on Kaggle; its images, a
+    folder deeper, are found too.
 
     Parameters
     ----------
@@ -261,14 +269,13 @@ class CelebA(Source):
             number = str(self.SUBSETS.index(self.subset))
             table = table[self._look_up("list_eval_partition", "partition", table["image"]) == number]
         folder = "img_align_celeba"
-        if (self.root / folder / folder).is_dir():
-            folder = f"{folder}/{folder}"
-        return table.assign(image=f"{folder}/" + table["image"])
+        deeper = (it for it in (f"{folder}/{folder}", f"Img/{folder}") if (self.root / it).is_dir())
+        return table.assign(image=f"{next(deeper, folder)}/" + table["image"])
 
     def _find(self, name: str) -> Path:
-        """A list, with the ending that it has."""
-        text, csv = self.root / f"{name}.txt", self.root / f"{name}.csv"
-        return csv if csv.exists() and not text.exists() else text
+        """A list, in the folder and with the ending that it has."""
+        places = [self.root / folder / f"{name}{end}" for end in (".txt", ".csv") for folder in ("", "Anno", "Eval")]
+        return next((place for place in places if place.exists()), places[0])
 
     def _look_up(self, file: str, column: str, images: pd.Series) -> pd.Series:
         path = self._find(file)

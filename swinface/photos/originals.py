@@ -7,7 +7,7 @@ module makes such lists: for the photos in the set's own files, and for the face
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import MAXYEAR, date
 from pathlib import Path
 
@@ -24,6 +24,10 @@ from swinface.photos.folder import read_log
 AGES = (0.0, 100.0)  # years; IMDB-WIKI has faces of 2,000 years
 LARGEST_ERROR = 0.15  # of ``swinface.data.pose.fit_pose``, at which a pose is still believed
 MATLAB_EPOCH = 366  # days that Matlab's day numbers are ahead of Python's
+AFFECTNET = (  # the columns of its files
+    *("subDirectory_filePath", "face_x", "face_y", "face_width", "face_height", "facial_landmarks"),
+    *("expression", "valence", "arousal"),
+)
 NUMBERS = ("dob", "photo_taken", "gender", "face_score", "second_face_score")  # of IMDB-WIKI's structure
 
 
@@ -42,7 +46,7 @@ def read_adience(path: Path) -> pd.DataFrame:
     photo = table["user_id"] + "/coarse_tilt_aligned_face." + table["face_id"] + "." + table["original_image"]
     ends = table["age"].str.extractall(r"(\d+)")[0].astype(float).groupby(level=0)
     age = ends.mean().reindex(table.index)
-    return _keep_known(photo, age, table["gender"].map({"f": 0.0, "m": 1.0}))
+    return _keep_known(photo, age, _read_words(table["gender"], {"f": 0.0, "m": 1.0, "u": None}, path))
 
 
 def read_morph(path: Path) -> pd.DataFrame:
@@ -51,7 +55,7 @@ def read_morph(path: Path) -> pd.DataFrame:
     Returns and raises as ``read_adience``.
     """
     table = _read(path, ",", ["photo", "age", "gender"])
-    gender = table["gender"].str.strip().str.upper().map({"F": 0.0, "M": 1.0})
+    gender = _read_words(table["gender"], {"f": 0.0, "m": 1.0, "female": 0.0, "male": 1.0}, path)
     return _keep_known(table["photo"], pd.to_numeric(table["age"], errors="coerce"), gender)
 
 
@@ -78,16 +82,16 @@ def read_imdb_wiki(path: Path) -> pd.DataFrame:
 
 
 def read_affectnet(path: Path) -> pd.DataFrame:
-    """Read AffectNet's ``training.csv`` or ``validation.csv`` (Mollahosseini et al., TAC 2019).
+    """Read AffectNet's ``training.csv`` or ``validation.csv`` (Mollahosseini et al., TAC 2019), with a header or without.
 
     Gives ``photo`` and ``expression``, AffectNet's own number, 0 neutral to 6 anger; contempt and faces of no
     expression are left out. Raises ``InputError`` if the file has another form.
     """
-    table = _read(path, ",", ["subDirectory_filePath", "expression"])
-    number = pd.to_numeric(table["expression"], errors="coerce")
-    known = number.map(lambda value: AFFECTNET_CLASSES.get(value) is not None)
-    found = pd.DataFrame({"photo": table["subDirectory_filePath"], "expression": number})[known]
-    return found.astype({"expression": int}).reset_index(drop=True)
+    table = _read(path, ",", [AFFECTNET[0], AFFECTNET[6]], AFFECTNET)
+    numbers = {str(number): number if place is not None else None for number, place in AFFECTNET_CLASSES.items()}
+    expression = _read_words(table[AFFECTNET[6]].str.removesuffix(".0"), numbers, path)
+    found = pd.DataFrame({"photo": table[AFFECTNET[0]], "expression": expression})
+    return found.dropna().astype({"expression": int}).reset_index(drop=True)
 
 
 def read_pose(path: Path) -> pd.DataFrame:
@@ -158,14 +162,30 @@ def _keep_known(photo: pd.Series, age: pd.Series, gender: pd.Series) -> pd.DataF
     return table[table["age"].between(*AGES) & (table["photo"] != "")].reset_index(drop=True)
 
 
+def _read_words(texts: pd.Series, meanings: dict[str, float | None], path: Path) -> pd.Series:
+    """What words mean, whatever their letters' case; nan where a word means nothing, or is missing.
+
+    Raises ``InputError`` if a word is another one: its faces would be left out.
+    """
+    words = texts.str.strip().str.lower()
+    other = words[~words.isin([*meanings, ""])]
+    if len(other):
+        row, known = other.index[0] + 1, ", ".join(meanings)
+        raise InputError(f"{path}: row {row}: {texts.name} is {other.iloc[0]!r}; expected one of {known}.")
+    return words.map(meanings).astype("float64")
+
+
 def _count_days(year: float) -> float:
     """The day number of the first of July, Python's way; not a number for an impossible year."""
     return float(date(int(year), 7, 1).toordinal()) if 1 <= year <= MAXYEAR else np.nan
 
 
-def _read(path: Path, separator: str, columns: list[str]) -> pd.DataFrame:
-    """Some columns of a table, as text."""
-    table = read_columns(path, "table", sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+def _read(path: Path, separator: str, columns: list[str], names: Sequence[str] = ()) -> pd.DataFrame:
+    """Some columns of a table, as text; ``names`` are those of all columns where the file does not begin with them."""
+    options = {"sep": separator, "dtype": str, "keep_default_na": False, "encoding": "utf-8-sig"}
+    table = read_columns(path, "table", **options)
+    if len(table.columns) == len(names) and columns[0] not in table:
+        table = read_columns(path, "table", names=list(names), **options)
     table.columns = [re.sub(r"\s+", "", str(name)) for name in table.columns]
     lacking = [name for name in columns if name not in table]
     if not isinstance(table.index, pd.RangeIndex) or not table.columns.is_unique:

@@ -109,6 +109,8 @@ def test_read_pairs_folder_reads_lfws_list(people):
         (("Zico\t2\t3\n", "Zico\t2\tAmy_X\t10\n"), "row 3: 'Zico 2 Amy_X 10'; here in its fold, a row must be `name n"),
         (("Amy_X\t11\tZico\t3\n", "Amy_X\t10\t11\n"), "row 8: .* two people"),
         (("Zico\t2\t3\n", "\n"), "row 3: ''"),
+        (("Zico\t2\t3\n", "Zico\t2\t2\n"), "row 3: 'Zico 2 2' is a face beside itself"),
+        (("Amy_X\t11\tZico\t3\n", "Amy_X\t11\tAmy_X\t10\n"), "row 8: .* is one person, where two are due"),
         (("Zico\t2\t3\n", "Zico\t2\tthree\n"), "row 3: 'three' must be the number"),
         (("Zico\t2\t3\n", "..\t2\t3\n"), "row 3: the path '../.._0002.jpg' leaves the data root"),
         (("Zico\t2\t3\n", "/etc/Zico\t2\t3\n"), "row 3: the path '/etc/.*' leaves the data root"),

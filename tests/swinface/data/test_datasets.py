@@ -242,9 +242,18 @@ def test_utkface_names_that_are_not_of_the_form_are_counted(tmp_path):
         assert images(UTKFace(tmp_path)) == ["26_0_3_2017011914.jpg"]
 
 
+def test_two_copies_of_a_set_in_one_folder_are_refused(tmp_path):
+    """As in Kaggle's archive of UTKFace: of one face, one copy could be trained on and the other held out."""
+    for folder in ("UTKFace", "crop_part1"):
+        save(tmp_path / folder / "20_1_2_3.jpg")
+    with pytest.raises(InputError, match=r"UTKFace/20_1_2_3\.jpg and crop_part1/20_1_2_3\.jpg have one name"):
+        _ = UTKFace(tmp_path).table
+    assert len(UTKFace(tmp_path / "UTKFace")) == 1
+
+
 def test_ck_plus_is_read_from_its_folders(tmp_path):
-    for folder in ("anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise"):
-        save(tmp_path / folder / "S010_004_00000017.png", size=(48, 48))
+    for number, folder in enumerate(("anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")):
+        save(tmp_path / folder / f"S010_00{number}_00000017.png", size=(48, 48))
     table = CKPlus(tmp_path).table
     assert set(table["identity"]) == {"S010"}
     found = {image.split("/")[0]: EXPRESSIONS[int(label)] for image, label in table[["image", "expression"]].to_numpy()}

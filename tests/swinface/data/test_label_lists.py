@@ -92,6 +92,15 @@ def test_celeba_is_read_from_its_own_files(tmp_path):
     write(tmp_path / "list_eval_partition.txt", "".join(f"{i + 1:06}.jpg {i % 3}\n" for i in range(6)))
     assert images(CelebA(tmp_path, subset="test")) == ["img_align_celeba/000003.jpg", "img_align_celeba/000006.jpg"]
     assert images(CelebA(tmp_path, subset="train"))[0] == "img_align_celeba/000001.jpg"
+    found = CelebA(tmp_path).table
+    for folder, names in (("Anno", ["list_attr_celeba.txt", "identity_CelebA.txt"]), ("Img", ["img_align_celeba"])):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            (tmp_path / name).rename(tmp_path / folder / name)
+    official = CelebA(tmp_path)
+    pd.testing.assert_frame_equal(official.table.assign(image="img" + official.table["image"].str[7:]), found)
+    assert official.read(1).shape == (112, 112, 3)
+    (tmp_path / "Anno/identity_CelebA.txt").rename(tmp_path / "identity_CelebA.txt")
     write(tmp_path / "identity_CelebA.txt", "000001.jpg 3\n")
     with pytest.raises(InputError, match=r"identity_CelebA\.txt: no line for 000002\.jpg"):
         _ = CelebA(tmp_path).table

@@ -92,6 +92,8 @@ def test_affectnet_has_seven_expressions(tmp_path):
     table = read_affectnet(path)
     assert table["expression"].tolist() == list(range(7))
     assert table["photo"].tolist() == [f"{i}/{i}.jpg" for i in range(7)]
+    path.write_text(path.read_text().removeprefix(header))  # as validation.csv
+    pd.testing.assert_frame_equal(read_affectnet(path), table)
 
 
 def test_names_are_compared_as_deep_as_both_go():
@@ -158,6 +160,16 @@ def test_the_lists_are_those_that_training_reads(tmp_path, capsys):
     ("read", "content", "named"),
     [
         (read_morph, "photo,age\na,1\n", "no column 'gender'"),
+        (
+            read_morph,
+            "photo,age,gender\na,1,M\nb,2,boy\n",
+            "row 2: gender is 'boy'; expected one of f, m, female, male",
+        ),
+        (
+            read_affectnet,
+            "subDirectory_filePath,expression\na,Happy\n",
+            "row 1: expression is 'happy'; expected one of 0",
+        ),
         (read_morph, None, "no such table"),
         (read_affectnet, "a\tb", "no column 'subDirectory_filePath'"),
         (read_imdb_wiki, "MATLAB 5.0 MAT-file but broken", "not imdb.mat or wiki.mat"),
