@@ -82,7 +82,7 @@ def read_imdb_wiki(path: Path) -> pd.DataFrame:
 
 
 def read_affectnet(path: Path) -> pd.DataFrame:
-    """Read AffectNet's ``training.csv`` or ``validation.csv`` (Mollahosseini et al., TAC 2019), with a header or without.
+    """Read AffectNet's ``training.csv`` or ``validation.csv`` (Mollahosseini et al., TAC 2019), also without a header.
 
     Gives ``photo`` and ``expression``, AffectNet's own number, 0 neutral to 6 anger; contempt and faces of no
     expression are left out. Raises ``InputError`` if the file has another form.
