@@ -1,6 +1,6 @@
 """Every configuration that ships, for 200 steps and more in its own precision, with its own augmentation and processes.
 
-What is made smaller is the trunk and the data, never the way that a face takes to the losses.
+What is made smaller is the trunk, the data and the basis of kernel adversaries, never the way of a face to the losses.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 import yaml
 
 from kinface.data.fiw import read_families
+from kinface.debias.adversaries import KernelAdversary
 from kinface.experiments.ablation import read_ablation
 from kinface.models.inference import embed
 from kinface.models.kinface import load_model
@@ -116,7 +117,8 @@ def test_a_configuration_trains_for_hundreds_of_steps(name, synthetic, inputs, t
 
 
 @pytest.mark.parametrize("method", ABLATION.methods)
-def test_a_method_of_the_ablation_trains_for_hundreds_of_steps(method, synthetic, inputs, tmp_path):
+def test_a_method_of_the_ablation_trains_for_hundreds_of_steps(method, synthetic, inputs, tmp_path, monkeypatch):
+    monkeypatch.setattr(KernelAdversary, "BASIS", 64)
     config = next(run for run in ABLATION.runs if run.method == method).config
     size = 33 if "domains" in config["model"] else 32  # three projections share it
     data = {"root": str(synthetic), "steps": STEPS, "embeddings": str(inputs / INPUTS["embeddings"])}
