@@ -109,7 +109,7 @@ def pack(model: Path, out: Path) -> dict[str, Tensor]:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a file of weights, .safetensors or of ``torch.save``: name to tensor.
+    """Read a file of weights, .safetensors or of ``torch.save``: name to tensor, without what wrappers put before.
 
     Raises ``InputError`` if the file is missing or damaged, or holds something else.
     """
@@ -117,12 +117,20 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         weights = unpickle_weights(path)
         if not isinstance(weights, dict) or not all(isinstance(tensor, Tensor) for tensor in weights.values()):
             raise InputError(f"{path}: no tensors by name; save the state_dict of a network alone.")
-        return weights
+        return _unwrap(weights)
     try:
-        return load_file(path)
+        return _unwrap(load_file(path))
     except (OSError, SafetensorError) as error:
         reason = name_reason(error)
         raise InputError(f"{path}: not readable as safetensors ({reason}); convert or copy it again.") from error
+
+
+def _unwrap(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights by the names of the network itself, where it was saved within DataParallel or compiled."""
+    for wrapper in ("module.", "_orig_mod."):
+        if all(name.startswith(wrapper) for name in weights):
+            weights = {name.removeprefix(wrapper): tensor for name, tensor in weights.items()}
+    return weights
 
 
 def unpickle_weights(path: Path) -> Any:
@@ -165,10 +173,10 @@ def _find_folder(cls: type, source: str | os.PathLike, **hub_options: Any) -> Pa
 
 
 def check_entries(found: Mapping[str, Any], expected: Mapping[str, Tensor], source: str | os.PathLike) -> None:
-    """Refuse weights found in the file ``source`` that do not fit a model exactly: none may be missing, surplus or of
-    another shape.
+    """Refuse weights found in the file ``source`` that do not fit a model exactly: none may be missing, surplus, of
+    another shape, or no finite real numbers where the model's own are.
 
-    Raises ``InputError`` that names the missing, surplus and misshapen entries, the first three of each.
+    Raises ``InputError`` that names these entries, the first three of each kind.
     """
     problems = {
         "missing": [name for name in expected if name not in found],
@@ -178,6 +186,11 @@ def check_entries(found: Mapping[str, Any], expected: Mapping[str, Tensor], sour
             for name, tensor in expected.items()
             if name in found and _shape(found[name]) != _shape(tensor)
         ],
+        "without finite real numbers": [
+            name
+            for name, tensor in expected.items()
+            if isinstance(found.get(name), Tensor) and _is_real(tensor) and not _is_real(found[name])
+        ],
     }
     listing = [
         f"{len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
@@ -186,6 +199,10 @@ def check_entries(found: Mapping[str, Any], expected: Mapping[str, Tensor], sour
     ]
     if listing:
         raise InputError(f"{source}: not the weights of this model; entries {'; '.join(listing)}.")
+
+
+def _is_real(entry: Tensor) -> bool:
+    return entry.is_floating_point() and bool(entry.isfinite().all())
 
 
 def _shape(entry: Any) -> list[int] | str:

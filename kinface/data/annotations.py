@@ -5,8 +5,9 @@ A file has a column ``face`` (a path below the data root) and columns ``<attribu
 the last underscore: ``self`` is self-described, ``human`` is human annotated, any other name is a model that predicted
 the value. Race and gender here are what a source says about a face, not facts about a person.
 
-Race and gender come in many words, which ``MEANINGS`` maps to a few. Age is in years; a range such as FairFace's 20-29
-or Adience's (25, 32) counts as its middle, and one without an end, "more than 70" or 70+, as its beginning. An
+Race and gender come in many words, which ``MEANINGS`` maps to a few. Age is in years, 30 or "30 years"; a range such as
+FairFace's 20-29 or Adience's (25, 32) counts as its middle, and one without an end, "more than 70" or 70+, as its
+beginning. An
 attribute of one's own is a category, also if it is written in whole numbers (glasses 0 and 1, Fitzpatrick's 1 to 6). It
 is a measurement if it is declared as one, or has numbers with fractions.
 
@@ -40,7 +41,7 @@ UNKNOWN_OF_THREE = (*UNKNOWN, "none", "null", "na", "n/a", "-1")  # of race, age
 TAKEN = ("face", "faces", "family", "kin", "list", "mid", "name", "person", "race_agreement", "score", "split", "type")
 OLDEST = 130  # years
 AGES = re.compile(r"(\d{1,3})\s*[-–]\s*(\d{1,3})|\((\d{1,3})\s*[-–,]\s*(\d{1,3})\)")  # from, to
-AGES_FROM = re.compile(r"more than (\d{1,3})|(\d{1,3})\s*\+")
+AGES_FROM = re.compile(r"more than (\d{1,3})|(\d{1,3})\s*(?:\+|(?:years?|yrs?|y)(?:[ -]old)?)")
 Columns = dict[str, tuple[str, str]]  # column to its attribute and source
 
 
@@ -187,7 +188,12 @@ def _read_values(
     folded = _fold(texts)
     if attribute == "age":
         values = texts.map(_take_middle, na_action="ignore").astype(object)
-        values = values.where(pd.to_numeric(values, errors="coerce").between(0, OLDEST), None)
+        years = pd.to_numeric(values, errors="coerce")
+        if 2 * (years > OLDEST).sum() > texts.notna().sum():
+            raise InputError(
+                f"{file}: {texts.name}: most ages are above {OLDEST}; give years, not months or years of birth."
+            )
+        values = values.where(years.between(0, OLDEST), None)
     else:
         values = folded.map(words).astype(object)
         if attribute not in MEANINGS:

@@ -58,6 +58,23 @@ def test_missing_surplus_and_misshapen_entries_are_named(saved):
     )
 
 
+@pytest.mark.parametrize("wrapper", ["module.", "_orig_mod.", "module._orig_mod."])
+def test_weights_of_a_wrapped_network_are_its_own(saved, wrapper):
+    weights = load_file(saved / "model.safetensors")
+    save_file({wrapper + name: tensor for name, tensor in weights.items()}, saved / "model.safetensors")
+    state = SwinFace.from_pretrained(saved).state_dict()
+    assert all(torch.equal(state[name], tensor) for name, tensor in weights.items())
+
+
+@pytest.mark.parametrize("change", [lambda it: it * float("nan"), lambda it: it / 0, lambda it: it.to(torch.int8)])
+def test_weights_that_are_no_finite_real_numbers_are_refused(saved, change):
+    weights = load_file(saved / "model.safetensors")
+    weights["heads.age.weight"] = change(weights["heads.age.weight"])
+    save_file(weights, saved / "model.safetensors")
+    with pytest.raises(InputError, match=r"entries 1 without finite real numbers \(heads\.age\.weight\)"):
+        SwinFace.from_pretrained(saved)
+
+
 def test_many_missing_entries_are_counted_and_three_named(saved):
     change_weights(saved, lambda tensors: [tensors.pop(name) for name in list(tensors) if name.startswith("heads.")])
     with pytest.raises(InputError, match=r"84 missing \((heads\.\w+\.\w+, ){3}\.\.\.\)\.$"):

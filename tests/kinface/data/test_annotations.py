@@ -298,6 +298,13 @@ def test_an_age_without_an_end_is_where_it_begins(tmp_path):
     assert columns.loc["age_net", "mapped"] == "(48-53) as 50.5 (1), 60+ as 60 (1), more than 70 as 70 (1)"
 
 
+def test_ages_are_in_years_or_refused(tmp_path):
+    values, *_ = read(tmp_path, a=f"face,age_net\n{A},19 years\n{B},20 yrs old\n{C},21y\n")
+    assert values["age"].fillna(-1).tolist() == [19, 20, 21, -1]
+    with pytest.raises(InputError, match=r"^a\.csv: age_net: most ages are above 130; give years, not months"):
+        read(tmp_path, a=f"face,age_net\n{A},24\n{B},400\n{C},1985\n")
+
+
 @pytest.mark.parametrize("column", ["race", "dominant_race"])
 def test_a_column_without_a_source_is_not_passed_over(tmp_path: Path, column: str):
     values, _, problems = read(tmp_path, a=f"face,{column},gender_human\n{A},white,f\n")
