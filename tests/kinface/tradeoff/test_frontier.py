@@ -16,6 +16,7 @@ from kinface.data.families import PAIRS
 from kinface.debias.erasers import erasers
 from kinface.debias.leace import Leace
 from kinface.debias.transport import Transport
+from kinface.fairness.audit import audit_fairness
 from kinface.tradeoff.figure import MOST, choose_rows, name_rows, plot_methods
 from swinface.data.embeddings import write_embeddings
 from swinface.files import InputError
@@ -74,7 +75,7 @@ def test_its_figures_are_those_of_existing_functions(drawn):
     for place, erased in enumerate((x, unit(leace.transform(x)), moved)):
         row = found.iloc[place]
         for name, table in (("standard", pairs), ("matched", matched)):
-            audit = kinface.audit(kinface.score(table, erased, faces), 0.5, resamples=100)
+            audit = audit_fairness(kinface.score(table, erased, faces), 0.5, resamples=100)
             expected = audit.groups.iloc[0][["auc", "auc_low", "auc_high"]]
             assert row[f"auc_{name}"] == pytest.approx(expected["auc"], abs=1e-12)
             for end in ("_low", "_high"):  # of other draws, those of the probes
@@ -159,6 +160,16 @@ def test_one_name_and_paths_of_any_form_are_enough(drawn):
     options |= {"match": "type", "probes": "linear"}
     found = kinface.frontier(embedding, written, families, pairs, "gender", erasers="leace", **options).table
     pd.testing.assert_frame_equal(found, expected)
+
+
+def test_embeddings_whose_index_has_another_order_are_refused(drawn):
+    embedding, faces, families, pairs = drawn
+    for give in (
+        lambda table: kinface.frontier(table, faces, families, pairs, ["gender"], **QUICK),
+        lambda table: kinface.score(pairs, table, faces),
+    ):
+        with pytest.raises(InputError, match="faces: the embedding has its rows in another order"):
+            give(pd.DataFrame(embedding, index=[*faces]).iloc[::-1])
 
 
 def test_names_in_place_of_families_and_pairs_are_to_be_read_first(drawn):
