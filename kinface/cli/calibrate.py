@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from kinface.cli.inputs import HERE, OURS, Computing, Source, embed_all
-from kinface.data.pairs import list_families, read_pairs, write_pairs
-from swinface.files import InputError, replacing_folder
+from kinface.data.pairs import read_pairs, write_pairs
+from swinface.files import InputError, naming, replacing_folder
 
 
 def calibrate(
@@ -57,13 +57,11 @@ def calibrate(
         How a model computes.
     """
     from kinface.fairness.calibration import calibrate as calibrate_pairs
+    from kinface.fairness.calibration import check_apart
 
     pairs, others = (read_pairs(path, scored=True) for path in (scores, validation))
-    common = list_families(pairs) & list_families(others)
-    if common:
-        raise InputError(
-            f"{validation}: family {min(common)} is in {scores} too; calibrate by pairs of other families."
-        )
+    with naming(validation):
+        check_apart(others, pairs)
     if root is None and source.embeddings is None and source.inputs is None:
         raise InputError("name the folder that paths of faces start from, --root, or --embeddings to cluster by.")
     faces = sorted({face for table in (pairs, others) for side in ("face_a", "face_b") for face in table[side]})

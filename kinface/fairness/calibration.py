@@ -22,7 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
 from kinface.data.cosines import to_unit_length
-from kinface.data.pairs import check_pairs, find_rows, resampling_units
+from kinface.data.pairs import check_pairs, find_rows, list_families, resampling_units
 from kinface.fairness.standards import choose_threshold_at_fmr
 from swinface.files import InputError, running
 from swinface.registry import Registry
@@ -205,8 +205,8 @@ def calibrate(
     Raises
     ------
     InputError
-        A table is no scored pairs table, a face is not embedded, there are too few pairs or families, there is no such
-        method, it does not take these options, or it fails.
+        A table is no scored pairs table, both have a family or face, a face is not embedded, there are too few pairs or
+        families, there is no such method, it does not take these options, or it fails.
     """
 
     def adjust(fitted_on: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
@@ -216,6 +216,7 @@ def calibrate(
             return check_pairs(others.assign(score=result["score"].to_numpy(float)), "calibrated pairs", scored=True)
 
     validation, pairs = (check_pairs(table, "pairs to calibrate", scored=True) for table in (validation, pairs))
+    check_apart(validation, pairs)
     first, second = resampling_units(validation)
     if first.nunique() < folds:
         raise InputError(f"{first.nunique()} families among the validation pairs; {folds} parts need as many.")
@@ -226,6 +227,16 @@ def calibrate(
         part = adjust(others, validation.iloc[held])
         calibrated.iloc[held, calibrated.columns.get_loc("score")] = part["score"].to_numpy()
     return calibrated, adjust(validation, pairs)
+
+
+def check_apart(validation: pd.DataFrame, pairs: pd.DataFrame) -> None:
+    """Raise ``InputError`` if two lists have families or faces in common: scores would be calibrated by themselves."""
+    faces = [{*table["face_a"], *table["face_b"]} for table in (validation, pairs)]
+    for what, ours, theirs in (("family", *map(list_families, (validation, pairs))), ("face", *faces)):
+        if common := ours & theirs:
+            raise InputError(
+                f"{what} {min(common)} is among the pairs to calibrate too; calibrate by pairs of other families."
+            )
 
 
 def _halve(pairs: pd.DataFrame) -> np.ndarray:

@@ -9,7 +9,7 @@ import pandas as pd
 from sklearn.preprocessing import normalize
 from tqdm import tqdm
 
-from kinface.data.arrays import as_array, list_in_order
+from kinface.data.arrays import as_array, check_row_order, list_in_order
 from kinface.data.families import Families
 from kinface.data.pairs import check_pairs, score_pairs
 from kinface.data.tables import canonical_text, list_names
@@ -93,6 +93,7 @@ def frontier(
     faces = canonical_text(pd.Series(list_in_order(faces, "faces"), dtype=object), "faces", paths=True)
     about_faces = describe_faces(families, attributes)
     described = about_faces.set_index("face").reindex(faces)
+    check_row_order(embedding, faces, "faces")
     embedding = as_array(embedding).astype(np.float64)
     if embedding.ndim != 2 or len(embedding) != len(faces) or not np.isfinite(embedding).all():
         raise InputError(f"embedding is {embedding.shape}; it must be finite numbers, ({len(faces)}, D).")

@@ -266,14 +266,18 @@ def test_a_threshold_is_one_number_of_any_type():
 
 
 def test_calibration_keeps_families_apart_whatever_their_type():
-    faces = sorted({*TABLE["face_a"], *TABLE["face_b"]})
-    embedding = np.random.default_rng(1).normal(size=(len(faces), 4))
     scored = TABLE.assign(score=TABLE["score"] / 10)
+    other = scored.assign(**{f"{name}_{side}": f"v{side}" for name in ("face", "family") for side in "ab"}, kin=0)
+    faces = ["va", "vb", *sorted({*TABLE["face_a"], *TABLE["face_b"]})]
+    embedding = np.random.default_rng(1).normal(size=(len(faces), 4))
     typed = scored.assign(family_b=scored["family_b"].map("{}.0".format), kin=scored["kin"].astype(str))
     found = [
-        calibrate(table, scored, faces, embedding, options={"clusters": 2})[0]["score"] for table in (scored, typed)
+        calibrate(table, other, faces, embedding, options={"clusters": 2})[0]["score"] for table in (scored, typed)
     ]
     np.testing.assert_array_equal(*found)
+    for shared, said in ((typed, "family 1 is"), (typed.assign(family_a=None, family_b=None), r"face 0a\.jpg is")):
+        with pytest.raises(InputError, match=f"{said} among the pairs to calibrate too"):
+            calibrate(shared, scored, faces, embedding, options={"clusters": 2})
 
 
 def test_shared_families_and_pairs_are_found_whatever_their_type():
