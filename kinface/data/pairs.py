@@ -87,7 +87,7 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
     pairs[[*OF_PEOPLE]] = _drop_marks(pairs[[*OF_PEOPLE]], source)
     pairs[["gender_a", "gender_b"]] = _read_genders(pairs[["gender_a", "gender_b"]], source)
     kin = truth(pairs["kin"], f"{source}: column kin")
-    score, given = to_numbers(pairs["score"]), pairs[["kin", "score"]]
+    score, given = to_numbers(pairs["score"]), pairs[["type", "kin", "score"]]
     gender = pairs[["gender_a", "gender_b"]]
     one_person = (pairs["person_a"] == pairs["person_b"]) | (pairs["face_a"] == pairs["face_b"])
     two_families = (pairs["family_a"] != pairs["family_b"]) & families_known(pairs)

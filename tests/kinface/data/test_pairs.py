@@ -85,7 +85,7 @@ def test_columns_of_others_stay_and_score_may_be_missing_until_scored():
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"type": ["fd", "uncle"]}, r"here: row 2: type must be one of bb ss .*\(F1/a.jpg, F2/b.jpg\)"),
+        ({"type": ["fd", "uncle"]}, r"here: row 2: type must be one of bb .*, not 'uncle' \(F1/a.jpg, F2/b.jpg\)"),
         ({"kin": [1, 2]}, "row 2: kin must be 0 or 1, yes or no, true or false, not "),
         ({"kin": [None, 2]}, "row 1: kin must be 0 or 1, .*, and is missing; .*; 1 more rows like it"),
         ({"kin": [1, 1]}, r"row 2: a kin pair must lie in one family, not in 'F1' and 'F2'; correct these"),
