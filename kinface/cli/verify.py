@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,6 +79,11 @@ def verify(
         errors = measure_errors(pairs, threshold)
         kind = "triplets" if "triplet" in pairs else "pairs"
         chosen_on = f"the {kind} of {threshold_from}, which chose it"
+        if (kind == "triplets") != (child is not None):
+            people = "two people" if child is None else "three people, a mean of two cosines"
+            warnings.warn(
+                f"{threshold_from}: scores of {kind} choose the threshold for that of {people}.", stacklevel=2
+            )
     people = [_split(person) for person in (a, b, child) if person is not None]
     options = {"threshold": threshold, "aligned": aligned, "runtime": runtime}
     answer = compare_photos(network, *people, **options) | {"errors": errors}

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 # Correlation of the grey levels of two crops from which they are one picture. Copies in another size, brightness or
 # quality have .99; of 400 pairs of different photos of one person in FIW, the most alike has .962.
 ONE_PICTURE = 0.97
+LARGEST_COSINE = 1.001  # of float32, and a little above it where a threshold lets no pair through
 ERRORS = "errors.json"  # of a model: what it gets wrong at its threshold, on the pairs that chose it
 SCORES = "scores.json"  # and how the scores of relatives and of strangers are distributed there
 TRIPLETS = "scores_triplets.json"  # the same of father, mother and child, in triplets of the faces of these pairs
@@ -156,7 +157,9 @@ def compare(
         says nothing; for two people and a model with a type head also ``type``, the most likely type of kinship if they
         are kin, and ``type_probability``, its probability.
     """
-    threshold = float(network.threshold) if threshold is None else as_number(threshold, "threshold")
+    if threshold is not None and abs(as_number(threshold, "threshold")) > LARGEST_COSINE:
+        raise InputError(f"threshold: {threshold} is no cosine, from -1 to 1; choose it on pairs scored by this model.")
+    threshold = float(network.threshold if threshold is None else threshold)
     embedding = embed(network, np.concatenate(people), precision="full", runtime=runtime)
     *parents, child = np.split(embedding, np.cumsum([len(person) for person in people])[:-1])
     compared, same_picture = choose_compared(people)

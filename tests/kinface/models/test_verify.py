@@ -192,6 +192,8 @@ def test_the_errors_at_the_threshold_are_said(model, photos, tmp_path, capsys):
         assert answer["threshold"] == threshold
         assert answer["errors"] == {"fmr": fmr, "fnmr": fnmr, "kin": 4, "non_kin": 4}
     assert command(*photos, "--model", model, "--fmr", 0.1) == 2
+    with pytest.warns(UserWarning, match="scores of pairs choose the threshold for that of three people"):
+        assert command(*photos, photos[0], "--model", model, "--aligned", *chosen) == 0
 
 
 def test_faces_that_are_not_aligned_are_said_to_be_so(model, tmp_path):
@@ -227,6 +229,8 @@ def test_what_is_no_photo_and_no_threshold_is_refused_in_python(model, photos):
             verify(network, photos[0], wrong, aligned=True)
     with pytest.raises(InputError, match="threshold: nan is not a finite number"):
         verify(network, *photos, aligned=True, threshold=float("nan"))
+    with pytest.raises(InputError, match=r"threshold: 50 is no cosine, from -1 to 1; choose it on pairs"):
+        verify(network, *photos, aligned=True, threshold=50)
     for wrong, message in (
         (str(photos[0]), "one path; give a list"),
         ([np.zeros((112, 112, 3))], "a face is a ndarray"),
