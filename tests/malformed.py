@@ -1,6 +1,6 @@
 """Malformed inputs for the readers of both packages: valid files, mutated at random.
 
-A test is run for ``TRIES``: 20 inputs, and 120 with ``-m slow``::
+A test is run for ``TRIES``: 20 inputs, and 60 with ``-m slow``::
 
     @TRIES
     def test_pairs(tries, tmp_path):
@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from swinface.files import InputError
 
-TRIES = pytest.mark.parametrize("tries", [20, pytest.param(120, marks=pytest.mark.slow)])
+TRIES = pytest.mark.parametrize("tries", [20, pytest.param(60, marks=pytest.mark.slow)])
 
 
 MEMORY = 200_000_000  # bytes that a reader may take for an input of a few kilobytes

@@ -7,9 +7,8 @@ the value. Race and gender here are what a source says about a face, not facts a
 
 Race and gender come in many words, which ``MEANINGS`` maps to a few. Age is in years, 30 or "30 years"; a range such as
 FairFace's 20-29 or Adience's (25, 32) counts as its middle, and one without an end, "more than 70" or 70+, as its
-beginning. An
-attribute of one's own is a category, also if it is written in whole numbers (glasses 0 and 1, Fitzpatrick's 1 to 6). It
-is a measurement if it is declared as one, or has numbers with fractions.
+beginning. An attribute of one's own is a category, also if it is written in whole numbers (glasses 0 and 1,
+Fitzpatrick's 1 to 6). It is a measurement if it is declared as one, or has numbers with fractions.
 
 A model that finds no face has to write something all the same: ``unk``, -1, an age of 0. Where it says of a face that
 something is unknown, nothing that it says of this face is used.
