@@ -32,7 +32,7 @@ from kinface.report.checks import (
     Origin,
     check_matched,
     check_validation,
-    warn_of_fitted_splits,
+    list_doubts,
     warn_of_scores,
     warn_of_threshold,
     warn_of_unknown_families,
@@ -127,8 +127,7 @@ def build_report(
     """
     origin, other_origin, matched_origin = (it or Origin() for it in (origin, other_origin, matched_origin))
     changes = None if other is None else _compare(audit, other, origin, other_origin)
-    about = _describe_audit(audit, origin)
-    about["warnings"] += warn_of_fitted_splits(audit.pairs, origin) + warn_of_unknown_families(audit, origin)
+    about = _describe_audit(audit, origin) | {"warnings": list_doubts(audit, origin)}
     about["warnings"] += [] if matched is None else warn_of_unknown_families(matched, matched_origin)
     gaps = audit.gaps.to_dict("records")
     without_kinship = measure_controls(audit.pairs, root=faces, dyads=audit.dyads)
@@ -136,7 +135,7 @@ def build_report(
         "title": title,
         **about,
         "matched": None if matched is None else _describe_matched(matched, audit, matched_origin, origin),
-        "compared_with": None if other is None else _describe_audit(other, other_origin),
+        "compared_with": None if other is None else _describe_compared(other, other_origin),
         "resamples": audit.resamples,
         "seed": audit.seed,
         "resampled": _name_resampled(audit, matched),
@@ -209,7 +208,7 @@ def _compare(audit: FairnessAudit, other: FairnessAudit, origin: Origin, other_o
 
 
 def _describe_audit(audit: FairnessAudit, origin: Origin) -> dict:
-    """Where the figures of an audit come from, and doubts about its threshold."""
+    """Where the figures of an audit come from."""
     check_validation(audit.pairs, origin)
     threshold = {"value": audit.threshold, "rule": "given"}
     if origin.validation is not None:
@@ -218,8 +217,13 @@ def _describe_audit(audit: FairnessAudit, origin: Origin) -> dict:
     return {
         "scores": _describe_list(audit.pairs, origin.file),
         "threshold": threshold,
-        "warnings": warn_of_threshold(audit, origin) + warn_of_scores(audit, origin),
     }
+
+
+def _describe_compared(other: FairnessAudit, origin: Origin) -> dict:
+    """The same of the other model; of its pairs, which are those of the first, nothing is said again."""
+    doubts = warn_of_threshold(other, origin) + warn_of_scores(other, origin)
+    return _describe_audit(other, origin) | {"warnings": doubts}
 
 
 def _describe_matched(matched: FairnessAudit, standard: FairnessAudit, origin: Origin, standard_origin: Origin) -> dict:
