@@ -16,6 +16,7 @@ from kinface.data.tables import NUMBER, canonical_text, warn_of_look_alikes
 from kinface.data.vocabulary import fold_word
 from swinface.files import InputError
 
+MOST_NUMBERED = 30  # classes that are called by numbers; FairFace has 9 ranges of ages, Monk 10 tones of skin
 Name = str | int | float | bool  # of a class, as a configuration has it
 
 
@@ -39,7 +40,7 @@ def encode_labels(labels: Any, classes: Iterable | None = None, what: str = "lab
     classes.
 
     ``classes`` are given in the order of their codes, and all others are then unknown. By default they are those that
-    occur, in order.
+    occur, in order; more than ``MOST_NUMBERED`` numbers are refused (``check_classes``).
 
     >>> encode_labels(["m", "f", float("nan"), -1, None, "m"])
     (array([ 1,  0, -1, -1, -1,  1]), ['f', 'm'])
@@ -47,8 +48,24 @@ def encode_labels(labels: Any, classes: Iterable | None = None, what: str = "lab
     codes, found = number_labels(labels, what)
     named = found if classes is None else name_classes(classes, what)
     warn_of_look_alikes({*named, *found}, f"{what}: classes", stacklevel=3)
+    if classes is None:
+        check_classes(found, what)
     place = {text: code for code, text in enumerate(named)}
     return np.array([*(place.get(text, -1) for text in found), -1])[codes], named
+
+
+def check_classes(names: Iterable[str], what: str) -> None:
+    """Refuse more than ``MOST_NUMBERED`` classes that are all numbers, such as ages: they are measured.
+
+    >>> check_classes(map(str, range(90)), "age")
+    Traceback (most recent call last):
+    swinface.files.InputError: age: its 90 numbers are no classes; sort them into ranges first, such as an age_band.
+    """
+    names = [*names]
+    if len(names) > MOST_NUMBERED and all(map(NUMBER.fullmatch, names)):
+        raise InputError(
+            f"{what}: its {len(names):,} numbers are no classes; sort them into ranges first, such as an age_band."
+        )
 
 
 def number_labels(labels: Any, what: str = "labels") -> tuple[np.ndarray, list[str]]:

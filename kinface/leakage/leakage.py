@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from kinface.data.arrays import as_array, check_row_order
-from kinface.data.labels import encode_labels, name_labels
+from kinface.data.labels import check_classes, encode_labels, name_labels
 from kinface.data.tables import list_names
 from kinface.fairness.bootstrap import draw_families
 from kinface.fairness.intervals import FEWEST_FAMILIES
@@ -343,6 +343,7 @@ def _choose_faces(faces: pd.DataFrame, attribute: str, folds: int) -> tuple[pd.D
         changing = person[person.duplicated()]
         if len(changing):
             raise InputError(f"person {changing.iloc[0]!r} has more than one {what}; a person has one.")
+    check_classes(known["label"].unique(), attribute)
     counts = known.groupby("label")["cluster"].nunique()
     fewest = max(FEWEST_FAMILIES, folds)
     lost = counts[counts < fewest]

@@ -19,7 +19,7 @@ from kinface.debias.splince import Splince
 from kinface.debias.transport import Oracle, Transport
 from kinface.debias.whitening import Whitened
 from kinface.leakage.bounds import bound_attackers
-from kinface.leakage.leakage import average_people, probe_leakage
+from kinface.leakage.leakage import average_people, probe, probe_leakage
 from swinface.files import InputError
 
 NAN = float("nan")
@@ -204,3 +204,14 @@ def test_families_and_persons_are_the_same_whatever_their_type():
         bound_attackers(of_family, labels, unknown)
     with pytest.raises(InputError, match="persons: row 0 is unknown"):
         average_people(X, unknown)
+
+
+def test_ages_are_no_classes():
+    rows = np.arange(480)
+    people, embedding = pd.DataFrame({"family": rows // 4, "age": rows // 4 % 40}), np.eye(480)[:, :8]
+    with pytest.raises(InputError, match="age: its 40 numbers are no classes; sort them into ranges first"):
+        probe(embedding, people, "age")
+    with pytest.raises(InputError, match="labels y: its 40 numbers are no classes"):
+        Leace().fit(embedding, people["age"])
+    assert len(encode_labels(people["age"] // 2)[1]) == 20
+    assert len(encode_labels("country " + people["age"].astype(str))[1]) == 40
