@@ -17,9 +17,9 @@ import pandas as pd
 
 from kinface.data.annotations import UNKNOWN
 from kinface.data.cosines import to_unit_length
-from kinface.data.tables import canonical_text, name_few, read_table, take_index, to_numbers, truth
+from kinface.data.tables import canonical_text, infer_type, name_few, read_table, take_index, to_numbers, truth
 from kinface.data.vocabulary import MEANINGS, TYPES, fold_word
-from swinface.files import InputError, check_ending, one_line, replacing
+from swinface.files import InputError, check_ending, one_line, replacing, to_plain
 
 COLUMNS: dict[str, str] = {
     "face_a": "path of the first image below the data root",
@@ -74,7 +74,9 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
     if not isinstance(pairs, pd.DataFrame):
         given = repr(str(pairs)) if isinstance(pairs, str | Path) else f"a {type(pairs).__name__}"
         raise InputError(f"{source}: {given} is no table; read it first, with kinface.read_pairs.")
-    pairs = take_index(pairs)
+    if pairs.columns.nlevels > 1:
+        raise InputError(f"{source}: its columns have names of {pairs.columns.nlevels} levels; give each one name.")
+    pairs = take_index(pairs).rename(columns=str)
     if names_people(pairs):
         pairs = pairs.assign(face_a=pairs["person_a"], face_b=pairs["person_b"])
     pairs = _read_other_names(pairs, source)
@@ -84,7 +86,9 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
     of_text = [column for column in extra if _holds_text(pairs[column])]
     for column in (*TEXT_COLUMNS, *of_text):
         pairs[column] = canonical_text(pairs[column], f"{source}: column {column}", paths=column in PATHS)
-    pairs[[*OF_PEOPLE]] = _drop_marks(pairs[[*OF_PEOPLE]], source)
+    own = [{name, f"{name[:-2]}_b"} for name in extra if name.endswith("_a")]
+    of_people = [*OF_PEOPLE, *(name for both in own if both <= {*extra} for name in sorted(both & {*of_text}))]
+    pairs[of_people] = drop_marks(pairs[of_people], source)
     pairs[["gender_a", "gender_b"]] = _read_genders(pairs[["gender_a", "gender_b"]], source)
     kin = truth(pairs["kin"], f"{source}: column kin")
     score, given = to_numbers(pairs["score"]), pairs[["type", "kin", "score"]]
@@ -105,7 +109,7 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
             row, column = int(broken.to_numpy().argmax()), rule.partition(" ")[0]
             faces = one_line(f"{pairs['face_a'][row]}, {pairs['face_b'][row]}")
             if column in given and pd.notna(given[column][row]):
-                rule += f", not {given[column][row]!r}"
+                rule += f", not {to_plain(given[column][row])!r}"
             elif column in given:
                 rule += ", and is missing; leave such pairs out"
             elif broken is rules[ONE_FAMILY]:
@@ -186,13 +190,22 @@ def _holds_text(column: pd.Series) -> bool:
     return pd.api.types.is_string_dtype(column) or any(isinstance(value, str) for value in column)
 
 
-def _drop_marks(people: pd.DataFrame, source: str) -> pd.DataFrame:
-    """Without marks of "no value": two people of unknown race are not of one."""
-    marks = [word for word in pd.unique(people.to_numpy().ravel()) if word is not None and fold_word(word) in UNKNOWN]
-    if marks:
-        said = name_few([f"{word!r} is read as missing" for word in marks], between=", ")
-        warnings.warn(f"{source}: races and genders: {said}.", stacklevel=3)
-    return people.replace(marks, None) if marks else people
+def drop_marks(people: pd.DataFrame, source: str) -> pd.DataFrame:
+    """Attributes without marks of "no value": two people of unknown race are not of one.
+
+    A column that then holds numbers alone becomes numbers, as with an empty cell in the place of the mark.
+    """
+    people, said = people.copy(), {}
+    for column in people:
+        words = [word for word in people[column].unique() if isinstance(word, str) and fold_word(word) in UNKNOWN]
+        if words:
+            kept = people[column].astype(object)
+            people[column] = infer_type(kept.where(kept.notna() & ~kept.isin(words), None))
+            said |= dict.fromkeys((column.removesuffix("_a").removesuffix("_b"), word) for word in words)
+    if said:
+        named = name_few([f"{word!r} of {name} is read as missing" for name, word in said], between=", ")
+        warnings.warn(f"{source}: {named}.", stacklevel=3)
+    return people
 
 
 def _read_genders(genders: pd.DataFrame, source: str) -> pd.DataFrame:

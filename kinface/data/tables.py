@@ -22,6 +22,7 @@ BLANKS = " \t\r\n\f\v\xa0\u200b\u2060\ufeff"  # what nobody sees at the end of a
 # Options of pandas: every cell as it stands, whatever others its column has, and only an empty one missing.
 AS_TEXT = {"header": None, "dtype": "object", "keep_default_na": False, "na_values": [""]}
 TRUTH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+UNEVEN = re.compile(r"Expected (\d+) fields in line (\d+), saw (\d+)")  # as pandas says it
 LONGEST_HEADER = 1_000_000  # characters in which the separator is looked for
 
 # A number without leading zeros and with a sign in its exponent, as programs write it: 007 and 12e3 are codes.
@@ -55,6 +56,11 @@ def read_table(path: Path, what: str, text: Sequence[str] | None = None) -> pd.D
         raise
     except Exception as error:  # on broken bytes pyarrow and pandas raise exceptions of many kinds
         reason = one_line(error) or type(error).__name__
+        if uneven := UNEVEN.search(reason):
+            raise InputError(
+                f"{path}: line {uneven[2]} has {uneven[3]} values, and those before it {uneven[1]}: remove lines above "
+                "the names of columns, and put quotes around a value with a separator in it."
+            ) from None
         raise InputError(f"{path}: not a readable {what} ({reason}).") from error
     names = pd.Index([_tidy(str(name)) or f"column {place}" for place, name in enumerate(table, start=1)])
     if names.has_duplicates:
@@ -63,7 +69,7 @@ def read_table(path: Path, what: str, text: Sequence[str] | None = None) -> pd.D
     table.columns = names
     if text is not None and path.suffix.lower() != ".parquet":  # parquet states what is a number
         for column in table.columns.difference(text, sort=False):
-            table[column] = _infer_type(table[column])
+            table[column] = infer_type(table[column])
     return table
 
 
@@ -123,7 +129,7 @@ def _read_parquet(path: Path, what: str) -> pd.DataFrame:
     return table
 
 
-def _infer_type(column: pd.Series) -> pd.Series:
+def infer_type(column: pd.Series) -> pd.Series:
     """The column as numbers or truth values if all its values are, and none is another one then; else as it is."""
     known = column.dropna().drop_duplicates()
     if known.map(str).isin(["True", "False"]).all():

@@ -12,9 +12,9 @@ from scipy.stats import rankdata
 from tqdm import tqdm
 
 from kinface.data.annotations import TAKEN, is_measurement
-from kinface.data.pairs import check_pairs
+from kinface.data.pairs import check_pairs, drop_marks
 from kinface.data.photos import name_photographs
-from kinface.data.tables import canonical_text
+from kinface.data.tables import canonical_text, infer_type, take_index
 from kinface.fairness.dyads import FAMILIES, Dyads
 from kinface.fairness.intervals import MEASURED, interval_of_difference, interval_of_rate, measure_by, standard_error
 from swinface.bootstrap import start_drawing
@@ -130,6 +130,7 @@ def _score_attributes(pairs: pd.DataFrame, faces: pd.DataFrame | None) -> dict[s
     """Control to (pairs,), higher where the two people, or their photos, are more alike; NaN where unknown."""
     sides = {name[:-2]: (pairs[name], pairs[f"{name[:-2]}_b"]) for name in pairs if _is_attribute(name, pairs)}
     if faces is not None:
+        faces = take_index(faces)
         named = [name for name in ("face", "person") if name in faces]
         texts = {name: canonical_text(faces[name], f"faces: {name}", paths=name == "face") for name in named}
         faces = faces.assign(**texts)
@@ -138,8 +139,9 @@ def _score_attributes(pairs: pd.DataFrame, faces: pd.DataFrame | None) -> dict[s
         table = faces.set_index("face")
         if len(table) and not pairs["face_a"].isin(table.index).any():
             warnings.warn(f"faces: says nothing of the pairs' faces, such as {pairs['face_a'][0]}.", stacklevel=4)
-        both = [table.reindex(pairs[side]).reset_index(drop=True) for side in ("face_a", "face_b")]
         more = [name for name in table if name not in (*TAKEN, *sides) and not name.endswith("_source")]
+        table = drop_marks(table[more], "faces")
+        both = [table.reindex(pairs[side]).reset_index(drop=True) for side in ("face_a", "face_b")]
         sides |= {name: (both[0][name], both[1][name]) for name in more}
     codes, names = pd.factorize(pd.concat([pairs["face_a"], pairs["face_b"]]))
     if "photo" not in sides:
@@ -148,6 +150,8 @@ def _score_attributes(pairs: pd.DataFrame, faces: pd.DataFrame | None) -> dict[s
         sides["photo"] = tuple(pd.Series(photo[of_side], dtype=object) for of_side in codes.reshape(2, -1))
     found = {}
     for name, (a, b) in sides.items():
+        if name == "age":  # years, also as text
+            a, b = infer_type(a), infer_type(b)
         if is_measurement(a) and is_measurement(b):
             found[f"{name} gap"] = -np.abs(a.to_numpy(float, na_value=np.nan) - b.to_numpy(float, na_value=np.nan))
         else:

@@ -117,6 +117,11 @@ def warn_of_threshold(audit: FairnessAudit, origin: Origin) -> list[str]:
             f"The threshold {audit.threshold:.4f}{source} accepts {accepted:.1%} of the pairs in "
             f"{origin.name_pairs()}. Were they scored by the model that the threshold is for?"
         )
+    if origin.validation is None and 0 < audit.threshold < 1 and audit.pairs["score"].abs().quantile(0.9) > 10:
+        warnings.append(
+            f"The threshold {audit.threshold:.4f} lies between 0 and 1, and a tenth of the scores in "
+            f"{origin.name_pairs()} beyond 10. If they are percentages, give the threshold as one too."
+        )
     return warnings
 
 
@@ -127,6 +132,11 @@ def warn_of_scores(audit: FairnessAudit, origin: Origin) -> list[str]:
         warnings.append(
             f"The AUC is {overall['auc']:.3f}: non-kin pairs in {origin.name_pairs()} have the higher scores. If the "
             "scores are distances, give their negative."
+        )
+    if audit.pairs["score"].nunique() == 2:
+        warnings.append(
+            f"The scores in {origin.name_pairs()} have two values, as decisions have. AUC, curves and other thresholds "
+            "need the scores that were decided by."
         )
     faces = np.sort(pd.factorize(pd.concat([audit.pairs["face_a"], audit.pairs["face_b"]]))[0].reshape(2, -1), axis=0)
     pair = faces[0] * faces.size + faces[1]

@@ -215,12 +215,13 @@ def test_types_that_are_inferred_never_change_a_text(tmp_path_factory, cells):
     ("name", "content", "message"),
     [
         ("t.txt", b"a,b\n1,2\n", "a table is a .parquet, .csv or .xlsx file"),
+        ("t.csv", b"# made by me\na,kin\n1,2\n", "line 2 has 2 values, and those before it 1: remove lines above"),
+        ("t.csv", b"a,kin\n1,0,5\n", "line 2 has 3 values, and those before it 2: .*, and put quotes around"),
         ("t.csv", b"a,kin, kin\n1,2,3\n", "two columns have the name 'kin'; rename or remove one"),
         ("t.csv", "a,b\né,2\n".encode("latin-1"), "not in UTF-8.*; save it as CSV UTF-8"),
         ("t.csv", "a,b\n1,2\n".encode("utf-16")[:-1], "not in UTF-8"),
         ("t.csv", "a,b\n1,2\n".encode("utf-16-le"), "not in UTF-8, nor in UTF-16 with its mark"),
         ("t.csv", b"", "not a readable table"),
-        ("t.csv", b"a,b\n1,2,3\n", "not a readable table"),
     ],
 )
 def test_what_cannot_be_read_is_named(tmp_path, name, content, message):

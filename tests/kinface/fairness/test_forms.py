@@ -175,6 +175,9 @@ def test_one_race_of_two_people_is_refused_and_one_group_of_a_pair_is_not():
     assert "race" in check_pairs(TABLE.assign(race="Asian", race_a="Asian", race_b="Asian"), "here", scored=True)
     with pytest.raises(InputError, match="here: two columns have the name 'region'"):
         check_pairs(pd.concat([TABLE, TABLE[["region"]]], axis="columns"), "here")
+    assert check_pairs(TABLE.assign(note="unknown").rename(columns={"note": 0}), "here")["0"].eq("unknown").all()
+    with pytest.raises(InputError, match="here: its columns have names of 2 levels; give each one name"):
+        check_pairs(TABLE.set_axis(pd.MultiIndex.from_product([["x"], TABLE]), axis="columns"), "here")
 
 
 def test_words_for_genders_are_read_and_said():
@@ -185,10 +188,18 @@ def test_words_for_genders_are_read_and_said():
 
 def test_two_people_of_unknown_race_are_not_of_one():
     table = TABLE.assign(race_a=["unknown", "Asian"] * 120, race_b="Unknown", gender_a=["unk", "m", "nan"] * 80)
-    with pytest.warns(UserWarning, match="here: races and genders: 'unknown' is read as missing, 'Unknown' is"):
+    with pytest.warns(UserWarning, match="here: 'unknown' of race is read as missing, 'Unknown' of race is"):
         pairs = check_pairs(table, "here")
     assert (set(pairs["race_a"]), set(pairs["gender_a"])) == ({"Asian", None}, {"m", None})
     assert pairs["race_b"].isna().all() and race_crossing(pairs).isna().all()
+
+
+def test_two_people_of_an_unknown_attribute_are_not_of_one_group():
+    with pytest.warns(UserWarning, match="here: 'unknown' of mood is read as missing, 'unk' of age is"):
+        pairs = check_pairs(TABLE.assign(mood_a="unknown", mood_b="glad", age_a=["7", "unk"] * 120, age_b=5), "here")
+    assert pairs["mood_a"].isna().all() and set(pairs["mood_b"]) == {"glad"}
+    assert pairs["age_a"].dropna().unique().tolist() == [7], "what is left is measured, as with empty cells"
+    assert set(check_pairs(TABLE.assign(age_band="unknown"), "here")["age_band"]) == {"unknown"}, "a group of one's own"
 
 
 def test_photos_are_grouped_by_the_same_rule_and_those_without_a_label_are_counted():
@@ -214,7 +225,9 @@ def test_thresholds_are_chosen_on_columns_of_any_type():
 @pytest.mark.parametrize(
     ("change", "threshold", "doubt"),
     [
-        ({"score": 100 * TABLE["score"]}, 0.5, None),
+        ({"score": 100 * TABLE["score"]}, 50, None),
+        ({"score": 100 * TABLE["score"]}, 0.5, "If they are percentages, give the threshold as one too"),
+        ({"score": TABLE["score"] > 0.5}, 0.5, "have two values, as decisions have"),
         ({"score": -TABLE["score"]}, -0.5, "If the scores are distances, give their negative"),
         ({}, 50.0, r"The threshold 50\.0000 accepts 0\.0% of the pairs"),
         ({"split": "train"}, 0.5, "belong to the split train"),

@@ -114,6 +114,19 @@ def test_values_and_faces_are_the_same_in_any_type_and_form(pairs):
         find(named, faces.assign(face="y" + faces["face"]))
 
 
+def test_ages_are_measured_and_unknown_values_are_not_the_same(pairs):
+    rows = np.arange(200)
+    faces = pd.DataFrame({"face": pd.unique(pairs[["face_a", "face_b"]].to_numpy().ravel())})
+    faces["age"] = np.arange(len(faces)) * 7 % 90
+    expected = find(pairs, faces)
+    assert "age gap" in expected.index
+    pd.testing.assert_frame_equal(find(pairs, faces.astype({"age": str}).set_index("face")), expected)
+    unsaid = pairs.assign(age_a=rows % 90, age_b=np.where(rows < 20, "unknown", (rows * 7 % 90).astype(str)))
+    with pytest.warns(UserWarning, match="pairs: 'unknown' of age is read as missing"):
+        found = find(unsaid.assign(mood_a="unknown", mood_b=np.where(rows < 20, "unknown", "glad")), faces)
+    assert found["pairs"]["age gap"] == 180 and "same mood" not in found.index
+
+
 def test_images_are_told_apart_by_colour_size_and_sharpness(tmp_path):
     """Kin have one colour and sharpness; sizes say nothing."""
     rng, rows = np.random.default_rng(0), []
