@@ -24,7 +24,7 @@ from swinface.benchmarks.verification import (
 from swinface.data.labels import ATTRIBUTES
 from swinface.data.pose import ANGLES
 from swinface.data.source import Source
-from swinface.files import InputError
+from swinface.files import InputError, naming
 from swinface.tasks import EXPRESSIONS
 
 CHILDHOOD = 12  # years up to which faces hardly show gender
@@ -54,7 +54,8 @@ class Verification(Benchmark):
             faces, same, folds = read_pairs_folder(self.location, self.pairs or self.location / "pairs.txt")
         else:
             (faces, same), folds = read_bin(self.location), 10
-        found = verify_pairs(model.embed, faces, same, folds)
+        with naming(self.location):
+            found = verify_pairs(model.embed, faces, same, folds)
         return [Result("accuracy %", 100 * found.mean, len(same), 100 * found.low, 100 * found.high)]
 
 

@@ -138,13 +138,15 @@ def ten_fold_accuracy(cosines: np.ndarray, same: np.ndarray, folds: int = 10) ->
     strictest of several that are equally good. The paper's figures were computed in this way; a finer search
     (``choose_accurate``) changes those of hard sets by up to 0.23 points.
 
-    Raises ``InputError`` if there are fewer than two folds, or fewer pairs than folds.
+    Raises ``InputError`` if there are fewer than two folds, fewer pairs than folds, or pairs of one kind alone.
     """
     if not 2 <= folds <= len(cosines):
         raise InputError(f"{folds} folds of {len(cosines)} pairs: name at least two folds, each with a pair.")
     scores = -np.maximum(0, 2 - 2 * np.asarray(cosines, dtype=np.float64))
     above = np.nextafter(LIMITS, np.inf)  # reached by the scores that are above the limits
     same = np.asarray(same, dtype=bool)
+    if same.all() or not same.any():
+        raise InputError(f"all pairs show {'one person' if same.all() else 'two people'}; accuracy needs both kinds.")
     parts = np.array_split(np.arange(len(scores)), folds)
     counts = np.array([count_right(scores[part], same[part], above) for part in parts])  # (folds, thresholds)
     best = (counts.sum(axis=0) - counts).argmax(axis=1)

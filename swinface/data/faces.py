@@ -29,6 +29,14 @@ def scale_pixels(images: Tensor) -> Tensor:
     return images.float() / 127.5 - 1
 
 
+def check_scaled(images: Tensor) -> None:
+    """Refuse pixels that are float and were not scaled; those of a photo are never all below 10."""
+    if images.numel() and images.abs().max() > 10:
+        raise InputError(
+            f"images: their pixels reach {images.abs().max():g}; give uint8 from 0 to 255, or float from -1 to 1."
+        )
+
+
 def crop_face(pixels: np.ndarray, crop: Crop, size: int = IMAGE_SIZE) -> np.ndarray:
     """Cut a region out of an image, (height, width, 3) uint8, and resize it, antialiased: (size, size, 3) uint8.
 

@@ -278,6 +278,8 @@ def test_pixels_may_be_scaled_before_or_by_the_model():
     model, pixels = tiny().eval(), torch.randint(0, 256, (2, 3, 112, 112), dtype=torch.uint8)
     scaled = model(scale_pixels(pixels))
     assert all(torch.equal(output, scaled[name]) for name, output in model(pixels).items())
+    with pytest.raises(InputError, match="images: their pixels reach 255; give uint8 from 0 to 255, or float from -1"):
+        model(torch.full((2, 3, 112, 112), 255.0))
 
 
 def test_angles_are_the_heads_numbers_in_their_unit():

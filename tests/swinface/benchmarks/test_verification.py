@@ -212,6 +212,12 @@ def test_thresholds_are_no_finer_than_the_papers():
     assert ten_fold_accuracy(cosines, same, folds=4).folds.tolist() == [0.5] * 4
 
 
+@pytest.mark.parametrize(("same", "named"), [(True, "one person"), (False, "two people")])
+def test_pairs_of_one_kind_alone_have_no_accuracy(same, named):
+    with pytest.raises(InputError, match=f"all pairs show {named}; accuracy needs both kinds"):
+        ten_fold_accuracy(np.linspace(0, 1, 20), np.full(20, same))
+
+
 @pytest.mark.parametrize("folds", [0, 1, 5])
 def test_folds_that_cannot_be_made_are_refused(folds):
     with pytest.raises(InputError, match=f"{folds} folds of 4 pairs"):
