@@ -19,6 +19,7 @@ MOST_PIXELS = 200_000_000  # of an image; reading one of this size needs 3 GB
 UNREADABLE = (".heic", ".heif")  # photos of iPhones: Pillow cannot read them, so they are refused by name
 IMAGE_ENDINGS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".avif"),
+    *(".pbm", ".pgm", ".ppm", ".pnm", ".jp2", ".j2k", ".jpx"),  # of older sets of faces, such as ORL's and FERET's
     *UNREADABLE,
 )
 HIDDEN = "hidden"  # reason for which a file is left out

@@ -17,6 +17,7 @@ something is unknown, nothing that it says of this face is used.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
@@ -79,10 +80,10 @@ def read_annotations(
     wanted = {name: {fold_word(word): value for word, value in of.items()} for name, of in (meanings or {}).items()}
     _check_meanings(wanted)
     problems: list[Problem] = []
-    fitting, found, stated, unmet = [], [], [], {(name, word) for name, words in wanted.items() for word in words}
+    strange, found, stated, unmet = [], [], [], {(name, word) for name, words in wanted.items() for word in words}
+    paths = [*paths]
     for path in paths:
         table, known = _read_table(path, faces, problems)
-        fitting.append(known)
         columns = _parse_columns(table, path, problems)
         for column in columns:
             table[column] = canonical_text(table[column], f"{path}: {column}")
@@ -97,9 +98,13 @@ def read_annotations(
                 stated.append((attribute, source, values.reset_index(drop=True)))
             said = ", ".join(f"{word} as {meaning} ({count:,})" for (word, meaning), count in mapped.items()) or None
             found.append((path.name, column, attribute, source, int(values.notna().sum()), said))
-    if fitting and not any(fitting):
-        have = f", as in {faces.iloc[0]}" if len(faces) else ""
-        raise InputError(f"{path}: says nothing of any face that is there; paths start at the root{have}.")
+        if not known:
+            have = f", as in {faces.iloc[0]}" if len(faces) else ""
+            strange.append(f"{path}: says nothing of any face that is there; paths start at the root{have}.")
+    if 0 < len(strange) == len(paths):
+        raise InputError(strange[-1])
+    for text in strange:
+        warnings.warn(text, stacklevel=2)
     if unmet:
         name, word = min(unmet)
         raise InputError(f"meanings: no annotation of a face says {word!r} of {name}; leave it out.")

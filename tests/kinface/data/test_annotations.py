@@ -316,7 +316,8 @@ def test_a_column_without_a_source_is_not_passed_over(tmp_path: Path, column: st
 def test_a_file_about_other_faces_alone_is_refused(tmp_path: Path):
     with pytest.raises(InputError, match=rf"a\.csv: says nothing of any face that is there; .* as in {A}"):
         read(tmp_path, a=f"face,race_net\n/fiw/{A},white\n/fiw/{B},white\n")
-    values, _, problems = read(tmp_path, a=f"face,race_net\n{A},white\n", b="face,race_net\nTest/x.jpg,white\n")
+    with pytest.warns(UserWarning, match=r"b\.csv: says nothing of any face that is there"):
+        values, _, problems = read(tmp_path, a=f"face,race_net\n{A},white\n", b="face,race_net\nTest/x.jpg,white\n")
     assert values["race"].iloc[0] == "Caucasian" and len(problems) == 1  # each partition may have a file of its own
     values, *_ = read(tmp_path, a=f"face,race_net\n.\\{A.replace('/', chr(92))},white\nF1//MID1/./b.jpg,white\n")
     assert values["race"].notna().tolist() == [True, True, False, False]

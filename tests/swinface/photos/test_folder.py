@@ -14,7 +14,7 @@ import swinface.photos.folder
 from swinface.cli.main import COMMANDS, run
 from swinface.data.align import align
 from swinface.files import InputError, working_alone
-from swinface.images import read_image
+from swinface.images import list_images, read_image
 from swinface.photos.detect import detect
 from swinface.photos.folder import COLUMNS, align_folder
 
@@ -78,6 +78,14 @@ def test_every_file_has_a_row_and_every_face_a_file(photos, unbroken):
     written = read_image(unbroken / "a" / "hopper.jpg").astype(int)
     assert written.shape == (112, 112, 3)
     assert np.abs(written - align(image, found.landmarks)).mean() < 2, "JPEG changes little"
+
+
+def test_photos_in_older_formats_are_read(tmp_path):
+    for ending in ("j2k", "jp2", "pgm", "ppm"):
+        Image.new("L" if ending == "pgm" else "RGB", (8, 8), 128).save(tmp_path / f"a.{ending}")
+    names, left_out = list_images(tmp_path)
+    assert names == ["a.j2k", "a.jp2", "a.pgm", "a.ppm"] and not left_out
+    assert [read_image(tmp_path / name).shape for name in names] == [(8, 8, 3)] * 4
 
 
 def test_of_several_faces_the_largest_or_the_most_central_is_taken(photos, unbroken, tmp_path):
