@@ -62,11 +62,18 @@ class Audit(FairnessAudit):
         Raises
         ------
         InputError
-            The audit was given a number as its threshold, and no validation pairs.
+            The audit was given a number as its threshold, and no validation pairs; or these are too few for all FMRs,
+            or it has none of the groupings.
         """
         if self.validation is None:
             raise InputError("an FMR is that of validation pairs; give them to audit in place of a number.")
-        return audit_operating_points(self, self.validation, fmrs=fmrs or POINTS, groupings=groupings)
+        found = audit_operating_points(self, self.validation, fmrs=fmrs or POINTS, groupings=groupings)
+        if found.empty:
+            raise InputError(
+                f"there is no such point: the {len(self.validation):,} validation pairs are too few, or none of "
+                f"{', '.join(groupings)} is among the groupings {', '.join(self.labels)}."
+            )
+        return found
 
     def controls(self, faces: pd.DataFrame | None = None, *, root: str | Path | None = None) -> pd.DataFrame:
         """What the list gives away without kinship, and what the scores are worth without that.

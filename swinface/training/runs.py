@@ -341,6 +341,7 @@ def _find_last(run: Path, config: str) -> Path | None:
     if changed:
         raise InputError(
             f"{run}: holds an unfinished run of another configuration: {changed[0]} was {before.get(changed[0])}, not "
-            f"{now.get(changed[0])}. A run that goes on may change only {', '.join(FREE)}."
+            f"{now.get(changed[0])}. Give it as it was (data that moved can be linked from there), or choose another "
+            f"folder: a run that goes on may change only {', '.join(FREE)}."
         )
     return last

@@ -114,6 +114,9 @@ def test_an_audit_answers_what_the_rooms_answer(scored):
     pd.testing.assert_frame_equal(kinface.compare(other, audit), compare_audits(other, plain))
     with pytest.raises(InputError, match="an FMR is that of validation pairs"):
         other.at_fmr(0.1)
+    for fmr, grouping in ((1e-9, "overall"), (0.1, "nothing")):
+        with pytest.raises(InputError, match="there is no such point"):
+            audit.at_fmr(fmr, groupings=[grouping])
     with pytest.raises(InputError, match="pairs are also in the audited pairs"):
         kinface.audit(val, val, resamples=100)
 
