@@ -71,6 +71,9 @@ def prepare(
     about = {"annotations": annotations, "meanings": _parse_meanings(meaning), "measurements": measurement}
     prepared = prepare_families(root, **about, lists=lists, tune=tune, seed=seed, swap_grandparents=swap_grandparents)
     families = prepared.families
+    earlier, refused = (out / DATASET).exists(), strict and len(families.problems)
+    if not refused:
+        write_prepared(prepared, out)  # before all is said: whoever reads it may stop at the first lines
     unreadable = (families.problems["kind"] == UNREADABLE).sum()
     print(f"{root}: {len(families.faces)} images decoded in full, {unreadable} unreadable ones left out\n")
     for table in (*_count_families(families), *_count_pairs(prepared.pairs)):
@@ -78,10 +81,8 @@ def prepare(
     if prepared.matching:
         print(f"tune_matched is {prepared.matching}")
     print(_describe_sources(families) + "\n\n" + _describe_problems(families.problems))
-    if strict and len(families.problems):
+    if refused:
         raise InputError(f"{root}: {len(families.problems)} problems (listed above), so --strict writes nothing.")
-    earlier = (out / DATASET).exists()
-    write_prepared(prepared, out)
     print(f"\nwritten to {out}{', in place of what was prepared there before' * earlier}")
 
 

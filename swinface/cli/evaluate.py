@@ -56,8 +56,6 @@ def evaluate(
     with replacing_folder(out, owned) if parts.first and out is not None else nullcontext() as folder:
         network = SwinFace.from_pretrained(model).to(parts.device)
         found = run_benchmarks(benchmarks, Predictor(network, precision=precision, runtime=runtime, shards=parts))
-        if parts.first:
-            _print(found)
         if folder is not None:
             about = {"model": str(model), "results": found.rows, "skipped": found.skipped, "failed": found.failed}
             write_json(folder / "results.json", about)
@@ -65,6 +63,8 @@ def evaluate(
             for name, table in found.tables.items():
                 table.to_csv(folder / f"{name}_table.csv")
     parts.finish()
+    if parts.first:  # after all is written: whoever reads it may stop at the first lines
+        _print(found)
     if found.failed:
         for name, reason in found.failed.items():
             print(f"failed {name}: {reason}", file=sys.stderr)

@@ -175,6 +175,19 @@ def test_strict_makes_problems_errors_and_writes_nothing(root: Path, tmp_path: P
     assert face("F0001", 2) in capsys.readouterr().out  # the problems are still listed
 
 
+def test_tables_are_written_though_nobody_reads_what_is_said(root: Path, tmp_path: Path, monkeypatch):
+    """As with `kinface prepare FIW --out tables | head`."""
+
+    def leave(*_: object, **__: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("builtins.print", leave)
+    with pytest.raises(BrokenPipeError):
+        prepare(root, out=tmp_path / "out")
+    monkeypatch.undo()
+    assert len(read_families(tmp_path / "out").faces)
+
+
 def test_prepare_goes_on_where_no_pairs_can_be_sampled(root: Path, tmp_path: Path):
     prepare(root, out=tmp_path / "out")  # one tune family: nobody to be unrelated to
     assert read_families(tmp_path / "out").problems["kind"].tolist() == ["no pairs sampled"]

@@ -251,6 +251,18 @@ def test_an_output_that_is_a_file_is_refused_before_any_work(config, model, tmp_
         evaluate(benchmarks={}, model=model, out=tmp_path / "out")
 
 
+def test_figures_are_written_though_nobody_reads_them(config, model, tmp_path, monkeypatch):
+    """As with `swinface evaluate --out out | head`."""
+
+    def leave(*_: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("swinface.cli.evaluate._print", leave)
+    monkeypatch.setattr("os.dup2", lambda *_: None)  # the test has a place of its own for what is printed
+    assert call({"lfw": config["lfw"]}, tmp_path, "--model", model, "--out", tmp_path / "out") == 1
+    assert len(json.loads((tmp_path / "out" / "results.json").read_text())["results"]) == 1
+
+
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_a_shipped_configuration_is_read_and_skips_what_is_not_there(config, model, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
