@@ -20,7 +20,7 @@ from kinface.fairness.threshold import choose_threshold
 from kinface.leakage.controls import controls
 from kinface.leakage.leakage import Leakage, compare_leakage
 from kinface.report.build import build_report
-from kinface.report.checks import Origin, check_validation, list_doubts
+from kinface.report.checks import Origin, check_validation, list_doubts, warn_of_one_validation
 from kinface.report.curves import plot_det, plot_roc
 from kinface.report.html import render
 from kinface.report.papers import tabulate_groups, write_table
@@ -310,4 +310,8 @@ def compare(ours: Audit | Leakage, other: Audit | Leakage) -> pd.DataFrame:
     beside = getattr(ours, "beside", None)  # an Audit has it, a FairnessAudit has not
     if beside is not None and beside[names].equals(other.pairs[names]):
         return compare_lists(ours, other)
-    return compare_audits(ours, other)
+    found = compare_audits(ours, other)
+    origins = (Origin(validation=getattr(it, "validation", None)) for it in (ours, other))
+    for text in warn_of_one_validation(ours, other, *origins):
+        warnings.warn(text, stacklevel=2)
+    return found

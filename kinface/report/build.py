@@ -33,6 +33,7 @@ from kinface.report.checks import (
     check_matched,
     check_validation,
     list_doubts,
+    warn_of_one_validation,
     warn_of_scores,
     warn_of_threshold,
     warn_of_unknown_families,
@@ -135,7 +136,7 @@ def build_report(
         "title": title,
         **about,
         "matched": None if matched is None else _describe_matched(matched, audit, matched_origin, origin),
-        "compared_with": None if other is None else _describe_compared(other, other_origin),
+        "compared_with": None if other is None else _describe_compared(audit, other, origin, other_origin),
         "resamples": audit.resamples,
         "seed": audit.seed,
         "resampled": _name_resampled(audit, matched),
@@ -220,10 +221,11 @@ def _describe_audit(audit: FairnessAudit, origin: Origin) -> dict:
     }
 
 
-def _describe_compared(other: FairnessAudit, origin: Origin) -> dict:
+def _describe_compared(audit: FairnessAudit, other: FairnessAudit, origin: Origin, other_origin: Origin) -> dict:
     """The same of the other model; of its pairs, which are those of the first, nothing is said again."""
-    doubts = warn_of_threshold(other, origin) + warn_of_scores(other, origin)
-    return _describe_audit(other, origin) | {"warnings": doubts}
+    doubts = warn_of_threshold(other, other_origin) + warn_of_scores(other, other_origin)
+    doubts += warn_of_one_validation(audit, other, origin, other_origin)
+    return _describe_audit(other, other_origin) | {"warnings": doubts}
 
 
 def _describe_matched(matched: FairnessAudit, standard: FairnessAudit, origin: Origin, standard_origin: Origin) -> dict:

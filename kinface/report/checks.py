@@ -125,6 +125,21 @@ def warn_of_threshold(audit: FairnessAudit, origin: Origin) -> list[str]:
     return warnings
 
 
+def warn_of_one_validation(
+    audit: FairnessAudit, other: FairnessAudit, origin: Origin, other_origin: Origin
+) -> list[str]:
+    """Two models, whose thresholds the scores of one of them chose."""
+    chosen_on = [it.validation for it in (origin, other_origin) if it.validation is not None]
+    if len(chosen_on) < 2 or not np.array_equal(*(pairs["score"] for pairs in chosen_on)):
+        return []
+    if np.array_equal(audit.pairs["score"], other.pairs["score"]):  # one model twice
+        return []
+    return [
+        f"The thresholds of both models come from the same scores, in {origin.name_validation()}. Each model needs "
+        "validation pairs that it scored itself."
+    ]
+
+
 def warn_of_scores(audit: FairnessAudit, origin: Origin) -> list[str]:
     """Doubts about the scores, and about pairs that are there twice."""
     warnings, overall = [], audit.groups.iloc[0]

@@ -169,6 +169,7 @@ def test_page_and_terminal_say_which_model_is_better_and_for_whom(lists, tmp_pat
     given = {"threshold_from": lists[1], "compare_threshold_from": lists[1], "resamples": 100}
     report(lists[0], compare=worse, **given, out=tmp_path / "out")
     printed = " ".join(capsys.readouterr().out.split())
+    assert "warning about the other model: The thresholds of both models come from the same scores" in printed
     record = json.loads((tmp_path / "out/metrics.json").read_text())
     assert record["models"] == ["scores", "worse"]
     rows = {row["group"]: row["difference"] for row in record["differences"] if row["metric"] == "auc"}

@@ -249,6 +249,15 @@ def test_an_audit_in_python_warns_of_what_the_page_warns_of(change, threshold, d
     assert found == "" if doubt is None else re.search(doubt, found)
 
 
+def test_one_models_scores_choose_the_thresholds_of_two():
+    named = [name for name in TABLE if name.startswith(("face_", "family_"))]
+    validation = TABLE.assign(**{name: "v" + TABLE[name].astype(str) for name in named})
+    audits = [kinface.audit(TABLE.assign(score=TABLE["score"] + by), validation, resamples=20) for by in (0, 0, 0.1)]
+    kinface.compare(*audits[:2])
+    with pytest.warns(UserWarning, match="thresholds of both models come from the same scores, in the validation"):
+        kinface.compare(*audits[1:])
+
+
 def test_triplets_of_other_mothers_are_no_repeats():
     triplets = TABLE.assign(face_a="a.jpg", face_b=[f"{row % 80}.jpg" for row in range(COUNT)])
     doubts = [
