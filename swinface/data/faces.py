@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,11 +31,14 @@ def scale_pixels(images: Tensor) -> Tensor:
 
 
 def check_scaled(images: Tensor) -> None:
-    """Refuse pixels that are float and were not scaled; those of a photo are never all below 10."""
-    if images.numel() and images.abs().max() > 10:
-        raise InputError(
-            f"images: their pixels reach {images.abs().max():g}; give uint8 from 0 to 255, or float from -1 to 1."
-        )
+    """Refuse float pixels from 0 to 255, which are never all below 10, and warn of those from 0 to 1."""
+    if not images.numel():
+        return
+    low, high = images.aminmax()
+    if high > 10:
+        raise InputError(f"images: their pixels reach {high:g}; give uint8 from 0 to 255, or float from -1 to 1.")
+    if 0 <= low < high <= 1:
+        warnings.warn("images: all pixels lie between 0 and 1; models take them from -1 to 1: 2 x - 1.", stacklevel=4)
 
 
 def crop_face(pixels: np.ndarray, crop: Crop, size: int = IMAGE_SIZE) -> np.ndarray:
