@@ -8,6 +8,7 @@ import glob
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
@@ -100,13 +101,24 @@ def describe_install(extra: str) -> str:
     return f"`pip install '.[{extra}]'` in this project's folder"
 
 
+def expand_home(text: str) -> str:
+    """An argument or a setting with the home folder in the place of a ``~/`` that it begins with.
+
+    A shell does so in ``--out ~/runs``, but not in ``--out=~/runs``, in quotes or in a configuration.
+
+    >>> expand_home("--out=~/runs").endswith("~/runs"), expand_home("a~/b")
+    (False, 'a~/b')
+    """
+    return re.sub(r"\A(--[\w.-]+=)?~(?=/)", lambda match: (match[1] or "") + os.path.expanduser("~"), text)
+
+
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """Write a file next to ``path``, and rename it when the block ends without an error; otherwise leave nothing.
 
     Yields where to write: in the folder of ``path`` (made if missing) and with its ending.
     """
-    path = Path(path)
+    path = Path(expand_home(os.fspath(path)))
     if path.is_dir():
         raise InputError(f"{path} is a folder; name a file to write to.")
     with _partial_folder(path) as partial:
@@ -122,7 +134,7 @@ def replacing_folder(path: str | os.PathLike, owned: Sequence[str] = ()) -> Iter
     the patterns ``owned``: only this writer uses such names, and those of earlier runs are deleted, so that old and new
     files are not mixed.
     """
-    path = Path(path)
+    path = Path(expand_home(os.fspath(path)))
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file; name a folder to write to.")
     with _partial_folder(path) as partial, ExitStack() as stack:

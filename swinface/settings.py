@@ -20,7 +20,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
-from swinface.files import InputError, one_line
+from swinface.files import InputError, expand_home, one_line
 from swinface.registry import Registry, look_beside, takes
 
 SECTIONS = ("trainer", "model", "data")  # of a configuration of a run
@@ -63,6 +63,9 @@ for _tag, _pattern, _first in (
     ("merge", r"<<", "<"),
 ):
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), list(_first))
+
+
+_Loader.add_constructor("tag:yaml.org,2002:str", lambda loader, node: expand_home(loader.construct_scalar(node)))
 
 
 class _Dumper(yaml.SafeDumper):

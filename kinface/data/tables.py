@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from kinface.data.vocabulary import fold_word
-from swinface.files import InputError, one_line, tidy_path
+from swinface.files import InputError, expand_home, one_line, tidy_path
 
 BLANKS = " \t\r\n\f\v\xa0\u200b\u2060\ufeff"  # what nobody sees at the end of a text; the last three have no width
 
@@ -48,6 +48,7 @@ def read_table(path: Path, what: str, text: Sequence[str] | None = None) -> pd.D
     """
     if not is_table(path):
         raise InputError(f"{path}: a {what} is a {', '.join([*READERS][:-1])} or {[*READERS][-1]} file.")
+    path = Path(expand_home(str(path)))
     try:
         table = READERS[path.suffix.lower()](path, what)
     except FileNotFoundError:

@@ -22,7 +22,7 @@ from typing import NamedTuple
 from cyclopts import App, Argument, CycloptsError, Group, MissingArgumentError, Parameter, UnusedCliTokensError
 
 from swinface.cores import share_cores
-from swinface.files import InputError, describe_install, one_line, printable
+from swinface.files import InputError, describe_install, expand_home, one_line, printable
 from swinface.settings import accept_dashes, parser_options, reading_configurations, show_dashes
 
 FORMAT_WARNING = warnings.formatwarning
@@ -97,7 +97,7 @@ def run(program: str, about: str, commands: dict[str, Command], argv: list[str])
         if not argv or argv[0] in ("-h", "--help"):
             _print_help(program, about, commands)
             return 0 if argv else 2
-        name, *arguments = argv
+        name, *arguments = map(expand_home, argv)
         if name not in commands:
             meant = get_close_matches(name, commands, 1)
             choice = f"did you mean {meant[0]}?" if meant else f"choose from {', '.join(commands)}."

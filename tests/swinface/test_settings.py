@@ -96,6 +96,15 @@ def test_a_word_that_looks_like_text_is_text(text):
     assert parse_yaml(text) == parse_yaml(f"[{text}]")[0] == text
 
 
+def test_a_path_may_begin_with_a_tilde(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ann")
+    assert parse_yaml("{root: ~/faces, run: 'a~/b', cache: ~}") == {
+        "root": "/home/ann/faces",
+        "run": "a~/b",
+        "cache": None,
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [

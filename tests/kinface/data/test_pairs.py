@@ -65,7 +65,7 @@ def test_types_are_the_eleven_of_fiw_and_state_their_roles():
 
 
 @pytest.mark.parametrize("name", ["pairs.parquet", "pairs.csv"])
-def test_a_table_survives_writing_and_reading(tmp_path: Path, name: str):
+def test_a_table_survives_writing_and_reading(tmp_path: Path, name: str, monkeypatch):
     pairs = check_pairs(make_pairs(), "here", scored=True)
     assert pairs["kin"].tolist() == [True, False] and pairs["kin"].dtype == bool
     assert list(pairs) == list(COLUMNS)
@@ -73,6 +73,10 @@ def test_a_table_survives_writing_and_reading(tmp_path: Path, name: str):
     pd.testing.assert_frame_equal(read_pairs(tmp_path / name, scored=True), pairs)
     assert read_pairs(tmp_path / name)["race_b"].tolist() == ["Asian", None]
     assert [file.name for file in tmp_path.iterdir()] == [name]
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_pairs(make_pairs(), f"~/again_{name}")
+    pd.testing.assert_frame_equal(read_pairs(f"~/again_{name}", scored=True), pairs)
+    assert (tmp_path / f"again_{name}").exists()
 
 
 def test_columns_of_others_stay_and_score_may_be_missing_until_scored():

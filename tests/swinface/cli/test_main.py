@@ -77,6 +77,13 @@ def test_a_signature_is_a_commands_options(commands, capsys, words, said):
     assert capsys.readouterr().out == f"{said}\n"
 
 
+def test_the_home_folder_may_be_a_tilde(commands, capsys, monkeypatch):
+    """A shell leaves it as it is behind an ``=`` and in quotes."""
+    monkeypatch.setenv("HOME", "/home/ann")
+    assert run("program", "about", commands, ["greet", "~/you", "--and-also=~/me", "--and-also", "a~/b"]) == 0
+    assert capsys.readouterr().out == "hello /home/ann/you and /home/ann/me and a~/b\n"
+
+
 def test_a_command_may_read_its_arguments_itself(commands, capsys):
     assert run("program", "about", commands, ["repeat", "--model.heads", "{}", "--help"]) == 0
     assert capsys.readouterr().out == "['--model.heads', '{}', '--help']\n"
