@@ -17,7 +17,16 @@ import pandas as pd
 
 from kinface.data.annotations import UNKNOWN
 from kinface.data.cosines import to_unit_length
-from kinface.data.tables import canonical_text, infer_type, name_few, read_table, take_index, to_numbers, truth
+from kinface.data.tables import (
+    as_pandas,
+    canonical_text,
+    infer_type,
+    name_few,
+    read_table,
+    take_index,
+    to_numbers,
+    truth,
+)
 from kinface.data.vocabulary import MEANINGS, TYPES, fold_word
 from swinface.files import InputError, check_ending, one_line, replacing, to_plain
 
@@ -71,6 +80,7 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
     Raises ``InputError`` if this is no table, or that names the column that is missing, there twice or of one person
     where two are needed, or the first row (counted from 1, without a header) that is wrong.
     """
+    pairs = as_pandas(pairs)
     if not isinstance(pairs, pd.DataFrame):
         given = repr(str(pairs)) if isinstance(pairs, str | Path) else f"a {type(pairs).__name__}"
         raise InputError(f"{source}: {given} is no table; read it first, with kinface.read_pairs.")

@@ -14,7 +14,7 @@ from kinface.data.pairs import score_pairs
 from kinface.data.photos import list_photos, score_people
 from kinface.data.ranking import Fusion, score_search
 from kinface.data.search import Search
-from kinface.data.tables import take_index
+from kinface.data.tables import as_pandas, take_index
 from kinface.data.triplets import FACES, score_triplets
 from swinface.files import InputError
 
@@ -74,6 +74,7 @@ def score(
     >>> scored["score"].between(-1, 1).all()
     np.True_
     """
+    listed = as_pandas(listed)
     if not isinstance(listed, pd.DataFrame | Search):
         given = repr(str(listed)) if isinstance(listed, str | Path) else f"a {type(listed).__name__}"
         raise InputError(f"{given} is no table of pairs; read it first, with kinface.read_pairs or Dataset.pairs.")

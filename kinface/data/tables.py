@@ -111,6 +111,11 @@ def _take_header(table: pd.DataFrame) -> pd.DataFrame:
     return table.set_axis(header, axis="columns").where(table.notna().to_numpy(), None)
 
 
+def as_pandas(table: object) -> object:
+    """A table of polars, pyarrow or the like as one of pandas; anything else as it is."""
+    return table.to_pandas() if hasattr(table, "to_pandas") else table
+
+
 def take_index(table: pd.DataFrame) -> pd.DataFrame:
     """The table with what its index names, such as the faces of a ``groupby``, among its columns."""
     named = [name for name in table.index.names if name is not None and name not in table]

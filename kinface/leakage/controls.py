@@ -14,7 +14,7 @@ from tqdm import tqdm
 from kinface.data.annotations import TAKEN, is_measurement
 from kinface.data.pairs import check_pairs, drop_marks
 from kinface.data.photos import name_photographs
-from kinface.data.tables import canonical_text, infer_type, take_index
+from kinface.data.tables import as_pandas, canonical_text, infer_type, take_index
 from kinface.fairness.dyads import FAMILIES, Dyads
 from kinface.fairness.intervals import MEASURED, interval_of_difference, interval_of_rate, measure_by, standard_error
 from swinface.bootstrap import start_drawing
@@ -130,7 +130,7 @@ def _score_attributes(pairs: pd.DataFrame, faces: pd.DataFrame | None) -> dict[s
     """Control to (pairs,), higher where the two people, or their photos, are more alike; NaN where unknown."""
     sides = {name[:-2]: (pairs[name], pairs[f"{name[:-2]}_b"]) for name in pairs if _is_attribute(name, pairs)}
     if faces is not None:
-        faces = take_index(faces)
+        faces = take_index(as_pandas(faces))
         named = [name for name in ("face", "person") if name in faces]
         texts = {name: canonical_text(faces[name], f"faces: {name}", paths=name == "face") for name in named}
         faces = faces.assign(**texts)

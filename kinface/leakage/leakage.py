@@ -17,7 +17,7 @@ import pandas as pd
 
 from kinface.data.arrays import as_array, check_row_order
 from kinface.data.labels import check_classes, encode_labels, name_labels
-from kinface.data.tables import list_names
+from kinface.data.tables import as_pandas, list_names
 from kinface.fairness.bootstrap import draw_families
 from kinface.fairness.intervals import FEWEST_FAMILIES
 from kinface.leakage.attackers import create_attacker
@@ -250,8 +250,11 @@ def probe(
       attribute   probe  faces  families  chance  leaks
     0      race  linear    240        40     0.5   True
     """
+    people = as_pandas(people)
     if not isinstance(people, pd.DataFrame):
-        raise InputError(f"people: {people!r} is no table; it has a row per face, such as Dataset.describe gives.")
+        raise InputError(
+            f"people: a {type(people).__name__} is no table; it has a row per face, such as Dataset.describe gives."
+        )
     if not isinstance(attribute, str):
         raise InputError(f"attribute: one name, such as 'race'; got {attribute!r}.")
     taken = [name for name in [*signature(probe_leakage).parameters][3:] if name not in ("persons", "attribute")]

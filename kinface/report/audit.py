@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from kinface.data.pairs import check_pairs
+from kinface.data.tables import as_pandas
 from kinface.fairness.audit import FairnessAudit, audit_fairness
 from kinface.fairness.comparison import compare_audits, compare_lists
 from kinface.fairness.dyads import FAMILIES
@@ -247,7 +248,7 @@ def audit(
        chosen_at      group   fmr
     0       0.05  all pairs  0.05
     """
-    validation = None
+    validation, threshold = None, as_pandas(threshold)
     if isinstance(threshold, pd.DataFrame):
         validation = check_pairs(threshold, "validation pairs", scored=True)
         threshold = choose_threshold(validation)

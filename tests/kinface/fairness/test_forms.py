@@ -8,6 +8,7 @@ import warnings
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given, settings
@@ -178,6 +179,16 @@ def test_one_race_of_two_people_is_refused_and_one_group_of_a_pair_is_not():
     assert check_pairs(TABLE.assign(note="unknown").rename(columns={"note": 0}), "here")["0"].eq("unknown").all()
     with pytest.raises(InputError, match="here: its columns have names of 2 levels; give each one name"):
         check_pairs(TABLE.set_axis(pd.MultiIndex.from_product([["x"], TABLE]), axis="columns"), "here")
+
+
+def test_tables_of_other_libraries_are_read():
+    named = [name for name in TABLE if name.startswith(("face_", "family_"))]
+    validation = TABLE.assign(**{name: "v" + TABLE[name].astype(str) for name in named})
+    found = [
+        kinface.audit(read(TABLE), read(validation), resamples=20).groups
+        for read in (pd.DataFrame, pa.Table.from_pandas)
+    ]
+    pd.testing.assert_frame_equal(*found)
 
 
 def test_words_for_genders_are_read_and_said():
