@@ -252,9 +252,8 @@ def probe(
     """
     people = as_pandas(people)
     if not isinstance(people, pd.DataFrame):
-        raise InputError(
-            f"people: a {type(people).__name__} is no table; it has a row per face, such as Dataset.describe gives."
-        )
+        given = repr(people) if isinstance(people, str) else f"a {type(people).__name__}"
+        raise InputError(f"people: {given} is no table; it has a row per face, such as Dataset.describe gives.")
     if not isinstance(attribute, str):
         raise InputError(f"attribute: one name, such as 'race'; got {attribute!r}.")
     taken = [name for name in [*signature(probe_leakage).parameters][3:] if name not in ("persons", "attribute")]

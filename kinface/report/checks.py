@@ -12,6 +12,7 @@ from kinface.data.tables import canonical_text
 from kinface.data.vocabulary import fold_word
 from kinface.fairness.audit import FairnessAudit
 from kinface.fairness.dyads import FAMILIES
+from kinface.fairness.groups import FEWEST_PAIRS
 from swinface.files import InputError
 
 FEWEST_ACCEPTED = 0.01  # a threshold that accepts fewer pairs, or all but so few, is hardly the model's own
@@ -99,6 +100,12 @@ def warn_of_threshold(audit: FairnessAudit, origin: Origin) -> list[str]:
     if origin.validation is not None:
         shared = families & list_families(origin.validation)
         unknown = int((~families_known(origin.validation)).sum())
+        kinds = origin.validation["kin"].value_counts()
+        if kinds.min() < FEWEST_PAIRS:
+            warnings.append(
+                f"The threshold was chosen on {kinds[True]:,} kin and {kinds[False]:,} non-kin pairs, in "
+                f"{origin.name_validation()}. So few choose it almost at random; take {FEWEST_PAIRS} of each or more."
+            )
         if shared:
             warnings.append(
                 f"{len(shared):,} of the {len(families):,} audited families also chose the threshold, in "
@@ -148,10 +155,10 @@ def warn_of_scores(audit: FairnessAudit, origin: Origin) -> list[str]:
             f"The AUC is {overall['auc']:.3f}: non-kin pairs in {origin.name_pairs()} have the higher scores. If the "
             "scores are distances, give their negative."
         )
-    if audit.pairs["score"].nunique() == 2:
+    if (values := audit.pairs["score"].nunique()) <= 2:
         warnings.append(
-            f"The scores in {origin.name_pairs()} have two values, as decisions have. AUC, curves and other thresholds "
-            "need the scores that were decided by."
+            f"The scores in {origin.name_pairs()} have {('one value', 'two values, as decisions have')[values - 1]}. "
+            "AUC, curves and other thresholds need the scores that were decided by."
         )
     faces = np.sort(pd.factorize(pd.concat([audit.pairs["face_a"], audit.pairs["face_b"]]))[0].reshape(2, -1), axis=0)
     pair = faces[0] * faces.size + faces[1]
