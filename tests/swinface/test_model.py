@@ -280,6 +280,9 @@ def test_pixels_may_be_scaled_before_or_by_the_model():
     assert all(torch.equal(output, scaled[name]) for name, output in model(pixels).items())
     with pytest.raises(InputError, match="images: their pixels reach 255; give uint8 from 0 to 255, or float from -1"):
         model(torch.full((2, 3, 112, 112), 255.0))
+    for shape in ((2, 112, 112, 3), (3, 112, 112), (2, 3, 224, 224)):
+        with pytest.raises(InputError, match=r"images: they are .*; give aligned faces, \(B, 3, 112, 112\)"):
+            model(torch.zeros(shape, dtype=torch.uint8))
     with pytest.warns(UserWarning, match="images: all pixels lie between 0 and 1; models take them from -1 to 1"):
         model(pixels / 255)
 
