@@ -263,56 +263,6 @@ def test_an_aligned_image_must_be_square_and_is_resized(model, folder, crop, tmp
     assert np.abs(resized.astype(int) - crop).mean() < 8
 
 
-# Kinds of images
-
-
-@pytest.mark.parametrize(
-    ("mode", "colour", "ending", "expected"),
-    [
-        ("RGBA", (0, 0, 0, 0), "png", (255, 255, 255)),
-        ("RGBA", (100, 0, 0, 128), "png", (177, 127, 127)),
-        ("LA", (0, 128), "png", (127, 127, 127)),
-        ("L", 77, "png", (77, 77, 77)),
-        ("I;16", 77 * 256 + 255, "png", (77, 77, 77)),
-        ("I;16", 77 * 256 + 255, "tif", (77, 77, 77)),
-        ("CMYK", (0, 255, 255, 0), "jpg", (255, 0, 0)),
-        ("1", 1, "png", (255, 255, 255)),
-    ],
-)
-def test_images_of_every_mode_are_read_right(mode, colour, ending, expected, tmp_path):
-    Image.new(mode, (8, 8), colour).save(tmp_path / f"a.{ending}")
-    image = read_image(tmp_path / f"a.{ending}")
-    assert image.dtype == np.uint8
-    assert np.abs(image.astype(int) - expected).max() <= 1
-
-
-def test_transparent_palette_entries_are_white(tmp_path):
-    image = Image.new("P", (4, 4), 0)
-    image.putpalette([255, 0, 0, 0, 255, 0])
-    image.putpixel((0, 0), 1)
-    image.save(tmp_path / "a.png", transparency=bytes([0, 255]))
-    pixels = read_image(tmp_path / "a.png")
-    assert pixels[0, 0].tolist() == [0, 255, 0]
-    assert pixels[1, 1].tolist() == [255, 255, 255]
-
-
-def test_pixels_without_a_range_are_refused(tmp_path):
-    Image.new("F", (4, 4)).save(tmp_path / "a.tif")
-    with pytest.raises(InputError, match=r"a\.tif: not a readable image .*mode F"):
-        read_image(tmp_path / "a.tif")
-
-
-def test_large_images_are_read_up_to_a_stated_size(tmp_path):
-    """Pillow warns from 89 million pixels and refuses from 179; its own limit is as before afterwards."""
-    limit = Image.MAX_IMAGE_PIXELS
-    Image.new("L", (10_000, 10_000)).save(tmp_path / "a.png")
-    assert read_image(tmp_path / "a.png").shape == (10_000, 10_000, 3)
-    Image.new("1", (20_000, 10_001)).save(tmp_path / "b.png")
-    with pytest.raises(InputError, match=r"b\.png: 20000x10001 pixels; at most 200 million"):
-        read_image(tmp_path / "b.png")
-    assert limit == Image.MAX_IMAGE_PIXELS
-
-
 def test_a_turned_photo_is_described_upright(model, crop, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 8  # to be turned a quarter counterclockwise
