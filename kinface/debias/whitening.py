@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from kinface.data.labels import number_labels
 from kinface.debias.eraser import read_embeddings
+from swinface.data.embeddings import find_variance_within
 
 SMALLEST_SPREAD = 1e-6  # share of the largest variance within persons; smaller ones count as this
 
@@ -63,17 +64,12 @@ class Whitened(TransformerMixin, BaseEstimator):
             (N,), of the mean alone; 1 if left out.
         """
         X = read_embeddings(self, X)
-        codes, names = number_labels([None] * len(X) if persons is None else persons, what="persons")
+        codes, _ = number_labels([None] * len(X) if persons is None else persons, what="persons")
         check_consistent_length(X, codes)
-        known = codes >= 0
-        counts = np.bincount(codes[known], minlength=len(names))
-        spare = int((counts - 1).sum())
-        if spare < 1:
-            raise ValueError("persons: no person has two photos, so nothing is known of how photos of one differ.")
-        means = np.zeros((len(names), X.shape[1]))
-        np.add.at(means, codes[known], X[known])
-        within = X[known] - (means / counts[:, None])[codes[known]]
-        variance, axes = np.linalg.eigh(within.T @ within / spare)
+        try:
+            variance, axes = find_variance_within(X, codes)
+        except ValueError as error:
+            raise ValueError(f"persons: {error}") from None
         least = SMALLEST_SPREAD * variance.max()
         self.mean_ = np.average(X, axis=0, weights=sample_weight)
         self.whitening_ = (axes / np.sqrt(np.maximum(variance, least if least > 0 else 1))) @ axes.T

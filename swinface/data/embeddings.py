@@ -98,6 +98,23 @@ def _read_faces(table: ArrayFile) -> list[str]:
     return faces
 
 
+def find_variance_within(values: np.ndarray, people: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How photos of one person differ: variances (D,), and their axes (D, D), of embeddings, (N, D).
+
+    ``people`` are numbers (N,), -1 where unknown. Raises ``ValueError`` if no person has two photos.
+    """
+    known = people >= 0
+    of_people, codes = values[known], np.unique(people[known], return_inverse=True)[1]
+    counts = np.bincount(codes)
+    spare = int((counts - 1).sum())
+    if spare < 1:
+        raise ValueError("no person has two photos, so nothing is known of how photos of one differ.")
+    means = np.zeros((len(counts), values.shape[1]))
+    np.add.at(means, codes, of_people)
+    within = of_people - (means / counts[:, None])[codes]
+    return np.linalg.eigh(within.T @ within / spare)
+
+
 def write_embeddings(
     path: Path,
     faces: Sequence[str],

@@ -22,13 +22,14 @@ from torch.utils.data import Dataset
 from swinface.data.align import IMAGE_SIZE
 from swinface.data.augment import STILL, Augmentation, make_input
 from swinface.data.cache import map_computed
-from swinface.data.embeddings import Embeddings
+from swinface.data.embeddings import Embeddings, find_variance_within
 from swinface.data.faces import covered, stack_faces
 from swinface.data.source import Source
 from swinface.files import InputError, tidy_path
 from swinface.tasks import TASKS
 
 DECODED = 1024  # faces that are decoded at once for the cache
+SHRINKAGE = 0.1  # share of the mean variance that is added to each, where teachers are whitened
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,8 @@ class Batches(Dataset):
         Number of processes. They share one draw of ``batch_size * processes`` faces per stream.
     cache
         Folder for every source's decoded faces, mapped into memory: each face is decoded only once.
+    whiten
+        Whether teachers' embeddings are whitened by how faces of one identity differ.
 
     Attributes
     ----------
@@ -107,6 +110,7 @@ class Batches(Dataset):
         rank: int = 0,
         processes: int = 1,
         cache: Path | None = None,
+        whiten: bool = False,
     ) -> None:
         self.streams, self.seed, self.rank, self.processes = streams, seed, rank, processes
         # Everything about a source is kept by its place, (stream, number).
@@ -118,7 +122,7 @@ class Batches(Dataset):
         self.faces = {place: keep_decoded(source, cache) for place, source in self.sources.items()} if cache else {}
         self.tasks, self.labels = self._read_labels(tasks)
         self.identity, self.identities = self._number_identities()
-        self.teacher, self.teacher_size = self._read_teachers()
+        self.teacher, self.teacher_size = self._read_teachers(whiten)
         self._orders: dict[tuple[str, int], tuple[int, np.ndarray]] = {}
 
     def _divide_shares(self, stream: str) -> list[float]:
@@ -176,10 +180,10 @@ class Batches(Dataset):
             columns[stream, number] = np.where(codes < 0, -1, np.array([*known, -1])[codes]).astype(np.int32)
         return columns, len(numbers)
 
-    def _read_teachers(self) -> tuple[dict[tuple[str, int], np.ndarray], int]:
+    def _read_teachers(self, whiten: bool) -> tuple[dict[tuple[str, int], np.ndarray], int]:
         """Every source's (N, D) teacher embeddings, NaN where there is none, and D; 0 without any teacher.
 
-        Their mean is subtracted: with it, the cosines of all faces would be nearly the same.
+        They are of unit length less their mean, with which the cosines of all faces would be nearly the same.
         """
         paths = {source.teacher for source in self.sources.values() if source.teacher is not None}
         tables = {path: Embeddings(path) for path in paths}
@@ -197,9 +201,28 @@ class Batches(Dataset):
                     raise InputError(f"{source.teacher}: has none of the faces below {source.root}.")
                 columns[place][known] = tables[source.teacher][list(images[known])]
         if size:
+            columns = {place: column / np.linalg.norm(column, axis=1)[:, None] for place, column in columns.items()}
             mean = np.nanmean(np.concatenate(list(columns.values())), axis=0)
             columns = {place: column - mean for place, column in columns.items()}
+        if whiten:
+            columns = self._whiten(columns)
         return columns, size
+
+    def _whiten(self, columns: dict[tuple[str, int], np.ndarray]) -> dict[tuple[str, int], np.ndarray]:
+        """Teachers' embeddings in which all directions differ as much between faces of one identity.
+
+        A teacher's numbers tell of a face's pose and light, too; whitened ones tell more of the person (WCCN; Hatch,
+        Kajarekar & Stolcke, Interspeech 2006).
+        """
+        known = {place: ~np.isnan(column).any(axis=1) for place, column in columns.items()}
+        values = np.concatenate([columns[place][rows] for place, rows in known.items()]).astype(float)
+        people = np.concatenate([self.identity[place][rows] for place, rows in known.items()])
+        try:
+            variance, axes = find_variance_within(values, people)
+        except ValueError as error:
+            raise InputError(f"data.whiten: of the stream recognition and its teachers, {error}") from None
+        scale = axes / np.sqrt(variance + SHRINKAGE * variance.mean())
+        return {place: (column @ scale).astype(np.float32) for place, column in columns.items()}
 
     def __getitem__(self, step: int) -> dict:
         """One batch: ``images`` (B, 3, 112, 112) float32, scaled, the streams one after the other; ``identity`` (B,)

@@ -46,6 +46,8 @@ class FaceData(lightning.LightningDataModule):
         Processes that decode and augment, as far as there are cores.
     cache
         Folder for decoded faces, 38 kB each; useful for sets that are seen many times.
+    whiten
+        Whether teachers' embeddings are whitened by how faces of one identity of ``recognition`` differ.
     validation
         Benchmarks to run after each epoch, by name, on people or images that the streams do not have. The epoch with
         the lowest mean error is kept, see ``swinface.training.validation``. Without a benchmark the last epoch is kept.
@@ -59,6 +61,7 @@ class FaceData(lightning.LightningDataModule):
         epoch_size: PositiveInt = 100_000,
         workers: NonNegativeInt = 0,
         cache: Path | None = None,
+        whiten: bool = False,
         validation: dict[str, Benchmark] | None = None,
         seed: int = 0,
     ) -> None:
@@ -69,6 +72,7 @@ class FaceData(lightning.LightningDataModule):
             if not stream.sources:
                 raise InputError(f"data.streams.{name}.sources: name at least one data set, or leave the stream out.")
         self.streams, self.epoch_size, self.workers, self.cache, self.seed = streams, epoch_size, workers, cache, seed
+        self.whiten = whiten
         self.validation = validation or {}
 
     @property
@@ -92,7 +96,7 @@ class FaceData(lightning.LightningDataModule):
         tasks = self.trainer.lightning_module.tasks
         work_together(lambda: self._check_faces() if self.trainer.is_global_zero else None, self.trainer.world_size)
         self.batches = Batches(
-            self.streams, tasks, self.seed, self.trainer.global_rank, self.trainer.world_size, self.cache
+            self.streams, tasks, self.seed, self.trainer.global_rank, self.trainer.world_size, self.cache, self.whiten
         )
 
     def _check_faces(self) -> None:

@@ -7,10 +7,13 @@ from pathlib import Path
 from shutil import copytree
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from sklearn.preprocessing import normalize
 from torch.utils.data import DataLoader
 
+import swinface.data.streams as streams_module
 from swinface.data.datasets import CelebA, ImageFolder, RafDb, UTKFace
 from swinface.data.streams import Batches, Stream, count_faces, keep_decoded
 from swinface.files import InputError
@@ -133,12 +136,31 @@ def test_teachers_are_centred_and_faces_without_one_are_marked(face_sets):
     data = batches(face_sets)
     column, images = data.teacher["recognition", 0], data.tables["recognition", 0]["image"]
     table = np.load(face_sets / "teacher.npz")
-    embedding = table["embedding"].astype(np.float32)
+    embedding = normalize(table["embedding"].astype(np.float32))
     known = dict(zip(table["face"], embedding - embedding.mean(axis=0), strict=True))
     for image, row in zip(images, column, strict=True):
         np.testing.assert_allclose(row, known.get(image, np.full(6, np.nan, np.float32)), atol=1e-6)
     assert np.isnan(column).all(axis=1).sum() == 2
     assert data[0]["teacher"][4:].isnan().all()
+
+
+def test_whitened_teachers_differ_alike_in_all_directions_between_faces_of_one_person(face_sets, monkeypatch):
+    rng, place = np.random.default_rng(0), ("recognition", 0)
+    images = batches(face_sets).tables[place]["image"]
+    people = images.map(lambda image: image.rpartition("/")[0])
+    of_person = dict(zip(people.unique(), rng.normal(size=(people.nunique(), 3)), strict=True))
+    moved = np.stack([of_person[person] for person in people]) + rng.normal(0, [0.3, 0.03, 0.01], (len(people), 3))
+    np.savez(face_sets / "teacher.npz", face=images.to_numpy(str), embedding=moved)
+    monkeypatch.setattr(streams_module, "SHRINKAGE", 0)
+    found = batches(face_sets, whiten=True).teacher[place]
+    within = found - pd.DataFrame(found).groupby(people.to_numpy()).transform("mean").to_numpy()
+    np.testing.assert_allclose(within.T @ within / (len(people) - people.nunique()), np.eye(3), atol=1e-3)
+
+
+def test_whitening_needs_people_with_two_faces(face_sets):
+    faces = ImageFolder(face_sets / "fiw", below="Train/train-faces", teacher=face_sets / "teacher.npz")
+    with pytest.raises(InputError, match=r"^data\.whiten: .*no person has two photos"):
+        Batches({"age_gender": Stream(2, [faces])}, ["age"], 0, whiten=True)
 
 
 def test_faces_that_are_kept_are_the_faces(face_sets, tmp_path):
