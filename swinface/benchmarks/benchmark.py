@@ -98,7 +98,7 @@ class Benchmark(ABC):
     location: Path  #: the file or folder that it reads
 
     def __init__(self, *, paper: dict[str, float] | None = None, requires: Path | None = None) -> None:
-        self.paper, self.requires = paper or {}, requires
+        self.paper, self.requires = paper or {}, requires and Path(requires)
         for metric in self.paper:
             if metric not in self.metrics:
                 raise InputError(f"paper: no metric {metric!r}; choose from {', '.join(self.metrics)}.")

@@ -43,7 +43,8 @@ class FrontalProfile(Benchmark):
 
     def __init__(self, root: Path, protocol: Literal["FP", "FF"] = "FP", **options) -> None:
         super().__init__(**options)
-        self.root, self.protocol, self.location = root, protocol, root / "Protocol"
+        self.root, self.protocol = Path(root), protocol
+        self.location = self.root / "Protocol"
 
     def run(self, model: Predictor) -> list[Result]:
         paths, first, second, same = read_protocol(self.root, self.protocol)
@@ -71,7 +72,8 @@ class Profile(Benchmark):
 
     def __init__(self, root: Path, **options) -> None:
         super().__init__(**options)
-        self.root, self.location = root, root / "Protocol"
+        self.root = Path(root)
+        self.location = self.root / "Protocol"
 
     def run(self, model: Predictor) -> list[Result]:
         frontal, profile = (_read_images(self.root, f"Pair_list_{kind}.txt") for kind in "FP")

@@ -47,7 +47,7 @@ class Verification(Benchmark):
 
     def __init__(self, path: Path, pairs: Path | None = None, **options) -> None:
         super().__init__(**options)
-        self.location, self.pairs = path, pairs
+        self.location, self.pairs = Path(path), pairs
 
     def run(self, model: Predictor) -> list[Result]:
         if self.location.is_dir():
@@ -76,7 +76,7 @@ class TemplateVerification(Benchmark):
 
     def __init__(self, root: Path, name: Literal["ijbb", "ijbc"], **options) -> None:
         super().__init__(**options)
-        self.location, self.name = root, name
+        self.location, self.name = Path(root), name
 
     def run(self, model: Predictor) -> list[Result]:
         templates = read_ijb(self.location, self.name)

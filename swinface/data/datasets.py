@@ -125,7 +125,8 @@ class ImageFolder(Source):
         **options,
     ) -> None:
         super().__init__(root, **options)
-        self.below, self.without, self.labels = below, without, labels or {}
+        self.below, self.without = below, without
+        self.labels = {task: Path(path) for task, path in (labels or {}).items()}
 
     def _read_table(self) -> pd.DataFrame:
         table = pd.DataFrame({"image": take_images(self.root, self.below)}, dtype=str)
