@@ -144,15 +144,17 @@ def test_teachers_are_centred_and_faces_without_one_are_marked(face_sets):
     assert data[0]["teacher"][4:].isnan().all()
 
 
-def test_whitened_teachers_differ_alike_in_all_directions_between_faces_of_one_person(face_sets, monkeypatch):
+def test_whitened_teachers_differ_alike_in_all_directions_between_faces_of_one_person(face_sets, tmp_path, monkeypatch):
     rng, place = np.random.default_rng(0), ("recognition", 0)
     images = batches(face_sets).tables[place]["image"]
     people = images.map(lambda image: image.rpartition("/")[0])
     of_person = dict(zip(people.unique(), rng.normal(size=(people.nunique(), 3)), strict=True))
     moved = np.stack([of_person[person] for person in people]) + rng.normal(0, [0.3, 0.03, 0.01], (len(people), 3))
-    np.savez(face_sets / "teacher.npz", face=images.to_numpy(str), embedding=moved)
+    np.savez(tmp_path / "teacher.npz", face=images.to_numpy(str), embedding=moved)
     monkeypatch.setattr(streams_module, "SHRINKAGE", 0)
-    found = batches(face_sets, whiten=True).teacher[place]
+    named = streams(face_sets)
+    named["recognition"].sources[0].teacher = tmp_path / "teacher.npz"
+    found = Batches(named, TASKS_HERE, 0, whiten=True).teacher[place]
     within = found - pd.DataFrame(found).groupby(people.to_numpy()).transform("mean").to_numpy()
     np.testing.assert_allclose(within.T @ within / (len(people) - people.nunique()), np.eye(3), atol=1e-3)
 
