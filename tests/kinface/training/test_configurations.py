@@ -34,6 +34,9 @@ EPOCHS, STEPS = 2, 104  # of them each; more than 200 steps together
 BASIS = 64  # of kernel adversaries
 INPUTS = {"embeddings": "embeddings.npz", "teacher": "teacher.npz"}
 ABLATION = read_ablation(CONFIGS / "ablation.yaml", {})
+TRAINED = {name: next(run.config for run in ABLATION.runs if run.method == name) for name in ABLATION.methods}
+# Some methods change a model after training alone: of those that train alike, the first.
+METHODS = [name for place, name in enumerate(TRAINED) if TRAINED[name] not in [*TRAINED.values()][:place]]
 
 
 @pytest.fixture(scope="module")
@@ -126,10 +129,10 @@ def test_a_configuration_trains_for_hundreds_of_steps(name, synthetic, inputs, t
     ]
 
 
-@pytest.mark.parametrize("method", ABLATION.methods)
+@pytest.mark.parametrize("method", METHODS)
 def test_a_method_of_the_ablation_trains_for_hundreds_of_steps(method, synthetic, inputs, tmp_path, monkeypatch):
     monkeypatch.setattr(KernelAdversary, "BASIS", BASIS)
-    config = next(run for run in ABLATION.runs if run.method == method).config
+    config = TRAINED[method]
     size = 33 if "domains" in config["model"] else 32  # three projections share it
     data = {"root": str(synthetic), "steps": STEPS, "embeddings": str(inputs / INPUTS["embeddings"])}
     changes = {"trainer": {"max_epochs": EPOCHS, "enable_progress_bar": False}, "data": data}
