@@ -155,10 +155,10 @@ def warn_of_scores(audit: FairnessAudit, origin: Origin) -> list[str]:
             f"The AUC is {overall['auc']:.3f}: non-kin pairs in {origin.name_pairs()} have the higher scores. If the "
             "scores are distances, give their negative."
         )
-    if (values := audit.pairs["score"].nunique()) <= 2:
+    if audit.pairs["score"].nunique() <= 2:
         warnings.append(
-            f"The scores in {origin.name_pairs()} have {('one value', 'two values, as decisions have')[values - 1]}. "
-            "AUC, curves and other thresholds need the scores that were decided by."
+            f"The scores in {origin.name_pairs()} have no more than two values, as decisions have. AUC, curves and "
+            "other thresholds need the scores that were decided by."
         )
     faces = np.sort(pd.factorize(pd.concat([audit.pairs["face_a"], audit.pairs["face_b"]]))[0].reshape(2, -1), axis=0)
     pair = faces[0] * faces.size + faces[1]

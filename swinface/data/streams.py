@@ -201,7 +201,8 @@ class Batches(Dataset):
                     raise InputError(f"{source.teacher}: has none of the faces below {source.root}.")
                 columns[place][known] = tables[source.teacher][list(images[known])]
         if size:
-            columns = {place: column / np.linalg.norm(column, axis=1)[:, None] for place, column in columns.items()}
+            with np.errstate(invalid="ignore"):  # zeros, which say nothing of a face, become NaN
+                columns = {place: column / np.linalg.norm(column, axis=1)[:, None] for place, column in columns.items()}
             mean = np.nanmean(np.concatenate(list(columns.values())), axis=0)
             columns = {place: column - mean for place, column in columns.items()}
         if whiten:

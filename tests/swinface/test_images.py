@@ -173,8 +173,6 @@ def test_an_exception_of_any_kind_is_an_input_error(tmp_path):
     content[84:88] = b"ABCD"  # the compression
     content[80:84] = (4).to_bytes(4, "little")  # there is one
     (tmp_path / "a.dds").write_bytes(content)
-    with pytest.raises(NotImplementedError), Image.open(tmp_path / "a.dds"):
-        pass
     with pytest.raises(InputError, match=r"a\.dds: not a readable image \(.*; replace or remove it"):
         read_image(tmp_path / "a.dds")
 

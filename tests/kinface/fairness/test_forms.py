@@ -238,8 +238,8 @@ def test_thresholds_are_chosen_on_columns_of_any_type():
     [
         ({"score": 100 * TABLE["score"]}, 50, None),
         ({"score": 100 * TABLE["score"]}, 0.5, "If they are percentages, give the threshold as one too"),
-        ({"score": TABLE["score"] > 0.5}, 0.5, "have two values, as decisions have"),
-        ({"score": 0.5}, 0.5, "have one value"),
+        ({"score": TABLE["score"] > 0.5}, 0.5, "no more than two values"),
+        ({"score": 0.5}, 0.5, "no more than two values"),
         ({}, TABLE[:40].assign(face_a="v"), "chosen on 20 kin and 20 non-kin pairs"),
         ({"score": -TABLE["score"]}, -0.5, "If the scores are distances, give their negative"),
         ({}, 50.0, r"The threshold 50\.0000 accepts 0\.0% of the pairs"),
