@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from swinface.data.faces import check_images, scale_pixels
+from swinface.data.faces import check_scaled, scale_pixels
 from swinface.files import InputError
 from swinface.mlca import BATCH_NORM_EPS, MultiLevelChannelAttention, set_first_weights
 from swinface.pretrained import Pretrained
@@ -185,10 +185,10 @@ class SwinFace(
 
     def read(self, images: Tensor) -> tuple[Tensor, ...]:
         """The embedding of images, and the features (B, width) of each subnet that has a trained task."""
-        if not (self.training or torch.compiler.is_compiling() or torch.jit.is_tracing()):
-            check_images(images)
         if images.dtype == torch.uint8:
             images = scale_pixels(images)
+        elif not (self.training or torch.compiler.is_compiling() or torch.jit.is_tracing()):
+            check_scaled(images)
         levels, summary = self.trunk(images)
         return self.embedding(summary), *(self.subnets[name](levels) for name in self._used)
 

@@ -88,8 +88,13 @@ class Trunk(nn.Module, ABC):
         """The levels of images side by side, and one vector for each face.
 
         Images are (B, 3, 112, 112) float, as ``scale_pixels`` gives them. Levels are (B, sum(channels), 7, 7), each
-        average-pooled to 7x7, split along axis 1 by ``channels``; the summary is (B, summary_size).
+        average-pooled to 7x7, split along axis 1 by ``channels``; the summary is (B, summary_size). Raises
+        ``InputError`` if images are of another size, which many networks would answer.
         """
+        if images.shape[1:] != (3, IMAGE_SIZE, IMAGE_SIZE):
+            raise InputError(
+                f"images: they are {tuple(images.shape)}; give aligned faces, (B, 3, {IMAGE_SIZE}, {IMAGE_SIZE})."
+            )
         maps, summary = self.read(images)
         return torch.cat([_pool(level) for level in maps], dim=1), summary
 

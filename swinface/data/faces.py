@@ -30,14 +30,9 @@ def scale_pixels(images: Tensor) -> Tensor:
     return images.float() / 127.5 - 1
 
 
-def check_images(images: Tensor) -> None:
-    """Refuse what is not (B, 3, 112, 112), and float pixels from 0 to 255, which are never all below 10; warn of those
-    from 0 to 1."""
-    if images.shape[1:] != (3, IMAGE_SIZE, IMAGE_SIZE):
-        raise InputError(
-            f"images: they are {tuple(images.shape)}; give aligned faces, (B, 3, {IMAGE_SIZE}, {IMAGE_SIZE})."
-        )
-    if images.dtype == torch.uint8 or not len(images):
+def check_scaled(images: Tensor) -> None:
+    """Refuse float pixels from 0 to 255, which are never all below 10, and warn of those from 0 to 1."""
+    if not len(images):
         return
     low, high = images.aminmax()
     if high > 10:

@@ -37,6 +37,11 @@ def test_outputs_by_name(model, images):
     torch.testing.assert_close(outputs["embedding"].norm(dim=1), torch.ones(4))
 
 
+def test_images_of_another_size_are_refused(model):
+    with pytest.raises(InputError, match=r"images: they are \(2, 3, 224, 224\); give aligned faces"):
+        model(torch.zeros(2, 3, 224, 224, dtype=torch.uint8))
+
+
 def test_levels_computed_before_give_the_same_as_images(model, images):
     from swinface.data.faces import scale_pixels
 
