@@ -37,6 +37,12 @@ def forget_own_modules(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def tries(pytestconfig) -> int:
+    """How many malformed inputs a reader is tried with."""
+    return 20 if pytestconfig.getoption("markexpr") == "not slow" else 60
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder with ``fiw/`` and ``teacher/``: real, licensed data that never enters the repository."""
     return _folder(Path(os.environ.get("KINFACE_DATA", SHARED / "data")), "real data")

@@ -1,8 +1,7 @@
 """Malformed inputs for the readers of both packages: valid files, mutated at random.
 
-A test is run for ``TRIES``: 20 inputs, and 60 with ``-m slow``::
+A test takes ``tries`` inputs: 20, and 60 where the slow tests are run too::
 
-    @TRIES
     def test_pairs(tries, tmp_path):
         refuse_all(mutated_text(VALID), lambda content: read(write(content)), tries, "pairs.csv")
 """
@@ -17,14 +16,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from swinface.files import InputError
-
-TRIES = pytest.mark.parametrize("tries", [20, pytest.param(60, marks=pytest.mark.slow)])
-
 
 MEMORY = 200_000_000  # bytes that a reader may take for an input of a few kilobytes
 

@@ -28,7 +28,7 @@ from kinface.tradeoff.measure import Protocol, Result
 from swinface.cli.main import run
 from swinface.files import InputError
 from tests.kinface.conftest import FAMILY
-from tests.malformed import FIELDS, TRIES, mutated, mutated_text, refuse_all, refuse_command
+from tests.malformed import FIELDS, mutated, mutated_text, refuse_all, refuse_command
 
 
 def face(family: int, mid: int) -> str:
@@ -92,7 +92,6 @@ LISTS = {
 }
 
 
-@TRIES
 @pytest.mark.parametrize("name", LISTS)
 def test_lists(name, tries, root, tmp_path):
     families, path = read_families(root), tmp_path / name
@@ -104,7 +103,6 @@ def test_lists(name, tries, root, tmp_path):
     refuse_all(mutated_text(LISTS[name], " ,\n"), read, tries, name)
 
 
-@TRIES
 def test_submissions(tries, tmp_path):
     path = tmp_path / "submission.csv"
     for name in ("a.jpg", "b.jpg"):
@@ -118,7 +116,6 @@ def test_submissions(tries, tmp_path):
     refuse_all(mutated_text("img_pair,is_related\na.jpg-b.jpg,0\nb.jpg-a.jpg,0\n", ",-\n"), read, tries, path.name)
 
 
-@TRIES
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 @pytest.mark.parametrize("table", ["pairs", "people"])
 def test_tables(table, kind, tries, tmp_path):
@@ -138,7 +135,6 @@ ANNOTATIONS = "face,race_net,age_net,gender_human,age_band_human\n" + "".join(
 )
 
 
-@TRIES
 def test_annotations(tries, root):
     path = root / "annotations" / "own.csv"
     path.parent.mkdir()
@@ -150,7 +146,6 @@ def test_annotations(tries, root):
     refuse_all(mutated_text(ANNOTATIONS, ",\n"), read, tries, "own.csv")
 
 
-@TRIES
 def test_a_matrix_is_never_refused_but_reported(tries, tmp_path):
     """A family with a broken ``mid.csv`` is a problem in the report of ``kinface prepare``, not the end of it."""
     path = tmp_path / "mid.csv"
@@ -166,7 +161,6 @@ def test_a_matrix_is_never_refused_but_reported(tries, tmp_path):
     refuse_all(mutated_text(FAMILY, ",\n"), read, tries, "mid.csv")
 
 
-@TRIES
 def test_a_folder_with_a_broken_matrix_is_prepared_and_read_again(tries, root, tmp_path):
     path = root / "Train/train-faces/F0001/mid.csv"
 
@@ -189,7 +183,6 @@ def prepared(root, tmp_path) -> Path:
     return tmp_path / "tables"
 
 
-@TRIES
 @pytest.mark.parametrize(
     "file", ["dataset.json", "faces.parquet", "people.parquet", "relations.parquet", "problems.csv", "annotations.csv"]
 )
@@ -208,7 +201,6 @@ def test_a_prepared_folder(file, tries, prepared):
     refuse_all(inputs, read, tries, str(prepared))
 
 
-@TRIES
 def test_the_lists_of_a_prepared_folder(tries, prepared, root):
     path, families = prepared / "pairs.parquet", read_families(prepared)
     inputs = mutated_table(pd.read_parquet(path))
@@ -229,7 +221,6 @@ methods:
 """
 
 
-@TRIES
 @pytest.mark.parametrize("file", ["ablation.yaml", "base.yaml", "methods/ours.yaml"])
 def test_ablations(file, tries, tmp_path):
     contents = {
@@ -268,7 +259,6 @@ def test_kinfacew(tries, tmp_path):
     refuse_all(mutated(valid), read, tries, str(tmp_path))
 
 
-@TRIES
 @pytest.mark.parametrize("file", ["result.json", "result.npz"])
 def test_results_of_a_sweep(file, tries, tmp_path):
     about = {name: {"pairs": 4} for name in ("standard", "matched", "race", "gender")}
@@ -286,7 +276,6 @@ def test_results_of_a_sweep(file, tries, tmp_path):
     refuse_all(inputs, read, tries, "result.json")
 
 
-@TRIES
 @pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
 def test_models(file, tries, tmp_path):
     steps, heads = [{"attributes": {"race": ["a", "b"]}}], {"race": ["a", "b"]}
@@ -305,7 +294,6 @@ def test_models(file, tries, tmp_path):
 # Commands: one message, exit code 2, nothing left behind
 
 
-@TRIES
 @pytest.mark.parametrize("command", ["prepare", "pairs", "pairs of a table", "score", "report", "sweep"])
 def test_commands_refuse_broken_files(command, tries, root, tmp_path):
     """Whatever a mutation leaves of the file, its last line is broken."""

@@ -37,7 +37,7 @@ from swinface.data.labels import ATTRIBUTES
 from swinface.files import InputError
 from swinface.images import read_image
 from swinface.pretrained import Pretrained
-from tests.malformed import TRIES, mutated, mutated_text, refuse_all, refuse_command
+from tests.malformed import mutated, mutated_text, refuse_all, refuse_command
 
 
 def picture(seed: int, kind: str = "PNG", side: int = 8) -> bytes:
@@ -63,7 +63,6 @@ def place(tmp_path) -> Callable[[], Path]:
 # RecordIO
 
 
-@TRIES
 @pytest.mark.parametrize("file", ["train.rec", "train.idx"])
 def test_records(file, tries, place, paper_sets):
     valid = paper_sets / "data/faces_emore"
@@ -99,7 +98,6 @@ LABELS = {
 }
 
 
-@TRIES
 @pytest.mark.parametrize("kind", LABELS)
 def test_label_files(kind, tries, tmp_path):
     source, file, valid = LABELS[kind]
@@ -128,7 +126,6 @@ def test_label_files(kind, tries, tmp_path):
 # Verification sets
 
 
-@TRIES
 @pytest.mark.parametrize("protocol", [0, 2, 4])
 def test_pickled_pairs(protocol, tries, tmp_path):
     valid = pickle.dumps(([picture(n) for n in range(4)], [True, False]), protocol)
@@ -140,7 +137,6 @@ def test_pickled_pairs(protocol, tries, tmp_path):
     refuse_all(mutated(valid), read, tries, "lfw.bin", bounded=True)
 
 
-@TRIES
 def test_lists_of_pairs(tries, tmp_path):
     for name, number in (("Ann", 1), ("Ann", 2), ("Bo", 1), ("Bo", 2)):
         path = tmp_path / name / f"{name}_{number:04}.png"
@@ -164,7 +160,6 @@ TEMPLATES = {
 }
 
 
-@TRIES
 @pytest.mark.parametrize("file", TEMPLATES)
 def test_templates(file, tries, tmp_path):
     for folder in ("meta", "loose_crop"):
@@ -205,7 +200,6 @@ ARRAYS = {
 }
 
 
-@TRIES
 @pytest.mark.parametrize("part", ["archive", *ARRAYS])
 def test_embeddings(part, tries, tmp_path):
     inputs = mutated(archive(ARRAYS) if part == "archive" else ARRAYS[part])
@@ -232,7 +226,6 @@ class Tiny(nn.Module, Pretrained, library_name="swinface"):
         self.layer = nn.Linear(width, len(names or []) + 1)
 
 
-@TRIES
 @pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
 def test_model_folders(file, tries, tmp_path):
     contents = {
@@ -250,7 +243,6 @@ def test_model_folders(file, tries, tmp_path):
     refuse_all(inputs, read, tries, str(tmp_path))
 
 
-@TRIES
 @pytest.mark.parametrize("zipped", [True, False])
 def test_published_checkpoints(zipped, tries, tmp_path):
     stream = io.BytesIO()
@@ -267,7 +259,6 @@ def test_published_checkpoints(zipped, tries, tmp_path):
 # Images
 
 
-@TRIES
 @pytest.mark.parametrize(
     "kind", ["PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF", "AVIF", "DDS", "ICO", "JPEG2000", "PCX", "SGI", "TGA"]
 )
@@ -295,7 +286,6 @@ benchmarks:
 """
 
 
-@TRIES
 def test_evaluate_refuses_a_configuration(tries, tmp_path):
     """Those that are sound name a model that is not there."""
     config, out = tmp_path / "evaluate.yaml", tmp_path / "out"
@@ -325,7 +315,6 @@ data:
 """
 
 
-@TRIES
 def test_fit_refuses_a_configuration(tries, tmp_path):
     """Those that are sound ask for a run that leaves no model."""
     config, out = tmp_path / "fit.yaml", tmp_path / "out"
@@ -338,7 +327,6 @@ def test_fit_refuses_a_configuration(tries, tmp_path):
     refuse_all(mutated_text(TRAINING, " :,{}[]\n"), read, tries)
 
 
-@TRIES
 def test_convert_refuses_a_checkpoint(tries, tmp_path):
     stream = io.BytesIO()
     torch.save({"state_dict_backbone": {"layer.weight": torch.ones(2, 3)}}, stream)
@@ -352,7 +340,6 @@ def test_convert_refuses_a_checkpoint(tries, tmp_path):
     refuse_all(mutated(stream.getvalue()), read, tries, "published.pt")
 
 
-@TRIES
 def test_pack_refuses_weights(tries, tmp_path):
     (tmp_path / "config.json").write_text("{}")
     out = tmp_path / "out"

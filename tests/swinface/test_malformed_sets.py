@@ -11,7 +11,7 @@ from scipy.io import savemat
 from swinface.benchmarks.cfp import read_protocol
 from swinface.photos.folder import LOG, read_log
 from swinface.photos.originals import list_faces, read_adience, read_affectnet, read_imdb_wiki, read_morph
-from tests.malformed import TRIES, mutated, mutated_text, refuse_all
+from tests.malformed import mutated, mutated_text, refuse_all
 
 FOLD = "user_id\toriginal_image\tface_id\tage\tgender\tx\n1@N0\ta.jpg\t1\t(25, 32)\tf\t0\n2@N0\tb.jpg\t2\t57\tm\t9\n"
 SETS = {
@@ -25,7 +25,6 @@ LOG_ROWS = (
 )
 
 
-@TRIES
 @pytest.mark.parametrize("name", SETS)
 def test_label_files_of_sets(name, tries, tmp_path):
     read, file, valid = SETS[name]
@@ -39,7 +38,6 @@ def test_label_files_of_sets(name, tries, tmp_path):
     refuse_all(mutated_text(valid), read_all, tries, str(tmp_path))
 
 
-@TRIES
 def test_logs_of_aligned_faces(tries, tmp_path):
     def read(mutant: bytes) -> None:
         (tmp_path / LOG).write_bytes(mutant)
@@ -61,7 +59,6 @@ def test_structures_of_matlab(tries, tmp_path):
     refuse_all(mutated(valid), read, tries, "wiki.mat")
 
 
-@TRIES
 @pytest.mark.parametrize("file", ["Pair_list_F.txt", "Pair_list_P.txt", "Split/FP/04/same.txt"])
 def test_the_protocol_of_cfp(file, tries, tmp_path):
     protocol = tmp_path / "Protocol"
