@@ -32,7 +32,7 @@ def name_labels(labels: Any, what: str) -> pd.Series:
     if len(columns) != 1:
         raise InputError(f"{what}: one value for each is needed, not {len(columns)}.")
     texts = canonical_text(columns[0], what).reset_index(drop=True)
-    return texts.where(texts.map({text: _is_known(text) for text in texts.unique()}), None)
+    return texts.where(texts.map({text: is_known(text) for text in texts.unique()}), None)
 
 
 def encode_labels(labels: Any, classes: Iterable | None = None, what: str = "labels") -> tuple[np.ndarray, list[str]]:
@@ -79,7 +79,7 @@ def name_classes(classes: Iterable, what: str) -> list[str]:
     """The texts of classes that somebody lists. Raises ``InputError`` if one is unknown, or there twice."""
     listed = [*classes]
     texts = canonical_text(pd.Series(listed, dtype=object), what).tolist()
-    if len({*texts}) < len(texts) or not all(map(_is_known, texts)):
+    if len({*texts}) < len(texts) or not all(map(is_known, texts)):
         raise InputError(
             f"{what}: each class is named once, and none is a mark of the unknown (empty, {', '.join(UNKNOWN)}, "
             f"below 0); not {listed}."
@@ -105,7 +105,8 @@ def split_columns(labels: Any, what: str) -> list[pd.Series]:
     return [table.iloc[:, place] for place in range(table.shape[1])]
 
 
-def _is_known(text: str | None) -> bool:
+def is_known(text: str | None) -> bool:
+    """Whether a label, as ``canonical_text`` gives it, is no mark of the unknown."""
     return text is not None and fold_word(text) not in UNKNOWN and not (NUMBER.fullmatch(text) and float(text) < 0)
 
 

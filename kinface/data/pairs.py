@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kinface.data.annotations import UNKNOWN
+from kinface.data.annotations import UNKNOWN, UNKNOWN_OF_THREE
 from kinface.data.cosines import to_unit_length
+from kinface.data.labels import is_known
 from kinface.data.tables import (
     as_pandas,
     canonical_text,
@@ -53,7 +54,8 @@ PAIRS_ENDINGS = (".parquet", ".csv")
 REQUIRED_VALUES = ("face_a", "face_b")
 TEXT_COLUMNS = tuple(column for column in COLUMNS if column not in ("kin", "score"))
 ONE_FAMILY = "a kin pair must lie in one family"
-OF_PEOPLE = ("race_a", "race_b", "gender_a", "gender_b")
+ONE_PERSON = "the two faces are of the same person"
+OF_PEOPLE = tuple(f"{name}_{side}" for name in ("person", "family", "race", "gender") for side in "ab")
 PATHS = (*REQUIRED_VALUES, "face_m")  # of triplets (kinface.data.triplets)
 SIDES = ("p", "path", "img", "image", "face")  # what others call a face, with 1 and 2 behind it, p in RFIW's csv lists
 OTHER_NAMES = {
@@ -75,7 +77,8 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
     Text columns, and those of others that hold any text, become ``object`` with the one text of each value
     (``kinface.data.tables.canonical_text``), None where missing; ``kin`` bool, read from 1 and 0, yes and no or true
     and false; ``score`` float64; rows count from 0. Warns if columns have ``OTHER_NAMES``, texts that differ are one
-    value, genders are written otherwise than m and f, or races and genders are marked as unknown, and then missing.
+    value, genders are written otherwise than m and f, or people, families, races or genders are marked as unknown, and
+    then missing.
 
     Raises ``InputError`` if this is no table, or that names the column that is missing, there twice or of one person
     where two are needed, or the first row (counted from 1, without a header) that is wrong.
@@ -101,16 +104,18 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
     pairs[of_people] = drop_marks(pairs[of_people], source)
     pairs[["gender_a", "gender_b"]] = _read_genders(pairs[["gender_a", "gender_b"]], source)
     kin = truth(pairs["kin"], f"{source}: column kin")
-    score, given = to_numbers(pairs["score"]), pairs[["type", "kin", "score"]]
     gender = pairs[["gender_a", "gender_b"]]
-    one_person = (pairs["person_a"] == pairs["person_b"]) | (pairs["face_a"] == pairs["face_b"])
+    no_gender = ~(gender.isin(["m", "f"]) | gender.isna())
+    score, given = to_numbers(pairs["score"]), pairs[["type", "kin", "score"]]
+    given = given.assign(gender=gender.where(no_gender).bfill(axis="columns")["gender_a"])
+    one_person = pairs["person_a"] == pairs["person_b"]
     two_families = (pairs["family_a"] != pairs["family_b"]) & families_known(pairs)
     rules = {
         **{f"{column} is missing": pairs[column].isna() for column in REQUIRED_VALUES},
         "kin must be 0 or 1, yes or no, true or false": kin.isna(),
         f"type must be one of {' '.join(TYPES)} or missing": ~(pairs["type"].isin(TYPES) | pairs["type"].isna()),
-        "gender must be m, f or missing": ~(gender.isin(["m", "f"]) | gender.isna()).all(axis="columns"),
-        "the two faces are of the same person": one_person,
+        "gender must be m, f or missing": no_gender.any(axis="columns"),
+        ONE_PERSON: one_person | (pairs["face_a"] == pairs["face_b"]),
         ONE_FAMILY: (kin == True) & two_families,  # noqa: E712
         "score must be a finite number": ~np.isfinite(score) & (scored | pairs["score"].notna()),
     }
@@ -122,6 +127,10 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
                 rule += f", not {to_plain(given[column][row])!r}"
             elif column in given:
                 rule += ", and is missing; leave such pairs out"
+            elif broken is rules[ONE_PERSON] and one_person[row] and two_families[row]:
+                rule += (
+                    f", {pairs['person_a'][row]!r}, in two families; name people of all families apart, as F0001/MID1"
+                )
             elif broken is rules[ONE_FAMILY]:
                 named = " and ".join(repr(pairs[side][row]) for side in ("family_a", "family_b"))
                 rule += f", not in {named}; correct these or kin, or leave the family empty that is not known"
@@ -203,14 +212,18 @@ def _holds_text(column: pd.Series) -> bool:
 def drop_marks(people: pd.DataFrame, source: str) -> pd.DataFrame:
     """Attributes without marks of "no value": two people of unknown race are not of one.
 
-    A column that then holds numbers alone becomes numbers, as with an empty cell in the place of the mark.
+    A column of one's own that then holds numbers alone becomes numbers, as with an empty cell in the place of the mark.
+    In the others, whose values are texts, NA, None, null and negative numbers are marks too.
     """
     people, said = people.copy(), {}
     for column in people:
-        words = [word for word in people[column].unique() if isinstance(word, str) and fold_word(word) in UNKNOWN]
+        texts, ours = (it for it in people[column].unique() if isinstance(it, str)), column in OF_PEOPLE
+        marks = UNKNOWN_OF_THREE if ours else UNKNOWN
+        words = [word for word in texts if fold_word(word) in marks or (ours and not is_known(word))]
         if words:
             kept = people[column].astype(object)
-            people[column] = infer_type(kept.where(kept.notna() & ~kept.isin(words), None))
+            kept = kept.where(kept.notna() & ~kept.isin(words), None)
+            people[column] = kept if ours else infer_type(kept)
             said |= dict.fromkeys((column.removesuffix("_a").removesuffix("_b"), word) for word in words)
     if said:
         named = name_few([f"{word!r} of {name} is read as missing" for name, word in said], between=", ")

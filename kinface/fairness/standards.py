@@ -12,7 +12,8 @@ from itertools import combinations_with_replacement
 import numpy as np
 import pandas as pd
 
-from kinface.data.tables import canonical_text, truth
+from kinface.data.arrays import as_number
+from kinface.data.tables import canonical_text, list_names, truth
 from kinface.fairness.audit import FairnessAudit
 from kinface.fairness.dyads import Dyads
 from kinface.fairness.groupings import natural_order
@@ -72,8 +73,9 @@ def audit_operating_points(
     """
     rows = []
     score, kin = audit.pairs["score"].to_numpy(), audit.pairs["kin"].to_numpy()
-    enough = [fmr for fmr in fmrs if fmr * (~scores_and_kin(validation)[1]).sum() >= 1]
-    groups = audit.groups[audit.groups["grouping"].isin(groupings)]
+    non_kin = (~scores_and_kin(validation)[1]).sum()
+    enough = [fmr for fmr in fmrs if as_number(fmr, "FMR") * non_kin >= 1]
+    groups = audit.groups[audit.groups["grouping"].isin(list_names(groupings))]
     members = [(audit.labels[group.grouping] == group.group).to_numpy() for group in groups.itertuples()]
     for fmr in enough:
         threshold = choose_threshold_at_fmr(validation, fmr)

@@ -152,7 +152,7 @@ def _score_attributes(pairs: pd.DataFrame, faces: pd.DataFrame | None) -> dict[s
     for name, (a, b) in sides.items():
         if name == "age":  # years, also as text
             a, b = infer_type(a), infer_type(b)
-        if is_measurement(a) and is_measurement(b):
+        if is_measurement(a) and is_measurement(b) and name not in ("race", "gender"):  # codes have no gap
             found[f"{name} gap"] = -np.abs(a.to_numpy(float, na_value=np.nan) - b.to_numpy(float, na_value=np.nan))
         else:
             a, b = (canonical_text(side, f"attribute {name}") for side in (a, b))
@@ -169,7 +169,9 @@ def _score_attributes(pairs: pd.DataFrame, faces: pd.DataFrame | None) -> dict[s
 
 
 def _is_attribute(name: str, pairs: pd.DataFrame) -> bool:
-    return name.endswith("_a") and f"{name[:-2]}_b" in pairs and name[:-2] not in (*TAKEN, "face", "person", "family")
+    """Whether it says something of the first person, and the second has it too."""
+    named = name.endswith("_a") and f"{name[:-2]}_b" in pairs and name[:-2] not in (*TAKEN, "face", "person", "family")
+    return named and pairs[name].notna().any()
 
 
 def _score_images(pairs: pd.DataFrame, root: Path) -> dict[str, np.ndarray]:

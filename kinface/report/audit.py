@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from kinface.data.pairs import check_pairs
-from kinface.data.tables import as_pandas
+from kinface.data.tables import as_pandas, list_names
 from kinface.fairness.audit import FairnessAudit, audit_fairness
 from kinface.fairness.comparison import compare_audits, compare_lists
 from kinface.fairness.dyads import FAMILIES
@@ -72,7 +72,7 @@ class Audit(FairnessAudit):
         if found.empty:
             raise InputError(
                 f"there is no such point: the {len(self.validation):,} validation pairs are too few, or none of "
-                f"{', '.join(groupings)} is among the groupings {', '.join(self.labels)}."
+                f"{', '.join(list_names(groupings))} is among the groupings {', '.join(self.labels)}."
             )
         return found
 

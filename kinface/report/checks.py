@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from kinface.data.pairs import families_known, list_families
+from kinface.data.pairs import families_known
 from kinface.data.tables import canonical_text
 from kinface.data.vocabulary import fold_word
 from kinface.fairness.audit import FairnessAudit
@@ -89,6 +89,7 @@ def list_doubts(audit: FairnessAudit, origin: Origin) -> list[str]:
     return [
         *warn_of_threshold(audit, origin),
         *warn_of_scores(audit, origin),
+        *warn_of_contradictions(audit.pairs, origin),
         *warn_of_fitted_splits(audit.pairs, origin),
         *warn_of_unknown_families(audit, origin),
     ]
@@ -96,9 +97,8 @@ def list_doubts(audit: FairnessAudit, origin: Origin) -> list[str]:
 
 def warn_of_threshold(audit: FairnessAudit, origin: Origin) -> list[str]:
     """Doubts about the threshold."""
-    warnings, families = [], list_families(audit.pairs)
+    warnings = []
     if origin.validation is not None:
-        shared = families & list_families(origin.validation)
         unknown = int((~families_known(origin.validation)).sum())
         kinds = origin.validation["kin"].value_counts()
         if kinds.min() < FEWEST_PAIRS:
@@ -106,13 +106,16 @@ def warn_of_threshold(audit: FairnessAudit, origin: Origin) -> list[str]:
                 f"The threshold was chosen on {kinds[True]:,} kin and {kinds[False]:,} non-kin pairs, in "
                 f"{origin.name_validation()}. So few choose it almost at random; take {FEWEST_PAIRS} of each or more."
             )
-        if shared:
-            warnings.append(
-                f"{len(shared):,} of the {len(families):,} audited families also chose the threshold, in "
-                f"{origin.name_validation()}. This makes the model look better than it is. Choose the threshold on "
-                "other families."
-            )
-        if unknown and families:
+        for one, many in (("family", "families"), ("person", "people"), ("face", "faces")):
+            ours, theirs = (_values_of(table, one) for table in (audit.pairs, origin.validation))
+            if shared := ours & theirs:
+                warnings.append(
+                    f"{len(shared):,} of the {len(ours):,} audited {many} also chose the threshold, in "
+                    f"{origin.name_validation()}. This makes the model look better than it is. Choose the threshold on "
+                    "other families."
+                )
+                break  # their people and faces are shared too
+        if unknown and _values_of(audit.pairs, "family"):
             warnings.append(
                 f"The families of {unknown:,} of the {len(origin.validation):,} pairs in {origin.name_validation()}, "
                 "which chose the threshold, are unknown. It cannot be checked whether audited families are among them."
@@ -173,6 +176,28 @@ def warn_of_scores(audit: FairnessAudit, origin: Origin) -> list[str]:
     return warnings
 
 
+def warn_of_contradictions(pairs: pd.DataFrame, origin: Origin) -> list[str]:
+    """Faces and people of whom two rows say different things."""
+    of_face = ("person", "family") if "face_m" in pairs else ("person", "family", "race", "gender")  # parents have one
+    warnings = []
+    for side, many, known in (("face", "faces", of_face), ("person", "people", ("family",))):
+        name, names = pd.factorize(pd.concat([pairs[f"{side}_a"], pairs[f"{side}_b"]]))
+        for what in known:
+            value, values = pd.factorize(pd.concat([pairs[f"{what}_a"], pairs[f"{what}_b"]]))
+            rows = np.flatnonzero((name >= 0) & (value >= 0))
+            first = np.full(len(names), -1)
+            first[name[rows[::-1]]] = value[rows[::-1]]
+            other = rows[value[rows] != first[name[rows]]]
+            if len(other):
+                one, count = name[other[0]], len(np.unique(name[other]))
+                both = " and ".join(repr(values[code]) for code in (first[one], value[other[0]]))
+                warnings.append(
+                    f"{count:,} of the {len(names):,} {many} in {origin.name_pairs()} have more than one {what}, such "
+                    f"as {names[one]!r}: {both}. One of them is wrong, or two {many} have one name."
+                )
+    return warnings
+
+
 def warn_of_fitted_splits(pairs: pd.DataFrame, origin: Origin) -> list[str]:
     """Pairs that a model has seen."""
     counts = pairs["split"].value_counts()
@@ -196,6 +221,12 @@ def warn_of_unknown_families(audit: FairnessAudit, origin: Origin) -> list[str]:
         "independent, so intervals are too narrow. It cannot be checked whether these families also trained the model "
         "or chose the threshold."
     ]
+
+
+def _values_of(pairs: pd.DataFrame, name: str) -> set[str]:
+    """Of both people of all pairs, such as their families, as far as they are known."""
+    columns = pairs.columns.intersection([f"{name}_a", f"{name}_b"])
+    return {*(text for it in columns for text in canonical_text(pairs[it], it, paths=name == "face").dropna())}
 
 
 def _faces_of_pairs(pairs: pd.DataFrame) -> set[frozenset[str]]:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kinface
-from kinface.data.pairs import check_pairs, race_crossing, read_pairs
+from kinface.data.pairs import check_pairs, race_crossing, race_group, read_pairs, resampling_units
 from kinface.fairness.audit import FairnessAudit, audit_fairness
 from kinface.fairness.calibration import calibrate
 from kinface.fairness.standards import choose_threshold_at_fmr, match_across_groups, measure_acquisition
@@ -205,6 +205,20 @@ def test_two_people_of_unknown_race_are_not_of_one():
     assert pairs["race_b"].isna().all() and race_crossing(pairs).isna().all()
 
 
+def test_people_of_an_unknown_family_are_not_of_one():
+    codes = np.where(TABLE["tone_a"] == 1, "NA", TABLE["tone_a"].astype(str))
+    table = TABLE.assign(person_a="nan", person_b=-1, race_a=codes, race_b=TABLE["tone_b"])
+    expected = check_pairs(table.assign(person_a=None, person_b=None, race_a=TABLE["tone_a"].replace(1, None)), "here")
+    for mark in ("nan", "None", "NA", -1):
+        rows = TABLE["tone_a"] == 1
+        marked = table.astype({"family_a": object}).assign(family_b=table["family_b"].where(~rows, mark))
+        marked.loc[rows, "family_a"] = mark
+        with pytest.warns(UserWarning, match=f"'nan' of person is .*'-1' of person is .*'{mark}' of family is"):
+            pairs = check_pairs(marked, "here")
+        assert pairs["family_a"].isna().equals(rows) and len(set(resampling_units(pairs)[0])) > 20 + rows.sum() / 2
+        pd.testing.assert_series_equal(race_group(pairs), race_group(expected), check_names=False)
+
+
 def test_two_people_of_an_unknown_attribute_are_not_of_one_group():
     with pytest.warns(UserWarning, match="here: 'unknown' of mood is read as missing, 'unk' of age is"):
         pairs = check_pairs(TABLE.assign(mood_a="unknown", mood_b="glad", age_a=["7", "unk"] * 120, age_b=5), "here")
@@ -252,6 +266,14 @@ def test_thresholds_are_chosen_on_columns_of_any_type():
             "40 rows .* repeat an earlier",
         ),
         ({}, TABLE.assign(face_a="v" + TABLE["face_a"]), "20 of the 20 audited families also chose the threshold"),
+        (
+            {"family_a": None, "family_b": None},
+            TABLE.assign(face_a="v" + TABLE["face_a"], family_a=None, family_b=None),
+            "240 of the 480 audited faces also chose the threshold",
+        ),
+        ({"face_a": "a.jpg"}, 0.5, "1 of the 241 faces .* have more than one family, such as 'a.jpg': '18' and '13'"),
+        ({"person_a": "MID1"}, 0.5, "1 of the 1 people .* have more than one family, such as 'MID1': '18' and"),
+        ({"face_a": "a.jpg", "gender_a": ["m", "f"] * 120}, 0.5, "have more than one gender, such as 'a.jpg': 'm' and"),
     ],
 )
 def test_an_audit_in_python_warns_of_what_the_page_warns_of(change, threshold, doubt):

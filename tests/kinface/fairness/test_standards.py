@@ -50,6 +50,14 @@ def test_thresholds_that_cannot_be_had_are_refused(draw_scored):
         choose_threshold_at_fmr(draw_scored(100), 0.001)
 
 
+def test_a_list_of_rates_is_refused_and_one_grouping_may_be_a_text(audit, draw_scored):
+    validation = draw_scored(800, seed=5, prefix="V")
+    with pytest.raises(InputError, match=r"FMR: \[0.1\] is not a finite number"):
+        audit_operating_points(audit, validation, fmrs=([0.1],))
+    (listed,) = {*audit_operating_points(audit, validation, groupings="race")["grouping"]}
+    assert listed == "race"
+
+
 def test_operating_points_by_hand(audit, draw_scored):
     validation = draw_scored(800, seed=5, prefix="V")
     points = audit_operating_points(audit, validation, fmrs=(0.05, 0.1, 1e-6))

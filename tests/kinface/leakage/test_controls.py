@@ -127,6 +127,14 @@ def test_ages_are_measured_and_unknown_values_are_not_the_same(pairs):
     assert found["pairs"]["age gap"] == 180 and "same mood" not in found.index
 
 
+def test_races_of_faces_are_classes_where_the_pairs_have_none(pairs):
+    faces = pd.DataFrame({"face": pd.unique(pairs[["face_a", "face_b"]].to_numpy().ravel())})
+    faces["race"], bare = np.arange(len(faces)) % 3, pairs[["face_a", "face_b", "kin", "score"]]
+    found = find(bare, faces)
+    assert "same race" in found.index and "race gap" not in found.index
+    pd.testing.assert_frame_equal(find(bare, faces.astype({"race": str})), found)
+
+
 def test_images_are_told_apart_by_colour_size_and_sharpness(tmp_path):
     """Kin have one colour and sharpness; sizes say nothing."""
     rng, rows = np.random.default_rng(0), []
