@@ -20,7 +20,7 @@ from torch.nn import functional
 from swinface.data.align import IMAGE_SIZE
 from swinface.data.faces import read_face, scale_pixels, stack_faces
 from swinface.files import InputError
-from swinface.inference import walk_batches
+from swinface.inference import check_ready, walk_batches
 from swinface.mlca import ChannelGate, MultiLevelChannelAttention
 from swinface.model import SwinFace
 from swinface.tasks import TASKS
@@ -44,6 +44,7 @@ def attend(model: SwinFace, files: Sequence[Path], batch: int = 64) -> tuple[pd.
     face : np.ndarray
         (112, 112, 3), the mean face, 0 to 255.
     """
+    check_ready(model)
     if not model.trained:
         raise InputError("no task of this model is trained; its attention has no meaning.")
     if not all(isinstance(subnet.attention.gate, ChannelGate) for subnet in model.subnets.values()):

@@ -17,6 +17,7 @@ from swinface.data.align import ARCFACE, IMAGE_SIZE
 from swinface.data.faces import read_face, scale_pixels, stack_faces
 from swinface.files import InputError, check_ending, describe_install, replacing
 from swinface.images import find_images
+from swinface.inference import check_ready
 from swinface.model import SwinFace
 from swinface.photos.alignment import warn_unaligned_files
 from swinface.runtimes import convert_onnx
@@ -63,6 +64,7 @@ def write_onnx(
 
     Raises ``InputError`` if ``out`` does not end in .onnx, or a package is missing.
     """
+    check_ready(model)
     check_ending(out, [".onnx"], "an exported model")
     needed = ("onnx", "onnxscript", *["onnxruntime"] * (int8 is not None))
     absent = [package for package in needed if find_spec(package) is None]

@@ -53,6 +53,17 @@ def inference(device: torch.device, precision: Precision = "fast") -> Iterator[N
         yield
 
 
+def check_ready(model: nn.Module) -> None:
+    """Refuse a model whose answers would depend on chance and on other faces, or whose weights are not in float32."""
+    if not isinstance(model, nn.Module):
+        raise InputError(f"model: a {type(model).__name__}; give the model itself, as from_pretrained reads it.")
+    if model.training:
+        raise InputError("the model is in training mode, where answers depend on the other faces; call model.eval().")
+    dtypes = {it.dtype for it in model.parameters()} - {torch.float32}
+    if dtypes:
+        raise InputError(f"the model's weights are {dtypes.pop()}; call model.float(): precision is chosen by option.")
+
+
 def digest_weights(model: nn.Module) -> str:
     """A text that differs for models with other weights."""
     digest = hashlib.sha256()

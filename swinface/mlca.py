@@ -85,6 +85,9 @@ class MultiLevelChannelAttention(nn.Module):
 
     def fuse(self, levels: Tensor) -> Tensor:
         """The weighted channels before the maximum over places: (B, width, 7, 7)."""
+        if levels.ndim != 4 or levels.shape[1] != sum(self.in_channels):
+            wanted = f"(B, {sum(self.in_channels)}, 7, 7) as a trunk gives them, or images as uint8"
+            raise InputError(f"levels: they are {tuple(levels.shape)}; give {wanted}.")
         parts = levels.split(self.in_channels, dim=1)
         read = zip(self.convolutions, self.levels, strict=True)
         fused = torch.cat([convolve(parts[level - 1]) for convolve, level in read], dim=1)

@@ -27,7 +27,7 @@ from swinface.choices import Precision, Runtime
 from swinface.cores import make_session_options
 from swinface.data.align import IMAGE_SIZE
 from swinface.files import InputError, describe_install, one_line, replacing
-from swinface.inference import choose_dtype, digest_weights, inference
+from swinface.inference import check_ready, choose_dtype, digest_weights, inference
 
 if TYPE_CHECKING:
     from torch.onnx import ONNXProgram
@@ -43,7 +43,7 @@ class Runner:
     """A trained network that is opened on a runtime and called on batches of faces.
 
     Raises ``InputError`` if the runtime that was named is not installed, fails, or is not within the tolerance, or the
-    network is not on a CPU.
+    network is not on a CPU, in training mode or not in float32.
 
     Parameters
     ----------
@@ -76,6 +76,7 @@ class Runner:
         method: str = "forward",
         faces: int | None = None,
     ) -> None:
+        check_ready(network)
         self.device = next(network.parameters()).device
         self._graph, self._precision = _Graph(network, method), precision
         self._engine: Engine | None = None

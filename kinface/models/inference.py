@@ -17,7 +17,7 @@ from kinface.models.faces import BATCH, read_faces, warn_of_unaligned
 from swinface.choices import Precision, Runtime
 from swinface.data.faces import IMAGE_SIZE, scale_pixels
 from swinface.files import InputError
-from swinface.inference import Shards, digest_weights, inference
+from swinface.inference import Shards, check_ready, digest_weights, inference
 from swinface.runtimes import Runner
 from swinface.trunk import GRID
 
@@ -87,8 +87,9 @@ def describe_faces(
     Raises
     ------
     InputError
-        The model cannot read such faces, or an image is missing, unreadable or not square.
+        The model cannot read such faces or is in training mode, or an image is missing, unreadable or not square.
     """
+    check_ready(model)
     faces = _take_faces(model, faces)
     device = next(model.parameters()).device
     names = [
@@ -170,5 +171,5 @@ def _read_batch(faces: list[str] | np.ndarray | Tensor, root: Path | None) -> Te
         return faces
     if not isinstance(faces, np.ndarray):
         return read_faces(root, faces)
-    read = torch.tensor(faces)  # a copy, as images that are read may not be written to
+    read = torch.from_numpy(faces.copy())  # images that are read may not be written to, and colours be a reversed view
     return read.permute(0, 3, 1, 2) if read.ndim == 4 else read

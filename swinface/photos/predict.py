@@ -111,9 +111,10 @@ def describe(
 ) -> list[dict[str, Any]]:
     """The answers of a model, as in ``predict``, for aligned faces, (112, 112, 3) uint8 RGB, ``batch`` of them at a
     time."""
-    device, answers, runner = next(model.parameters()).device, [], runtime
+    runner = runtime
     if not isinstance(runner, Runner):
         runner = Runner(model, runtime=runtime, method="read", faces=len(crops))
+    device, answers = runner.device, []
     for start in range(0, len(crops), batch):
         images = torch.from_numpy(np.stack(crops[start : start + batch])).permute(0, 3, 1, 2)
         with inference(device, "full"):

@@ -15,13 +15,16 @@ from matplotlib.cbook import get_sample_data
 from torch.nn.functional import normalize
 
 from kinface.cli.main import COMMANDS
+from swinface.attention import attend
 from swinface.cli.main import run
 from swinface.data.augment import make_input
+from swinface.export import export
 from swinface.files import InputError
 from swinface.images import read_image
 from swinface.inference import Shards, digest_weights, inference, multiplies_bfloat16
 from swinface.model import SwinFace
-from swinface.photos.predict import cut_faces
+from swinface.photos.predict import cut_faces, predict
+from tests.swinface.tiny import tiny
 
 REGRESSIONS = ("age",)
 
@@ -57,6 +60,26 @@ def test_nothing_is_halved_where_the_device_does_not_multiply_so(monkeypatch):
     monkeypatch.undo()
     assert isinstance(multiplies_bfloat16(torch.device("cpu")), bool)
     assert not multiplies_bfloat16(torch.device("meta"))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda model: model.train(), r"in training mode, where answers depend on .*; call model.eval\(\)"),
+        (lambda model: model.half(), r"the model's weights are torch.float16; call model.float\(\)"),
+    ],
+)
+def test_a_model_that_would_answer_by_chance_is_refused(change, named, tmp_path):
+    model, grey = change(tiny().eval()), np.full((112, 112, 3), 128, dtype=np.uint8)
+    for use in (
+        lambda: predict(model, grey, aligned=True),
+        lambda: export(model, tmp_path / "model.onnx"),
+        lambda: attend(model, []),
+    ):
+        with pytest.raises(InputError, match=named):
+            use()
+    with pytest.raises(InputError, match="model: a str; give the model itself"):
+        predict("shipped", grey, aligned=True)
 
 
 def test_weights_that_differ_have_another_digest():

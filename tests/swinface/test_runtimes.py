@@ -141,7 +141,7 @@ def test_without_the_extra_auto_is_torch_and_a_named_runtime_says_what_brings_it
 
 
 def test_a_model_on_another_device_is_torchs():
-    network = torch.nn.Linear(2, 2, device="meta")
+    network = torch.nn.Linear(2, 2, device="meta").eval()
     assert Runner(network).runtime == "torch"
     with pytest.raises(InputError, match="openvino computes on the CPU, and the model is on meta"):
         Runner(network, runtime="openvino")
@@ -158,7 +158,7 @@ signal.signal(signal.SIGINT, lambda *_: handled.append(1))
 class Network(torch.nn.Conv2d):
     def forward(self, images):
         return super().forward(images), images.mean(dim=1)
-network = Network(3, 2, 112)
+network = Network(3, 2, 112).eval()
 first = Runner(network, "full", "openvino")
 second = Runner(network, "full", "openvino")
 del first, second

@@ -178,6 +178,25 @@ def test_faces_are_paths_or_images_or_embeddings(families):
         embed(network, [])
 
 
+def test_colours_may_be_a_reversed_view(model):
+    network, images = KinFace.from_pretrained(model), np.arange(112 * 112 * 3, dtype=np.uint8).reshape(1, 112, 112, 3)
+    np.testing.assert_array_equal(network.embed(images[..., ::-1]), network.embed(images[..., ::-1].copy()))
+
+
+def test_a_model_in_training_mode_is_refused(model):
+    for network, given in (
+        (KinFace.from_pretrained(model).train(), np.zeros((2, 112, 112, 3), np.uint8)),
+        (KinFace(embedding_size=12, width=16, size=8), np.zeros((2, 12), np.float32)),
+    ):
+        with pytest.raises(InputError, match=r"the model is in training mode, .*; call model.eval\(\)"):
+            network.embed(given)
+
+
+def test_float_images_are_not_taken_for_levels(model):
+    with pytest.raises(InputError, match=r"levels: they are \(2, 3, 112, 112\); give .*, or images as uint8"):
+        KinFace.from_pretrained(model)(torch.zeros(2, 3, 112, 112))
+
+
 def test_embed_then_score_gives_what_the_model_scores(synthetic, families, listed, model, tmp_path):
     table, one, other = tmp_path / "all.npz", tmp_path / "one.parquet", tmp_path / "other.csv"
     assert kinface("embed", "--model", model, "--root", synthetic, "--out", table) == 0
