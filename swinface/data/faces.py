@@ -31,14 +31,20 @@ def scale_pixels(images: Tensor) -> Tensor:
 
 
 def check_scaled(images: Tensor) -> None:
-    """Refuse float pixels from 0 to 255, which are never all below 10, and warn of those from 0 to 1."""
+    """Refuse what is no tensor, and float pixels from 0 to 255, which are never all below 10, or not finite; warn of
+    those from 0 to 1, and of those of another mean and deviation, such as ImageNet's."""
+    if not isinstance(images, Tensor):
+        raise InputError(f"images: a {type(images).__name__}; give a tensor, (B, 3, {IMAGE_SIZE}, {IMAGE_SIZE}).")
     if not len(images):
         return
     low, high = images.aminmax()
-    if high > 10:
+    if not high <= 10:
         raise InputError(f"images: their pixels reach {high:g}; give uint8 from 0 to 255, or float from -1 to 1.")
-    if 0 <= low < high <= 1:
-        warnings.warn("images: all pixels lie between 0 and 1; models take them from -1 to 1: 2 x - 1.", stacklevel=4)
+    if 0 <= low < high <= 1 or max(-low, high) > 1.1:
+        warnings.warn(
+            f"images: pixels lie between {low:.3g} and {high:.3g}; models take them from -1 to 1, 2 x - 1 of 0 to 1.",
+            stacklevel=4,
+        )
 
 
 def crop_face(pixels: np.ndarray, crop: Crop, size: int = IMAGE_SIZE) -> np.ndarray:

@@ -283,8 +283,15 @@ def test_pixels_may_be_scaled_before_or_by_the_model():
     for shape in ((2, 112, 112, 3), (3, 112, 112), (2, 3, 224, 224)):
         with pytest.raises(InputError, match=r"images: they are .*; give aligned faces, \(B, 3, 112, 112\)"):
             model(torch.zeros(shape, dtype=torch.uint8))
-    with pytest.warns(UserWarning, match="images: all pixels lie between 0 and 1; models take them from -1 to 1"):
+    with pytest.warns(UserWarning, match="images: pixels lie between 0 and 1; models take them from -1 to 1"):
         model(pixels / 255)
+    mean, deviation = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])[..., None, None]  # ImageNet's
+    with pytest.warns(UserWarning, match=r"images: pixels lie between -2.12 and 2.64; models take them from -1 to 1"):
+        model((pixels / 255 - mean) / deviation)
+    with pytest.raises(InputError, match="images: their pixels reach nan"):
+        model(scale_pixels(pixels) * float("nan"))
+    with pytest.raises(InputError, match=r"images: a ndarray; give a tensor, \(B, 3, 112, 112\)"):
+        model(pixels.numpy())
 
 
 def test_angles_are_the_heads_numbers_in_their_unit():

@@ -11,7 +11,7 @@ TINY = {**TINY_TRUNK, "width": 32, "embedding_size": 24}
 
 
 def faces(count: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(count, 3, 112, 112, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(count, 3, 112, 112, generator=torch.Generator().manual_seed(seed)).clamp(-1, 1)
 
 
 def tiny(seed: int = 0, **changes) -> SwinFace:
