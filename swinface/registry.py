@@ -77,7 +77,7 @@ class Registry:
         known = self._known.get(name, name)
         if isinstance(known, str) and "." not in known:
             raise InputError(
-                f"no {self.kind} {name!r}; there are {', '.join(self._known)}, and one of your own is named "
+                f"no {self.kind} {name!r}; there are {', '.join(self._known) or 'none'}, and one of your own is named "
                 "package.module.Class."
             )
         found = _import(known, self.kind) if isinstance(known, str) else known

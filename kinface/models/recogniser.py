@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from swinface.inference import Shards
 
 BATCH = 64  # faces that are given to a recogniser at once, unless its file fixes another number
-
+DIFFERS = 0.1  # share of an embedding's length; quantised networks round by what else is in a batch
 
 # What an ONNX file may take: its name for the type, and numpy's. Bytes are given pixels as they are.
 TYPES = {
@@ -86,7 +86,7 @@ class Recogniser:
             embed, size, self.batch = RECOGNISERS.find(name), None, BATCH
             if (pixels.mean, pixels.scale, pixels.output) != (INSIGHTFACE.mean, INSIGHTFACE.scale, None):
                 raise InputError(f"mean, scale and output are for ONNX files; {name} is given pixels from 0 to 255.")
-            made_of = Path(inspect.getfile(embed)).read_bytes()
+            made_of = Path(sys.modules[name.rpartition(".")[0] or embed.__module__].__file__).read_bytes()
         self.size = size or pixels.size or IMAGE_SIZE
         self._embed: Callable[[np.ndarray], Any] = embed
         #: What tells it from others.
@@ -118,6 +118,7 @@ class Recogniser:
         shards = shards or Shards()
         if shards.first:
             warn_of_unaligned(root, faces)
+            self._check_repeats(read_faces(root, faces[:1], self.size).permute(0, 2, 3, 1).numpy())
 
         def compute(rows: range) -> dict[str, np.ndarray]:
             named = faces[rows.start : rows.stop]
@@ -129,6 +130,17 @@ class Recogniser:
 
         about = [*self.about, str(root), *faces]
         return shards.compute("embed", about, len(faces), compute, self.batch)["embedding"]
+
+    def _check_repeats(self, face: np.ndarray) -> None:
+        """Refuse a recogniser whose embedding of a face, (1, size, size, 3), depends on chance or on other faces."""
+        beside_itself, beside_another = (self(np.concatenate([face, other]))[0] for other in (face, 255 - face))
+        with np.errstate(invalid="ignore"):  # of embeddings that are not finite, which are refused by face
+            difference = np.linalg.norm(beside_itself - beside_another)
+        if difference > DIFFERS * np.linalg.norm(beside_itself):
+            raise InputError(
+                f"{self.name}: a face's embedding changes with what else is embedded, as in training mode; call eval() "
+                "where the network is made."
+            )
 
 
 def _open_onnx(path: Path, pixels: Pixels) -> tuple[Callable[[np.ndarray], np.ndarray], int | None, int]:
