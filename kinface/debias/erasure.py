@@ -17,10 +17,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kinface.data.arrays import as_array
 from kinface.debias.erasers import erasers, fit_eraser, says
 from swinface.files import InputError, running
 
 Site = Literal["embedding", "features"]
+COMPARED = 64  # embeddings that an eraser and its state move
+ROUNDING = 0.01  # share of a moved embedding's length
 
 
 @dataclass
@@ -164,6 +167,20 @@ class Erasure(nn.Module):
         given = {"sample_weight": counts, "target": families.numpy(), "groups": families.numpy()}
         fit_eraser(eraser, x.cpu().double().numpy(), y, self.step.method, **given)
         self.take(eraser.state())
+        self._compare(eraser, x[:COMPARED])
+
+    def _compare(self, eraser: Any, x: Tensor) -> None:
+        """Refuse an eraser whose ``state()`` moves most of some embeddings otherwise than its ``transform`` does, as
+        where a map is transposed; rounding may send a few to another map of several."""
+        with running(f"eraser {self.step.method!r}"), torch.no_grad():
+            expected = as_array(eraser.transform(x.cpu().double().numpy()))
+            moved = self._by(x.float(), **self._buffers).cpu().numpy()
+            apart = np.linalg.norm(moved - expected, axis=1) > ROUNDING * np.linalg.norm(expected, axis=1)
+        if not apart.mean() < 0.5:
+            raise InputError(
+                f"eraser {self.step.method!r}: its state() moves embeddings otherwise than its transform; maps are A "
+                "of x -> A x + b."
+            )
 
     def take(self, state: Mapping[str, np.ndarray | Tensor]) -> None:
         """Erase by this state of a fitted eraser from now on.
@@ -181,8 +198,9 @@ class Erasure(nn.Module):
             tried = torch.zeros(2, self.size, device=device)
             with running(f"{named}, with its state"):
                 moved = by(tried, **tensors)
-        if moved.shape != tried.shape:
-            raise InputError(f"{named}: it makes {moved.shape[1:]} of {self.size} numbers; a model needs as many.")
+        if moved.shape != tried.shape or not moved.isfinite().all():
+            made = f"it makes {tuple(moved.shape[1:])} of {self.size} numbers"
+            raise InputError(f"{named}: {made}; a model needs as many, and finite ones.")
         for name in [*self._buffers]:
             delattr(self, name)
         for name, tensor in tensors.items():

@@ -122,6 +122,20 @@ class Short(Turn):
         return {"maps": np.zeros((1, 3, 3)), "shifts": np.zeros((1, 3))}
 
 
+class Transposed(Turn):
+    def transform(self, X):
+        return np.roll(X, 1, axis=1)
+
+    def state(self):
+        size = len(self.apart)
+        return {"maps": np.roll(np.eye(size), 1, axis=1)[None], "shifts": np.zeros((1, size))}
+
+
+class Missing(Turn):
+    def state(self):
+        return super().state() | {"shifts": np.full((1, len(self.apart)), np.nan)}
+
+
 class Silent(Turn):
     def state(self):
         return {"words": np.zeros(3)}
@@ -151,7 +165,13 @@ def test_an_eraser_of_ones_own_works_inside_a_model_and_is_saved_with_it(own, na
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("Short", "with its state: it fails"), ("Silent", "its class needs move(x, **state)")]
+    ("name", "message"),
+    [
+        ("Short", "with its state: it fails"),
+        ("Silent", "its class needs move(x, **state)"),
+        ("Missing", "it makes (8,) of 8 numbers; a model needs as many, and finite ones"),
+        ("Transposed", "its state() moves embeddings otherwise than its transform; maps are A of x -> A x + b"),
+    ],
 )
 def test_a_state_that_moves_no_embeddings_is_refused(own, name, message):
     model = KinFace(embedding_size=10, width=16, size=8, erase=[{"attributes": GENDER, "method": f"{own}.{name}"}])
