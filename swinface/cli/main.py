@@ -151,11 +151,20 @@ def _call(program: str, command: Command, arguments: list[str]) -> int:
         return _fail(program, one_line(error))  # these may break lines
     except ModuleNotFoundError as error:
         return _fail(program, f"{error.name} is not installed; {describe_install('models')} brings it.")
-    except OSError as error:
-        if error.errno not in NO_SPACE:
+    except Exception as error:
+        if not _is_full(error):
             raise
         return _fail(program, "the disk is full. Free some space and give the same command again.")
     return 0
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Whether a full disk is behind an error; safetensors tells it in words, torch raises another error after it."""
+    return error is not None and (
+        getattr(error, "errno", None) in NO_SPACE
+        or any(f"(os error {number})" in str(error) for number in NO_SPACE)
+        or _is_full(error.__cause__ or error.__context__)
+    )
 
 
 def _describe_missing(app: App, missing: Argument) -> str:

@@ -124,8 +124,8 @@ class WholeCheckpoints(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        with replacing(path) as partial:
-            torch.save(checkpoint, partial)
+        with replacing(path) as partial, partial.open("wb") as file:  # by itself torch does not say that a disk is full
+            torch.save(checkpoint, file)
 
 
 class RunCLI(LightningCLI):

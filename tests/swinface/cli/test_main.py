@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 import kinface.cli.main
 import swinface.cli.main
@@ -43,6 +44,9 @@ def commands(monkeypatch) -> dict[str, Command]:
         """
         failures = {"nobody": InputError("names.csv row 3: nobody is there."), "stop": KeyboardInterrupt("try again")}
         failures["full"] = OSError(errno.ENOSPC, "No space left on device")
+        failures["full for safetensors"] = SafetensorError("I/O error: No space left on device (os error 28)")
+        failures["full for torch"] = RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 5")
+        failures["full for torch"].__context__ = failures["full"]
         if names[0] in failures:
             raise failures[names[0]]
         said = " ".join([f"hello {' and '.join([*names, *(and_also or [])])}"] * times)
@@ -227,9 +231,10 @@ def test_import_and_help_load_no_torch():
     assert "convert" in done.stdout
 
 
-def test_a_full_disk_is_one_message(commands, capsys):
+@pytest.mark.parametrize("name", ["full", "full for safetensors", "full for torch"])
+def test_a_full_disk_is_one_message(name, commands, capsys):
     """Outputs are moved in place only when they are whole, so nothing is half-written."""
-    assert run("program", "", commands, ["greet", "full"]) == 2
+    assert run("program", "", commands, ["greet", name]) == 2
     said = "program greet: error: the disk is full. Free some space and give the same command again.\n"
     assert capsys.readouterr().err == said
 
