@@ -84,7 +84,7 @@ def main() -> None:
         calls, dtype = open_all(ours, others, device, precision), choose_dtype(device, precision)
         limit = count_products(device, dtype, options.rounds)
         for batch in options.batch:
-            images = torch.randn(batch, 3, 112, 112, device=device)
+            images = torch.rand(batch, 3, 112, 112, device=device) * 2 - 1
             with torch.inference_mode():
                 seconds = measure({name: partial(run, images) for name, run in calls.items()}, device, options.rounds)
             for name, taken in seconds.items():

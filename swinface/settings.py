@@ -335,6 +335,20 @@ def list_configurations(arguments: Sequence[str]) -> list[Path]:
     return [Path(value) for name, value in _pair(arguments) if name == "--config"]
 
 
+def read_options(arguments: Sequence[str]) -> dict[str, Any]:
+    """The settings that stand on a command line, such as ``--data.root FOLDER``.
+
+    >>> read_options(["--config", "a.yaml", "--data.batch_size=8"])
+    {'data': {'batch_size': 8}}
+    """
+    settings: dict[str, Any] = {}
+    for name, value in _pair(arguments):
+        if name.startswith("--") and "." in name:
+            with suppress(yaml.YAMLError):  # many values are plain text
+                settings = lay_over(settings, {name[2:]: parse_yaml(value, name)})
+    return settings
+
+
 def _pair(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Each option with its value, which stands behind = or is the next argument."""
     for argument, following in pairwise([*arguments, ""]):

@@ -34,6 +34,7 @@ from swinface.settings import (
     list_configurations,
     parse_yaml,
     parser_options,
+    read_options,
     read_settings,
     reading_configurations,
     show_dashes,
@@ -287,7 +288,8 @@ def _naming_mistakes(
             raise InputError(f"{stated[-1]}: {error}") from error
         raise
     except ArgumentError:
-        for where, given in [*((f"{file}: ", read_settings(file)) for file in files), ("", changes)]:
+        named = ((f"{file}: ", read_settings(file)) for file in files)
+        for where, given in [*named, ("", changes), ("", read_options([*arguments]))]:
             for section, cls in (("model", cli_class.module), ("data", cli_class.data)):
                 mistake = find_mistake(cls, _get_section(given, section), section)
                 if mistake:

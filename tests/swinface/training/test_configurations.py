@@ -49,7 +49,7 @@ def fit(
     assert np.isfinite(metrics).all(axis=None)
     losses = metrics.filter(like="train_")
     with torch.no_grad():
-        outputs = SwinFace.from_pretrained(run)(torch.randn(2, 3, 112, 112))
+        outputs = SwinFace.from_pretrained(run)(torch.zeros(2, 3, 112, 112))
     assert all(output.isfinite().all() for output in outputs.values())
     return losses.rename(columns=lambda name: name.removeprefix("train_"))
 
