@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from typing import Any
 
 import numpy as np
@@ -33,16 +33,20 @@ def from_tensors(values: Any) -> Any:
 
 
 def check_row_order(values: Any, names: Any, what: str) -> None:
-    """Refuse a table of pandas whose index has the names of ``what``, in another order: rows would be taken for others.
+    """Refuse a table of pandas whose index has the names of ``what``, or their index, in another order: rows would be
+    taken for others.
 
     >>> import pandas as pd
     >>> check_row_order(pd.DataFrame({"x": [1, 2]}, index=["b.jpg", "a.jpg"]), ["a.jpg", "b.jpg"], "faces")
     Traceback (most recent call last):
     swinface.files.InputError: faces: the embedding has its rows in another order, by its index; sort one as the other.
     """
-    index = getattr(values, "index", None)
-    if hasattr(index, "tolist") and (rows := index.tolist()) != [*names] and {*rows} == {*names}:
-        raise InputError(f"{what}: the embedding has its rows in another order, by its index; sort one as the other.")
+    index, theirs = (getattr(it, "index", None) for it in (values, names))
+    for order in (names, theirs) if hasattr(index, "tolist") else ():
+        if isinstance(order, Sized) and (rows := index.tolist()) != [*order] and {*rows} == {*order}:
+            raise InputError(
+                f"{what}: the embedding has its rows in another order, by its index; sort one as the other."
+            )
 
 
 def as_number(value: Any, what: str) -> float:

@@ -64,8 +64,8 @@ def score_people(
     how many each person has.
 
     ``people`` is as ``list_people`` gives it, ``photos`` has a row per photo, ``face`` and ``person``, and ``faces``
-    and ``embedding`` are as for ``kinface.data.pairs.score_pairs``. Raises ``InputError`` if a photo is not embedded,
-    an embedding has no direction, a person has no photo, or no pair is left.
+    and ``embedding`` are as for ``kinface.data.pairs.score_pairs``. Raises ``InputError`` if a photo is not embedded or
+    there twice, an embedding has no direction, a person has no photo, or no pair is left.
 
     >>> photos = pd.DataFrame({"face": ["1.jpg", "2.jpg", "3.jpg"], "person": ["F1/MID1", "F1/MID1", "F1/MID2"]})
     >>> people = pd.DataFrame({"person_a": ["F1/MID1"], "person_b": ["F1/MID2"], "kin": [True]})
@@ -77,6 +77,8 @@ def score_people(
     unit, photographs = to_unit_length(faces, embedding), name_photographs(faces)
     persons = [column for column in PERSONS if column in people]
     used = photos[photos["person"].isin(pd.unique(people[persons].to_numpy().ravel()))]
+    if (twice := used["face"].duplicated()).any():
+        raise InputError(f"photos: {used['face'][twice].iloc[0]} is there twice; keep one row of it.")
     places = find_places(used["face"], faces, "a photo of the list, but it is not embedded")
     of_person = {person: places[rows] for person, rows in used.groupby("person").indices.items()}
     missing = sorted({*people[persons].to_numpy().ravel()} - of_person.keys())

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from kinface.data.arrays import list_in_order
+from kinface.data.arrays import check_row_order, list_in_order
 from kinface.data.pairs import score_pairs
 from kinface.data.photos import list_photos, score_people
 from kinface.data.ranking import Fusion, score_search
@@ -74,7 +74,7 @@ def score(
     >>> scored["score"].between(-1, 1).all()
     np.True_
     """
-    listed = as_pandas(listed)
+    listed, photos = as_pandas(listed), None if photos is None else take_index(as_pandas(photos))
     if not isinstance(listed, pd.DataFrame | Search):
         given = repr(str(listed)) if isinstance(listed, str | Path) else f"a {type(listed).__name__}"
         raise InputError(f"{given} is no table of pairs; read it first, with kinface.read_pairs or Dataset.pairs.")
@@ -96,6 +96,7 @@ def score(
         faces = list_faces(listed, photos)
         embedding = by.embed(faces, root=Path(root))
     else:
+        check_row_order(by, faces, "faces")
         faces, embedding = list_in_order(faces, "faces"), by
     if isinstance(listed, Search):
         return score_search(listed, faces, embedding, fusion=fusion)

@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
 
-from kinface.data.arrays import from_tensors
+from kinface.data.arrays import check_row_order, from_tensors
 from kinface.data.labels import encode_labels, number_labels, split_columns
 
 
@@ -98,6 +98,7 @@ class Eraser(TransformerMixin, BaseEstimator, ABC):
         (N,) weights of sum 1."""
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None: give labels.")
+        check_row_order(X, y.index if hasattr(y, "iloc") else (), "labels y")
         X = read_embeddings(self, X, ensure_min_samples=2)
         columns = split_columns(y, "labels y")
         check_consistent_length(X, columns[0])

@@ -264,8 +264,8 @@ def probe(
             raise InputError(f"people: no column {column!r}; it has {', '.join(map(str, people))}.")
     check_row_order(embedding, people.get("face", people.index), "people")
     embedding = as_array(embedding)
-    if len(people) != len(embedding):
-        raise InputError(f"people: {len(people)} rows for {len(embedding)} rows of embedding; give one per face.")
+    if embedding.shape[:1] != (len(people),):
+        raise InputError(f"people: {len(people)} rows for an embedding of {embedding.shape}; give a row per face.")
     rows = np.arange(len(people)) if split is None else np.flatnonzero(name_labels(people["split"], "split") == split)
     if not len(rows):
         there = ", ".join(map(str, people["split"].dropna().unique()))

@@ -90,10 +90,10 @@ def frontier(
     named = (attributes, list_names(match or ()), list_names(probes))
     protocol = Protocol(*map(tuple, named), seeds, resamples, seed)
     pairs = check_pairs(pairs, "pairs")
+    check_row_order(embedding, faces, "faces")
     faces = canonical_text(pd.Series(list_in_order(faces, "faces"), dtype=object), "faces", paths=True)
     about_faces = describe_faces(families, attributes)
     described = about_faces.set_index("face").reindex(faces)
-    check_row_order(embedding, faces, "faces")
     embedding = as_array(embedding).astype(np.float64)
     if embedding.ndim != 2 or len(embedding) != len(faces) or not np.isfinite(embedding).all():
         raise InputError(f"embedding is {embedding.shape}; it must be finite numbers, ({len(faces)}, D).")

@@ -131,6 +131,7 @@ def _call(program: str, command: Command, arguments: list[str]) -> int:
     module, name = command.place.split(":")
     warnings.formatwarning = partial(_format_warning, program)
     try:
+        _check_out(arguments)
         function = getattr(import_module(module), name)
         if command.options is Options.OWN:
             function(arguments)
@@ -156,6 +157,16 @@ def _call(program: str, command: Command, arguments: list[str]) -> int:
             raise
         return _fail(program, "the disk is full. Free some space and give the same command again.")
     return 0
+
+
+def _check_out(arguments: list[str]) -> None:
+    """Refuse to write over a file that the command reads: whatever it holds, such as scores, would be lost."""
+    words = [part for word in arguments for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    place = words.index("--out") + 1 if "--out" in words else len(words)
+    others = filter(os.path.isfile, [*words[:place], *words[place + 1 :]])
+    for out in filter(os.path.isfile, words[place : place + 1]):
+        if any(os.path.samefile(other, out) for other in others):
+            raise InputError(f"--out {out}: the command reads this file; write to another one.")
 
 
 def _is_full(error: BaseException | None) -> bool:

@@ -137,6 +137,7 @@ def test_a_probe_reads_a_table_of_people(drawn):
     for given, message in (
         ((embedding, people, "shoes"), "people: no column 'shoes'"),
         ((embedding[1:], people, "gender"), "people: .* rows for"),
+        ((dict(enumerate(embedding)), people, "gender"), r"people: .* rows for an embedding of \(\); give a row"),
     ):
         with pytest.raises(InputError, match=message):
             kinface.probe(*given, **QUICK)

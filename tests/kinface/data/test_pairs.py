@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import kinface
 from kinface.data.pairs import (
     COLUMNS,
     check_pairs,
@@ -139,6 +140,14 @@ def test_an_unscored_table_may_lack_scores_but_not_hold_text():
 def test_a_face_without_an_embedding_is_not_scored():
     with pytest.raises(InputError, match=r"F2/b\.jpg: a pair names it, but it is not embedded"):
         score_pairs(make_pairs(), ["F1/a.jpg", "F1/b.jpg"], np.ones((2, 3)))
+
+
+def test_faces_in_another_order_than_the_embeddings_are_refused():
+    pairs, faces = make_pairs(), pd.Series(["F1/a.jpg", "F1/b.jpg", "F2/b.jpg"])
+    embedding = pd.DataFrame(np.random.default_rng(0).normal(size=(3, 4)))
+    kinface.score(pairs, embedding, (face for face in faces))
+    with pytest.raises(InputError, match="faces: the embedding has its rows in another order, by its index"):
+        kinface.score(pairs, embedding, faces[::-1])
 
 
 def test_faces_are_found_whatever_their_names_come_in():

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import kinface
 from kinface.cli.main import COMMANDS
 from kinface.data.cosines import mean_cosine
 from kinface.data.fiw import read_families
@@ -52,6 +53,20 @@ def test_a_pair_of_people_is_scored_by_the_mean_of_all_cosines(embedded):
     assert {*list_photos(people, families.faces)} == {
         *families.faces.loc[families.faces["person"].isin([*people["person_a"], *people["person_b"]]), "face"]
     }
+
+
+def test_a_photo_is_of_one_person_once(embedded):
+    families, faces, embedding = embedded
+    people = list_people(sample_pairs(families, "val"))
+    photos = families.faces[["face", "person"]]
+    pd.testing.assert_frame_equal(
+        kinface.score(people, embedding, faces, photos=photos.set_index("face")),
+        kinface.score(people, embedding, faces, photos=photos),
+    )
+    face = list_photos(people, photos)[0]
+    again = pd.concat([photos, pd.DataFrame({"face": [face], "person": [people["person_a"][0]]})])
+    with pytest.raises(InputError, match=f"photos: {face} is there twice; keep one row of it"):
+        score_people(people, again, faces, embedding)
 
 
 def test_two_faces_of_one_photograph_are_not_compared():

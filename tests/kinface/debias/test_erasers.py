@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
@@ -39,6 +40,18 @@ def test_those_of_one_attribute_refuse_two(name):
     y = np.random.default_rng(0).choice(["f", "m"], (40, 2))
     with pytest.raises(ValueError, match="takes one attribute, not 2"):
         erasers.create(name).fit(np.zeros((40, 3)), y)
+
+
+def test_labels_in_another_order_than_the_embeddings_are_refused():
+    X, y = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 4))), pd.Series(["m", "f"] * 20)
+    shuffled = y.sample(frac=1, random_state=0)
+    with pytest.raises(InputError, match="labels y: the embedding has its rows in another order, by its index"):
+        erasers.create("leace").fit(X, shuffled)
+    expected = erasers.create("leace").fit(X, y).transform(X)
+    for given in (y.tolist(), y.to_frame(), y.to_numpy()[:, None]):
+        np.testing.assert_allclose(erasers.create("leace").fit(X, given).transform(X), expected)
+    rows = shuffled.index
+    np.testing.assert_allclose(erasers.create("leace").fit(X.loc[rows], shuffled).transform(X), expected)
 
 
 def test_whitened_is_centred_and_divided_by_the_spread_within_persons():

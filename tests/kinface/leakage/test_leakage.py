@@ -294,6 +294,7 @@ def test_rows_in_another_order_are_refused_and_faces_without_an_embedding_are_co
     for ours, about in (
         (embedding[::-1], people),
         (embedding.reset_index(drop=True), people[::-1].drop(columns="face")),
+        (embedding.reset_index(drop=True), people[::-1]),
     ):
         with pytest.raises(InputError, match="people: the embedding has its rows in another order"):
             kinface.probe(ours, about, "race", **QUICK)

@@ -88,6 +88,15 @@ def test_the_home_folder_may_be_a_tilde(commands, capsys, monkeypatch):
     assert capsys.readouterr().out == "hello /home/ann/you and /home/ann/me and a~/b\n"
 
 
+def test_a_file_that_is_read_is_not_written_over(commands, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scores.csv").write_text("face_a")
+    for words in (["scores.csv", "--out", str(tmp_path / "scores.csv")], ["--list=./scores.csv", "--out=scores.csv"]):
+        assert run("program", "about", commands, ["repeat", *words]) == 2
+        assert "the command reads this file; write to another one." in capsys.readouterr().err
+    assert run("program", "about", commands, ["repeat", "scores.csv", "--out", "other.csv"]) == 0
+
+
 def test_a_command_may_read_its_arguments_itself(commands, capsys):
     assert run("program", "about", commands, ["repeat", "--model.heads", "{}", "--help"]) == 0
     assert capsys.readouterr().out == "['--model.heads', '{}', '--help']\n"
