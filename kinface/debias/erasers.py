@@ -60,13 +60,13 @@ def says(eraser: object, fact: str) -> bool:
 
 
 def fit_eraser(eraser: Any, X: np.ndarray, y: np.ndarray, name: str, **given: Any) -> None:
-    """Fit to embeddings and labels, and give those of weights, families and so on that it takes.
+    """Fit to copies of embeddings and labels, which it may change, and give those of weights and so on that it takes.
 
     Raises ``InputError`` if the eraser, called ``name``, fails.
     """
     with running(f"eraser {name!r}"):
         takes = inspect.signature(eraser.fit).parameters
-        eraser.fit(X, y, **{key: value for key, value in given.items() if key in takes})
+        eraser.fit(X.copy(), y.copy(), **{key: value for key, value in given.items() if key in takes})
 
 
 def erase(

@@ -166,7 +166,9 @@ class Erasure(nn.Module):
         counts = weight.cpu().double().numpy()
         given = {"sample_weight": counts, "target": families.numpy(), "groups": families.numpy()}
         fit_eraser(eraser, x.cpu().double().numpy(), y, self.step.method, **given)
-        self.take(eraser.state())
+        with running(f"eraser {self.step.method!r}, its state()"):
+            state = dict(eraser.state())
+        self.take(state)
         self._compare(eraser, x[:COMPARED])
 
     def _compare(self, eraser: Any, x: Tensor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ from pytorch_metric_learning.losses import SupConLoss
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from swinface.files import InputError, running
 from swinface.registry import Registry
 
 LOSSES = Registry(
@@ -38,6 +40,22 @@ class Verification:
 
     method: str = "supervised_contrastive"
     options: dict[str, Any] = field(default_factory=dict)
+
+
+def run_loss(what: str, loss: Callable[..., Tensor], *given: Any) -> Tensor:
+    """What a loss, perhaps one of a user's, makes of what it is given.
+
+    Raises ``InputError``, in which it is called ``what``, if it fails, or gives no single number, or one other than 0
+    from which nothing is learned.
+    """
+    with running(what):
+        found = loss(*given)
+    if not isinstance(found, Tensor) or found.ndim:
+        shape = f"{tuple(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
+        raise InputError(f"{what}: its loss is {shape}; it must be one number, a tensor of shape ().")
+    if not found.requires_grad and found != 0:
+        raise InputError(f"{what}: its loss has no gradient: nothing is learned; compute it without detach or numpy.")
+    return found
 
 
 class VerificationLoss(nn.Module, ABC):

@@ -25,10 +25,10 @@ from kinface.debias.erasers import says
 from kinface.debias.erasure import Erase, Erasure
 from kinface.debias.heads import HIDERS, Head, Hide, attribute_loss, class_weights, reversal_warmup
 from kinface.training.attributes import collect_classes, pair_class, shared_class
-from kinface.training.losses import LOSSES, Verification
+from kinface.training.losses import LOSSES, Verification, run_loss
 from kinface.training.network import Network, build_hiders, build_network, freeze_trunk, name_hiders
 from kinface.training.validation import measure_tune_pairs
-from swinface.files import InputError, naming
+from swinface.files import InputError, naming, running
 from swinface.inference import digest_weights
 from swinface.training.losses import distillation_loss
 from swinface.training.schedule import rate_at
@@ -263,14 +263,15 @@ class KinshipTraining(lightning.LightningModule):
         sides = zip(outputs["features"].chunk(2), embedding.chunk(2), strict=True)
         a, b = ({"features": features, "embedding": embedded} for features, embedded in sides)
         if not self.matched:
-            return self.verification(a, b)
+            return run_loss("model.verification", self.verification, a, b)
         group = torch.stack([pair_class(batch[name]) for name in self.matched])
         total, pairs = embedding.sum() * 0.0, 0
         for code in group[:, (group >= 0).all(dim=0)].unique(dim=1).T:
             rows = (group == code[:, None]).all(dim=0).nonzero()[:, 0]
             if len(rows) > 1:  # one pair alone has no negative
                 side_a, side_b = ({name: value[rows] for name, value in side.items()} for side in (a, b))
-                total, pairs = total + len(rows) * self.verification(side_a, side_b), pairs + len(rows)
+                loss = run_loss("model.verification", self.verification, side_a, side_b)
+                total, pairs = total + len(rows) * loss, pairs + len(rows)
         return total / max(1, pairs)
 
     def _keep_domain(self, embedding: Tensor, domain: Tensor) -> Tensor:
@@ -282,9 +283,10 @@ class KinshipTraining(lightning.LightningModule):
 
     def _hiding_loss(self, hider: Hider, name: str, read: Tensor, batch: dict[str, Tensor]) -> Tensor:
         """It first learns from the batch; the loss is then that of hiding from it."""
-        weights = self.class_weights.get(name)
-        hider.learn(read, batch[name], weights, int(batch["step"]))
-        return hider.hide(read, batch[name], weights, self.reversal()[name])
+        weights, what = self.class_weights.get(name), f"model.hide.{name}"
+        with running(what):
+            hider.learn(read, batch[name], weights, int(batch["step"]))
+        return run_loss(what, hider.hide, read, batch[name], weights, self.reversal()[name])
 
     def _type_loss(self, a: Tensor, b: Tensor, kind: Tensor) -> Tensor:
         """Cross entropy over kin pairs and as many unrelated ones: first faces with second faces of other families."""

@@ -136,6 +136,11 @@ class Missing(Turn):
         return super().state() | {"shifts": np.full((1, len(self.apart)), np.nan)}
 
 
+class Stateless(Turn):
+    def state(self):
+        pass
+
+
 class Silent(Turn):
     def state(self):
         return {"words": np.zeros(3)}
@@ -169,6 +174,7 @@ def test_an_eraser_of_ones_own_works_inside_a_model_and_is_saved_with_it(own, na
     [
         ("Short", "with its state: it fails"),
         ("Silent", "its class needs move(x, **state)"),
+        ("Stateless", "its state(): it fails (TypeError: 'NoneType' object is not iterable)"),
         ("Missing", "it makes (8,) of 8 numbers; a model needs as many, and finite ones"),
         ("Transposed", "its state() moves embeddings otherwise than its transform; maps are A of x -> A x + b"),
     ],

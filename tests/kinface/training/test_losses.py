@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from kinface.debias.adversaries import reverse_gradient
 from kinface.debias.heads import reversal_warmup
-from kinface.training.losses import FairContrastive, SupervisedContrastive
+from kinface.training.losses import FairContrastive, SupervisedContrastive, run_loss
+from swinface.files import InputError
 
 
 @pytest.fixture
@@ -96,3 +97,19 @@ def test_the_debias_layer_learns_from_the_loss(sides):
     loss.fit_to(8)
     loss(*sides).backward()
     assert loss.debias.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (lambda x: x, r"its loss is \(3,\); it must be one number"),
+        (lambda x: None, "its loss is a NoneType; it must be one number"),
+        (lambda x: 1.0, "its loss is a float; it must be one number"),
+        (lambda x: x.detach().sum(), "its loss has no gradient: nothing is learned"),
+        (lambda x: {}["embedding"], "it fails \\(KeyError: 'embedding'\\)"),
+    ],
+)
+def test_a_loss_of_ones_own_that_teaches_nothing_is_refused(loss, message):
+    with pytest.raises(InputError, match=f"model.hide.gender: {message}"):
+        run_loss("model.hide.gender", loss, torch.ones(3, requires_grad=True))
+    assert run_loss("model.hide.gender", lambda x: x.new_zeros(()), torch.ones(3)) == 0  # a batch without labels

@@ -142,7 +142,7 @@ def test_each_part_has_its_rate_and_all_follow_one_schedule(monkeypatch):
 def outputs_of(count: int, size: int = 6) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     embedding = torch.nn.functional.normalize(torch.randn(2 * count, size, generator=generator), dim=1)
-    return {"features": torch.randn(2 * count, 16, generator=generator), "embedding": embedding}
+    return {"features": torch.randn(2 * count, 16, generator=generator), "embedding": embedding.requires_grad_()}
 
 
 def test_matched_pairs_are_negatives_within_their_group_alone():
@@ -155,8 +155,8 @@ def test_matched_pairs_are_negatives_within_their_group_alone():
     expected = 0.0
     for group in ([0, 1], [2, 3, 4], [7, 8]):
         a, b = ({"embedding": outputs["embedding"][[row + side for row in group]]} for side in (0, 9))
-        expected += len(group) * float(SupervisedContrastive()(a, b)) / 7
-    assert float(found) == pytest.approx(expected, rel=1e-5)
+        expected += len(group) * SupervisedContrastive()(a, b).item() / 7
+    assert found.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_nothing_that_matches_is_a_loss_of_zero():
