@@ -46,14 +46,15 @@ def run_loss(what: str, loss: Callable[..., Tensor], *given: Any) -> Tensor:
     """What a loss, perhaps one of a user's, makes of what it is given.
 
     Raises ``InputError``, in which it is called ``what``, if it fails, or gives no single number, or one other than 0
-    from which nothing is learned.
+    from which nothing is learned. What comes from a frozen trunk has no gradient to lose.
     """
     with running(what):
         found = loss(*given)
     if not isinstance(found, Tensor) or found.ndim:
         shape = f"{tuple(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
         raise InputError(f"{what}: its loss is {shape}; it must be one number, a tensor of shape ().")
-    if not found.requires_grad and found != 0:
+    tensors = [tensor for it in given for tensor in (it.values() if isinstance(it, dict) else [it])]
+    if any(getattr(it, "requires_grad", False) for it in tensors) and not found.requires_grad and found != 0:
         raise InputError(f"{what}: its loss has no gradient: nothing is learned; compute it without detach or numpy.")
     return found
 

@@ -113,3 +113,4 @@ def test_a_loss_of_ones_own_that_teaches_nothing_is_refused(loss, message):
     with pytest.raises(InputError, match=f"model.hide.gender: {message}"):
         run_loss("model.hide.gender", loss, torch.ones(3, requires_grad=True))
     assert run_loss("model.hide.gender", lambda x: x.new_zeros(()), torch.ones(3)) == 0  # a batch without labels
+    assert run_loss("model.hide.gender", lambda x: x.sum(), torch.ones(3)) == 3  # of a frozen trunk
