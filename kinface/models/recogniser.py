@@ -138,8 +138,8 @@ class Recogniser:
             difference = np.linalg.norm(beside_itself - beside_another)
         if difference > DIFFERS * np.linalg.norm(beside_itself):
             raise InputError(
-                f"{self.name}: a face's embedding changes with what else is embedded, as in training mode; call eval() "
-                "where the network is made."
+                f"{self.name}: a face's embedding changes with what else is embedded, as in training mode; set "
+                "evaluation mode where the network is made."
             )
 
 

@@ -146,7 +146,7 @@ def test_a_function_of_ones_own_embeds_a_folder_of_faces(tmp_path, monkeypatch, 
         ("fails", "ValueError: no such network"),
         ("infinite", "a/0.png is not finite"),
         ("nothing", "has no 'nothing'"),
-        ("training", "a face's embedding changes with what else is embedded, as in training mode; call eval()"),
+        ("training", "a face's embedding changes with what else is embedded, as in training mode; set evaluation mode"),
     ):
         assert kinface(*options, "--recogniser", f"my_recognisers.{name}") == 2
         error = capsys.readouterr().err
