@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kinface.data.pairs import list_families, read_pairs
+from kinface.data.pairs import list_known, read_pairs
 from swinface.files import InputError, naming
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def compare(run: Path, other: Path, *, by: list[str] | None = None) -> None:
     with naming(f"{other} cannot be compared with {run}"):
         lines = render_comparison(ours, theirs, models)
     print("\n".join(lines))
-    families = len(list_families(ours.pairs))
+    families = len(list_known(ours.pairs, "family"))
     print(f"on {len(ours.pairs):,} tune pairs of {families:,} families, which also chose the epochs and thresholds")
 
 

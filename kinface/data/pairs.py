@@ -278,9 +278,10 @@ def families_known(pairs: pd.DataFrame) -> pd.Series:
     return pairs["family_a"].notna() & pairs["family_b"].notna()
 
 
-def list_families(pairs: pd.DataFrame) -> set[str]:
-    """All known families of a list of pairs."""
-    found = (canonical_text(pairs[side], side).dropna().unique() for side in ("family_a", "family_b"))
+def list_known(pairs: pd.DataFrame, what: str) -> set[str]:
+    """All that are known of one kind in a list of pairs: ``family``, ``person`` or ``face``."""
+    columns = pairs.columns.intersection([f"{what}_a", f"{what}_b"])
+    found = (canonical_text(pairs[it], it, paths=what == "face").dropna().unique() for it in columns)
     return set().union(*found)
 
 

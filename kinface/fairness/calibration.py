@@ -22,7 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
 from kinface.data.cosines import to_unit_length
-from kinface.data.pairs import check_pairs, find_rows, list_families, resampling_units
+from kinface.data.pairs import check_pairs, find_rows, list_known, resampling_units
 from kinface.fairness.standards import choose_threshold_at_fmr
 from swinface.files import InputError, running
 from swinface.registry import Registry
@@ -231,9 +231,8 @@ def calibrate(
 
 def check_apart(validation: pd.DataFrame, pairs: pd.DataFrame) -> None:
     """Raise ``InputError`` if two lists have families or faces in common: scores would be calibrated by themselves."""
-    faces = [{*table["face_a"], *table["face_b"]} for table in (validation, pairs)]
-    for what, ours, theirs in (("family", *map(list_families, (validation, pairs))), ("face", *faces)):
-        if common := ours & theirs:
+    for what in ("family", "face"):
+        if common := list_known(validation, what) & list_known(pairs, what):
             raise InputError(
                 f"{what} {min(common)} is among the pairs to calibrate too; calibrate by pairs of other families."
             )

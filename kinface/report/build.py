@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from tqdm import tqdm
 
-from kinface.data.pairs import families_known, list_families
+from kinface.data.pairs import families_known, list_known
 from kinface.fairness.audit import FairnessAudit
 from kinface.fairness.comparison import compare_audits, compare_lists, find_own_groupings
 from kinface.fairness.contrasts import find_unequal_prevalence
@@ -249,7 +249,7 @@ def _describe_list(pairs: pd.DataFrame, file: str | None) -> dict:
         "pairs": len(pairs),
         "kin": int(pairs["kin"].sum()),
         "non_kin": int((~pairs["kin"]).sum()),
-        "families": len(list_families(pairs)),
+        "families": len(list_known(pairs, "family")),
         "pairs_of_unknown_families": int((~families_known(pairs)).sum()),
         "race_source": _join_values(pairs["race_source"]),
         "gender_source": _join_values(pairs["gender_source"]),

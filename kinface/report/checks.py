@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from kinface.data.pairs import families_known
+from kinface.data.pairs import families_known, list_known
 from kinface.data.tables import canonical_text
 from kinface.data.vocabulary import fold_word
 from kinface.fairness.audit import FairnessAudit
@@ -107,7 +107,7 @@ def warn_of_threshold(audit: FairnessAudit, origin: Origin) -> list[str]:
                 f"{origin.name_validation()}. So few choose it almost at random; take {FEWEST_PAIRS} of each or more."
             )
         for one, many in (("family", "families"), ("person", "people"), ("face", "faces")):
-            ours, theirs = (_values_of(table, one) for table in (audit.pairs, origin.validation))
+            ours, theirs = (list_known(table, one) for table in (audit.pairs, origin.validation))
             if shared := ours & theirs:
                 warnings.append(
                     f"{len(shared):,} of the {len(ours):,} audited {many} also chose the threshold, in "
@@ -115,7 +115,7 @@ def warn_of_threshold(audit: FairnessAudit, origin: Origin) -> list[str]:
                     "other families."
                 )
                 break  # their people and faces are shared too
-        if unknown and _values_of(audit.pairs, "family"):
+        if unknown and list_known(audit.pairs, "family"):
             warnings.append(
                 f"The families of {unknown:,} of the {len(origin.validation):,} pairs in {origin.name_validation()}, "
                 "which chose the threshold, are unknown. It cannot be checked whether audited families are among them."
@@ -221,12 +221,6 @@ def warn_of_unknown_families(audit: FairnessAudit, origin: Origin) -> list[str]:
         "independent, so intervals are too narrow. It cannot be checked whether these families also trained the model "
         "or chose the threshold."
     ]
-
-
-def _values_of(pairs: pd.DataFrame, name: str) -> set[str]:
-    """Of both people of all pairs, such as their families, as far as they are known."""
-    columns = pairs.columns.intersection([f"{name}_a", f"{name}_b"])
-    return {*(text for it in columns for text in canonical_text(pairs[it], it, paths=name == "face").dropna())}
 
 
 def _faces_of_pairs(pairs: pd.DataFrame) -> set[frozenset[str]]:
