@@ -20,7 +20,7 @@ from kinface.data.fiw import read_families
 from kinface.debias.adversaries import KernelAdversary
 from kinface.experiments.ablation import read_ablation
 from kinface.models.inference import embed
-from kinface.models.kinface import load_model
+from kinface.models.kinface import KinFace, load_model
 from kinface.training.fit import fit
 from swinface.data.embeddings import Embeddings, write_embeddings
 from swinface.model import SwinFace
@@ -41,7 +41,7 @@ METHODS = [name for place, name in enumerate(TRAINED) if TRAINED[name] not in [*
 
 @pytest.fixture(scope="module")
 def inputs(synthetic, tmp_path_factory) -> Path:
-    """A folder with embeddings that show person, race and gender, a teacher's, and a small SwinFace."""
+    """A folder with embeddings that show person, race and gender, a teacher's, and a small SwinFace and KinFace."""
     folder = tmp_path_factory.mktemp("inputs")
     faces = read_families(synthetic).faces
     random = np.random.default_rng(0)
@@ -54,6 +54,7 @@ def inputs(synthetic, tmp_path_factory) -> Path:
         write_embeddings(folder / INPUTS[name], [*faces["face"]], embedding)
     torch.manual_seed(0)
     SwinFace(**TRUNK, width=16).save_pretrained(folder / "swinface")
+    KinFace(trunk=TRUNK, width=32, size=32).save_pretrained(folder / "kinface")
     return folder
 
 
@@ -111,7 +112,9 @@ def test_a_configuration_trains_for_hundreds_of_steps(name, synthetic, inputs, t
     config = merge_settings(config, {"model": {"network": {"width": 32, "size": 32}}})
     config = merge_settings(config, {"data": {"root": str(synthetic), "steps": STEPS}})
     network = config["model"]["network"]
-    if network.get("swinface"):
+    if network.get("kinface"):
+        network["kinface"] = str(inputs / "kinface")
+    elif network.get("swinface"):
         network["swinface"] = str(inputs / "swinface")
     else:
         network["trunk"] = TRUNK
