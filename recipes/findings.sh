@@ -53,6 +53,8 @@ step "$out/bound.txt" bound
 step "$out/people" kinface probe "$out/shipped-debiased.npz" --people "$out/tables" --split val --attribute race \
     --attribute gender --each person --seeds 1 --kind linear --kind mlp --kind kernel --kind qda --kind knn --out "$out/people"
 
+python "$here/benchmarks/tables.py" "$out" | tee "$out/tables.md"
+
 if [ -n "${EMBEDDINGS:-}" ]; then
     step "$out/sweep/frontier.csv" kinface sweep "$here/configs/kinface/ablation.yaml" --root "$out/tables" \
         --list "$list" --embeddings "$EMBEDDINGS" --out "$out/sweep"
