@@ -198,8 +198,8 @@ def _originate(scores: Path | None, threshold_from: Path | None) -> Origin:
 
 
 def _read(path: Path) -> pd.DataFrame:
+    from kinface.report.checks import check_kinds
+
     pairs = read_pairs(path, scored=True)
-    for kin, name in ((True, "kin"), (False, "non-kin")):
-        if not (pairs["kin"] == kin).any():
-            raise InputError(f"{path}: column kin: the list has no {name} pairs; an audit needs both.")
+    check_kinds(pairs, str(path))
     return pairs

@@ -77,8 +77,8 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
     Text columns, and those of others that hold any text, become ``object`` with the one text of each value
     (``kinface.data.tables.canonical_text``), None where missing; ``kin`` bool, read from 1 and 0, yes and no or true
     and false; ``score`` float64; rows count from 0. Warns if columns have ``OTHER_NAMES``, texts that differ are one
-    value, genders are written otherwise than m and f, or people, families, races or genders are marked as unknown, and
-    then missing.
+    value, genders are written otherwise than m and f, people, families, races or genders are marked as unknown, and
+    then missing, or have a column for one person of a pair alone.
 
     Raises ``InputError`` if this is no table, or that names the column that is missing, there twice or of one person
     where two are needed, or the first row (counted from 1, without a header) that is wrong.
@@ -178,6 +178,10 @@ def _check_columns(pairs: pd.DataFrame, source: str, scored: bool) -> None:
         raise InputError(f"{source}: the table has no pairs.")
     for name, column in _find_misspelt(pairs, [column for column in COLUMNS if column not in pairs]).items():
         warnings.warn(f"{source}: column {name!r} is taken as one of your own; did you mean {column}?", stacklevel=4)
+    for name in pairs.columns.intersection(OF_PEOPLE) if scored else ():  # in a list, families fill in the other
+        other = name[:-1] + ("b" if name.endswith("a") else "a")
+        if other not in pairs:
+            warnings.warn(f"{source}: column {name} is of no use without {other}, which is not there.", stacklevel=4)
     for name in ("race", "gender") if scored else ():  # whoever only scores the pairs needs neither
         of_people = pairs.columns.intersection([f"{name}_a", f"{name}_b"])
         if name in pairs and pairs[of_people].isna().all(axis=None):

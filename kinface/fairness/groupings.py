@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -139,7 +140,7 @@ def label_groups(
     Gives a table of labels, a column per grouping, the group of all pairs first: ordered categories, missing where the
     group is unknown, without optional groupings that have no group. And for each grouping and group the attribute of
     which its pairs have two values. Warns if groups, or values of two people, differ only in capital letters, blanks,
-    hyphens or underscores.
+    hyphens or underscores, or if no two people have one value.
 
     Raises ``InputError`` if no pair has a group in a grouping that is not optional, a grouping has more than
     ``MOST_GROUPS`` groups, or a function did not return a value for each pair.
@@ -156,7 +157,11 @@ def label_groups(
                 named = {*label.cat.categories, *chain(*values)} - {None}
                 warn_of_look_alikes(named, f"grouping {grouping.name!r}: groups", stacklevel=3)
             for attribute in grouping.attributes:
-                groups = label[_have_two_values(differing, attribute)].dropna().unique()
+                two = _have_two_values(differing, attribute)
+                if two[label.notna()].all():
+                    sides = f"{attribute}_a and {attribute}_b"
+                    warnings.warn(f"grouping {grouping.name!r}: no pair has one value in {sides}.", stacklevel=3)
+                groups = label[two].dropna().unique()
                 mixed |= {(grouping.name, group): attribute for group in groups}
         elif not grouping.optional:
             named = [f"{name}_{side}" for name in grouping.attributes for side in "ab"]

@@ -21,7 +21,7 @@ from kinface.fairness.threshold import choose_threshold
 from kinface.leakage.controls import controls
 from kinface.leakage.leakage import Leakage, compare_leakage
 from kinface.report.build import build_report
-from kinface.report.checks import Origin, check_validation, list_doubts, warn_of_one_validation
+from kinface.report.checks import Origin, check_kinds, check_validation, list_doubts, warn_of_one_validation
 from kinface.report.curves import plot_det, plot_roc
 from kinface.report.html import render
 from kinface.report.papers import tabulate_groups, write_table
@@ -207,8 +207,8 @@ def audit(
     Raises
     ------
     InputError
-        The pairs are no scored pairs table, a grouping or cluster has no column, the threshold is not finite or is
-        chosen on the audited pairs, or a disparity is none.
+        The pairs are no scored pairs table or of one kind, a grouping or cluster has no column, the threshold is not
+        finite or is chosen on the audited pairs, or a disparity is none.
 
     Warns
     -----
@@ -256,6 +256,7 @@ def audit(
         raise InputError(f"threshold: {str(threshold)!r} is no table; read it first, with kinface.read_pairs.")
     options = {"groupings": groupings, "disparities": disparities, "clusters": clusters, "beside": beside}
     found = audit_fairness(pairs, threshold, **options, resamples=resamples, seed=seed)
+    check_kinds(found.pairs, "pairs")
     origin = Origin(validation=validation)
     check_validation(found.pairs, origin)
     for text in list_doubts(found, origin):

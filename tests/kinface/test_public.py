@@ -119,6 +119,9 @@ def test_an_audit_answers_what_the_rooms_answer(scored):
             audit.at_fmr(fmr, groupings=[grouping])
     with pytest.raises(InputError, match="pairs are also in the audited pairs"):
         kinface.audit(val, val, resamples=100)
+    for kin, missing in ((True, "non-kin"), (False, "kin")):
+        with pytest.raises(InputError, match=f"pairs: column kin: the list has no {missing} pairs"):
+            kinface.audit(val[val["kin"] == kin], 0.5, resamples=10)
 
 
 def test_a_probe_reads_a_table_of_people(drawn):

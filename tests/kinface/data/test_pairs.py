@@ -205,6 +205,14 @@ def test_names_of_columns_that_are_nearly_ours_are_said():
         check_pairs(faces.assign(similarity=[1.0, 0.0]), "t", scored=True)
 
 
+@pytest.mark.parametrize("name", ["race", "gender", "family", "person"])
+@pytest.mark.parametrize(("given", "other"), [("a", "b"), ("b", "a")])
+def test_what_is_known_of_one_side_alone_is_told(name, given, other):
+    pairs = make_pairs()[["face_a", "face_b", "kin"]].assign(score=0.5, **{f"{name}_{given}": "m"})
+    with pytest.warns(UserWarning, match=f"t: column {name}_{given} is of no use without {name}_{other}"):
+        check_pairs(pairs, "t", scored=True)
+
+
 def test_columns_that_lists_of_the_field_name_otherwise_are_read():
     ours = make_pairs()[["face_a", "face_b", "type", "kin"]]
     with pytest.warns(UserWarning, match="p1 as face_a, p2 as face_b, ptype as type, label as kin"):

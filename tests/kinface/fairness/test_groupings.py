@@ -73,6 +73,15 @@ def test_an_attribute_of_both_persons_is_grouped_by_its_shared_value(pairs):
     assert set(audit.disparities["compared"][audit.disparities["grouping"] == "lighting"]) == {"indoors, outdoors"}
 
 
+def test_two_sides_that_share_no_value_are_told(pairs):
+    written = pairs.assign(lighting_b="b: " + pairs["lighting_b"])
+    said = "grouping 'lighting': no pair has one value in lighting_a and lighting_b"
+    with pytest.warns(UserWarning, match=said):
+        assert groups_of(audit_fairness(written, 0.5, groupings=["lighting"], resamples=10), "lighting") == [
+            "cross-lighting"
+        ]
+
+
 def test_functions_names_and_lists_of_them_can_be_combined(pairs):
     def first_image(pairs):
         return np.where(pairs["face_a"].str.endswith("1.jpg"), "ends in 1", None)
