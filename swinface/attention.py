@@ -44,7 +44,7 @@ def attend(model: SwinFace, files: Sequence[Path], batch: int = 64) -> tuple[pd.
     face : np.ndarray
         (112, 112, 3), the mean face, 0 to 255.
     """
-    check_ready(model)
+    check_ready(model, SwinFace)
     if not model.trained:
         raise InputError("no task of this model is trained; its attention has no meaning.")
     if not all(isinstance(subnet.attention.gate, ChannelGate) for subnet in model.subnets.values()):

@@ -53,10 +53,12 @@ def inference(device: torch.device, precision: Precision = "fast") -> Iterator[N
         yield
 
 
-def check_ready(model: nn.Module) -> None:
-    """Refuse a model whose answers would depend on chance and on other faces, or whose weights are not in float32."""
-    if not isinstance(model, nn.Module):
-        raise InputError(f"model: a {type(model).__name__}; give the model itself, as from_pretrained reads it.")
+def check_ready(model: nn.Module, kind: type[nn.Module] = nn.Module) -> None:
+    """Refuse what is no model of the kind, and one in training mode, whose answers depend on other faces, or not in
+    float32."""
+    if not isinstance(model, kind):
+        wanted = "model" if kind is nn.Module else kind.__name__
+        raise InputError(f"model: a {type(model).__name__}; give the {wanted} itself, as from_pretrained reads it.")
     if model.training:
         raise InputError("the model is in training mode, where answers depend on the other faces; call model.eval().")
     dtypes = {it.dtype for it in model.parameters()} - {torch.float32}

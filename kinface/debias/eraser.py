@@ -98,7 +98,8 @@ class Eraser(TransformerMixin, BaseEstimator, ABC):
         (N,) weights of sum 1."""
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None: give labels.")
-        check_row_order(X, y.index if hasattr(y, "iloc") else (), "labels y")
+        for given, name in ((y, "labels y"), (sample_weight, "sample_weight")):
+            check_row_order(X, given.index if hasattr(given, "iloc") else (), name)
         X = read_embeddings(self, X, ensure_min_samples=2)
         columns = split_columns(y, "labels y")
         check_consistent_length(X, columns[0])

@@ -19,7 +19,7 @@ from swinface.data.faces import fit_face, scale_pixels
 from swinface.data.pose import ANGLES, measure_turn, turn
 from swinface.files import InputError, one_line, replacing
 from swinface.images import check_pixels, read_image, upright_rgb
-from swinface.inference import inference
+from swinface.inference import check_ready, inference
 from swinface.model import SwinFace
 from swinface.photos.detect import detect
 from swinface.runtimes import Runner
@@ -111,6 +111,7 @@ def describe(
 ) -> list[dict[str, Any]]:
     """The answers of a model, as in ``predict``, for aligned faces, (112, 112, 3) uint8 RGB, ``batch`` of them at a
     time."""
+    check_ready(model, SwinFace)
     runner = runtime
     if not isinstance(runner, Runner):
         runner = Runner(model, runtime=runtime, method="read", faces=len(crops))

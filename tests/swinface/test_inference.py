@@ -78,8 +78,9 @@ def test_a_model_that_would_answer_by_chance_is_refused(change, named, tmp_path)
     ):
         with pytest.raises(InputError, match=named):
             use()
-    with pytest.raises(InputError, match="model: a str; give the model itself"):
-        predict("shipped", grey, aligned=True)
+    for other in ("shipped", model.trunk):
+        with pytest.raises(InputError, match=f"model: a {type(other).__name__}; give the SwinFace itself"):
+            predict(other, grey, aligned=True)
 
 
 def test_weights_that_differ_have_another_digest():

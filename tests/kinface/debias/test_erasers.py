@@ -47,6 +47,8 @@ def test_labels_in_another_order_than_the_embeddings_are_refused():
     shuffled = y.sample(frac=1, random_state=0)
     with pytest.raises(InputError, match="labels y: the embedding has its rows in another order, by its index"):
         erasers.create("leace").fit(X, shuffled)
+    with pytest.raises(InputError, match="sample_weight: the embedding has its rows in another order"):
+        erasers.create("leace").fit(X, y, sample_weight=pd.Series(1.0, shuffled.index))
     expected = erasers.create("leace").fit(X, y).transform(X)
     for given in (y.tolist(), y.to_frame(), y.to_numpy()[:, None]):
         np.testing.assert_allclose(erasers.create("leace").fit(X, given).transform(X), expected)
