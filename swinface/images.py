@@ -158,7 +158,8 @@ def read_image(image: str | os.PathLike | bytes, name: str = "the image") -> np.
     except InputError:
         raise
     except UnidentifiedImageError as error:
-        do = "save it as JPEG" if name.lower().endswith(UNREADABLE) else "replace or remove it"
+        of_phone = name.lower().endswith(UNREADABLE) or content[4:8] == b"ftyp"  # HEIC under any name
+        do = "save it as JPEG" if of_phone else "replace or remove it"
         raise InputError(f"{name}: not a readable image (in no format that is read); {do}.") from error
     except Exception as error:  # Pillow's readers fail in any way on damaged bytes
         reason = getattr(error, "strerror", None) or one_line(error) or type(error).__name__

@@ -153,7 +153,7 @@ def test_read_image_refuses_damaged_files_by_name(content, tmp_path):
         read_image(tmp_path / "a.jpg")
 
 
-@pytest.mark.parametrize("ending", ["heic", "HEIF"])
+@pytest.mark.parametrize("ending", ["heic", "HEIF", "jpg"])
 def test_a_format_that_is_not_read_is_refused_with_what_to_do(ending, tmp_path):
     (tmp_path / f"a.{ending}").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
     with pytest.raises(InputError, match=rf"a\.{ending}: not a readable image \(.*\); save it as JPEG\.$"):
