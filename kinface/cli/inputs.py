@@ -93,6 +93,13 @@ class Computing:
 HERE = Computing()  # on one device, in the fast precision
 
 
+def check_kept(out: Path, names: Sequence[str], *inputs: Path | None) -> None:
+    """Raise ``InputError`` if a file that is read would be written over in the folder ``out``, and its scores lost."""
+    for written in filter(Path.exists, (out / name for name in names)):
+        if any(given is not None and given.exists() and given.samefile(written) for given in inputs):
+            raise InputError(f"--out {out}: the command reads {written}; write to another folder.")
+
+
 def start_shards(out: Path, computing: Computing) -> Shards:
     """Start the processes that compute; they keep their parts beside ``out`` until ``Shards.finish``."""
     from swinface.inference import Shards

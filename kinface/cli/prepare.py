@@ -57,7 +57,8 @@ def prepare(
         An attribute of your own that is measured, such as yaw: a person's value is the median. Without it, whole
         numbers are categories, and a person's value is the majority. Numbers with fractions are always measured.
     lists
-        Lists of pairs in the form of RFIW, KFC, FaCoRNet or FIW_KRT; all of ``ROOT/lists/*.txt`` when not given.
+        Lists of pairs in the form of RFIW, KFC, FaCoRNet or FIW_KRT, or of path1, path2 and kin; all of
+        ``ROOT/lists/*.txt`` when not given.
     tune
         Share of the training families set aside for model selection and thresholds.
     seed

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from kinface.cli.inputs import HERE, OURS, Computing, Source, embed_all
+from kinface.cli.inputs import HERE, OURS, Computing, Source, check_kept, embed_all
 from kinface.data.fiw import read_known_families
 from kinface.data.lists import names_split
 from kinface.data.pairs import families_known, write_pairs
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kinface.models.triplets import TripletHead
 
 PRINTED = ("overall", "type", "triplet", "race")  # groupings; the others are in figures.csv
+OF_SEARCH = ("queries.csv", "matched.csv")  # written for Track 3 alone, where families are known
 
 
 def rfiw(
@@ -92,6 +93,7 @@ def rfiw(
     from kinface.report.checks import Origin, check_validation
 
     _check_options(track, gallery, head, threshold_from, people, match, list)
+    check_kept(out, ("scores.parquet",), list, threshold_from)
     families = read_known_families(root)
     where = {"root": families.root, "out": out, "source": source, "computing": computing}
 
@@ -187,7 +189,7 @@ def _write_audit(audit: FairnessAudit, origin: str, out: Path) -> None:
         "seed": audit.seed,
     }
     accepted = (pairs["score"] >= threshold).astype(int)
-    with replacing_folder(out) as folder:
+    with replacing_folder(out, owned=OF_SEARCH) as folder:
         write_pairs(pairs, folder / "scores.parquet")
         predictions = pd.DataFrame({"index": range(len(pairs)), "kin": accepted, "score": pairs["score"]})
         predictions.to_csv(folder / "predictions.csv", index=False)
@@ -216,7 +218,7 @@ def _print_unlabelled(counts: pd.Series, total: int, what: str) -> None:
 
 
 def _write_search(search: Search, scores: np.ndarray, audit: SearchAudit | None, out: Path) -> None:
-    with replacing_folder(out) as folder:
+    with replacing_folder(out, owned=("figures.csv", "how.json", *OF_SEARCH)) as folder:
         np.savez(folder / "scores.npz", scores=scores, gallery=search.gallery["face"].to_numpy(str))
         np.savetxt(folder / "predictions.csv", np.argsort(-scores, axis=1, kind="stable"), fmt="%d", delimiter=",")
         if audit is not None:

@@ -38,10 +38,10 @@ def score(
         Persons and families of faces outside of FIW's family folders are not known, and missing in the table.
     list
         Pairs in RFIW's form (index path1 path2 type kin), FaCoRNet's (a similarity behind it), KFC's (path1 path2 type
-        kin race) or FIW_KRT's (a csv without header: split, kin, path1, path2); a pairs table (.parquet or .csv), such
-        as ``kinface pairs`` writes; the name of a list of the prepared folder, such as tune; a split
-        of FIW, such as val, to draw pairs from; or Kaggle's sample_submission.csv, with the folder of the test faces as
-        root.
+        kin race) or FIW_KRT's (a csv without header: split, kin, path1, path2), or path1, path2 and kin; a pairs table
+        (.parquet or .csv), such as ``kinface pairs`` writes; the name of a list of the prepared folder, such as tune; a
+        split of FIW, such as val, to draw pairs from; or Kaggle's sample_submission.csv, with the folder of the test
+        faces as root.
     out
         The pairs table to write, .parquet or .csv, a row per line of the list, in its order; with
         ``type_predicted`` where the model was trained on types. For a submission, the submission (.csv).

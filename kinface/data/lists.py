@@ -23,12 +23,13 @@ from swinface.files import InputError, inside, name_reason, naming, one_line, pr
 OFFICIAL_GRANDPARENTS = {"gmgs": "gfgd", "gfgd": "gmgs", "gfgs": "gmgd", "gmgd": "gfgs"}
 
 # The fields of a line. Each form has its own number of them, or begins otherwise: with a number or not. The similarity
-# in FaCoRNet's training lists and the split in FIW_KRT's are not used; the type of FIW_KRT's is in the file's name.
+# in FaCoRNet's training lists and the split in FIW_KRT's are not used; where lines have no type, the file's name may.
 FORMS = {
     "RFIW": ("index", "path1", "path2", "type", "kin"),
     "FaCoRNet": ("index", "path1", "path2", "type", "kin", "similarity"),
     "KFC": ("path1", "path2", "type", "kin", "race"),
     "FIW_KRT": ("split", "kin", "path1", "path2"),
+    "plain": ("path1", "path2", "kin"),
 }
 KFC_RACES = {code: race for race, code in RACES.items()}
 
@@ -238,10 +239,7 @@ def check_face(face: str, where: str, root: Path, persons: dict[str, str | None]
     A face that lies outside of all family folders joins ``persons`` as None. Raises ``InputError`` if there is no such
     face below the root.
     """
-    face = tidy_path(face)
-    if face.startswith("/"):
-        above = next((str(it) for it in (root, root.resolve()) if PurePosixPath(face).is_relative_to(it)), "")
-        face = tidy_path(os.path.relpath(face, above)) if above else face
+    face = below(root, face)
     if face in persons:
         return face
     path = inside(root, face, where)
@@ -252,6 +250,15 @@ def check_face(face: str, where: str, root: Path, persons: dict[str, str | None]
     return face
 
 
+def below(root: Path, path: str) -> str:
+    """A path that a list names, as ``tidy_path`` gives it, and from the root on if it is whole."""
+    path = tidy_path(path)
+    if path.startswith("/"):
+        above = next((str(it) for it in (root, root.resolve()) if PurePosixPath(path).is_relative_to(it)), "")
+        path = tidy_path(os.path.relpath(path, above)) if above else path
+    return path
+
+
 def check_row(faces: Sequence[str], kin: str, where: str, root: Path, persons: dict[str, str | None]) -> list[str]:
     """Faces that a row of a list names, as ``check_face`` gives them.
 
@@ -260,6 +267,7 @@ def check_row(faces: Sequence[str], kin: str, where: str, root: Path, persons: d
     if kin not in ("0", "1"):
         pair = any(face in persons for face in faces)
         hint = "" if pair else "; leave out a line that is no pair, such as a header or a comment"
+        hint = "; triplets are no pairs, they are for Track 2" if kin in ("FMD", "FMS") else hint
         raise InputError(f"{where}: kin is 1 or 0, got {kin!r}{hint}.")
     faces = [check_face(face, where, root, persons) for face in faces]
     people = [persons[face] or face for face in faces]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from kinface.data.families import Families
-from kinface.data.lists import check_face, persons_of_faces, read_fields
+from kinface.data.lists import below, check_face, persons_of_faces, read_fields
 from kinface.data.tables import read_table
 from swinface.bootstrap import start_drawing
 from swinface.files import InputError, inside, replacing, tidy_path
@@ -68,7 +68,7 @@ def read_search(queries: str | Path, gallery: str | Path, families: Families) ->
     for path, listed in ((queries, [path for _, path in lines]), (gallery, faces)):
         if twice := len(listed) - len({*map(tidy_path, listed)}):
             warnings.warn(f"{path}: {twice:,} lines repeat an earlier one, which then counts more.", stacklevel=3)
-    known = _read_known({queries: len(lines), gallery: len(faces)}, families.root)
+    known = _read_known({queries: [path for _, path in lines], gallery: faces}, families.root)
     return _describe(sought, pd.DataFrame({"face": faces}), families, known)
 
 
@@ -76,16 +76,19 @@ def _read_paths(path: Path) -> list[tuple[str, str]]:
     rows, last = [], -1
     for where, fields in read_fields(path):
         if len(fields) != 2 or not fields[0].isdecimal():
-            raise InputError(f"{where}: expected 'index path', got {' '.join(fields)!r}.")
+            given = " ".join(fields)
+            raise InputError(f"{where}: expected 'index path', a number and a path without header; got {given!r}.")
         if int(fields[0]) <= last:  # the tables of whose they are, and predictions, count lines
             raise InputError(f"{where}: the index {fields[0]} comes after {last}; keep the lines in their order.")
         last = int(fields[0])
         rows.append((where, fields[1]))
+    if last != len(rows) - 1:
+        warnings.warn(f"{path}: its index goes to {last}; results number its {len(rows):,} lines from 0.", stacklevel=4)
     return rows
 
 
 def _list_photos(path: str, where: str, root: Path, persons: dict[str, str | None]) -> list[str]:
-    path = tidy_path(path).rstrip("/")
+    path = below(root, path).rstrip("/")
     folder = inside(root, path, where)
     if folder.is_file():
         return [check_face(path, where, root, persons)]
@@ -97,23 +100,36 @@ def _list_photos(path: str, where: str, root: Path, persons: dict[str, str | Non
     return [check_face(face, where, root, persons) for face in photos]
 
 
-def _read_known(lists: dict[Path, int], root: Path) -> dict[str, pd.DataFrame]:
+def _read_known(lists: dict[Path, list[str]], root: Path) -> dict[str, pd.DataFrame]:
     """What RFIW's tables say of the queries and of the gallery's faces, as far as they are there.
 
-    ``lists`` is from the list of the queries, and that of the gallery, to its number of lines.
+    ``lists`` is from the list of the queries, and that of the gallery, to its paths.
     """
     known = {}
-    for (name, columns), (beside, lines) in zip(TABLES.items(), lists.items(), strict=True):
+    for (name, columns), (beside, listed) in zip(TABLES.items(), lists.items(), strict=True):
         path = next((folder / name for folder in (beside.parent, root) if (folder / name).is_file()), None)
         if path is None:
             continue
         table = read_table(path, "table of Track 3")
         lacking = [column for column in columns if column not in table]
-        if lacking or len(table) != lines:
-            problem = f"no column {lacking[0]!r}" if lacking else f"{len(table)} rows for a list of {lines}"
+        problem = f"no column {lacking[0]!r}" if lacking else None
+        if not lacking and len(table) != len(listed):
+            problem = f"{len(table)} rows for a list of {len(listed)}"
+        elif "ref" in table and (row := _find_moved(table["ref"].fillna("").tolist(), listed)):
+            problem = f"row {row} is of another line of {beside}, by its ref"
+        if problem:
             raise InputError(f"{path}: {problem}; it must say of each line of the list whose it is, in its order.")
         known[name] = table[list(columns)].rename(columns=columns).astype(object)
     return known
+
+
+def _find_moved(refs: list[str], listed: list[str]) -> int | None:
+    """The first row, from 1, whose ``ref`` is the end of another line's path; None if each is that of its own line, or
+    the refs are no paths of this list."""
+    refs = [tidy_path(ref).rstrip("/") for ref in refs]
+    ends = ["/".join(tidy_path(path).split("/")[-ref.count("/") - 1 :]) for ref, path in zip(refs, listed, strict=True)]
+    moved = (row for row, (ref, end) in enumerate(zip(refs, ends, strict=True), start=1) if ref != end)
+    return next(moved, None) if sorted(refs) == sorted(ends) else None
 
 
 def _describe(sought: pd.DataFrame, faces: pd.DataFrame, families: Families, known: dict[str, pd.DataFrame]) -> Search:

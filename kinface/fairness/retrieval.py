@@ -1,11 +1,13 @@
 """Search for relatives: how well, and for whom it fails.
 
-A relevant face of a query is one of its family; RFIW counts so, in-laws included. Ranks count from 1, the highest score
+A relevant face of a query is one of its family; RFIW counts so, in-laws included. Faces of the query's own person are
+no relatives, and are left out. Ranks count from 1, the highest score
 first; of equal scores the first in the gallery.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -117,11 +119,16 @@ def audit_search(search: Search, scores: np.ndarray, *, seed: int = 0) -> Search
     """
     people, of_faces = search.people, search.gallery["family"].to_numpy(object)
     rows = []
+    own = 0
     for query, person in people.iterrows():
-        relevant = of_faces == person["family"]
+        others = _find_others(search, person["person"])
+        relevant = (of_faces == person["family"]) & others
+        own += int((~others).sum())
         if person["family"] is not None and relevant.any():
             about = {"query": query, **person, "relevant": int(relevant.sum())}
-            rows.append(about | _measure(scores[query], relevant))
+            rows.append(about | _measure(scores[query][others], relevant[others]))
+    if own:
+        warnings.warn(f"the gallery has {own:,} faces of the people who are sought; they are left out.", stacklevel=2)
     if not rows:
         raise InputError(
             "no query is known to have a relative in the gallery; families are known from FIW's folders, or from "
@@ -149,6 +156,11 @@ def audit_search(search: Search, scores: np.ndarray, *, seed: int = 0) -> Search
     return SearchAudit(queries, pd.DataFrame(measured), matched, len(people) - len(queries))
 
 
+def _find_others(search: Search, person: str | None) -> np.ndarray:
+    """(G,) whether each face of the gallery is not of this person, as far as it is known."""
+    return np.array([one is None or one != person for one in search.gallery["person"]])
+
+
 def _match_galleries(search: Search, scores: np.ndarray, queries: pd.DataFrame, rng: np.random.Generator) -> int:
     """Add ``map_random`` and ``map_matched`` to the queries, in place; return how many other faces each gallery has."""
     family, race = (search.gallery[name].to_numpy(object) for name in ("family", "race"))
@@ -161,7 +173,8 @@ def _match_galleries(search: Search, scores: np.ndarray, queries: pd.DataFrame, 
     size = min((len(same) for _, same in others.values()), default=0)
     queries[["map_random", "map_matched"]] = np.nan
     for row, both in others.items():
-        of_query, relatives = scores[queries["query"][row]], np.flatnonzero(family == queries["family"][row])
+        apart = _find_others(search, queries["person"][row])
+        of_query, relatives = scores[queries["query"][row]], np.flatnonzero((family == queries["family"][row]) & apart)
         for column, pool in zip(("map_random", "map_matched"), both, strict=True):
             found = []
             for _ in range(MATCHED_DRAWS):

@@ -149,6 +149,8 @@ def test_official_test_lists_of_unknown_people(synthetic, model, tmp_path, capsy
         assert "pairs, as families are unknown" in capsys.readouterr().out
         assert len(pd.read_csv(out / "predictions.csv")) == 30
     searched = ["--list", root / "probe.txt", "--gallery", root / "gallery.txt", "--out", tmp_path / "track3"]
+    (tmp_path / "track3").mkdir()
+    (tmp_path / "track3" / "figures.csv").write_text("of an earlier search")
     assert kinface("rfiw", "--track", 3, *searched, *options) == 0
     assert "families are unknown" in capsys.readouterr().out
     order = np.loadtxt(tmp_path / "track3" / "predictions.csv", delimiter=",", dtype=int)

@@ -108,6 +108,7 @@ def test_a_csv_with_a_header_is_a_table_whatever_its_ending(tmp_path: Path):
     [
         (b"index path1 path2 type kin\n", r"list\.txt:1: kin is 1 or 0, got 'type'; leave out a line that is no pair"),
         (b"# pairs of faces\n", r"list\.txt:1: kin is 1 or 0, got 'pairs'; leave out a line that is no pair"),
+        (b"a.jpg b.jpg c.jpg FMD 1\n", r"list\.txt:1: kin is 1 or 0, got 'FMD'; triplets are no pairs"),
         ("0 é\n".encode("utf-16-le"), r"list\.txt: not a readable list \(it is not in UTF-8\)"),
     ],
 )

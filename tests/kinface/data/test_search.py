@@ -73,6 +73,7 @@ def test_without_tables_families_are_unknown(official):
         ("probe.txt", "0 probes/probe_subjects/s9\n", "s9"),
         ("probe.txt", "0 probes\n", "no photos"),
         ("probe.txt", "probes/probe_subjects/s0\n", "index path"),
+        ("probe.txt", "index path\n0 probes/probe_subjects/s0\n", "without header"),
         ("probe.txt", "0 ../track3\n", "leaves the data root"),
         ("gallery.txt", "0 gallery/gallery_faces/face9.jpg\n", "face9"),
         ("gallery.txt", "0 probes/probe_subjects/s0/a.jpg\n", "a photo of a query"),
@@ -95,6 +96,30 @@ def test_lines_that_are_there_twice_are_warned_of(official):
     (official / "gallery.txt").write_text(lines + "3 gallery/gallery_faces/face0.jpg\n")
     (official / "gallery_list.csv").unlink()
     with pytest.warns(UserWarning, match=r"gallery\.txt: 1 lines repeat an earlier one"):
+        read(official)
+
+
+def test_a_table_in_another_order_than_its_list_is_refused(official):
+    table = pd.read_csv(official / "gallery_list.csv", index_col=0)
+    table["ref"] = [f"gallery_faces/face{number}.jpg" for number in range(3)]
+    table.to_csv(official / "gallery_list.csv")
+    assert read(official).gallery["family"].tolist() == ["F0775", "F0753", "F0754"]
+    table.loc[[0, 2, 1]].to_csv(official / "gallery_list.csv")
+    with pytest.raises(InputError, match=r"gallery_list\.csv: row 2 is of another line of .*gallery\.txt, by its ref"):
+        read(official)
+
+
+def test_paths_may_be_whole(official):
+    asked = read(official)
+    for name in ("probe.txt", "gallery.txt"):
+        text = (official / name).read_text()
+        (official / name).write_text(text.replace("./", f"{official}/"))
+    pd.testing.assert_frame_equal(read(official).queries, asked.queries)
+
+
+def test_an_index_that_does_not_count_from_0_is_warned_of(official):
+    (official / "probe.txt").write_text("1 probes/probe_subjects/s0\n2 probes/probe_subjects/s1\n")
+    with pytest.warns(UserWarning, match=r"probe\.txt: its index goes to 2; results number its 2 lines from 0"):
         read(official)
 
 

@@ -139,3 +139,15 @@ def test_thirty_queries_of_six_families_are_six_observations(found):
         half = student.ppf(0.975, 5) * np.std([1, 1, 1, 0, 0, 0], ddof=1) / np.sqrt(6) / (0.5 * 0.5)
         low, high = expit([-half, half])
     assert overall[["rank_1", "rank_1_low", "rank_1_high"]].tolist() == pytest.approx([found / 6, low, high])
+
+
+def test_other_photos_of_who_is_sought_are_no_relatives():
+    search, rng = make_search(12, 5), np.random.default_rng(0)
+    scores = rng.normal(size=(12, 60))
+    own = search.queries[["person", "family", "race", "gender"]].assign(face=[f"own{n}.jpg" for n in range(12)])
+    more = Search(search.queries, pd.concat([search.gallery, own], ignore_index=True), search.kinds)
+    with pytest.warns(UserWarning, match="12 faces of the people who are sought"):
+        found = audit_search(more, np.hstack([scores, np.where(np.eye(12), 9.0, -9.0)]))
+    expected = audit_search(search, scores)
+    metrics = ["map", "rank_1", "rank_5", "relevant"]
+    pd.testing.assert_frame_equal(found.queries[metrics], expected.queries[metrics])
