@@ -17,7 +17,7 @@ import pandas as pd
 
 from kinface.data.cosines import to_unit_length
 from kinface.data.families import Families
-from kinface.data.lists import check_faces, check_row, complete, persons_of_faces, read_fields
+from kinface.data.lists import check_row, complete, persons_of_faces, read_fields
 from kinface.data.pairs import check_pairs, find_rows, read_pairs
 from kinface.data.sampling import add_non_kin, describe_pairs, picture_relations
 from kinface.data.tables import is_table
@@ -35,17 +35,21 @@ def read_triplets(path: str | Path, families: Families) -> pd.DataFrame:
     RFIW's form is ``father mother child FMD|FMS kin`` with or without an index before it, also as a csv. Raises
     ``InputError`` that names the file and line that cannot be used.
     """
-    path = Path(path)
+    path, persons = Path(path), persons_of_faces(families)
     if is_table(path) and not _lacks_header(path):
         triplets = read_pairs(path)
         lacking = [name for name in ("face_m", "triplet") if name not in triplets or triplets[name].isna().any()]
         if lacking:
             raise InputError(f"{path}: a table of triplets has {' and '.join(lacking)} in every row.")
-        triplets = check_faces(triplets, FACES, str(path), families)
-        listed = triplets[[*FACES, "triplet", "kin", "list"]]
+        fields = triplets[[*FACES, "triplet"]].assign(kin=triplets["kin"].map({True: "1", False: "0"})).to_numpy()
+        rows = [
+            _parse_triplet([*row], f"{path}: row {number}", families.root, persons)
+            for number, row in enumerate(fields, start=1)
+        ]
+        listed = pd.DataFrame(rows, dtype=object)
+        triplets, listed = triplets.assign(**listed[[*FACES]]), listed.assign(list=triplets["list"])
         with naming(path):
             return complete(triplets, lambda _: describe_triplets(listed, families))
-    persons = persons_of_faces(families)
     rows = [_parse_triplet(fields, where, families.root, persons) for where, fields in read_fields(path)]
     return describe_triplets(pd.DataFrame(rows).assign(list=printable(path.stem)), families)
 

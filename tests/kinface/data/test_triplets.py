@@ -96,6 +96,22 @@ def test_a_bad_line_is_named(line, named, root, tmp_path):
     assert named in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"triplet": "fmd"}, "unknown type 'fmd'"),
+        ({"face_m": face(1, 1)}, "of one person"),
+        ({"face_m": face(1, 3)}, "of one person"),
+        ({"face_m": face(2, 2)}, "cannot be kin"),
+    ],
+)
+def test_a_row_of_a_table_is_checked_as_a_line_of_a_list(changed, named, root, tmp_path):
+    row = {"face_a": face(1, 1), "face_m": face(1, 2), "face_b": face(1, 3), "triplet": "FMD", "kin": 1}
+    pd.DataFrame([row, row | changed]).to_csv(tmp_path / "triplets.csv", index=False)
+    with pytest.raises(InputError, match=rf"triplets\.csv: row 2: .*{named}"):
+        read_triplets(tmp_path / "triplets.csv", read_known_families(root))
+
+
 def test_drawn_triplets_are_families_and_their_copies_with_another_child(families):
     triplets = sample_triplets(families, "val", seed=3)
     people = families.people.set_index("person")
