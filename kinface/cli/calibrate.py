@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kinface.cli.inputs import HERE, OURS, Computing, Source, embed_all
+from kinface.cli.inputs import HERE, OURS, Computing, Source, check_kept, embed_all
 from kinface.data.pairs import read_pairs, write_pairs
 from swinface.files import InputError, naming, replacing_folder
 
@@ -59,6 +59,7 @@ def calibrate(
     from kinface.fairness.calibration import calibrate as calibrate_pairs
     from kinface.fairness.calibration import check_apart
 
+    check_kept(out, ("scores.parquet", "validation.parquet"), scores, validation)
     pairs, others = (read_pairs(path, scored=True) for path in (scores, validation))
     with naming(validation):
         check_apart(others, pairs)

@@ -23,6 +23,8 @@ from sklearn.model_selection import GroupKFold
 
 from kinface.data.cosines import to_unit_length
 from kinface.data.pairs import check_pairs, find_rows, list_known, resampling_units
+from kinface.fairness.dyads import Dyads
+from kinface.fairness.intervals import MEASURED, interval_of_rate, measure, standard_error
 from kinface.fairness.standards import choose_threshold_at_fmr
 from swinface.files import InputError, running
 from swinface.registry import Registry
@@ -205,8 +207,9 @@ def calibrate(
     Raises
     ------
     InputError
-        A table is no scored pairs table, both have a family or face, a face is not embedded, there are too few pairs or
-        families, there is no such method, it does not take these options, or it fails.
+        A table is no scored pairs table, both have a family or face, validation pairs are all of one kind or non-kin
+        pairs have the higher scores, a face is not embedded, there are too few pairs or families, there is no such
+        method, it does not take these options, or it fails.
     """
 
     def adjust(fitted_on: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
@@ -217,6 +220,7 @@ def calibrate(
 
     validation, pairs = (check_pairs(table, "pairs to calibrate", scored=True) for table in (validation, pairs))
     check_apart(validation, pairs)
+    _check_direction(validation)
     first, second = resampling_units(validation)
     if first.nunique() < folds:
         raise InputError(f"{first.nunique()} families among the validation pairs; {folds} parts need as many.")
@@ -236,6 +240,20 @@ def check_apart(validation: pd.DataFrame, pairs: pd.DataFrame) -> None:
             raise InputError(
                 f"{what} {min(common)} is among the pairs to calibrate too; calibrate by pairs of other families."
             )
+
+
+def _check_direction(validation: pd.DataFrame) -> None:
+    """Refuse distances, which would be calibrated to one value, or shifted to the wrong side."""
+    if validation["kin"].nunique() < 2:
+        raise InputError("the validation pairs are all of one kind; scores are calibrated by kin and non-kin pairs.")
+    values, influence = measure(validation["score"].to_numpy(), validation["kin"].to_numpy(), 0.0)
+    auc, dyads = MEASURED.index("auc"), Dyads.of_pairs(validation)
+    _, high = interval_of_rate(values[auc], standard_error(influence[:, auc], dyads), len(dyads.keys))
+    if high < 0.5:
+        raise InputError(
+            f"non-kin validation pairs have the higher scores (AUC {values[auc]:.3f}); if scores are distances, give 1 "
+            "minus a cosine distance."
+        )
 
 
 def _halve(pairs: pd.DataFrame) -> np.ndarray:

@@ -158,6 +158,24 @@ def test_the_command_writes_both_lists_or_nothing(drawn, tmp_path, capsys):
     assert not (tmp_path / "other").exists()
 
 
+def test_the_command_keeps_the_scores_that_it_reads(drawn, tmp_path, capsys):
+    for name, pairs in (("validation", drawn[0]), ("scores", drawn[1])):
+        pairs.to_parquet(tmp_path / f"{name}.parquet")
+    files = ["--validation", str(tmp_path / "validation.parquet"), "--out", str(tmp_path)]
+    assert run("kinface", "", COMMANDS, ["calibrate", str(tmp_path / "scores.parquet"), *files]) == 2
+    assert "write to another folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["faircal", "normalize"])
+def test_distances_and_pairs_of_one_kind_are_refused(method, drawn):
+    validation, pairs, faces, embedding = drawn
+    distances = (table.assign(score=(1 - table["score"]) / 2) for table in (validation, pairs))
+    with pytest.raises(InputError, match="1 minus a cosine distance"):
+        calibrate(*distances, faces, embedding, method=method)
+    with pytest.raises(InputError, match="all of one kind"):
+        calibrate(validation[validation["kin"]], pairs, faces, embedding, method=method)
+
+
 def test_bad_input_is_named(drawn):
     validation, pairs, faces, embedding = drawn
     with pytest.raises(InputError, match="clusters"):
