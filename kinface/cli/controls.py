@@ -9,7 +9,7 @@ import pandas as pd
 from kinface.data.fiw import read_known_families
 from kinface.data.pairs import read_pairs
 from kinface.data.tables import write_intervals
-from swinface.files import check_ending, replacing
+from swinface.files import check_ending, naming, replacing
 
 
 def controls(list: Path, *, out: Path, root: Path | None = None, seed: int = 0) -> None:
@@ -36,7 +36,8 @@ def controls(list: Path, *, out: Path, root: Path | None = None, seed: int = 0) 
     families = None if root is None else read_known_families(root)
     pairs = read_pairs(list) if families is None else families.pairs(list)
     known = {} if families is None else {"faces": families.faces, "root": families.root}
-    found = room.controls(pairs, **known, seed=seed)
+    with naming(list):
+        found = room.controls(pairs, **known, seed=seed)
     with replacing(out) as partial:
         found.to_csv(partial, index=False)
     print(f"{len(pairs):,} pairs, {int(pairs['kin'].sum()):,} of them kin: AUC of each control, .5 if it tells nothing")

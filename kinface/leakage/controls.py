@@ -45,7 +45,7 @@ def controls(
     pair is compared with those non-kin pairs alone that the control scores alike, the same value, or the same tenth of
     the pairs if it has more than ten. This is the covariate-adjusted AUC (Janes & Pepe, Biometrika 96(2), 2009). Kin
     pairs without such non-kin pairs, as those from one photograph mostly are, are left out. Raises ``InputError`` if a
-    table or an image cannot be used.
+    table or an image cannot be used, pairs are all of one kind, or some have a score and others none.
 
     Parameters
     ----------
@@ -85,6 +85,13 @@ def controls(
     ['same race', 'same gender', 'age gap', 'same photo', 'photos per person']
     """
     pairs = check_pairs(pairs, "pairs")
+    if pairs["kin"].nunique() < 2:
+        raise InputError("the pairs are all of one kind; a control tells kin pairs from non-kin pairs.")
+    unscored = pairs["score"].isna()
+    if unscored.any() and not unscored.all():
+        raise InputError(
+            f"row {int(unscored.argmax()) + 1}: score is missing, and others have one; leave such pairs out."
+        )
     kin, dyads = pairs["kin"].to_numpy(), Dyads.of_pairs(pairs, clusters)
     found = measure_controls(pairs, faces, root=root, dyads=dyads)
     if "model" in found:

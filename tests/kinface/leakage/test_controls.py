@@ -173,3 +173,10 @@ def test_the_command_writes_what_the_function_finds(pairs, tmp_path, capsys):
         assert f"{row.auc:.3f} [{row.auc_low:.3f}, {row.auc_high:.3f}]" in shown
     assert run("kinface", "", COMMANDS, ["controls", str(scores), "--out", str(out.with_suffix(".txt"))]) == 2
     assert "controls.txt" in capsys.readouterr().err
+
+
+def test_pairs_of_one_kind_and_a_missing_score_are_refused(pairs):
+    with pytest.raises(InputError, match="all of one kind"):
+        controls(pairs[pairs["kin"]])
+    with pytest.raises(InputError, match="row 2: score is missing"):
+        controls(pairs.assign(score=pairs["score"].where(pairs.index != 1)))
