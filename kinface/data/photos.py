@@ -14,7 +14,7 @@ import pandas as pd
 
 from kinface.data.cosines import mean_cosine, to_unit_length
 from kinface.data.pairs import find_places
-from kinface.data.tables import name_few
+from kinface.data.tables import canonical_text, name_few
 from swinface.files import InputError
 
 PERSONS = ("person_a", "person_m", "person_b")  # of pairs, and of triplets (kinface.data.triplets)
@@ -45,6 +45,21 @@ def list_people(pairs: pd.DataFrame) -> pd.DataFrame:
     if both.any():
         raise InputError(f"{' and '.join(pairs.loc[both, persons].iloc[0])} are kin in one row and not in another.")
     return pairs[~together.duplicated()].reset_index(drop=True)
+
+
+def name_people(people: pd.DataFrame, photos: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A list of people and their photos, each person by one text in both (``canonical_text``).
+
+    Raises ``InputError`` if a person of the list is missing, or the photos have no ``face`` or ``person``.
+    """
+    if lacking := {"face", "person"} - {*photos}:
+        raise InputError(f"photos: no column {min(lacking)!r}; each row is a photo, with its face and person.")
+    persons = [column for column in PERSONS if column in people]
+    people = people.assign(**{column: canonical_text(people[column], f"column {column}") for column in persons})
+    missing = people[persons].isna().any(axis="columns").to_numpy()
+    if missing.any():
+        raise InputError(f"row {int(missing.argmax()) + 1}: a person is missing; leave such pairs out.")
+    return people, photos.assign(person=canonical_text(photos["person"], "photos: person"))
 
 
 def list_photos(people: pd.DataFrame, photos: pd.DataFrame) -> list[str]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from kinface.data.arrays import check_row_order, list_in_order
 from kinface.data.pairs import score_pairs
-from kinface.data.photos import list_photos, score_people
+from kinface.data.photos import list_photos, name_people, score_people
 from kinface.data.ranking import Fusion, score_search
 from kinface.data.search import Search
 from kinface.data.tables import as_pandas, take_index
@@ -84,6 +84,8 @@ def score(
         for column in needed:
             if column not in listed:
                 raise InputError(f"the list has no column {column!r}; it has {', '.join(map(str, listed))}.")
+    if photos is not None and isinstance(listed, pd.DataFrame):
+        listed, photos = name_people(listed, photos)
     if faces is not None and hasattr(by, "embed"):
         raise InputError("faces: a model embeds the faces of the list itself; give faces with embeddings alone.")
     if faces is None and not hasattr(by, "embed"):

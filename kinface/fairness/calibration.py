@@ -222,8 +222,10 @@ def calibrate(
     check_apart(validation, pairs)
     _check_direction(validation)
     first, second = resampling_units(validation)
-    if first.nunique() < folds:
-        raise InputError(f"{first.nunique()} families among the validation pairs; {folds} parts need as many.")
+    if not 2 <= folds <= first.nunique():
+        raise InputError(
+            f"{first.nunique()} families among the validation pairs; {folds} parts need as many, and be 2 or more."
+        )
     calibrated = validation.copy()
     for _, held in GroupKFold(folds).split(validation, groups=first):
         own = {*first.iloc[held]}

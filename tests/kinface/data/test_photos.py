@@ -163,3 +163,14 @@ def test_triplets_are_read_from_a_csv_without_header(synthetic, embedded, tmp_pa
     triplets[columns].astype({"kin": int}).to_csv(tmp_path / "val.csv", index=False, header=False)
     read = read_triplets(tmp_path / "val.csv", families)
     assert read[columns].equals(triplets[columns])
+
+
+def test_people_are_named_alike_in_the_list_and_among_the_photos():
+    photos = pd.DataFrame({"face": ["a.jpg", "b.jpg", "c.jpg"], "person": [1.0, 2.0, np.nan]})
+    people, embedding = pd.DataFrame({"person_a": ["1 "], "person_b": [2], "kin": [1]}), np.eye(3) + 1
+    scored = kinface.score(people, embedding, photos["face"], photos=photos)
+    assert scored["score"].tolist() == pytest.approx([5 / 6])
+    with pytest.raises(InputError, match="row 1: a person is missing"):
+        kinface.score(people.assign(person_a=None), embedding, photos["face"], photos=photos)
+    with pytest.raises(InputError, match="photos: no column 'person'"):
+        kinface.score(people, embedding, photos["face"], photos=photos[["face"]])

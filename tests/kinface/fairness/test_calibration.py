@@ -186,6 +186,8 @@ def test_bad_input_is_named(drawn):
         FairCal(2).fit(validation.assign(score=validation["score"] * 10), faces, embedding)
     with pytest.raises(InputError, match="5 parts"):
         calibrate(validation[validation["family_a"].isin(["V0", "V2"])], pairs, faces, embedding)
+    with pytest.raises(InputError, match="2 or more"):
+        calibrate(validation, pairs, faces, embedding, folds=1)
 
 
 def test_a_calibration_of_ones_own_is_named_by_its_path(drawn, tmp_path, monkeypatch):
