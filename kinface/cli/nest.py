@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kinface.data.families import DATASET
 from kinface.data.fiw import read_families
 from kinface.data.prepare import check_out, nest_families, write_prepared
+from swinface.files import InputError
 
 
 def nest(root: Path, *, out: Path, folds: int = 4, tune: float = 0.15, seed: int = 0) -> None:
@@ -30,6 +32,9 @@ def nest(root: Path, *, out: Path, folds: int = 4, tune: float = 0.15, seed: int
     """
     families = read_families(root)
     check_out(families.root, out)
+    for path in out.glob("*"):
+        if path.name.isdecimal() and int(path.name) > folds and (path / DATASET).is_file():
+            raise InputError(f"{path} is a fold of an earlier division, of other families; remove it.")
     for number, prepared in enumerate(nest_families(families, folds=folds, tune=tune, seed=seed), 1):
         write_prepared(prepared, out / str(number))
         counts = prepared.families.faces.groupby("split")["family"].nunique()

@@ -58,7 +58,7 @@ def match_pairs(
         One row per ``type`` and ``race`` (``race_group`` of the kin pair): the numbers ``kin``, ``matched``,
         ``unknown`` (a label to match by, or the family, is missing) and ``no_partner`` (no person fits).
     """
-    by = (by,) if isinstance(by, str) else by
+    by, pairs = (by,) if isinstance(by, str) else by, check_pairs(pairs, "pairs")
     own = list_own_attributes(families.people)
     if not by or not set(by) <= {*MATCHES, *own}:
         choice = ", ".join((*MATCHES, *own))

@@ -8,6 +8,7 @@ of one photo, which inflates the scores (``CAVEAT``); for comparison, the result
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -241,6 +242,14 @@ def _check_list(rows: list, path: Path, kind: str) -> pd.DataFrame:
         if table.loc[table["fold"] == fold, "kin"].nunique() < 2:
             raise InputError(f"{path}: fold {fold} needs kin and non-kin pairs; take the authors' file.")
     person = {side: table[f"image_{side}"].str.rpartition(".")[0] for side in "ab"}
+    family = pd.concat([person[side].str.rpartition("_")[0] for side in "ab"])
+    folds = pd.concat([table["fold"]] * 2).groupby(family).nunique()
+    if (folds > 1).any():
+        warnings.warn(
+            f"{path}: {int((folds > 1).sum())} families are in two folds, such as {folds.idxmax()}: what is fitted has "
+            "seen them.",
+            stacklevel=4,
+        )
     return pd.DataFrame(
         {
             **{f"face_{side}": f"images/{KINDS[kind]}/" + table[f"image_{side}"] for side in "ab"},

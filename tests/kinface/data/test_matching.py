@@ -126,6 +126,8 @@ def test_the_same_seed_draws_the_same_whatever_the_order_of_rows():
     drawn = [set(zip(table["face_a"], table["face_b"], table["kin"], strict=True)) for table in (first, other)]
     assert drawn[0] == drawn[1]
     assert not first.equals(match_pairs(standard, families, ["race", "type"], seed=4)[0])
+    numbered = match_pairs(standard.assign(kin=standard["kin"].astype(int)), families, ["race", "type"], seed=3)[0]
+    pd.testing.assert_frame_equal(numbered, first)
 
 
 def test_partners_are_spread_over_people_and_no_pair_recurs():

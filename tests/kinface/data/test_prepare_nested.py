@@ -59,6 +59,9 @@ def test_the_command_writes_prepared_folders(synthetic, tmp_path, capsys):
         root = tmp_path / "out" / str(number)
         assert {*read_families(root).faces["split"]} == {"train", "tune", "val"}
         assert isinstance(read_prepared_list(root, "val"), pd.DataFrame)
+    (tmp_path / "out" / "2").rename(tmp_path / "out" / "3")
+    assert run("kinface", "", COMMANDS, ["nest", str(synthetic), "--out", str(tmp_path / "out"), "--folds", "2"]) == 2
+    assert "3 is a fold of an earlier division" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,14 @@ def judge_naively(scored: pd.DataFrame) -> tuple[float, float]:
     return np.array(accuracies), np.array(aucs)
 
 
+def test_families_in_two_folds_are_warned_of(sound, tmp_path):
+    shutil.copytree(sound, tmp_path / "root")
+    fold, *first = rows_of("fd")[0]
+    write_list(tmp_path / "root" / "meta_data" / "fd_pairs.mat", [(fold % 5 + 1, *first), *rows_of("fd")[1:]])
+    with pytest.warns(UserWarning, match=r"fd_pairs\.mat: 1 families are in two folds, such as fd_001"):
+        read_kinfacew(tmp_path / "root")
+
+
 def test_figures_are_those_of_naive_loops(judged):
     scored = read_pairs(judged / "scores.parquet", scored=True)
     results = pd.read_csv(judged / "results.csv").set_index(["method", "type"])
