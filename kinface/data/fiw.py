@@ -157,8 +157,8 @@ def _read_fiw(root: Path, problems: list[Problem]) -> tuple[pd.DataFrame, pd.Dat
     folders = _find_families(root)
     if folders.empty:
         raise InputError(
-            f"{root}: not FIW's layout; expected folders such as Train/train-faces/F0001/MID1, or Kaggle's "
-            f"train/F0001/MID1 with {RELATIONSHIPS}."
+            f"{root}: not FIW's layout; expected folders such as Train/train-faces/F0001/MID1, Kaggle's "
+            f"train/F0001/MID1 with {RELATIONSHIPS}, or TSKinFace's FMD, FMS and FMSD."
         )
     others = {path.parts[-3] for path in root.glob("*/*/F*") if FAMILY.fullmatch(path.name)} - PARTITIONS.keys()
     for name in sorted(others):

@@ -53,7 +53,7 @@ class History:
             table["epoch"] = table["epoch"].astype(int)
             wrong = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
             if wrong or table.empty:
-                raise ValueError(f"{wrong[0]} has text" if wrong else "it has no row")
+                raise ValueError("it has no row" if table.empty else f"{wrong[0]} has text")
         except (OSError, KeyError, ValueError) as error:
             raise InputError(f"{path}: not the table of a run's epochs ({one_line(error)}).") from error
         return table
