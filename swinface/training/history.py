@@ -21,6 +21,7 @@ MODEL = "model.safetensors"  # written last: a run that has it is complete
 
 # What a run that is resumed may change: its result does not depend on it.
 FREE = (
+    "run",
     "checkpoint_steps",
     "logger",
     "data.workers",
@@ -129,7 +130,7 @@ def _match(columns: list[str], pattern: str) -> list[str]:
 def _describe(run: Path) -> dict[str, Any]:
     """What the result of a run depends on, by the path of its key."""
     settings = flatten(read_settings(run / CONFIG))
-    return {key: value for key, value in settings.items() if key != "run" and not is_free(key)}
+    return {key: value for key, value in settings.items() if not is_free(key)}
 
 
 def is_free(key: str) -> bool:

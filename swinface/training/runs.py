@@ -61,6 +61,8 @@ IGNORED_WARNINGS = [
 # small steps are lost, and an erasure would let through a little of what it removes.
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
+ENGINE_PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")  # in a checkpoint, of the engine's own
+
 # An epoch ends with the validation of all its data, by which the best one is chosen.
 EPOCH = {"check_val_every_n_epoch": 1, "limit_val_batches": 1.0, "val_check_interval": 1.0}
 POSITIVE = ("max_epochs", "limit_train_batches", "accumulate_grad_batches")
@@ -94,6 +96,22 @@ class RunFolder(Callback):
         if trainer.is_global_zero:
             with replacing(self.run / METRICS) as partial:
                 pd.DataFrame(self.rows).to_csv(partial, index=False)
+
+    def on_load_checkpoint(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Tell the engine's callbacks where the folder is now: in one that was moved they would forget the best epoch,
+        and any later one would take its place."""
+
+        def move(path: str) -> str:
+            return str(Path(here, Path(path).name)) if path else path
+
+        for callback in trainer.checkpoint_callbacks:
+            state, here = checkpoint["callbacks"].get(callback.state_key), callback.dirpath
+            if state and Path(here) == self.run.resolve() != Path(state["dirpath"]):
+                paths = {name: move(state[name]) for name in ENGINE_PATHS}
+                kept = {move(path): score for path, score in state["best_k_models"].items()}
+                state.update(paths, dirpath=here, best_k_models=kept)
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows}
