@@ -277,11 +277,14 @@ class KinshipData(lightning.LightningDataModule):
 
     @cached_property
     def _digest(self) -> str:
-        """Of train and tune families alone, and of their embeddings: what else a folder or a table has may change."""
+        """Of train and tune families and of others alone, and of their embeddings: what else a folder or a table has
+        may change."""
         relations, faces = self.families.relations, pd.concat([self.train_faces, self.tune_faces])
         labels = {name: codes.numpy() for name, codes in self.labels(faces).items()}
         tables = [faces[["face", "person", "split"]].assign(**labels), relations[relations["split"] == "train"]]
         tables += [pairs[["face_a", "face_b", "kin"]] for pairs in self.tune_pairs.values()]
+        if self.others is not None:
+            tables.append(self.others[["face", "person", *(name for name in labels if name in self.others)]])
         digest = hashlib.sha256("".join(table.to_csv(index=False) for table in tables).encode())
         embeddings = [] if self.table is None else [self.batches.inputs, self.tune_inputs, self.others_inputs]
         for values in (self.batches.teacher, *embeddings):

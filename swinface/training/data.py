@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 
 import lightning
+import numpy as np
+import pandas as pd
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 from torch.utils.data import DataLoader, Sampler
 
@@ -98,6 +102,32 @@ class FaceData(lightning.LightningDataModule):
         self.batches = Batches(
             self.streams, tasks, self.seed, self.trainer.global_rank, self.trainer.world_size, self.cache, self.whiten
         )
+
+    def state_dict(self) -> dict[str, str]:
+        """What a checkpoint keeps: a digest of what the run learns from."""
+        return {"digest": self._digest}
+
+    def load_state_dict(self, state: dict[str, str]) -> None:
+        """Raise ``InputError`` if a run that goes on would learn from other data than it began with: the classes that
+        it has learned would be other people's."""
+        if state != self.state_dict():
+            raise InputError(
+                "data.streams: faces, labels or teachers are not those that the run began with; put those back, or "
+                "begin anew in another folder."
+            )
+
+    @cached_property
+    def _digest(self) -> str:
+        """Of the faces' names, what is known of each, and the teachers' files; not of pixels."""
+        digest = hashlib.sha256()
+        for place, table in self.batches.tables.items():
+            digest.update(pd.util.hash_pandas_object(table["image"], index=False).to_numpy())
+            for known in (self.batches.identity, self.batches.labels):
+                digest.update(np.ascontiguousarray(known.get(place, ())))
+            if (teacher := self.batches.sources[place].teacher) is not None:
+                with open(teacher, "rb") as file:
+                    digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()
 
     def _check_faces(self) -> None:
         """Warn of faces that are not aligned, and fill the cache."""

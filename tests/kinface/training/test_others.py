@@ -70,7 +70,7 @@ def fit(synthetic, tmp_path, **options) -> int:
     return run_command("kinface", "", COMMANDS, ["fit", *arguments])
 
 
-def test_the_features_of_others_have_equal_class_means_after_training(synthetic, tmp_path, others):
+def test_the_features_of_others_have_equal_class_means_after_training(synthetic, tmp_path, others, capsys):
     assert fit(synthetic, tmp_path, **others) == 0
     model = KinFace.from_pretrained(tmp_path / "run")
     people = pd.read_csv(others["data.others"])
@@ -79,6 +79,10 @@ def test_the_features_of_others_have_equal_class_means_after_training(synthetic,
     apart = {name: np.linalg.norm(it[men].mean(axis=0) - it[~men].mean(axis=0)) for name, it in found.items()}
     assert apart["neck"] > 0.5
     assert apart["features"] < 1e-3 * apart["neck"]
+    (tmp_path / "run" / "model.safetensors").unlink()  # as if it had been interrupted
+    people.assign(gender=people["gender"].to_numpy()[::-1]).to_csv(others["data.others"], index=False)
+    assert fit(synthetic, tmp_path, **others) == 2
+    assert "data: its people, lists or embeddings are not those" in capsys.readouterr().err
 
 
 def test_others_of_a_model_that_sees_images_are_read_from_the_folder_of_their_table(synthetic, tmp_path):

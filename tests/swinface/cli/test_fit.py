@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,9 +13,12 @@ from timm.scheduler import CosineLRScheduler
 
 import swinface
 from swinface.cli.main import COMMANDS, run
-from swinface.files import working_alone
+from swinface.data.datasets import UTKFace
+from swinface.data.streams import Batches, Stream
+from swinface.files import InputError, working_alone
 from swinface.model import SwinFace
 from swinface.tasks import PAPER_TASKS
+from swinface.training.data import FaceData
 from swinface.training.module import FaceTraining
 from tests.training_runs import CONFIGS, fit
 
@@ -47,6 +52,47 @@ def test_a_resumed_run_equals_an_unbroken_one(config, unbroken, tmp_path, monkey
     resumed, whole = SwinFace.from_pretrained(run).state_dict(), SwinFace.from_pretrained(unbroken).state_dict()
     for name, tensor in whole.items():
         assert torch.equal(resumed[name], tensor), name
+
+
+def test_a_run_that_was_moved_keeps_its_best_epoch(config, face_sets, tmp_path, monkeypatch):
+    errors, step = iter([0.9, 0.1, 0.3, 0.2]), FaceTraining.training_step  # the first is before training
+    monkeypatch.setattr("swinface.training.module.validate_together", lambda *_: {"error_ages": next(errors)})
+    source = {"class_path": "swinface.data.datasets.UTKFace", "init_args": {"root": str(face_sets / "UTKFace")}}
+    ages = {"class_path": "swinface.benchmarks.protocols.Age", "init_args": {"source": source}}
+    settings = yaml.safe_load(config.read_text())
+    settings["data"]["validation"] = {"ages": ages}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
+
+    def interrupt(module, batch, number):
+        if module.global_step == 4:
+            raise KeyboardInterrupt
+        return step(module, batch, number)
+
+    monkeypatch.setattr(FaceTraining, "training_step", interrupt)
+    assert fit("--config", tmp_path / "config.yaml", "--run", tmp_path / "before") == 130
+    (tmp_path / "before").rename(tmp_path / "after")
+    best = torch.load(tmp_path / "after" / "best.ckpt", weights_only=True)["state_dict"]
+    monkeypatch.setattr(FaceTraining, "training_step", step)
+    assert fit("--config", tmp_path / "config.yaml", "--run", tmp_path / "after") == 0
+    kept = SwinFace.from_pretrained(tmp_path / "after").state_dict()
+    assert all(torch.equal(kept[name], best[f"network.{name}"]) for name in kept)
+
+
+def test_a_run_goes_on_with_the_faces_that_it_began_with_alone(face_sets, tmp_path):
+    root = shutil.copytree(face_sets / "UTKFace", tmp_path / "UTKFace")
+
+    def read() -> FaceData:
+        data = FaceData({"age_gender": Stream(3, [UTKFace(root)])})
+        data.batches = Batches(data.streams, ["age"], seed=0)
+        return data
+
+    before, image = read().state_dict(), min(root.iterdir())
+    read().load_state_dict(before)
+    other = image.rename(root / f"99_{image.name.partition('_')[2]}")
+    with pytest.raises(InputError, match=r"data\.streams: faces, labels or teachers are not those that the run began"):
+        read().load_state_dict(before)
+    other.rename(image)
+    read().load_state_dict(before)
 
 
 @pytest.mark.slow
