@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from kinface.data.arrays import list_in_order
 from kinface.models.faces import BATCH, read_faces, warn_of_unaligned
 from swinface.choices import Precision, Runtime
+from swinface.data.cache import digest_files
 from swinface.data.faces import IMAGE_SIZE, scale_pixels
 from swinface.files import InputError
 from swinface.inference import Shards, check_ready, digest_weights, inference
@@ -117,7 +118,7 @@ def describe_faces(
         warn_of_unaligned(root, faces)
     if shards.folder is not None:
         made_by = [] if trunk is None else [trunk.runtime]
-        about = [digest_weights(model), precision, *made_by, str(root), *_name_faces(faces)]
+        about = [digest_weights(model), precision, *made_by, str(root), *_name_faces(faces, root)]
     described = shards.compute("embed", about, len(faces), describe, batch)
     if model.trunk is not None:
         ends = np.cumsum(model.neck.shares)[:-1]
@@ -158,11 +159,11 @@ def _take_faces(model: nn.Module, faces: Sequence[str | Path] | np.ndarray | Ten
     return [str(face) for face in faces] if named else faces
 
 
-def _name_faces(faces: list[str] | np.ndarray | Tensor) -> list[str]:
-    """What tells these faces from others: their paths, or a digest of their numbers."""
+def _name_faces(faces: list[str] | np.ndarray | Tensor, root: Path | None) -> list[str]:
+    """What tells these faces from others: their paths and a digest of their files' states, or one of their numbers."""
     if isinstance(faces, np.ndarray | Tensor):
         return [hashlib.sha256(np.ascontiguousarray(faces)).hexdigest()]
-    return faces
+    return [digest_files(Path(root or "", face) for face in faces), *faces]
 
 
 def _read_batch(faces: list[str] | np.ndarray | Tensor, root: Path | None) -> Tensor:

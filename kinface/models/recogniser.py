@@ -100,6 +100,8 @@ class Recogniser:
         given = np.ascontiguousarray(faces if self.pixels.channels == "rgb" else faces[..., ::-1])
         with running(f"{self.name}, on {given.shape} faces"):
             embedding = as_array(self._embed(given)).astype(np.float32)
+        if embedding.ndim > 2 and embedding[:1].size == embedding.shape[1]:  # (B, D, 1, 1), as a last convolution gives
+            embedding = embedding.reshape(len(embedding), -1)
         if embedding.ndim != 2 or len(embedding) != len(faces):
             raise InputError(f"{self.name}: gives {embedding.shape} of {len(faces)} faces; embeddings are (faces, D).")
         return embedding
@@ -111,6 +113,7 @@ class Recogniser:
         does, or if a face is missing, unreadable or not square, or its embedding is not finite.
         """
         from kinface.models.faces import read_faces, warn_of_unaligned
+        from swinface.data.cache import digest_files
         from swinface.inference import Shards
 
         if not len(faces):
@@ -128,7 +131,7 @@ class Recogniser:
                 raise InputError(f"{self.name}: the embedding of {named[finite.argmin()]} is not finite.")
             return {"embedding": embedding}
 
-        about = [*self.about, str(root), *faces]
+        about = [*self.about, str(root), digest_files(Path(root, face) for face in faces), *faces]
         return shards.compute("embed", about, len(faces), compute, self.batch)["embedding"]
 
     def _check_repeats(self, face: np.ndarray) -> None:
@@ -176,12 +179,14 @@ def _open_onnx(path: Path, pixels: Pixels) -> tuple[Callable[[np.ndarray], np.nd
     if None not in (sides[0], pixels.size) and sides[0] != pixels.size:
         raise InputError(f"{path}: takes faces of {sides[0]}x{sides[0]}, not of size {pixels.size}.")
     dtype = np.dtype(TYPES[given.type])
+    if dtype == np.uint8 and (pixels.mean, pixels.scale) != (INSIGHTFACE.mean, INSIGHTFACE.scale):
+        raise InputError(f"{path}: takes bytes, which are given as they are; leave out mean and scale.")
 
     def embed(faces: np.ndarray) -> np.ndarray:
         values = faces if dtype == np.uint8 else ((faces.astype(np.float32) - pixels.mean) / pixels.scale).astype(dtype)
-        count = len(values)
-        if fixed[0] is not None:  # the last batch is filled up with its last face
-            values = values[np.minimum(np.arange(fixed[0]), count - 1)]
-        return session.run([output], {given.name: values if last else values.transpose(0, 3, 1, 2)})[0][:count]
+        values, count, at_once = values if last else values.transpose(0, 3, 1, 2), len(values), fixed[0] or len(values)
+        rows = np.minimum(np.arange(-(-count // at_once) * at_once), count - 1)  # filled up with the last face
+        parts = [session.run([output], {given.name: values[it]})[0] for it in rows.reshape(-1, at_once)]
+        return np.concatenate(parts)[:count]
 
     return embed, sides[0], fixed[0] or BATCH

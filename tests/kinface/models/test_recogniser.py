@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from onnx import TensorProto
 from PIL import Image
 
 from kinface.cli import main as cli
+from kinface.data.fiw import read_families
 from kinface.models import recogniser as module
 from kinface.models.faces import read_faces
 from kinface.models.recogniser import Pixels, Recogniser
@@ -48,7 +50,7 @@ def test_every_shape_of_file_gives_what_numpy_gives(shape, size, tmp_path):
     recogniser = Recogniser(str(write_onnx(tmp_path / "arcface.onnx", shape)))
     assert recogniser.size == size
     assert recogniser.batch == (shape[0] if isinstance(shape[0], int) else module.BATCH)
-    for count in {1, min(3, recogniser.batch), recogniser.batch}:
+    for count in {1, min(3, recogniser.batch), recogniser.batch, recogniser.batch + 1}:
         faces = draw(count, size)
         assert np.allclose(recogniser(faces), naive(faces), atol=1e-4)
 
@@ -107,6 +109,9 @@ def colours(faces):
     assert faces.dtype == np.uint8 and faces.shape[1:] == (64, 64, 3)
     return faces.mean(axis=(1, 2))
 
+def convolved(faces):
+    return colours(faces)[:, :, None, None]
+
 def maps(faces):
     return faces
 
@@ -136,8 +141,9 @@ def test_a_function_of_ones_own_embeds_a_folder_of_faces(tmp_path, monkeypatch, 
     options = ["embed", "--root", "faces", "--out", "own.npz", "--size", 64, "--channels", "bgr"]
     assert kinface(*options, "--recogniser", "my_recognisers.colours") == 0
     assert "3 faces, 3 numbers each" in capsys.readouterr().out
-    assert kinface(*options, "--recogniser", "my_recognisers.network") == 0  # an object that is called
-    assert "3 faces, 3 numbers each" in capsys.readouterr().out
+    for name in ("network", "convolved"):  # an object that is called; (B, D, 1, 1)
+        assert kinface(*options, "--recogniser", f"my_recognisers.{name}") == 0
+        assert "3 faces, 3 numbers each" in capsys.readouterr().out
     table = Embeddings(tmp_path / "own.npz")
     assert [*table.rows] == ["a/0.png", "a/1.png", "a/2.png"]
     assert np.allclose(table.values, [[255, 0, 10], [255, 0, 200], [255, 0, 90]])
@@ -188,6 +194,13 @@ def test_an_interrupted_command_goes_on_from_its_parts(synthetic, tmp_path, monk
     assert not out.exists()
     assert kinface(*command, "--mean", 0) == 2  # another computation
     assert "parts of a computation on other faces or of another model" in capsys.readouterr().err
+    families = read_families(synthetic)
+    face = families.root / families.faces["face"][0]
+    state = face.stat()
+    os.utime(face, (0, 0))  # as if another face had been written there
+    assert kinface(*command) == 2
+    assert "parts of a computation on other faces" in capsys.readouterr().err
+    os.utime(face, ns=(state.st_atime_ns, state.st_mtime_ns))
     seen.clear()
     seen.extend([0] * 5)
     assert kinface(*command) == 0
@@ -203,6 +216,7 @@ def test_an_interrupted_command_goes_on_from_its_parts(synthetic, tmp_path, monk
         (["--recogniser", "r.onnx", "--features"], "are for a kinship model"),
         (["--recogniser", "missing.onnx"], "no such file"),
         (["--recogniser", "r.onnx", "--scale", "0"], "a scale is not 0"),
+        (["--recogniser", "bytes.onnx", "--mean", "0"], "takes bytes"),
         (["--recogniser", "math.sqrt", "--mean", "0"], "are for ONNX files"),
         (["--recogniser", "arcface"], "recogniser 'arcface'"),
     ],
@@ -210,6 +224,7 @@ def test_an_interrupted_command_goes_on_from_its_parts(synthetic, tmp_path, monk
 def test_options_that_do_not_go_together(options, message, synthetic, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_onnx(tmp_path / "r.onnx")
+    write_onnx(tmp_path / "bytes.onnx", kind=TensorProto.UINT8)
     assert kinface("embed", "--root", synthetic, "--out", "out.npz", *options) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
