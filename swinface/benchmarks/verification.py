@@ -55,7 +55,7 @@ def read_pairs_folder(root: Path, pairs: Path) -> tuple[Tensor, np.ndarray, int]
 
     Its first row is the number of folds and n; for each fold follow n rows ``name number number`` of pairs that show
     one person, and n rows ``name number name number`` of pairs that do not. The fourth face of a person is
-    ``Name/Name_0004.jpg``.
+    ``Name/Name_0004.jpg``, or where that is missing ``Name/Name_0004.png``, as others' tools align LFW.
 
     Gives faces and pairs as ``read_bin`` does, and the number of folds, each of N / folds pairs in a row. Raises
     ``InputError`` if the list is not of that form (its row is named), or a face is missing, unreadable or not square.
@@ -88,7 +88,9 @@ def _read_pairs(root: Path, pairs: Path) -> tuple[list[Path], np.ndarray, int]:
         for name, image in people:
             if not image.isdecimal():
                 raise InputError(f"{where}: {image!r} must be the number of an image.")
-            paths.append(inside(root, f"{name}/{name}_{int(image):04}.jpg", where))
+            path = inside(root, f"{name}/{name}_{int(image):04}.jpg", where)
+            png = path.with_suffix(".png")
+            paths.append(png if png.exists() and not path.exists() else path)
     return paths, same, folds
 
 

@@ -191,6 +191,11 @@ class CKPlus(Source):
         super().__init__(root, crop=crop, **options)
 
     def _read_table(self) -> pd.DataFrame:
+        lacking = [folder for folder in self.FOLDERS if not (self.root / folder).is_dir()]
+        if lacking:
+            raise InputError(
+                f"{self.root / lacking[0]}: no such folder of images; name the root of {', '.join(self.FOLDERS)}."
+            )
         images = [image for folder in self.FOLDERS for image in take_images(self.root, folder)]
         images, fields = match_names(self.root, images, r"(?P<identity>S\d+)_\d+_\d+\..*", "person_sequence_frame.png")
         folders = pd.Series(images, dtype=str).str.partition("/")[0]
@@ -202,7 +207,8 @@ class RafDb(Source):
     """RAF-DB's basic set (Li and Deng, TIP 2019) in its official layout.
 
     ``basic/EmoLabel/list_patition_label.txt`` holds lines such as ``train_00001.jpg 5``, and
-    ``basic/Image/aligned/train_00001_aligned.jpg`` is that face.
+    ``basic/Image/aligned/train_00001_aligned.jpg`` is that face. Where the first is missing, Kaggle's layout is read:
+    ``train_labels.csv``, and ``DATASET/train/5/train_00001_aligned.jpg``.
 
     Parameters
     ----------
@@ -227,7 +233,11 @@ class RafDb(Source):
         self.subset, self.images = subset, images
 
     def _read_table(self) -> pd.DataFrame:
-        path = self.root / "basic/EmoLabel/list_patition_label.txt"
+        path, kaggle = self.root / "basic/EmoLabel/list_patition_label.txt", self.root / f"{self.subset}_labels.csv"
+        if kaggle.exists() and not path.exists() and self.images is None:
+            labels = read_labels(kaggle, ["image", "label"], separator=",")
+            image = f"DATASET/{self.subset}/" + labels["label"] + "/" + labels["image"]
+            return pd.DataFrame({"image": image, "expression": decode(kaggle, labels["label"], RAF_DB_CLASSES)})
         labels = read_labels(path, ["name", "expression"], header=False)
         labels = labels[labels["name"].str.startswith(f"{self.subset}_")]
         stems = labels["name"].str.removesuffix(".jpg")
@@ -242,7 +252,8 @@ class CelebA(Source):
 
     ``img_align_celeba/``, ``list_attr_celeba.txt`` and ``identity_CelebA.txt`` side by side, or in the authors' folders
     ``Img``, ``Anno`` and ``Eval``. Where a list is missing, one that ends in .csv is read, as on Kaggle; its images, a
-    folder deeper, are found too.
+    folder deeper, are found too. Kaggle has no identities: they are needed for a ``part`` alone, which sets people
+    apart.
 
     Parameters
     ----------
@@ -265,7 +276,14 @@ class CelebA(Source):
 
     def _read_table(self) -> pd.DataFrame:
         table = read_attributes(self._find("list_attr_celeba"), skip=1)
-        table.insert(1, "identity", self._look_up("identity_CelebA", "identity", table["image"]))
+        identities = self._find("identity_CelebA")
+        if identities.exists():
+            table.insert(1, "identity", self._look_up("identity_CelebA", "identity", table["image"]))
+        elif self.part != "all":
+            raise InputError(
+                f"{identities}: no such file, so people cannot be set apart; get it from CelebA's authors, or take a "
+                "subset and part: all."
+            )
         if self.subset != "all":
             number = str(self.SUBSETS.index(self.subset))
             table = table[self._look_up("list_eval_partition", "partition", table["image"]) == number]

@@ -61,13 +61,16 @@ def read_labels(
         for number, line in enumerate(read_lines(path, "label file"), start=1)
         if number > skip and line.strip()
     }
-    names = list(columns)
+    names, parted = list(columns), "white space" if separator is None else repr(separator)
     if header:
         number = min(rows, default=skip + 1)
-        names = _read_header(f"{path}: line {number}", rows.pop(number, []), columns, others)
+        names = _read_header(f"{path}: line {number}", rows.pop(number, []), columns, others, parted)
     for number, fields in rows.items():
         if len(fields) != len(names):
-            raise InputError(f"{path}: line {number} has {len(fields)} fields, not {len(names)}: {' '.join(names)}.")
+            raise InputError(
+                f"{path}: line {number} has {len(fields)} fields, not {len(names)}: {' '.join(names)}, with {parted} "
+                "between."
+            )
     if not rows:
         raise InputError(f"{path}: no faces; each line must hold {' '.join(columns)}.")
     table = pd.DataFrame(list(rows.values()), index=list(rows), columns=names, dtype=str)[list(columns)]
@@ -88,7 +91,7 @@ def _split(line: str, separator: str | None, where: str) -> list[str]:
         raise InputError(f"{where}: not readable ({error}).") from error
 
 
-def _read_header(where: str, fields: list[str], columns: Sequence[str], others: bool) -> list[str]:
+def _read_header(where: str, fields: list[str], columns: Sequence[str], others: bool, parted: str) -> list[str]:
     names = [task_name(field) for field in fields]
     if len(names) == len(columns) - 1 and columns[0] not in names:
         fields, names = [columns[0], *fields], [columns[0], *names]
@@ -99,7 +102,9 @@ def _read_header(where: str, fields: list[str], columns: Sequence[str], others: 
     found = "; ".join(f"{fault} {', '.join(which)}" for fault, which in faults.items() if which)
     if found:
         order = "in any order and among others" if others else "in any order"
-        raise InputError(f"{where}, the header, has {found}; expected, {order}: {' '.join(columns)}.")
+        raise InputError(
+            f"{where}, the header, has {found}; expected, {order}: {' '.join(columns)}, with {parted} between."
+        )
     return names
 
 

@@ -55,6 +55,14 @@ def test_raf_db_is_read_in_its_official_layout(tmp_path):
         _ = RafDb(tmp_path, subset="test").table
 
 
+def test_raf_db_of_kaggle_is_read_as_that_of_its_authors(tmp_path):
+    write(tmp_path / "train_labels.csv", "image,label\ntrain_00001_aligned.jpg,5\ntrain_00002_aligned.jpg,1\n")
+    save(tmp_path / "DATASET/train/5/train_00001_aligned.jpg", size=(100, 100))
+    source = RafDb(tmp_path)
+    assert [EXPRESSIONS[int(label)] for label in source.table["expression"]] == ["sadness", "surprise"]
+    assert source.read(0).shape == (112, 112, 3)
+
+
 def test_raf_db_has_other_faces_of_its_photos(face_sets, tmp_path):
     root = tmp_path / "RAF-DB"
     shutil.copytree(face_sets / "RAF-DB", root)
@@ -132,6 +140,10 @@ def test_celeba_of_kaggle_is_read_as_that_of_its_authors(tmp_path):
     write(csv / "identity_CelebA.csv", "image,person\n000001.jpg,1\n")
     with pytest.raises(InputError, match=r"identity_CelebA\.csv: line 1, the header, has no image_id, identity"):
         _ = CelebA(csv).table
+    (csv / "identity_CelebA.csv").unlink()  # Kaggle has none
+    pd.testing.assert_frame_equal(CelebA(csv).table, expected.drop(columns="identity"))
+    with pytest.raises(InputError, match=r"identity_CelebA\.txt: no such file, so people cannot be set apart"):
+        _ = CelebA(csv, part="held_out").table
     (csv / "list_attr_celeba.csv").unlink()
     with pytest.raises(InputError, match=r"list_attr_celeba\.txt: no such label file"):
         _ = CelebA(csv).table
@@ -184,6 +196,8 @@ def test_the_authors_age_and_gender_lists_are_read(tmp_path):
         ("age age gender\na.jpg 1 1\n", "no name"),
         ("name age gender age\na.jpg 1 1 1\n", "twice age"),
         ("a.jpg 25 1.0\nb.jpg 26 1.0\n", "line 1, the header, .*unknown a.jpg, 25, 1.0"),
+        ("name,age,gender\na.jpg,25,1\n", "with white space between"),
+        ("name age gender\na.jpg,25,1\n", "line 2 has 1 fields.*with white space between"),
         ("name age gender\na.jpg 25\n", "line 2 has 2 fields, not 3: name age gender"),
         ("name age gender\na.jpg 25 1\nmy face.jpg 25 1\n", "line 3 has 4 fields, not 3"),
         ("name age gender\na.jpg old 1\n", "line 2: age is 'old'; expected a number from 0 to 130, or nan"),
