@@ -241,7 +241,7 @@ def test_ablations(file, tries, tmp_path):
 
 
 @pytest.mark.parametrize("tries", [3, pytest.param(60, marks=pytest.mark.slow)])  # a process for each
-@pytest.mark.filterwarnings("ignore:.* families are in two folds")  # as a digit of a name or fold becomes another
+@pytest.mark.filterwarnings("ignore:.* families are in two folds")
 def test_kinfacew(tries, tmp_path):
     (tmp_path / "meta_data").mkdir()
     path = tmp_path / "meta_data" / "fd_pairs.mat"
