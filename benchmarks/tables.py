@@ -33,8 +33,8 @@ def show(title: str, header: list[str], rows: list[list[str]]) -> None:
 
 def read_leakage(path: Path) -> pd.DataFrame:
     """Rows of a leakage audit by representation, attribute and probe; the best of several probes is called so."""
-    table = pd.read_csv(path / "leakage.csv")
-    table["probe"] = table["probe"].where(table["probe"].isin([*ATTACKERS]), "best")
+    record = json.loads((path / "leakage.json").read_text(encoding="utf-8"))
+    table = pd.DataFrame([*record["leakage"], *(row | {"probe": "best"} for row in record["worst"])])
     return table.set_index(["representation", "attribute", "probe"]).sort_index()
 
 
@@ -83,7 +83,7 @@ def print_costs(out: Path) -> None:
     for pairs, keys in wanted.items():
         record = json.loads((out / f"compare-{pairs}" / "metrics.json").read_text(encoding="utf-8"))
         table = {(row["grouping"], row["group"], row["metric"]): row for row in record["differences"]}
-        for grouping, group, metric in keys:
+        for grouping, group, metric in (key for key in keys if key in table):  # others are of too few families
             row = table[grouping, group, metric]
             change = number(row["difference"], row["low"], row["high"], sign="+")
             name = ", ".join([metric, grouping if group is None else group, pairs])
