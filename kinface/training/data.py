@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-import lightning
 import numpy as np
 import pandas as pd
 import torch
@@ -33,7 +32,7 @@ from swinface.data.embeddings import Embeddings
 from swinface.data.faces import scale_pixels
 from swinface.files import InputError
 from swinface.inference import digest_weights
-from swinface.training.data import Steps
+from swinface.training.data import KeptData, Steps
 from swinface.trunk import GRID, Trunk
 
 
@@ -158,7 +157,7 @@ def cache_levels(trunk: Trunk, images: Tensor, folder: Path) -> Tensor:
     return torch.from_numpy(map_computed(path, shape, np.float16, compute, BATCH, "levels", writable=True))
 
 
-class KinshipData(lightning.LightningDataModule):
+class KinshipData(KeptData):
     """FIW for training: kin pairs of the train families, and the pairs of the tune families that select the best epoch.
 
     Parameters
@@ -190,6 +189,8 @@ class KinshipData(lightning.LightningDataModule):
         Draws the batches; set from ``seed_everything``. The split and the tune pairs do not depend on it, so that runs
         that differ by their seed are measured on the same pairs.
     """
+
+    learned_from = "data: its people, lists or embeddings"
 
     def __init__(
         self,
@@ -262,21 +263,8 @@ class KinshipData(lightning.LightningDataModule):
         )
         self.steps = self.steps or len(self.batches)
 
-    def state_dict(self) -> dict[str, str]:
-        """What a checkpoint keeps: a digest of what the run learns from and is chosen by."""
-        return {"digest": self._digest}
-
-    def load_state_dict(self, state: dict[str, str]) -> None:
-        """Raise ``InputError`` if a run that goes on would learn from other data than it began with: people that it was
-        trained on could choose its best epoch and threshold."""
-        if state != self.state_dict():
-            raise InputError(
-                "data: its people, lists or embeddings are not those that the run began with; put those back, or begin "
-                "anew in another folder."
-            )
-
     @cached_property
-    def _digest(self) -> str:
+    def digest(self) -> str:
         """Of train and tune families and of others alone, and of their embeddings: what else a folder or a table has
         may change."""
         relations, faces = self.families.relations, pd.concat([self.train_faces, self.tune_faces])

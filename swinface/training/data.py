@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import lightning
 import numpy as np
@@ -35,7 +36,29 @@ class Steps(Sampler):
         return iter(range(done, done + self.per_epoch))
 
 
-class FaceData(lightning.LightningDataModule):
+class KeptData(lightning.LightningDataModule):
+    """Data of a run that does not go on with others: the classes that it has learned would be other people's, and
+    people that it was trained on could choose its best epoch and threshold.
+
+    A checkpoint keeps ``digest``, of what the run learns from and is chosen by, which a subclass gives.
+    """
+
+    digest: str
+    learned_from: ClassVar[str]  #: what the digest is of, for messages
+
+    def state_dict(self) -> dict[str, str]:
+        return {"digest": self.digest}
+
+    def load_state_dict(self, state: dict[str, str]) -> None:
+        """Raise ``InputError`` if the run began with other data."""
+        if state != self.state_dict():
+            raise InputError(
+                f"{self.learned_from} are not those that the run began with; put those back, or begin anew in another "
+                "folder."
+            )
+
+
+class FaceData(KeptData):
     """The streams that SwinFace trains on.
 
     Parameters
@@ -58,6 +81,8 @@ class FaceData(lightning.LightningDataModule):
     seed
         Seed of the run; set from ``seed_everything``.
     """
+
+    learned_from = "data.streams: faces, labels or teachers"
 
     def __init__(
         self,
@@ -103,21 +128,8 @@ class FaceData(lightning.LightningDataModule):
             self.streams, tasks, self.seed, self.trainer.global_rank, self.trainer.world_size, self.cache, self.whiten
         )
 
-    def state_dict(self) -> dict[str, str]:
-        """What a checkpoint keeps: a digest of what the run learns from."""
-        return {"digest": self._digest}
-
-    def load_state_dict(self, state: dict[str, str]) -> None:
-        """Raise ``InputError`` if a run that goes on would learn from other data than it began with: the classes that
-        it has learned would be other people's."""
-        if state != self.state_dict():
-            raise InputError(
-                "data.streams: faces, labels or teachers are not those that the run began with; put those back, or "
-                "begin anew in another folder."
-            )
-
     @cached_property
-    def _digest(self) -> str:
+    def digest(self) -> str:
         """Of the faces' names, what is known of each, and the teachers' files; not of pixels."""
         digest = hashlib.sha256()
         for place, table in self.batches.tables.items():
