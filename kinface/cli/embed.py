@@ -11,15 +11,15 @@ from kinface.cli.inputs import HERE, Computing, describe_all, start_shards
 from kinface.data.fiw import is_families, read_families
 from kinface.models.recogniser import INSIGHTFACE, Pixels, Recogniser
 from swinface.choices import SHIPPED
-from swinface.data.embeddings import write_embeddings
+from swinface.data.embeddings import Embeddings, write_embeddings
 from swinface.files import InputError, check_ending
 from swinface.images import take_images
 
 
 def embed(
     *,
-    root: Path,
     out: Path,
+    root: Path | None = None,
     model: Path | None = None,
     inputs: Path | None = None,
     features: bool = False,
@@ -34,7 +34,8 @@ def embed(
     model
         Folder of a trained model; by default the one that comes with the package.
     root
-        A FIW folder, the folder ``kinface prepare`` made of it, or any folder of aligned faces.
+        A FIW folder, the folder ``kinface prepare`` made of it, or any folder of aligned faces. Not needed with
+        ``--inputs``: then every face of the table is embedded.
     out
         File to write, .npz with ``face`` (N,) and ``embedding`` (N, D), and of a model with a trunk ``runtime``, what
         it ran on and in which type.
@@ -52,7 +53,7 @@ def embed(
         How a model computes.
     """
     check_ending(out, [".npz"], "a table of embeddings")
-    root, faces = _list_faces(root)
+    root, faces = _list_faces(root, inputs)
     if recogniser is None:
         if pixels != INSIGHTFACE:
             raise InputError("--size, --channels, --mean, --scale and --output are for a --recogniser; leave them out.")
@@ -71,8 +72,12 @@ def embed(
     shards.finish()
 
 
-def _list_faces(root: Path) -> tuple[Path, list[str]]:
-    """The folder that the faces' paths start from, and these paths."""
+def _list_faces(root: Path | None, inputs: Path | None) -> tuple[Path | None, list[str]]:
+    """The folder that the faces' paths start from, if there is one, and these paths."""
+    if root is None:
+        if inputs is None:
+            raise InputError("--root is missing; name FIW's folder, or a folder of aligned faces.")
+        return None, list(Embeddings(inputs).rows)
     if not is_families(root):
         images = take_images(root)
         if not images:

@@ -108,7 +108,7 @@ def start_shards(out: Path, computing: Computing) -> Shards:
 
 
 def describe_all(
-    model: Path, faces: Sequence[str], *, root: Path, inputs: Path | None, out: Path, computing: Computing
+    model: Path, faces: Sequence[str], *, root: Path | None, inputs: Path | None, out: Path, computing: Computing
 ) -> tuple[KinFace, dict[str, np.ndarray], Shards]:
     """A model, what ``kinface.models.inference.describe_faces`` gives of faces, and the processes that computed it.
 

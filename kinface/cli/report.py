@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from kinface.data.pairs import read_pairs
+from kinface.data.pairs import check_kinds, read_pairs
 from kinface.data.tables import read_table
 from kinface.report.choices import FigureFormat, TableFormat
 from swinface.bootstrap import check_draws
@@ -198,8 +198,6 @@ def _originate(scores: Path | None, threshold_from: Path | None) -> Origin:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    from kinface.report.checks import check_kinds
-
     pairs = read_pairs(path, scored=True)
-    check_kinds(pairs, str(path))
+    check_kinds(pairs["kin"], str(path))
     return pairs

@@ -66,6 +66,13 @@ OTHER_NAMES = {
 }
 
 
+def check_kinds(kin: pd.Series | np.ndarray, source: str) -> None:
+    """Raise ``InputError`` if pairs, which messages call ``source``, are all kin or all non-kin; ``kin`` is bool."""
+    for missing, name in ((not kin.any(), "kin"), (kin.all(), "non-kin")):
+        if missing:
+            raise InputError(f"{source}: column kin: there are no {name} pairs; both kinds are needed.")
+
+
 def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.DataFrame:
     """Check a pairs table, which messages call ``source``, and bring it into its one form.
 

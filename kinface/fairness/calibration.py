@@ -22,7 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
 from kinface.data.cosines import to_unit_length
-from kinface.data.pairs import check_pairs, find_rows, list_known, resampling_units
+from kinface.data.pairs import check_kinds, check_pairs, find_rows, list_known, resampling_units
 from kinface.fairness.dyads import Dyads
 from kinface.fairness.intervals import MEASURED, interval_of_rate, measure, standard_error
 from kinface.fairness.standards import choose_threshold_at_fmr
@@ -246,8 +246,7 @@ def check_apart(validation: pd.DataFrame, pairs: pd.DataFrame) -> None:
 
 def _check_direction(validation: pd.DataFrame) -> None:
     """Refuse distances, which would be calibrated to one value, or shifted to the wrong side."""
-    if validation["kin"].nunique() < 2:
-        raise InputError("the validation pairs are all of one kind; scores are calibrated by kin and non-kin pairs.")
+    check_kinds(validation["kin"], "validation pairs")
     values, influence = measure(validation["score"].to_numpy(), validation["kin"].to_numpy(), 0.0)
     auc, dyads = MEASURED.index("auc"), Dyads.of_pairs(validation)
     _, high = interval_of_rate(values[auc], standard_error(influence[:, auc], dyads), len(dyads.keys))

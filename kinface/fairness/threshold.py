@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_curve
 
+from kinface.data.pairs import check_kinds
 from kinface.data.tables import to_numbers, truth
 from swinface.files import InputError
 
@@ -21,9 +22,7 @@ def choose_threshold(pairs: pd.DataFrame) -> float:
     0.6
     """
     score, kin = scores_and_kin(pairs)
-    for missing, name in ((~kin.any(), "kin"), (kin.all(), "non-kin")):
-        if missing:
-            raise InputError(f"there are no {name} pairs; a threshold is chosen on both kinds.")
+    check_kinds(kin, "pairs to choose a threshold on")
     fmr, tpr, thresholds = roc_curve(kin, score)
     return float(thresholds[1:][np.argmax((tpr - fmr)[1:])])  # the first is infinite and rejects all
 

@@ -12,7 +12,7 @@ from scipy.stats import rankdata
 from tqdm import tqdm
 
 from kinface.data.annotations import TAKEN, is_measurement
-from kinface.data.pairs import check_pairs, drop_marks
+from kinface.data.pairs import check_kinds, check_pairs, drop_marks
 from kinface.data.photos import name_photographs
 from kinface.data.tables import as_pandas, canonical_text, infer_type, take_index
 from kinface.fairness.dyads import FAMILIES, Dyads
@@ -85,8 +85,7 @@ def controls(
     ['same race', 'same gender', 'age gap', 'same photo', 'photos per person']
     """
     pairs = check_pairs(pairs, "pairs")
-    if pairs["kin"].nunique() < 2:
-        raise InputError("the pairs are all of one kind; a control tells kin pairs from non-kin pairs.")
+    check_kinds(pairs["kin"], "pairs")
     unscored = pairs["score"].isna()
     if unscored.any() and not unscored.all():
         raise InputError(

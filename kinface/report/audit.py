@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from kinface.data.pairs import check_pairs
+from kinface.data.pairs import check_kinds, check_pairs
 from kinface.data.tables import as_pandas, list_names
 from kinface.fairness.audit import FairnessAudit, audit_fairness
 from kinface.fairness.comparison import compare_audits, compare_lists
@@ -21,7 +21,7 @@ from kinface.fairness.threshold import choose_threshold
 from kinface.leakage.controls import controls
 from kinface.leakage.leakage import Leakage, compare_leakage
 from kinface.report.build import build_report
-from kinface.report.checks import Origin, check_kinds, check_validation, list_doubts, warn_of_one_validation
+from kinface.report.checks import Origin, check_validation, list_doubts, warn_of_one_validation
 from kinface.report.curves import plot_det, plot_roc
 from kinface.report.html import render
 from kinface.report.papers import tabulate_groups, write_table
@@ -256,7 +256,7 @@ def audit(
         raise InputError(f"threshold: {str(threshold)!r} is no table; read it first, with kinface.read_pairs.")
     options = {"groupings": groupings, "disparities": disparities, "clusters": clusters, "beside": beside}
     found = audit_fairness(pairs, threshold, **options, resamples=resamples, seed=seed)
-    check_kinds(found.pairs, "pairs")
+    check_kinds(found.pairs["kin"], "pairs")
     origin = Origin(validation=validation)
     check_validation(found.pairs, origin)
     for text in list_doubts(found, origin):

@@ -46,13 +46,6 @@ class Origin:
         return self.validation_file or "the validation pairs"
 
 
-def check_kinds(pairs: pd.DataFrame, source: str) -> None:
-    """Refuse pairs that are all kin or all non-kin, with ``InputError``."""
-    for kin, name in ((True, "kin"), (False, "non-kin")):
-        if not (pairs["kin"] == kin).any():
-            raise InputError(f"{source}: column kin: the list has no {name} pairs; an audit needs both.")
-
-
 def check_validation(pairs: pd.DataFrame, origin: Origin) -> None:
     """Refuse a threshold that was chosen on pairs that are then audited.
 

@@ -120,7 +120,7 @@ def test_an_audit_answers_what_the_rooms_answer(scored):
     with pytest.raises(InputError, match="pairs are also in the audited pairs"):
         kinface.audit(val, val, resamples=100)
     for kin, missing in ((True, "non-kin"), (False, "kin")):
-        with pytest.raises(InputError, match=f"pairs: column kin: the list has no {missing} pairs"):
+        with pytest.raises(InputError, match=f"pairs: column kin: there are no {missing} pairs"):
             kinface.audit(val[val["kin"] == kin], 0.5, resamples=10)
 
 

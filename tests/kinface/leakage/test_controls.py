@@ -176,7 +176,7 @@ def test_the_command_writes_what_the_function_finds(pairs, tmp_path, capsys):
 
 
 def test_pairs_of_one_kind_and_a_missing_score_are_refused(pairs):
-    with pytest.raises(InputError, match="all of one kind"):
+    with pytest.raises(InputError, match="there are no non-kin pairs; both kinds"):
         controls(pairs[pairs["kin"]])
     with pytest.raises(InputError, match="row 2: score is missing"):
         controls(pairs.assign(score=pairs["score"].where(pairs.index != 1)))

@@ -225,6 +225,11 @@ def test_a_model_of_embeddings_reads_its_inputs(synthetic, listed, table, tmp_pa
     assert "--inputs" in capsys.readouterr().err
     assert kinface("score", *options, "--inputs", table) == 0
     assert read_pairs(tmp_path / "scores.parquet", scored=True)["score"].between(-1, 1).all()
+    out = ["embed", "--model", tmp_path / "run", "--out", tmp_path / "own.npz"]
+    assert kinface(*out, "--inputs", table) == 0  # without images, all faces of the table
+    assert [*Embeddings(tmp_path / "own.npz").rows] == [*Embeddings(table).rows]
+    assert kinface(*out) == 2
+    assert "--root is missing" in capsys.readouterr().err
 
 
 def test_a_model_of_images_reads_no_embeddings(synthetic, listed, model, table, tmp_path, capsys):
