@@ -1,6 +1,8 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
+# Of all modules that are installed few are ever imported: Python compiles these when it first does.
+PIP := $(BIN)/pip install --quiet --no-compile
 # Two processes with one thread each are faster than one with two. Reordered, the longest tests would come last, alone.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
@@ -36,11 +38,11 @@ clean: ## remove .venv, the demo and what was built
 
 .venv/installed: pyproject.toml | .venv/bin/python
 	@echo "setting up .venv: a few minutes and about 6 GB"
-	$(BIN)/pip install --quiet --editable '.[models]'
+	$(PIP) --editable '.[models]'
 	touch $@
 
 .venv/tests: .venv/installed
-	$(BIN)/pip install --quiet --editable '.[test,docs]'
+	$(PIP) --editable '.[test,docs]'
 	touch $@
 
 .PHONY: help demo test test-all docs lint install clean

@@ -158,7 +158,8 @@ def audit_search(search: Search, scores: np.ndarray, *, seed: int = 0) -> Search
 
 def _find_others(search: Search, person: str | None) -> np.ndarray:
     """(G,) whether each face of the gallery is not of this person, as far as it is known."""
-    return np.array([one is None or one != person for one in search.gallery["person"]])
+    people = search.gallery["person"]
+    return (people.isna() | (people != person)).to_numpy(bool)
 
 
 def _match_galleries(search: Search, scores: np.ndarray, queries: pd.DataFrame, rng: np.random.Generator) -> int:
