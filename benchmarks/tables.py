@@ -1,6 +1,8 @@
 """Print the tables of the findings and of the cards from what ``recipes/findings.sh FIW OUT`` wrote.
 
-python benchmarks/tables.py OUT
+    python benchmarks/tables.py OUT
+
+OUT/parts.png is the findings' figure of what an MLP reads from each part of the models.
 """
 
 from __future__ import annotations
@@ -10,12 +12,19 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from kinface.report.plots import GREY, PRINTED, TEXT, tidy
+from swinface.training.history import COLOURS
 
 MODELS = ("shipped", "shipped-debiased")
 ATTACKERS = {"linear": "linear", "mlp": "MLP", "kernel": "kernel", "trees": "trees", "knn": "neighbours"}
 ATTACKERS |= {"qda": "quadratic discriminant", "best": "best"}
 RACES, CROSSINGS = ("African", "Asian", "Caucasian"), ("same-race", "cross-race")
 ENDS = ("", "_low", "_high")
+PARTS = {"levels": "levels of the trunk", **{f"FM{i}": f"MLCA, from FM{i}" for i in (1, 2, 3, 4)}}
+PARTS |= {"neck": "MLCA, whole", "features": "features, after their maps", "embedding": "embedding"}
 
 
 def number(value: float, low: float | None = None, high: float | None = None, sign: str = "") -> str:
@@ -61,6 +70,31 @@ def print_parts(out: Path) -> None:
         show(f"Parts of `{model}`, balanced accuracy", header, rows)
 
 
+@rc_context(PRINTED)
+def draw_parts(out: Path) -> Figure:
+    """What an MLP reads of race and gender from each part of the two models, with 95% intervals; dashed is chance."""
+    figure = Figure(figsize=(TEXT, 2.2), layout="constrained")
+    panels = dict(zip(("race", "gender"), figure.subplots(1, 2, sharey=True), strict=True))
+    for model, colour, marker, shift in zip(MODELS, COLOURS, "oD", (-0.14, 0.14), strict=False):
+        table = read_leakage(out / f"parts-{model}")
+        if "neck" not in table.index:  # nothing is erased behind it
+            table = table.rename(index={"features": "neck"}, level=0)
+        for attribute, axes in panels.items():
+            found = table.xs((attribute, "mlp"), level=("attribute", "probe")).reindex([*PARTS])
+            value, *ends = (found[f"balanced_accuracy{end}"] for end in ENDS)
+            at = pd.RangeIndex(len(found)) + shift
+            axes.hlines(at, *ends, color=colour, linewidth=1.3)
+            axes.scatter(value, at, s=16, marker=marker, color=colour, zorder=3, label=model)
+            axes.axvline(found["chance"].iloc[-1], color=GREY, linewidth=1, linestyle="--", zorder=0)
+    for attribute, axes in panels.items():
+        axes.set_xlabel(f"{attribute}, balanced accuracy")
+        tidy(axes, grid="x")
+    axes.set_yticks(range(len(PARTS)), [*PARTS.values()])
+    axes.invert_yaxis()
+    axes.legend(frameon=False)
+    return figure
+
+
 def print_groups(out: Path) -> None:
     for model in MODELS:
         groups = pd.read_csv(out / f"report-{model}" / "groups.csv")
@@ -104,4 +138,5 @@ if __name__ == "__main__":
     print_groups(folder)
     print_costs(folder)
     print_people(folder)
+    draw_parts(folder).savefig(folder / "parts.png", dpi=200)
     print("\nUpper bounds\n", (folder / "bound.txt").read_text(encoding="utf-8"), sep="\n")
