@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath
@@ -79,6 +80,11 @@ def running(what: str) -> Iterator[None]:
             raise
         except Exception as error:
             raise InputError(f"it fails ({type(error).__name__}: {one_line(error)}).") from error
+
+
+def drop_output() -> None:
+    """Print to nobody from now on: whoever read what is printed, such as ``head``, has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def one_line(text: object) -> str:

@@ -22,7 +22,7 @@ from typing import NamedTuple
 from cyclopts import App, Argument, CycloptsError, Group, MissingArgumentError, Parameter, UnusedCliTokensError
 
 from swinface.cores import share_cores
-from swinface.files import InputError, describe_install, expand_home, one_line, printable
+from swinface.files import InputError, describe_install, drop_output, expand_home, one_line, printable
 from swinface.settings import accept_dashes, parser_options, reading_configurations, show_dashes
 
 FORMAT_WARNING = warnings.formatwarning
@@ -107,7 +107,7 @@ def run(program: str, about: str, commands: dict[str, Command], argv: list[str])
         print(f"\n{program}: interrupted{''.join(f'; {note}' for note in interruption.args)}.", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output (head, less) has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         return 1
 
 
