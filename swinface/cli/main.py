@@ -17,6 +17,7 @@ from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from inspect import signature
+from itertools import pairwise
 from typing import NamedTuple
 
 from cyclopts import App, Argument, CycloptsError, Group, MissingArgumentError, Parameter, UnusedCliTokensError
@@ -131,6 +132,7 @@ def _call(program: str, command: Command, arguments: list[str]) -> int:
     module, name = command.place.split(":")
     warnings.formatwarning = partial(_format_warning, program)
     try:
+        _check_empty(arguments)
         _check_out(arguments)
         function = getattr(import_module(module), name)
         if command.options is Options.OWN:
@@ -157,6 +159,15 @@ def _call(program: str, command: Command, arguments: list[str]) -> int:
             raise
         return _fail(program, "the disk is full. Free some space and give the same command again.")
     return 0
+
+
+def _check_empty(arguments: list[str]) -> None:
+    """Refuse an empty value, as of a shell's variable that is not set: as a path it is the working folder."""
+    for before, word in pairwise(["", *arguments]):
+        name, joined, value = word.partition("=") if word.startswith("--") else (before, "", word)
+        if not value.strip() and (joined or not word.startswith("--")):
+            after = f"after {name} " if name.startswith("--") else ""
+            raise InputError(f"an empty value {after}is given; give one, or set the variable that it comes from.")
 
 
 def _check_out(arguments: list[str]) -> None:

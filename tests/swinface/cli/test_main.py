@@ -88,6 +88,13 @@ def test_the_home_folder_may_be_a_tilde(commands, capsys, monkeypatch):
     assert capsys.readouterr().out == "hello /home/ann/you and /home/ann/me and a~/b\n"
 
 
+def test_an_empty_value_is_not_the_working_folder(commands, capsys):
+    for words, said in (([""], "an empty value is"), (["--out", ""], "after --out is"), (["--out="], "after --out is")):
+        assert run("program", "about", commands, ["repeat", "you", *words]) == 2
+        assert said in capsys.readouterr().err
+    assert run("program", "about", commands, ["repeat", "--times", "1", "a=", "--loud"]) == 0
+
+
 def test_a_file_that_is_read_is_not_written_over(commands, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "scores.csv").write_text("face_a")
