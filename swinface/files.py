@@ -143,9 +143,10 @@ def replacing_folder(path: str | os.PathLike, owned: Sequence[str] = ()) -> Iter
     path = Path(expand_home(os.fspath(path)))
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file; name a folder to write to.")
-    with _partial_folder(path) as partial, ExitStack() as stack:
+    place = _find_place(path)
+    with _partial_folder(place) as partial, ExitStack() as stack:
         yield partial
-        stack.enter_context(_holding(path.parent / f".{path.name}.moving.lock"))  # files of two processes do not mix
+        stack.enter_context(_holding(place.parent / f".{place.name}.moving.lock"))  # files of two processes do not mix
         for earlier in {file for pattern in owned for file in path.glob(pattern) if file.is_file()}:
             if not (partial / earlier.name).exists():
                 earlier.unlink()
@@ -153,6 +154,12 @@ def replacing_folder(path: str | os.PathLike, owned: Sequence[str] = ()) -> Iter
             target = path / source.relative_to(partial)
             target.parent.mkdir(parents=True, exist_ok=True)
             _move(source, target)
+
+
+def _find_place(folder: str | os.PathLike) -> Path:
+    """A folder behind its links; where a disk is mounted on it, a name in it: files are renamed on one disk alone."""
+    place = Path(folder).resolve()
+    return place / place.name if os.path.ismount(place) else place
 
 
 def _move(source: Path, target: Path) -> None:
@@ -215,7 +222,7 @@ def working_alone(folder: str | os.PathLike) -> Iterator[None]:
 
     Raises ``InputError`` if another process works there.
     """
-    place = Path(folder).resolve()
+    place = _find_place(folder)
     with ExitStack() as stack:
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -225,7 +232,7 @@ def working_alone(folder: str | os.PathLike) -> Iterator[None]:
         if not held:
             raise InputError(f"{folder}: another process is at work here; wait for it or choose another folder.")
         _clear_partial(place.parent, glob.escape(place.name))
-        _clear_partial(place)
+        _clear_partial(Path(folder))
         yield
 
 

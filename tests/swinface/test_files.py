@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -55,6 +56,20 @@ def test_replacing_folder_replaces_its_files_and_keeps_others(tmp_path):
     assert (out / "figures" / "roc.png").read_text() == "new"
     assert (out / "notes.txt").read_text() == "mine"
     assert names(tmp_path) == ["out", "out/figures", "out/figures/roc.png", "out/notes.txt"]
+
+
+@pytest.mark.parametrize("link", [True, False])
+def test_a_folder_may_be_a_link_to_another_disk_or_one_itself(link, tmp_path, monkeypatch):
+    """Files are renamed on one disk, so they are first written there too."""
+    disk, out = tmp_path / "mnt" / "disk", tmp_path / ("link" if link else "mnt/disk")
+    disk.mkdir(parents=True)
+    if link:
+        out.symlink_to(disk)
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == disk and not link)
+    with working_alone(out), replacing_folder(out) as folder:
+        assert (folder.parent == disk.parent) if link else (folder.parent == disk)
+        (folder / "a.txt").write_text("a")
+    assert names(disk) == ["a.txt"] and out.is_symlink() == link
 
 
 def test_replacing_folder_leaves_nothing_when_the_block_fails(tmp_path):
