@@ -156,6 +156,16 @@ def replacing_folder(path: str | os.PathLike, owned: Sequence[str] = ()) -> Iter
             _move(source, target)
 
 
+def check_place(path: str | os.PathLike) -> None:
+    """Refuse an output that has no place where it should be written, before any work is done for it."""
+    place = _find_place(path) if os.path.isdir(path) else Path(path).absolute()
+    above = next(it for it in (*place.parents, place) if os.path.exists(it))
+    if not above.is_dir():
+        raise InputError(f"cannot write {path}: {above} is a file. Choose another place.")
+    if not os.access(above, os.W_OK):
+        raise InputError(f"cannot write {path}: you may not write in {above}. Choose another place.")
+
+
 def _find_place(folder: str | os.PathLike) -> Path:
     """A folder behind its links; where a disk is mounted on it, a name in it: files are renamed on one disk alone."""
     place = Path(folder).resolve()

@@ -23,7 +23,7 @@ from typing import NamedTuple
 from cyclopts import App, Argument, CycloptsError, Group, MissingArgumentError, Parameter, UnusedCliTokensError
 
 from swinface.cores import share_cores
-from swinface.files import InputError, describe_install, drop_output, expand_home, one_line, printable
+from swinface.files import InputError, check_place, describe_install, drop_output, expand_home, one_line, printable
 from swinface.settings import accept_dashes, parser_options, reading_configurations, show_dashes
 
 FORMAT_WARNING = warnings.formatwarning
@@ -171,8 +171,10 @@ def _check_empty(arguments: list[str]) -> None:
 
 
 def _check_out(arguments: list[str]) -> None:
-    """Refuse to write over a file that the command reads: whatever it holds, such as scores, would be lost."""
+    """Refuse to write where nothing can be written, or over a file that the command reads: its scores would be lost."""
     words = [part for word in arguments for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    for out in (word for option, word in pairwise(words) if option in ("--out", "--run", "--save")):
+        check_place(out)
     place = words.index("--out") + 1 if "--out" in words else len(words)
     others = filter(os.path.isfile, [*words[:place], *words[place + 1 :]])
     for out in filter(os.path.isfile, words[place : place + 1]):
