@@ -302,6 +302,6 @@ def inside(root: str | os.PathLike, relative: str, where: str) -> Path:
     ``root``.
     """
     path = PurePosixPath(relative.replace("\\", "/"))
-    if not path.parts or ".." in path.parts or path.is_absolute():
+    if not path.parts or ".." in path.parts or path.is_absolute() or Path(path).drive:  # one of Windows
         raise InputError(f"{where}: the path {relative!r} leaves the data root; paths must lie below it.")
     return Path(root, path)

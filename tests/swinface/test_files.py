@@ -7,13 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from threading import Barrier
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import swinface.files
 from swinface.files import InputError, inside, printable, replacing, replacing_folder, running, working_alone
 
 
@@ -187,6 +188,13 @@ def test_a_folder_is_one_process_at_a_time_and_free_when_it_is_killed(tmp_path, 
 def test_inside_joins_paths_below_the_root(tmp_path):
     for path in ("F0001/MID1/a.jpg", "./F0001/MID1/a.jpg", "F0001\\MID1\\a.jpg", ".\\F0001/MID1\\a.jpg"):
         assert inside(tmp_path, path, "list.csv row 3") == tmp_path / "F0001" / "MID1" / "a.jpg"
+
+
+def test_inside_refuses_the_drives_of_windows(monkeypatch):
+    monkeypatch.setattr(swinface.files, "Path", PureWindowsPath)
+    assert inside("C:/data", "a/b.jpg", "here") == PureWindowsPath("C:/data/a/b.jpg")
+    with pytest.raises(InputError, match="leaves the data root"):
+        inside("C:/data", "D:/b.jpg", "here")
 
 
 @pytest.mark.parametrize("path", ["", ".", "/etc/passwd", "../a.jpg", "F0001/../../a.jpg", "..\\a.jpg", "\\a.jpg"])
