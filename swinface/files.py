@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath
@@ -81,6 +82,11 @@ def running(what: str) -> Iterator[None]:
             raise InputError(f"it fails ({type(error).__name__}: {one_line(error)}).") from error
 
 
+def drop_output() -> None:
+    """Print to nobody from now on: whoever read what is printed, such as ``head``, has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def one_line(text: object) -> str:
     """A text, such as that of an exception, on one line: each run of white space becomes one blank."""
     return " ".join(str(text).split())
@@ -137,9 +143,10 @@ def replacing_folder(path: str | os.PathLike, owned: Sequence[str] = ()) -> Iter
     path = Path(expand_home(os.fspath(path)))
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file; name a folder to write to.")
-    with _partial_folder(path) as partial, ExitStack() as stack:
+    place = _find_place(path)
+    with _partial_folder(place) as partial, ExitStack() as stack:
         yield partial
-        stack.enter_context(_holding(path.parent / f".{path.name}.moving.lock"))  # files of two processes do not mix
+        stack.enter_context(_holding(place.parent / f".{place.name}.moving.lock"))  # files of two processes do not mix
         for earlier in {file for pattern in owned for file in path.glob(pattern) if file.is_file()}:
             if not (partial / earlier.name).exists():
                 earlier.unlink()
@@ -147,6 +154,22 @@ def replacing_folder(path: str | os.PathLike, owned: Sequence[str] = ()) -> Iter
             target = path / source.relative_to(partial)
             target.parent.mkdir(parents=True, exist_ok=True)
             _move(source, target)
+
+
+def check_place(path: str | os.PathLike) -> None:
+    """Refuse an output that has no place where it should be written, before any work is done for it."""
+    place = _find_place(path) if os.path.isdir(path) else Path(path).absolute()
+    above = next(it for it in (*place.parents, place) if os.path.exists(it))
+    if not above.is_dir():
+        raise InputError(f"cannot write {path}: {above} is a file. Choose another place.")
+    if not os.access(above, os.W_OK):
+        raise InputError(f"cannot write {path}: you may not write in {above}. Choose another place.")
+
+
+def _find_place(folder: str | os.PathLike) -> Path:
+    """A folder behind its links; where a disk is mounted on it, a name in it: files are renamed on one disk alone."""
+    place = Path(folder).resolve()
+    return place / place.name if os.path.ismount(place) else place
 
 
 def _move(source: Path, target: Path) -> None:
@@ -209,7 +232,7 @@ def working_alone(folder: str | os.PathLike) -> Iterator[None]:
 
     Raises ``InputError`` if another process works there.
     """
-    place = Path(folder).resolve()
+    place = _find_place(folder)
     with ExitStack() as stack:
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -219,7 +242,7 @@ def working_alone(folder: str | os.PathLike) -> Iterator[None]:
         if not held:
             raise InputError(f"{folder}: another process is at work here; wait for it or choose another folder.")
         _clear_partial(place.parent, glob.escape(place.name))
-        _clear_partial(place)
+        _clear_partial(Path(folder))
         yield
 
 
@@ -279,6 +302,6 @@ def inside(root: str | os.PathLike, relative: str, where: str) -> Path:
     ``root``.
     """
     path = PurePosixPath(relative.replace("\\", "/"))
-    if not path.parts or ".." in path.parts or path.is_absolute():
+    if not path.parts or ".." in path.parts or path.is_absolute() or Path(path).drive:  # one of Windows
         raise InputError(f"{where}: the path {relative!r} leaves the data root; paths must lie below it.")
     return Path(root, path)

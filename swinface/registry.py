@@ -111,14 +111,19 @@ class Registry:
     def create(self, name: str, /, **options: Any) -> Any:
         """An object of :meth:`find`'s class, or what its function returns, with these options.
 
-        Raises ``InputError`` as :meth:`check` does, or if an option is missing.
+        Raises ``InputError`` as :meth:`check` does, or if an option is missing, or its own code fails.
         """
         member = self.check(name, **options)
         try:
             inspect.signature(member).bind(**options)
         except TypeError as error:
             raise InputError(f"{self.kind} {name!r}: {error}.") from None
-        return member(**options)
+        try:
+            return member(**options)
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(f"{self.kind} {name!r}: it fails ({type(error).__name__}: {one_line(error)}).") from error
 
 
 def _is_of_type(member: Callable, option: str, value: Any) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swinface.choices import SHIPPED, Runtime
-from swinface.files import InputError, naming
+from swinface.files import InputError, expand_home, naming
 
 if TYPE_CHECKING:
     from kinface.models.verify import Photos
@@ -110,4 +110,6 @@ def verify(
 
 def _split(person: Path) -> Photos:
     """The photos of one person, where several are named with commas between them."""
-    return person if person.exists() or "," not in str(person) else str(person).split(",")
+    if person.exists() or "," not in str(person):
+        return person
+    return [expand_home(photo.strip()) for photo in str(person).split(",")]

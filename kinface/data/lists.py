@@ -8,7 +8,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pandas as pd
 
@@ -18,7 +18,7 @@ from kinface.data.photos import list_people
 from kinface.data.sampling import describe_pairs, sample_pairs
 from kinface.data.tables import is_table
 from kinface.data.vocabulary import RACES, TYPES
-from swinface.files import InputError, inside, name_reason, naming, one_line, printable, tidy_path
+from swinface.files import InputError, expand_home, inside, name_reason, naming, one_line, printable, tidy_path
 
 OFFICIAL_GRANDPARENTS = {"gmgs": "gfgd", "gfgd": "gmgs", "gfgs": "gmgd", "gmgd": "gfgs"}
 
@@ -252,11 +252,9 @@ def check_face(face: str, where: str, root: Path, persons: dict[str, str | None]
 
 def below(root: Path, path: str) -> str:
     """A path that a list names, as ``tidy_path`` gives it, and from the root on if it is whole."""
-    path = tidy_path(path)
-    if path.startswith("/"):
-        above = next((str(it) for it in (root, root.resolve()) if PurePosixPath(path).is_relative_to(it)), "")
-        path = tidy_path(os.path.relpath(path, above)) if above else path
-    return path
+    path = tidy_path(expand_home(path.strip()))
+    above = [it for it in (root.absolute(), root.resolve()) if Path(path).is_relative_to(it)]  # of Windows too
+    return tidy_path(os.path.relpath(path, above[0])) if above else path
 
 
 def check_row(faces: Sequence[str], kin: str, where: str, root: Path, persons: dict[str, str | None]) -> list[str]:

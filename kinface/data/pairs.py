@@ -19,6 +19,7 @@ from kinface.data.annotations import UNKNOWN, UNKNOWN_OF_THREE
 from kinface.data.cosines import to_unit_length
 from kinface.data.labels import is_known
 from kinface.data.tables import (
+    NUMBER,
     as_pandas,
     canonical_text,
     infer_type,
@@ -108,7 +109,8 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
         pairs[column] = canonical_text(pairs[column], f"{source}: column {column}", paths=column in PATHS)
     own = [{name, f"{name[:-2]}_b"} for name in extra if name.endswith("_a")]
     of_people = [*OF_PEOPLE, *(name for both in own if both <= {*extra} for name in sorted(both & {*of_text}))]
-    pairs[of_people] = drop_marks(pairs[of_people], source)
+    marked = ["type", "split", *of_people]
+    pairs[marked] = drop_marks(pairs[marked], source)
     pairs[["gender_a", "gender_b"]] = _read_genders(pairs[["gender_a", "gender_b"]], source)
     kin = truth(pairs["kin"], f"{source}: column kin")
     gender = pairs[["gender_a", "gender_b"]]
@@ -224,13 +226,17 @@ def drop_marks(people: pd.DataFrame, source: str) -> pd.DataFrame:
     """Attributes without marks of "no value": two people of unknown race are not of one.
 
     A column of one's own that then holds numbers alone becomes numbers, as with an empty cell in the place of the mark.
-    In the others, whose values are texts, NA, None, null and negative numbers are marks too.
+    NA, None and null, as R, Excel and Python write it, are marks too in such a column, and in ``COLUMNS``, where
+    negative numbers are as well.
     """
     people, said = people.copy(), {}
     for column in people:
-        texts, ours = (it for it in people[column].unique() if isinstance(it, str)), column in OF_PEOPLE
-        marks = UNKNOWN_OF_THREE if ours else UNKNOWN
-        words = [word for word in texts if fold_word(word) in marks or (ours and not is_known(word))]
+        texts, ours = [it for it in people[column].unique() if isinstance(it, str)], column in COLUMNS
+        words = [text for text in texts if not NUMBER.fullmatch(text)]
+        numbered = len(words) < len(texts) and all(fold_word(word) in UNKNOWN_OF_THREE for word in words)
+        marks = UNKNOWN_OF_THREE if ours or numbered else UNKNOWN
+        words = [word for word in words if fold_word(word) in marks]
+        words += [text for text in texts if ours and not is_known(text)]
         if words:
             kept = people[column].astype(object)
             kept = kept.where(kept.notna() & ~kept.isin(words), None)

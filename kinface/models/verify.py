@@ -133,6 +133,8 @@ def _list_photos(person: Photos) -> list[Path]:
     if not photos or not all(isinstance(photo, str | os.PathLike) for photo in photos):
         given = f"a {type(photos[0]).__name__}" if photos else "none"
         raise InputError(f"photos of a person are image files, or a folder of them; got {given}.")
+    if not all(os.fspath(photo) for photo in photos):  # as a path it is the working folder
+        raise InputError("a photo of a person has an empty name; name each, and put no comma behind the last.")
     return find_images([Path(photo) for photo in photos])
 
 

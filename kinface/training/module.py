@@ -140,7 +140,8 @@ class KinshipTraining(lightning.LightningModule):
         self.verification = None
         if verification is not None:
             self.verification = LOSSES.create(verification.method, **verification.options)
-            self.verification.fit_to(network.width)
+            with running("model.verification"):
+                self.verification.fit_to(network.width)
         self.frozen_trunk = freeze_trunk(self.network.trunk, network.trained_stages)
         self.given_trunk = self.frozen_trunk and (network.swinface or network.kinface) is not None
 
@@ -321,8 +322,12 @@ class KinshipTraining(lightning.LightningModule):
         """Store the embedding of each face of the tune pairs, and the output of each head."""
         outputs = self.network(faces)
         kept = {name: outputs[name] for name in ("embedding", *self.network.heads)}
-        for key, (_, place) in self.hidden.items():
-            kept[key] = self.hiders[key](outputs[READS[place]].float())
+        for key, (name, place) in self.hidden.items():
+            with running(f"model.hide.{name}"):
+                kept[key] = self.hiders[key](outputs[READS[place]].float())
+                if kept[key].shape != (len(faces), len(self.attributes[name])):
+                    given = tuple(kept[key].shape)
+                    raise InputError(f"forward gives {given}; it must be (N, K), a column for each class.")
         self._outputs.append({name: value.float().cpu() for name, value in kept.items()})
 
     def on_validation_epoch_end(self) -> None:

@@ -17,12 +17,13 @@ from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from inspect import signature
+from itertools import pairwise
 from typing import NamedTuple
 
 from cyclopts import App, Argument, CycloptsError, Group, MissingArgumentError, Parameter, UnusedCliTokensError
 
 from swinface.cores import share_cores
-from swinface.files import InputError, describe_install, expand_home, one_line, printable
+from swinface.files import InputError, check_place, describe_install, drop_output, expand_home, one_line, printable
 from swinface.settings import accept_dashes, parser_options, reading_configurations, show_dashes
 
 FORMAT_WARNING = warnings.formatwarning
@@ -107,7 +108,7 @@ def run(program: str, about: str, commands: dict[str, Command], argv: list[str])
         print(f"\n{program}: interrupted{''.join(f'; {note}' for note in interruption.args)}.", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output (head, less) has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         return 1
 
 
@@ -131,6 +132,7 @@ def _call(program: str, command: Command, arguments: list[str]) -> int:
     module, name = command.place.split(":")
     warnings.formatwarning = partial(_format_warning, program)
     try:
+        _check_empty(arguments)
         _check_out(arguments)
         function = getattr(import_module(module), name)
         if command.options is Options.OWN:
@@ -159,9 +161,20 @@ def _call(program: str, command: Command, arguments: list[str]) -> int:
     return 0
 
 
+def _check_empty(arguments: list[str]) -> None:
+    """Refuse an empty value, as of a shell's variable that is not set: as a path it is the working folder."""
+    for before, word in pairwise(["", *arguments]):
+        name, joined, value = word.partition("=") if word.startswith("--") else (before, "", word)
+        if not value.strip() and (joined or not word.startswith("--")):
+            after = f"after {name} " if name.startswith("--") else ""
+            raise InputError(f"an empty value {after}is given; give one, or set the variable that it comes from.")
+
+
 def _check_out(arguments: list[str]) -> None:
-    """Refuse to write over a file that the command reads: whatever it holds, such as scores, would be lost."""
+    """Refuse to write where nothing can be written, or over a file that the command reads: its scores would be lost."""
     words = [part for word in arguments for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    for out in (word for option, word in pairwise(words) if option in ("--out", "--run", "--save")):
+        check_place(out)
     place = words.index("--out") + 1 if "--out" in words else len(words)
     others = filter(os.path.isfile, [*words[:place], *words[place + 1 :]])
     for out in filter(os.path.isfile, words[place : place + 1]):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from swinface.choices import SHIPPED, Runtime
-from swinface.files import InputError, check_ending, printable, replacing
+from swinface.files import InputError, check_ending, check_place, drop_output, printable, replacing
 from swinface.images import find_images, name_saved, read_image
 
 LIKELY = 0.5  # probability from which an attribute is printed
@@ -46,6 +46,7 @@ def predict(
     """
     if json is not None:
         check_ending(json, [".json"], "the results")
+        check_place(json)
     photos = find_images(photos)
     targets = [None] * len(photos) if save is None else name_drawings(photos, save)
     from swinface.model import SwinFace  # torch takes seconds to import, and help needs none
@@ -73,7 +74,12 @@ def predict(
             result["error"] = str(error)
             failures.append(str(error))
         else:
-            print(_describe_photo(photo, result["faces"]), flush=True)
+            try:
+                print(_describe_photo(photo, result["faces"]), flush=True)
+            except BrokenPipeError:
+                if json is None and save is None:
+                    raise
+                drop_output()  # the files are wanted still
             if target is not None:
                 draw_faces(image, result["faces"], target)
         results.append(result)

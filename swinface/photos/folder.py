@@ -48,6 +48,10 @@ def align_folder(photos: Path, out: Path, choose: Choice = "largest", chunk: int
     names, left_out = list_images(photos)
     if not names:
         raise InputError(f"{photos}: no photos below this folder.")
+    saved: dict[str, str] = {}
+    for name in names:
+        if (other := saved.setdefault(name_saved(name), name)) != name:
+            raise InputError(f"{photos}: the faces of {other} and {name} would be one file; rename one of them.")
     place = out.resolve()
     folders = {folder.resolve() for folder in {(photos / name).parent for name in names}}  # links may lead to `out`
     if photos.resolve() in (place, *place.parents) or any(place in (it, *it.parents) for it in folders):

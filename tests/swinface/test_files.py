@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from threading import Barrier
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import swinface.files
 from swinface.files import InputError, inside, printable, replacing, replacing_folder, running, working_alone
 
 
@@ -55,6 +57,20 @@ def test_replacing_folder_replaces_its_files_and_keeps_others(tmp_path):
     assert (out / "figures" / "roc.png").read_text() == "new"
     assert (out / "notes.txt").read_text() == "mine"
     assert names(tmp_path) == ["out", "out/figures", "out/figures/roc.png", "out/notes.txt"]
+
+
+@pytest.mark.parametrize("link", [True, False])
+def test_a_folder_may_be_a_link_to_another_disk_or_one_itself(link, tmp_path, monkeypatch):
+    """Files are renamed on one disk, so they are first written there too."""
+    disk, out = tmp_path / "mnt" / "disk", tmp_path / ("link" if link else "mnt/disk")
+    disk.mkdir(parents=True)
+    if link:
+        out.symlink_to(disk)
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == disk and not link)
+    with working_alone(out), replacing_folder(out) as folder:
+        assert (folder.parent == disk.parent) if link else (folder.parent == disk)
+        (folder / "a.txt").write_text("a")
+    assert names(disk) == ["a.txt"] and out.is_symlink() == link
 
 
 def test_replacing_folder_leaves_nothing_when_the_block_fails(tmp_path):
@@ -172,6 +188,13 @@ def test_a_folder_is_one_process_at_a_time_and_free_when_it_is_killed(tmp_path, 
 def test_inside_joins_paths_below_the_root(tmp_path):
     for path in ("F0001/MID1/a.jpg", "./F0001/MID1/a.jpg", "F0001\\MID1\\a.jpg", ".\\F0001/MID1\\a.jpg"):
         assert inside(tmp_path, path, "list.csv row 3") == tmp_path / "F0001" / "MID1" / "a.jpg"
+
+
+def test_inside_refuses_the_drives_of_windows(monkeypatch):
+    monkeypatch.setattr(swinface.files, "Path", PureWindowsPath)
+    assert inside("C:/data", "a/b.jpg", "here") == PureWindowsPath("C:/data/a/b.jpg")
+    with pytest.raises(InputError, match="leaves the data root"):
+        inside("C:/data", "D:/b.jpg", "here")
 
 
 @pytest.mark.parametrize("path", ["", ".", "/etc/passwd", "../a.jpg", "F0001/../../a.jpg", "..\\a.jpg", "\\a.jpg"])

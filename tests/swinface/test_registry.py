@@ -75,11 +75,13 @@ def test_options_that_it_does_not_take_are_named():
 
     @registry.register("circle")
     def make(radius: float) -> float:
-        return radius
+        return 1 / radius
 
-    assert registry.create("circle", radius=2.0) == 2.0
+    assert registry.create("circle", radius=2.0) == 0.5
     with pytest.raises(InputError, match=r"^shape 'circle': got an unexpected keyword argument 'side'; its options"):
         registry.create("circle", radius=1.0, side=3)
+    with pytest.raises(InputError, match=r"^shape 'circle': it fails \(ZeroDivisionError: "):
+        registry.create("circle", radius=0.0)
     with pytest.raises(ValueError, match="the name is taken"):
         registry.register("circle")
     with pytest.raises(ValueError, match="or has a dot"):

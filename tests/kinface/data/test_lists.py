@@ -160,6 +160,13 @@ def test_triplets_may_be_written_as_on_windows(tmp_path: Path):
     assert triplets[["face_a", "face_m", "face_b"]].to_numpy().tolist() == [FACES[:3]]
 
 
+def test_whole_paths_may_begin_with_the_home_folder(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    families = read_known_families(make_flat(tmp_path))
+    (tmp_path / "list.txt").write_text(f"~/{FACES[0]} {tmp_path}/{FACES[1]} 1\n")
+    assert read_list(tmp_path / "list.txt", families)[["face_a", "face_b"]].to_numpy().tolist() == [FACES[:2]]
+
+
 def make_kin(pairs: list[tuple[str, str]], **columns) -> pd.DataFrame:
     table = pd.DataFrame(pairs, columns=["face_a", "face_b"]).assign(kin=1, **columns)
     return check_pairs(table, "kin")

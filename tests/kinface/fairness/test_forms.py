@@ -225,6 +225,11 @@ def test_two_people_of_an_unknown_attribute_are_not_of_one_group():
         pairs = check_pairs(TABLE.assign(mood_a="unknown", mood_b="glad", age_a=["7", "unk"] * 120, age_b=5), "here")
     assert pairs["mood_a"].isna().all() and set(pairs["mood_b"]) == {"glad"}
     assert pairs["age_a"].dropna().unique().tolist() == [7], "what is left is measured, as with empty cells"
+    with pytest.warns(UserWarning, match="here: 'NA' of type is .*, 'NA' of age is .*, '#N/A' of age is"):
+        pairs = check_pairs(TABLE.assign(type="NA", age_a=["7", "NA"] * 120, age_b=["#N/A", "-1"] * 120), "here")
+    assert pairs["type"].isna().all() and pairs["age_a"].dropna().unique().tolist() == [7], "as R and Excel write it"
+    assert pairs["age_b"].dropna().unique().tolist() == [-1]
+    assert set(check_pairs(TABLE.assign(mood_a="NA", mood_b="x"), "here")["mood_a"]) == {"NA"}, "a name among words"
     assert set(check_pairs(TABLE.assign(age_band="unknown"), "here")["age_band"]) == {"unknown"}, "a group of one's own"
 
 

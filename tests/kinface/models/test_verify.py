@@ -156,6 +156,13 @@ def test_several_photos_score_by_the_mean_of_their_cosines(model, tmp_path):
     assert not with_copy["same_picture"]
 
 
+def test_a_comma_too_much_is_not_the_working_folder(model, photos, monkeypatch, capsys):
+    monkeypatch.chdir(photos[0].parent)
+    for person in ("a.png,", "a.png,,b.png"):
+        assert command(person, "b.png", "--model", model, "--aligned") == 2
+        assert "has an empty name; name each, and put no comma behind the last" in capsys.readouterr().err
+
+
 def test_a_child_is_compared_with_both_parents(model, tmp_path, capsys):
     people = draw_people(tmp_path, 1, 2, 1)
     assert command(*people, "--model", model, "--aligned", "--json") == 0
@@ -165,7 +172,7 @@ def test_a_child_is_compared_with_both_parents(model, tmp_path, capsys):
     with_mother = np.mean([cosine(model, [photo, child[0]]) for photo in mother])
     assert answer["scores"] == pytest.approx([with_father, with_mother], abs=1e-6)
     assert answer["score"] == pytest.approx((with_father + with_mother) / 2, abs=1e-6)
-    listed = [str(father[0]), f"{mother[0]},{mother[1]}", str(child[0])]
+    listed = [str(father[0]), f"{mother[0]}, {mother[1]}", str(child[0])]
     assert command(*listed, "--model", model, "--aligned") == 0
     said = capsys.readouterr().out
     assert f"mother and child: {with_mother:.3f}" in said and "non-kin" not in said
@@ -227,6 +234,8 @@ def test_what_is_no_photo_and_no_threshold_is_refused_in_python(model, photos):
     for wrong, given in ((None, "a NoneType"), ([], "none"), (np.zeros((9, 9, 3)), "a ndarray"), ([3], "a int")):
         with pytest.raises(InputError, match=f"image files, or a folder of them; got {given}"):
             verify(network, photos[0], wrong, aligned=True)
+    with pytest.raises(InputError, match="a photo of a person has an empty name"):
+        verify(network, photos[0], [photos[1], ""], aligned=True)
     with pytest.raises(InputError, match="threshold: nan is not a finite number"):
         verify(network, *photos, aligned=True, threshold=float("nan"))
     with pytest.raises(InputError, match=r"threshold: 50 is no cosine, from -1 to 1; choose it on pairs"):

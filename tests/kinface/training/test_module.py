@@ -54,6 +54,20 @@ def test_what_is_null_is_hidden_no_more():
     assert [*module.hiders] == [*module.hide] == ["gender"]
 
 
+@pytest.mark.parametrize(
+    ("forward", "message"),
+    [
+        (lambda read: read.sum(dim=1), r"forward gives \(2,\); it must be \(N, K\), a column for each class"),
+        (lambda read: {}["weights"], r"it fails \(KeyError: 'weights'\)"),
+    ],
+)
+def test_an_adversary_of_ones_own_that_tells_no_classes_is_refused(forward, message):
+    module = training(hide={"gender": Hide()}).eval()
+    module.hiders["gender"].forward, module._outputs = forward, []
+    with pytest.raises(InputError, match=f"^model.hide.gender: {message}"):
+        module.validation_step(torch.zeros(2, 3, 112, 112, dtype=torch.uint8), 0)
+
+
 def test_frozen_stages_drop_nothing_at_random():
     trunk = training({"trained_stages": 1}).network.trunk
     assert [stage.training for stage in trunk.swin.layers] == [False, False, True]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -86,6 +87,24 @@ def test_the_home_folder_may_be_a_tilde(commands, capsys, monkeypatch):
     monkeypatch.setenv("HOME", "/home/ann")
     assert run("program", "about", commands, ["greet", "~/you", "--and-also=~/me", "--and-also", "a~/b"]) == 0
     assert capsys.readouterr().out == "hello /home/ann/you and /home/ann/me and a~/b\n"
+
+
+def test_an_empty_value_is_not_the_working_folder(commands, capsys):
+    for words, said in (([""], "an empty value is"), (["--out", ""], "after --out is"), (["--out="], "after --out is")):
+        assert run("program", "about", commands, ["repeat", "you", *words]) == 2
+        assert said in capsys.readouterr().err
+    assert run("program", "about", commands, ["repeat", "--times", "1", "a=", "--loud"]) == 0
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_any_work(commands, capsys, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file" / "out", tmp_path / "file" / "a" / "b.csv"):
+        assert run("program", "about", commands, ["repeat", "--out", str(out)]) == 2
+        assert f"cannot write {out}: {tmp_path / 'file'} is a file." in capsys.readouterr().err
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+    assert run("program", "about", commands, ["repeat", f"--run={tmp_path / 'a' / 'b'}"]) == 2
+    assert f"you may not write in {tmp_path}. Choose another place." in capsys.readouterr().err
+    assert run("program", "about", commands, ["repeat", "--out", "out", "--save"]) == 0
 
 
 def test_a_file_that_is_read_is_not_written_over(commands, capsys, tmp_path, monkeypatch):

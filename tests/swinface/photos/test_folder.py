@@ -131,6 +131,10 @@ def test_what_cannot_be_is_refused(photos, unbroken, tmp_path):
         align_folder(tmp_path / "nowhere", tmp_path / "out")
     with pytest.raises(InputError, match="lies within"):
         align_folder(photos, photos / "a" / "faces")
+    for name in ("a.webp", "a.webp.png"):  # what is made of the first is named as the second
+        (tmp_path / "empty" / name).touch()
+    with pytest.raises(InputError, match=r"faces of a\.webp and a\.webp\.png would be one file; rename"):
+        align_folder(tmp_path / "empty", tmp_path / "out")
     (tmp_path / "linked").mkdir()
     (tmp_path / "linked" / "link").symlink_to(unbroken.parent)
     with pytest.raises(InputError, match="lies within"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import matplotlib
@@ -207,6 +209,17 @@ def test_a_folder_stands_for_its_images(folder, two_faces, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert command(tmp_path / "empty", "--model", folder) == 2
     assert "empty: no images; name images, or a folder of them.\n" in capsys.readouterr().err
+
+
+def test_files_are_written_though_the_reader_of_what_is_printed_has_gone(folder, two_faces, tmp_path, monkeypatch):
+    photos, (reader, writer) = [save_photo(tmp_path / f"{name}.png") for name in "ab"], os.pipe()
+    os.close(reader)
+    with open(writer, "w") as gone:
+        monkeypatch.setattr(sys, "stdout", gone)
+        written = ["--model", folder, "--json", tmp_path / "all.json", "--save", tmp_path / "marked"]
+        assert command(*photos, *written) == 0
+    assert [len(it["faces"]) for it in json.loads((tmp_path / "all.json").read_text())] == [2, 2]
+    assert sorted(path.name for path in (tmp_path / "marked").iterdir()) == ["a.png", "b.png"]
 
 
 def test_names_cannot_steer_the_terminal(folder, two_faces, tmp_path, capsys):
