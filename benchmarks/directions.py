@@ -15,26 +15,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from tables import number
+from tables import ENDS, number
 
 import kinface
 from kinface.debias.components import Components
-from kinface.fairness.dyads import Dyads
-from kinface.fairness.intervals import MEASURED, interval_of_rate, measure, standard_error
+from kinface.fairness.audit import audit_fairness
 from kinface.models.inference import describe_faces
 from kinface.models.kinface import load_model
 
 KEPT = (128, 24, 20, 16, 12)
 KINDS = ("linear", "mlp", "qda")
-
-
-def find_auc(pairs: pd.DataFrame) -> str:
-    """The AUC of scored pairs, with its interval over families."""
-    values, influence = measure(pairs["score"].to_numpy(), pairs["kin"].to_numpy(bool), 0.0)
-    auc, dyads = MEASURED.index("auc"), Dyads.of_pairs(pairs)
-    return number(
-        values[auc], *interval_of_rate(values[auc], standard_error(influence[:, auc], dyads), len(dyads.keys))
-    )
 
 
 def main() -> None:
@@ -60,11 +50,11 @@ def main() -> None:
         moved = eraser.transform(whole)
         moved /= np.linalg.norm(moved, axis=1, keepdims=True)
         row = {"directions": int(np.linalg.matrix_rank(moved, tol=1e-3))}
-        row["AUC, pairs of one race"] = find_auc(kinface.score(pairs, moved, faces["face"]))
+        found = audit_fairness(kinface.score(pairs, moved, faces["face"]), 0.0).groups.loc[0]
+        row["AUC, pairs of one race"] = number(*(found[f"auc{end}"] for end in ENDS))
         for name in ("race", "gender"):
             best = kinface.probe(moved, faces, name, split="tune", kinds=KINDS).worst
-            ends = (best[f"balanced_accuracy{end}"] for end in ("", "_low", "_high"))
-            row[name] = f"{number(*ends)} ({best['probe']})"
+            row[name] = f"{number(*(best[f'balanced_accuracy{end}'] for end in ENDS))} ({best['probe']})"
         rows.append(row)
     print(pd.DataFrame(rows).to_string(index=False))
 
