@@ -173,7 +173,7 @@ def _pick(
 
 
 def _write(row: pd.Series | None) -> str:
-    """A figure with its interval as the tables of the documentation have it, such as .760 [.709, .804]."""
+    """A figure with its interval as the tables of the documentation have it, such as .766 [.716, .809]."""
     if row is None:
         return "–"
     value, low, high = (f"{row[name]:.3f}".replace("0.", ".", 1) for name in ("value", "low", "high"))

@@ -28,7 +28,7 @@ PARTS |= {"neck": "MLCA, whole", "features": "features, after their maps", "embe
 
 
 def number(value: float, low: float | None = None, high: float | None = None, sign: str = "") -> str:
-    """A figure below one as this repository writes it, with its interval: .760 [.709, .804]."""
+    """A figure below one as this repository writes it, with its interval: .766 [.716, .809]."""
     text = f"{value:{sign}.3f}"
     if low is not None and high is not None and not pd.isna(low):
         text += f" [{low:.3f}, {high:.3f}]"

@@ -158,8 +158,8 @@ def replacing_folder(path: str | os.PathLike, owned: Sequence[str] = ()) -> Iter
 
 def check_place(path: str | os.PathLike) -> None:
     """Refuse an output that has no place where it should be written, before any work is done for it."""
-    place = _find_place(path) if os.path.isdir(path) else Path(path).absolute()
-    above = next(it for it in (*place.parents, place) if os.path.exists(it))
+    place = Path(path).absolute()
+    above = place if place.is_dir() else next(it for it in place.parents if it.exists())
     if not above.is_dir():
         raise InputError(f"cannot write {path}: {above} is a file. Choose another place.")
     if not os.access(above, os.W_OK):
@@ -167,9 +167,13 @@ def check_place(path: str | os.PathLike) -> None:
 
 
 def _find_place(folder: str | os.PathLike) -> Path:
-    """A folder behind its links; where a disk is mounted on it, a name in it: files are renamed on one disk alone."""
+    """A folder behind its links, beside which its files can be made; a name in it where they cannot.
+
+    They are renamed, on one disk alone: another may be mounted here, or the folder above may not be written.
+    """
     place = Path(folder).resolve()
-    return place / place.name if os.path.ismount(place) else place
+    within = place.is_dir() and (os.path.ismount(place) or not os.access(place.parent, os.W_OK))
+    return place / place.name if within else place
 
 
 def _move(source: Path, target: Path) -> None:

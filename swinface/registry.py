@@ -17,7 +17,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
-from swinface.files import InputError, one_line
+from swinface.files import InputError, one_line, running
 
 _BESIDE: list[str] = []  # folders of configurations, where modules of one's own are looked for
 
@@ -118,12 +118,8 @@ class Registry:
             inspect.signature(member).bind(**options)
         except TypeError as error:
             raise InputError(f"{self.kind} {name!r}: {error}.") from None
-        try:
+        with running(f"{self.kind} {name!r}"):
             return member(**options)
-        except InputError:
-            raise
-        except Exception as error:
-            raise InputError(f"{self.kind} {name!r}: it fails ({type(error).__name__}: {one_line(error)}).") from error
 
 
 def _is_of_type(member: Callable, option: str, value: Any) -> bool:

@@ -15,7 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import swinface.files
-from swinface.files import InputError, inside, printable, replacing, replacing_folder, running, working_alone
+from swinface.files import (
+    InputError,
+    check_place,
+    inside,
+    printable,
+    replacing,
+    replacing_folder,
+    running,
+    working_alone,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -59,14 +68,17 @@ def test_replacing_folder_replaces_its_files_and_keeps_others(tmp_path):
     assert names(tmp_path) == ["out", "out/figures", "out/figures/roc.png", "out/notes.txt"]
 
 
-@pytest.mark.parametrize("link", [True, False])
-def test_a_folder_may_be_a_link_to_another_disk_or_one_itself(link, tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", ["link", "mount", "below what may not be written"])
+def test_a_folder_may_be_a_link_to_another_disk_or_all_that_may_be_written(kind, tmp_path, monkeypatch):
     """Files are renamed on one disk, so they are first written there too."""
+    link = kind == "link"
     disk, out = tmp_path / "mnt" / "disk", tmp_path / ("link" if link else "mnt/disk")
     disk.mkdir(parents=True)
     if link:
         out.symlink_to(disk)
-    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == disk and not link)
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == disk and kind == "mount")
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) != disk.parent or link or kind == "mount")
+    check_place(out)
     with working_alone(out), replacing_folder(out) as folder:
         assert (folder.parent == disk.parent) if link else (folder.parent == disk)
         (folder / "a.txt").write_text("a")
