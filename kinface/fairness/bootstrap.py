@@ -14,7 +14,7 @@ import pandas as pd
 from kinface.fairness.audit import FairnessAudit
 from kinface.fairness.dyads import FAMILIES, find_units
 from kinface.fairness.groups import METRICS
-from kinface.fairness.intervals import FALSE_ACCEPTS, FARS
+from kinface.fairness.intervals import FARS
 from swinface.bootstrap import draw_clusters, weigh_pairs
 
 WEIGHTS_AT_ONCE = 4_000_000  # bounds memory: an audit holds about six arrays of this many float32
@@ -134,7 +134,7 @@ def resample_groups(audit: FairnessAudit, resamples: int = 1000, seed: int = 0) 
     for part, weight in draws.blocks(len(audit.pairs)):
         for group in audit.groups.itertuples():
             rows = (audit.labels[group.grouping] == group.group).to_numpy()
-            fars = {name: far for name, far in FARS.items() if far * group.non_kin >= FALSE_ACCEPTS}
+            fars = {name: far for name, far in FARS.items() if pd.notna(audit.groups.loc[group.Index, name])}
             for metric, value in weighted_metrics(score[rows], kin[rows], weight[rows], audit.threshold, fars).items():
                 found[metric][part, group.Index] = value
     return found
