@@ -11,7 +11,7 @@ from kinface.cli.inputs import HERE, Computing, describe_all, start_shards
 from kinface.data.fiw import is_families, read_families
 from kinface.models.recogniser import INSIGHTFACE, Pixels, Recogniser
 from swinface.choices import SHIPPED
-from swinface.data.embeddings import Embeddings, write_embeddings
+from swinface.data.embeddings import read_arrays, write_embeddings
 from swinface.files import InputError, check_ending
 from swinface.images import take_images
 
@@ -77,7 +77,7 @@ def _list_faces(root: Path | None, inputs: Path | None) -> tuple[Path | None, li
     if root is None:
         if inputs is None:
             raise InputError("--root is missing; name FIW's folder, or a folder of aligned faces.")
-        return None, list(Embeddings(inputs).rows)
+        return None, read_arrays(inputs, [])[0]
     if not is_families(root):
         images = take_images(root)
         if not images:

@@ -253,6 +253,8 @@ def check_face(face: str, where: str, root: Path, persons: dict[str, str | None]
 def below(root: Path, path: str) -> str:
     """A path that a list names, as ``tidy_path`` gives it, and from the root on if it is whole."""
     path = tidy_path(expand_home(path.strip()))
+    if not Path(path).is_absolute():
+        return path
     above = [it for it in (root.absolute(), root.resolve()) if Path(path).is_relative_to(it)]  # of Windows too
     return tidy_path(os.path.relpath(path, above[0])) if above else path
 
