@@ -26,14 +26,19 @@ def _folder(path: Path, what: str) -> Path:
     return path
 
 
+KEPT: set[str] = set()  # names of modules that no test wrote
+
+
 @pytest.fixture(autouse=True)
 def forget_own_modules(tmp_path_factory):
     """Modules of a test's own folder are imported anew by the next test that writes one of the same name."""
     yield
     written = str(tmp_path_factory.getbasetemp())
-    for name, module in list(sys.modules.items()):
-        if str(getattr(module, "__dict__", {}).get("__file__")).startswith(written):
+    for name in sys.modules.keys() - KEPT:
+        if str(getattr(sys.modules[name], "__dict__", {}).get("__file__")).startswith(written):
             del sys.modules[name]
+        else:
+            KEPT.add(name)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from kinface.debias.learned import Draw, Learned
 from swinface.files import InputError
 
+REDUCTION = ("reduction_directions", "reduction_phases", "reduction_mean", "reduction_kept")
+
 
 class Obliviator(Learned):
     """Iterated removal of nonlinear dependence (Obliviator; Akbari, Afshari & Boddeti, NeurIPS 2025).
@@ -27,9 +29,8 @@ class Obliviator(Learned):
     target: here the D first ones. Their values, of unit length, are the z of the next round. It acts on embeddings of
     which only cosines are computed.
 
-    The authors' code goes through up to 15 rounds of 5 epochs, with 512 numbers of w and 1,000 to 8,000 random features
-    of which kernel PCA keeps the strongest; their size, without that, is
-    ``rounds=15, steps=5 * N // 1024, hidden=512, basis=4000`` for N faces.
+    The authors' code goes through up to 15 rounds of 5 epochs, with 512 numbers of w and 1,000 to 8,000 random
+    features: ``rounds=15, steps=5 * N // 1024, hidden=512, basis=4000, kernel_pca=True`` for N faces.
 
     Parameters
     ----------
@@ -45,6 +46,9 @@ class Obliviator(Learned):
         Learning rate.
     keep_target
         t_y, and how much covariance with the target counts when directions are chosen. At 0 the target is ignored.
+    kernel_pca
+        Reduce x first: of its own random features, without the directions that have covariance with the class, to the D
+        principal components, of unit length.
     """
 
     keeps_axes = False
@@ -60,9 +64,10 @@ class Obliviator(Learned):
         basis: int = 768,
         rate: float = 5e-4,
         keep_target: float = 0.0,
+        kernel_pca: bool = False,
     ) -> None:
         self.rounds, self.steps, self.hidden, self.basis, self.rate = rounds, steps, hidden, basis, rate
-        self.keep_target = keep_target
+        self.keep_target, self.kernel_pca = keep_target, kernel_pca
 
     @staticmethod
     def move(
@@ -73,8 +78,14 @@ class Obliviator(Learned):
         phases: Tensor,
         means: Tensor,
         kept: Tensor,
+        **reduction: Tensor,
     ) -> Tensor:
-        """Each round's encoder (H, D) and (H,), its random features (H, B) and (B,), and what is kept of them."""
+        """Each round's encoder (H, D) and (H,), its random features (H, B) and (B,), and what is kept of them.
+
+        Of a reduction, which comes first, the same without an encoder.
+        """
+        if reduction:
+            x = _project(x, *(reduction[name] for name in REDUCTION))
         for step in zip(encoder, encoder_bias, directions, phases, means, kept, strict=True):
             x = _step(x, *step)
         return x
@@ -87,13 +98,18 @@ class Obliviator(Learned):
             raise InputError("Obliviator keeps a target (keep_target), and is given none; pass target to fit.")
         rounds: list[tuple[Tensor, ...]] = []
         wanted = F.one_hot(target + 1)[:, 1:].float()  # (N, T), of unknown ones 0; T is 0 without a target
+        reduction = self._reduce(draw, classes) if self.kernel_pca else []
+
+        def take(count: int) -> tuple[Tensor, Tensor, Tensor]:
+            faces, own, rows = draw(count)
+            return _project(faces, *reduction) if reduction else faces, own, rows
 
         def go(faces: Tensor) -> Tensor:
             for step in rounds:
                 faces = _step(faces, *step)
             return faces
 
-        faces, *_ = draw(self.FITTED)
+        faces, *_ = take(self.FITTED)
         basis_x = self._draw_basis(faces)
         for _ in range(self.rounds):
             basis_z = self._draw_basis(go(faces))
@@ -101,7 +117,7 @@ class Obliviator(Learned):
             optimiser = torch.optim.NAdam(encoder.parameters(), self.rate)
             scale = math.sqrt(size)  # numbers of a unit vector are small
             for _ in range(self.steps):
-                drawn, own, rows = draw(self.BATCH)
+                drawn, own, rows = take(self.BATCH)
                 z = go(drawn)
                 w = F.normalize(F.silu(encoder(z * scale)), dim=1)
                 features = _fourier(w, *self._draw_basis(w.detach()))
@@ -114,7 +130,7 @@ class Obliviator(Learned):
                 loss.backward()
                 optimiser.step()
             encoding = (encoder.weight.detach() * scale, encoder.bias.detach())
-            drawn, own, rows = draw(self.FITTED)
+            drawn, own, rows = take(self.FITTED)
             z = go(drawn)
             basis_w = self._draw_basis(_encode(z, *encoding))
             features = _fourier(_encode(z, *encoding), *basis_w)
@@ -124,7 +140,17 @@ class Obliviator(Learned):
             kept = _choose_directions(features, F.one_hot(own, classes).float(), sides, size)
             rounds.append((*encoding, *basis_w, features.mean(dim=0), kept))
         names = ("encoder", "encoder_bias", "directions", "phases", "means", "kept")
-        return {name: torch.stack(part) for name, part in zip(names, zip(*rounds, strict=True), strict=True)}
+        learned = {name: torch.stack(part) for name, part in zip(names, zip(*rounds, strict=True), strict=True)}
+        return learned | dict(zip(REDUCTION, reduction, strict=False))
+
+    def _reduce(self, draw: Draw, classes: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Kernel PCA: random features, their means and the directions that are kept."""
+        x, own, _ = draw(self.FITTED)
+        basis = self._draw_basis(x)
+        features = _fourier(x, *basis)
+        free = _find_free(features, F.one_hot(own, classes).float())
+        strength = (features - features.mean(dim=0)) @ free
+        return *basis, features.mean(dim=0), free @ torch.linalg.eigh(strength.T @ strength)[1][:, -x.shape[1] :]
 
     def _draw_basis(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Of random Fourier features (Rahimi & Recht, NeurIPS 2007) for a Gaussian as wide as the median distance."""
@@ -134,9 +160,8 @@ class Obliviator(Learned):
 
 def _choose_directions(features: Tensor, classes: Tensor, sides: Sequence[tuple[float, Tensor]], size: int) -> Tensor:
     """(B, D) directions without covariance with the (N, K) classes that covary most with the weighted (N, d) sides."""
+    free = _find_free(features, classes)
     centred = features - features.mean(dim=0)
-    left, strength, _ = torch.linalg.svd(centred.T @ classes, full_matrices=True)
-    free = left[:, int((strength > 1e-5 * strength[0]).sum()) :]
     total = torch.zeros(free.shape[1], free.shape[1])
     for share, side in sides:
         covariance = (side - side.mean(dim=0)).T @ centred @ free
@@ -145,10 +170,19 @@ def _choose_directions(features: Tensor, classes: Tensor, sides: Sequence[tuple[
     return free @ torch.linalg.eigh(total)[1][:, -size:]
 
 
-def _step(
-    z: Tensor, encoder: Tensor, bias: Tensor, directions: Tensor, phases: Tensor, mean: Tensor, kept: Tensor
-) -> Tensor:
-    return F.normalize((_fourier(_encode(z, encoder, bias), directions, phases) - mean) @ kept, dim=1)
+def _find_free(features: Tensor, classes: Tensor) -> Tensor:
+    """Of (N, B) features the (B, F) orthonormal directions that have no covariance with the (N, K) classes."""
+    left, strength, _ = torch.linalg.svd((features - features.mean(dim=0)).T @ classes, full_matrices=True)
+    return left[:, int((strength > 1e-5 * strength[0]).sum()) :]
+
+
+def _step(z: Tensor, encoder: Tensor, bias: Tensor, *features: Tensor) -> Tensor:
+    return _project(_encode(z, encoder, bias), *features)
+
+
+def _project(x: Tensor, directions: Tensor, phases: Tensor, mean: Tensor, kept: Tensor) -> Tensor:
+    """What is kept of the random features of x, of unit length."""
+    return F.normalize((_fourier(x, directions, phases) - mean) @ kept, dim=1)
 
 
 def _encode(z: Tensor, encoder: Tensor, bias: Tensor) -> Tensor:

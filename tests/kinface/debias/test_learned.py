@@ -16,7 +16,7 @@ from kinface.debias.kram import Kram
 from kinface.debias.learned import Learned
 from kinface.debias.leopard import measure_discrepancy
 from kinface.debias.mute import Mute
-from kinface.debias.obliviator import _encode, _fourier
+from kinface.debias.obliviator import Obliviator, _encode, _fourier
 from kinface.models.kinface import KinFace
 from swinface.files import InputError
 
@@ -263,3 +263,24 @@ def test_obliviators_directions_have_no_covariance_with_the_class(fitted):
     features = _fourier(w, state["directions"], state["phases"])
     apart = features[codes == 0].mean(dim=0) - features[codes == 1].mean(dim=0)
     assert (apart @ state["kept"]).norm() < 0.2 * apart.norm()
+
+
+def test_obliviators_reduction_has_no_covariance_with_the_class_and_is_saved(fitted, tmp_path):
+    faces, codes = draw(3000, seed=0)
+    eraser = short("obliviator", 10).set_params(kernel_pca=True).fit(faces, codes)
+    state = {name: torch.from_numpy(array) for name, array in eraser.state().items()}
+    kept, x = state["reduction_kept"], torch.from_numpy(faces).float()
+    features = _fourier(x, state["reduction_directions"], state["reduction_phases"])
+    torch.testing.assert_close(kept.T @ kept, torch.eye(12), atol=1e-4, rtol=0)
+    apart = features[codes == 0].mean(dim=0) - features[codes == 1].mean(dim=0)
+    assert (apart @ kept).norm() < 0.2 * apart.norm()
+    spread = torch.cov((features @ kept).T)
+    assert spread.diagonal().sum() > 0.9 * torch.linalg.eigvalsh(torch.cov(features.T))[-14:-2].sum()
+    reduced = F.normalize((features - state["reduction_mean"]) @ kept, dim=1)
+    rounds = {name: array for name, array in state.items() if not name.startswith("reduction")}
+    torch.testing.assert_close(Obliviator.move(x, **state), Obliviator.move(reduced, **rounds))
+    step = {"attributes": {"gender": ["f", "m"]}, "method": "obliviator", "options": {"kernel_pca": True}}
+    model = KinFace(embedding_size=6, width=8, size=12, erase=[step]).eval()
+    model.erasures[0].take(eraser.state())
+    model.save_pretrained(tmp_path)
+    torch.testing.assert_close(KinFace.from_pretrained(tmp_path)(x[:20, :6]), model(x[:20, :6]))
