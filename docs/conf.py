@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import inspect
+import os
 import re
 
 from sphinx.util.inspect import stringify_signature
@@ -14,14 +15,14 @@ exclude_patterns = ["_build", "api/*/modules.rst"]
 myst_heading_anchors = 3
 suppress_warnings = ["ref.python"]  # public names have two places: the package, and the module that defines them
 
+os.environ["SPHINX_APIDOC_OPTIONS"] = "members,show-inheritance"  # where modules share a page, apidoc reads no other
 apidoc_modules = [
     {
         "path": f"../{package}",
         "destination": f"api/{package}",
-        "separate_modules": True,
+        "separate_modules": False,
         "module_first": True,
         "max_depth": 2,
-        "automodule_options": {"members", "show-inheritance"},
     }
     for package in ("kinface", "swinface")
 ]
