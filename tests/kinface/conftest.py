@@ -25,6 +25,12 @@ FAMILY = """MID,1,2,3,4,Name,Gender
 
 
 @pytest.fixture
+def weak_mlp(monkeypatch):
+    """The MLP that attacks is trained for a fifteenth of its steps, where its strength is not what is tested."""
+    monkeypatch.setattr("kinface.leakage.attackers.ROUNDS", 1)
+
+
+@pytest.fixture
 def write_family() -> Callable:
     """Writes a family with two images per MID."""
 

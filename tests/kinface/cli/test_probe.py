@@ -19,6 +19,8 @@ from kinface.report.plots import plot_leakage
 from swinface.cli.main import run
 from swinface.data.embeddings import Embeddings, read_arrays, write_embeddings
 
+pytestmark = pytest.mark.usefixtures("weak_mlp")
+
 SETTINGS = {"seeds": 2, "folds": 2, "resamples": 100}
 
 

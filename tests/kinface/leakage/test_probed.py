@@ -15,6 +15,9 @@ from swinface.files import InputError
 from tests.kinface.leakage.planted import QUICK, draw_noise, draw_people, plant, probe
 
 
+pytestmark = pytest.mark.usefixtures("weak_mlp")
+
+
 @pytest.mark.parametrize(
     ("columns", "said"),
     [

@@ -17,6 +17,8 @@ from kinface.leakage.leakage import probe_leakage
 from kinface.tradeoff.measure import LISTS, UNFAIRNESS, Protocol, Result, compare, measure
 from swinface.files import InputError
 
+pytestmark = pytest.mark.usefixtures("weak_mlp")
+
 WHOLE, QUICK = Protocol(), Protocol(resamples=100, seeds=1)
 FIGURES = ("tradeoff", *(f"{metric}_{listed}" for listed in LISTS for metric in ("auc", "accuracy")))
 for _name in QUICK.attributes:
