@@ -80,17 +80,20 @@ def attack(name: str, seed: int, features: np.ndarray, labels: np.ndarray, teste
         else:
             drawn = _draw_evenly(labels, seed)
             features, labels = features[drawn], labels[drawn]
+    order = np.arange(len(classes))
     with running(f"attacker {name!r}"):
         attacker.fit(features, labels, **weights)
         if hasattr(attacker, "predict_proba"):
             found = as_array(attacker.predict_proba(tested)).astype(np.float32)
+            if sorted(columns := getattr(attacker, "classes_", ())) == [*classes]:  # as they may not be in order
+                order = np.argsort(columns)
         else:
             found = (as_array(attacker.predict(tested))[:, None] == classes).astype(np.float32)
     if found.shape != (len(tested), len(classes)) or not np.isfinite(found).all() or not found.any(axis=1).all():
         raise InputError(
             f"attacker {name!r}: predict_proba must return finite numbers, a column for each class, predict classes."
         )
-    return found
+    return found[:, order]
 
 
 def _draw_evenly(labels: np.ndarray, seed: int) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from itertools import combinations
@@ -135,7 +136,16 @@ def _list_photos(person: Photos) -> list[Path]:
         raise InputError(f"photos of a person are image files, or a folder of them; got {given}.")
     if not all(os.fspath(photo) for photo in photos):  # as a path it is the working folder
         raise InputError("a photo of a person has an empty name; name each, and put no comma behind the last.")
-    return find_images([Path(photo) for photo in photos])
+    files = find_images([Path(photo) for photo in photos])
+    for folder in filter(Path.is_dir, map(Path, photos)):
+        below = {file.relative_to(folder).parts[0] for file in files if folder in file.parents[1:]}
+        if len(below) > 1:
+            warnings.warn(
+                f"{folder}: the photos in {len(below)} of its folders, such as {min(below)}, are taken for one "
+                "person's; if they are of several people, name the folder of one.",
+                stacklevel=3,
+            )
+    return files
 
 
 def compare(

@@ -73,10 +73,8 @@ class RecordIO(Source):
     def _read_table(self) -> pd.DataFrame:
         keys = self._records.image_keys()
         labels = self._read_identities(keys)
-        if not np.isfinite(labels).all():
-            raise InputError(
-                f"{self._records.path}: record {keys[~np.isfinite(labels)][0]} has no number as its label."
-            )
+        if not (whole := labels % 1 == 0).all():
+            raise InputError(f"{self._records.path}: record {keys[~whole][0]} has no whole number as its label.")
         return pd.DataFrame({"image": keys, "identity": labels.astype(np.int64)}).astype(str)
 
     def _read_identities(self, keys: np.ndarray) -> np.ndarray:

@@ -110,6 +110,25 @@ def test_any_classifier_of_scikit_learn_attacks_by_its_path(path):
     assert table["balanced_accuracy"][0] > 0.9
 
 
+def test_columns_are_in_the_order_that_an_attacker_of_ones_own_says(tmp_path, monkeypatch):
+    (tmp_path / "own_order.py").write_text(
+        "import numpy as np\n"
+        "from sklearn.linear_model import LogisticRegression\n"
+        "class Backwards(LogisticRegression):\n"
+        "    def fit(self, X, y):\n"
+        "        super().fit(X, y)\n"
+        "        self.classes_ = self.classes_[::-1]\n"
+        "        return self\n"
+        "    def predict_proba(self, X):\n"
+        "        return super().predict_proba(X)[:, ::-1]\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    labels = np.arange(300) % 3
+    features = np.eye(3)[labels] + draw_noise(300, 3) / 10
+    given = attack("own_order.Backwards", 0, features, labels, features)
+    assert (given.argmax(axis=1) == labels).all()
+
+
 @pytest.mark.parametrize("weights", [True, False], ids=["weights", "draw"])
 def test_classes_weigh_the_same_for_an_attacker_of_ones_own(weights, tmp_path, monkeypatch):
     """It answers with the share of each class, as it was fitted."""

@@ -14,7 +14,6 @@ from kinface.leakage.leakage import probe_leakage
 from swinface.files import InputError
 from tests.kinface.leakage.planted import QUICK, draw_noise, draw_people, plant, probe
 
-
 pytestmark = pytest.mark.usefixtures("weak_mlp")
 
 

@@ -135,7 +135,7 @@ def draw_people(folder: Path, *counts: int) -> list[Path]:
     """A folder of photos for each person."""
     random, people = np.random.default_rng(7), []
     for person, count in enumerate(counts):
-        (people := [*people, folder / f"person{person}"])[-1].mkdir()
+        (people := [*people, folder / f"person{person}"])[-1].mkdir(parents=True)
         for photo in range(count):
             pixels = random.integers(0, 256, (112, 112, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(people[-1] / f"{photo}.png")
@@ -154,6 +154,14 @@ def test_several_photos_score_by_the_mean_of_their_cosines(model, tmp_path):
     others = [cosine(model, [one, second / "copy.png"]) for one in (first / "1.png", first / "2.png")]
     assert with_copy["score"] == pytest.approx(np.mean([*of_both, *others]), abs=1e-6)
     assert not with_copy["same_picture"]
+
+
+def test_a_folder_of_several_people_is_told(model, tmp_path):
+    draw_people(tmp_path / "family", 3, 2)
+    (other,) = draw_people(tmp_path / "other", 1)
+    with pytest.warns(UserWarning, match=r"family: the photos in 2 of its folders, such as person0, are taken for one"):
+        answer = verify(KinFace.from_pretrained(model), tmp_path / "family", other, aligned=True)
+    assert len(answer["photos"][0]) == 5
 
 
 def test_a_comma_too_much_is_not_the_working_folder(model, photos, monkeypatch, capsys):

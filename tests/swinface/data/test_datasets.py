@@ -285,9 +285,10 @@ def test_record_io_gives_keys_identities_and_faces(tmp_path):
     (tmp_path / "train.rec").write_bytes(data.replace(b"PNG", b"GNP", 1))
     with pytest.raises(InputError, match=r"train\.rec: record 1: not a readable image"):
         RecordIO(tmp_path).read(0)
-    (tmp_path / "train.rec").write_bytes(data.replace(struct.pack("<If", 0, 9), struct.pack("<If", 0, np.nan), 1))
-    with pytest.raises(InputError, match=r"train\.rec: record 2 has no number as its label"):
-        _ = RecordIO(tmp_path).table
+    for label in (np.nan, 9.5):
+        (tmp_path / "train.rec").write_bytes(data.replace(struct.pack("<If", 0, 9), struct.pack("<If", 0, label), 1))
+        with pytest.raises(InputError, match=r"train\.rec: record 2 has no whole number as its label"):
+            _ = RecordIO(tmp_path).table
 
 
 # Real data
