@@ -124,11 +124,13 @@ def read_erasers(path: Path) -> dict[str, object]:
     for entry in entries if isinstance(entries, Sequence) else [None]:
         if not isinstance(entry, dict) or not {"method"} <= entry.keys() <= keys:
             raise InputError(f"{path}: must be a list of erasers with the keys method, options and name.")
-        name = str(entry.get("name", entry["method"]))
+        name, options = str(entry.get("name", entry["method"])), entry.get("options") or {}
+        if not isinstance(options, dict):
+            raise InputError(f"{path}: options of {name!r}: needs a mapping, as {{strength: 0.5}}, not {options!r}.")
         if name in made:
             raise InputError(f"{path}: two erasers have the name {name!r}; give one a `name` of its own.")
         with naming(path):
-            made[name] = erasers.create(str(entry["method"]), **(entry.get("options") or {}))
+            made[name] = erasers.create(str(entry["method"]), **options)
     return made
 
 

@@ -12,6 +12,7 @@ import pytest
 
 import kinface
 from kinface.cli.frontier import frontier as command
+from kinface.cli.frontier import read_erasers
 from kinface.data.families import PAIRS
 from kinface.debias.erasers import erasers
 from kinface.debias.leace import Leace
@@ -134,6 +135,14 @@ def test_it_measures_on_the_list_that_is_scored_and_reported(synthetic, tmp_path
         about = json.loads((tmp_path / name / "frontier.json").read_text())["about"]["standard"]
         assert about["list"] == name and (about["pairs"] == len(listed) or name == "val")
         assert ("pairs are drawn anew" in capsys.readouterr().out) == (name == "val")
+
+
+@pytest.mark.parametrize("options", ["[0.5]", "0.5", "strength"])
+def test_options_of_an_eraser_that_are_no_mapping_are_refused_by_name(options, tmp_path):
+    path = tmp_path / "erasers.yaml"
+    path.write_text(f"- {{method: leace, options: {options}, name: half}}\n")
+    with pytest.raises(InputError, match="options of 'half': needs a mapping"):
+        read_erasers(path)
 
 
 @pytest.mark.parametrize(
