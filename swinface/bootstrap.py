@@ -5,6 +5,7 @@ each draw shows how far a figure may lie from its value.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from numbers import Integral
 
 import numpy as np
 
@@ -12,17 +13,18 @@ from swinface.files import InputError
 
 
 def start_drawing(seed: int) -> np.random.Generator:
-    """A generator of random numbers, the same from the same seed. Raises ``InputError`` if the seed is negative."""
-    if seed < 0:
-        raise InputError(f"seed is {seed}; choose 0 or more.")
+    """A generator of random numbers, the same from the same seed. Raises ``InputError`` if the seed is no whole number
+    from 0 up."""
+    if not isinstance(seed, Integral) or seed < 0:
+        raise InputError(f"seed is {seed!r}; choose a whole number, 0 or more.")
     return np.random.default_rng(seed)
 
 
 def check_draws(seed: int, resamples: int, fewest: int = 1) -> None:
-    """Raise ``InputError`` if the seed is negative, or the resamples are fewer than ``fewest``."""
+    """Raise ``InputError`` if the seed is no whole number from 0 up, or the resamples none from ``fewest`` up."""
     start_drawing(seed)
-    if resamples < fewest:
-        raise InputError(f"resamples is {resamples}: an interval needs at least 100, better 1000.")
+    if not isinstance(resamples, Integral) or resamples < fewest:
+        raise InputError(f"resamples is {resamples!r}: an interval needs a whole number, at least 100, better 1000.")
 
 
 def draw_clusters(clusters: int, resamples: int, seed: int | np.random.Generator) -> Iterator[np.ndarray]:

@@ -34,6 +34,7 @@ from kinface.data.triplets import sample_triplets, write_triplet_list
 from kinface.data.vocabulary import RACES
 from kinface.synthetic.drawing import STYLE, TRAITS, Look, draw_face
 from kinface.synthetic.pedigree import CODES, EXTRA_CHILDREN, Family, Person, grow_pedigree, relate
+from swinface.bootstrap import start_drawing
 from swinface.files import InputError, replacing_folder
 
 # The races of every ten families of a split, in order: unequal shares, the same in training and validation.
@@ -155,8 +156,7 @@ def check_options(families: int, photos: float, appearance: float, bias: float, 
     for option, value in (("appearance", appearance), ("bias", bias)):
         if not 0 <= value <= 1:
             raise InputError(f"{option} is {value:g}; choose a number from 0 to 1.")
-    if seed < 0:
-        raise InputError(f"seed is {seed}; choose 0 or more.")
+    start_drawing(seed)
 
 
 def check_empty(out: Path) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from swinface.bootstrap import (
+    check_draws,
     draw_clusters,
     interval_around,
     percentile_interval,
@@ -13,6 +14,18 @@ from swinface.bootstrap import (
     symmetric_interval,
     weigh_pairs,
 )
+from swinface.files import InputError
+
+
+@pytest.mark.parametrize(
+    ("seed", "resamples", "said"),
+    [("0", 100, "seed is '0'"), (None, 100, "seed is None"), (-1, 100, "seed is -1"), (0.5, 100, "seed is 0.5"),
+     (0, 1e3, "resamples is 1000.0"), (0, "100", "resamples is '100'"), (0, 0, "resamples is 0")],
+)  # fmt: skip
+def test_seeds_and_resamples_that_are_no_whole_numbers_are_named(seed, resamples, said):
+    check_draws(np.int64(3), np.uint8(100))
+    with pytest.raises(InputError, match=said):
+        check_draws(seed, resamples)
 
 
 def test_as_many_clusters_are_drawn_as_there_are():
