@@ -129,8 +129,8 @@ def read_known_families(root: str | Path) -> Dataset:
 def read_people(path: Path) -> pd.DataFrame:
     """Read who faces belong to: a row per face with ``face``, ``person``, ``family`` and attributes of the person.
 
-    These three are text, as ``canonical_text`` gives it. The path is a folder of ``kinface prepare``, or a .parquet or
-    .csv table. Raises ``InputError`` if there is none, a column is missing, or a face is named twice.
+    These three, and a ``split``, are text, as ``canonical_text`` gives it. The path is a folder of ``kinface prepare``,
+    or a .parquet or .csv table. Raises ``InputError`` if there is none, a column is missing, or a face is named twice.
     """
     if path.is_dir():
         return read_families(path).describe()
@@ -144,6 +144,8 @@ def read_people(path: Path) -> pd.DataFrame:
         table[column] = canonical_text(table[column], f"{path}: {column}", paths=column == "face")
         if table[column].isna().any():
             raise InputError(f"{path}: row {int(table[column].isna().argmax()) + 1}: {column} is missing.")
+    if "split" in table:  # it may be the number of a fold
+        table["split"] = canonical_text(table["split"], f"{path}: split")
     twice = table["face"].duplicated()
     if twice.any():
         raise InputError(

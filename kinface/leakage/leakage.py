@@ -266,7 +266,8 @@ def probe(
     embedding = as_array(embedding)
     if embedding.shape[:1] != (len(people),):
         raise InputError(f"people: {len(people)} rows for an embedding of {embedding.shape}; give a row per face.")
-    rows = np.arange(len(people)) if split is None else np.flatnonzero(name_labels(people["split"], "split") == split)
+    chosen = np.ones(len(people), bool) if split is None else name_labels(people["split"], "split") == str(split)
+    rows = np.flatnonzero(chosen)
     if not len(rows):
         there = ", ".join(map(str, people["split"].dropna().unique()))
         raise InputError(f"split {split!r}: no face belongs to it; their splits are {there or 'unknown'}.")

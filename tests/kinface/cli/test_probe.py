@@ -13,7 +13,7 @@ import pytest
 
 from kinface.cli.main import COMMANDS
 from kinface.data.fiw import read_people
-from kinface.leakage.leakage import RULE, Leakage, compare_leakage, probe_leakage
+from kinface.leakage.leakage import RULE, Leakage, compare_leakage, probe, probe_leakage
 from kinface.leakage.probes import PROBES
 from kinface.report.plots import plot_leakage
 from swinface.cli.main import run
@@ -191,6 +191,20 @@ def test_arrays_of_a_table_of_embeddings(tmp_path):
     assert arrays["embedding"].dtype == arrays["FM1"].dtype == np.float32
     np.testing.assert_array_equal(arrays["FM1"], values * 2)
     assert Embeddings(path)[["c", "a"]].tolist() == [[4, 5], [0, 1]]
+
+
+def test_splits_may_be_numbers_of_folds(files, capsys):
+    people, table = pd.read_csv(files / "people.csv"), Embeddings(files / "ours.npz")
+    assert call(files, "--attribute", "race", "--split", "val") == 0
+    expected = pd.read_csv(files / "out" / "leakage.csv")
+    people.assign(split=people["split"].map({"val": 0, "train": 1})).to_parquet(files / "folds.parquet")
+    assert call(files, "--attribute", "race", "--split", "0", people="folds.parquet") == 0
+    pd.testing.assert_frame_equal(pd.read_csv(files / "out" / "leakage.csv"), expected)
+    folds = read_people(files / "folds.parquet").astype({"split": int})
+    found = probe(table.values, folds, "race", split=0, kinds=["linear"], **SETTINGS).table
+    np.testing.assert_array_equal(found["faces"], expected["faces"][:1])
+    assert call(files, "--attribute", "race", "--split", "2", people="folds.parquet") == 2
+    assert "their splits are 0, 1." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
