@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from kinface.data.annotations import EMPTY
 from kinface.data.pairs import check_kinds, read_pairs
-from kinface.data.tables import read_table
+from kinface.data.tables import canonical_text, read_table
+from kinface.data.vocabulary import fold_word
 from kinface.report.choices import FigureFormat, TableFormat
 from swinface.bootstrap import check_draws
 from swinface.files import InputError, naming, replacing_folder, write_json
@@ -182,7 +184,8 @@ def _read_acquisition(path: Path, by: list[str] | None) -> dict[str, pd.DataFram
     if "acquired" not in photos:
         if "problem" not in photos:
             raise InputError(f"{path}: no column 'acquired' (1 or 0), or 'problem' (empty where a face was found).")
-        photos["acquired"] = photos["problem"].isna()
+        problem = canonical_text(photos["problem"], f"{path}: column problem").map(fold_word, na_action="ignore")
+        photos["acquired"] = problem.isna() | problem.isin(EMPTY)
     groups = [name for name in dict.fromkeys(("race", "gender", *(by or ()))) if name in photos]
     if not groups:
         raise InputError(f"{path}: no column race or gender, and none of --by, to group the photos by.")

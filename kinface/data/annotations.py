@@ -35,7 +35,8 @@ PREDICTED = "predicted by "
 
 # Marks of "no value", as ``fold_word`` gives them. A category of one's own may well be called none.
 UNKNOWN = ("nan", "unk", "unknown")
-UNKNOWN_OF_THREE = (*UNKNOWN, "none", "null", "na", "n/a", "#n/a", "-1")  # of race, age and gender
+EMPTY = ("nan", "none", "null", "na", "n/a", "#n/a")  # what Python, R and Excel make of an empty cell
+UNKNOWN_OF_THREE = (*UNKNOWN, *EMPTY, "-1")  # of race, age and gender
 
 # Columns of the tables that are no attributes of a face.
 TAKEN = ("face", "faces", "family", "kin", "list", "mid", "name", "person", "race_agreement", "score", "split", "type")

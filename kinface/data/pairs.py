@@ -226,12 +226,13 @@ def drop_marks(people: pd.DataFrame, source: str) -> pd.DataFrame:
     """Attributes without marks of "no value": two people of unknown race are not of one.
 
     A column of one's own that then holds numbers alone becomes numbers, as with an empty cell in the place of the mark.
-    NA, None and null, as R, Excel and Python write it, are marks too in such a column, and in ``COLUMNS``, where
-    negative numbers are as well.
+    NA, None and null, as R, Excel and Python write it, are marks too in such a column, and in ``COLUMNS``, also those
+    of one person such as ``race``, where negative numbers are as well.
     """
     people, said = people.copy(), {}
     for column in people:
-        texts, ours = [it for it in people[column].unique() if isinstance(it, str)], column in COLUMNS
+        texts = [it for it in people[column].unique() if isinstance(it, str)]
+        ours = not {column, f"{column}_a"}.isdisjoint(COLUMNS)
         words = [text for text in texts if not NUMBER.fullmatch(text)]
         numbered = len(words) < len(texts) and all(fold_word(word) in UNKNOWN_OF_THREE for word in words)
         marks = UNKNOWN_OF_THREE if ours or numbered else UNKNOWN

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from kinface.data.arrays import as_number
-from kinface.data.tables import canonical_text, list_names, truth
+from kinface.data.pairs import drop_marks
+from kinface.data.tables import canonical_text, list_names, truth, warn_of_look_alikes
 from kinface.fairness.audit import FairnessAudit
 from kinface.fairness.dyads import Dyads
 from kinface.fairness.groupings import natural_order
@@ -152,19 +153,24 @@ def measure_acquisition(photos: pd.DataFrame, by: str) -> pd.DataFrame:
 
     Gives a row per group: ``group``, ``photos``, ``failed``, ``rate``, ``rate_low``, ``rate_high``. Photos of an
     unknown group are the last row, without a ``group``: a label may be missing because no face was found. Raises
-    ``InputError`` if a column is missing, ``acquired`` is neither 1 nor 0, or no photo is of a known group.
+    ``InputError`` if a column is missing, ``acquired`` is neither 1 nor 0, or no photo is of a known group. Warns of
+    marks of the unknown (``kinface.data.pairs.drop_marks``), and of groups that look alike.
     """
     for column in ("acquired", by):
         if column not in photos:
             raise InputError(f"the table of photos has no column {column!r}.")
     photos = photos.reset_index(drop=True)
-    acquired, label = truth(photos["acquired"], "column acquired"), canonical_text(photos[by], f"column {by}")
+    acquired = truth(photos["acquired"], "column acquired")
+    person = photos.get("person", pd.Series(index=photos.index, dtype=object))
+    told = {name: canonical_text(column, f"column {name}") for name, column in ((by, photos[by]), ("person", person))}
+    told = drop_marks(pd.DataFrame(told), "photos")
+    label = canonical_text(told[by], f"column {by}")
     if acquired.isna().any():
         raise InputError(f"row {int(acquired.isna().argmax()) + 1}: acquired is 1 or 0 in every row.")
     if label.isna().all():
         raise InputError(f"no photo has a value of {by!r}.")
-    person = canonical_text(photos.get("person", pd.Series(index=photos.index, dtype=object)), "column person")
-    person = person.where(person.notna(), photos.index)  # the photo itself, as a number
+    warn_of_look_alikes(label.dropna().unique(), f"photos: groups of {by!r}", stacklevel=2)
+    person = told["person"].where(told["person"].notna(), photos.index)  # the photo itself, as a number
     rows = []
     for group in [*sorted(label.dropna().unique(), key=natural_order), *[None] * label.hasnans]:
         of_group = label.isna() if group is None else label == group

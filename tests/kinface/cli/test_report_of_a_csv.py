@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 
@@ -146,6 +147,23 @@ def test_photos_of_a_csv_are_counted_by_group_and_without_one(tmp_path):
         (None, 20, 10),
     ]
     assert "no label" in (tmp_path / "out" / "report.html").read_text()
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_marks_of_the_unknown_in_a_table_of_photos_are_no_group_no_person_and_no_problem(tmp_path):
+    scores, found = write_plain(tmp_path / "scores.csv"), []
+    photos = pd.DataFrame({"photo": range(60), "race": ["x", "y", None] * 20, "person": [*range(30), *[None] * 30]})
+    photos["problem"] = np.where(photos.index % 4 == 0, "no face found", None)
+    for marks in ({}, {"race": "unknown", "person": "NA", "problem": "NA"}, {"race": "-1", "person": "unk"}):
+        photos.astype(object).fillna(marks).to_csv(tmp_path / "photos.csv", index=False)
+        with pytest.warns(UserWarning, match="photos: .* read as missing") if marks else contextlib.nullcontext():
+            report(scores, threshold=0.5, acquisition=tmp_path / "photos.csv", out=tmp_path / "out", resamples=100)
+        found.append(json.loads((tmp_path / "out" / "metrics.json").read_text())["acquisition"]["race"])
+    assert found[0] == found[1] == found[2]
+    assert [(row["group"], row["failed"]) for row in found[0]] == [("x", 5), ("y", 5), (None, 5)]
+    photos.assign(race=["Asian", "asian"] * 30).to_csv(tmp_path / "photos.csv", index=False)
+    with pytest.warns(UserWarning, match="photos: groups of 'race' that look alike, yet differ"):
+        report(scores, threshold=0.5, acquisition=tmp_path / "photos.csv", out=tmp_path / "out", resamples=100)
 
 
 @pytest.mark.usefixtures("no_figures")
