@@ -39,10 +39,10 @@ def is_table(path: str | Path) -> bool:
 def read_table(path: Path, what: str, text: Sequence[str] | None = None) -> pd.DataFrame:
     """Read a table, called ``what``, from a .parquet, .csv or .xlsx file, without checks of its content.
 
-    A csv may be in UTF-8 or UTF-16, separated by commas, tabs, or semicolons with decimal commas. Only an empty cell is
-    missing: NA, None, null and nan are texts. Blanks around the names of columns are removed. Text columns are
-    ``object``, with None where missing: in a csv or xlsx those named ``text``, others become numbers if all their
-    values are; by default all.
+    A csv may be in UTF-8 or UTF-16, separated by commas, or by tabs or semicolons and then with decimal commas or
+    points. Only an empty cell is missing: NA, None, null and nan are texts. Blanks around the names of columns are
+    removed. Text columns are ``object``, with None where missing: in a csv or xlsx those named ``text``, others become
+    numbers if all their values are; by default all.
 
     Raises ``InputError`` if the file is missing, of another kind or broken, or two of its columns have one name.
     """
@@ -60,7 +60,8 @@ def read_table(path: Path, what: str, text: Sequence[str] | None = None) -> pd.D
         if uneven := UNEVEN.search(reason):
             raise InputError(
                 f"{path}: line {uneven[2]} has {uneven[3]} values, and those before it {uneven[1]}: remove lines above "
-                "the names of columns, and put quotes around a value with a separator in it."
+                "the names of columns, name each column (in R, row.names = FALSE), and put quotes around a value with "
+                "a separator in it."
             ) from None
         raise InputError(f"{path}: not a readable {what} ({reason}).") from error
     names = pd.Index([_tidy(str(name)) or f"column {place}" for place, name in enumerate(table, start=1)])
@@ -87,8 +88,8 @@ def _read_csv(path: Path, what: str) -> pd.DataFrame:
     except UnicodeError:
         reason = "not in UTF-8, nor in UTF-16 with its mark"
         raise InputError(f"{path}: not a readable {what} ({reason}); save it as CSV UTF-8.") from None
-    if separator == ";":
-        table = table.replace(r"^([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)$", r"\1.\2", regex=True)
+    if separator != ",":
+        table = table.replace(r"^([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)\s*$", r"\1.\2", regex=True)
     return _take_header(table)
 
 

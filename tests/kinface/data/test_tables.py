@@ -148,6 +148,9 @@ def write_forms(folder: Path, table: pd.DataFrame) -> list[Path]:
     table.to_csv(folder / "WIDE.CSV", index=False, encoding="utf-16")
     table.to_csv(folder / "tabs.csv", index=False, sep="\t")
     table.to_csv(folder / "european.csv", index=False, sep=";", decimal=",")
+    table.to_csv(folder / "excel.csv", index=False, sep="\t", decimal=",", encoding="utf-16")  # as its "Unicode text"
+    european = (folder / "european.csv").read_text("utf-8")
+    (folder / "padded.csv").write_text(european.replace("0,5", "0,5 "), "utf-8")
     table.rename(columns=lambda name: f" {name}  ").to_csv(folder / "blanks.csv", index=False)
     table.to_parquet(folder / "table.parquet", index=False)
     return sorted(folder.iterdir())
@@ -217,6 +220,7 @@ def test_types_that_are_inferred_never_change_a_text(tmp_path_factory, cells):
         ("t.txt", b"a,b\n1,2\n", "a table is a .parquet, .csv or .xlsx file"),
         ("t.csv", b"# made by me\na,kin\n1,2\n", "line 2 has 2 values, and those before it 1: remove lines above"),
         ("t.csv", b"a,kin\n1,0,5\n", "line 2 has 3 values, and those before it 2: .*, and put quotes around"),
+        ("t.csv", b"a,kin\n1,x,0\n2,y,1\n", r"name each column \(in R, row\.names = FALSE\)"),
         ("t.csv", b"a,kin, kin\n1,2,3\n", "two columns have the name 'kin'; rename or remove one"),
         ("t.csv", "a,b\né,2\n".encode("latin-1"), "not in UTF-8.*; save it as CSV UTF-8"),
         ("t.csv", "a,b\n1,2\n".encode("utf-16")[:-1], "not in UTF-8"),
