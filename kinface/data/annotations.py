@@ -6,8 +6,8 @@ the last underscore: ``self`` is self-described, ``human`` is human annotated, a
 the value. Race and gender here are what a source says about a face, not facts about a person.
 
 Race and gender come in many words, which ``MEANINGS`` maps to a few. Age is in years, 30 or "30 years"; a range such as
-FairFace's 20-29 or Adience's (25, 32) counts as its middle, and one without an end, "more than 70" or 70+, as its
-beginning. An attribute of one's own is a category, also if it is written in whole numbers (glasses 0 and 1,
+FairFace's 20-29, Adience's (25, 32) or pandas' (20, 30] counts as its middle, and one without an end, "more than 70" or
+70+, as its beginning. An attribute of one's own is a category, also if it is written in whole numbers (glasses 0 and 1,
 Fitzpatrick's 1 to 6). It is a measurement if it is declared as one, or has numbers with fractions.
 
 A model that finds no face has to write something all the same: ``unk``, -1, an age of 0. Where it says of a face that
@@ -41,7 +41,8 @@ UNKNOWN_OF_THREE = (*UNKNOWN, *EMPTY, "-1")  # of race, age and gender
 # Columns of the tables that are no attributes of a face.
 TAKEN = ("face", "faces", "family", "kin", "list", "mid", "name", "person", "race_agreement", "score", "split", "type")
 OLDEST = 130  # years
-AGES = re.compile(r"(\d{1,3})\s*[-–]\s*(\d{1,3})|\((\d{1,3})\s*[-–,]\s*(\d{1,3})\)")  # from, to
+YEARS = r"(\d{1,3})(?:\.0)?"
+AGES = re.compile(rf"{YEARS}\s*(?:[-–]|to)\s*{YEARS}|[(\[]{YEARS}\s*[-–,]\s*{YEARS}[)\]]")  # from, to
 AGES_FROM = re.compile(r"more than (\d{1,3})|(\d{1,3})\s*(?:\+|(?:years?|yrs?|y)(?:[ -]old)?)")
 Columns = dict[str, tuple[str, str]]  # column to its attribute and source
 

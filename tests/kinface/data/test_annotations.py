@@ -292,6 +292,15 @@ def test_a_range_of_ages_counts_as_its_middle(tmp_path):
     }
 
 
+def test_bins_of_pandas_are_ranges_of_ages(tmp_path):
+    ages = pd.Series([12.0, 25.0, 47.0])
+    for right, edges in ((True, [0, 20, 30, 120]), (False, [0.0, 20.0, 30.0, 120.0])):
+        table = pd.DataFrame({"face": ["a.jpg", "b.jpg", "c.jpg"], "age_net": pd.cut(ages, edges, right=right)})
+        table.to_csv(tmp_path / "ages.csv", index=False)
+        values, _, problems = read_annotations([tmp_path / "ages.csv"], table["face"])
+        assert values["age"].tolist() == [10, 25, 75] and not problems
+
+
 def test_an_age_without_an_end_is_where_it_begins(tmp_path):
     values, columns, problems = read(tmp_path, a=f"face,age_net\n{A},more than 70\n{B},60+\n{C},(48-53)\n")
     assert values["age"].fillna(-1).tolist() == [70, 60, 50.5, -1] and not problems
