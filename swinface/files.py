@@ -66,7 +66,8 @@ def naming(where: object) -> Iterator[None]:
 
 @contextmanager
 def running(what: str) -> Iterator[None]:
-    """Run a user's code, which may fail in any way: all that it raises becomes an ``InputError`` that names it.
+    """Run a user's code, which may fail in any way: all that it raises, also ``SystemExit``, becomes an ``InputError``
+    that names it.
 
     >>> with running("eraser 'mine.Half'"):
     ...     1 / 0
@@ -78,7 +79,7 @@ def running(what: str) -> Iterator[None]:
             yield
         except InputError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise InputError(f"it fails ({type(error).__name__}: {one_line(error)}).") from error
 
 

@@ -165,7 +165,7 @@ def _import(path: str, kind: str) -> Callable:
         raise InputError(f"{kind} {path!r}: module {module!r} has no {attribute!r}.") from None
     except InputError:
         raise
-    except Exception as error:  # the code is a user's and may fail in any way
+    except (Exception, SystemExit) as error:  # the code is a user's and may fail in any way, or be a script that ends
         raise InputError(f"{kind} {path!r}: its module fails ({type(error).__name__}: {one_line(error)}).") from error
 
 

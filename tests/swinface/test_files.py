@@ -232,6 +232,11 @@ def test_names_in_any_script_are_printed_as_they_are():
     assert printable(name) == name
 
 
+def test_anothers_code_does_not_end_the_process():
+    with pytest.raises(InputError, match=r"mine\.Half: it fails \(SystemExit: 0\)"), running("mine.Half"):
+        sys.exit(0)
+
+
 def test_a_failure_of_anothers_code_can_be_traced():
     with pytest.raises(InputError, match=r"mine\.Half: it fails") as caught, running("mine.Half"):
         _ = 1 / 0

@@ -59,11 +59,13 @@ def test_own_modules_hide_nothing_that_is_installed(paths, tmp_path, monkeypatch
         ("pathlib.Nothing", r"^kind of path 'pathlib\.Nothing': module 'pathlib' has no 'Nothing'\.$"),
         ("fractions.re", r"must be a subclass of pathlib\.PurePath\.$"),
         ("broken.Own", r"^kind of path 'broken\.Own': its module fails \(ZeroDivisionError: division by zero\)\.$"),
+        ("script.Own", r"^kind of path 'script\.Own': its module fails \(SystemExit: 2\)\.$"),
         ("needs.Own", r"^kind of path 'needs\.Own': its module cannot be imported \(No module named 'absent'\)\.$"),
     ],
 )
 def test_what_cannot_be_found_is_said_in_one_line(paths, tmp_path, monkeypatch, name, message):
     Path(tmp_path / "broken.py").write_text("1 / 0")
+    Path(tmp_path / "script.py").write_text("import sys; sys.exit(2)")
     Path(tmp_path / "needs.py").write_text("import absent")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=message):
