@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,7 @@ from kinface.fairness.groupings import Specification, label_groups, resolve_grou
 from kinface.fairness.groups import COUNTS, METRICS, compared_groups, count_groups
 from kinface.fairness.intervals import MEASURED, estimate, measure_by, move, move_from, shrink
 from swinface.bootstrap import check_draws, percentile_interval, symmetric_interval
+from swinface.files import naming
 
 
 @dataclass(frozen=True)
@@ -200,12 +202,13 @@ def measure_disparities(
     groups: pd.DataFrame, deviations: dict[str, np.ndarray], disparities: Mapping[str, Disparity]
 ) -> pd.DataFrame:
     """Every disparity of every grouping with two groups that can be compared."""
-    rows = [
-        {"grouping": grouping, "disparity": name} | _measure_disparity(groups, deviations, disparity, rows)
-        for grouping in groups["grouping"].unique()
-        for name, disparity in disparities.items()
-        if len(rows := compared_groups(groups, grouping, disparity.rates)) > 1
-    ]
+    rows = []
+    for grouping, (name, disparity) in product(groups["grouping"].unique(), disparities.items()):
+        compared = compared_groups(groups, grouping, disparity.rates)
+        if len(compared) > 1:
+            with naming(f"disparity {name!r}"):
+                measured = _measure_disparity(groups, deviations, disparity, compared)
+            rows.append({"grouping": grouping, "disparity": name} | measured)
     columns = ["grouping", "disparity", "compared", "value", "ideal", "low", "high", "chance", "beyond_chance"]
     return pd.DataFrame(rows, columns=[*columns, "resamples"])
 

@@ -133,8 +133,8 @@ class Disparity:
             value = np.asarray(self.function(*rates), float)[()]
         if np.shape(value) != np.shape(rates[0])[:-1]:
             raise InputError(
-                f"disparity: its function makes {np.shape(value)} of rates {np.shape(rates[0])}; it must reduce the "
-                "last axis, the groups, and keep all others."
+                f"the function of the disparity makes {np.shape(value)} of rates {np.shape(rates[0])}; it must reduce "
+                "the last axis, the groups, and keep all others."
             )
         return value
 
