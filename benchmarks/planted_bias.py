@@ -31,7 +31,6 @@ from kinface.data.pairs import score_pairs
 from kinface.data.vocabulary import RACES
 from kinface.leakage.leakage import probe_leakage
 from kinface.leakage.probes import PROBES
-from kinface.models.inference import embed
 from kinface.models.kinface import load_model
 from kinface.synthetic.planted import EMBEDDINGS, GENES, plant
 from kinface.training.fit import fit
@@ -96,7 +95,7 @@ def run_world(
         rows = []
         for method in methods:
             run = train(world, method, seed, epochs, steps)
-            embedding = embed(load_model(run), inputs[faces])
+            embedding = load_model(run).embed(inputs[faces])
             given = {"persons": people["person"], "attribute": "race", "folds": folds, "seeds": probe_seeds}
             leakage = probe_leakage(embedding, people["race"], people["family"], **given, codelength=False)
             found = leakage.table.set_index("probe")

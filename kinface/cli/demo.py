@@ -106,14 +106,13 @@ def _compare_with_truth(report: Path) -> None:
 def _compare_leakage(tables: Path, runs: dict[str, Path]) -> None:
     """Print what a linear probe reads of race and gender from each model's embeddings of the validation families."""
     from kinface.leakage.leakage import probe
-    from kinface.models.inference import embed
     from kinface.models.kinface import load_model
 
     families = read_families(tables)
     faces = families.describe().query("split == 'val'")
     print("\nread by a linear probe from the embedding, as balanced accuracy:")
     for name, run in runs.items():
-        embedding = embed(load_model(run), list(faces["face"]), root=families.root)
+        embedding = load_model(run).embed(list(faces["face"]), root=families.root)
         for attribute in ATTRIBUTES:
             try:
                 (row,) = probe(embedding, faces, attribute, kinds=["linear"], **QUICK).table.itertuples()

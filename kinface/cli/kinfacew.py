@@ -45,14 +45,13 @@ def _embed(source: Source, faces: Sequence[str], images: Sequence[np.ndarray]) -
     if source.embeddings is not None:
         return Embeddings(source.embeddings)[faces]
     from kinface.experiments.kinfacew import CROP  # importing torch takes seconds; the lists were checked before
-    from kinface.models.inference import embed
     from kinface.models.kinface import load_model
     from swinface.data.faces import crop_face, stack_faces
 
     network = load_model(source.model or SHIPPED)
     if source.inputs is not None or network.trunk is None:
-        return embed(network, read_inputs(network, faces, source.inputs))
-    return embed(network, stack_faces(lambda pixels: crop_face(pixels, CROP), images))
+        return network.embed(read_inputs(network, faces, source.inputs))
+    return network.embed(stack_faces(lambda pixels: crop_face(pixels, CROP), images))
 
 
 def _print(results: pd.DataFrame, missing: list[str], root: Path, out: Path) -> None:

@@ -30,7 +30,6 @@ from kinface.experiments.ablation import Run
 from kinface.fairness.calibration import calibrate
 from kinface.fairness.threshold import choose_threshold
 from kinface.models.faces import read_faces
-from kinface.models.inference import embed
 from kinface.models.kinface import KinFace, load_model
 from kinface.tradeoff.measure import LISTS, Protocol, Result, describe_faces, list_tested, measure
 from kinface.training.data import cache_levels
@@ -190,8 +189,8 @@ def embed_run(model: KinFace, root: Path, faces: list[str], data: dict[str, Any]
     """
     if data.get("cache") is None:
         inputs = data.get("embeddings")
-        return embed(model, faces if inputs is None else Embeddings(Path(inputs))[faces], root=root)
-    return embed(model, cache_levels(model.trunk, read_faces(root, faces), Path(data["cache"])))
+        return model.embed(faces if inputs is None else Embeddings(Path(inputs))[faces], root=root)
+    return model.embed(cache_levels(model.trunk, read_faces(root, faces), Path(data["cache"])))
 
 
 def erase_by_class(

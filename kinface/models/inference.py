@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -37,14 +37,6 @@ def predict_types(model: nn.Module, pairs: pd.DataFrame, faces: Sequence[str], e
     a, b = (embedding[torch.from_numpy(rows)].to(model.threshold.device) for rows in find_rows(pairs, faces))
     with torch.inference_mode():
         return model.types(a, b).argmax(dim=1).cpu()
-
-
-def embed(model: nn.Module, faces: Sequence[str | Path] | np.ndarray | Tensor, **options: Any) -> np.ndarray:
-    """Embed faces, each once, as :meth:`kinface.KinFace.embed` does: (N, D), float32, of unit length.
-
-    ``options`` are those of :func:`describe_faces`.
-    """
-    return describe_faces(model, faces, **options)["embedding"]
 
 
 def describe_faces(

@@ -194,9 +194,7 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
         >>> model.embed(np.zeros((2, 112, 112, 3), dtype=np.uint8)).shape
         (2, 128)
         """
-        from kinface.models.inference import embed
-
-        return embed(self, faces, **options)
+        return self.describe(faces, **options)["embedding"]
 
     def describe(self, faces: Sequence[str | Path] | np.ndarray | Tensor, **options: Any) -> dict[str, np.ndarray]:
         """:meth:`embed`, and return also what the embedding is computed from, see

@@ -19,7 +19,6 @@ from torch import nn
 from kinface.data.arrays import as_number
 from kinface.data.cosines import mean_cosine
 from kinface.data.vocabulary import TYPES
-from kinface.models.inference import embed
 from swinface.choices import SHIPPED, Runtime
 from swinface.files import InputError
 from swinface.images import find_images, read_image
@@ -172,7 +171,7 @@ def compare(
     if threshold is not None and abs(as_number(threshold, "threshold")) > LARGEST_COSINE:
         raise InputError(f"threshold: {threshold} is no cosine, from -1 to 1; choose it on pairs scored by this model.")
     threshold = float(network.threshold if threshold is None else threshold)
-    embedding = embed(network, np.concatenate(people), precision="full", runtime=runtime)
+    embedding = network.embed(np.concatenate(people), precision="full", runtime=runtime)
     *parents, child = np.split(embedding, np.cumsum([len(person) for person in people])[:-1])
     compared, same_picture = choose_compared(people)
     scores = [mean_cosine(parent, child, ~counts) for parent, counts in zip(parents, compared, strict=True)]

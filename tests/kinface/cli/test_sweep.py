@@ -21,7 +21,6 @@ from sklearn.metrics import roc_auc_score
 from kinface.data.pairs import read_pairs, score_pairs, write_pairs
 from kinface.experiments.runner import read_result
 from kinface.fairness.calibration import calibrate
-from kinface.models.inference import embed
 from kinface.models.kinface import KinFace, load_model
 from kinface.tradeoff.measure import Protocol
 from kinface.training.module import KinshipTraining
@@ -96,7 +95,7 @@ def test_a_run_is_measured_as_its_model_scores(done, root):
     for listed in ("standard", "matched"):
         pairs = read_pairs(done / f"{listed}.parquet")
         faces = sorted({*pairs["face_a"], *pairs["face_b"]})
-        pairs = score_pairs(pairs, faces, embed(model, inputs[faces]))
+        pairs = score_pairs(pairs, faces, model.embed(inputs[faces]))
         assert result.points[f"auc_{listed}"] == pytest.approx(roc_auc_score(pairs["kin"], pairs["score"]))
         accuracy = ((pairs["score"] >= float(model.threshold)) == pairs["kin"]).mean()
         assert result.points[f"accuracy_{listed}"] == pytest.approx(accuracy)
@@ -110,7 +109,7 @@ def test_scores_of_a_method_are_calibrated_by_the_tune_pairs(done, root, tmp_pat
     tune, pairs = read_pairs(run / "tune_scores.parquet", scored=True), read_pairs(tmp_path / "out/standard.parquet")
     result = read_result(run, PROTOCOL)
     faces = sorted({face for table in (tune, pairs) for side in ("face_a", "face_b") for face in table[side]})
-    embedding = embed(load_model(run), Embeddings(root / "embeddings.npz")[faces])
+    embedding = load_model(run).embed(Embeddings(root / "embeddings.npz")[faces])
     _, expected = calibrate(tune, score_pairs(pairs, faces, embedding), faces, embedding, options={"clusters": 2})
     assert result.points["auc_standard"] == pytest.approx(roc_auc_score(expected["kin"], expected["score"]))
     assert result.points["auc_standard"] != plain.points["auc_standard"]

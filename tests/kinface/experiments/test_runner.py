@@ -8,7 +8,6 @@ import torch
 from kinface.data.fiw import read_families
 from kinface.debias.transport import Transport
 from kinface.experiments.runner import embed_run, erase_by_class
-from kinface.models.inference import embed
 from kinface.models.kinface import KinFace
 
 
@@ -18,7 +17,7 @@ def test_a_frozen_trunk_is_read_from_the_cache(synthetic, tmp_path):
     model.eval()
     families = read_families(synthetic)
     faces = [*families.faces["face"]][:20]
-    expected = embed(model, faces, root=families.root)
+    expected = model.embed(faces, root=families.root)
     for _ in range(2):
         found = embed_run(model, families.root, faces, {"cache": str(tmp_path / "cache")})
         np.testing.assert_allclose(found, expected, atol=5e-3)  # half precision

@@ -18,7 +18,6 @@ from kinface.data.pairs import read_pairs, score_pairs, write_pairs
 from kinface.debias.whitening import Whitened
 from kinface.models import faces
 from kinface.models.faces import read_faces
-from kinface.models.inference import embed
 from kinface.models.kinface import KinFace
 from swinface.cli.main import run as run_command
 from swinface.data.embeddings import Embeddings
@@ -162,20 +161,20 @@ def test_each_face_is_read_and_embedded_once(synthetic, listed, model, tmp_path,
 def test_faces_are_paths_or_images_or_embeddings(families):
     paths = [*families.faces["face"][:5]]
     network = KinFace(TINY, width=16, size=8).eval()
-    by_path = embed(network, paths, root=families.root, batch=2)
+    by_path = network.embed(paths, root=families.root, batch=2)
     images = read_faces(families.root, paths)
-    np.testing.assert_allclose(embed(network, images.permute(0, 2, 3, 1).numpy()), by_path, atol=1e-6)
-    np.testing.assert_allclose(embed(network, images), by_path, atol=1e-6)
+    np.testing.assert_allclose(network.embed(images.permute(0, 2, 3, 1).numpy()), by_path, atol=1e-6)
+    np.testing.assert_allclose(network.embed(images), by_path, atol=1e-6)
     light = KinFace(embedding_size=12, width=16, size=8).eval()
-    assert embed(light, np.ones((3, 12), np.float32)).shape == (3, 8)
+    assert light.embed(np.ones((3, 12), np.float32)).shape == (3, 8)
     with pytest.raises(InputError, match=r"reads embeddings, \(N, 12\); got paths"):
-        embed(light, paths)
+        light.embed(paths)
     with pytest.raises(InputError, match=r"reads embeddings, \(N, 12\); got an array of float64 \(2, 3\)"):
-        embed(light, np.ones((2, 3)))
+        light.embed(np.ones((2, 3)))
     with pytest.raises(InputError, match=r"reads images, .* or paths; got an array of float64"):
-        embed(network, np.ones((2, 12)))
+        network.embed(np.ones((2, 12)))
     with pytest.raises(InputError, match="no faces"):
-        embed(network, [])
+        network.embed([])
 
 
 def test_colours_may_be_a_reversed_view(model):

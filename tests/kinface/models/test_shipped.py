@@ -15,7 +15,6 @@ from kinface.data.fiw import read_families
 from kinface.data.lists import read_list
 from kinface.data.pairs import score_pairs
 from kinface.fairness.distributions import EDGES
-from kinface.models.inference import embed
 from kinface.models.kinface import load_model
 from kinface.models.verify import read_errors, read_scores
 
@@ -48,7 +47,7 @@ def test_its_cards_figure_on_unseen_families(shared_data, name):
     families = read_families(shared_data / "fiw")
     pairs = read_list(shared_data / "fiw" / "lists" / "val_choose.txt", families)
     faces = sorted({*pairs["face_a"], *pairs["face_b"]})
-    scored = score_pairs(pairs, faces, embed(load_model(Path(name)), faces, root=families.root))
+    scored = score_pairs(pairs, faces, load_model(Path(name)).embed(faces, root=families.root))
     card = (files("kinface") / "weights" / NAMES[name]).read_text(encoding="utf-8")
     said = float(re.search(r"\| all pairs \| 2714, 2714 \| (\.\d+)", card)[1])
     assert abs(roc_auc_score(scored["kin"], scored["score"]) - said) < 0.002

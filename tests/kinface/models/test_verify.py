@@ -15,7 +15,6 @@ from PIL import Image, ImageEnhance
 import swinface.photos.predict
 from kinface.cli.main import COMMANDS
 from kinface.data.vocabulary import TYPES
-from kinface.models.inference import embed
 from kinface.models.kinface import KinFace
 from kinface.models.verify import CAUTION, ERRORS, SAME_FILE, SAME_PICTURE, TRIPLETS, verify
 from swinface.cli.main import run
@@ -218,7 +217,7 @@ def test_faces_that_are_not_aligned_are_said_to_be_so(model, tmp_path):
     with pytest.warns(UserWarning, match=r"square\.png.*: faces are not aligned"):
         verify(KinFace.from_pretrained(model), *[tmp_path / "square.png"] * 2, aligned=True)
     with pytest.warns(UserWarning, match="faces are not aligned"):
-        embed(KinFace.from_pretrained(model), ["square.png"], root=tmp_path)
+        KinFace.from_pretrained(model).embed(["square.png"], root=tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,6 @@ import yaml
 from kinface.data.fiw import read_families
 from kinface.debias.adversaries import KernelAdversary
 from kinface.experiments.ablation import read_ablation
-from kinface.models.inference import embed
 from kinface.models.kinface import KinFace, load_model
 from kinface.training.fit import fit
 from swinface.data.embeddings import Embeddings, write_embeddings
@@ -91,7 +90,7 @@ def check_run(run: Path, config: dict, root: Path) -> None:
     families = read_families(root)
     table = config["data"].get("embeddings")
     faces = [*families.faces["face"]][:8]
-    embedding = embed(model, faces if table is None else Embeddings(Path(table))[faces], root=families.root)
+    embedding = model.embed(faces if table is None else Embeddings(Path(table))[faces], root=families.root)
     np.testing.assert_allclose(np.linalg.norm(embedding, axis=1), 1, atol=1e-5)
 
 

@@ -20,7 +20,6 @@ from kinface.data.vocabulary import TYPES
 from kinface.fairness.audit import audit_fairness
 from kinface.fairness.distributions import describe_scores
 from kinface.fairness.threshold import choose_threshold
-from kinface.models.inference import embed
 from kinface.models.kinface import KinFace
 from kinface.models.trained import warn_of_trained
 from kinface.models.verify import measure_errors, read_errors, read_scores
@@ -113,7 +112,7 @@ def test_a_run_keeps_how_triplets_of_the_tune_faces_are_scored(unbroken, synthet
     listed = [table[side] for table in read_tune_pairs(synthetic, families).values() for side in ("face_a", "face_b")]
     faces = families.faces[families.faces["face"].isin(pd.concat(listed))]
     triplets = sample_triplets(replace(families, faces=faces), "tune")
-    embedding = embed(network, list(faces["face"]), root=families.root, precision="full")
+    embedding = network.embed(list(faces["face"]), root=families.root, precision="full")
     threshold = float(network.threshold)
     expected = measure_errors(score_triplets(triplets, list(faces["face"]), embedding), threshold)
     overall, *_ = read_scores(unbroken, triplets=True)
