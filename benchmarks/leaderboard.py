@@ -23,10 +23,10 @@ import pandas as pd
 
 from kinface.data.pairs import read_pairs
 from kinface.data.vocabulary import in_words
-from kinface.fairness.audit import audit_fairness
+from kinface.fairness.audit import Origin, audit_fairness
 from kinface.fairness.threshold import choose_threshold
 from kinface.leakage.controls import measure_controls
-from kinface.report.checks import Origin, check_validation
+from kinface.report.checks import check_validation
 from swinface.files import InputError, one_line, replacing
 from swinface.settings import read_settings
 

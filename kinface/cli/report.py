@@ -19,7 +19,7 @@ from swinface.bootstrap import check_draws
 from swinface.files import InputError, naming, replacing_folder, write_json
 
 if TYPE_CHECKING:
-    from kinface.report.checks import Origin
+    from kinface.fairness.audit import Origin
 
 FIGURES = ("verdict", "verdict_column", "controls", "rates_*", "scores_*", "roc_*", "det_*", "differences_*")
 OWNED = (
@@ -102,11 +102,11 @@ def report(
     seed
         Seed of the resamples.
     """
-    from kinface.fairness.audit import FairnessAudit, audit_fairness
+    from kinface.fairness.audit import FairnessAudit, Origin, audit_fairness
     from kinface.fairness.disparities import find_disparity
     from kinface.fairness.threshold import choose_threshold
     from kinface.report.build import build_report
-    from kinface.report.checks import Origin, check_matched, check_validation
+    from kinface.report.checks import check_matched, check_validation
     from kinface.report.errors import render_errors
     from kinface.report.html import render, render_lines
     from kinface.report.papers import save_for_papers, write_card
@@ -127,24 +127,24 @@ def report(
         check_validation(lists[matched], matched_origin)
         check_matched(lists[scores], lists[matched], origin, matched_origin)
 
-    def audit(path: Path, value: float, beside: Path | None) -> FairnessAudit:
+    def audit(path: Path, value: float, beside: Path | None, origin: Origin) -> FairnessAudit:
         options = {"groupings": by or (), "disparities": disparity or (), "resamples": resamples, "seed": seed}
         with naming(path):
-            return audit_fairness(lists[path], value, beside=lists.get(beside), **options, checked=True)
+            return audit_fairness(lists[path], value, beside=lists.get(beside), **options, checked=True, origin=origin)
 
-    value = choose_threshold(origin.validation) if threshold is None else threshold
-    parts = {"title": title, "origin": origin}
-    ours = audit(scores, value, matched)
+    value, others = choose_threshold(origin.validation) if threshold is None else threshold, {}
+    ours = audit(scores, value, matched, origin)
     if matched is not None:
-        parts |= {"matched": audit(matched, value, scores), "matched_origin": matched_origin}
+        others["matched"] = audit(matched, value, scores, matched_origin)
     if compare is not None:
-        other = audit(compare, choose_threshold(other_origin.validation), matched)
-        parts |= {"other": other, "other_origin": other_origin}
-    parts["acquisition"] = None if acquisition is None else _read_acquisition(acquisition, by)
+        others["other"] = audit(compare, choose_threshold(other_origin.validation), matched, other_origin)
+    failures = None if acquisition is None else _read_acquisition(acquisition, by)
     errors = None if faces is None else render_errors(ours, faces)
+    page = None if errors is None else "errors.html"
     read = (scores, threshold_from, compare, compare_threshold_from, matched, acquisition)
-    parts |= {"command": command, "inputs": {str(path): _digest(path) for path in read if path is not None}}
-    result = build_report(ours, **parts, faces=faces, errors_page=None if errors is None else "errors.html")
+    made_by = {"command": command, "inputs": {str(path): _digest(path) for path in read if path is not None}}
+    parts = {"acquisition": failures, "faces": faces, "errors_page": page, **made_by}
+    result = build_report(ours, title=title, **others, **parts)
     with replacing_folder(out, owned=OWNED) as folder:
         if errors is not None:
             (folder / "errors.html").write_text(errors, encoding="utf-8")
@@ -152,7 +152,7 @@ def report(
             (folder / f"{name}.png").write_bytes(png)
         ours.groups.to_csv(folder / "groups.csv", index=False)
         if matched is not None:
-            parts["matched"].groups.to_csv(folder / "groups_matched.csv", index=False)
+            others["matched"].groups.to_csv(folder / "groups_matched.csv", index=False)
         write_json(folder / "metrics.json", result.record)
         (folder / "report.html").write_text(render(result), encoding="utf-8")
         (folder / "model_card.md").write_text(write_card(result), encoding="utf-8")
@@ -194,7 +194,7 @@ def _read_acquisition(path: Path, by: list[str] | None) -> dict[str, pd.DataFram
 
 
 def _originate(scores: Path | None, threshold_from: Path | None) -> Origin:
-    from kinface.report.checks import Origin
+    from kinface.fairness.audit import Origin
 
     validation = None if threshold_from is None else _read(threshold_from)
     return Origin(str(scores), validation, None if validation is None else str(threshold_from))

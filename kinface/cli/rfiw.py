@@ -90,7 +90,8 @@ def rfiw(
         How a model computes.
     """
     from kinface.experiments.rfiw import search_list, verify_list
-    from kinface.report.checks import Origin, check_validation
+    from kinface.fairness.audit import Origin
+    from kinface.report.checks import check_validation
 
     _check_options(track, gallery, head, threshold_from, people, match, list)
     check_kept(out, ("scores.parquet",), list, threshold_from)

@@ -12,10 +12,10 @@ import pandas as pd
 from kinface.data.ranking import Fusion
 from kinface.data.scoring import score
 from kinface.data.search import Search
-from kinface.fairness.audit import FairnessAudit, audit_fairness
+from kinface.fairness.audit import FairnessAudit, Origin, audit_fairness
 from kinface.fairness.retrieval import SearchAudit, audit_search
 from kinface.fairness.threshold import choose_threshold
-from kinface.report.checks import Origin, check_validation, warn_of_scores, warn_of_threshold
+from kinface.report.checks import check_validation, warn_of_scores, warn_of_threshold
 
 if TYPE_CHECKING:
     from kinface.models.triplets import TripletHead
@@ -64,8 +64,8 @@ def verify_list(
     if origin.validation is not None:
         threshold = choose_threshold(scored(threshold))
     groupings = ["triplet"] if "triplet" in listed else []
-    found = audit_fairness(scored(listed), threshold, groupings=groupings, seed=seed)
-    for text in (*warn_of_threshold(found, origin), *warn_of_scores(found, origin)):
+    found = audit_fairness(scored(listed), threshold, groupings=groupings, seed=seed, origin=origin)
+    for text in (*warn_of_threshold(found), *warn_of_scores(found)):
         warnings.warn(text, stacklevel=2)
     return found
 

@@ -30,6 +30,24 @@ from swinface.files import naming
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where the pairs of an audit and its threshold come from, as far as it is known."""
+
+    file: str | None = None  #: name of the table of scored pairs
+    validation: pd.DataFrame | None = None  #: the scored pairs that chose the threshold; None where it was given
+    validation_file: str | None = None  #: name of their table
+
+    def name_pairs(self) -> str:
+        return self.file or "the audited pairs"
+
+    def name_validation(self) -> str:
+        return self.validation_file or "the validation pairs"
+
+
+UNKNOWN = Origin()
+
+
+@dataclass(frozen=True)
 class FairnessAudit:
     """The result of ``audit_fairness``.
 
@@ -57,6 +75,8 @@ class FairnessAudit:
         less at random, scaled to these variances. Audits of the same families and seed have the same weights.
     dyads
         The families of the pairs, or what else they have in common.
+    origin
+        Where pairs and threshold come from.
     """
 
     pairs: pd.DataFrame = field(repr=False)
@@ -69,6 +89,7 @@ class FairnessAudit:
     covariance: dict[str, np.ndarray] = field(repr=False)
     deviations: dict[str, np.ndarray] = field(repr=False)
     dyads: Dyads = field(repr=False)
+    origin: Origin = field(default=UNKNOWN, repr=False)
 
     def __str__(self) -> str:
         columns = ["grouping", "group", "pairs", "tpr", "fmr", "auc", "auc_low", "auc_high"]
@@ -145,6 +166,7 @@ def audit_fairness(
     seed: int = 0,
     beside: pd.DataFrame | None = None,
     checked: bool = False,
+    origin: Origin = UNKNOWN,
 ) -> FairnessAudit:
     """Measure every group, and the disparities between groups, at one threshold for all.
 
@@ -168,7 +190,8 @@ def audit_fairness(
     groups, covariance, deviations = _measure(pairs, labels, groups, threshold, dyads, resamples, seed)
     measured = measure_disparities(groups, deviations, wanted)
     columns = None if clusters is None else (clusters,) if isinstance(clusters, str) else tuple(clusters)
-    return FairnessAudit(pairs, threshold, seed, columns, labels, groups, measured, covariance, deviations, dyads)
+    found = (labels, groups, measured, covariance, deviations, dyads, origin)
+    return FairnessAudit(pairs, threshold, seed, columns, *found)
 
 
 def _measure(

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from kinface.data.pairs import check_kinds, check_pairs
 from kinface.data.tables import as_pandas, list_names
-from kinface.fairness.audit import FairnessAudit, audit_fairness
+from kinface.fairness.audit import FairnessAudit, Origin, audit_fairness
 from kinface.fairness.comparison import compare_audits, compare_lists
 from kinface.fairness.dyads import FAMILIES
 from kinface.fairness.groupings import Specification
@@ -21,7 +21,7 @@ from kinface.fairness.threshold import choose_threshold
 from kinface.leakage.controls import controls
 from kinface.leakage.leakage import Leakage, compare_leakage
 from kinface.report.build import build_report
-from kinface.report.checks import Origin, check_validation, list_doubts, warn_of_one_validation
+from kinface.report.checks import check_validation, list_doubts, warn_of_one_validation
 from kinface.report.curves import plot_det, plot_roc
 from kinface.report.html import render
 from kinface.report.papers import tabulate_groups, write_table
@@ -38,14 +38,16 @@ class Audit(FairnessAudit):
 
     Attributes
     ----------
-    validation
-        The scored pairs that chose the threshold; None where it was given.
     beside
         The other list of pairs, which this one can be compared with.
     """
 
-    validation: pd.DataFrame | None = field(default=None, repr=False)
     beside: pd.DataFrame | None = field(default=None, repr=False)
+
+    @property
+    def validation(self) -> pd.DataFrame | None:
+        """The scored pairs that chose the threshold; None where it was given."""
+        return self.origin.validation
 
     def shifts(self) -> pd.DataFrame:
         """How far the scores of each group lie from those of all (``kinface.fairness.standards.shift_scores``)."""
@@ -150,10 +152,7 @@ class Audit(FairnessAudit):
         InputError
             The audits cannot be compared.
         """
-        origins = {"origin": Origin(validation=self.validation)}
-        if other is not None:
-            origins["other_origin"] = Origin(validation=other.validation)
-        return render(build_report(self, title=title, other=other, matched=matched, **origins | parts))
+        return render(build_report(self, title=title, other=other, matched=matched, **parts))
 
 
 def audit(
@@ -255,14 +254,13 @@ def audit(
     elif isinstance(threshold, str | Path):
         raise InputError(f"threshold: {str(threshold)!r} is no table; read it first, with kinface.read_pairs.")
     options = {"groupings": groupings, "disparities": disparities, "clusters": clusters, "beside": beside}
-    found = audit_fairness(pairs, threshold, **options, resamples=resamples, seed=seed)
-    check_kinds(found.pairs["kin"], "pairs")
     origin = Origin(validation=validation)
+    found = audit_fairness(pairs, threshold, **options, resamples=resamples, seed=seed, origin=origin)
+    check_kinds(found.pairs["kin"], "pairs")
     check_validation(found.pairs, origin)
-    for text in list_doubts(found, origin):
+    for text in list_doubts(found):
         warnings.warn(text, stacklevel=2)
-    beside = None if beside is None else check_pairs(beside, "beside")
-    return Audit(**vars(found), validation=validation, beside=beside)
+    return Audit(**vars(found), beside=None if beside is None else check_pairs(beside, "beside"))
 
 
 def compare(ours: Audit | Leakage, other: Audit | Leakage) -> pd.DataFrame:
@@ -313,7 +311,6 @@ def compare(ours: Audit | Leakage, other: Audit | Leakage) -> pd.DataFrame:
     if beside is not None and beside[names].equals(other.pairs[names]):
         return compare_lists(ours, other)
     found = compare_audits(ours, other)
-    origins = (Origin(validation=getattr(it, "validation", None)) for it in (ours, other))
-    for text in warn_of_one_validation(ours, other, *origins):
+    for text in warn_of_one_validation(ours, other):
         warnings.warn(text, stacklevel=2)
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -29,7 +29,6 @@ from kinface.fairness.groups import compared_groups
 from kinface.fairness.standards import audit_operating_points, match_across_groups, shift_scores
 from kinface.leakage.controls import measure_controls
 from kinface.report.checks import (
-    Origin,
     check_matched,
     check_validation,
     list_doubts,
@@ -88,11 +87,8 @@ def build_report(
     audit: FairnessAudit,
     *,
     title: str = "Fairness report",
-    origin: Origin | None = None,
     other: FairnessAudit | None = None,
-    other_origin: Origin | None = None,
     matched: FairnessAudit | None = None,
-    matched_origin: Origin | None = None,
     acquisition: Mapping[str, pd.DataFrame] | None = None,
     faces: Path | None = None,
     errors_page: str | None = None,
@@ -105,11 +101,9 @@ def build_report(
     ----------
     title
         Heading of the page.
-    origin
-        Where the pairs and the threshold come from.
-    other, other_origin
+    other
         Audit of the same pairs scored by another model, to be compared with.
-    matched, matched_origin
+    matched
         Audit of a matched list scored by the same model, at the same threshold. ``audit`` and ``matched`` each need the
         other's pairs as ``beside``.
     acquisition
@@ -126,22 +120,21 @@ def build_report(
     InputError
         The threshold was chosen on the audited pairs, the audits cannot be compared, or a face cannot be read.
     """
-    origin, other_origin, matched_origin = (it or Origin() for it in (origin, other_origin, matched_origin))
-    changes = None if other is None else _compare(audit, other, origin, other_origin)
-    about = _describe_audit(audit, origin) | {"warnings": list_doubts(audit, origin)}
-    about["warnings"] += [] if matched is None else warn_of_unknown_families(matched, matched_origin)
+    changes = None if other is None else _compare(audit, other)
+    about = _describe_audit(audit) | {"warnings": list_doubts(audit)}
+    about["warnings"] += [] if matched is None else warn_of_unknown_families(matched)
     gaps = audit.gaps.to_dict("records")
     without_kinship = measure_controls(audit.pairs, root=faces, dyads=audit.dyads)
     record = {
         "title": title,
         **about,
-        "matched": None if matched is None else _describe_matched(matched, audit, matched_origin, origin),
-        "compared_with": None if other is None else _describe_compared(audit, other, origin, other_origin),
+        "matched": None if matched is None else _describe_matched(matched, audit),
+        "compared_with": None if other is None else _describe_compared(audit, other),
         "resamples": audit.resamples,
         "seed": audit.seed,
         "resampled": _name_resampled(audit, matched),
         "kinface": version("kinface"),
-        "models": name_models(origin.file, other_origin.file),
+        "models": name_models(audit.origin.file, other and other.origin.file),
         "own_groupings": find_own_groupings(audit),
         **_describe_labels(audit),
         "groups": audit.groups.to_dict("records"),
@@ -153,7 +146,7 @@ def build_report(
         "race_reward": audit.race_reward,
         "unequal_prevalence": find_unequal_prevalence(audit.groups),
         "differences": [] if changes is None else changes.to_dict("records"),
-        **_follow_standards(audit, origin),
+        **_follow_standards(audit),
         "controls": without_kinship.to_dict("records"),
         "acquisition": {name: table.to_dict("records") for name, table in (acquisition or {}).items()},
         "errors_page": errors_page,
@@ -162,11 +155,7 @@ def build_report(
     figures = _draw(audit, changes) | ({"controls": plot_controls(without_kinship)} if len(without_kinship) else {})
     record = to_plain(record)
     groupings = [grouping for grouping in audit.labels if _has_curves(audit, grouping)]
-    explored = [
-        trace_thresholds(it, where.validation, groupings)
-        for it, where in ((audit, origin), (other, other_origin))
-        if it is not None
-    ]
+    explored = [trace_thresholds(it, groupings) for it in (audit, other) if it is not None]
     return Report(record, find_verdict(record), figures, explored)
 
 
@@ -175,14 +164,14 @@ def _list_versions() -> dict[str, str]:
     return {"python": python_version()} | {name: version(name) for name in packages}
 
 
-def _follow_standards(audit: FairnessAudit, origin: Origin) -> dict:
+def _follow_standards(audit: FairnessAudit) -> dict:
     """What NIST and ISO/IEC 19795-10 ask for beside rates by group."""
     known = [
         name for name in ("race", *find_own_groupings(audit)) if name in audit.labels and f"{name}_a" in audit.pairs
     ]
-    points = pd.DataFrame()
-    if origin.validation is not None:
-        points = audit_operating_points(audit, origin.validation, groupings=(OVERALL, *known))
+    points, validation = pd.DataFrame(), audit.origin.validation
+    if validation is not None:
+        points = audit_operating_points(audit, validation, groupings=(OVERALL, *known))
     return {
         "shifts": shift_scores(audit).to_dict("records"),
         "across_groups": {name: match_across_groups(audit, name).to_dict("records") for name in known},
@@ -202,37 +191,34 @@ def name_files(groupings: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def _compare(audit: FairnessAudit, other: FairnessAudit, origin: Origin, other_origin: Origin) -> pd.DataFrame:
-    here, there = other_origin.file or "the other model's audit", origin.name_pairs()
+def _compare(audit: FairnessAudit, other: FairnessAudit) -> pd.DataFrame:
+    here, there = other.origin.file or "the other model's audit", audit.origin.name_pairs()
     with naming(f"{here} cannot be compared with {there}"):
         return compare_audits(audit, other)
 
 
-def _describe_audit(audit: FairnessAudit, origin: Origin) -> dict:
+def _describe_audit(audit: FairnessAudit) -> dict:
     """Where the figures of an audit come from."""
+    origin = audit.origin
     check_validation(audit.pairs, origin)
     threshold = {"value": audit.threshold, "rule": "given"}
     if origin.validation is not None:
         threshold["rule"] = "Youden's J"
         threshold |= _describe_list(origin.validation, origin.validation_file)
-    return {
-        "scores": _describe_list(audit.pairs, origin.file),
-        "threshold": threshold,
-    }
+    return {"scores": _describe_list(audit.pairs, origin.file), "threshold": threshold}
 
 
-def _describe_compared(audit: FairnessAudit, other: FairnessAudit, origin: Origin, other_origin: Origin) -> dict:
+def _describe_compared(audit: FairnessAudit, other: FairnessAudit) -> dict:
     """The same of the other model; of its pairs, which are those of the first, nothing is said again."""
-    doubts = warn_of_threshold(other, other_origin) + warn_of_scores(other, other_origin)
-    doubts += warn_of_one_validation(audit, other, origin, other_origin)
-    return _describe_audit(other, other_origin) | {"warnings": doubts}
+    doubts = warn_of_threshold(other) + warn_of_scores(other) + warn_of_one_validation(audit, other)
+    return _describe_audit(other) | {"warnings": doubts}
 
 
-def _describe_matched(matched: FairnessAudit, standard: FairnessAudit, origin: Origin, standard_origin: Origin) -> dict:
-    check_validation(matched.pairs, Origin(origin.file, standard_origin.validation, standard_origin.validation_file))
+def _describe_matched(matched: FairnessAudit, standard: FairnessAudit) -> dict:
+    check_validation(matched.pairs, replace(standard.origin, file=matched.origin.file))
     return {
-        "scores": _describe_list(matched.pairs, origin.file),
-        "kin_in_both": check_matched(standard.pairs, matched.pairs, standard_origin, origin),
+        "scores": _describe_list(matched.pairs, matched.origin.file),
+        "kin_in_both": check_matched(standard.pairs, matched.pairs, standard.origin, matched.origin),
         "groups": matched.groups.to_dict("records"),
         "without_group": matched.without_group.to_dict(),
         "disparities": matched.disparities.to_dict("records"),

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 
 from kinface.data.pairs import families_known, list_known
 from kinface.data.tables import canonical_text
 from kinface.data.vocabulary import fold_word
-from kinface.fairness.audit import FairnessAudit
+from kinface.fairness.audit import FairnessAudit, Origin
 from kinface.fairness.dyads import FAMILIES
 from kinface.fairness.groups import FEWEST_PAIRS
 from swinface.files import InputError
@@ -19,31 +17,6 @@ FEWEST_ACCEPTED = 0.01  # a threshold that accepts fewer pairs, or all but so fe
 MOST_REPEATED = 0.1  # share of rows that repeat an earlier pair; official and drawn lists have some
 SAME_SCORE = 0.01  # standard deviations of all scores by which two scores of a pair may differ through rounding
 FITTED_SPLITS = {"train": "trained", "training": "trained", "tune": "chosen"}
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where the pairs of an audit and its threshold come from, as far as it is known.
-
-    Attributes
-    ----------
-    file
-        Name of the table of scored pairs.
-    validation
-        The scored pairs on which the threshold was chosen; None where the threshold was given.
-    validation_file
-        Name of their table.
-    """
-
-    file: str | None = None
-    validation: pd.DataFrame | None = None
-    validation_file: str | None = None
-
-    def name_pairs(self) -> str:
-        return self.file or "the audited pairs"
-
-    def name_validation(self) -> str:
-        return self.validation_file or "the validation pairs"
 
 
 def check_validation(pairs: pd.DataFrame, origin: Origin) -> None:
@@ -84,20 +57,15 @@ def check_matched(standard: pd.DataFrame, matched: pd.DataFrame, origin: Origin,
     return len(both)
 
 
-def list_doubts(audit: FairnessAudit, origin: Origin) -> list[str]:
+def list_doubts(audit: FairnessAudit) -> list[str]:
     """All that may make the figures of an audit doubtful."""
-    return [
-        *warn_of_threshold(audit, origin),
-        *warn_of_scores(audit, origin),
-        *warn_of_contradictions(audit.pairs, origin),
-        *warn_of_fitted_splits(audit.pairs, origin),
-        *warn_of_unknown_families(audit, origin),
-    ]
+    of_scores = (*warn_of_threshold(audit), *warn_of_scores(audit), *warn_of_contradictions(audit))
+    return [*of_scores, *warn_of_fitted_splits(audit), *warn_of_unknown_families(audit)]
 
 
-def warn_of_threshold(audit: FairnessAudit, origin: Origin) -> list[str]:
+def warn_of_threshold(audit: FairnessAudit) -> list[str]:
     """Doubts about the threshold."""
-    warnings = []
+    warnings, origin = [], audit.origin
     if origin.validation is not None:
         unknown = int((~families_known(origin.validation)).sum())
         kinds = origin.validation["kin"].value_counts()
@@ -135,32 +103,30 @@ def warn_of_threshold(audit: FairnessAudit, origin: Origin) -> list[str]:
     return warnings
 
 
-def warn_of_one_validation(
-    audit: FairnessAudit, other: FairnessAudit, origin: Origin, other_origin: Origin
-) -> list[str]:
+def warn_of_one_validation(audit: FairnessAudit, other: FairnessAudit) -> list[str]:
     """Two models, whose thresholds the scores of one of them chose."""
-    chosen_on = [it.validation for it in (origin, other_origin) if it.validation is not None]
+    chosen_on = [it.origin.validation for it in (audit, other) if it.origin.validation is not None]
     if len(chosen_on) < 2 or not np.array_equal(*(pairs["score"] for pairs in chosen_on)):
         return []
     if np.array_equal(audit.pairs["score"], other.pairs["score"]):  # one model twice
         return []
     return [
-        f"The thresholds of both models come from the same scores, in {origin.name_validation()}. Each model needs "
-        "validation pairs that it scored itself."
+        f"The thresholds of both models come from the same scores, in {audit.origin.name_validation()}. Each model "
+        "needs validation pairs that it scored itself."
     ]
 
 
-def warn_of_scores(audit: FairnessAudit, origin: Origin) -> list[str]:
+def warn_of_scores(audit: FairnessAudit) -> list[str]:
     """Doubts about the scores, and about pairs that are there twice."""
-    warnings, overall = [], audit.groups.iloc[0]
+    warnings, overall, named = [], audit.groups.iloc[0], audit.origin.name_pairs()
     if overall["auc_high"] < 0.5:
         warnings.append(
-            f"The AUC is {overall['auc']:.3f}: non-kin pairs in {origin.name_pairs()} have the higher scores. If the "
+            f"The AUC is {overall['auc']:.3f}: non-kin pairs in {named} have the higher scores. If the "
             "scores are distances, give their negative."
         )
     if audit.pairs["score"].nunique() <= 2:
         warnings.append(
-            f"The scores in {origin.name_pairs()} have no more than two values, as decisions have. AUC, curves and "
+            f"The scores in {named} have no more than two values, as decisions have. AUC, curves and "
             "other thresholds need the scores that were decided by."
         )
     faces = np.sort(pd.factorize(pd.concat([audit.pairs["face_a"], audit.pairs["face_b"]]))[0].reshape(2, -1), axis=0)
@@ -170,14 +136,15 @@ def warn_of_scores(audit: FairnessAudit, origin: Origin) -> list[str]:
     called = pd.unique(2 * pair + audit.pairs["kin"].to_numpy())  # pairs, once for each word on their kinship
     twice, both = len(pair) - len(called), len(called) - len(pd.unique(pair))
     if twice > MOST_REPEATED * len(pair):
-        warnings.append(f"{twice:,} rows of {origin.name_pairs()} repeat an earlier pair, which then counts more.")
+        warnings.append(f"{twice:,} rows of {named} repeat an earlier pair, which then counts more.")
     if both:
-        warnings.append(f"{both:,} pairs of {origin.name_pairs()} are called kin in one row and non-kin in another.")
+        warnings.append(f"{both:,} pairs of {named} are called kin in one row and non-kin in another.")
     return warnings
 
 
-def warn_of_contradictions(pairs: pd.DataFrame, origin: Origin) -> list[str]:
+def warn_of_contradictions(audit: FairnessAudit) -> list[str]:
     """Faces and people of whom two rows say different things."""
+    pairs, named = audit.pairs, audit.origin.name_pairs()
     of_face = ("person", "family") if "face_m" in pairs else ("person", "family", "race", "gender")  # parents have one
     warnings = []
     for side, many, known in (("face", "faces", of_face), ("person", "people", ("family",))):
@@ -192,34 +159,35 @@ def warn_of_contradictions(pairs: pd.DataFrame, origin: Origin) -> list[str]:
                 one, count = name[other[0]], len(np.unique(name[other]))
                 both = " and ".join(repr(values[code]) for code in (first[one], value[other[0]]))
                 warnings.append(
-                    f"{count:,} of the {len(names):,} {many} in {origin.name_pairs()} have more than one {what}, such "
+                    f"{count:,} of the {len(names):,} {many} in {named} have more than one {what}, such "
                     f"as {names[one]!r}: {both}. One of them is wrong, or two {many} have one name."
                 )
     return warnings
 
 
-def warn_of_fitted_splits(pairs: pd.DataFrame, origin: Origin) -> list[str]:
+def warn_of_fitted_splits(audit: FairnessAudit) -> list[str]:
     """Pairs that a model has seen."""
+    pairs, named = audit.pairs, audit.origin.name_pairs()
     counts = pairs["split"].value_counts()
     counts = counts.groupby(counts.index.map(fold_word)).sum()
     return [
-        f"{counts[split]:,} of the {len(pairs):,} pairs in {origin.name_pairs()} belong to the split {split}, on which "
+        f"{counts[split]:,} of the {len(pairs):,} pairs in {named} belong to the split {split}, on which "
         f"models are {purpose}. This makes the model look better than it is. Audit families of val or test."
         for split, purpose in FITTED_SPLITS.items()
         if split in counts
     ]
 
 
-def warn_of_unknown_families(audit: FairnessAudit, origin: Origin) -> list[str]:
+def warn_of_unknown_families(audit: FairnessAudit) -> list[str]:
     """Pairs that are treated as independent, unless somebody says what else they have in common."""
     unknown = int((~families_known(audit.pairs)).sum())
     if not unknown or audit.clusters != FAMILIES:
         return []
     return [
-        f"The families of {unknown:,} of the {len(audit.pairs):,} pairs in {origin.name_pairs()} are unknown (columns "
-        "family_a and family_b). These pairs count as independent. Pairs that share people or families are not "
-        "independent, so intervals are too narrow. It cannot be checked whether these families also trained the model "
-        "or chose the threshold."
+        f"The families of {unknown:,} of the {len(audit.pairs):,} pairs in {audit.origin.name_pairs()} are unknown "
+        "(columns family_a and family_b). These pairs count as independent. Pairs that share people or families are "
+        "not independent, so intervals are too narrow. It cannot be checked whether these families also trained the "
+        "model or chose the threshold."
     ]
 
 

@@ -27,7 +27,7 @@ BINS = 40  # of the distributions of scores
 MODES = ("one", "fmr", "tpr")  # one threshold for all groups, or for each its own: for equal FMR, or equal TPR
 
 
-def trace_thresholds(audit: FairnessAudit, validation: pd.DataFrame | None, groupings: list[str]) -> dict:
+def trace_thresholds(audit: FairnessAudit, groupings: list[str]) -> dict:
     """The rates and disparities of groups at every position of a slider.
 
     At the position k of the first ``STEPS``, the threshold is the lowest at which at most the share (k / (STEPS - 1))^2
@@ -44,7 +44,7 @@ def trace_thresholds(audit: FairnessAudit, validation: pd.DataFrame | None, grou
         ``fmr`` and ``fnmr``, each (groups, positions), and ``disparities``, name to (positions,).
     """
     score, kin = audit.pairs["score"].to_numpy(), audit.pairs["kin"].to_numpy()
-    marks = {"this report": audit.threshold}
+    marks, validation = {"this report": audit.threshold}, audit.origin.validation
     if validation is not None:
         marks = {"Youden's J": audit.threshold}
         enough = [fmr for fmr in POINTS if fmr * (~scores_and_kin(validation)[1]).sum() >= 1]

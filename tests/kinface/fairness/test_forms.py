@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -16,11 +17,11 @@ from hypothesis import strategies as st
 
 import kinface
 from kinface.data.pairs import check_pairs, race_crossing, race_group, read_pairs, resampling_units
-from kinface.fairness.audit import FairnessAudit, audit_fairness
+from kinface.fairness.audit import FairnessAudit, Origin, audit_fairness
 from kinface.fairness.calibration import calibrate
 from kinface.fairness.standards import choose_threshold_at_fmr, match_across_groups, measure_acquisition
 from kinface.fairness.threshold import choose_threshold
-from kinface.report.checks import Origin, check_validation, list_doubts, warn_of_fitted_splits, warn_of_threshold
+from kinface.report.checks import check_validation, list_doubts, warn_of_fitted_splits, warn_of_threshold
 from swinface.files import InputError
 
 COUNT = 240
@@ -302,22 +303,19 @@ def test_one_models_scores_choose_the_thresholds_of_two():
 def test_triplets_of_other_mothers_are_no_repeats():
     triplets = TABLE.assign(face_a="a.jpg", face_b=[f"{row % 80}.jpg" for row in range(COUNT)])
     doubts = [
-        [text for text in list_doubts(audit_table(triplets.assign(**more)), Origin()) if "repeat" in text]
+        [text for text in list_doubts(audit_table(triplets.assign(**more))) if "repeat" in text]
         for more in ({}, {"face_m": TABLE["face_b"]}, {"face_m": triplets["face_b"]})
     ]
     assert [len(texts) for texts in doubts] == [1, 0, 1]
 
 
 def test_clusters_of_ones_own_are_not_said_to_be_independent():
-    assert not list_doubts(
-        audit_fairness(TABLE.assign(family_a=None), 0.5, clusters=["studio"], resamples=20), Origin()
-    )
+    assert not list_doubts(audit_fairness(TABLE.assign(family_a=None), 0.5, clusters=["studio"], resamples=20))
 
 
 @pytest.mark.parametrize(("split", "warned"), [("train", 1), ("Train ", 1), ("TRAINING", 1), ("Tune", 1), ("Val", 0)])
 def test_pairs_that_a_model_was_trained_on_are_said_however_their_split_is_written(split, warned):
-    pairs = check_pairs(TABLE.assign(split=split), "here")
-    assert len(warn_of_fitted_splits(pairs, Origin())) == warned
+    assert len(warn_of_fitted_splits(audit_table(TABLE.assign(split=split)))) == warned
 
 
 def test_a_threshold_is_one_number_of_any_type():
@@ -346,7 +344,7 @@ def test_calibration_keeps_families_apart_whatever_their_type():
 def test_shared_families_and_pairs_are_found_whatever_their_type():
     expected = audit_table(TABLE)
     validation = TABLE.assign(face_a="v" + TABLE["face_a"], list=None, split=None, race_source=None, gender_source=None)
-    (warning,) = warn_of_threshold(expected, Origin(validation=validation))
+    (warning,) = warn_of_threshold(replace(expected, origin=Origin(validation=validation)))
     assert warning.startswith("20 of the 20 audited families also chose the threshold")
     with pytest.raises(InputError, match="240 of its pairs are also in the audited pairs"):
         check_validation(expected.pairs, Origin(validation=TABLE))

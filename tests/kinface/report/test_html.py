@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import kinface
-from kinface.fairness.audit import audit_fairness
+from kinface.fairness.audit import Origin, audit_fairness
 from kinface.report.build import build_report, name_files
-from kinface.report.checks import Origin
 from kinface.report.html import render
 from swinface.files import InputError
 from tests.pages import text_of, without_scripts
@@ -49,20 +49,18 @@ def test_parts_come_with_what_they_are_given(draw_scored):
     assert "It allows for families that pairs have in common." in text_of(page)
     assert 'id="comparison"' in page and 'id="matched"' not in page
     validation = draw_scored(300, seed=1, prefix="V")
-    report = build_report(ours, origin=Origin(validation=validation))
+    report = build_report(replace(ours, origin=Origin(validation=validation)))
     assert report.record["threshold"]["pairs"] == 300
-    assert "It was chosen on 300 validation pairs of 60 families" in text_of(
-        render(build_report(ours, origin=Origin(None, validation)))
-    )
+    assert "It was chosen on 300 validation pairs of 60 families" in text_of(render(report))
     with pytest.raises(InputError, match="the validation pairs: 800 of its pairs are also in the audited pairs"):
-        build_report(ours, origin=Origin(validation=pairs))
+        build_report(replace(ours, origin=Origin(validation=pairs)))
 
 
 def test_hostile_names_stay_text(draw_scored):
     evil = "<script>alert(1)</script>"
     pairs = draw_scored(800).replace({"African": evil})
     pairs = pairs.assign(**{f"family_{side}": evil + pairs[f"family_{side}"] for side in "ab"}, race_source=evil)
-    page = render(build_report(audit_fairness(pairs, 0.5, resamples=100), title=evil, origin=Origin(file=evil)))
+    page = render(build_report(audit_fairness(pairs, 0.5, resamples=100, origin=Origin(file=evil)), title=evil))
     assert page.count("<script") == SCRIPTS
     assert "<script>alert" not in page
     assert without_scripts(page).count("&lt;script&gt;") > 10

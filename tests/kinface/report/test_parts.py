@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,11 +11,10 @@ import pytest
 from PIL import Image
 
 from kinface.cli.main import COMMANDS
-from kinface.fairness.audit import audit_fairness
+from kinface.fairness.audit import Origin, audit_fairness
 from kinface.fairness.standards import choose_threshold_at_fmr
 from kinface.leakage.controls import controls
 from kinface.report.build import build_report
-from kinface.report.checks import Origin
 from kinface.report.errors import find_errors, render_errors
 from kinface.report.explore import trace_thresholds
 from kinface.report.html import render
@@ -61,7 +61,7 @@ def test_the_section_of_standards_shows_what_the_record_has(draw_scored):
             [("African", 50, 5, 0.1, 0.02, 0.2)], columns=["group", "photos", "failed", "rate", "rate_low", "rate_high"]
         )
     }
-    report = build_report(audit, origin=Origin(validation=validation), acquisition=acquisition)
+    report = build_report(replace(audit, origin=Origin(validation=validation)), acquisition=acquisition)
     part = section(render(report), "standards")
     cell = next(
         cell for cell in report.record["across_groups"]["race"] if (cell["a"], cell["b"]) == ("African", "Asian")
@@ -192,7 +192,7 @@ def test_tables_are_sorted_and_filtered_in_a_browser(draw_scored, tmp_path):
 def test_the_slider_has_the_rates_of_the_audit_and_of_every_other_threshold(draw_scored):
     pairs, validation = draw_scored(2000, shift={"African": -1.0}), draw_scored(800, seed=1, prefix="V")
     audit = audit_fairness(pairs, 0.6, resamples=50)
-    traced = trace_thresholds(audit, validation, ["race"])
+    traced = trace_thresholds(replace(audit, origin=Origin(validation=validation)), ["race"])
     race = traced["groupings"]["race"]
     groups = audit.groups[audit.groups["grouping"].isin(["overall", "race"])]
     chosen = traced["marks"]["Youden's J"]
@@ -221,7 +221,7 @@ def test_the_slider_has_the_rates_of_the_audit_and_of_every_other_threshold(draw
 
 def test_thresholds_of_groups_make_their_rates_alike(draw_scored):
     audit = audit_fairness(draw_scored(4000, shift={"African": -1.0}), 0.6, resamples=50)
-    race = trace_thresholds(audit, None, ["race"])["groupings"]["race"]
+    race = trace_thresholds(audit, ["race"])["groupings"]["race"]
     compared = [place for place, group in enumerate(race["groups"]) if group["compared"]][1:]
     assert len(compared) == 3
     for mode, rate in (("fmr", "fmr"), ("tpr", "fnmr")):
