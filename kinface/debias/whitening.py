@@ -52,16 +52,10 @@ class Whitened(TransformerMixin, BaseEstimator):
         persons: Sequence | None = None,
         sample_weight: np.ndarray | None = None,
     ) -> Self:
-        """Fit to embeddings, (N, D), and the person of each; y is ignored.
+        """Fit to embeddings, (N, D), and the person of each, (N,); those of one photo say nothing, and y is ignored.
 
-        Raises ``ValueError`` if X is malformed, or no person has two photos.
-
-        Parameters
-        ----------
-        persons
-            (N,); people of one photo say nothing.
-        sample_weight
-            (N,), of the mean alone; 1 if left out.
+        ``sample_weight``, (N,), is that of the mean alone; 1 if left out. Raises ``ValueError`` if X is malformed, or
+        no person has two photos.
         """
         X = read_embeddings(self, X)
         codes, _ = number_labels([None] * len(X) if persons is None else persons, what="persons")

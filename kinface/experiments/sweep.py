@@ -68,17 +68,10 @@ class Sweep:
     ) -> int:
         """Train and measure what is not done, and return how many runs failed.
 
-        It goes on from the last checkpoint of a run, and leaves runs to other processes that have them. Raises
-        ``InputError`` if the folder holds a sweep of another list.
-
-        Parameters
-        ----------
-        pairs
-            The list that all are measured on; a matched one is drawn from it.
-        workers
-            Runs at a time, as of ``kinface.experiments.workers.assign_devices``.
-        say
-            Called with a line of text on how far it is, the time left, and what failed.
+        It goes on from the last checkpoint of a run, and leaves runs to other processes that have them. All are
+        measured on the list ``pairs``; a matched one is drawn from it. ``workers`` are the runs at a time, as of
+        ``kinface.experiments.workers.assign_devices``; ``say`` is called with a line of text on how far it is, the time
+        left, and what failed. Raises ``InputError`` if the folder holds a sweep of another list.
         """
         lists, counts = draw_lists(pairs, families, self.protocol)
         write_lists(lists, self.out)

@@ -141,14 +141,8 @@ class Dyads:
         The variance of a group, and that of the difference of two, is at least that of dyads which are independent of
         each other: an estimate below it, or below 0, is owed to chance, as pairs of a family are alike if anything.
 
-        Parameters
-        ----------
-        group
-            (pairs,), -1 for none.
-        influence
-            (pairs, metrics).
-        factor
-            (pairs,), from ``correct``; 1 by default. Dyads that are independent of each other need none.
+        ``group`` is (pairs,), -1 for none, ``influence`` (pairs, metrics), and ``factor`` (pairs,), from ``correct``; 1
+        by default. Dyads that are independent of each other need none.
         """
         plain = np.ones(groups)
         if factor is not None:

@@ -181,16 +181,10 @@ def estimate(
     multipliers: np.ndarray | None = None,
     seed: int = 0,
 ) -> Estimates:
-    """Measure each group of one grouping.
+    """Measure each group of one grouping, by (pairs,) scores, kinship and groups, -1 for none.
 
-    Parameters
-    ----------
-    score, kin, group
-        (pairs,); the group is -1 for none.
-    multipliers
-        (units or blocks, resamples), see ``Dyads.draw``. None: there are no deviations.
-    seed
-        Seed of the deviations of rates of 0 and 1.
+    ``multipliers`` are (units or blocks, resamples), see ``Dyads.draw``; with None there are no deviations. The
+    ``seed`` is that of the deviations of rates of 0 and 1.
     """
     value, influence = measure_by(score, kin, group, groups, threshold)
     value, effective = value.T.copy(), dyads.count_effective(group, groups, kin)

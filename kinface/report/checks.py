@@ -20,13 +20,7 @@ FITTED_SPLITS = {"train": "trained", "training": "trained", "tune": "chosen"}
 
 
 def check_validation(pairs: pd.DataFrame, origin: Origin) -> None:
-    """Refuse a threshold that was chosen on pairs that are then audited.
-
-    Raises
-    ------
-    InputError
-        The two tables have pairs in common.
-    """
+    """Refuse, with ``InputError``, a threshold that was chosen on pairs that are then audited."""
     if origin.validation is None:
         return
     chosen_on = _faces_of_pairs(origin.validation)
@@ -43,10 +37,7 @@ def check_validation(pairs: pd.DataFrame, origin: Origin) -> None:
 def check_matched(standard: pd.DataFrame, matched: pd.DataFrame, origin: Origin, matched_origin: Origin) -> int:
     """Check that one model scored a list and its matched list; return how many kin pairs are in both.
 
-    Raises
-    ------
-    InputError
-        The lists have no kin pair in common, or different scores of one.
+    Raises ``InputError`` if the lists have no kin pair in common, or different scores of one.
     """
     here, there = matched_origin.name_pairs(), origin.name_pairs()
     both = standard[standard["kin"]].merge(matched[matched["kin"]], on=["face_a", "face_b"])

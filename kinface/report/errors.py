@@ -21,16 +21,8 @@ def find_errors(audit: FairnessAudit, grouping: str, count: int = 6) -> pd.DataF
     """The pairs of each group that are most wrongly accepted and rejected: of non-kin those with the highest scores, of
     kin those with the lowest.
 
-    Returns
-    -------
-    pd.DataFrame
-        ``group``, ``error`` (``accepted`` or ``rejected``), ``face_a``, ``face_b``, ``type``, ``score``; the worst come
-        first.
-
-    Raises
-    ------
-    InputError
-        The audit has no such grouping.
+    Gives ``group``, ``error`` (``accepted`` or ``rejected``), ``face_a``, ``face_b``, ``type``, ``score``; the worst
+    come first. Raises ``InputError`` if the audit has no such grouping.
     """
     if grouping not in audit.labels:
         raise InputError(f"no grouping {grouping!r}; the audit has {', '.join(map(str, audit.labels.columns))}.")
@@ -51,19 +43,10 @@ def find_errors(audit: FairnessAudit, grouping: str, count: int = 6) -> pd.DataF
 
 
 def render_errors(audit: FairnessAudit, root: Path, grouping: str = "race", count: int = 6) -> str:
-    """A page with these pairs, their faces and scores.
+    """A page with these pairs, their scores and their faces, which are inside it: it is as confidential as they are.
 
-    The faces are inside the page. It is as confidential as they are.
-
-    Parameters
-    ----------
-    root
-        The folder that paths of faces start from.
-
-    Raises
-    ------
-    InputError
-        A face is not there, or cannot be read.
+    ``root`` is the folder that paths of faces start from. Raises ``InputError`` if a face is not there, or cannot be
+    read.
     """
     if grouping not in audit.labels:
         grouping = "overall"

@@ -31,17 +31,14 @@ def trace_thresholds(audit: FairnessAudit, groupings: list[str]) -> dict:
     """The rates and disparities of groups at every position of a slider.
 
     At the position k of the first ``STEPS``, the threshold is the lowest at which at most the share (k / (STEPS - 1))^2
-    of all non-kin pairs is accepted. The positions behind these are marks: the audit's own threshold, and those at
-    an FMR of ``POINTS`` of the validation pairs. In the mode ``fmr`` the threshold of each group is the lowest at which
+    of all non-kin pairs is accepted. The positions behind these are marks: the audit's own threshold, and those at an
+    FMR of ``POINTS`` of the validation pairs. In the mode ``fmr`` the threshold of each group is the lowest at which
     its FMR is at most that of all pairs; in the mode ``tpr``, the highest at which its TPR is at least that of all
     pairs. Groups that are not compared keep the threshold of all pairs.
 
-    Returns
-    -------
-    dict
-        ``marks`` (name to position) and ``groupings``, each with ``groups`` (all pairs first), ``edges`` and
-        ``densities`` (two for each group, kin and non-kin) of the scores, and for each of ``MODES``: ``threshold``,
-        ``fmr`` and ``fnmr``, each (groups, positions), and ``disparities``, name to (positions,).
+    Gives ``marks`` (name to position) and ``groupings``, each with ``groups`` (all pairs first), ``edges`` and
+    ``densities`` (two for each group, kin and non-kin) of the scores, and for each of ``MODES``: ``threshold``, ``fmr``
+    and ``fnmr``, each (groups, positions), and ``disparities``, name to (positions,).
     """
     score, kin = audit.pairs["score"].to_numpy(), audit.pairs["kin"].to_numpy()
     marks, validation = {"this report": audit.threshold}, audit.origin.validation

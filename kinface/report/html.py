@@ -87,15 +87,7 @@ def render_lines(report: Report) -> list[str]:
 def render_comparison(ours: FairnessAudit, other: FairnessAudit, models: Sequence[str]) -> list[str]:
     """Which of two models is better on the same pairs, by how much and for whom, as a terminal shows it.
 
-    Parameters
-    ----------
-    models
-        What the two are called.
-
-    Raises
-    ------
-    InputError
-        The audits cannot be compared.
+    ``models`` says what the two are called. Raises ``InputError`` if the audits cannot be compared.
     """
     changes = to_plain(compare_audits(ours, other).to_dict("records"))
     groups = to_plain(ours.groups.to_dict("records"))

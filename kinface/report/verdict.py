@@ -16,13 +16,10 @@ RATES = {"TPR gap": "tpr", "FMR gap": "fmr"}  # the gaps that say which of two m
 def find_verdict(record: dict) -> dict:
     """For whom a model fails most, and which of two models is better.
 
-    Returns
-    -------
-    dict
-        ``examined`` (number of gaps tested) and ``significant`` (those that are); of these the largest in which
-        relatives are ``missed`` and strangers ``accepted``; ``small`` (groups of race and of one's own that lack pairs,
-        with what they are ``lacking`` and the metrics that are ``missing`` from comparisons); ``comparison``, empty
-        without another model.
+    Gives ``examined`` (number of gaps tested) and ``significant`` (those that are); of these the largest in which
+    relatives are ``missed`` and strangers ``accepted``; ``small`` (groups of race and of one's own that lack pairs,
+    with what they are ``lacking`` and the metrics that are ``missing`` from comparisons); ``comparison``, empty without
+    another model.
     """
     examined = [gap for gap in record["gaps"] if gap["comparable"]]
     significant = [gap for gap in examined if gap["significant"]]
@@ -55,15 +52,11 @@ def _find_largest(gaps: list[dict], metric: str) -> dict | None:
 def judge_models(record: dict) -> dict:
     """Which of two models is better: over all pairs, for which groups, and in how alike it treats groups.
 
-    Of the record of a report, ``models``, ``differences``, ``groups`` and ``own_groupings`` are enough.
-
-    Returns
-    -------
-    dict
-        ``auc``, the difference over all pairs, and the ``better`` model by it, or None; ``groups``, model to the groups
-        with a significantly larger AUC; ``changed``, significant changes of TPR and FMR of groups, largest first;
-        ``fairness``, for each grouping its gaps in TPR and in FMR (with the ``fairer`` model, or None), which can move
-        against each other, and the groups ``left_out`` of each gap.
+    Of the record of a report, ``models``, ``differences``, ``groups`` and ``own_groupings`` are enough. Gives ``auc``,
+    the difference over all pairs, and the ``better`` model by it, or None; ``groups``, model to the groups with a
+    significantly larger AUC; ``changed``, significant changes of TPR and FMR of groups, largest first; ``fairness``,
+    for each grouping its gaps in TPR and in FMR (with the ``fairer`` model, or None), which can move against each
+    other, and the groups ``left_out`` of each gap.
     """
     models, groups = record["models"], pd.DataFrame(record["groups"])
     chosen = [name for name in ("race", *record["own_groupings"]) if name in set(groups["grouping"])]

@@ -167,18 +167,10 @@ def measure(
     protocol: Protocol,
     threshold: float | None = None,
 ) -> Result:
-    """Measure a method by the scores of the lists and by the embeddings.
+    """Measure a method by a scored pairs table for each of ``LISTS``, and by the embeddings, (N, D).
 
-    Parameters
-    ----------
-    scored
-        A scored pairs table for each of ``LISTS``.
-    embedding
-        (N, D), a row per face.
-    people
-        A row per row of ``embedding``: ``person``, ``family`` and the attributes.
-    threshold
-        Chosen on other pairs; None leaves out what needs one.
+    ``people`` has a row per row of ``embedding``: ``person``, ``family`` and the attributes. The ``threshold`` was
+    chosen on other pairs; None leaves out what needs one.
     """
     figures: dict[str, tuple[float, np.ndarray]] = {}
     about: dict = {} if threshold is None else {"threshold": threshold}

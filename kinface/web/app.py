@@ -148,15 +148,7 @@ def create_app(examiner: Examiner, secret: str) -> Flask:
 def open_server(examiner: Examiner, port: int = 0) -> tuple[BaseWSGIServer, str]:
     """A server that only this computer can reach, and its address; ``serve_forever`` starts it.
 
-    Parameters
-    ----------
-    port
-        0 is any that is free.
-
-    Raises
-    ------
-    InputError
-        The port is in use, or must not be used.
+    The port 0 is any that is free. Raises ``InputError`` if the port is in use, or must not be used.
     """
     if not 0 <= port < 2**16:
         raise InputError(f"port {port}: ports are numbers up to {2**16 - 1}; choose another one.")
