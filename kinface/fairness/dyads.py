@@ -50,19 +50,11 @@ def find_units(pairs: pd.DataFrame, clusters: Sequence[str] | None = FAMILIES) -
 
 @dataclass(frozen=True)
 class Dyads:
-    """The units, such as families, that pairs have in common, and what follows for variances.
+    """The units, such as families, that pairs have in common, and what follows for variances."""
 
-    Attributes
-    ----------
-    first, second
-        (pairs,), the units of each pair; the same where the pair lies in one. ``first <= second``.
-    keys
-        (units,), a number by which each unit is known in other tables; ascending.
-    """
-
-    first: np.ndarray
+    first: np.ndarray  #: (pairs,), a unit of each pair, and the other; the same where it lies in one: first <= second
     second: np.ndarray
-    keys: np.ndarray
+    keys: np.ndarray  #: (units,), a number by which each unit is known in other tables; ascending
 
     @classmethod
     def of_pairs(cls, pairs: pd.DataFrame, clusters: Sequence[str] | None = FAMILIES) -> Dyads:

@@ -219,20 +219,38 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
 
         Parameters
         ----------
-        a, b, child
-            Of each person an image file, several, or a folder of them.
+        a, b
+            Photos of two people: of each an image file, several, or a folder of them.
+        child
+            Photos of a child whose father and mother are in ``a`` and ``b``.
         options
-            ``threshold``, ``aligned`` and so on, of :func:`kinface.models.verify.verify`.
+            ``threshold``, the score from which they are called kin, by default the model's; ``aligned``, whether the
+            images are faces already, square and aligned to ArcFace's five points; and ``runtime``, what the trunk runs
+            on, see :class:`swinface.runtimes.Runner`.
 
         Returns
         -------
         dict
-            ``kin``, ``score``, ``threshold``, and what else that function returns.
+            ``photos`` and ``faces``, for each person a list of files and of how many faces each has; ``kin``,
+            ``score``, ``threshold`` and what else :func:`kinface.models.verify.compare` returns; and ``caution``, some
+            sentences.
 
         Raises
         ------
         InputError
             The model has no trunk or no threshold, a photo cannot be read or has no face, or a folder has no photos.
+
+        Examples
+        --------
+        >>> import tempfile, kinface
+        >>> from PIL import Image
+        >>> folder, (_, images) = tempfile.mkdtemp(), kinface.make_families(12, photos=1)
+        >>> photos = [f"{folder}/mother.png", f"{folder}/daughter.png"]
+        >>> for photo, image in zip(photos, images):
+        ...     Image.fromarray(image).save(photo)
+        >>> answer = kinface.KinFace.from_pretrained("shipped").verify(*photos, aligned=True)
+        >>> answer["kin"] == (answer["score"] >= answer["threshold"])
+        True
         """
         from kinface.models.verify import verify
 

@@ -72,47 +72,7 @@ def verify(
     aligned: bool = False,
     runtime: Runtime = "auto",
 ) -> dict[str, Any]:
-    """Compare the largest faces in the photos of two people, or of a father, a mother and a child.
-
-    Parameters
-    ----------
-    model
-        With a trunk and a threshold, in evaluation mode.
-    a, b
-        Photos of two people: of each an image file, several, or a folder of them.
-    child
-        Photos of a child whose father and mother are in ``a`` and ``b``.
-    threshold
-        Score from which they are called kin; by default the model's.
-    aligned
-        The images are faces already, square and aligned to ArcFace's five points.
-    runtime
-        What the trunk runs on, see ``swinface.runtimes.Runner``.
-
-    Returns
-    -------
-    dict
-        ``photos`` and ``faces``, for each person a list of files and of how many faces each has; what ``compare``
-        returns; and ``caution``, some sentences.
-
-    Raises
-    ------
-    InputError
-        The model has no trunk or no threshold, a photo cannot be read or has no face, or a folder has no photos.
-
-    Examples
-    --------
-    >>> import tempfile, kinface
-    >>> from PIL import Image
-    >>> folder, (_, images) = tempfile.mkdtemp(), kinface.make_families(12, photos=1)
-    >>> photos = [f"{folder}/mother.png", f"{folder}/daughter.png"]
-    >>> for photo, image in zip(photos, images):
-    ...     Image.fromarray(image).save(photo)
-    >>> model = kinface.KinFace.from_pretrained("shipped")
-    >>> answer = verify(model, *photos, aligned=True)
-    >>> answer["kin"] == (answer["score"] >= answer["threshold"])
-    True
-    """
+    """What :meth:`kinface.KinFace.verify` gives of a model in evaluation mode; parameters and errors are its own."""
     check_verifier(model)
     photos = [_list_photos(person) for person in (a, b, *([] if child is None else [child]))]
     if aligned:

@@ -57,24 +57,12 @@ LONGEST_NAME = 50  # letters of a grouping in a file's name, of which systems ta
 
 @dataclass(frozen=True)
 class Report:
-    """A report before it is a page.
+    """A report before it is a page."""
 
-    Attributes
-    ----------
-    record
-        All figures as plain numbers, texts and lists of these, as in ``metrics.json``.
-    verdict
-        What matters most in it (``verdict.find_verdict``).
-    figures
-        Name to figure, to be changed and saved.
-    explored
-        For each model: its rates and disparities at many thresholds (``explore.trace_thresholds``).
-    """
-
-    record: dict
-    verdict: dict
-    figures: dict[str, Figure]
-    explored: list[dict]
+    record: dict  #: all figures as plain numbers, texts and lists of these, as in ``metrics.json``
+    verdict: dict  #: what matters most in it (``verdict.find_verdict``)
+    figures: dict[str, Figure]  #: by name, to be changed and saved
+    explored: list[dict]  #: for each model its rates and disparities at many thresholds (``explore.trace_thresholds``)
 
     @cached_property
     def pictures(self) -> dict[str, bytes]:

@@ -19,15 +19,8 @@ LoggerName = Literal["csv", "tensorboard", "mlflow", "trackio"]
 class TrackioLogger(Logger):
     """Logs with trackio, which the engine has no logger for; a resumed run goes on where it was.
 
-    The dashboard is ``TRACKIO_DIR=FOLDER trackio show``.
-
-    Parameters
-    ----------
-    folder
-        Where trackio keeps its data, unless ``TRACKIO_DIR`` names another folder. A process has one such folder: runs
-        that it trains later are logged in that of its first.
-    project, name
-        What trackio calls the project and the run.
+    The dashboard is ``TRACKIO_DIR=FOLDER trackio show``. Data are kept in ``folder``, unless ``TRACKIO_DIR`` names
+    another one. A process has one such folder: runs that it trains later are logged in that of its first.
     """
 
     def __init__(self, folder: Path, project: str = "training", name: str = "run") -> None:
