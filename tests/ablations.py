@@ -6,8 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from kinface.cli.main import COMMANDS
-from swinface.cli.main import run as run_command
+from tests.commands import run_kinface
 
 QUICK = ["--resamples", "100", "--probe-seeds", "1"]
 ABLATION = """
@@ -45,5 +44,4 @@ def sweep(root: Path, out: Path, *options, ablation: str = ABLATION) -> int:
     out.parent.mkdir(exist_ok=True, parents=True)
     file = write_ablation(out.parent / f"{out.name}.yaml", ablation)
     inputs = ["--root", root, "--list", root / "list.parquet", "--embeddings", root / "embeddings.npz"]
-    arguments = ["sweep", file, *inputs, "--out", out, "--workers", 1, *QUICK, *options]
-    return run_command("kinface", "", COMMANDS, [str(argument) for argument in arguments])
+    return run_kinface("sweep", file, *inputs, "--out", out, "--workers", 1, *QUICK, *options)

@@ -12,9 +12,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from kinface.cli.main import COMMANDS
 from kinface.synthetic.families import synthesize
-from swinface.cli.main import run
+from tests.commands import run_kinface
 from tests.documentation import PAGES, ROOT, read_blocks
 from tests.own.recogniser import write_onnx
 from tests.pages import leave_pictures_blank
@@ -71,7 +70,7 @@ def carry_out(name: str, options: list[str]) -> None:
         np.savez("embeddings.npz", face=faces, embedding=np.random.default_rng(0).normal(size=(len(faces), 8)))
     if name == "sweep":
         options[0] = str(shrink_ablation(Path(options[0])))
-    assert run("kinface", "", COMMANDS, [name, *options, *QUICK[name]]) == 0, [name, *options]
+    assert run_kinface(name, *options, *QUICK[name]) == 0, [name, *options]
     written = Path(options[options.index("--out") + 1]) if "--out" in options else Path("runs")
     assert written.is_file() or any(written.iterdir()), [name, *options]
 

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 import kinface
-from kinface.cli.main import COMMANDS
 from kinface.synthetic.families import synthesize
-from swinface.cli.main import run as run_command
+from tests.commands import run_kinface
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 MOST_LINES = 40
@@ -35,7 +34,7 @@ def tables(tmp_path_factory) -> Path:
     """What ``kinface prepare`` makes of so many families that two races have the five in val that probes need."""
     folder = tmp_path_factory.mktemp("prepared") / "tables"
     synthesize(folder.parent / "FIW", families=48, photos=1.5, seed=1)
-    assert run_command("kinface", "", COMMANDS, ["prepare", str(folder.parent / "FIW"), "--out", str(folder)]) == 0
+    assert run_kinface("prepare", folder.parent / "FIW", "--out", folder) == 0
     return folder
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from swinface.cli.main import COMMANDS, run
+from tests.commands import run_swinface
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 CPU = {"accelerator": "cpu", "devices": 1, "strategy": "auto", "precision": "32-true", "enable_progress_bar": False}
@@ -20,4 +20,4 @@ TINY = {
 
 def fit(*arguments) -> int:
     """Call ``swinface fit`` and return its exit code."""
-    return run("swinface", "", COMMANDS, ["fit", *map(str, arguments)])
+    return run_swinface("fit", *arguments)

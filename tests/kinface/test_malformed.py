@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import savemat
 
-from kinface.cli.main import COMMANDS
 from kinface.data.fiw import read_families, read_people
 from kinface.data.lists import read_any_list
 from kinface.data.matrices import read_matrix
@@ -25,8 +24,8 @@ from kinface.experiments.kinfacew import read_kinfacew
 from kinface.experiments.runner import read_result, write_result
 from kinface.models.kinface import KinFace
 from kinface.tradeoff.measure import Protocol, Result
-from swinface.cli.main import run
 from swinface.files import InputError
+from tests.commands import run_kinface
 from tests.kinface.conftest import FAMILY
 from tests.malformed import FIELDS, mutated, mutated_text, refuse_all, refuse_command
 
@@ -314,7 +313,7 @@ def test_commands_refuse_broken_files(command, tries, root, tmp_path):
     def read(mutant: bytes) -> None:
         path.write_bytes(mutant + b"\nx")
         line = [*map(str, words), "--out", str(out)]
-        raise InputError(refuse_command(lambda: run("kinface", "", COMMANDS, line), out))
+        raise InputError(refuse_command(lambda: run_kinface(*line), out))
 
     refuse_all(mutated_text(valid, " ,\n"), read, tries, "own.")
 

@@ -13,12 +13,12 @@ from torch.nn import functional
 
 from swinface.attention import attend, weigh_levels
 from swinface.cli.attention import attention
-from swinface.cli.main import COMMANDS, run
 from swinface.data.faces import scale_pixels
 from swinface.files import InputError
 from swinface.images import find_images
 from swinface.model import SMALL, SwinFace
 from swinface.tasks import PAPER_TASKS, SUBNETS
+from tests.commands import run_swinface
 
 PLACES = [f"row {row} column {column}" for row in range(1, 8) for column in range(1, 8)]
 
@@ -164,7 +164,7 @@ def test_attention_writes_tables_and_figures(faces, tmp_path, capsys):
         "--out",
         tmp_path / "out",
     ]
-    assert run("swinface", "", COMMANDS, ["attention", *map(str, arguments)]) == 0
+    assert run_swinface("attention", *arguments) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == "Mean channel gate of each level, over 6 faces; tasks of one subnet share it."
     assert printed[2].split() == ["subnet", "FM1", "FM2", "FM3", "FM4", "tasks"]

@@ -15,16 +15,12 @@ import torch
 
 from swinface.checkpoint import PARTS, official_name
 from swinface.cli.convert import convert
-from swinface.cli.main import COMMANDS, run
 from swinface.files import InputError
 from swinface.model import SwinFace
 from swinface.tasks import task_name
+from tests.commands import run_swinface
 
 TOLERANCE = 1e-4
-
-
-def swinface(*arguments: object) -> int:
-    return run("swinface", "", COMMANDS, [str(argument) for argument in arguments])
 
 
 # Parity with the authors' model
@@ -46,7 +42,7 @@ def model(official) -> SwinFace:
         checkpoint, out = Path(folder, "checkpoint_step_79999_gpu_0.pt"), Path(folder, "model")
         state = collections.OrderedDict(official.checkpoint(), epoch=0, global_step=79999, local_step=0)
         torch.save(state, checkpoint)
-        assert swinface("convert", checkpoint, out) == 0
+        assert run_swinface("convert", checkpoint, out) == 0
         assert {path.name for path in out.iterdir()} == {"README.md", "config.json", "model.safetensors"}
         return SwinFace.from_pretrained(out)
 
@@ -175,7 +171,7 @@ def test_a_file_of_another_kind_is_refused(content, tmp_path):
 
 
 def test_a_missing_file_ends_the_command_with_code_2(tmp_path, capsys):
-    assert swinface("convert", tmp_path / "none.pt", tmp_path / "out") == 2
+    assert run_swinface("convert", tmp_path / "none.pt", tmp_path / "out") == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "none.pt: cannot be read (No such file or directory)" in error

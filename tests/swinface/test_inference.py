@@ -14,9 +14,7 @@ import torch
 from matplotlib.cbook import get_sample_data
 from torch.nn.functional import normalize
 
-from kinface.cli.main import COMMANDS
 from swinface.attention import attend
-from swinface.cli.main import run
 from swinface.data.augment import make_input
 from swinface.export import export
 from swinface.files import InputError
@@ -24,6 +22,7 @@ from swinface.images import read_image
 from swinface.inference import Shards, digest_weights, inference, multiplies_bfloat16
 from swinface.model import SwinFace
 from swinface.photos.predict import cut_faces, predict
+from tests.commands import run_kinface
 from tests.swinface.tiny import tiny
 
 REGRESSIONS = ("age",)
@@ -212,7 +211,7 @@ def test_a_killed_command_goes_on_to_the_same_table(face_sets, tmp_path, monkeyp
     monkeypatch.setattr(Shards.compute, "__defaults__", (2,))
 
     def score(out: Path) -> int:
-        return run("kinface", "", COMMANDS, [*command, str(out)])
+        return run_kinface(*command, out)
 
     assert score(tmp_path / "a.csv") == 0
     killed = [sys.executable, "-c", KILLED, *command, tmp_path / "b.csv"]

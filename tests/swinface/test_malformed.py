@@ -20,7 +20,6 @@ from torch import nn
 from swinface.benchmarks.templates import embed_templates, read_ijb
 from swinface.benchmarks.verification import read_bin, read_pairs_folder
 from swinface.checkpoint import PARTS, read_checkpoint
-from swinface.cli.main import COMMANDS, run
 from swinface.data.datasets import (
     AffectNetList,
     AgeGenderList,
@@ -37,6 +36,7 @@ from swinface.data.labels import ATTRIBUTES
 from swinface.files import InputError
 from swinface.images import read_image
 from swinface.pretrained import Pretrained
+from tests.commands import run_swinface
 from tests.malformed import mutated, mutated_text, refuse_all, refuse_command
 
 
@@ -293,7 +293,7 @@ def test_evaluate_refuses_a_configuration(tries, tmp_path):
     def read(mutant: bytes) -> None:
         config.write_bytes(mutant)
         command = ["evaluate", "--config", str(config), "--model", str(tmp_path / "none"), "--out", str(out)]
-        raise InputError(refuse_command(lambda: run("swinface", "", COMMANDS, command), out))
+        raise InputError(refuse_command(lambda: run_swinface(*command), out))
 
     refuse_all(mutated_text(EVALUATION, " :,{}[]\n"), read, tries)
 
@@ -322,7 +322,7 @@ def test_fit_refuses_a_configuration(tries, tmp_path):
     def read(mutant: bytes) -> None:
         config.write_bytes(mutant)
         command = ["fit", "--config", str(config), "--run", str(out)]
-        raise InputError(refuse_command(lambda: run("swinface", "", COMMANDS, command), out))
+        raise InputError(refuse_command(lambda: run_swinface(*command), out))
 
     refuse_all(mutated_text(TRAINING, " :,{}[]\n"), read, tries)
 
@@ -335,7 +335,7 @@ def test_convert_refuses_a_checkpoint(tries, tmp_path):
     def read(mutant: bytes) -> None:
         (tmp_path / "published.pt").write_bytes(mutant)
         command = ["convert", str(tmp_path / "published.pt"), str(out)]
-        raise InputError(refuse_command(lambda: run("swinface", "", COMMANDS, command), out))
+        raise InputError(refuse_command(lambda: run_swinface(*command), out))
 
     refuse_all(mutated(stream.getvalue()), read, tries, "published.pt")
 
@@ -348,6 +348,6 @@ def test_pack_refuses_weights(tries, tmp_path):
     def read(mutant: bytes) -> None:
         (tmp_path / "model.safetensors").write_bytes(mutant[: len(valid) - 1])  # too short for its own header, always
         command = ["pack", str(tmp_path), str(out)]
-        raise InputError(refuse_command(lambda: run("swinface", "", COMMANDS, command), out))
+        raise InputError(refuse_command(lambda: run_swinface(*command), out))
 
     refuse_all(mutated(valid), read, tries, "model.safetensors")

@@ -10,10 +10,9 @@ import torch
 from safetensors.torch import load_file
 
 from swinface.choices import SHIPPED
-from swinface.cli.main import COMMANDS
-from swinface.cli.main import run as run_command
 from swinface.files import InputError
 from swinface.model import SwinFace
+from tests.commands import run_swinface
 
 TINY = {"embed_dim": 8, "depths": (1, 1, 1), "num_heads": (1, 1, 1), "patch_size": 4, "width": 16, "embedding_size": 8}
 
@@ -26,7 +25,7 @@ def model(tmp_path) -> Path:
 
 
 def pack(*arguments) -> int:
-    return run_command("swinface", "", COMMANDS, ["pack", *map(str, arguments)])
+    return run_swinface("pack", *arguments)
 
 
 def test_a_packed_model_is_half_the_size_and_nearly_the_same(model, tmp_path, capsys):

@@ -14,11 +14,11 @@ import torch
 from PIL import Image
 
 from swinface import runtimes
-from swinface.cli.main import COMMANDS, run
 from swinface.files import InputError
 from swinface.model import SwinFace
 from swinface.runtimes import FEW, RUNTIMES, Runner
 from swinface.tasks import PAPER_TASKS
+from tests.commands import run_swinface
 
 TINY = {"embed_dim": 8, "depths": [1, 1, 2], "num_heads": [1, 1, 2], "patch_size": 4, "width": 16, "embedding_size": 8}
 
@@ -198,6 +198,6 @@ def test_predict_runs_on_it(tmp_path, capsys):
     Image.fromarray(rng.integers(0, 256, (112, 112, 3), dtype=np.uint8)).save(tmp_path / "face.png")
     printed = []
     for runtime in ("torch", "openvino"):
-        assert run("swinface", "", COMMANDS, ["predict", str(tmp_path), "--aligned", "--runtime", runtime]) == 0
+        assert run_swinface("predict", tmp_path, "--aligned", "--runtime", runtime) == 0
         printed.append(capsys.readouterr().out.splitlines()[1])
     assert printed[0].split(",")[0] == printed[1].split(",")[0]

@@ -25,6 +25,7 @@ from swinface.settings import (
     reading_configurations,
     show_dashes,
 )
+from tests.commands import run_kinface
 
 QUICK = settings(
     max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
@@ -191,7 +192,7 @@ def test_every_command_that_reads_yaml_refuses_a_key_twice(program, arguments, t
 def test_options_on_the_command_line_are_read_in_the_same_way(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     options = ["fit", "--run", "run", "--data.root", ".", "--model.heads", "{no: {strength: 1}, no: {strength: 2}}"]
-    assert swinface.cli.main.run("kinface", "", kinface.cli.main.COMMANDS, options) == 2
+    assert run_kinface(*options) == 2
     assert "line 1: the key 'no' is here twice" in capsys.readouterr().err
 
 

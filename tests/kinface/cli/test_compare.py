@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 import kinface
-from kinface.cli.main import COMMANDS
 from kinface.data.pairs import write_pairs
 from kinface.fairness.threshold import choose_threshold
-from swinface.cli.main import run
+from tests.commands import run_kinface
 
 
 @pytest.fixture
@@ -27,7 +26,7 @@ def runs(draw_scored, tmp_path):
 
 
 def compare(*words) -> int:
-    return run("kinface", "", COMMANDS, ["compare", *map(str, words)])
+    return run_kinface("compare", *words)
 
 
 def test_it_says_which_run_is_better_by_how_much_and_for_whom(runs, tmp_path, capsys):

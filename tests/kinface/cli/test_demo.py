@@ -7,9 +7,8 @@ import pandas as pd
 import pytest
 
 from kinface.cli import demo
-from kinface.cli.main import COMMANDS
-from swinface.cli.main import run as run_command
 from swinface.files import InputError
+from tests.commands import run_kinface
 
 SMOKE = Path(__file__).resolve().parents[3] / "configs" / "smoke.yaml"
 
@@ -64,7 +63,7 @@ def test_an_earlier_demo_is_replaced_and_nothing_else(tmp_path):
 @pytest.mark.parametrize("missing", ["torch", "lightning"])
 def test_what_is_missing_is_said_before_any_work(missing, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(demo, "find_spec", lambda name: None if name == missing else True)
-    assert run_command("kinface", "", COMMANDS, ["demo", "--out", str(tmp_path / "demo")]) == 2
+    assert run_kinface("demo", "--out", tmp_path / "demo") == 2
     printed = capsys.readouterr()
     assert printed.err.startswith(f"kinface demo: error: {missing} is not installed; ") and not printed.out
     assert not (tmp_path / "demo").exists()
@@ -72,5 +71,5 @@ def test_what_is_missing_is_said_before_any_work(missing, tmp_path, monkeypatch,
 
 def test_it_is_a_command(tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    assert run_command("kinface", "", COMMANDS, ["demo", "--out", str(tmp_path / "file")]) == 2
+    assert run_kinface("demo", "--out", tmp_path / "file") == 2
     assert "not an earlier demo" in capsys.readouterr().err

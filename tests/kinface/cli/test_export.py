@@ -12,13 +12,12 @@ import torch
 from safetensors.torch import load_file
 
 import swinface.export
-from kinface.cli import main as cli
 from kinface.cli.export import export
 from kinface.models.kinface import KinFace
-from swinface.cli.main import run as run_command
 from swinface.cli.pack import pack
 from swinface.data.align import ARCFACE
 from swinface.files import InputError
+from tests.commands import run_kinface
 
 TINY = {"embed_dim": 8, "depths": [1, 1, 1], "num_heads": [1, 1, 1], "patch_size": 4}
 SIZE = 10  # numbers of an embedding that is read
@@ -160,7 +159,7 @@ def test_what_cannot_be_exported_is_one_message_and_leaves_nothing(out, model, s
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "last.ckpt").touch()
     options = ["--out", str(tmp_path / out), "--model", str(tmp_path / model)]
-    assert run_command("kinface", "", cli.COMMANDS, ["export", *options]) == 2
+    assert run_kinface("export", *options) == 2
     error = capsys.readouterr().err
     assert error.startswith("kinface export: error: ") and error.count("\n") == 1
     assert all(text in error for text in said), error

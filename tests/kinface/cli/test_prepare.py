@@ -8,7 +8,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from kinface.cli.main import COMMANDS
 from kinface.cli.prepare import prepare
 from kinface.data.fiw import read_families
 from kinface.data.lists import read_list
@@ -16,8 +15,8 @@ from kinface.data.matching import match_pairs
 from kinface.data.pairs import check_pairs, read_pairs
 from kinface.data.prepare import TUNE_MATCHES
 from kinface.data.sampling import sample_pairs
-from swinface.cli.main import run
 from swinface.files import InputError
+from tests.commands import run_kinface
 
 
 def face(family: str, mid: int, number: int = 0) -> str:
@@ -221,7 +220,7 @@ def test_what_is_read_as_what_is_printed_and_can_be_set(write_annotations, root:
     }
     write_annotations(root / "annotations/a.csv", table)
     words = ["prepare", str(root), "--out", str(tmp_path / "out"), "--tune", "0", "--measurement", "yaw"]
-    assert run("kinface", "", COMMANDS, [*words, "--meaning", "race:Latino_Hispanic=Latino"]) == 0
+    assert run_kinface(*words, "--meaning", "race:Latino_Hispanic=Latino") == 0
     printed = capsys.readouterr().out
     for said in (
         "race_net (a.csv): East Asian as Asian (1), Latino_Hispanic as Latino (1)",
@@ -240,7 +239,7 @@ def test_what_is_read_as_what_is_printed_and_can_be_set(write_annotations, root:
         (["--meaning", "race:Martian=x"], "no annotation of a face says 'martian' of race"),
         (["--measurement", "height"], "no annotation file has height"),
     ):
-        assert run("kinface", "", COMMANDS, [*words, *option]) == 2
+        assert run_kinface(*words, *option) == 2
         assert message in capsys.readouterr().err
 
 
@@ -259,7 +258,7 @@ def test_hidden_and_other_files_beside_lists_are_accounted_for(root: Path, tmp_p
 
 def test_the_command_line(root: Path, tmp_path: Path, capsys):
     out = tmp_path / "out"
-    assert run("kinface", "", COMMANDS, ["prepare", str(root), "--out", str(out), "--tune", "0.5", "--strict"]) == 0
+    assert run_kinface("prepare", root, "--out", out, "--tune", "0.5", "--strict") == 0
     assert sorted(path.name for path in out.iterdir()) == [
         "annotations.csv", "dataset.json", "faces.parquet", "pairs.parquet", "people.parquet", "problems.csv",
         "relations.parquet", "tune_families.txt",
@@ -268,7 +267,7 @@ def test_the_command_line(root: Path, tmp_path: Path, capsys):
     aside = set((out / "tune_families.txt").read_text().split())
     assert aside == set(faces.loc[faces["split"] == "tune", "family"])
     assert aside
-    assert run("kinface", "", COMMANDS, ["prepare", str(tmp_path / "absent"), "--out", str(tmp_path / "no")]) == 2
+    assert run_kinface("prepare", tmp_path / "absent", "--out", tmp_path / "no") == 2
     assert "kinface prepare: error: " in capsys.readouterr().err and not (tmp_path / "no").exists()
 
 

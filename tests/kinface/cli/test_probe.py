@@ -11,13 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kinface.cli.main import COMMANDS
 from kinface.data.fiw import read_people
 from kinface.leakage.leakage import RULE, Leakage, compare_leakage, probe, probe_leakage
 from kinface.leakage.probes import PROBES
 from kinface.report.plots import plot_leakage
-from swinface.cli.main import run
 from swinface.data.embeddings import Embeddings, read_arrays, write_embeddings
+from tests.commands import run_kinface
 
 pytestmark = pytest.mark.usefixtures("weak_mlp")
 
@@ -59,7 +58,7 @@ def files(tmp_path) -> Path:
 def call(files: Path, *more: str, people: str = "people.csv", kind: str = "linear") -> int:
     settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
     where = ["--people", str(files / people), "--out", str(files / "out")]
-    return run("kinface", "", COMMANDS, ["probe", str(files / "ours.npz"), *where, *settings, f"--kind={kind}", *more])
+    return run_kinface("probe", files / "ours.npz", *where, *settings, f"--kind={kind}", *more)
 
 
 def read_record(files: Path) -> dict:

@@ -11,14 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kinface.cli.main import COMMANDS
 from kinface.cli.report import report
 from kinface.data.fiw import read_families
 from kinface.data.lists import read_list
 from kinface.data.pairs import write_pairs
 from kinface.data.sampling import sample_pairs
-from swinface.cli.main import run
 from swinface.files import InputError
+from tests.commands import run_kinface
 from tests.pages import without_scripts
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
@@ -130,7 +129,7 @@ def test_anyones_scores_are_reported_by_any_column(draw_scored, tmp_path, capsys
     groupings = ["age_band", "light", "light x age_band"]
     arguments += [word for name in groupings for word in ("--by", name)]
     arguments += ["--resamples", "100", "--out", str(tmp_path / "out")]
-    assert run("kinface", "", COMMANDS, ["report", *arguments]) == 0, capsys.readouterr().err
+    assert run_kinface("report", *arguments) == 0, capsys.readouterr().err
     record = json.loads((tmp_path / "out/metrics.json").read_text(), parse_constant=pytest.fail)
     page = without_scripts((tmp_path / "out/report.html").read_text())
     assert record["own_groupings"] == groupings

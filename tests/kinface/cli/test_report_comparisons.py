@@ -10,11 +10,10 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from kinface.cli.main import COMMANDS
 from kinface.cli.report import report
 from kinface.data.pairs import write_pairs
-from swinface.cli.main import run
 from swinface.files import InputError
+from tests.commands import run_kinface
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 
@@ -131,7 +130,7 @@ def test_the_command_prints_one_line_and_exits_with_2(lists, tmp_path, capsys):
     broken.write_bytes(b"PAR1 no")
     for path, message in ((broken, "not a readable pairs table"), (tmp_path / "no.parquet", "no such file")):
         arguments = ["report", str(path), "--threshold-from", str(lists[1]), "--out", str(tmp_path / "out")]
-        assert run("kinface", "", COMMANDS, arguments) == 2
+        assert run_kinface(*arguments) == 2
         error = capsys.readouterr().err
         assert message in error
         assert path.name in error

@@ -11,18 +11,13 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from kinface.cli import main as cli
 from kinface.data.fiw import read_families
 from kinface.data.pairs import read_pairs, write_pairs
 from kinface.models.kinface import KinFace
-from swinface.cli.main import run as run_command
 from swinface.data.embeddings import write_embeddings
+from tests.commands import run_kinface
 
 TINY = {"embed_dim": 8, "depths": [1, 1, 1], "num_heads": [1, 1, 1], "patch_size": 4}
-
-
-def kinface(*arguments) -> int:
-    return run_command("kinface", "", cli.COMMANDS, [str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +46,7 @@ def test_track_1_prints_accuracy_by_type_at_the_validation_threshold(synthetic, 
     lists = read_families(synthetic).root / "lists"
     list_, out = lists / "val_choose.txt", tmp_path / "out"
     options = ["--root", synthetic, "--embeddings", table, "--threshold-from", "tune"]
-    assert kinface("rfiw", "--track", "1", "--list", list_, "--out", out, *options) == 0
+    assert run_kinface("rfiw", "--track", "1", "--list", list_, "--out", out, *options) == 0
     printed = capsys.readouterr().out
     scores, how = read_pairs(out / "scores.parquet", scored=True), json.loads((out / "how.json").read_text())
     predictions = pd.read_csv(out / "predictions.csv")
@@ -61,9 +56,11 @@ def test_track_1_prints_accuracy_by_type_at_the_validation_threshold(synthetic, 
     right = predictions["kin"] == scores["kin"]
     for group, rows in [("all pairs", right), ("type fd", right[scores["type"] == "fd"])]:
         assert any(line.startswith(group) and f" {100 * rows.mean():.1f}%" in line for line in printed.splitlines())
-    assert kinface("report", out / "scores.parquet", "--threshold", how["threshold"], "--out", tmp_path / "page") == 0
+    assert (
+        run_kinface("report", out / "scores.parquet", "--threshold", how["threshold"], "--out", tmp_path / "page") == 0
+    )
     write_pairs(scores.assign(race_a=scores["race_a"].mask(scores.index < 7)), tmp_path / "partly.parquet")
-    assert kinface("rfiw", "--track", "1", "--list", tmp_path / "partly.parquet", "--out", out, *options) == 0
+    assert run_kinface("rfiw", "--track", "1", "--list", tmp_path / "partly.parquet", "--out", out, *options) == 0
     said = f"race: {scores['race_b'].isna().sum() + 7} of {len(scores)} pairs have no label, in no group"
     assert said in capsys.readouterr().out.splitlines()
 
@@ -73,7 +70,7 @@ def test_track_1_takes_a_split_and_kfcs_form(name, synthetic, table, tmp_path):
     lists = read_families(synthetic).root / "lists"
     chosen = name if name == "val" else lists / name
     options = ["--root", synthetic, "--embeddings", table, "--threshold-from", "tune"]
-    assert kinface("rfiw", "--track", "1", "--list", chosen, "--out", tmp_path / "out", *options) == 0
+    assert run_kinface("rfiw", "--track", "1", "--list", chosen, "--out", tmp_path / "out", *options) == 0
     assert read_pairs(tmp_path / "out" / "scores.parquet")["score"].notna().all()
 
 
@@ -81,14 +78,14 @@ def test_track_2_from_a_list_and_a_split_with_a_trained_head(synthetic, table, t
     root = read_families(synthetic).root
     source = ["--root", synthetic, "--embeddings", table]
     head = tmp_path / "head"
-    assert kinface("triplets", *source, "--out", head, "--epochs", "2", "--width", "8") == 0
+    assert run_kinface("triplets", *source, "--out", head, "--epochs", "2", "--width", "8") == 0
     assert "chosen by it" in capsys.readouterr().out
     assert len(pd.read_csv(head / "log.csv")) == 3
     common = ["rfiw", "--track", "2", *source]
     listed = ["--list", root / "lists" / "track2" / "val.txt"]
-    assert kinface(*common, *listed, "--head", head, "--out", tmp_path / "head_out") == 0
-    assert kinface(*common, *listed, "--threshold-from", "tune", "--out", tmp_path / "mean") == 0
-    assert kinface(*common, "--list", "val", "--match", "race", "--head", head, "--out", tmp_path / "matched") == 0
+    assert run_kinface(*common, *listed, "--head", head, "--out", tmp_path / "head_out") == 0
+    assert run_kinface(*common, *listed, "--threshold-from", "tune", "--out", tmp_path / "mean") == 0
+    assert run_kinface(*common, "--list", "val", "--match", "race", "--head", head, "--out", tmp_path / "matched") == 0
     mean = read_pairs(tmp_path / "mean" / "scores.parquet", scored=True)
     matched = read_pairs(tmp_path / "matched" / "scores.parquet", scored=True)
     figures = pd.read_csv(tmp_path / "mean" / "figures.csv")
@@ -107,7 +104,7 @@ def test_track_3_writes_the_order_of_the_gallery_and_its_figures(synthetic, tabl
     named = ["--list", lists / "probe.txt", "--gallery", lists / "gallery.txt"]
     for fusion in ("mean", "max", "agreement"):
         out = tmp_path / fusion
-        assert kinface("rfiw", "--track", "3", *named, *options, "--fusion", fusion, "--out", out) == 0
+        assert run_kinface("rfiw", "--track", "3", *named, *options, "--fusion", fusion, "--out", out) == 0
         with np.load(out / "scores.npz") as saved:
             scores, gallery = saved["scores"], saved["gallery"]
         order = np.loadtxt(out / "predictions.csv", delimiter=",", dtype=int)
@@ -117,7 +114,7 @@ def test_track_3_writes_the_order_of_the_gallery_and_its_figures(synthetic, tabl
         expected = [average_precision_score(family == row.family, scores[row.query]) for row in queries.itertuples()]
         assert queries["map"].tolist() == pytest.approx(expected)
         assert pd.read_csv(out / "figures.csv").loc[0, "map"] == pytest.approx(np.mean(expected))
-    assert kinface("rfiw", "--track", "3", "--list", "val", *options, "--out", tmp_path / "split") == 0
+    assert run_kinface("rfiw", "--track", "3", "--list", "val", *options, "--out", tmp_path / "split") == 0
     assert (tmp_path / "split" / "predictions.csv").read_bytes() == (tmp_path / "mean" / "predictions.csv").read_bytes()
     assert "6 queries" in capsys.readouterr().out
 
@@ -145,13 +142,13 @@ def test_official_test_lists_of_unknown_people(synthetic, model, tmp_path, capsy
     options = ["--root", root, "--model", model]
     for track, name in ((1, "pairs.txt"), (2, "triplets.txt")):
         out = tmp_path / f"track{track}"
-        assert kinface("rfiw", "--track", track, "--list", root / name, *options, "--out", out) == 0
+        assert run_kinface("rfiw", "--track", track, "--list", root / name, *options, "--out", out) == 0
         assert "pairs, as families are unknown" in capsys.readouterr().out
         assert len(pd.read_csv(out / "predictions.csv")) == 30
     searched = ["--list", root / "probe.txt", "--gallery", root / "gallery.txt", "--out", tmp_path / "track3"]
     (tmp_path / "track3").mkdir()
     (tmp_path / "track3" / "figures.csv").write_text("of an earlier search")
-    assert kinface("rfiw", "--track", 3, *searched, *options) == 0
+    assert run_kinface("rfiw", "--track", 3, *searched, *options) == 0
     assert "families are unknown" in capsys.readouterr().out
     order = np.loadtxt(tmp_path / "track3" / "predictions.csv", delimiter=",", dtype=int)
     assert np.array_equal(np.sort(order, axis=1), np.tile(np.arange(33), (3, 1)))
@@ -175,6 +172,6 @@ def test_official_test_lists_of_unknown_people(synthetic, model, tmp_path, capsy
     ],
 )
 def test_bad_input_is_one_message_and_leaves_nothing(options, named, synthetic, table, tmp_path, capsys):
-    assert kinface("rfiw", "--root", synthetic, "--embeddings", table, *options, "--out", tmp_path / "out") == 2
+    assert run_kinface("rfiw", "--root", synthetic, "--embeddings", table, *options, "--out", tmp_path / "out") == 2
     assert named in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

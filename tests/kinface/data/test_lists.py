@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kinface.cli.main import COMMANDS
 from kinface.data.families import PAIRS, find_prepared_list
 from kinface.data.fiw import read_families, read_known_families
 from kinface.data.lists import FORMS, read_any_list, read_list
@@ -20,9 +19,9 @@ from kinface.data.sampling import draw_non_kin, sample_pairs
 from kinface.data.submissions import is_submission, read_submission, write_submission
 from kinface.data.triplets import read_triplets
 from kinface.data.vocabulary import RACES, TYPES
-from swinface.cli.main import run
 from swinface.data.embeddings import write_embeddings
 from swinface.files import InputError
+from tests.commands import run_kinface
 
 FACES = [f"faces/{letter}.jpg" for letter in "abcdef"]
 
@@ -241,13 +240,13 @@ def test_score_draws_non_kin_pairs_on_request(tmp_path: Path, capsys):
         "--out",
         tmp_path / "s.csv",
     ]
-    assert run("kinface", "", COMMANDS, [*map(str, words)]) == 0
+    assert run_kinface(*words) == 0
     assert "all of them are kin; --draw-non-kin" in capsys.readouterr().out
-    assert run("kinface", "", COMMANDS, [*map(str, words), "--draw-non-kin"]) == 0
+    assert run_kinface(*words, "--draw-non-kin") == 0
     assert "3 non-kin pairs drawn; 0 kin pairs without one" in capsys.readouterr().out
     assert pd.read_csv(tmp_path / "s.csv")["kin"].tolist() == [1, 1, 1, 0, 0, 0]
     (tmp_path / "kin.txt").write_text(f"0 {FACES[0]} {FACES[1]} fs 0\n")
-    assert run("kinface", "", COMMANDS, [*map(str, words), "--draw-non-kin"]) == 2
+    assert run_kinface(*words, "--draw-non-kin") == 2
     assert "kin.txt: the list has non-kin pairs already" in capsys.readouterr().err
 
 
@@ -258,14 +257,14 @@ def test_a_submission_to_kaggle(tmp_path: Path, capsys):
     sample.write_text("img_pair,is_related\nface1.jpg-face-2.jpg,0\nface3.jpg-face1.jpg,0\n")
     table = embed_at_random(tmp_path / "e.npz", faces)
     words = ["score", "--root", root, "--list", sample, "--embeddings", table, "--out"]
-    assert run("kinface", "", COMMANDS, [*map(str, words), str(tmp_path / "s.csv")]) == 0
+    assert run_kinface(*words, tmp_path / "s.csv") == 0
     submission, rows = pd.read_csv(tmp_path / "s.csv"), np.load(table)["embedding"]
     assert submission["img_pair"].tolist() == pd.read_csv(sample)["img_pair"].tolist()
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     np.testing.assert_allclose(
         submission["is_related"], [(1 + unit[0] @ unit[1]) / 2, (1 + unit[2] @ unit[0]) / 2], 1e-5
     )
-    assert run("kinface", "", COMMANDS, [*map(str, words), str(tmp_path / "s.parquet")]) == 2
+    assert run_kinface(*words, tmp_path / "s.parquet") == 2
     assert "a submission is written to a file that ends in .csv" in capsys.readouterr().err
 
 
@@ -304,7 +303,7 @@ def test_kaggles_families_are_prepared_and_scored(tmp_path: Path, write_family):
     rows = "".join(f"F000{number}/MID1,F000{number}/MID3\n" for number in range(1, 5))
     (tmp_path / "kaggle/train_relationships.csv").write_text(f"p1,p2\n{rows}")
     words = ["prepare", str(tmp_path / "kaggle"), "--out", str(tmp_path / "tables"), "--tune", "0.5"]
-    assert run("kinface", "", COMMANDS, words) == 0
+    assert run_kinface(*words) == 0
     families = read_families(tmp_path / "tables")
     tune = read_any_list("tune", tmp_path / "tables", families)
     assert set(tune["split"]) == {"tune"} and tune["kin"].sum() == 6 and families.problems.empty
@@ -327,7 +326,7 @@ def test_score_says_that_pairs_of_a_split_are_drawn(root, tmp_path, capsys):
     write_embeddings(tmp_path / "e.npz", faces, np.random.default_rng(0).normal(size=(len(faces), 4)))
     words = ["score", "--root", str(root), "--embeddings", str(tmp_path / "e.npz"), "--out", str(tmp_path / "s.csv")]
     for drawn in (True, False):
-        assert run("kinface", "", COMMANDS, [*words, "--list", "val"]) == 0
+        assert run_kinface(*words, "--list", "val") == 0
         assert ("drawn from the split val (seed 0)" in capsys.readouterr().out) == drawn
         write_pairs(read_any_list("val", root, read_known_families(root)), root / PAIRS)
 

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 import kinface
-from kinface.cli.main import COMMANDS
 from kinface.data.cosines import mean_cosine
 from kinface.data.fiw import read_families
 from kinface.data.lists import read_any_list
@@ -16,9 +15,9 @@ from kinface.data.photos import list_people, list_photos, name_photographs, scor
 from kinface.data.sampling import sample_pairs
 from kinface.data.triplets import read_triplets, sample_triplets, score_triplets
 from kinface.fairness.audit import audit_fairness
-from swinface.cli.main import run
 from swinface.data.embeddings import write_embeddings
 from swinface.files import InputError
+from tests.commands import run_kinface
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +117,7 @@ def test_people_are_scored_reported_and_compared_with_one_photo_each(synthetic, 
 
     def score(listed, out, *options) -> int:
         given = ["--root", synthetic, "--embeddings", tmp_path / "e.npz", "--list", listed, "--out", tmp_path / out]
-        return run("kinface", "", COMMANDS, ["score", *map(str, [*given, *options])])
+        return run_kinface("score", *given, *options)
 
     assert score(tmp_path / "people.csv", "refused.parquet") == 2
     assert "names people, not faces" in capsys.readouterr().err

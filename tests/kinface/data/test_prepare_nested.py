@@ -5,13 +5,12 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from kinface.cli.main import COMMANDS
 from kinface.data.families import read_prepared_list
 from kinface.data.fiw import read_families
 from kinface.data.prepare import nest_families
 from kinface.tradeoff.measure import Protocol, draw_lists
-from swinface.cli.main import run
 from swinface.files import InputError
+from tests.commands import run_kinface
 
 
 def test_each_training_family_is_held_out_once_and_no_other_is_there(synthetic):
@@ -53,14 +52,14 @@ def test_the_draw_is_by_the_seed(synthetic):
 
 
 def test_the_command_writes_prepared_folders(synthetic, tmp_path, capsys):
-    assert run("kinface", "", COMMANDS, ["nest", str(synthetic), "--out", str(tmp_path / "out"), "--folds", "2"]) == 0
+    assert run_kinface("nest", synthetic, "--out", tmp_path / "out", "--folds", "2") == 0
     assert "families: train" in capsys.readouterr().out
     for number in (1, 2):
         root = tmp_path / "out" / str(number)
         assert {*read_families(root).faces["split"]} == {"train", "tune", "val"}
         assert isinstance(read_prepared_list(root, "val"), pd.DataFrame)
     (tmp_path / "out" / "2").rename(tmp_path / "out" / "3")
-    assert run("kinface", "", COMMANDS, ["nest", str(synthetic), "--out", str(tmp_path / "out"), "--folds", "2"]) == 2
+    assert run_kinface("nest", synthetic, "--out", tmp_path / "out", "--folds", "2") == 2
     assert "3 is a fold of an earlier division" in capsys.readouterr().err
 
 

@@ -14,17 +14,16 @@ from PIL import Image
 from scipy.io import savemat
 from sklearn.metrics import roc_auc_score
 
-from kinface.cli import main as cli
 from kinface.cli.report import report
 from kinface.data.fiw import read_people
 from kinface.data.pairs import read_pairs, write_pairs
 from kinface.data.vocabulary import ROLE_GENDER
 from kinface.experiments.kinfacew import CROP, FOLDS, KINDS, decide_on_four, read_kinfacew, train_on_four
 from kinface.models.kinface import KinFace
-from swinface.cli.main import run as run_command
 from swinface.data.embeddings import read_arrays
 from swinface.data.faces import crop_face
 from swinface.files import InputError
+from tests.commands import run_kinface
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 
@@ -34,7 +33,7 @@ TINY = {"embed_dim": 8, "depths": [1, 1, 1], "num_heads": [1, 1, 1], "patch_size
 
 
 def kinfacew(*arguments) -> int:
-    return run_command("kinface", "", cli.COMMANDS, ["kinfacew", *map(str, arguments)])
+    return run_kinface("kinfacew", *arguments)
 
 
 def write_list(path: Path, rows: list[tuple]) -> None:

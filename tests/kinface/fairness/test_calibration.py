@@ -5,12 +5,11 @@ import pandas as pd
 import pytest
 from sklearn.metrics import log_loss
 
-from kinface.cli.main import COMMANDS
 from kinface.data.pairs import check_pairs, read_pairs
 from kinface.fairness.calibration import BetaCalibration, FairCal, ScoreNormalization, calibrate
-from swinface.cli.main import run
 from swinface.data.embeddings import write_embeddings
 from swinface.files import InputError
+from tests.commands import run_kinface
 
 
 def draw(count: int, seed: int, prefix: str, families: int = 40) -> tuple[pd.DataFrame, list[str], np.ndarray]:
@@ -148,12 +147,12 @@ def test_the_command_writes_both_lists_or_nothing(drawn, tmp_path, capsys):
     ]
     out = tmp_path / "out"
     files = ["--validation", str(tmp_path / "validation.parquet"), "--out", str(out)]
-    assert run("kinface", "", COMMANDS, [*given, *files]) == 0
+    assert run_kinface(*given, *files) == 0
     calibrated, result = calibrate(validation, pairs, faces, embedding, options={"clusters": 2})
     np.testing.assert_allclose(read_pairs(out / "scores.parquet")["score"], result["score"], rtol=1e-5)
     np.testing.assert_allclose(read_pairs(out / "validation.parquet")["score"], calibrated["score"], rtol=1e-5)
     own = ["--validation", str(tmp_path / "scores.parquet"), "--out", str(tmp_path / "other")]
-    assert run("kinface", "", COMMANDS, [*given, *own]) == 2
+    assert run_kinface(*given, *own) == 2
     assert "pairs of other families" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
 
@@ -162,7 +161,7 @@ def test_the_command_keeps_the_scores_that_it_reads(drawn, tmp_path, capsys):
     for name, pairs in (("validation", drawn[0]), ("scores", drawn[1])):
         pairs.to_parquet(tmp_path / f"{name}.parquet")
     files = ["--validation", str(tmp_path / "validation.parquet"), "--out", str(tmp_path)]
-    assert run("kinface", "", COMMANDS, ["calibrate", str(tmp_path / "scores.parquet"), *files]) == 2
+    assert run_kinface("calibrate", tmp_path / "scores.parquet", *files) == 2
     assert "write to another folder" in capsys.readouterr().err
 
 

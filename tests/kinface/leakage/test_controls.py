@@ -8,10 +8,9 @@ import pytest
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from kinface.cli.main import COMMANDS
 from kinface.leakage.controls import controls
-from swinface.cli.main import run
 from swinface.files import InputError
+from tests.commands import run_kinface
 
 
 @pytest.fixture
@@ -163,7 +162,7 @@ def test_a_list_of_which_nothing_else_is_known_has_the_model_alone(pairs):
 def test_the_command_writes_what_the_function_finds(pairs, tmp_path, capsys):
     scores, out = tmp_path / "scores.csv", tmp_path / "controls.csv"
     pairs.to_csv(scores, index=False)
-    assert run("kinface", "", COMMANDS, ["controls", str(scores), "--out", str(out)]) == 0
+    assert run_kinface("controls", scores, "--out", out) == 0
     written, expected = pd.read_csv(out), controls(pairs)
     pd.testing.assert_frame_equal(written.drop(columns="left_out"), expected.drop(columns="left_out"))
     shown = capsys.readouterr().out
@@ -171,7 +170,7 @@ def test_the_command_writes_what_the_function_finds(pairs, tmp_path, capsys):
     for row in expected.itertuples():
         assert f"{row.control} " in shown
         assert f"{row.auc:.3f} [{row.auc_low:.3f}, {row.auc_high:.3f}]" in shown
-    assert run("kinface", "", COMMANDS, ["controls", str(scores), "--out", str(out.with_suffix(".txt"))]) == 2
+    assert run_kinface("controls", scores, "--out", out.with_suffix(".txt")) == 2
     assert "controls.txt" in capsys.readouterr().err
 
 

@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 from sklearn.preprocessing import normalize
 
-from kinface.cli import main as cli
 from kinface.data.families import Families
 from kinface.data.fiw import read_families
 from kinface.data.lists import read_list
@@ -19,15 +18,11 @@ from kinface.debias.whitening import Whitened
 from kinface.models import faces
 from kinface.models.faces import read_faces
 from kinface.models.kinface import KinFace
-from swinface.cli.main import run as run_command
 from swinface.data.embeddings import Embeddings
 from swinface.files import InputError
+from tests.commands import run_kinface
 
 TINY = {"embed_dim": 8, "depths": [1, 1, 1], "num_heads": [1, 1, 1], "patch_size": 4}
-
-
-def kinface(*arguments) -> int:
-    return run_command("kinface", "", cli.COMMANDS, [str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +59,7 @@ def table(families, tmp_path) -> Path:
 def test_scores_are_the_cosines_in_the_order_of_the_list(synthetic, families, listed, model, tmp_path):
     out = tmp_path / "scores.parquet"
     options = ["--model", model, "--root", synthetic, "--precision", "full"]
-    assert kinface("score", *options, "--list", listed, "--out", out) == 0
+    assert run_kinface("score", *options, "--list", listed, "--out", out) == 0
     scored, wanted = read_pairs(out, scored=True), read_list(listed, families)
     pd.testing.assert_frame_equal(scored.drop(columns="score"), wanted.drop(columns="score"))
     network = KinFace.from_pretrained(model)
@@ -76,28 +71,28 @@ def test_scores_are_the_cosines_in_the_order_of_the_list(synthetic, families, li
 
 def test_another_models_embeddings_are_whitened_by_the_training_people(synthetic, families, table, tmp_path, capsys):
     out, options = tmp_path / "scores.parquet", ["--root", synthetic, "--list", "tune"]
-    assert kinface("score", "--embeddings", table, "--whiten", synthetic, *options, "--out", out) == 0
+    assert run_kinface("score", "--embeddings", table, "--whiten", synthetic, *options, "--out", out) == 0
     embeddings, about = Embeddings(table), families.faces[families.faces["split"] == "train"]
     whitened = Whitened().fit(normalize(embeddings[[*about["face"]]]), persons=about["person"])
     pairs = read_pairs(out, scored=True)
     every = families.faces["face"].tolist()
     expected = score_pairs(pairs, every, whitened.transform(normalize(embeddings[every])))
     np.testing.assert_allclose(pairs["score"], expected["score"], atol=1e-6)
-    assert kinface("score", "--whiten", synthetic, *options, "--out", out) == 2
+    assert run_kinface("score", "--whiten", synthetic, *options, "--out", out) == 2
     assert "--whiten is for --embeddings" in capsys.readouterr().err
     people = tmp_path / "people.csv"
     about.drop_duplicates("person").to_csv(people, index=False)
-    assert kinface("score", "--embeddings", table, "--whiten", people, *options, "--out", out) == 2
+    assert run_kinface("score", "--embeddings", table, "--whiten", people, *options, "--out", out) == 2
     assert "no two photos of a person" in capsys.readouterr().err
 
 
 def test_a_list_of_the_prepared_folder_goes_by_its_name(synthetic, model, table, tmp_path, capsys):
     out = tmp_path / "scores.parquet"
-    assert kinface("score", "--embeddings", table, "--root", synthetic, "--list", "tune", "--out", out) == 0
+    assert run_kinface("score", "--embeddings", table, "--root", synthetic, "--list", "tune", "--out", out) == 0
     prepared = read_pairs(synthetic / "pairs.parquet")
     scored = read_pairs(out, scored=True)
     assert list(scored["face_a"]) == list(prepared.loc[prepared["list"] == "tune", "face_a"])
-    assert kinface("score", "--embeddings", table, "--root", synthetic, "--list", "tuna", "--out", out) == 2
+    assert run_kinface("score", "--embeddings", table, "--root", synthetic, "--list", "tuna", "--out", out) == 2
     assert "tuna" in capsys.readouterr().err
 
 
@@ -118,7 +113,7 @@ def test_a_list_of_flat_faces_is_scored_below_any_root(form, by, families, liste
         of_faces = np.load(table)
         np.savez(table, face=[names[face] for face in of_faces["face"]], embedding=of_faces["embedding"])
     scorer = {"model": model, "embeddings": table}[by]
-    assert kinface("score", f"--{by}", scorer, "--root", flat, "--list", path, "--out", out) == 0
+    assert run_kinface("score", f"--{by}", scorer, "--root", flat, "--list", path, "--out", out) == 0
     scored = read_pairs(out, scored=True)
     assert scored["face_a"].tolist() == renamed["face_a"].tolist()
     if form != "table":  # which says itself whose faces they are
@@ -127,7 +122,7 @@ def test_a_list_of_flat_faces_is_scored_below_any_root(form, by, families, liste
     if by == "model":
         scored_in_place = tmp_path / "in_place.parquet"
         options = ["--root", families.root, "--list", listed, "--out", scored_in_place]
-        assert kinface("score", "--model", model, *options) == 0
+        assert run_kinface("score", "--model", model, *options) == 0
         np.testing.assert_allclose(scored["score"], read_pairs(scored_in_place)["score"], atol=1e-5)
 
 
@@ -136,7 +131,7 @@ def test_an_embedding_without_direction_is_refused(synthetic, families, listed, 
     np.savez(tmp_path / "zero.npz", face=paths, embedding=np.zeros((len(paths), 3)))
     out = tmp_path / "scores.parquet"
     assert (
-        kinface("score", "--embeddings", tmp_path / "zero.npz", "--root", synthetic, "--list", listed, "--out", out)
+        run_kinface("score", "--embeddings", tmp_path / "zero.npz", "--root", synthetic, "--list", listed, "--out", out)
         == 2
     )
     assert "has no direction" in capsys.readouterr().err
@@ -150,7 +145,7 @@ def test_each_face_is_read_and_embedded_once(synthetic, listed, model, tmp_path,
     monkeypatch.setattr(faces, "warn_unaligned", lambda *_: None)  # reads a few faces first
     monkeypatch.setattr(KinFace, "forward", lambda self, x, *rest: embedded.append(len(x)) or forward(self, x, *rest))
     out = tmp_path / "scores.parquet"
-    assert kinface("score", "--model", model, "--root", synthetic, "--list", listed, "--out", out) == 0
+    assert run_kinface("score", "--model", model, "--root", synthetic, "--list", listed, "--out", out) == 0
     pairs = read_pairs(out)
     count = len({*pairs["face_a"], *pairs["face_b"]})
     assert count < 2 * len(pairs)
@@ -198,19 +193,19 @@ def test_float_images_are_not_taken_for_levels(model):
 
 def test_embed_then_score_gives_what_the_model_scores(synthetic, families, listed, model, tmp_path):
     table, one, other = tmp_path / "all.npz", tmp_path / "one.parquet", tmp_path / "other.csv"
-    assert kinface("embed", "--model", model, "--root", synthetic, "--out", table) == 0
+    assert run_kinface("embed", "--model", model, "--root", synthetic, "--out", table) == 0
     with np.load(table) as written:
         assert list(written["face"]) == list(families.faces["face"])
         assert written["embedding"].shape == (len(families.faces), 8)
         np.testing.assert_allclose(np.linalg.norm(written["embedding"], axis=1), 1, rtol=1e-5)
-    assert kinface("score", "--model", model, "--root", synthetic, "--list", listed, "--out", one) == 0
-    assert kinface("score", "--embeddings", table, "--root", synthetic, "--list", listed, "--out", other) == 0
+    assert run_kinface("score", "--model", model, "--root", synthetic, "--list", listed, "--out", one) == 0
+    assert run_kinface("score", "--embeddings", table, "--root", synthetic, "--list", listed, "--out", other) == 0
     np.testing.assert_allclose(read_pairs(one)["score"], read_pairs(other)["score"], atol=1e-5)
 
 
 def test_other_models_embeddings_need_not_have_unit_length(synthetic, families, listed, table, tmp_path):
     out = tmp_path / "scores.parquet"
-    assert kinface("score", "--embeddings", table, "--root", synthetic, "--list", listed, "--out", out) == 0
+    assert run_kinface("score", "--embeddings", table, "--root", synthetic, "--list", listed, "--out", out) == 0
     values = Embeddings(table)
     for row in read_pairs(out).iloc[:5].itertuples():
         a, b = torch.from_numpy(values[[row.face_a, row.face_b]])
@@ -220,20 +215,20 @@ def test_other_models_embeddings_need_not_have_unit_length(synthetic, families, 
 def test_a_model_of_embeddings_reads_its_inputs(synthetic, listed, table, tmp_path, capsys):
     KinFace(embedding_size=12, width=16, size=8).save_pretrained(tmp_path / "run")
     options = ["--model", tmp_path / "run", "--root", synthetic, "--list", listed, "--out", tmp_path / "scores.parquet"]
-    assert kinface("score", *options) == 2
+    assert run_kinface("score", *options) == 2
     assert "--inputs" in capsys.readouterr().err
-    assert kinface("score", *options, "--inputs", table) == 0
+    assert run_kinface("score", *options, "--inputs", table) == 0
     assert read_pairs(tmp_path / "scores.parquet", scored=True)["score"].between(-1, 1).all()
     out = ["embed", "--model", tmp_path / "run", "--out", tmp_path / "own.npz"]
-    assert kinface(*out, "--inputs", table) == 0  # without images, all faces of the table
+    assert run_kinface(*out, "--inputs", table) == 0  # without images, all faces of the table
     assert [*Embeddings(tmp_path / "own.npz").rows] == [*Embeddings(table).rows]
-    assert kinface(*out) == 2
+    assert run_kinface(*out) == 2
     assert "--root is missing" in capsys.readouterr().err
 
 
 def test_a_model_of_images_reads_no_embeddings(synthetic, listed, model, table, tmp_path, capsys):
     options = ["--model", model, "--root", synthetic, "--list", listed, "--out", tmp_path / "scores.parquet"]
-    assert kinface("score", *options, "--inputs", table) == 2
+    assert run_kinface("score", *options, "--inputs", table) == 2
     assert "drop --inputs" in capsys.readouterr().err
 
 
@@ -296,7 +291,7 @@ def test_bad_input_is_one_message_and_leaves_nothing(options, named, bad, synthe
     given = {"--root": synthetic, "--list": listed, "--embeddings": table, "--out": tmp_path / "scores.parquet"}
     given |= {option: bad.get(name, tmp_path / name) for option, name in options.items()}
     before = sorted(tmp_path.iterdir())
-    assert kinface("score", *(part for option in given.items() for part in option)) == 2
+    assert run_kinface("score", *(part for option in given.items() for part in option)) == 2
     error = capsys.readouterr().err
     assert error.startswith("kinface score: error: ")
     assert error.count("\n") == 1
@@ -306,7 +301,7 @@ def test_bad_input_is_one_message_and_leaves_nothing(options, named, bad, synthe
 
 def test_a_folder_that_is_no_model_is_named(synthetic, listed, tmp_path, capsys):
     options = ["--root", synthetic, "--list", listed, "--out", tmp_path / "scores.parquet"]
-    assert kinface("score", "--model", tmp_path / "nowhere", *options) == 2
+    assert run_kinface("score", "--model", tmp_path / "nowhere", *options) == 2
     assert "nowhere" in capsys.readouterr().err
 
 
@@ -315,7 +310,7 @@ def test_a_run_that_is_not_complete_is_named(synthetic, listed, tmp_path, capsys
     run.mkdir()
     (run / "last.ckpt").write_bytes(b"")
     options = ["--root", synthetic, "--list", listed, "--out", tmp_path / "scores.parquet"]
-    assert kinface("score", "--model", run, *options) == 2
+    assert run_kinface("score", "--model", run, *options) == 2
     assert "not complete; the same `kinface fit` goes on" in capsys.readouterr().err
 
 
@@ -325,7 +320,7 @@ def test_a_truncated_face_is_named(synthetic, listed, model, tmp_path, capsys, f
     try:
         (families.root / face).write_bytes(original[:-200])
         out = tmp_path / "scores.parquet"
-        assert kinface("score", "--model", model, "--root", synthetic, "--list", listed, "--out", out) == 2
+        assert run_kinface("score", "--model", model, "--root", synthetic, "--list", listed, "--out", out) == 2
     finally:
         (families.root / face).write_bytes(original)
     assert face in capsys.readouterr().err
@@ -344,7 +339,7 @@ def test_a_table_says_what_computed_it_and_erasures_are_torchs(precision, tmp_pa
     for runtime in ("auto", "torch", "openvino"):
         out = tmp_path / f"{runtime}.npz"
         options = ["--precision", precision, "--runtime", runtime]
-        assert kinface("embed", "--model", "shipped-debiased", "--root", faces, "--out", out, *options) == 0
+        assert run_kinface("embed", "--model", "shipped-debiased", "--root", faces, "--out", out, *options) == 0
         tables[runtime] = np.load(out)
     dtype = {"full": "float32", "fast": "bfloat16"}[precision]
     chosen = {"full": "torch", "fast": "openvino"}[precision]  # of so few faces

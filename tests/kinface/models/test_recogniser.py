@@ -11,19 +11,14 @@ import pytest
 from onnx import TensorProto
 from PIL import Image
 
-from kinface.cli import main as cli
 from kinface.data.fiw import read_families
 from kinface.models import recogniser as module
 from kinface.models.faces import read_faces
 from kinface.models.recogniser import Pixels, Recogniser
-from swinface.cli.main import run as run_command
 from swinface.data.embeddings import Embeddings
 from swinface.files import InputError
+from tests.commands import run_kinface
 from tests.own.recogniser import WEIGHTS, write_onnx
-
-
-def kinface(*arguments) -> int:
-    return run_command("kinface", "", cli.COMMANDS, [str(argument) for argument in arguments])
 
 
 def naive(faces: np.ndarray, mean=127.5, scale=127.5) -> np.ndarray:
@@ -139,10 +134,10 @@ def test_a_function_of_ones_own_embeds_a_folder_of_faces(tmp_path, monkeypatch, 
     for number, value in enumerate((10, 200, 90)):
         Image.new("RGB", (80, 80), (value, 0, 255)).save(tmp_path / "faces" / "a" / f"{number}.png")
     options = ["embed", "--root", "faces", "--out", "own.npz", "--size", 64, "--channels", "bgr"]
-    assert kinface(*options, "--recogniser", "my_recognisers.colours") == 0
+    assert run_kinface(*options, "--recogniser", "my_recognisers.colours") == 0
     assert "3 faces, 3 numbers each" in capsys.readouterr().out
     for name in ("network", "convolved"):  # an object that is called; (B, D, 1, 1)
-        assert kinface(*options, "--recogniser", f"my_recognisers.{name}") == 0
+        assert run_kinface(*options, "--recogniser", f"my_recognisers.{name}") == 0
         assert "3 faces, 3 numbers each" in capsys.readouterr().out
     table = Embeddings(tmp_path / "own.npz")
     assert [*table.rows] == ["a/0.png", "a/1.png", "a/2.png"]
@@ -154,18 +149,18 @@ def test_a_function_of_ones_own_embeds_a_folder_of_faces(tmp_path, monkeypatch, 
         ("nothing", "has no 'nothing'"),
         ("training", "a face's embedding changes with what else is embedded, as in training mode; set evaluation mode"),
     ):
-        assert kinface(*options, "--recogniser", f"my_recognisers.{name}") == 2
+        assert run_kinface(*options, "--recogniser", f"my_recognisers.{name}") == 2
         error = capsys.readouterr().err
         assert message in error and error.count("\n") == 1
     (tmp_path / "none").mkdir()
     for model in ([], ["--recogniser", "my_recognisers.colours"]):
-        assert kinface("embed", "--root", "none", "--out", "own.npz", *model) == 2
+        assert run_kinface("embed", "--root", "none", "--out", "own.npz", *model) == 2
         assert "none: no images; name FIW's folder, or" in capsys.readouterr().err
 
 
 def test_families_are_embedded_and_the_table_is_read_by_all_others(synthetic, tmp_path):
     path, out = write_onnx(tmp_path / "arcface.onnx", (8, 3, 112, 112)), tmp_path / "arcface.npz"
-    assert kinface("embed", "--recogniser", path, "--root", synthetic, "--out", out) == 0
+    assert run_kinface("embed", "--recogniser", path, "--root", synthetic, "--out", out) == 0
     faces = pd.read_parquet(synthetic / "faces.parquet")["face"].tolist()
     table = Embeddings(out)
     assert [*table.rows] == faces
@@ -174,7 +169,7 @@ def test_families_are_embedded_and_the_table_is_read_by_all_others(synthetic, tm
     read = read_faces(synthetic.parent / "families", faces[:3]).permute(0, 2, 3, 1).numpy()
     assert np.allclose(embedding, naive(read), atol=1e-4)
     scored = ["--embeddings", out, "--root", synthetic, "--list", "tune", "--out", tmp_path / "scores.parquet"]
-    assert kinface("score", *scored) == 0
+    assert run_kinface("score", *scored) == 0
 
 
 def test_an_interrupted_command_goes_on_from_its_parts(synthetic, tmp_path, monkeypatch, capsys):
@@ -190,20 +185,20 @@ def test_an_interrupted_command_goes_on_from_its_parts(synthetic, tmp_path, monk
         return call(recogniser, faces)
 
     monkeypatch.setattr(Recogniser, "__call__", interrupt)
-    assert kinface(*command) == 130
+    assert run_kinface(*command) == 130
     assert not out.exists()
-    assert kinface(*command, "--mean", 0) == 2  # another computation
+    assert run_kinface(*command, "--mean", 0) == 2  # another computation
     assert "parts of a computation on other faces or of another model" in capsys.readouterr().err
     families = read_families(synthetic)
     face = families.root / families.faces["face"][0]
     state = face.stat()
     os.utime(face, (0, 0))  # as if another face had been written there
-    assert kinface(*command) == 2
+    assert run_kinface(*command) == 2
     assert "parts of a computation on other faces" in capsys.readouterr().err
     os.utime(face, ns=(state.st_atime_ns, state.st_mtime_ns))
     seen.clear()
     seen.extend([0] * 5)
-    assert kinface(*command) == 0
+    assert run_kinface(*command) == 0
     count = len(Embeddings(out).rows)
     assert sum(seen) == count - 2 * 40 + 4
 
@@ -225,7 +220,7 @@ def test_options_that_do_not_go_together(options, message, synthetic, tmp_path, 
     monkeypatch.chdir(tmp_path)
     write_onnx(tmp_path / "r.onnx")
     write_onnx(tmp_path / "bytes.onnx", kind=TensorProto.UINT8)
-    assert kinface("embed", "--root", synthetic, "--out", "out.npz", *options) == 2
+    assert run_kinface("embed", "--root", synthetic, "--out", "out.npz", *options) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
     assert not Path("out.npz").exists()

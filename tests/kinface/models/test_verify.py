@@ -13,13 +13,12 @@ import torch
 from PIL import Image, ImageEnhance
 
 import swinface.photos.predict
-from kinface.cli.main import COMMANDS
 from kinface.data.vocabulary import TYPES
 from kinface.models.kinface import KinFace
 from kinface.models.verify import CAUTION, ERRORS, SAME_FILE, SAME_PICTURE, TRIPLETS, verify
-from swinface.cli.main import run
 from swinface.files import InputError
 from swinface.photos.detect import Face
+from tests.commands import run_kinface
 
 TINY = {"embed_dim": 8, "depths": [1, 1, 1], "num_heads": [1, 1, 1], "patch_size": 4}
 HOPPER = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
@@ -48,7 +47,7 @@ def photos(tmp_path) -> list[Path]:
 
 
 def command(*arguments: object) -> int:
-    return run("kinface", "", COMMANDS, ["verify", *map(str, arguments)])
+    return run_kinface("verify", *arguments)
 
 
 def cosine(folder: Path, photos: list[Path]) -> float:

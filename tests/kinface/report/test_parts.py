@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from kinface.cli.main import COMMANDS
 from kinface.fairness.audit import Origin, audit_fairness
 from kinface.fairness.standards import choose_threshold_at_fmr
 from kinface.leakage.controls import controls
@@ -18,8 +17,8 @@ from kinface.report.build import build_report
 from kinface.report.errors import find_errors, render_errors
 from kinface.report.explore import trace_thresholds
 from kinface.report.html import render
-from swinface.cli.main import run
 from swinface.files import InputError
+from tests.commands import run_kinface
 from tests.pages import BROWSER, run_in_browser, section
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
@@ -145,7 +144,7 @@ def test_the_command_writes_errors_and_acquisition_only_if_asked(draw_scored, tm
     log.to_csv(tmp_path / "aligned.csv", index=False)
     common = ["report", str(tmp_path / "scores.parquet"), "--threshold", "0.6", "--resamples", "100"]
     asked = ["--faces", str(tmp_path / "faces"), "--acquisition", str(tmp_path / "aligned.csv")]
-    assert run("kinface", "", COMMANDS, [*common, *asked, "--out", str(tmp_path / "out")]) == 0
+    assert run_kinface(*common, *asked, "--out", tmp_path / "out") == 0
     assert 'href="errors.html"' in (tmp_path / "out/report.html").read_text()
     assert (tmp_path / "out/errors.html").exists()
     record = json.loads((tmp_path / "out/metrics.json").read_text())
@@ -154,11 +153,11 @@ def test_the_command_writes_errors_and_acquisition_only_if_asked(draw_scored, tm
         ("y", 1, 0),
     ]
     assert "colour histogram" in {row["control"] for row in record["controls"]}
-    assert run("kinface", "", COMMANDS, [*common, "--out", str(tmp_path / "out")]) == 0
+    assert run_kinface(*common, "--out", tmp_path / "out") == 0
     assert not (tmp_path / "out/errors.html").exists()
     assert "errors.html" not in (tmp_path / "out/report.html").read_text()
     log.drop(columns="race").to_csv(tmp_path / "aligned.csv", index=False)
-    assert run("kinface", "", COMMANDS, [*common, *asked, "--out", str(tmp_path / "other")]) == 2
+    assert run_kinface(*common, *asked, "--out", tmp_path / "other") == 2
     assert not (tmp_path / "other").exists()
 
 

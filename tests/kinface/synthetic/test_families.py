@@ -14,15 +14,14 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 
-from kinface.cli.main import COMMANDS
 from kinface.data.matrices import MIRROR, read_matrix
 from kinface.data.vocabulary import RACES, TYPES
 from kinface.synthetic import families as synthetic
 from kinface.synthetic.drawing import STYLE, TRAITS, Look, draw_face
 from kinface.synthetic.families import synthesize
 from kinface.synthetic.pedigree import CODES, DISADVANTAGED, HERITABILITY, grow_pedigree, relate
-from swinface.cli.main import run
 from swinface.files import InputError
+from tests.commands import run_kinface
 
 BIAS = 0.5
 
@@ -316,7 +315,7 @@ def test_nothing_is_left_of_a_run_that_fails(tmp_path, monkeypatch):
 
 
 def test_what_was_written_is_named(tmp_path, capsys):
-    assert run("kinface", "", COMMANDS, ["synthesize", str(tmp_path / "out"), "--families", "12", "--photos", "1"]) == 0
+    assert run_kinface("synthesize", tmp_path / "out", "--families", "12", "--photos", "1") == 0
     printed = capsys.readouterr().out
     for part in ("12 families", "val_choose.txt", "truth", "kinface prepare"):
         assert part in printed

@@ -7,15 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from swinface.cli.main import run as run_command
+from tests.commands import run_kinface
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
-
-
-def kinface(*arguments) -> int:
-    from kinface.cli.main import COMMANDS
-
-    return run_command("kinface", "", COMMANDS, [str(argument) for argument in arguments])
 
 
 def fit(root: Path, run: Path, *options, config="methods/reversal") -> int:
@@ -23,7 +17,7 @@ def fit(root: Path, run: Path, *options, config="methods/reversal") -> int:
     overlays = [f"--config={CONFIGS / name}.yaml" for name in names]
     quiet = ["--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu"]
     quiet += ["--trainer.devices", 1, "--trainer.strategy", "auto"]
-    return kinface("fit", *overlays, "--data.root", root, "--run", run, *quiet, *options)
+    return run_kinface("fit", *overlays, "--data.root", root, "--run", run, *quiet, *options)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -27,7 +27,8 @@ from kinface.training.data import KinshipData, read_tune_pairs
 from kinface.training.history import list_runs
 from swinface.files import working_alone
 from swinface.model import SwinFace
-from tests.kinface.training.conftest import CONFIGS, fit, kinface
+from tests.commands import run_kinface
+from tests.kinface.training.conftest import CONFIGS, fit
 from tests.training_runs import TINY
 
 EXPERIMENTS = ["base", "methods/reversal", "methods/fair_contrastive", "methods/ours", "type"]
@@ -72,7 +73,7 @@ def test_a_run_says_what_its_folder_holds_and_nothing_of_a_hub(unbroken):
 def test_a_model_says_which_families_it_was_trained_on_and_scoring_them_is_warned_of(unbroken, synthetic, tmp_path):
     def score(name: str) -> int:
         out = tmp_path / "scores.parquet"
-        return kinface("score", "--model", unbroken, "--root", synthetic, "--list", name, "--out", out)
+        return run_kinface("score", "--model", unbroken, "--root", synthetic, "--list", name, "--out", out)
 
     families = read_families(synthetic)
     trained = families.faces.loc[families.faces["split"] == "train", "family"]
@@ -226,7 +227,7 @@ def test_types_are_measured_and_written(synthetic, tmp_path):
     assert fit(synthetic, run, config="type") == 0
     assert pd.read_csv(run / "metrics.csv")["tune_type_balanced_accuracy"].between(0, 1).all()
     listed = synthetic.parent / "families" / "lists" / "val_choose.txt"
-    assert kinface("score", "--model", run, "--root", synthetic, "--list", listed, "--out", out) == 0
+    assert run_kinface("score", "--model", run, "--root", synthetic, "--list", listed, "--out", out) == 0
     assert set(read_pairs(out, scored=True)["type_predicted"]) <= {*TYPES, "unrelated"}
 
 

@@ -11,7 +11,6 @@ import pytest
 import torch
 import yaml
 
-from kinface.cli.main import COMMANDS
 from kinface.debias.erasure import Erase
 from kinface.debias.heads import Head, Hide
 from kinface.models.kinface import KinFace
@@ -19,10 +18,10 @@ from kinface.training.fit import KinshipCLI
 from kinface.training.losses import SupervisedContrastive, Verification
 from kinface.training.module import KinshipTraining, Optimizer
 from kinface.training.network import Network
-from swinface.cli.main import run as run_command
 from swinface.files import InputError
 from swinface.model import SwinFace
 from swinface.training.runs import configure
+from tests.commands import run_kinface
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 ATTRIBUTES = {"race": ["African", "Asian", "Caucasian"], "gender": ["f", "m"], "age": ["young", "old"]}
@@ -270,7 +269,7 @@ def test_an_attribute_of_ones_own_is_matched_hidden_erased_and_has_a_domain(synt
     options = {"data.root": root, "data.embeddings": tmp_path / "table.npz", "run": tmp_path / "run"}
     options |= {"trainer.accelerator": "cpu", "trainer.devices": 1, "trainer.enable_progress_bar": "false"}
     arguments = [f"--config={path}" for path in configs] + [f"--{name}={value}" for name, value in options.items()]
-    assert run_command("kinface", "", COMMANDS, ["fit", *arguments]) == 0
+    assert run_kinface("fit", *arguments) == 0
     metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
     assert metrics["train_half"].gt(0).all() and metrics["tune_half_balanced_accuracy"].between(0, 1).all()
     network = KinFace.from_pretrained(tmp_path / "run")

@@ -9,14 +9,13 @@ import torch
 import yaml
 from PIL import Image
 
-from kinface.cli.main import COMMANDS
 from kinface.debias.erasure import Erasure
 from kinface.debias.leace import Leace
 from kinface.debias.transport import Transport
 from kinface.models.inference import describe_faces
 from kinface.models.kinface import KinFace
-from swinface.cli.main import run as run_command
 from swinface.data.embeddings import write_embeddings
+from tests.commands import run_kinface
 from tests.training_runs import CONFIGS
 
 GENDER = ["f", "m"]
@@ -67,7 +66,7 @@ def fit(synthetic, tmp_path, **options) -> int:
     given = {"data.root": synthetic, "data.embeddings": tmp_path / "table.npz", "run": tmp_path / "run"}
     given |= {"trainer.accelerator": "cpu", "trainer.devices": 1, "trainer.enable_progress_bar": "false"} | options
     arguments = [f"--config={path}" for path in configs] + [f"--{name}={it}" for name, it in given.items()]
-    return run_command("kinface", "", COMMANDS, ["fit", *arguments])
+    return run_kinface("fit", *arguments)
 
 
 def test_the_features_of_others_have_equal_class_means_after_training(synthetic, tmp_path, others, capsys):

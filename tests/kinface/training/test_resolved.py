@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kinface.cli.main import COMMANDS
-from swinface.cli.main import run
+from tests.commands import run_kinface
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs" / "kinface"
 RESOLVED = sorted((Path(__file__).parent / "resolved").glob("*.yaml"))
@@ -25,7 +24,7 @@ def test_a_base_and_overlays_are_the_configuration_that_they_were(file, capsys):
     names = ["base", *OVERLAYS.get(file.stem, [file.stem])]
     options = ["--data.root", "FIW", "--run", "RUN", "--print_config"]
     with pytest.raises(SystemExit):
-        run("kinface", "", COMMANDS, ["fit", *(f"--config={CONFIGS / name}.yaml" for name in names), *options])
+        run_kinface("fit", *(f"--config={CONFIGS / name}.yaml" for name in names), *options)
     found, wanted = yaml.safe_load(capsys.readouterr().out), yaml.safe_load(file.read_text())
     found["trainer"] = {name: found["trainer"][name] for name in wanted["trainer"]}
     assert [found.pop(name) for name in ("run", "checkpoint_steps", "logger")] == ["RUN", None, None]

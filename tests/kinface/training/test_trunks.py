@@ -12,20 +12,15 @@ import pytest
 import torch
 import yaml
 
-from kinface.cli.main import COMMANDS
 from kinface.models.kinface import KinFace
-from swinface.cli.main import run as run_command
 from swinface.data.embeddings import Embeddings
+from tests.commands import run_kinface
 
 ROOT = Path(__file__).resolve().parents[3]
 TRUNKS = {
     "convnext": {"kind": "timm/convnext_tiny.in12k", "dims": [4, 8, 12, 16], "depths": [1, 1, 1, 1]},
     "ir50": {"kind": "ir50.IR50", "units": [1, 1, 1, 1], "channels": [4, 8, 12, 16], "size": 8},
 }
-
-
-def kinface(*arguments) -> int:
-    return run_command("kinface", "", COMMANDS, [str(argument) for argument in arguments])
 
 
 @pytest.mark.parametrize("name", ["convnext", pytest.param("ir50", marks=pytest.mark.slow)])
@@ -38,23 +33,23 @@ def test_kinship_learns_on_any_trunk(name, synthetic, tmp_path, monkeypatch):
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"model": model, "trainer": {"accelerator": "cpu"}}))
     base = ["--config", ROOT / "configs" / "kinface" / "base.yaml", "--config", ROOT / "configs" / "smoke.yaml"]
     fit = ["fit", *base, "--config", tmp_path / "mine.yaml", "--data.root", synthetic]
-    assert kinface(*fit, "--run", tmp_path / "run") == 0
+    assert run_kinface(*fit, "--run", tmp_path / "run") == 0
     trained = KinFace.from_pretrained(tmp_path / "run")
     assert trained.trunk.arguments == TRUNKS[name]
 
     torch.save(trained.trunk.network.state_dict(), tmp_path / "weights.pt")
     frozen = ["--model.network.trunk", {**TRUNKS[name], "weights": str(tmp_path / "weights.pt")}]
     frozen += ["--model.network.trained_stages", 0, "--data.augment", "false", "--data.cache", tmp_path / "cache"]
-    assert kinface(*fit, *frozen, "--run", tmp_path / "frozen") == 0
+    assert run_kinface(*fit, *frozen, "--run", tmp_path / "frozen") == 0
     start, kept = trained.trunk.state_dict(), KinFace.from_pretrained(tmp_path / "frozen").trunk.state_dict()
     assert all(torch.equal(start[key], kept[key]) for key in start)
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
     options = ["--root", synthetic, "--out"]
     exported, full = tmp_path / "run.onnx", ["--precision", "full"]
-    assert kinface("export", "--model", tmp_path / "run", "--out", exported) == 0
-    assert kinface("embed", "--model", tmp_path / "run", *full, *options, tmp_path / "ours.npz") == 0
-    assert kinface("embed", "--recogniser", exported, *options, tmp_path / "onnx.npz") == 0
+    assert run_kinface("export", "--model", tmp_path / "run", "--out", exported) == 0
+    assert run_kinface("embed", "--model", tmp_path / "run", *full, *options, tmp_path / "ours.npz") == 0
+    assert run_kinface("embed", "--recogniser", exported, *options, tmp_path / "onnx.npz") == 0
     faces = pd.read_parquet(synthetic / "faces.parquet")["face"].tolist()
     ours, onnx = (Embeddings(tmp_path / f"{table}.npz")[faces] for table in ("ours", "onnx"))
     assert np.allclose(ours, onnx, atol=1e-4)

@@ -14,10 +14,9 @@ import pytest
 
 import kinface
 import kinface.web.app
-from kinface.cli.main import COMMANDS
 from kinface.models.examine import read_photo
 from kinface.web.app import create_app, open_server
-from swinface.cli.main import run
+from tests.commands import run_kinface
 from tests.kinface.web.conftest import EVIL, to_png
 from tests.pages import text_of
 
@@ -268,17 +267,17 @@ def test_it_listens_to_this_computer_alone(examiner, capsys):
         assert server.socket.getsockname()[0] == "127.0.0.1"
         port = server.socket.getsockname()[1]
         assert re.fullmatch(rf"http://127\.0\.0\.1:{port}/[\w-]{{32}}/", address)
-        assert run("kinface", "", COMMANDS, ["web", "--port", str(port)]) == 2
+        assert run_kinface("web", "--port", port) == 2
         assert capsys.readouterr().err.startswith(f"kinface web: error: port {port}: Address already in use")
     finally:
         server.server_close()
-    assert run("kinface", "", COMMANDS, ["web", "--port", "70000"]) == 2
+    assert run_kinface("web", "--port", "70000") == 2
 
 
 def test_without_the_library_its_extra_is_named(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "flask", None)
     monkeypatch.delitem(sys.modules, "kinface.web.app")
-    assert run("kinface", "", COMMANDS, ["web"]) == 2
+    assert run_kinface("web") == 2
     assert "`pip install '.[web]'` in this project's folder brings them" in capsys.readouterr().err
 
 

@@ -17,13 +17,13 @@ from PIL import Image
 from swinface.benchmarks import protocols as benchmarks
 from swinface.benchmarks.benchmark import COLUMNS, Predictor, Result, estimate
 from swinface.cli.evaluate import evaluate
-from swinface.cli.main import COMMANDS, run
 from swinface.data.datasets import CelebA, ImageFolder, UTKFace
 from swinface.data.faces import scale_pixels
 from swinface.data.labels import ATTRIBUTES
 from swinface.files import InputError
 from swinface.model import SMALL, SwinFace
 from swinface.tasks import PAPER_TASKS
+from tests.commands import run_swinface
 
 CONFIGS = [
     Path(__file__).resolve().parents[3] / "configs" / "swinface" / f"{name}.yaml" for name in ("evaluate", "held_out")
@@ -140,7 +140,7 @@ def config(face_sets, tmp_path) -> dict:
 def call(config: dict, tmp_path: Path, *arguments) -> int:
     path = tmp_path / "evaluate.yaml"
     path.write_text(yaml.safe_dump({"benchmarks": config}, sort_keys=False))
-    return run("swinface", "", COMMANDS, ["evaluate", "--config", str(path), *map(str, arguments)])
+    return run_swinface("evaluate", "--config", path, *arguments)
 
 
 def test_evaluate_runs_what_it_finds_and_writes_it(config, face_sets, model, tmp_path, capsys):
@@ -266,7 +266,7 @@ def test_figures_are_written_though_nobody_reads_them(config, model, tmp_path, m
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_a_shipped_configuration_is_read_and_skips_what_is_not_there(config, model, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert run("swinface", "", COMMANDS, ["evaluate", "--config", str(config), "--model", str(model)]) == 2
+    assert run_swinface("evaluate", "--config", config, "--model", model) == 2
     skipped = [line.split(":")[0] for line in capsys.readouterr().out.splitlines() if line.startswith("skipped ")]
     assert skipped == [f"skipped {name}" for name in yaml.safe_load(config.read_text())["benchmarks"]]
 

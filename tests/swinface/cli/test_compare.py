@@ -10,9 +10,8 @@ import pytest
 import yaml
 
 from swinface.benchmarks.benchmark import Result
-from swinface.cli.main import COMMANDS
-from swinface.cli.main import run as run_command
 from swinface.training.comparison import Comparison, tabulate
+from tests.commands import run_swinface
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs" / "swinface"
 TINY = {"embed_dim": 8, "depths": [0, 0, 1, 1], "num_heads": [1, 1, 1, 1], "convolutions": [0, 0, 0, 0], "width": 8}
@@ -52,7 +51,7 @@ def settings(face_sets, tmp_path_factory) -> dict:
 def compare(settings: dict, folder: Path, out: Path) -> int:
     (folder / "comparison.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
     options = ["--config", str(folder / "comparison.yaml"), "--out", str(out)]
-    return run_command("swinface", "", COMMANDS, ["compare", *options])
+    return run_swinface("compare", *options)
 
 
 @pytest.mark.slow

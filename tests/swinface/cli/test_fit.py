@@ -10,11 +10,11 @@ import yaml
 from timm.scheduler import CosineLRScheduler
 
 import swinface
-from swinface.cli.main import COMMANDS, run
 from swinface.files import working_alone
 from swinface.model import SwinFace
 from swinface.tasks import PAPER_TASKS
 from swinface.training.module import FaceTraining
+from tests.commands import run_swinface
 from tests.training_runs import CONFIGS, fit
 
 
@@ -386,7 +386,7 @@ def test_a_run_with_pseudo_labels_resumes_to_the_same(config, tmp_path, monkeypa
     ],
 )
 def test_options_out_of_range_are_refused_by_name(option, value, tmp_path, capsys):
-    assert run("swinface", "", COMMANDS, ["fit", f"--{option}={value}", "--run", str(tmp_path / "run")]) == 2
+    assert run_swinface("fit", f"--{option}={value}", "--run", tmp_path / "run") == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert option in line
     assert not (tmp_path / "run").exists()

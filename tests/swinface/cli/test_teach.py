@@ -7,15 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from swinface.cli.main import COMMANDS
-from swinface.cli.main import run as run_command
 from swinface.cli.teach import teach
 from swinface.data.datasets import ImageFolder
 from swinface.data.embeddings import Embeddings
+from tests.commands import run_swinface
 
 
 def command(*arguments) -> int:
-    return run_command("swinface", "", COMMANDS, ["teach", *map(str, arguments)])
+    return run_swinface("teach", *arguments)
 
 
 def test_a_table_has_every_face_of_the_source(face_sets, tmp_path, capsys):

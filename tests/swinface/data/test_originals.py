@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from swinface.cli.main import COMMANDS, run
 from swinface.data.datasets import AffectNetList, AgeGenderList
 from swinface.files import InputError
 from swinface.photos.folder import COLUMNS
 from swinface.photos.originals import list_faces, read_adience, read_affectnet, read_imdb_wiki, read_morph
+from tests.commands import run_swinface
 
 NAN = float("nan")
 ADIENCE = "user_id\toriginal_image\tface_id\tage\tgender\tx\ty\tdx\tdy\ttilt_ang\tfiducial_yaw_angle\tfiducial_score\n"
@@ -142,7 +142,7 @@ def test_the_lists_are_those_that_training_reads(tmp_path, capsys):
     root = tmp_path / "WIKI"
     faces = make_faces(root / "data", ["00/0.jpg", "01/1.jpg"])
     command = ["labels", "imdb_wiki", write_mat(tmp_path / "wiki.mat"), "--faces", faces, "--out", root / "label.txt"]
-    assert run("swinface", "", COMMANDS, [*map(str, command)]) == 0
+    assert run_swinface(*command) == 0
     assert "1 photos have labels, 1 of them a face" in capsys.readouterr().out
     source = AgeGenderList(root)
     assert source.table.to_dict("list") == {"image": ["data/00/0.jpg"], "age": [30.49], "gender": [1.0]}
@@ -151,7 +151,7 @@ def test_the_lists_are_those_that_training_reads(tmp_path, capsys):
     csv.write_text("subDirectory_filePath,expression\n1/a.jpg,0\n1/b.jpg,6\n1/c.jpg,7\n")
     faces = make_faces(root / "data", ["1/a.jpg", "1/b.jpg", "1/c.jpg"])
     command = ["labels", "affectnet", csv, "--faces", faces, "--out", root / "label.txt"]
-    assert run("swinface", "", COMMANDS, [*map(str, command)]) == 0
+    assert run_swinface(*command) == 0
     table = AffectNetList(root, numbering="affectnet").table
     assert table["expression"].tolist() == [6.0, 5.0]  # neutral and anger in this model's order
 
@@ -195,5 +195,5 @@ def test_files_of_another_form_are_named(read, content, named, tmp_path):
 def test_bad_options_are_named(options, named, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     make_faces(tmp_path / "faces", ["a.jpg"])
-    assert run("swinface", "", COMMANDS, ["labels", "morph", "morph.csv", *options]) == 2
+    assert run_swinface("labels", "morph", "morph.csv", *options) == 2
     assert named in capsys.readouterr().err

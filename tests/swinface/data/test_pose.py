@@ -11,7 +11,6 @@ from PIL import Image
 from scipy.io import savemat
 from sklearn.metrics import roc_auc_score
 
-from swinface.cli.main import COMMANDS, run
 from swinface.data.align import ARCFACE, align, fit_similarity
 from swinface.data.pose import FACE, fit_pose, measure_turn, to_pose, to_rotation, turn
 from swinface.data.poses import PoseFolder, PoseList
@@ -20,6 +19,7 @@ from swinface.files import InputError
 from swinface.images import read_image
 from swinface.photos.detect import detect
 from swinface.photos.folder import COLUMNS, PLACES
+from tests.commands import run_swinface
 
 POSES = [(0, 0, 0), (35, 0, 0), (-60, 10, 5), (20, -15, 30), (-10, 25, -40), (75, 5, 0)]
 
@@ -159,7 +159,7 @@ def test_labels_from_landmarks_are_those_of_the_aligned_face(tmp_path, capsys):
     rows.append({"photo": "none.png", "faces": 0, "chosen": "largest", "problem": "no face found"})
     pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(faces / "aligned.csv", index=False)
     command = ["labels", "pose", faces / "aligned.csv", "--faces", faces, "--out", tmp_path / "label.txt"]
-    assert run("swinface", "", COMMANDS, [*map(str, command)]) == 0
+    assert run_swinface(*command) == 0
     table = PoseList(tmp_path).table
     assert table["image"].tolist() == [f"data/{number}.png" for number in range(4)]
     for row, pose in enumerate(POSES[:4]):

@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 import swinface.photos.folder
-from swinface.cli.main import COMMANDS, run
 from swinface.data.align import align
 from swinface.files import InputError, working_alone
 from swinface.images import list_images, read_image
 from swinface.photos.detect import detect
 from swinface.photos.folder import COLUMNS, align_folder
+from tests.commands import run_swinface
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
@@ -117,7 +117,7 @@ def test_an_interrupted_call_goes_on_to_the_same_result(photos, unbroken, tmp_pa
 
 
 def test_the_command_says_what_it_did(photos, tmp_path, capsys):
-    assert run("swinface", "", COMMANDS, ["align", str(photos), "--out", str(tmp_path / "faces")]) == 0
+    assert run_swinface("align", photos, "--out", tmp_path / "faces") == 0
     said = capsys.readouterr().out
     assert "5 photos: 3 faces written, 1 without a face, 1 not readable; 2 other files left out\n" in said
     assert "1 photos have several faces; the largest was taken" in said

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import swinface.photos.predict
-from swinface.cli.main import COMMANDS, run
 from swinface.cli.predict import name_drawings
 from swinface.cli.predict import predict as predict_photos
 from swinface.data.align import align
@@ -27,6 +26,7 @@ from swinface.model import SMALL, SwinFace
 from swinface.photos.detect import Face
 from swinface.photos.predict import cut_faces, draw_faces, place_label, predict
 from swinface.tasks import TASKS
+from tests.commands import run_swinface
 
 HOPPER = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
 
@@ -76,7 +76,7 @@ def save_photo(path: Path, size: tuple[int, int] = (120, 80), seed: int = 0) -> 
 
 
 def command(*arguments: object) -> int:
-    return run("swinface", "", COMMANDS, ["predict", *map(str, arguments)])
+    return run_swinface("predict", *arguments)
 
 
 # Answers

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from swinface.cli.main import COMMANDS, run
 from swinface.cli.runs import format_runs
 from swinface.files import InputError
 from swinface.training.history import FACES, History, is_free, list_runs
+from tests.commands import run_swinface
 
 TUNED = History("selection", True, ("tune_*",), {"loss": "train_*", "AUC": "tune_*"})
 
@@ -51,7 +51,7 @@ def test_runs_are_listed_by_what_differs_with_the_figures_of_their_best_epochs(f
 
 def test_the_command_prints_names_that_cannot_steer_a_terminal(folder, capsys):
     (folder / "plain").rename(folder / "plain\x1b[2J")
-    assert run("swinface", "", COMMANDS, ["runs", str(folder)]) == 0
+    assert run_swinface("runs", folder) == 0
     said = capsys.readouterr().out
     assert "\x1b" not in said and "plain\\x1b[2J" in said
     assert said.splitlines()[0].split()[-4:] == ["hide", "method", "error", "val_x_AUC"]
