@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from pathlib import Path
 
+import swinface.cli.runs
 from kinface.training.history import list_runs
-from swinface.cli.runs import format_runs
 
 
+@wraps(swinface.cli.runs.runs)  # whose options and help the command has
 def runs(folder: Path) -> None:
-    """List the runs in a folder: in which settings they differ, and the figures of their best epochs.
-
-    Parameters
-    ----------
-    folder
-        A folder of runs, at any depth, such as that of a sweep.
-    """
-    print(format_runs(list_runs(folder)))
+    print(swinface.cli.runs.format_runs(list_runs(folder)))

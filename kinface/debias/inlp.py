@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
@@ -44,25 +42,20 @@ class Inlp(Projection):
         self.rounds = rounds
 
     def _project(self, centred, codes, weight, target):
-        return project_inlp(centred, codes, weight, self.rounds)
-
-
-def project_inlp(centred: np.ndarray, codes: Sequence[np.ndarray], weight: np.ndarray, rounds: int) -> np.ndarray:
-    """P of INLP, (D, D); parameters as of ``project_leace``."""
-    removed = np.zeros((0, centred.shape[1]))
-    for given in codes:
-        known = given >= 0
-        target, counts = given[known], weight[known]
-        for _ in range(rounds):
-            left = (centred - centred @ removed.T @ removed)[known]
-            scale = left.std()
-            if not scale > 0:  # all directions are removed
-                break
-            classifier = LogisticRegression(C=1.0, class_weight="balanced", max_iter=200)
-            classifier.fit(left / scale, target, counts / counts.sum())
-            recall = [(classifier.predict(left[target == k] / scale) == k).mean() for k in np.unique(target)]
-            if np.mean(recall) < 1 / len(recall) + PLAIN_GAIN:
-                break
-            _, strength, rows = np.linalg.svd(np.concatenate([removed, classifier.coef_]), full_matrices=False)
-            removed = rows[strength > 1e-6 * strength.max()]
-    return removed.T @ removed
+        removed = np.zeros((0, centred.shape[1]))
+        for given in codes:
+            known = given >= 0
+            own, counts = given[known], weight[known]
+            for _ in range(self.rounds):
+                left = (centred - centred @ removed.T @ removed)[known]
+                scale = left.std()
+                if not scale > 0:  # all directions are removed
+                    break
+                classifier = LogisticRegression(C=1.0, class_weight="balanced", max_iter=200)
+                classifier.fit(left / scale, own, counts / counts.sum())
+                recall = [(classifier.predict(left[own == k] / scale) == k).mean() for k in np.unique(own)]
+                if np.mean(recall) < 1 / len(recall) + PLAIN_GAIN:
+                    break
+                _, strength, rows = np.linalg.svd(np.concatenate([removed, classifier.coef_]), full_matrices=False)
+                removed = rows[strength > 1e-6 * strength.max()]
+        return removed.T @ removed

@@ -96,13 +96,13 @@ def widen(units: np.ndarray) -> np.ndarray:
         return np.where(units > 1 + 1e-9, student.ppf(0.975, units - 1) / Z, np.nan)
 
 
-def reach_of_jeffreys(units: np.ndarray, level: float = 0.975) -> np.ndarray:
+def reach_of_jeffreys(units: np.ndarray) -> np.ndarray:
     """How far a rate may be from the 0 or 1 that was found: the quantile of Jeffreys' posterior.
 
     Influence values are all 0 there. The rule takes as many trials as there are units, none (or all) of them a success:
     there are at least that many independent ones (Brown, Cai & DasGupta, Statistical Science 16(2), 2001, 4.1.1).
     """
-    return beta.ppf(level, 0.5, np.asarray(units) + 0.5)
+    return beta.ppf(0.975, 0.5, np.asarray(units) + 0.5)
 
 
 def interval_of_rate(value: np.ndarray, error: np.ndarray, units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

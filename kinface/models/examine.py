@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from kinface.models.kinface import KinFace, load_model
-from kinface.models.verify import check_verifier, choose_compared, compare, read_scores
+from kinface.models.verify import SCORES, TRIPLETS, check_verifier, choose_compared, compare, read_record
 from kinface.report.plots import COLOURS, plot_placed_scores
 from swinface.attention import draw_face, weigh_levels
 from swinface.choices import SHIPPED
@@ -209,8 +209,8 @@ class Examiner:
             network = load_model(model)
             with naming(model):
                 check_verifier(network)
-            self.networks[str(model)], self.scores[str(model)] = network, read_scores(model) or []
-            self.triplets[str(model)] = read_scores(model, triplets=True) or []
+            self.networks[str(model)], self.scores[str(model)] = network, read_record(model, SCORES) or []
+            self.triplets[str(model)] = read_record(model, TRIPLETS) or []
         self.swinface = SwinFace.from_pretrained(swinface).to(best_device())
 
     @property

@@ -177,14 +177,8 @@ def read_errors(model: Path, *, triplets: bool = False) -> dict[str, float] | No
     None if it keeps no record."""
     if not triplets:
         return read_record(model, ERRORS)
-    rows = read_scores(model, triplets=True)
+    rows = read_record(model, TRIPLETS)
     return {name: rows[0][name] for name in ("fmr", "fnmr", "kin", "non_kin")} if rows else None
-
-
-def read_scores(model: Path, *, triplets: bool = False) -> list[dict[str, Any]] | None:
-    """What ``kinface.fairness.distributions.describe_scores`` gave of a model on these pairs or triplets; None as
-    above."""
-    return read_record(model, TRIPLETS if triplets else SCORES)
 
 
 def read_record(model: Path, name: str) -> Any:

@@ -74,9 +74,9 @@ def _trace_grouping(audit: FairnessAudit, grouping: str, threshold: np.ndarray) 
             {"name": in_words(group.group, group.grouping), "kin": group.kin, "non_kin": group.non_kin, "compared": yes}
             for group, yes in zip(groups.itertuples(), [True, *compared[1:].tolist()], strict=True)
         ],
-        "edges": _short(edges),
+        "edges": shorten(edges),
         "densities": densities,
-        **{mode: {name: _short(values) for name, values in found.items()} for mode, found in traced.items()},
+        **{mode: {name: shorten(values) for name, values in found.items()} for mode, found in traced.items()},
     }
 
 
@@ -132,15 +132,15 @@ def _at_tpr(kin: np.ndarray, shares: np.ndarray) -> np.ndarray:
 
 
 def _density(score: np.ndarray, edges: np.ndarray) -> list[float]:
-    return _short(np.histogram(score, edges)[0] / max(len(score), 1) / (edges[1] - edges[0]))
+    return shorten(np.histogram(score, edges)[0] / max(len(score), 1) / (edges[1] - edges[0]))
 
 
-def _short(values: object) -> object:
+def shorten(values: object) -> object:
     """Four digits are what a screen shows; what is no finite number is null."""
     if isinstance(values, dict):
-        return {name: _short(part) for name, part in values.items()}
+        return {name: shorten(part) for name, part in values.items()}
     if np.ndim(values):
-        return [_short(part) for part in values]
+        return [shorten(part) for part in values]
     return float(f"{values:.4g}") + 0.0 if np.isfinite(values) else None  # not -0
 
 

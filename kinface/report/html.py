@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from itertools import groupby
 from operator import itemgetter
 
@@ -120,7 +120,7 @@ def make_environment() -> Environment:
     environment.globals |= {form.__name__: form for form in written}
     environment.filters |= environment.globals | {
         "by_grouping": _by_grouping,
-        "figure": _figure,
+        "figure": partial(_rate, unit=""),
         "group": lambda row: in_words(row["group"], row["grouping"]),
         "ideal": lambda name: find_disparity(name).ideal,
         "metric_name": lambda metric: METRICS.get(metric, metric),
@@ -156,12 +156,8 @@ def signed(value: float | str | None) -> str:
     return decimal(value, "+")
 
 
-def _figure(value: float | None, metric: str) -> str:
-    """AUC as a number, all else in percent."""
-    return decimal(value) if metric == "auc" else percent(value)
-
-
 def _rate(value: float | None, metric: str, unit: str = "%") -> str:
+    """AUC as a number, all else in percent."""
     return decimal(value) if metric == "auc" else percent(value) + unit
 
 

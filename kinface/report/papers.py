@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -47,8 +47,7 @@ def tabulate_groups(rows: Sequence[dict], grouping: str) -> pd.DataFrame:
 
 def _with_interval(row: dict, metric: str) -> str:
     form = decimal if metric == "auc" else percent
-    value, low, high = (form(row[f"{metric}{end}"]) for end in ("", "_low", "_high"))
-    return value if row[f"{metric}_low"] is None else f"{value} [{low}, {high}]"
+    return form(row[metric]) + _name_interval(row, f"{metric}_", form)
 
 
 def tabulate_disparities(rows: Sequence[dict], grouping: str) -> pd.DataFrame:
@@ -58,16 +57,11 @@ def tabulate_disparities(rows: Sequence[dict], grouping: str) -> pd.DataFrame:
         {
             "Disparity": [row["disparity"] for row in rows],
             "Groups": [row["compared_groups"] for row in rows],
-            "Value": [_disparity_with_interval(row) for row in rows],
+            "Value": [decimal(row["value"]) + _name_interval(row) for row in rows],
             "Ideal": [f"{row['ideal']:g}" for row in rows],
             "Chance limit": [decimal(row["chance"]) for row in rows],
         }
     )
-
-
-def _disparity_with_interval(row: dict) -> str:
-    value, low, high = (decimal(row[name]) for name in ("value", "low", "high"))
-    return value if row["low"] is None else f"{value} [{low}, {high}]"
 
 
 def write_table(table: pd.DataFrame, form: TableFormat, title: str) -> str:
@@ -161,9 +155,9 @@ def _index_disparities(grouping: str, record: dict) -> dict:
     return _index(record, grouping, metrics)
 
 
-def _name_interval(row: dict, metric: str = "") -> str:
+def _name_interval(row: dict, metric: str = "", form: Callable[..., str] = decimal) -> str:
     low, high = row[f"{metric}low"], row[f"{metric}high"]
-    return "" if low is None else f" [{decimal(low)}, {decimal(high)}]"
+    return "" if low is None else f" [{form(low)}, {form(high)}]"
 
 
 def _index(record: dict, config: str | None, metrics: list[dict]) -> dict:

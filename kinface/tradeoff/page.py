@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from importlib.resources import files
 from itertools import product
 
-import numpy as np
 import pandas as pd
 import vl_convert
 from jinja2 import ChoiceLoader, PackageLoader
 from matplotlib.figure import Figure
 
 from kinface.data.tables import write_intervals
+from kinface.report.explore import shorten
 from kinface.report.html import make_environment
 from kinface.report.plots import COLOURS
 from kinface.tradeoff.figure import choose_rows, list_attributes, name_rows
@@ -66,7 +66,7 @@ def declare_chart(table: pd.DataFrame, about: dict, attackers: Sequence[str], sh
     for key, (column, _) in figures.items():
         written = zip(methods, table.to_dict("records"), write_intervals(table, column), strict=True)
         for method, row, said in written:
-            method |= {f"{key}{end}": _number(row[f"{column}{end}"]) for end in ("", "_low", "_high")}
+            method |= {f"{key}{end}": shorten(row[f"{column}{end}"]) for end in ("", "_low", "_high")}
             method[f"said_{key}"] = said
     chances = [{"attribute": place, "chance": about[name]["chance"]} for place, name in enumerate(choices["attribute"])]
     chart["datasets"] = {"methods": methods, "chances": chances}
@@ -99,7 +99,3 @@ def _name_figures(table: pd.DataFrame, attackers: Sequence[str]) -> dict[str, tu
 def _bind(name: str, values: Sequence[str]) -> dict:
     numbers = [*range(len(values))]
     return {"input": "select", "element": "#choices", "name": f"{name} ", "options": numbers, "labels": values}
-
-
-def _number(value: float) -> float | None:
-    return float(f"{value:.4g}") if np.isfinite(value) else None

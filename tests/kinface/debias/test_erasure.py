@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 
 from kinface.debias.erasure import Erase, Erasure
-from kinface.debias.inlp import project_inlp
+from kinface.debias.inlp import Inlp
 from kinface.debias.leace import project_leace
 from kinface.debias.transport import find_transport
 from swinface.files import InputError
@@ -22,7 +22,7 @@ def leace(centred, labels, weight):
 
 def inlp(centred, labels, weight):
     codes = [given.numpy() for given in labels.values()]
-    return torch.from_numpy(project_inlp(centred.numpy(), codes, weight.numpy(), 16))
+    return torch.from_numpy(Inlp()._project(centred.numpy(), codes, weight.numpy(), None))
 
 
 def transport(embedding, groups, weight, classes):

@@ -16,7 +16,7 @@ from kinface.data.lists import read_list
 from kinface.data.pairs import score_pairs
 from kinface.fairness.distributions import EDGES
 from kinface.models.kinface import load_model
-from kinface.models.verify import read_errors, read_scores
+from kinface.models.verify import SCORES, read_errors, read_record
 
 NAMES = {"shipped": "README.md", "shipped-debiased": "debiased/README.md"}
 
@@ -32,7 +32,7 @@ def test_it_is_whole(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_carries_the_scores_that_its_errors_are_of(name):
-    errors, rows = read_errors(Path(name)), read_scores(Path(name))
+    errors, rows = read_errors(Path(name)), read_record(Path(name), SCORES)
     overall, threshold = rows[0], float(load_model(Path(name)).threshold)
     assert {rate: overall[rate] for rate in errors} == pytest.approx(errors)
     at = np.searchsorted(EDGES, threshold)  # the threshold lies within a bin

@@ -22,7 +22,7 @@ from kinface.fairness.distributions import describe_scores
 from kinface.fairness.threshold import choose_threshold
 from kinface.models.kinface import KinFace
 from kinface.models.trained import warn_of_trained
-from kinface.models.verify import measure_errors, read_errors, read_scores
+from kinface.models.verify import SCORES, TRIPLETS, measure_errors, read_errors, read_record
 from kinface.training.data import KinshipData, read_tune_pairs
 from kinface.training.history import list_runs
 from swinface.files import working_alone
@@ -105,7 +105,7 @@ def test_a_run_keeps_what_it_gets_wrong_on_the_tune_pairs(unbroken):
     pairs = read_pairs(unbroken / "tune_scores.parquet", scored=True)
     threshold = float(KinFace.from_pretrained(unbroken).threshold)
     assert read_errors(unbroken) == measure_errors(pairs, threshold)
-    assert read_scores(unbroken) == describe_scores(pairs, threshold)
+    assert read_record(unbroken, SCORES) == describe_scores(pairs, threshold)
 
 
 def test_a_run_keeps_how_triplets_of_the_tune_faces_are_scored(unbroken, synthetic):
@@ -116,7 +116,7 @@ def test_a_run_keeps_how_triplets_of_the_tune_faces_are_scored(unbroken, synthet
     embedding = network.embed(list(faces["face"]), root=families.root, precision="full")
     threshold = float(network.threshold)
     expected = measure_errors(score_triplets(triplets, list(faces["face"]), embedding), threshold)
-    overall, *_ = read_scores(unbroken, triplets=True)
+    overall, *_ = read_record(unbroken, TRIPLETS)
     assert read_errors(unbroken, triplets=True) == pytest.approx(expected, abs=1e-9)
     assert expected == {name: overall[name] for name in expected} and expected["kin"] == sum(overall["kin_scores"]) > 30
 
