@@ -71,12 +71,7 @@ def verify_list(
 
 
 def search_list(
-    search: Search,
-    faces: Sequence[str],
-    embedding: np.ndarray,
-    *,
-    fusion: Fusion = "mean",
-    seed: int = 0,
+    search: Search, faces: Sequence[str], embedding: np.ndarray, *, fusion: Fusion = "mean", seed: int = 0
 ) -> tuple[np.ndarray, SearchAudit | None]:
     """Track 3: score the faces of a gallery for each person who is sought, and measure it.
 

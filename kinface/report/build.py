@@ -39,13 +39,7 @@ from kinface.report.checks import (
 )
 from kinface.report.curves import plot_det, plot_roc
 from kinface.report.explore import trace_thresholds
-from kinface.report.plots import (
-    plot_controls,
-    plot_differences,
-    plot_rates,
-    plot_scores,
-    plot_verdict,
-)
+from kinface.report.plots import plot_controls, plot_differences, plot_rates, plot_scores, plot_verdict
 from kinface.report.verdict import find_verdict, name_models
 from swinface.files import naming, to_plain
 

@@ -9,11 +9,7 @@ from swinface.choices import SHIPPED
 
 
 def export(
-    *,
-    out: Path,
-    model: Path = SHIPPED,
-    input: Literal["uint8", "normalised"] = "uint8",
-    int8: Path | None = None,
+    *, out: Path, model: Path = SHIPPED, input: Literal["uint8", "normalised"] = "uint8", int8: Path | None = None
 ) -> None:
     """Write a model as ONNX, for any number of faces at once.
 

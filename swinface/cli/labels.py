@@ -11,11 +11,7 @@ from swinface.photos.originals import SETS, list_faces
 
 
 def labels(
-    set: Literal["adience", "morph", "imdb_wiki", "affectnet", "pose"],
-    annotations: Path,
-    *,
-    faces: Path,
-    out: Path,
+    set: Literal["adience", "morph", "imdb_wiki", "affectnet", "pose"], annotations: Path, *, faces: Path, out: Path
 ) -> None:
     """Make the list of labels that training reads, from a set's own files and its aligned faces.
 

@@ -175,10 +175,7 @@ def _name_range(ends: tuple[float, float]) -> str:
 
 
 def decode(
-    path: Path,
-    texts: pd.Series,
-    classes: Mapping[int, int | None] | None = None,
-    ends: tuple[float, float] = YEARS,
+    path: Path, texts: pd.Series, classes: Mapping[int, int | None] | None = None, ends: tuple[float, float] = YEARS
 ) -> pd.Series:
     """Turn a column that ``read_labels`` read into float64; nan stays nan.
 

@@ -175,9 +175,7 @@ class RunCLI(LightningCLI):
         """Add the project's options first, so that the help lists them before the many options of the engine."""
         parser.add_argument("--run", type=Path, required=True, help="Folder to train in, resumed if it is there.")
         parser.add_argument(
-            "--checkpoint_steps",
-            type=PositiveInt | None,
-            help="Steps between checkpoints within an epoch.",
+            "--checkpoint_steps", type=PositiveInt | None, help="Steps between checkpoints within an epoch."
         )
         parser.add_argument(
             "--logger",

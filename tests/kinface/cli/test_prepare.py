@@ -151,10 +151,7 @@ def test_unreadable_images_are_reported_and_left_out(write_family, root: Path, t
     prepare(root, out=tmp_path / "out", tune=0.4)
     families = read_families(tmp_path / "out")
     problems = families.problems.groupby("kind")["where"].agg(list).to_dict()
-    assert problems == {
-        "unreadable image": [face("F0001", 1), face("F0001", 2)],
-        "pairs left out": ["list val"],
-    }
+    assert problems == {"unreadable image": [face("F0001", 1), face("F0001", 2)], "pairs left out": ["list val"]}
     assert len(families.faces) == 54 and not families.faces["face"].isin(problems["unreadable image"]).any()
     assert families.people.set_index("person")["faces"][["F0001/MID1", "F0001/MID2", "F0001/MID3"]].tolist() == [
         1,

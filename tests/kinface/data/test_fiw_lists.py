@@ -43,10 +43,7 @@ def test_both_forms_of_lists(root: Path, tmp_path: Path, newline: str):
 def test_a_kfc_race_goes_before_an_annotated_one(write_annotations, root: Path, tmp_path: Path):
     write_annotations(root / "annotations/a.csv", {face("F0001", 1): {"race_net": "asian"}})
     families = read_families(root, tune=0)
-    for name, text, race, source in [
-        ("rfiw", RFIW, "Asian", "predicted by net"),
-        ("kfc", KFC, "African", "KFC list"),
-    ]:
+    for name, text, race, source in [("rfiw", RFIW, "Asian", "predicted by net"), ("kfc", KFC, "African", "KFC list")]:
         (tmp_path / name).write_text(text)
         pair = read_list(tmp_path / name, families).iloc[0]
         assert (pair["race_a"], pair["race_source"]) == (race, source)

@@ -8,13 +8,7 @@ import pytest
 
 from kinface.data.fiw import read_families, read_known_families
 from kinface.data.pairs import check_pairs, write_pairs
-from kinface.data.triplets import (
-    FACES,
-    read_triplets,
-    sample_triplets,
-    score_triplets,
-    write_triplet_list,
-)
+from kinface.data.triplets import FACES, read_triplets, sample_triplets, score_triplets, write_triplet_list
 from swinface.files import InputError
 
 

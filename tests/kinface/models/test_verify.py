@@ -221,10 +221,7 @@ def test_faces_that_are_not_aligned_are_said_to_be_so(model, tmp_path):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [
-        ({"threshold": float("nan")}, "has no threshold"),
-        ({"trunk": None, "embedding_size": 4}, "reads embeddings"),
-    ],
+    [({"threshold": float("nan")}, "has no threshold"), ({"trunk": None, "embedding_size": 4}, "reads embeddings")],
 )
 def test_models_that_cannot_verify_are_refused(options, message, photos, tmp_path, capsys):
     folder = save_model(tmp_path / "model", **options)

@@ -101,10 +101,7 @@ def test_a_swinface_gives_its_trunk(tmp_path):
 
 @pytest.mark.parametrize(
     ("network", "embedding_size", "message"),
-    [
-        ({"trunk": None}, None, "needs an input"),
-        ({"swinface": "x"}, 4, "not both"),
-    ],
+    [({"trunk": None}, None, "needs an input"), ({"swinface": "x"}, 4, "not both")],
 )
 def test_inputs_that_cannot_be(network, embedding_size, message):
     with pytest.raises(InputError, match=message):

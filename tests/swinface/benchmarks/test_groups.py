@@ -6,15 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.metrics import (
-    accuracy_score,
-)
+from sklearn.metrics import accuracy_score
 
-from swinface.benchmarks.protocols import (
-    Age,
-    Attributes,
-    Gender,
-)
+from swinface.benchmarks.protocols import Age, Attributes, Gender
 from swinface.data.labels import ATTRIBUTES
 from swinface.files import InputError
 from tests.swinface.benchmarks.made import Known, Made, figures, logits_for

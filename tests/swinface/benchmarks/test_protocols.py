@@ -17,14 +17,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from swinface.benchmarks.protocols import (
-    Age,
-    Expression,
-    Gender,
-    SamePerson,
-    TemplateVerification,
-    Verification,
-)
+from swinface.benchmarks.protocols import Age, Expression, Gender, SamePerson, TemplateVerification, Verification
 from swinface.benchmarks.verification import auc_of_same_person
 from swinface.data.datasets import Clap2015
 from swinface.files import InputError

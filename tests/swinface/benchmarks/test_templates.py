@@ -165,8 +165,4 @@ def test_verify_templates_scores_the_listed_pairs(ijbc):
     five, seven, nine = embed_templates(corners, templates)
     genuine, impostors = np.array([seven @ nine, nine @ nine]), [seven @ five, nine @ five]
     tars = verify_templates(corners, templates, fars=(1e-6, 0.5, 1.0))
-    assert tars == {
-        1e-6: (genuine > max(impostors)).mean(),
-        0.5: (genuine > min(impostors)).mean(),
-        1.0: 1.0,
-    }
+    assert tars == {1e-6: (genuine > max(impostors)).mean(), 0.5: (genuine > min(impostors)).mean(), 1.0: 1.0}

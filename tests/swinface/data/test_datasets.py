@@ -13,14 +13,7 @@ import pytest
 from jsonargparse import ArgumentParser
 from PIL import Image
 
-from swinface.data.datasets import (
-    CelebA,
-    CKPlus,
-    ImageFolder,
-    RafDb,
-    RecordIO,
-    UTKFace,
-)
+from swinface.data.datasets import CelebA, CKPlus, ImageFolder, RafDb, RecordIO, UTKFace
 from swinface.data.faces import covered, crop_face, fit_face
 from swinface.data.recordio import MAGIC
 from swinface.data.source import Source, draw_held_out

@@ -8,9 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from swinface.data.datasets import (
-    ImageFolder,
-)
+from swinface.data.datasets import ImageFolder
 from swinface.files import InputError
 from tests.swinface.data.written import save
 

@@ -11,15 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from swinface.data.datasets import (
-    AffectNetList,
-    AgeGenderList,
-    CelebA,
-    CelebAList,
-    Clap2015,
-    FgNetList,
-    RafDb,
-)
+from swinface.data.datasets import AffectNetList, AgeGenderList, CelebA, CelebAList, Clap2015, FgNetList, RafDb
 from swinface.data.labels import ATTRIBUTES
 from swinface.files import InputError
 from swinface.tasks import EXPRESSIONS

@@ -158,8 +158,7 @@ def test_a_step_that_is_skipped_leaves_no_losses_and_no_statistics(training, bat
 
 
 @pytest.mark.parametrize(
-    ("options", "named"),
-    [({"balance": {"age": 0.5}}, "age has no classes"), ({"balance": {"beauty": 0.5}}, "beauty")],
+    ("options", "named"), [({"balance": {"age": 0.5}}, "age has no classes"), ({"balance": {"beauty": 0.5}}, "beauty")]
 )
 def test_only_tasks_with_classes_are_balanced(options, named):
     with pytest.raises(InputError, match=named):
