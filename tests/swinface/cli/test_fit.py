@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,6 +22,28 @@ from tests.commands import run_swinface
 from tests.training_runs import CONFIGS, fit
 
 
+@contextmanager
+def interrupting(step: int) -> Iterator[None]:
+    """Runs are interrupted in this step."""
+    train = FaceTraining.training_step
+
+    def interrupt(module, batch, number):
+        if module.global_step == step:
+            raise KeyboardInterrupt
+        return train(module, batch, number)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FaceTraining, "training_step", interrupt)
+        yield
+
+
+def check_alike(run: Path, unbroken: Path) -> None:
+    pd.testing.assert_frame_equal(pd.read_csv(run / "metrics.csv"), pd.read_csv(unbroken / "metrics.csv"))
+    resumed, whole = SwinFace.from_pretrained(run).state_dict(), SwinFace.from_pretrained(unbroken).state_dict()
+    for name, tensor in whole.items():
+        assert torch.equal(resumed[name], tensor), name
+
+
 def test_a_run_leaves_a_model_and_a_table_of_losses(unbroken):
     model = SwinFace.from_pretrained(unbroken)
     assert model.untrained == []
@@ -28,81 +54,48 @@ def test_a_run_leaves_a_model_and_a_table_of_losses(unbroken):
     assert (losses > 0).any().all()
 
 
-def test_a_resumed_run_equals_an_unbroken_one(config, unbroken, tmp_path, monkeypatch, capsys):
+def test_a_resumed_run_equals_an_unbroken_one(config, unbroken, tmp_path, capsys):
     """It stops where every stream is somewhere within its cycle."""
-    run, step = tmp_path / "run", FaceTraining.training_step
-
-    def interrupt(module, batch, number):
-        if module.global_step == 4:
-            raise KeyboardInterrupt
-        return step(module, batch, number)
-
-    monkeypatch.setattr(FaceTraining, "training_step", interrupt)
-    assert fit("--config", config, "--run", run) == 130
+    run = tmp_path / "run"
+    with interrupting(4):
+        assert fit("--config", config, "--run", run) == 130
     assert "goes on" in capsys.readouterr().err
     assert not (run / "model.safetensors").exists()
-    monkeypatch.setattr(FaceTraining, "training_step", step)
     assert fit("--config", config, "--run", run) == 0
-    pd.testing.assert_frame_equal(pd.read_csv(run / "metrics.csv"), pd.read_csv(unbroken / "metrics.csv"))
-    resumed, whole = SwinFace.from_pretrained(run).state_dict(), SwinFace.from_pretrained(unbroken).state_dict()
-    for name, tensor in whole.items():
-        assert torch.equal(resumed[name], tensor), name
+    check_alike(run, unbroken)
 
 
 def test_a_run_that_was_moved_keeps_its_best_epoch(config, face_sets, tmp_path, monkeypatch):
-    errors, step = iter([0.9, 0.1, 0.3, 0.2]), FaceTraining.training_step  # the first is before training
+    errors = iter([0.9, 0.1, 0.3, 0.2])  # the first is before training
     monkeypatch.setattr("swinface.training.module.validate_together", lambda *_: {"error_ages": next(errors)})
     source = {"class_path": "swinface.data.datasets.UTKFace", "init_args": {"root": str(face_sets / "UTKFace")}}
     ages = {"class_path": "swinface.benchmarks.protocols.Age", "init_args": {"source": source}}
     settings = yaml.safe_load(config.read_text())
     settings["data"]["validation"] = {"ages": ages}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
-
-    def interrupt(module, batch, number):
-        if module.global_step == 4:
-            raise KeyboardInterrupt
-        return step(module, batch, number)
-
-    monkeypatch.setattr(FaceTraining, "training_step", interrupt)
-    assert fit("--config", tmp_path / "config.yaml", "--run", tmp_path / "before") == 130
+    with interrupting(4):
+        assert fit("--config", tmp_path / "config.yaml", "--run", tmp_path / "before") == 130
     (tmp_path / "before").rename(tmp_path / "after")
     best = torch.load(tmp_path / "after" / "best.ckpt", weights_only=True)["state_dict"]
-    monkeypatch.setattr(FaceTraining, "training_step", step)
     assert fit("--config", tmp_path / "config.yaml", "--run", tmp_path / "after") == 0
     kept = SwinFace.from_pretrained(tmp_path / "after").state_dict()
     assert all(torch.equal(kept[name], best[f"network.{name}"]) for name in kept)
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_from_within_an_epoch_with_other_workers(config, unbroken, tmp_path, monkeypatch):
-    run, step = tmp_path / "run", FaceTraining.training_step
+def test_a_run_goes_on_from_within_an_epoch_with_other_workers(config, unbroken, tmp_path):
+    run = tmp_path / "run"
     options = ["--config", config, "--run", run, "--checkpoint_steps", 2]
-
-    def interrupt(module, batch, number):
-        if module.global_step == 5:
-            raise KeyboardInterrupt
-        return step(module, batch, number)
-
-    monkeypatch.setattr(FaceTraining, "training_step", interrupt)
-    assert fit(*options) == 130
+    with interrupting(5):
+        assert fit(*options) == 130
     assert torch.load(run / "last.ckpt", weights_only=True)["global_step"] == 4  # the second epoch has 3 to 6
-    monkeypatch.setattr(FaceTraining, "training_step", step)
     assert fit(*options[:-1], 3, "--data.workers", 1) == 0
-    pd.testing.assert_frame_equal(pd.read_csv(run / "metrics.csv"), pd.read_csv(unbroken / "metrics.csv"))
-    resumed, whole = SwinFace.from_pretrained(run).state_dict(), SwinFace.from_pretrained(unbroken).state_dict()
-    for name, tensor in whole.items():
-        assert torch.equal(resumed[name], tensor), name
+    check_alike(run, unbroken)
 
 
-def test_a_run_that_goes_on_has_the_same_configuration(config, tmp_path, monkeypatch, capsys):
-    def interrupt(module, batch, number):
-        if module.global_step == 4:
-            raise KeyboardInterrupt
-        return step(module, batch, number)
-
-    step = FaceTraining.training_step
-    monkeypatch.setattr(FaceTraining, "training_step", interrupt)
-    assert fit("--config", config, "--run", tmp_path / "run") == 130
+def test_a_run_that_goes_on_has_the_same_configuration(config, tmp_path, capsys):
+    with interrupting(4):
+        assert fit("--config", config, "--run", tmp_path / "run") == 130
     assert fit("--config", config, "--run", tmp_path / "run", "--model.optimizer.weight_decay", 0.1) == 2
     said = capsys.readouterr().err
     assert "model.optimizer.weight_decay was 0.05, not 0.1" in said
@@ -349,25 +342,18 @@ def test_tasks_beyond_the_papers_are_a_stream_more(config, face_sets, unbroken, 
     assert SwinFace.from_pretrained(tmp_path / "after").extra == []
 
 
-def test_a_run_with_pseudo_labels_resumes_to_the_same(config, tmp_path, monkeypatch):
+def test_a_run_with_pseudo_labels_resumes_to_the_same(config, tmp_path):
     settings = yaml.safe_load(config.read_text())
     asked = {"tasks": ["expression", "gender"], "confidence": 0.1, "after": 0.3}
     settings["data"]["streams"]["recognition"]["pseudo_labels"] = asked
     (tmp_path / "pseudo.yaml").write_text(yaml.safe_dump(settings))
-    whole, resumed, step = tmp_path / "whole", tmp_path / "resumed", FaceTraining.training_step
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
     assert fit("--config", tmp_path / "pseudo.yaml", "--run", whole) == 0
     metrics = pd.read_csv(whole / "metrics.csv")
     answered = metrics[["train_answered_expression", "train_answered_gender"]].to_numpy()
     assert (answered[0] == 0).all() and (answered[1:] > 0.5).all()
-
-    def interrupt(module, batch, number):
-        if module.global_step == 7:
-            raise KeyboardInterrupt
-        return step(module, batch, number)
-
-    monkeypatch.setattr(FaceTraining, "training_step", interrupt)
-    assert fit("--config", tmp_path / "pseudo.yaml", "--run", resumed) == 130
-    monkeypatch.undo()
+    with interrupting(7):
+        assert fit("--config", tmp_path / "pseudo.yaml", "--run", resumed) == 130
     assert fit("--config", tmp_path / "pseudo.yaml", "--run", resumed) == 0
     pd.testing.assert_frame_equal(pd.read_csv(resumed / "metrics.csv"), metrics)
     first, second = (torch.load(run / "last.ckpt", weights_only=True)["state_dict"] for run in (whole, resumed))
