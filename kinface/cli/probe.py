@@ -178,10 +178,8 @@ def _measure(
 def _compare(found: dict[tuple[str, str, str], Leakage], ours: str, other: str) -> pd.DataFrame:
     from kinface.leakage.leakage import compare_leakage
 
-    pairs = [
-        (name, it, found[other, name, it]) for file, name, it in found if file == ours and (other, name, it) in found
-    ]
-    tables = [compare_leakage(found[ours, name, it], theirs).assign(representation=name) for name, it, theirs in pairs]
+    both = [(name, it) for file, name, it in found if file == ours and (other, name, it) in found]
+    tables = [compare_leakage(found[ours, *it], found[other, *it]).assign(representation=it[0]) for it in both]
     columns = ["representation", "attribute", "probe", "difference", "low", "high"]
     return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
 

@@ -82,19 +82,12 @@ def erase(
     """Fit an eraser on some faces and erase from others: (M, D'), of unit length.
 
     An eraser that takes one attribute is fitted again for each, on what the one before has left. Embeddings are brought
-    to unit length after each step, as in a model. Raises ``InputError`` if the eraser fails, or does not return a row
-    of finite numbers per face.
+    to unit length after each step, as in a model. ``training`` and ``others`` are (N, D) embeddings of unit length, and
+    the labels of each attribute, a column each, None where unknown; ``sample_weight``, ``families`` and ``persons`` are
+    (N,), of the training faces. Families are the target to keep, and the groups.
 
-    Parameters
-    ----------
-    eraser
-        One of these, or any that follows the contract. It is fitted, and so changed.
-    training, others
-        (N, D) embeddings of unit length, and the labels of each attribute, a column each, None where unknown.
-    sample_weight, families, persons
-        (N,), of the training faces. Families are the target to keep, and the groups.
-    name
-        Name of the eraser, for messages.
+    Raises ``InputError``, in which the eraser has the ``name``, if it fails, or does not return a row of finite numbers
+    per face.
     """
     from sklearn.preprocessing import normalize  # slow to import, and models do not need it
 

@@ -131,22 +131,16 @@ class Erasure(nn.Module):
         families: Tensor,
         others: Mapping[str, Tensor] | None = None,
     ) -> None:
-        """Fit on faces of training people, and on others whose attributes are known.
+        """Fit on N faces of training people, and on M others whose attributes are known.
+
+        ``x`` is (N + M, D), in the form that it will be applied to. ``labels`` and ``others`` are from attribute to
+        (N,) and (M,) class indices, below 0 where unknown; others may lack some. ``weight`` is (N + M,), how much a
+        face counts; one of weight 0, such as of a person without relatives, is ignored. ``families`` are (N + M,)
+        numbers, below 0 where a face has none.
 
         An eraser of several attributes takes the classes of others for an attribute of its own, because faces of
         another set may differ by race in other ways; an eraser of one attribute takes them for the same. Raises
         ``InputError`` if an attribute has fewer than two classes, or the eraser fails.
-
-        Parameters
-        ----------
-        x
-            (N + M, D), of training faces and then of others, in the form that it will be applied to.
-        labels, others
-            Attribute to (N,) and (M,) class indices, below 0 where unknown; others may lack some.
-        weight
-            (N + M,), how much a face counts; one of weight 0, such as of a person without relatives, is ignored.
-        families
-            (N + M,) family of each face as a number, below 0 where it has none.
         """
         eraser = self.step.make()
         columns = []

@@ -73,23 +73,14 @@ def weighted_metrics(
 ) -> dict[str, np.ndarray]:
     """Compute the verification metrics of one group of pairs with many sets of weights at once.
 
-    AUC and TAR at FAR both come from the placement value of a kin pair, the weighted share of non-kin pairs that
-    score as high or higher (Pepe, The Statistical Evaluation of Medical Tests, 2003): TAR at FAR x is the share of
-    kin pairs placed at x or below, the AUC is one minus their mean placement, ties counted half.
+    AUC and TAR at FAR both come from the placement value of a kin pair, the weighted share of non-kin pairs that score
+    as high or higher (Pepe, The Statistical Evaluation of Medical Tests, 2003): TAR at FAR x is the share of kin pairs
+    placed at x or below, the AUC is one minus their mean placement, ties counted half.
 
-    Parameters
-    ----------
-    score, kin
-        (pairs,), a pair is accepted as kin where ``score >= threshold``.
-    weight
-        (pairs, resamples), float32 holding whole numbers whose sums stay below 2^24, so that they are exact.
-    fars
-        Name of a TAR to the false accept rate it may reach.
-
-    Returns
-    -------
-    dict
-        Metric to (resamples,), float64; NaN if a resample lacks the pairs that a metric needs.
+    A pair, of (pairs,) ``score`` and ``kin``, is accepted where ``score >= threshold``. Weights are (pairs, resamples),
+    float32 holding whole numbers whose sums stay below 2^24, so that they are exact; ``fars`` are from the name of a
+    TAR to the false accept rate it may reach. Gives metric to (resamples,), float64; NaN if a resample lacks the pairs
+    that a metric needs.
     """
     ascending = np.argsort(score, kind="stable")
     kin_rows, other_rows = ascending[kin[ascending]], ascending[~kin[ascending]]

@@ -129,20 +129,12 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
         self.register_buffer("threshold", torch.tensor(float("nan")))
 
     def forward(self, faces: Tensor) -> dict[str, Tensor]:
-        """Outputs by name.
+        """Outputs by name, of (B, 3, 112, 112) uint8 RGB images, or the levels that ``trunk`` makes of them; for a
+        model without trunk of (B, embedding_size) embeddings.
 
-        Parameters
-        ----------
-        faces
-            (B, 3, 112, 112) uint8 RGB images, or the levels that ``trunk`` makes of them; for a model without trunk
-            (B, embedding_size) embeddings.
-
-        Returns
-        -------
-        dict
-            ``inputs``, the levels or embeddings that the neck reads, ``neck`` (B, W), what it makes of them,
-            ``features`` (B, W), the same after their erasures, ``embedding`` (B, D) of unit length, and for each head
-            its (B, classes) logits.
+        They are ``inputs``, the levels or embeddings that the neck reads, ``neck`` (B, W), what it makes of them,
+        ``features`` (B, W), the same after their erasures, ``embedding`` (B, D) of unit length, and for each head its
+        (B, classes) logits.
         """
         if faces.dtype == torch.uint8:
             faces, _ = self.trunk(scale_pixels(faces))
