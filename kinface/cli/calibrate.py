@@ -39,8 +39,6 @@ def calibrate(
         Folder to write to.
     root
         The folder that paths of faces start from, for a model that sees images.
-    source
-        Whose embeddings.
     method
         ``faircal``: scores become probabilities by maps of the clusters (FairCal). ``normalize``: scores are shifted by
         thresholds of the clusters (fair score normalization). Or the class path of one of your own, such as
@@ -53,8 +51,6 @@ def calibrate(
         Parts of the families that validation pairs are calibrated in.
     seed
         Seed of the clusters; 0 if left out.
-    computing
-        How a model computes.
     """
     from kinface.fairness.calibration import calibrate as calibrate_pairs
     from kinface.fairness.calibration import check_apart

@@ -47,10 +47,6 @@ def embed(
     recogniser
         In place of a model: an ONNX file of ArcFace's kind, or ``package.module.function`` of one's own, which takes
         faces (B, size, size, 3) uint8 and returns embeddings (B, D).
-    pixels
-        How the recogniser sees a face.
-    computing
-        How a model computes.
     """
     check_ending(out, [".npz"], "a table of embeddings")
     root, faces = _list_faces(root, inputs)

@@ -66,8 +66,6 @@ def rfiw(
         Folder to write to.
     gallery
         The gallery of Track 3, ``index path``.
-    source
-        Whose embeddings.
     head
         Folder of a head for triplets, of ``kinface triplets``. By default a triplet's score is the mean of two cosines.
     threshold_from
@@ -86,8 +84,6 @@ def rfiw(
         The list names grandparents as FIW's official lists do, which swap their genders.
     seed
         Seed of what is drawn from a split, and of the galleries of Track 3 that are matched in race.
-    computing
-        How a model computes.
     """
     from kinface.experiments.rfiw import search_list, verify_list
     from kinface.fairness.audit import Origin

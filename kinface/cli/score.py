@@ -45,8 +45,6 @@ def score(
     out
         The pairs table to write, .parquet or .csv, a row per line of the list, in its order; with
         ``type_predicted`` where the model was trained on types. For a submission, the submission (.csv).
-    source
-        Whose embeddings.
     people
         Score each two people of the list once, by the mean cosine of all their photos below ``root``; two faces from
         one photograph are not compared, and people who share all photographs are left out. The list may then be a table
@@ -58,8 +56,6 @@ def score(
         Seed of what is drawn.
     swap_grandparents
         The list names grandparents as FIW's official lists do, which swap their genders.
-    computing
-        How a model computes.
     """
     submitted = is_submission(list)
     if people and (submitted or draw_non_kin):

@@ -34,8 +34,6 @@ def triplets(
         The folder that ``kinface prepare`` made of FIW, or a FIW folder.
     out
         Folder to write to: ``config.json``, ``model.safetensors``, and ``log.csv`` with the AUC after each epoch.
-    source
-        Whose embeddings.
     width
         Width of the head: how many numbers describe a parent and the child.
     dropout
@@ -50,8 +48,6 @@ def triplets(
         Weight decay of AdamW.
     seed
         Seed of the weights, the triplets and their order.
-    computing
-        How a model computes.
     """
     from kinface.models.triplets import fit_triplets
 

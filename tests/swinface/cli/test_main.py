@@ -13,6 +13,7 @@ from dataclasses import fields, is_dataclass
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from safetensors import SafetensorError
@@ -233,8 +234,10 @@ def test_every_command_can_be_imported_and_explains_its_options(commands):
 def _list_options(function) -> list[tuple[object, list[str]]]:
     """What has a docstring, and the options that it must explain: a command, and groups of options that it takes."""
     parameters = inspect.signature(function, eval_str=True).parameters
-    groups = [it.annotation for it in parameters.values() if is_dataclass(it.annotation)]
-    return [(function, [*parameters]), *((group, [field.name for field in fields(group)]) for group in groups)]
+    kinds = {name: (*get_args(it.annotation), it.annotation)[0] for name, it in parameters.items()}
+    groups = {name: kind for name, kind in kinds.items() if is_dataclass(kind)}
+    alone = [name for name in kinds if name not in groups]
+    return [(function, alone), *((group, [field.name for field in fields(group)]) for group in groups.values())]
 
 
 @pytest.mark.parametrize("commands", [swinface.cli.main.COMMANDS, kinface.cli.main.COMMANDS])
