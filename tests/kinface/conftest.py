@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from kinface.cli.prepare import prepare
+from kinface.data.dataset import Dataset
+from kinface.data.fiw import read_families
 from kinface.data.pairs import check_pairs, write_pairs
 from kinface.data.vocabulary import TYPES
 from tests.pages import leave_pictures_blank
@@ -28,6 +30,12 @@ FAMILY = """MID,1,2,3,4,Name,Gender
 def weak_mlp(monkeypatch):
     """The MLP that attacks is trained for a fifteenth of its steps, where its strength is not what is tested."""
     monkeypatch.setattr("kinface.leakage.attackers.ROUNDS", 1)
+
+
+@pytest.fixture(scope="module")
+def families(synthetic) -> Dataset:
+    """The synthetic families, as prepared."""
+    return read_families(synthetic)
 
 
 @pytest.fixture

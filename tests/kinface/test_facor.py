@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from kinface.data.fiw import read_families
 from kinface.data.sampling import sample_pairs
 from swinface.files import InputError
 from tests.benchmarks import load_benchmark
@@ -19,11 +18,6 @@ CHANNELS = (4, 4)
 @pytest.fixture(scope="module")
 def facor():
     return load_benchmark("facor")
-
-
-@pytest.fixture(scope="module")
-def families(synthetic):
-    return read_families(synthetic)
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,6 @@ from kinface.data.search import Search, read_search, sample_search, write_search
 from swinface.files import InputError
 
 
-@pytest.fixture(scope="module")
-def families(synthetic):
-    return read_families(synthetic)
-
-
 @pytest.fixture
 def official(root):
     """Lists and flat folders in the form of RFIW's test set: two queries, of two photos and of one, and three faces."""

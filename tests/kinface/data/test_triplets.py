@@ -12,11 +12,6 @@ from kinface.data.triplets import FACES, read_triplets, sample_triplets, score_t
 from swinface.files import InputError
 
 
-@pytest.fixture(scope="module")
-def families(synthetic):
-    return read_families(synthetic)
-
-
 def face(family: int, mid: int, number: int = 0, part: str = "Train/train-faces") -> str:
     return f"{part}/F000{family}/MID{mid}/P0000{number}_face0.jpg"
 

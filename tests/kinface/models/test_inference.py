@@ -10,8 +10,6 @@ import torch
 from PIL import Image
 from sklearn.preprocessing import normalize
 
-from kinface.data.families import Families
-from kinface.data.fiw import read_families
 from kinface.data.lists import read_list
 from kinface.data.pairs import read_pairs, score_pairs, write_pairs
 from kinface.debias.whitening import Whitened
@@ -23,11 +21,6 @@ from swinface.files import InputError
 from tests.commands import run_kinface
 
 TINY = {"embed_dim": 8, "depths": [1, 1, 1], "num_heads": [1, 1, 1], "patch_size": 4}
-
-
-@pytest.fixture(scope="module")
-def families(synthetic) -> Families:
-    return read_families(synthetic)
 
 
 @pytest.fixture(scope="module")

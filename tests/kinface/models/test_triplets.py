@@ -5,15 +5,9 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from kinface.data.fiw import read_families
 from kinface.data.triplets import sample_triplets, score_triplets
 from kinface.models.triplets import TripletHead, fit_triplets
 from swinface.files import InputError
-
-
-@pytest.fixture(scope="module")
-def families(synthetic):
-    return read_families(synthetic)
 
 
 @pytest.fixture(scope="module")

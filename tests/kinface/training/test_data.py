@@ -6,17 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from kinface.data.families import Families
-from kinface.data.fiw import read_families
 from kinface.data.vocabulary import TYPES
 from kinface.training.data import KinBatches
 from swinface.files import InputError
 from swinface.training.data import Steps
-
-
-@pytest.fixture
-def families(synthetic) -> Families:
-    return read_families(synthetic)
 
 
 def batches(families, augment=False, **options) -> KinBatches:
