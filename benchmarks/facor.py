@@ -27,9 +27,9 @@ import kinface
 from kinface.data.families import Families
 from kinface.data.pairs import find_places, find_rows
 from kinface.data.sampling import sample_pairs
-from kinface.models.epochs import fit_epochs
 from kinface.models.faces import read_faces
 from kinface.models.kinface import load_model
+from kinface.models.triplets import fit_epochs
 from kinface.tradeoff.measure import Protocol, draw_lists
 from kinface.training.data import KinBatches, cache_levels
 from kinface.training.fit import train

@@ -231,14 +231,11 @@ class Gender(LabelledFaces):
 
     def run(self, model: Predictor) -> list[Result]:
         table, logits = self.answer_labelled(model, "gender")
-        right, everyone = logits.argmax(axis=1) == table["gender"].to_numpy(), np.ones(len(table), dtype=bool)
-        grown = (table["age"] > CHILDHOOD).to_numpy() if "age" in table else ~everyone
-        values = np.stack([100 * right, everyone], axis=1)
-        by_metric = (by_group(table, self.metrics[0], values), {})
-        results = []
-        for metric, chosen, groups in zip(self.metrics, (everyone, grown), by_metric, strict=True):
-            if chosen.any():
-                results.append(divide(metric, values[chosen], table[chosen], groups))
+        right = logits.argmax(axis=1) == table["gender"].to_numpy()
+        values = np.stack([100 * right, np.ones(len(table))], axis=1)
+        results = [divide(self.metrics[0], values, table, by_group(table, self.metrics[0], values))]
+        if "age" in table and (grown := (table["age"] > CHILDHOOD).to_numpy()).any():
+            results.append(divide(self.metrics[1], values[grown], table[grown]))
         return results
 
 
