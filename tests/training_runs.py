@@ -16,6 +16,10 @@ TINY = {
     "width": 16,
     "embedding_size": 12,
 }
+TRUNKS = {
+    "convnext": {"kind": "timm/convnext_tiny.in12k", "dims": [4, 8, 12, 16], "depths": [1, 1, 1, 1]},
+    "ir50": {"kind": "ir50.IR50", "units": [1, 1, 1, 1], "channels": [4, 8, 12, 16], "size": 8},
+}
 
 
 def fit(*arguments) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,11 @@ FAMILY = """MID,1,2,3,4,Name,Gender
 """
 
 
+def face(family: str, mid: int, number: int = 0) -> str:
+    """Path of an image in a folder of FIW."""
+    return f"Train/train-faces/{family}/MID{mid}/P0000{number}_face0.jpg"
+
+
 @pytest.fixture
 def weak_mlp(monkeypatch):
     """The MLP that attacks is trained for a fifteenth of its steps, where its strength is not what is tested."""
@@ -36,6 +42,13 @@ def weak_mlp(monkeypatch):
 def families(synthetic) -> Dataset:
     """The synthetic families, as prepared."""
     return read_families(synthetic)
+
+
+@pytest.fixture
+def shuffled(families) -> Dataset:
+    """The synthetic families, with their rows in another order."""
+    tables = ("faces", "people", "relations")
+    return replace(families, **{name: getattr(families, name).sample(frac=1, random_state=1) for name in tables})
 
 
 @pytest.fixture

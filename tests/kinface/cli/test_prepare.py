@@ -17,11 +17,7 @@ from kinface.data.prepare import TUNE_MATCHES
 from kinface.data.sampling import sample_pairs
 from swinface.files import InputError
 from tests.commands import run_kinface
-
-
-def face(family: str, mid: int, number: int = 0) -> str:
-    return f"Train/train-faces/{family}/MID{mid}/P0000{number}_face0.jpg"
-
+from tests.kinface.conftest import face
 
 RFIW = f"""0 {face("F0001", 1)} {face("F0001", 3)} fd 1
 1 {face("F0001", 1)} {face("F0002", 3)} fd 0

@@ -17,10 +17,7 @@ from kinface.data.fiw import read_families
 from kinface.data.lists import read_list
 from kinface.data.sampling import sample_pairs
 from swinface.files import InputError
-
-
-def face(family: str, mid: int, number: int = 0) -> str:
-    return f"Train/train-faces/{family}/MID{mid}/P0000{number}_face0.jpg"
+from tests.kinface.conftest import face
 
 
 def problems_of(root: Path) -> dict[str, list[str]]:

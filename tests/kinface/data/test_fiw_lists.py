@@ -11,11 +11,7 @@ from kinface.data.fiw import read_families, read_known_families
 from kinface.data.lists import read_any_list, read_list
 from kinface.data.pairs import write_pairs
 from swinface.files import InputError
-
-
-def face(family: str, mid: int, number: int = 0) -> str:
-    return f"Train/train-faces/{family}/MID{mid}/P0000{number}_face0.jpg"
-
+from tests.kinface.conftest import face
 
 RFIW = f"""0 {face("F0001", 1)} {face("F0001", 3)} fd 1
 1 {face("F0001", 1)} {face("F0002", 3)} fd 0

@@ -15,12 +15,9 @@ import yaml
 from kinface.models.kinface import KinFace
 from swinface.data.embeddings import Embeddings
 from tests.commands import run_kinface
+from tests.training_runs import TRUNKS
 
 ROOT = Path(__file__).resolve().parents[3]
-TRUNKS = {
-    "convnext": {"kind": "timm/convnext_tiny.in12k", "dims": [4, 8, 12, 16], "depths": [1, 1, 1, 1]},
-    "ir50": {"kind": "ir50.IR50", "units": [1, 1, 1, 1], "channels": [4, 8, 12, 16], "size": 8},
-}
 
 
 @pytest.mark.parametrize("name", ["convnext", pytest.param("ir50", marks=pytest.mark.slow)])

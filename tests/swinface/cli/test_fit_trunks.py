@@ -10,12 +10,7 @@ import torch
 import yaml
 
 from swinface.model import SwinFace
-from tests.training_runs import CONFIGS, fit
-
-TRUNKS = {
-    "convnext": {"kind": "timm/convnext_tiny.in12k", "dims": [4, 8, 12, 16], "depths": [1, 1, 1, 1]},
-    "ir50": {"kind": "ir50.IR50", "units": [1, 1, 1, 1], "channels": [4, 8, 12, 16], "size": 8},
-}
+from tests.training_runs import CONFIGS, TRUNKS, fit
 
 
 @pytest.mark.parametrize("name", ["ir50", pytest.param("convnext", marks=pytest.mark.slow)])
