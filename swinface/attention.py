@@ -32,12 +32,17 @@ COLUMNS = 7  # of the figure of places
 def attend(model: SwinFace, files: Sequence[Path], batch: int = 64) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
     """What the model, in evaluation mode, attends to, averaged over aligned faces.
 
-    Gives ``levels``, a row per trained task with ``subnet`` and the mean gate of each level it reads, ``FM1`` and so
-    on; ``places``, a row per trained task with 49 places, row by row, see ``place_answers``; and the mean face, (112,
-    112, 3), 0 to 255.
-
     Raises ``InputError`` if the model has no channel attention or no trained task, or an image is missing, unreadable
     or not square.
+
+    Returns
+    -------
+    levels : pd.DataFrame
+        A row per trained task; ``subnet`` and the mean gate of each level it reads, ``FM1`` and so on.
+    places : pd.DataFrame
+        A row per trained task; 49 places, row by row, see ``place_answers``.
+    face : np.ndarray
+        (112, 112, 3), the mean face, 0 to 255.
     """
     check_ready(model, SwinFace)
     if not model.trained:

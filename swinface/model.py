@@ -53,8 +53,16 @@ SwinFace ([Qin et al., 2023]({{ paper_url }})): identity embedding, gender, age,
 
 
 class Subnet(nn.Module):
-    """The features of a group of tasks, ``width`` numbers: an MLCA of its own that gives as many, then twice linear,
-    ReLU and dropout of a share in training.
+    """The features of a group of tasks: MLCA, then twice linear, ReLU and dropout.
+
+    Parameters
+    ----------
+    attention
+        The subnet's own MLCA.
+    width
+        Length of its output and of the features.
+    dropout
+        Share of features dropped in training.
     """
 
     def __init__(self, attention: MultiLevelChannelAttention, width: int, dropout: float) -> None:

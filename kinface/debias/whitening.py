@@ -52,10 +52,16 @@ class Whitened(TransformerMixin, BaseEstimator):
         persons: Sequence | None = None,
         sample_weight: np.ndarray | None = None,
     ) -> Self:
-        """Fit to embeddings, (N, D), and the person of each, (N,); those of one photo say nothing, and y is ignored.
+        """Fit to embeddings, (N, D), and the person of each; y is ignored.
 
-        ``sample_weight``, (N,), is that of the mean alone; 1 if left out. Raises ``ValueError`` if X is malformed, or
-        no person has two photos.
+        Raises ``ValueError`` if X is malformed, or no person has two photos.
+
+        Parameters
+        ----------
+        persons
+            (N,); people of one photo say nothing.
+        sample_weight
+            (N,), of the mean alone; 1 if left out.
         """
         X = read_embeddings(self, X)
         codes, _ = number_labels([None] * len(X) if persons is None else persons, what="persons")

@@ -105,9 +105,17 @@ def audit_search(search: Search, scores: np.ndarray, *, seed: int = 0) -> Search
     **Intervals** are cluster-robust over the queries' families, as those of pairs are (``kinface.fairness.intervals``).
     The gallery stays as it is: they say nothing of another one.
 
-    ``scores`` are (queries, gallery), as ``kinface.data.ranking.score_search`` gives them; the ``seed`` is that of the
-    matched galleries. Raises ``InputError`` if no query is known to have a relative in the gallery, or the seed is
-    negative.
+    Parameters
+    ----------
+    scores
+        (queries, gallery), as ``kinface.data.ranking.score_search`` gives them.
+    seed
+        Seed of the matched galleries.
+
+    Raises
+    ------
+    InputError
+        No query is known to have a relative in the gallery, or the seed is negative.
     """
     people, of_faces = search.people, search.gallery["family"].to_numpy(object)
     rows = []

@@ -57,9 +57,20 @@ def audit_operating_points(
 ) -> pd.DataFrame:
     """FMR and FNMR of groups at several thresholds for all, each chosen by the FMR of validation pairs.
 
-    ``validation`` are scored pairs of other families, and ``fmrs`` their false match rates; those for which they are
-    too few are left out, and so are ``groupings`` that the audit lacks. Gives ``chosen_at``, ``threshold``,
-    ``grouping``, ``group``, ``kin``, ``non_kin``; ``fmr`` and ``fnmr``, each with ``_low`` and ``_high``.
+    Parameters
+    ----------
+    validation
+        Scored pairs, of other families.
+    fmrs
+        Their false match rates; those for which they are too few are left out.
+    groupings
+        Groupings of the audit; those that it lacks are left out.
+
+    Returns
+    -------
+    pd.DataFrame
+        ``chosen_at``, ``threshold``, ``grouping``, ``group``, ``kin``, ``non_kin``; ``fmr`` and ``fnmr``, each with
+        ``_low`` and ``_high``.
     """
     rows = []
     score, kin = audit.pairs["score"].to_numpy(), audit.pairs["kin"].to_numpy()

@@ -97,12 +97,30 @@ def fit_triplets(
 ) -> tuple[TripletHead, pd.DataFrame]:
     """Train a head on triplets of the split ``train``, drawn anew for each epoch; the split ``tune`` chooses the epoch.
 
-    ``faces`` and ``embedding`` are (N,) paths and (N, D) embeddings of the faces of both splits. The rate of AdamW
-    falls to 0 along a half cosine. The ``seed`` is that of the weights, the triplets and their order.
+    Parameters
+    ----------
+    families
+        Prepared with a split ``tune``.
+    faces, embedding
+        (N,) paths and (N, D) embeddings of the faces of both splits.
+    width, dropout
+        Width and dropout of the head.
+    epochs, batch, learning_rate, weight_decay
+        Settings of AdamW, under a rate that falls to 0 along a half cosine.
+    seed
+        Seed of the weights, the triplets and their order.
 
-    Gives the head of the epoch with the best AUC on the tune triplets, with its threshold from them, in evaluation
-    mode; and the log, a row per epoch, from 0 for the untrained head: ``epoch``, ``loss``, ``tune_auc``. Raises
-    ``InputError`` if a split has no triplets, or a face is not embedded.
+    Returns
+    -------
+    head
+        That of the epoch with the best AUC on the tune triplets, with its threshold from them; in evaluation mode.
+    log
+        A row per epoch, from 0 for the untrained head: ``epoch``, ``loss``, ``tune_auc``.
+
+    Raises
+    ------
+    InputError
+        A split has no triplets, or a face is not embedded.
     """
     tune = sample_triplets(families, "tune", seed=seed)
     unit = torch.from_numpy(to_unit_length(faces, embedding).astype(np.float32))

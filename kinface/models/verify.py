@@ -110,14 +110,23 @@ def _list_photos(person: Photos) -> list[Path]:
 def compare(
     network: nn.Module, people: Sequence[np.ndarray], threshold: float | None = None, runtime: Runtime = "auto"
 ) -> dict[str, Any]:
-    """Score the faces of two people, or of father, mother and child, (N, 112, 112, 3) uint8 RGB of each, and decide
-    whether they are kin.
+    """Score the faces of two people, or of father, mother and child, and decide whether they are kin.
 
-    Gives ``score``, the mean cosine of the embeddings of two people's photos, without pairs of photos that are one
-    picture; of three people the mean of father with child and mother with child, which are ``scores``; ``threshold``,
-    by default the model's, which is for pairs of single photos; ``kin``; ``same_picture``, whether all photos of two
-    people are one picture, of which the score says nothing; for two people and a model with a type head also ``type``,
-    the most likely type of kinship if they are kin, and ``type_probability``, its probability.
+    Parameters
+    ----------
+    people
+        The faces of each person (N, 112, 112, 3), uint8, RGB.
+    threshold
+        By default the model's, which is for pairs of single photos.
+
+    Returns
+    -------
+    dict
+        ``score``, the mean cosine of the embeddings of two people's photos, without pairs of photos that are one
+        picture; of three people the mean of father with child and mother with child, which are ``scores``;
+        ``threshold``, ``kin``; ``same_picture``, whether all photos of two people are one picture, of which the score
+        says nothing; for two people and a model with a type head also ``type``, the most likely type of kinship if they
+        are kin, and ``type_probability``, its probability.
     """
     if threshold is not None and abs(as_number(threshold, "threshold")) > LARGEST_COSINE:
         raise InputError(f"threshold: {threshold} is no cosine, from -1 to 1; choose it on pairs scored by this model.")

@@ -149,9 +149,16 @@ def plot_placed_scores(
 ) -> Figure:
     """Plot where some scores lie among those of kin and non-kin pairs of each group, and the threshold.
 
-    ``rows`` are groups, of ``kinface.fairness.distributions.describe_scores``, and ``kind`` says what they are of,
-    ``pairs`` or ``triplets``; ``marks`` are from name to score. In a ``column``, or on a phone, there is less room for
-    words.
+    Parameters
+    ----------
+    rows
+        Groups, of ``kinface.fairness.distributions.describe_scores``.
+    marks
+        Name to score.
+    kind
+        What the rows are of: ``pairs`` or ``triplets``.
+    column
+        Draw for a column, or a phone.
     """
     lines, ends = (3, "\n") if column else (1, " ")
     size = (COLUMN if column else TEXT, 0.45 + 0.15 * lines + (0.9 + 0.15 * lines) * len(rows))
@@ -193,8 +200,12 @@ def plot_controls(table: pd.DataFrame) -> Figure:
     """Plot the AUC of each control alone, and the model's where a control cannot help, with 95% intervals.
 
     The dashed line is .5, which tells nothing. A grey mark is the model's AUC on all pairs for which the control is
-    known. Filled points differ significantly from these. ``table`` has rows of ``kinface.leakage.controls.controls`` of
-    scored pairs.
+    known. Filled points differ significantly from these.
+
+    Parameters
+    ----------
+    table
+        Rows of ``kinface.leakage.controls.controls`` of scored pairs.
     """
     places, moved = np.arange(len(table)), (table["difference_low"] > 0) | (table["difference_high"] < 0)
     figure = Figure(figsize=(TEXT, 0.6 + 0.2 * len(table)), layout="constrained")
@@ -217,7 +228,12 @@ def plot_controls(table: pd.DataFrame) -> Figure:
 def plot_differences(changes: pd.DataFrame, grouping: str) -> Figure:
     """Plot differences between two models, or two lists, for all pairs and per group, with 95% intervals.
 
-    ``changes`` are those of ``fairness.comparison.compare_audits``. Open points have too few pairs for an interval.
+    Open points have too few pairs for an interval.
+
+    Parameters
+    ----------
+    changes
+        From ``fairness.comparison.compare_audits``.
     """
     rows = changes[changes["grouping"].isin(["overall", grouping]) & changes["group"].notna()]
     names = list(rows["group"].unique())
@@ -241,9 +257,14 @@ def plot_differences(changes: pd.DataFrame, grouping: str) -> Figure:
 def plot_leakage(table: pd.DataFrame) -> Figure:
     """Plot the balanced accuracy of fresh probes with 95% intervals, a panel per attribute.
 
-    The dashed line is chance. 95 of 100 probes on permuted labels lie in the grey band. Filled points find leakage
-    (``leakage.RULE``), open points do not. ``table`` has rows of ``leakage.Leakage.table`` with the columns ``file``
-    and ``representation``; every attribute has the same of them.
+    The dashed line is chance. 95 of 100 probes on permuted labels lie in the grey band.
+    Filled points find leakage (``leakage.RULE``), open points do not.
+
+    Parameters
+    ----------
+    table
+        Rows of ``leakage.Leakage.table`` with the columns ``file`` and ``representation``; every attribute has the
+        same of them.
     """
     attributes, tables = list(table["attribute"].unique()), table[["file", "representation"]].drop_duplicates()
     step = 0.8 / table["probe"].nunique()

@@ -77,12 +77,29 @@ class Stream:
 
 
 class Batches(Dataset):
-    """Item k is the k-th batch of a run; ``tasks`` are those with labels, in the order of the labels' columns.
+    """Item k is the k-th batch of a run.
 
-    Streams are given by name; those that a task names (``swinface.tasks``) give its labels, if a source has some.
-    ``processes``, of which this is number ``rank``, share one draw of ``batch_size * processes`` faces per stream. A
-    ``cache`` is a folder for every source's decoded faces, mapped into memory: each face is decoded only once. With
-    ``whiten`` teachers' embeddings are whitened by how faces of one identity differ.
+    Parameters
+    ----------
+    streams
+        By name; those that a task names (``swinface.tasks``) give its labels.
+    tasks
+        Tasks whose labels are given, if a source has some.
+    seed
+        Seed of the run.
+    rank
+        Number of this process.
+    processes
+        Number of processes. They share one draw of ``batch_size * processes`` faces per stream.
+    cache
+        Folder for every source's decoded faces, mapped into memory: each face is decoded only once.
+    whiten
+        Whether teachers' embeddings are whitened by how faces of one identity differ.
+
+    Attributes
+    ----------
+    tasks
+        The tasks with labels, in the order of the labels' columns.
     """
 
     def __init__(

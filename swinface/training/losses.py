@@ -35,10 +35,18 @@ def task_losses(
 
     No shape depends on the labels, so a GPU never waits for the CPU here, and the function can be compiled.
 
-    ``tasks`` are names in ``TASKS``; ``outputs`` by task (N, classes) logits, or (N, 1) years or degrees; ``labels``
-    (N, len(tasks)) float: class index, years or degrees, NaN where unknown. ``progress`` is the share of training that
-    is done, for the age loss; ``log_priors`` are by task (classes,), added to its logits: logit adjustment, see
-    ``log_prior``.
+    Parameters
+    ----------
+    tasks
+        Names in ``TASKS``.
+    outputs
+        By task: (N, classes) logits, or (N, 1) years or degrees.
+    labels
+        (N, len(tasks)) float: class index, years or degrees, NaN where unknown.
+    progress
+        Share of training that is done, for the age loss.
+    log_priors
+        By task: (classes,), added to its logits: logit adjustment, see ``log_prior``.
     """
     known = ~labels.isnan()
     targets = labels.nan_to_num(0.0)

@@ -19,13 +19,24 @@ def start_network(
 ) -> SwinFace:
     """A SwinFace with the weights that it starts from.
 
-    ``arguments`` are those of ``SwinFace``; ``weights`` in its ``trunk`` is a file to start from. ``start`` is the
-    folder of a SwinFace whose trunk and embedding are taken over, and if ``whole`` its subnets and heads too. The tasks
-    ``learned`` will be trained; a network whose trunk and embedding stay as they are, ``frozen``, and that takes over a
-    whole model has all of that model's too.
+    Parameters
+    ----------
+    arguments
+        Those of ``SwinFace``; ``weights`` in its ``trunk`` is a file to start from.
+    learned
+        The tasks that will be trained; a network that is ``frozen`` and takes over a ``whole`` model has all of that
+        model's too.
+    start
+        Folder of a SwinFace whose trunk and embedding are taken over.
+    whole
+        Whether its subnets and heads are, too.
+    frozen
+        Whether trunk and embedding will stay as they are.
 
-    Raises ``InputError`` if no such model can be made, the weights are not those of this model, or what stays as it is
-    has no weights.
+    Raises
+    ------
+    InputError
+        No such model can be made, the weights are not those of this model, or what stays as it is has no weights.
     """
     trunk, weights = split_weights(arguments.get("trunk"))
     if frozen and start is None and weights is None:
