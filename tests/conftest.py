@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import torch
 
 from kinface.synthetic.families import synthesize
 
@@ -24,6 +25,12 @@ def _folder(path: Path, what: str) -> Path:
     if not path.is_dir():
         pytest.skip(f"no {what} at {path}; set KINFACE_DATA to a folder that holds the data sets.")
     return path
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Each test draws the same numbers with torch, whatever ran before it."""
+    torch.manual_seed(0)
 
 
 KEPT: set[str] = set()  # names of modules that no test wrote
