@@ -13,10 +13,12 @@ import pytest
 import torch
 
 from kinface.synthetic.families import synthesize
+from swinface.cores import count_cores
 
-# Where converted networks are kept; the hub's package reads it when it is imported.
-os.environ["HF_ASSETS_CACHE"] = tempfile.mkdtemp()
-atexit.register(shutil.rmtree, os.environ["HF_ASSETS_CACHE"], ignore_errors=True)
+# Where converted networks are kept, for all processes of the tests; the hub's package reads it when it is imported.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    os.environ["HF_ASSETS_CACHE"] = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, os.environ["HF_ASSETS_CACHE"], ignore_errors=True)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -25,6 +27,11 @@ def _folder(path: Path, what: str) -> Path:
     if not path.is_dir():
         pytest.skip(f"no {what} at {path}; set KINFACE_DATA to a folder that holds the data sets.")
     return path
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process for each core that is free to us; each takes about 1.5 GB."""
+    return min(count_cores(), 8)
 
 
 @pytest.hookimpl(tryfirst=True)
