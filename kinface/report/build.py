@@ -289,5 +289,5 @@ def _to_png(figure: Figure) -> bytes:
     canvas.draw()  # savefig draws twice
     figure.set_dpi(dpi)
     drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    drawn.quantize(64, dither=Image.Dither.NONE).save(buffer, "PNG")
+    drawn.quantize(64, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(buffer, "PNG")
     return buffer.getvalue()
