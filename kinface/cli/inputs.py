@@ -135,14 +135,14 @@ def embed_all(
 
     source.check()
     if source.embeddings is not None:
-        return None, _read_embeddings(source, faces), Shards()
+        return None, read_embeddings(source, faces), Shards()
     network, described, shards = describe_all(
         source.model or SHIPPED, faces, root=root, inputs=source.inputs, out=out, computing=computing
     )
     return network, described["embedding"], shards
 
 
-def _read_embeddings(source: Source, faces: Sequence[str]) -> np.ndarray:
+def read_embeddings(source: Source, faces: Sequence[str]) -> np.ndarray:
     """Those of a table, whitened if asked for."""
     table = Embeddings(source.embeddings)
     if source.whiten is None:

@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kinface.cli.inputs import OURS, Source, read_inputs
+from kinface.cli.inputs import OURS, Source, read_embeddings, read_inputs
 from kinface.data.tables import write_intervals
 from kinface.data.vocabulary import TYPES
 from swinface.choices import SHIPPED
-from swinface.data.embeddings import Embeddings
 
 
 def kinfacew(root: Path, *, out: Path, source: Source = OURS) -> None:
@@ -43,7 +42,7 @@ def kinfacew(root: Path, *, out: Path, source: Source = OURS) -> None:
 def _embed(source: Source, faces: Sequence[str], images: Sequence[np.ndarray]) -> np.ndarray:
     """(N, D) embeddings of all faces, of a table or by a model, which sees the region ``CROP`` of the images."""
     if source.embeddings is not None:
-        return Embeddings(source.embeddings)[faces]
+        return read_embeddings(source, faces)
     from kinface.experiments.kinfacew import CROP  # importing torch takes seconds; the lists were checked before
     from kinface.models.kinface import load_model
     from swinface.data.faces import crop_face, stack_faces

@@ -13,11 +13,13 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 from sklearn.metrics import roc_auc_score
+from sklearn.preprocessing import normalize
 
 from kinface.cli.report import report
 from kinface.data.fiw import read_people
-from kinface.data.pairs import read_pairs, write_pairs
+from kinface.data.pairs import read_pairs, score_pairs, write_pairs
 from kinface.data.vocabulary import ROLE_GENDER
+from kinface.debias.whitening import Whitened
 from kinface.experiments.kinfacew import CROP, FOLDS, KINDS, decide_on_four, read_kinfacew, train_on_four
 from kinface.models.kinface import KinFace
 from swinface.data.embeddings import read_arrays
@@ -192,6 +194,20 @@ def test_training_finds_what_the_cosine_misses(sound):
         right[name] = ((decided["score"] >= decided["threshold"]) == listed["kin"]).mean()
     assert right["trained"] > 0.9
     assert right["trained"] > right["cosine"] + 0.05
+
+
+def test_another_models_embeddings_are_whitened(sound, table, judged, tmp_path):
+    """By people of the split train; here parent and child count as one."""
+    people = pd.read_csv(judged / "faces.csv")
+    people.assign(person=people["family"], split="train").to_csv(tmp_path / "people.csv", index=False)
+    options = ["--embeddings", table, "--whiten", tmp_path / "people.csv", "--out", tmp_path / "out"]
+    assert kinfacew(sound, *options) == 0
+    faces, arrays = read_arrays(table)
+    unit = normalize(arrays["embedding"])
+    persons = people.set_index("face")["family"].reindex(faces)
+    whitened = Whitened().fit(unit, persons=persons).transform(unit)
+    expected = score_pairs(read_pairs(judged / "scores.parquet"), faces, whitened)["score"]
+    np.testing.assert_allclose(read_pairs(tmp_path / "out" / "scores.parquet")["score"], expected, atol=1e-6)
 
 
 def test_report_reads_the_scores(judged, draw_scored, tmp_path):
