@@ -88,9 +88,18 @@ def _draw_kin(families: Families, split: str, per_relation: int, generator: np.r
     return pd.DataFrame(rows, columns=["face_a", "face_b", "type", "kin", "family"])
 
 
+def pick_faces(families: Families, split: str) -> pd.DataFrame:
+    """The faces of a split, sorted. Raises ``InputError``, which names the splits there are, if none belongs to it."""
+    faces = families.faces[families.faces["split"] == split]
+    if faces.empty:
+        there = ", ".join(sorted(families.faces["split"].dropna().unique()))
+        raise InputError(f"split {split!r}: no face belongs to it; the splits are {there or 'unknown'}.")
+    return faces.sort_values("face")
+
+
 def picture_relations(families: Families, split: str) -> tuple[pd.Series, pd.DataFrame]:
     """The faces of each person of a split, and the relations of two who have any, both sorted."""
-    faces = families.faces[families.faces["split"] == split].sort_values("face").groupby("person")["face"].agg(list)
+    faces = pick_faces(families, split).groupby("person")["face"].agg(list)
     relations = families.relations.sort_values(["person_a", "person_b"])
     return faces, relations[relations[["person_a", "person_b"]].isin(faces.index).all(axis="columns")]
 

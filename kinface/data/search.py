@@ -10,6 +10,7 @@ import pandas as pd
 
 from kinface.data.families import Families
 from kinface.data.lists import below, check_face, persons_of_faces, read_fields
+from kinface.data.sampling import pick_faces
 from kinface.data.tables import read_table
 from swinface.bootstrap import start_drawing
 from swinface.files import InputError, inside, replacing, tidy_path
@@ -166,7 +167,7 @@ def sample_search(families: Families, split: str, *, seed: int = 0) -> Search:
     same seed draws the same people, in whatever order the tables' rows are. Raises ``InputError`` if no two relatives
     of the split have faces.
     """
-    faces = families.faces[families.faces["split"] == split].sort_values("face")
+    faces = pick_faces(families, split)
     pictured = set(faces["person"])
     blood = families.relations[families.relations["relation"] != "spouse"]
     blood = blood[blood["person_a"].isin(pictured) & blood["person_b"].isin(pictured)]

@@ -24,6 +24,8 @@ from kinface.data.pairs import (
     write_pairs,
 )
 from kinface.data.sampling import sample_pairs
+from kinface.data.search import sample_search
+from kinface.data.triplets import sample_triplets
 from kinface.data.vocabulary import TYPES
 from swinface.files import InputError
 
@@ -330,8 +332,15 @@ def test_a_kin_pair_without_counterpart_is_left_out():
         (families.relations["family"] == "F1") | (families.relations["type"] == "fd")
     ]
     assert sample_pairs(families, "tune")["type"].tolist() == ["fd"] * 4
-    with pytest.raises(InputError, match="no pairs can be drawn from split 'val'"):
-        sample_pairs(families, "val")
+    with pytest.raises(InputError, match="no pairs can be drawn from split 'tune'"):
+        sample_pairs(make_families({"F1": 1}), "tune")
+
+
+def test_a_split_that_is_not_there_is_told_with_those_that_are():
+    families = make_families({"F1": 1, "F2": 1})
+    for draw in (sample_pairs, sample_triplets, sample_search):
+        with pytest.raises(InputError, match="split 'validation': no face belongs to it; the splits are tune"):
+            draw(families, "validation")
 
 
 def test_unknown_genders_come_from_parent_roles_only():
