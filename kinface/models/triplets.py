@@ -120,8 +120,17 @@ def fit_triplets(
     Raises
     ------
     InputError
-        A split has no triplets, or a face is not embedded.
+        A split has no triplets, a face is not embedded, or a setting is out of its range.
     """
+    for name, value, allowed, needed in (
+        ("width", width, width >= 1, "one or more"),
+        ("dropout", dropout, 0 <= dropout < 1, "a share, from 0 to below 1"),
+        ("batch", batch, batch >= 1, "one or more"),
+        ("learning_rate", learning_rate, learning_rate > 0, "a number above 0"),
+        ("weight_decay", weight_decay, weight_decay >= 0, "0 or more"),
+    ):
+        if not allowed:
+            raise InputError(f"{name} is {value}; give {needed}.")
     tune = sample_triplets(families, "tune", seed=seed)
     unit = torch.from_numpy(to_unit_length(faces, embedding).astype(np.float32))
 

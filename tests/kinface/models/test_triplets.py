@@ -94,3 +94,7 @@ def test_bad_input_is_named(families, planted):
         TripletHead(12).score(sample_triplets(families, "val"), faces, embedding[:, :5])
     with pytest.raises(InputError, match="epochs"):
         fit_triplets(families, faces, embedding, epochs=0)
+    wrong = {"width": 0, "batch": 0, "dropout": 2.0, "learning_rate": float("nan"), "weight_decay": -1.0}
+    for name, value in wrong.items():
+        with pytest.raises(InputError, match=f"^{name} is {value}; give "):
+            fit_triplets(families, faces, embedding, epochs=1, **{name: value})
