@@ -35,7 +35,7 @@ def compare(run: Path, other: Path, *, by: list[str] | None = None) -> None:
     models = name_models(*map(str, files))
     ours, theirs = (_audit(file, by) for file in files)
     with naming(f"{other} cannot be compared with {run}"):
-        lines = render_comparison(ours, theirs, models)
+        lines = render_comparison(ours, theirs, models, by or ())
     print("\n".join(lines))
     families = len(list_known(ours.pairs, "family"))
     print(f"on {len(ours.pairs):,} tune pairs of {families:,} families, which also chose the epochs and thresholds")

@@ -84,14 +84,18 @@ def render_lines(report: Report) -> list[str]:
     return _render_lines("terminal.txt", record=report.record, verdict=report.verdict)
 
 
-def render_comparison(ours: FairnessAudit, other: FairnessAudit, models: Sequence[str]) -> list[str]:
+def render_comparison(
+    ours: FairnessAudit, other: FairnessAudit, models: Sequence[str], by: Sequence[str] = ()
+) -> list[str]:
     """Which of two models is better on the same pairs, by how much and for whom, as a terminal shows it.
 
-    ``models`` says what the two are called. Raises ``InputError`` if the audits cannot be compared.
+    ``models`` says what the two are called, ``by`` which default groupings are shown beside race and those of one's
+    own. Raises ``InputError`` if the audits cannot be compared.
     """
     changes = to_plain(compare_audits(ours, other).to_dict("records"))
     groups = to_plain(ours.groups.to_dict("records"))
-    record = {"models": models, "differences": changes, "groups": groups, "own_groupings": find_own_groupings(ours)}
+    shown = [name for name in dict.fromkeys([*by, *find_own_groupings(ours)]) if name in ours.labels and name != "race"]
+    record = {"models": models, "differences": changes, "groups": groups, "own_groupings": shown}
     chosen = ("overall", "race", *record["own_groupings"])
     rows = [row for row in changes if row["metric"] == "auc" and row["grouping"] in chosen and row["ours"] is not None]
     counts = {(row.grouping, row.group): row for row in ours.groups.itertuples()}

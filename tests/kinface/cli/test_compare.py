@@ -48,6 +48,17 @@ def test_it_says_which_run_is_better_by_how_much_and_for_whom(runs, tmp_path, ca
     assert told.endswith("on 1,500 tune pairs of 60 families, which also chose the epochs and thresholds\n")
 
 
+def test_a_default_grouping_is_shown_where_it_is_asked_for(runs, tmp_path, capsys):
+    folders = [tmp_path / name for name in runs]
+    assert compare(*folders) == 0
+    assert "both female" not in capsys.readouterr().out
+    assert compare(*folders, "--by", "gender pair", "--by", "race") == 0
+    told = capsys.readouterr().out
+    assert re.search(r"^both female +\d", told, re.MULTILINE)
+    assert "By gender pair, the largest gap in TPR" in told
+    assert told.count("\nCaucasian ") == told.count("By race,") == 1
+
+
 def test_runs_of_other_data_and_runs_that_are_not_done_are_refused(runs, tmp_path, capsys):
     first, second = (tmp_path / name for name in runs)
     write_pairs(runs["sound-0.5"][1:], second / "tune_scores.parquet")
