@@ -72,5 +72,5 @@ def calibrate(
         with replacing_folder(out) as folder:
             write_pairs(result, folder / "scores.parquet")
             write_pairs(calibrated, folder / "validation.parquet")
-        print(f"{len(result):,} pairs calibrated by {len(others):,} of other families: {out}")
+        print(f"{len(result):,} pairs calibrated by {len(others):,} validation pairs: {out}")
     shards.finish()

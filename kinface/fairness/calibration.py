@@ -12,6 +12,7 @@ of the two faces. A calibration of your own is named by its class path; it has `
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -22,10 +23,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
 from kinface.data.cosines import to_unit_length
-from kinface.data.pairs import check_kinds, check_pairs, find_rows, list_known, resampling_units
+from kinface.data.pairs import check_kinds, check_pairs, families_known, find_rows, list_known, resampling_units
 from kinface.fairness.dyads import Dyads
 from kinface.fairness.intervals import MEASURED, interval_of_rate, measure, standard_error
 from kinface.fairness.standards import choose_threshold_at_fmr
+from swinface.bootstrap import start_drawing
 from swinface.files import InputError, running
 from swinface.registry import Registry
 
@@ -76,6 +78,7 @@ class _ByCluster:
     def __init__(self, clusters: int = 10, seed: int = 0) -> None:
         if clusters < 1:
             raise InputError(f"clusters is {clusters}; one or more are needed.")
+        start_drawing(seed)  # refuses what is no seed
         self.clusters, self.seed = clusters, seed
 
     def _fit_clusters(self, pairs: pd.DataFrame, faces: Sequence[str], embedding: np.ndarray) -> np.ndarray:
@@ -221,6 +224,7 @@ def calibrate(
     validation, pairs = (check_pairs(table, "pairs to calibrate", scored=True) for table in (validation, pairs))
     check_apart(validation, pairs)
     _check_direction(validation)
+    _warn_of_unknown_families(validation, pairs)
     first, second = resampling_units(validation)
     if not 2 <= folds <= first.nunique():
         raise InputError(
@@ -241,6 +245,17 @@ def check_apart(validation: pd.DataFrame, pairs: pd.DataFrame) -> None:
         if common := list_known(validation, what) & list_known(pairs, what):
             raise InputError(
                 f"{what} {min(common)} is among the pairs to calibrate too; calibrate by pairs of other families."
+            )
+
+
+def _warn_of_unknown_families(validation: pd.DataFrame, pairs: pd.DataFrame) -> None:
+    """Nothing then keeps pairs of one family, or of one face, apart."""
+    for what, table in (("validation pairs", validation), ("pairs", pairs)):
+        if unknown := int((~families_known(table)).sum()):
+            warnings.warn(
+                f"the families of {unknown:,} of {len(table):,} {what} are unknown (columns family_a and family_b): "
+                "their scores may be calibrated by pairs of their own families, and look better than those of others.",
+                stacklevel=3,
             )
 
 

@@ -165,6 +165,16 @@ def test_the_command_keeps_the_scores_that_it_reads(drawn, tmp_path, capsys):
     assert "write to another folder" in capsys.readouterr().err
 
 
+def test_unknown_families_are_warned_of(drawn):
+    validation, pairs, faces, embedding = drawn
+    bare = pairs.assign(family_a=None, family_b=None)
+    with pytest.warns(UserWarning, match=r"the families of 1,600 of 1,600 pairs are unknown \(columns family_a"):
+        calibrate(validation, bare, faces, embedding, options={"clusters": 2})
+    half = validation.assign(family_b=validation["family_b"].where(~validation["kin"], None))
+    with pytest.warns(UserWarning, match="the families of 600 of 1,200 validation pairs are unknown"):
+        calibrate(half, pairs, faces, embedding, options={"clusters": 2})
+
+
 @pytest.mark.parametrize("method", ["faircal", "normalize"])
 def test_distances_and_pairs_of_one_kind_are_refused(method, drawn):
     validation, pairs, faces, embedding = drawn
@@ -179,6 +189,8 @@ def test_bad_input_is_named(drawn):
     validation, pairs, faces, embedding = drawn
     with pytest.raises(InputError, match="clusters"):
         FairCal(0)
+    with pytest.raises(InputError, match="seed is -1; choose a whole number"):
+        ScoreNormalization(seed=-1)
     with pytest.raises(InputError, match="choose fewer"):
         FairCal(10_000).fit(validation, faces, embedding)
     with pytest.raises(InputError, match="at most 1"):
