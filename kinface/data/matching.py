@@ -67,7 +67,9 @@ def match_pairs(
     people = families.people.set_index("person")
     kin = kin.assign(**{f"{name}_{side}": kin[f"person_{side}"].map(people[name]) for name in own for side in "ab"})
     of_family = families_known(kin).to_numpy()
-    if len(kin) and not of_family.any():
+    if kin.empty:
+        raise InputError("the list has no kin pairs; matched non-kin pairs are drawn for its kin pairs.")
+    if not of_family.any():
         raise InputError(
             f"the families of all {len(kin):,} kin pairs are unknown, and a matched non-kin pair is of two families. "
             "Match a list whose faces lie in FIW's own folders, such as Train/train-faces/F0001/MID1."
