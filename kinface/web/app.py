@@ -37,6 +37,7 @@ from swinface.tasks import TASKS
 
 LOOPBACK = "127.0.0.1"
 MOST_BYTES = 256 * 2**20  # of all photos together
+MOST_PARTS = 1000  # of a form, nearly all of them photos
 PEOPLE = {"a": "First person, or father", "b": "Second person, or mother", "child": "Child of both, if there is one"}
 REPORTS = {"report.html": "Report", "errors.html": "Pairs most wrong"}  # the pages of a folder of `kinface report`
 LIKELY = 0.5  # probability from which an attribute is named
@@ -71,6 +72,7 @@ def create_app(examiner: Examiner, secret: str) -> Flask:
     signer = URLSafeSerializer(secrets.token_urlsafe())
     app.request_class = _InMemory
     app.config |= dict.fromkeys(("MAX_CONTENT_LENGTH", "MAX_FORM_MEMORY_SIZE"), MOST_BYTES)
+    app.config["MAX_FORM_PARTS"] = MOST_PARTS
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.filters |= {"printable": printable, "words": in_words}
     groups = {f"{grouping}: {in_words(group, grouping)}": (grouping, group) for grouping, group in examiner.groups[1:]}
@@ -129,7 +131,8 @@ def create_app(examiner: Examiner, secret: str) -> Flask:
 
     @app.errorhandler(RequestEntityTooLarge)
     def refuse_size(error: RequestEntityTooLarge) -> tuple[str, int]:
-        problem = f"The photos have more than {MOST_BYTES // 2**20} MB together; choose fewer, or make them smaller."
+        most = f"{MOST_BYTES // 2**20} MB together, or are more than about {MOST_PARTS:,}"
+        problem = f"The photos have more than {most}; choose fewer, or make them smaller."
         return render_template("problem.html", problem=problem), 413
 
     @app.after_request

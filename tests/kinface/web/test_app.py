@@ -223,6 +223,8 @@ def test_too_much_is_refused_before_it_is_read(examiner, faces, monkeypatch):
     client = create_app(examiner, "secret").test_client()
     page = post(client, [(bytes(2**20), "a.png")], [(to_png(faces[0]), "b.png")])
     assert page.status_code == 413 and "The photos have more than 1 MB together" in page.text
+    page = post(client, [(b"", "a.png")] * 1000, [(b"", "b.png")])
+    assert page.status_code == 413 and "or are more than about 1,000; choose fewer" in page.text
 
 
 # Nothing is kept, nothing is sent
