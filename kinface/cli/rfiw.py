@@ -89,7 +89,7 @@ def rfiw(
     from kinface.fairness.audit import Origin
     from kinface.report.checks import check_validation
 
-    _check_options(track, gallery, head, threshold_from, people, match, list)
+    _check_options(track, gallery, head, threshold_from, people, fusion, match, swap_grandparents, list)
     check_kept(out, ("scores.parquet",), list, threshold_from)
     families = read_known_families(root)
     where = {"root": families.root, "out": out, "source": source, "computing": computing}
@@ -136,7 +136,9 @@ def _check_options(
     head: Path | None,
     threshold_from: Path | None,
     people: bool,
+    fusion: Fusion,
     match: tuple[str, ...],
+    swap_grandparents: bool,
     name: Path,
 ) -> None:
     from_split = names_split(name)
@@ -146,6 +148,8 @@ def _check_options(
         ("--gallery", gallery is not None, 3),
         ("--head", head is not None, 2),
         ("--match", bool(match), 2),
+        ("--fusion", fusion != "mean", 3),
+        ("--swap-grandparents", swap_grandparents, 1),
     ):
         if given and track != wanted:
             raise InputError(f"{option} is for Track {wanted}.")

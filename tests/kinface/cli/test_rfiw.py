@@ -162,6 +162,8 @@ def test_official_test_lists_of_unknown_people(synthetic, model, tmp_path, capsy
         (["--track", 3, "--list", "val", "--threshold-from", "tune"], "no threshold"),
         (["--track", 1, "--list", "val", "--gallery", "gallery.txt"], "--gallery is for Track 3"),
         (["--track", 1, "--list", "val", "--head", "head"], "--head is for Track 2"),
+        (["--track", 2, "--list", "val", "--threshold-from", "tune", "--fusion", "max"], "--fusion is for Track 3"),
+        (["--track", 2, "--list", "val", "--swap-grandparents"], "--swap-grandparents is for Track 1"),
         (["--track", 2, "--list", "nowhere.txt", "--match", "race"], "--match"),
         (["--track", 2, "--list", "val", "--match", "age", "--threshold-from", "tune"], "age"),
         (["--track", 2, "--list", "val"], "--threshold-from"),
