@@ -120,7 +120,8 @@ class History:
             }
             rows.append(state | {"best epoch": int(best["epoch"])} | self.pick_figures(best).to_dict())
         found = pd.DataFrame(rows)
-        return pd.concat([found.iloc[:, :4], configs[differing], found.iloc[:, 4:]], axis=1)
+        settings = configs[differing].rename(columns={name: f"setting {name}" for name in found})  # such as epochs
+        return pd.concat([found.iloc[:, :4], settings, found.iloc[:, 4:]], axis=1)
 
 
 def _match(columns: list[str], pattern: str) -> list[str]:

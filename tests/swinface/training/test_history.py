@@ -58,6 +58,15 @@ def test_the_command_prints_names_that_cannot_steer_a_terminal(folder, capsys):
     assert said.splitlines()[2].split() == ["sweep/hidden", "no", "2", "1", "reversal", "0.1"]
 
 
+def test_settings_of_other_programs_are_told_from_the_columns_of_a_run(folder, capsys):
+    write_run(folder / "theirs", {"epochs": 30, "complete": True}, {"loss": [0.4, 0.1]})
+    table = list_runs(folder).set_index("run")
+    assert table.columns.is_unique and table["epochs"].tolist() == [2, 2, 2]
+    assert table.loc["theirs", ["setting epochs", "setting complete"]].tolist() == [30, True]
+    assert run_swinface("runs", folder) == 0
+    assert "setting epochs" in capsys.readouterr().out
+
+
 def test_keys_are_shortened_as_far_as_they_can_be_told_apart():
     table = pd.DataFrame([[1, 2, 3]], columns=["model.race.method", "model.gender.method", "data.size"])
     assert format_runs(table).splitlines()[0].split() == ["race.method", "gender.method", "size"]
