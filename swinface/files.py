@@ -134,12 +134,13 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing_folder(path: str | os.PathLike, owned: Sequence[str] = ()) -> Iterator[Path]:
+def replacing_folder(path: str | os.PathLike, owned: Sequence[str] = (), last: str = "") -> Iterator[Path]:
     """Write files into a folder next to ``path``, and move them there when the block ends without an error.
 
     Yields the folder to write into. Files of the same name in ``path`` are replaced, all others stay, but for those of
     the patterns ``owned``: only this writer uses such names, and those of earlier runs are deleted, so that old and new
-    files are not mixed.
+    files are not mixed. The file ``last``, which says that all are there, is moved last: a process may be killed
+    before.
     """
     path = Path(expand_home(os.fspath(path)))
     if path.exists() and not path.is_dir():
@@ -151,7 +152,7 @@ def replacing_folder(path: str | os.PathLike, owned: Sequence[str] = ()) -> Iter
         for earlier in {file for pattern in owned for file in path.glob(pattern) if file.is_file()}:
             if not (partial / earlier.name).exists():
                 earlier.unlink()
-        for source in sorted(p for p in partial.rglob("*") if p.is_file()):
+        for source in sorted((p for p in partial.rglob("*") if p.is_file()), key=lambda p: (p == partial / last, p)):
             target = path / source.relative_to(partial)
             target.parent.mkdir(parents=True, exist_ok=True)
             _move(source, target)

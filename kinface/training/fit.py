@@ -29,7 +29,7 @@ from kinface.training.data import KinshipData
 from kinface.training.history import PAIRS, TUNE_SCORES
 from kinface.training.module import NOT_SETTLED, KinshipTraining, check_choices
 from swinface.files import InputError, replacing_folder, to_plain, write_json
-from swinface.training.history import CURVES
+from swinface.training.history import CURVES, MODEL
 from swinface.training.runs import RunCLI, RunFolder, configure, run_training
 
 BEST = "best"
@@ -159,7 +159,7 @@ def _finish(run: Path, cli: KinshipCLI) -> Fitted:
     if (triplets := data.score_tune_triplets(embedding)) is not None:
         records[TRIPLETS] = describe_scores(triplets, threshold)
     write_pairs(pairs, run / TUNE_SCORES)
-    with replacing_folder(run) as partial:
+    with replacing_folder(run, last=MODEL) as partial:
         network.save_pretrained(partial)
         for name, record in records.items():
             write_json(partial / name, record)

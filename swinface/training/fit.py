@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from swinface.files import replacing_folder
 from swinface.training.data import FaceData
-from swinface.training.history import CURVES, FACES
+from swinface.training.history import CURVES, FACES, MODEL
 from swinface.training.module import FaceTraining
 from swinface.training.runs import RunCLI, configure, run_training
 
@@ -62,7 +62,7 @@ def _finish(run: Path, cli: FaceCLI) -> Fitted:
         best = torch.load(run / f"{BEST}.ckpt", map_location="cpu", weights_only=True)["state_dict"]
         weights = {name.partition(".")[::2]: tensor for name, tensor in best.items()}
         module.network.load_state_dict({name: tensor for (part, name), tensor in weights.items() if part == "network"})
-    with replacing_folder(run) as partial:
+    with replacing_folder(run, last=MODEL) as partial:
         module.network.eval().save_pretrained(partial)
         FACES.plot(epochs).savefig(partial / CURVES, dpi=120)
     return Fitted(run, cli.trainer.global_step, int(kept["epoch"]), FACES.pick_figures(kept).to_dict())

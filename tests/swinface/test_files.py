@@ -68,6 +68,15 @@ def test_replacing_folder_replaces_its_files_and_keeps_others(tmp_path):
     assert names(tmp_path) == ["out", "out/figures", "out/figures/roc.png", "out/notes.txt"]
 
 
+def test_the_file_that_says_that_all_are_there_is_moved_last(tmp_path, monkeypatch):
+    moved = []
+    monkeypatch.setattr(swinface.files, "_move", lambda source, target: moved.append(target.name))
+    with replacing_folder(tmp_path / "out", last="model") as folder:
+        for name in ("config", "model", "scores"):
+            (folder / name).write_text(name)
+    assert moved == ["config", "scores", "model"]
+
+
 @pytest.mark.parametrize("kind", ["link", "mount", "below what may not be written"])
 def test_a_folder_may_be_a_link_to_another_disk_or_all_that_may_be_written(kind, tmp_path, monkeypatch):
     """Files are renamed on one disk, so they are first written there too."""
