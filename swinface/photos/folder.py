@@ -14,14 +14,15 @@ from tqdm import tqdm
 
 from swinface.cores import count_cores
 from swinface.data.align import align
+from swinface.data.cache import digest_files
 from swinface.data.labels import read_columns
-from swinface.files import InputError, printable, replacing_folder, working_alone
+from swinface.files import InputError, inside, printable, replacing_folder, working_alone
 from swinface.images import list_images, name_saved, read_image
 from swinface.photos.detect import detect
 
 LOG = "aligned.csv"
 PLACES = ("left", "top", "right", "bottom", *(f"{axis}{number}" for number in range(1, 6) for axis in "xy"))
-COLUMNS = ("photo", "face", "faces", "chosen", "score", *PLACES, "problem")
+COLUMNS = ("photo", "face", "faces", "chosen", "score", *PLACES, "problem", "state")
 NO_FACE, LEFT_OUT = "no face found", "left out: "  # of the problems; the second is followed by the reason
 Choice = Literal["largest", "central"]
 
@@ -32,7 +33,7 @@ def align_folder(photos: Path, out: Path, choose: Choice = "largest", chunk: int
     Faces are written below ``out`` under the names of their photos, JPEG at quality 95 or PNG. ``aligned.csv`` there
     has a row for every file of ``photos``. A photo without a face, or that cannot be read, has only its row, and so has
     a file that ``list_images`` leaves out. An interrupted call can be repeated: photos that have a row are not read
-    again, and the result is that of an unbroken call.
+    again unless their files were written anew, and the result is that of an unbroken call.
 
     ``choose`` says which face is taken where there are several: the one with the ``largest`` box, or the most
     ``central``, whose box's centre is nearest to that of the photo. After ``chunk`` photos their faces and the log are
@@ -40,10 +41,11 @@ def align_folder(photos: Path, out: Path, choose: Choice = "largest", chunk: int
 
     Gives the log: ``COLUMNS``, in the order of ``list_images``, what it leaves out last. ``face`` is the face's path
     below ``out``, ``faces`` how many there are, ``score`` the detector's confidence, 0 to 1, then come box and
-    landmarks in pixels of the photo; ``problem`` is what is wrong, empty where a face was written.
+    landmarks in pixels of the photo; ``problem`` is what is wrong, empty where a face was written; ``state`` tells the
+    photo's file from one that takes its place.
 
     Raises ``InputError`` if there are no photos, ``out`` lies within ``photos``, it holds faces that were chosen
-    otherwise, another process works there, or the detector is not installed.
+    otherwise or are of photos that are not there, another process works there, or the detector is not installed.
     """
     names, left_out = list_images(photos)
     if not names:
@@ -62,16 +64,16 @@ def align_folder(photos: Path, out: Path, choose: Choice = "largest", chunk: int
         other = set(log["chosen"].astype(str)) - {choose}
         if other:
             raise InputError(f"{out}: its faces were chosen by {min(other)!r}, not {choose!r}; choose another folder.")
+        log = _keep_done(log, photos, out, names)
         done = set(log["photo"])
         left = [name for name in names if name not in done]
-        with (
-            ThreadPoolExecutor(count_cores()) as pool,
-            tqdm(total=len(left), desc="align", unit="photo", disable=None) as bar,
-        ):
+        with tqdm(total=len(left), desc="align", unit="photo", disable=None) as bar:
             for start in range(0, len(left), chunk):
                 part = left[start : start + chunk]
-                with replacing_folder(out) as folder:
-                    rows = list(pool.map(partial(_align_photo, photos, folder, choose), part))
+                # Threads have ended before the folder is moved or, when interrupted, deleted.
+                with replacing_folder(out, last=LOG) as folder:
+                    with ThreadPoolExecutor(count_cores()) as pool:
+                        rows = list(pool.map(partial(_align_photo, photos, folder, choose), part))
                     log = pd.concat([log, pd.DataFrame(rows, columns=list(COLUMNS))], ignore_index=True)
                     log.to_csv(folder / LOG, index=False)
                 bar.update(len(part))
@@ -84,12 +86,31 @@ def align_folder(photos: Path, out: Path, choose: Choice = "largest", chunk: int
     return log
 
 
+def _keep_done(log: pd.DataFrame, photos: Path, out: Path, names: list[str]) -> pd.DataFrame:
+    """The rows of photos that need not be read again; faces of those whose files were written anew are deleted.
+
+    Raises ``InputError`` if there are faces of other photos, as of another folder, which would be among those of these.
+    """
+    faces = log.set_index("photo")["face"].dropna().map(lambda face: inside(out, face, f"{out / LOG}"))
+    other = [face for face in faces.drop(names, errors="ignore") if face.exists()]
+    if other:
+        some = f"{len(other):,} faces of photos that are not in {photos}, such as {other[0]}"
+        raise InputError(f"{out}: has {some}; delete these faces, or choose another folder.")
+    now = pd.Series([digest_files([photos / name]) for name in log["photo"]], index=log.index, dtype=object)
+    same = log["state"].isna() | (log["state"] == now)  # logs of earlier versions have no state
+    for face in faces[faces.index.isin(log["photo"][~same])]:
+        face.unlink(missing_ok=True)
+    return log[same]
+
+
 def read_log(path: Path) -> pd.DataFrame:
     """Read the log of ``align_folder``: a table with ``COLUMNS``.
 
     Raises ``InputError`` if the file is missing, or is no such log.
     """
     log = read_columns(path, "log of `swinface align`", dtype=str)
+    if list(log.columns) == list(COLUMNS[:-1]):  # of earlier versions
+        log["state"] = pd.Series(dtype=str)
     if list(log.columns) != list(COLUMNS) or not isinstance(log.index, pd.RangeIndex):
         raise InputError(f"{path}: not a log of `swinface align`; choose another folder.")
     if not log["photo"].is_unique or log["photo"].isna().any():
@@ -104,7 +125,7 @@ def read_log(path: Path) -> pd.DataFrame:
 
 def _align_photo(photos: Path, folder: Path, choose: Choice, name: str) -> dict[str, Any]:
     """Write a photo's face below ``folder``, and give its row of the log."""
-    row: dict[str, Any] = {"photo": name, "faces": 0, "chosen": choose}
+    row: dict[str, Any] = {"photo": name, "faces": 0, "chosen": choose, "state": digest_files([photos / name])}
     try:
         image = read_image(photos / name)
         found = detect(image)

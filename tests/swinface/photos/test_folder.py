@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import matplotlib
@@ -114,6 +116,48 @@ def test_an_interrupted_call_goes_on_to_the_same_result(photos, unbroken, tmp_pa
     align_folder(photos, out, chunk=2)
     assert len(names) == 3, "photos that are done are not read again"
     assert read_tree(out) == read_tree(unbroken)
+
+
+def test_photos_that_were_replaced_are_read_again(photos, tmp_path):
+    """One that could not be read and now can, one the other way round, and one that shows another face."""
+    copy, out, new = tmp_path / "photos", tmp_path / "faces", tmp_path / "new"
+    shutil.copytree(photos, copy)
+    align_folder(copy, out)
+    (copy / "broken.jpg").write_bytes((photos / "a" / "hopper.jpg").read_bytes())
+    (copy / "two.png").write_text("no image")
+    Image.open(HOPPER).convert("RGB").crop((60, 0, 452, 400)).save(copy / "a" / "hopper.jpg")
+    align_folder(copy, out)
+    align_folder(copy, new)
+    assert read_tree(out) == read_tree(new)
+    log = pd.read_csv(out / "aligned.csv").drop(columns="state")
+    log.to_csv(out / "aligned.csv", index=False)  # as earlier versions wrote it
+    assert align_folder(copy, out)["face"].equals(log["face"])
+
+
+def test_faces_of_other_photos_do_not_stay_among_these(photos, tmp_path):
+    copy, out = tmp_path / "photos", tmp_path / "faces"
+    shutil.copytree(photos, copy)
+    align_folder(copy, out)
+    (copy / "two.png").unlink()
+    with pytest.raises(InputError, match=r"faces of photos that are not in .*, such as .*two\.png; delete"):
+        align_folder(copy, out)
+    (out / "two.png").unlink()
+    assert "two.png" not in {*align_folder(copy, out)["photo"]}
+
+
+def test_a_killed_call_has_no_row_without_its_face(photos, tmp_path, monkeypatch):
+    moved = []
+
+    def kill(source, target):
+        moved.append(Path(target).name)
+        os.rename(source, target)
+        if len(moved) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("swinface.files.os.replace", kill)
+    with pytest.raises(KeyboardInterrupt):
+        align_folder(photos, tmp_path / "faces")
+    assert "aligned.csv" not in moved
 
 
 def test_the_command_says_what_it_did(photos, tmp_path, capsys):
