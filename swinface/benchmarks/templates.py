@@ -7,6 +7,7 @@ for the paper's figures. Faces are aligned by ``swinface.data.align``, which ave
 from __future__ import annotations
 
 import csv
+import hashlib
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from sklearn.preprocessing import normalize
 
 from swinface.benchmarks.verification import Embed, add_mirror, score_pairs
 from swinface.data.align import align
+from swinface.data.cache import digest_files
 from swinface.data.faces import stack_faces
 from swinface.files import InputError, inside, one_line
 from swinface.images import read_image
@@ -151,7 +153,9 @@ def embed_templates(
     def embed_rows(rows: range) -> dict[str, np.ndarray]:
         return {"embedding": add_mirror(embed, stack_faces(read, rows))}
 
-    about = [str(templates.folder), *map(str, templates.images)]
+    files = digest_files(templates.folder / image for image in np.unique(templates.images))
+    landmarks = hashlib.sha256(templates.landmarks.tobytes()).hexdigest()
+    about = [str(templates.folder), files, landmarks, *map(str, templates.images)]
     found = (compute or Shards().compute)("templates", about, len(templates.images), embed_rows, batch)
     sums = np.zeros((templates.template.max() + 1, found["embedding"].shape[1]))
     np.add.at(sums, templates.template, templates.weights[:, None] * found["embedding"])

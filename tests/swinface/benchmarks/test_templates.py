@@ -9,9 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
+from swinface.benchmarks.benchmark import Predictor
 from swinface.benchmarks.templates import embed_templates, read_ijb, verify_templates
 from swinface.data.align import ARCFACE
 from swinface.files import InputError
+from swinface.inference import Shards
+from tests.swinface.tiny import tiny
 
 # image, template, medium, score: template 7 has a photo and a video of two frames, 7 and 9 share a photo.
 MEMBERS = [
@@ -158,6 +161,24 @@ def test_batches_do_not_matter(ijbc):
     templates = read_ijb(ijbc, "ijbc")
     whole = embed_templates(corners, templates)
     np.testing.assert_allclose(embed_templates(corners, templates, batch=4), whole, rtol=1e-6)
+
+
+@pytest.mark.parametrize("changed", ["landmarks", "image"])
+def test_parts_of_other_landmarks_or_images_are_not_used(changed, ijbc, tmp_path):
+    """An evaluation that goes on after they were written anew gives what an unbroken one gives."""
+    kept = Predictor(tiny().eval(), runtime="torch", shards=Shards(tmp_path / "parts"))
+    before = embed_templates(kept.embed, read_ijb(ijbc, "ijbc"), compute=kept.compute)
+    if changed == "landmarks":
+        text = file(ijbc, "name_5pts_score").read_text()
+        write(
+            ijbc, "name_5pts_score", text.replace(f"{LANDMARKS[0, 0]:.4f}", f"{LANDMARKS[0, 0] - 5:.4f}").splitlines()
+        )
+    else:
+        Image.new("RGB", (130, 150), "grey").save(ijbc / "loose_crop" / "2.jpg", format="PNG")
+    templates = read_ijb(ijbc, "ijbc")
+    found = embed_templates(kept.embed, templates, compute=kept.compute)
+    np.testing.assert_allclose(found, embed_templates(kept.embed, templates), atol=1e-6)
+    assert np.abs(found - before).max() > 1e-4
 
 
 def test_verify_templates_scores_the_listed_pairs(ijbc):
