@@ -6,8 +6,10 @@ in the working folder.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import inspect
+import re
 import sys
 from argparse import ArgumentError
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +22,7 @@ from typing import Any, get_args, get_type_hints
 from swinface.files import InputError, one_line, running
 
 _BESIDE: list[str] = []  # folders of configurations, where modules of one's own are looked for
+OURS = ("kinface", "swinface")  # packages that may lie in the working folder and are not one's own
 
 
 class Registry:
@@ -174,6 +177,19 @@ def look_beside(configuration: str | Path) -> None:
     folder = str(Path(configuration).resolve().parent)
     if folder not in _BESIDE:
         _BESIDE.append(folder)
+
+
+def digest_own(settings: str) -> dict[str, str]:
+    """Modules of one's own that settings, a text in YAML, name by a path ``module.Class``: name to a digest of the
+    file."""
+    found = {}
+    for name in sorted({*re.findall(r"(?<![\w./-])([A-Za-z_][\w.]*)\.\w+", settings)}):
+        parts = name.split(".")
+        places = [Path(folder, *parts) for folder in (*_BESIDE, Path.cwd()) if parts[0] not in OURS]
+        files = [file for it in places for file in (it.with_suffix(".py"), it / "__init__.py") if file.is_file()]
+        if files:
+            found[name] = hashlib.sha256(files[0].read_bytes()).hexdigest()
+    return found
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from swinface.files import InputError, one_line, replacing, working_alone
+from swinface.registry import digest_own
 from swinface.settings import (
     accept_dashes,
     find_mistake,
@@ -79,11 +80,12 @@ TRAINER = {
 class RunFolder(Callback):
     """Writes ``config.yaml`` when training begins, and a row of ``metrics.csv`` after each epoch.
 
-    The rows are part of the checkpoint, so a resumed run continues its table.
+    The rows are part of the checkpoint, so a resumed run continues its table. So is a digest of each module of one's
+    own: a run does not go on with another.
     """
 
     def __init__(self, run: Path, config: str) -> None:
-        self.run, self.config, self.rows = run, config, []
+        self.run, self.config, self.rows, self.own = run, config, [], digest_own(config)
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         if trainer.is_global_zero:
@@ -114,10 +116,17 @@ class RunFolder(Callback):
                 state.update(paths, dirpath=here, best_k_models=kept)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows}
+        return {"rows": self.rows, "own": self.own}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raise ``InputError`` if the run began with another module of one's own."""
         self.rows = state["rows"]
+        for name, digest in state.get("own", {}).items():
+            if self.own.get(name, digest) != digest:
+                raise InputError(
+                    f"{self.run}: {name!r}, a module of your own, was changed since the run began; put back the one "
+                    "that it began with, or begin anew in another folder."
+                )
 
 
 class StepCheckpoints(Callback):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from swinface.files import InputError
-from swinface.registry import _BESIDE, Registry, look_beside
+from swinface.registry import _BESIDE, Registry, digest_own, look_beside
 
 
 @pytest.fixture
@@ -43,6 +43,21 @@ def test_own_modules_are_found_beside_the_configuration_and_in_the_working_folde
     look_beside(tmp_path / "config" / "mine.yaml")
     assert paths.find("own_beside.Own").__name__ == "Own"
     assert sys.path == before
+
+
+def test_own_modules_are_told_from_those_that_take_their_place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for file in ("own_loss.py", "own_parts/erasers.py", "own_parts/__init__.py", "swinface/model.py", "table.py"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text("a = 1")
+    settings = (
+        "a: own_loss.Loss\nb: [{method: own_parts.erasers.Half}, own_parts.Whole, 0.5]\nc: swinface.model.SwinFace"
+    )
+    before = digest_own(f"{settings}\nd: ../table.npz\ne: none.Loss")
+    assert [*before] == ["own_loss", "own_parts", "own_parts.erasers"]
+    (tmp_path / "own_loss.py").write_text("a = 2")
+    after = digest_own(settings)
+    assert [name for name in before if before[name] != after[name]] == ["own_loss"]
 
 
 def test_own_modules_hide_nothing_that_is_installed(paths, tmp_path, monkeypatch):

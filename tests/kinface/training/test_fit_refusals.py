@@ -107,3 +107,32 @@ def test_a_mistake_is_told_in_a_sentence_with_its_file_and_the_keys_there_are(te
 def test_a_mistake_in_settings_of_python_is_not_one_of_a_file(synthetic, tmp_path):
     with pytest.raises(InputError, match=r"^data.augment: needs true or false, not null"):
         train_kinship(CONFIGS / "kinface" / "base.yaml", run=tmp_path, data={"root": synthetic, "augment": None})
+
+
+OWN_LOSS = """
+from kinface.training.losses import VerificationLoss
+
+class Apart(VerificationLoss):
+    def __init__(self, temperature):
+        super().__init__()
+
+    def forward(self, a, b):
+        return FACTOR * (a["embedding"] - b["embedding"]).square().mean()
+"""
+
+
+def test_a_run_does_not_go_on_with_another_class_of_ones_own(synthetic, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    given = [synthetic, tmp_path / "run", "--model.verification.method", "losses_of_mine.Apart"]
+
+    def train(text: str) -> int:
+        (tmp_path / "losses_of_mine.py").write_text(text)
+        return fit(*given, config="base")
+
+    assert train(OWN_LOSS.replace("FACTOR", "1")) == 0
+    (tmp_path / "run" / "model.safetensors").unlink()  # as if it had been interrupted
+    assert train(OWN_LOSS.replace("FACTOR", "2")) == 2
+    assert (
+        "'losses_of_mine', a module of your own, was changed since the run began; put back" in capsys.readouterr().err
+    )
+    assert train(OWN_LOSS.replace("FACTOR", "1")) == 0
