@@ -27,13 +27,14 @@ from kinface.data.fiw import read_families
 from kinface.data.pairs import read_pairs, score_pairs
 from kinface.debias.transport import Oracle
 from kinface.experiments.ablation import Run
+from kinface.experiments.inputs import Inputs, check_inputs, write_inputs
 from kinface.fairness.calibration import calibrate
 from kinface.fairness.threshold import choose_threshold
 from kinface.models.faces import read_faces
 from kinface.models.kinface import KinFace, load_model
 from kinface.tradeoff.measure import LISTS, Protocol, Result, describe_faces, list_tested, measure
 from kinface.training.data import cache_levels
-from kinface.training.fit import fit
+from kinface.training.fit import check_config, fit
 from swinface.data.embeddings import Embeddings
 from swinface.files import InputError, one_line, replacing, working_alone, write_json
 from swinface.registry import look_beside
@@ -151,14 +152,19 @@ def carry_out(folder: Path, lists: Path, protocol: Protocol) -> None:
     Raises ``InputError`` if the configuration or its data are bad.
     """
     config = _read_settings(folder / EXPERIMENT)
+    check_config(config, [folder / EXPERIMENT])
+    families = read_families(config["data"]["root"])
+    inputs = Inputs(families).digest(config, protocol)
     with _one_core():
-        if not (folder / MODEL).exists():
+        if (folder / MODEL).exists():
+            check_inputs(folder, inputs)
+        else:
+            write_inputs(folder, inputs)
             fit(folder / EXPERIMENT, run=folder)
-        write_result(folder, _measure(folder, config["data"], lists, protocol), protocol)
+        write_result(folder, _measure(folder, families, config["data"], lists, protocol), protocol)
 
 
-def _measure(folder: Path, data: dict[str, Any], lists: Path, protocol: Protocol) -> Result:
-    families = read_families(data["root"])
+def _measure(folder: Path, families: Families, data: dict[str, Any], lists: Path, protocol: Protocol) -> Result:
     listed = {name: read_pairs(lists / f"{name}.parquet") for name in LISTS}
     people = list_tested(describe_faces(families, protocol.attributes), listed["standard"])
     faces, model = [*people["face"]], load_model(folder)

@@ -18,6 +18,7 @@ import pandas as pd
 from kinface.data.families import Families
 from kinface.data.pairs import read_pairs, write_pairs
 from kinface.experiments.ablation import Ablation
+from kinface.experiments.inputs import Inputs, check_inputs
 from kinface.experiments.runner import LOG, Job
 from kinface.experiments.workers import assign_devices, carry_out_all, find_devices
 from kinface.tradeoff.measure import Frontier, Protocol, compare, draw_lists
@@ -71,8 +72,12 @@ class Sweep:
         It goes on from the last checkpoint of a run, and leaves runs to other processes that have them. All are
         measured on the list ``pairs``; a matched one is drawn from it. ``workers`` are the runs at a time, as of
         ``kinface.experiments.workers.assign_devices``; ``say`` is called with a line of text on how far it is, the time
-        left, and what failed. Raises ``InputError`` if the folder holds a sweep of another list.
+        left, and what failed. Raises ``InputError`` if the folder holds a sweep of another list, or
+        people, embeddings or code of one's own have changed since a run of it was trained.
         """
+        inputs = Inputs(families)
+        for job in self.jobs:
+            check_inputs(job.folder, inputs.digest(job.run.config, self.protocol))
         lists, counts = draw_lists(pairs, families, self.protocol)
         write_lists(lists, self.out)
         alike = ", ".join(self.protocol.match)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +16,23 @@ from kinface.data.fiw import read_families
 from kinface.data.pairs import read_pairs, write_pairs
 from kinface.data.sampling import sample_pairs
 from kinface.experiments.workers import carry_out_all
-from swinface.data.embeddings import write_embeddings
+from swinface.data.embeddings import read_arrays, write_embeddings
 from tests.ablations import ABLATION, sweep
+
+OWN = """
+from kinface.debias.adversaries import Hider
+
+class Own(Hider):
+    def __init__(self, reading):
+        super().__init__()
+        self.classes = reading.classes
+
+    def forward(self, inputs):
+        return inputs.new_zeros(len(inputs), self.classes)
+
+    def hide(self, inputs, labels, class_weights, strength):
+        return strength * inputs.square().mean()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +128,32 @@ def test_any_attributes_are_measured_and_matched_by(tmp_path, here, capsys):
     assert kin["person_b"].map(bands).equals(other["person_b"].map(bands))
     assert sweep(root, tmp_path / "other", "--attribute", "hair", ablation=ablation) == 2
     assert "attribute 'hair': there is no such attribute with classes; there are" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("changed", ["data.embeddings", "data.root", "own_parting"])
+def test_runs_of_other_inputs_are_not_compared(changed, root, tmp_path, here, monkeypatch, capsys):
+    """A run is done, one is not, and what they learn from is another when the sweep goes on."""
+    copy, out = shutil.copytree(root, tmp_path / "families"), tmp_path / "out"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("swinface.registry._BESIDE", [])  # the other tests' folders have files of the same name
+    own = Path("own_parting.py")
+    own.write_text(OWN)
+    ablation = ABLATION.replace("[0, 1]", "[0]").replace("[0.5, 2]", "[2]").replace("mlp", "own_parting.Own")
+    assert sweep(copy, out, ablation=ablation) == 0
+    shutil.rmtree(out / "runs" / "none-0")
+    files = {"data.embeddings": copy / "embeddings.npz", "data.root": copy / "people.parquet", "own_parting": own}
+    before = files[changed].read_bytes()
+    if changed == "data.embeddings":
+        faces, arrays = read_arrays(files[changed])
+        write_embeddings(files[changed], faces, arrays["embedding"][::-1])
+    elif changed == "data.root":
+        people = pd.read_parquet(files[changed])
+        people.assign(race=people["race"].to_numpy()[::-1]).to_parquet(files[changed])
+    else:
+        own.write_text(OWN + "# changed")
+    capsys.readouterr()
+    assert sweep(copy, out, ablation=ablation) == 2
+    said = capsys.readouterr()
+    assert f"reversal-2-0: {changed} was changed since this run; put back what it was" in said.err and not said.out
+    files[changed].write_bytes(before)
+    assert sweep(copy, out, ablation=ablation) == 0
