@@ -19,6 +19,7 @@ from swinface.files import InputError, replacing
 from swinface.model import SwinFace
 from swinface.pretrained import best_device
 from swinface.settings import dump_yaml, lay_over, merge_settings, read_sections, read_settings
+from swinface.training.runs import LAST
 
 FIGURE = ("benchmark", "metric", "group")  # what names a figure; the group is empty for that of all faces
 COLUMNS = (*FIGURE, "run", "ours", "low", "high", "difference", "difference_low", "difference_high", "n")
@@ -64,6 +65,9 @@ def train_runs(comparison: Comparison, out: Path) -> dict[str, Path]:
             if not config.exists() or config.read_text(encoding="utf-8") != text:
                 raise InputError(f"{folder}: was run with other settings, see its config.yaml; choose another folder.")
             continue
+        if not (folder / f"{LAST}.ckpt").exists():  # a run that goes on may be refused
+            with replacing(config) as partial:  # already now: if this process is killed, the run ends by itself
+                partial.write_text(text, encoding="utf-8")
         with replacing(config) as partial:  # kept when the run is complete
             partial.write_text(text, encoding="utf-8")
             command = [sys.executable, "-m", "swinface.training", f"--config={partial}", f"--run={folder}"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 import yaml
 
 from swinface.benchmarks.benchmark import Result
-from swinface.training.comparison import Comparison, tabulate
+from swinface.files import InputError
+from swinface.training.comparison import Comparison, tabulate, train_runs
 from tests.commands import run_swinface
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs" / "swinface"
@@ -97,6 +99,27 @@ def test_a_run_that_fails_is_named(settings, tmp_path, capfd):
     assert "no task 'beauty'" in said
     assert "broken: the run failed" in said
     assert (tmp_path / "out" / "runs" / "together" / "model.safetensors").exists()
+
+
+def test_a_run_that_ends_after_the_comparison_was_killed_is_complete(tmp_path, monkeypatch):
+    (tmp_path / "config.yaml").write_text("data: {epoch_size: 16}")
+    comparison = Comparison([tmp_path / "config.yaml"], {"a": {}, "b": {"model": {"tasks": ["age"]}}}, "a")
+    started = []
+
+    def end(command, check):
+        folder = tmp_path / "out" / "runs" / "ab"[len(started)]
+        started.append(folder)
+        folder.mkdir()
+        (folder / "model.safetensors").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("swinface.training.comparison.subprocess.run", end)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            train_runs(comparison, tmp_path / "out")
+    assert train_runs(comparison, tmp_path / "out") == dict(zip("ab", started, strict=True))
+    with pytest.raises(InputError, match="runs/b: was run with other settings"):
+        train_runs(replace(comparison, runs={"a": {}, "b": {"model": {"tasks": ["gender"]}}}), tmp_path / "out")
 
 
 @pytest.mark.parametrize(
