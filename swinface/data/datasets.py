@@ -296,7 +296,7 @@ class CelebA(Source):
 
     def _look_up(self, file: str, column: str, images: pd.Series) -> pd.Series:
         path = self._find(file)
-        found = images.map(read_celeba(path, [column], header=False).drop_duplicates().set_index("name")[column])
+        found = images.map(read_celeba(path, [column], header=False).set_index("name")[column])
         if found.isna().any():
             raise InputError(f"{path}: no line for {images[found.isna()].iloc[0]}; take the file of the same CelebA.")
         return found

@@ -7,6 +7,7 @@ numbers and names the line of an invalid value.
 from __future__ import annotations
 
 import csv
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,8 @@ def read_labels(
     The file must have these columns: in any order if a ``header`` names them (names as ``task_name`` gives them), else
     in this order. The first is the image, whose name a header may leave out. A header may name ``others`` too, which
     are ignored, and stands after ``skip`` lines. A ``separator`` of None is any white space; between others fields may
-    be quoted, and a column without a name, such as pandas writes, is ignored.
+    be quoted, and a column without a name, such as pandas writes, is ignored. A line that is repeated is read once,
+    with a warning.
 
     Raises ``InputError`` if the file is missing, its header lacks a column or has others, a line has more or fewer
     fields, or two lines say different things of one image.
@@ -79,7 +81,11 @@ def read_labels(
     if again.any():
         line = again.idxmax()
         raise InputError(f"{path}: line {line}: {twice[columns[0]][line]!r} is listed twice, with different labels.")
-    return table
+    repeated = table.duplicated()
+    if repeated.any():  # otherwise such a face would count twice in figures
+        some = f"{repeated.sum():,} lines, such as line {repeated.idxmax()}, repeat another one"
+        warnings.warn(f"{path}: {some}; each image is taken once.", stacklevel=2)
+    return table[~repeated]
 
 
 def _split(line: str, separator: str | None, where: str) -> list[str]:

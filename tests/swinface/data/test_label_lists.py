@@ -211,6 +211,13 @@ def test_a_list_that_cannot_be_right_is_refused_by_line(tmp_path, text, message)
         _ = AgeGenderList(tmp_path).table
 
 
+def test_a_line_that_is_repeated_is_read_once(tmp_path):
+    write(tmp_path / "label.txt", "name age gender\na.jpg 3 1\nb.jpg 3 1\n\na.jpg 3 1\na.jpg  3  1\n")
+    with pytest.warns(UserWarning, match=r"label\.txt: 2 lines, such as line 5, repeat another one; each image is"):
+        table = AgeGenderList(tmp_path).table
+    assert table["image"].tolist() == ["data/a.jpg", "data/b.jpg"]
+
+
 def test_a_list_that_is_not_there_or_elsewhere_or_no_text_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"label\.txt: no such label file"):
         _ = AgeGenderList(tmp_path).table
