@@ -90,24 +90,26 @@ class Benchmark(ABC):
     paper
         The paper's figures on the same faces, by metric.
     requires
-        A file or folder that shows whether the data are there; by default the one that the benchmark reads.
+        A file or folder that shows whether the data are there, or one for each layout that they may have; by default
+        the one that the benchmark reads.
     """
 
     metrics: Sequence[str] = ()  #: names of the figures that it may give
     tasks: Sequence[str] = ()  #: outputs that it evaluates; at least one must be trained
     location: Path  #: the file or folder that it reads
 
-    def __init__(self, *, paper: dict[str, float] | None = None, requires: Path | None = None) -> None:
-        self.paper, self.requires = paper or {}, requires and Path(requires)
+    def __init__(self, *, paper: dict[str, float] | None = None, requires: Path | list[Path] | None = None) -> None:
+        self.paper = paper or {}
+        self.requires = [Path(path) for path in (requires if isinstance(requires, list) else [requires]) if path]
         for metric in self.paper:
             if metric not in self.metrics:
                 raise InputError(f"paper: no metric {metric!r}; choose from {', '.join(self.metrics)}.")
 
     def find_obstacle(self, trained: Collection[str]) -> str | None:
         """Why it cannot be run on a model that is trained on these tasks; None when it can."""
-        path = self.requires or self.location
-        if not path.exists():
-            return f"no {path}"
+        places = self.requires or [self.location]
+        if not any(path.exists() for path in places):
+            return f"no {' or '.join(map(str, places))}"
         if self.tasks and not set(self.tasks) & set(trained):
             return f"the model is not trained on {self.tasks[0] if len(self.tasks) == 1 else 'any of its tasks'}"
         return None

@@ -143,6 +143,22 @@ def call(config: dict, tmp_path: Path, *arguments) -> int:
     return run_swinface("evaluate", "--config", path, *arguments)
 
 
+def test_data_may_have_one_of_several_layouts(face_sets, tmp_path):
+    places = [tmp_path / "official", tmp_path / "kaggle"]
+    benchmark = benchmarks.Age(UTKFace(face_sets / "UTKFace"), requires=places)
+    assert benchmark.find_obstacle(["age"]) == f"no {places[0]} or {places[1]}"
+    places[1].touch()
+    assert benchmark.find_obstacle(["age"]) is None
+
+
+@pytest.mark.parametrize("place", ["list_eval_partition.txt", "Eval/list_eval_partition.txt"])
+def test_celeba_is_evaluated_in_each_layout_of_its_authors(place, tmp_path):
+    celeba = yaml.safe_load(CONFIGS[0].read_text())["benchmarks"]["celeba"]
+    (tmp_path / "data" / "CelebA" / place).parent.mkdir(parents=True)
+    (tmp_path / "data" / "CelebA" / place).touch()
+    assert [path for path in celeba["init_args"]["requires"] if (tmp_path / path).exists()] == [f"data/CelebA/{place}"]
+
+
 def test_evaluate_runs_what_it_finds_and_writes_it(config, face_sets, model, tmp_path, capsys):
     out = tmp_path / "out"
     out.mkdir()
