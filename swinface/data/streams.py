@@ -143,6 +143,7 @@ class Batches(Dataset):
             place: [task for task in tasks if place[0] in TASKS[task].streams and task in table]
             for place, table in known.items()
         }
+        self._check_learned(known)
         found = [task for task in tasks if any(task in own for own in columns.values())]
         for (stream, _), own in columns.items():
             moved = [task for task in own if TASKS[task].geometric]
@@ -153,6 +154,17 @@ class Batches(Dataset):
                 )
         labels = {place: known[place][own].reindex(columns=found) for place, own in columns.items() if own}
         return found, {place: table.to_numpy(np.float32) for place, table in labels.items()}
+
+    def _check_learned(self, known: dict[tuple[str, int], pd.DataFrame]) -> None:
+        """Refuse a stream from which no task, teacher or recognition could learn; ``known`` has labels by place."""
+        for name, stream in self.streams.items():
+            own = [task for task in TASKS if name in TASKS[task].streams]
+            labelled = any(task in table for place, table in known.items() if place[0] == name for task in own)
+            taught = stream.pseudo_labels is not None or any(source.teacher is not None for source in stream.sources)
+            if not (labelled or taught or name == "recognition"):
+                names = dict.fromkeys(["recognition", *(it for task in TASKS.values() for it in task.streams)])
+                why = "its sources have no labels of its tasks" if own else f"streams are called {', '.join(names)}"
+                raise InputError(f"data.streams.{name}: nothing would be learned from it; {why}.")
 
     def class_shares(self, task: str) -> list[float]:
         """How often each class of a task occurs among the faces with a label, sources counted by their shares."""

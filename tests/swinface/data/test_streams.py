@@ -121,6 +121,19 @@ def test_only_the_streams_that_a_task_names_teach_it(face_sets):
     assert known == {"gender": [4, 5, 6, 7, 8], "age": [4, 5], "expression": [9, 10], "smiling": [6, 7, 8]}
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("expresion", "streams are called recognition, age_gender, celeba, expression, pose"),
+        ("celeba", "its sources have no labels of its tasks"),
+    ],
+)
+def test_a_stream_that_would_teach_nothing_is_refused(name, message, face_sets):
+    sources = [RafDb(face_sets / "RAF-DB")]
+    with pytest.raises(InputError, match=rf"^data\.streams\.{name}: nothing would be learned from it; {message}\.$"):
+        Batches({**streams(face_sets), name: Stream(2, sources)}, TASKS_HERE, 0)
+
+
 def test_identities_are_told_apart_across_sources_and_only_in_recognition(face_sets):
     data = batches(face_sets)
     assert data.identities == 3 + 5
