@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from argparse import ArgumentError, ArgumentParser
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import is_dataclass
 from functools import reduce
-from inspect import formatannotation, signature
+from inspect import formatannotation, isabstract, signature
 from itertools import pairwise
 from pathlib import Path
 from types import NoneType, UnionType
@@ -270,9 +270,9 @@ def find_mistake(hint: Any, value: Any, where: str, nulls: bool = False) -> str 
             if nulls:
                 return None
             try:
-                hint = Registry(hint.__name__).find(str(value["class_path"]))
+                hint = _find_class(hint, str(value["class_path"]))
             except InputError as error:
-                return f"{where}: {error}".rstrip(".") if "." in str(value["class_path"]) else None
+                return f"{where}: {error}".rstrip(".")
             value, where = value.get("init_args") or {}, f"{where}.init_args"
         hints = _list_options(hint)
         unknown = [key for key in value if hints and key not in hints]
@@ -286,6 +286,17 @@ def find_mistake(hint: Any, value: Any, where: str, nulls: bool = False) -> str 
         return None
     given = "null" if value is None else repr(value)
     return None if takes(hint, value) else f"{where}: needs {_describe(hint)}, not {given}"
+
+
+def _find_class(base: type, name: str) -> Callable:
+    """The class of a path, or of the name alone where it is derived from ``base``. Raises ``InputError`` if none is."""
+    known, derived = Registry(base.__name__), [base]
+    for each in derived:  # grows by those that are derived from them
+        derived += each.__subclasses__()
+    for each in derived:
+        if not isabstract(each) and each.__name__ not in known.names():
+            known.register(each.__name__)(each)
+    return known.find(name)
 
 
 def _shape(hint: Any) -> type | tuple[()]:

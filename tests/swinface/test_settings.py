@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import ArgumentParser
 from functools import reduce
 from itertools import permutations
@@ -14,10 +15,12 @@ from hypothesis import strategies as st
 
 import kinface.cli.main
 import swinface.cli.main
+from swinface.data import datasets
 from swinface.files import InputError
 from swinface.settings import (
     accept_dashes,
     dump_yaml,
+    find_mistake,
     join_configurations,
     lay_over,
     parse_yaml,
@@ -268,6 +271,21 @@ def test_lists_are_added_to_also_where_no_configuration_before_has_one():
     assert reduce(lay_over, overlays, {}) == {"model": {"erase": ["c"]}}
     assert reduce(lay_over, [*overlays, *overlays], overlays[2]) == {"model": {"erase": ["c"]}}
     assert reduce(lay_over, reversed(overlays), {}) == {"model": {"erase": ["c", "b", "a"]}}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"class_path": "UTKface"},
+            r"sources\[0\]: no Source 'UTKface'; there are .*UTKFace, .*package\.module\.Class$",
+        ),
+        ({"class_path": "UTKFace", "init_args": {"path": "a"}}, r"init_args: no key 'path'; the keys are root, part"),
+        ({"class_path": "RafDb", "init_args": {"root": "a", "subset": "Test"}}, "subset: needs train or test, not"),
+    ],
+)
+def test_a_mistake_in_a_class_that_is_named_without_its_module_is_told(options, message):
+    assert re.search(message, find_mistake(list[datasets.Source], [options], "sources"))
 
 
 @pytest.mark.parametrize(("name", "options"), [("class_path", "init_args"), ("method", "options")])
