@@ -91,10 +91,12 @@ def pack(model: Path, out: Path) -> dict[str, Tensor]:
 
     All else stays as it is, such as an erasure: a rounded map would let through a little of what it removes. The
     rounded layers change little: the distance of two classes by some thousandths. ``model`` is the folder of a SwinFace
-    or of a kinship model, such as a run, and ``out`` that to write to. Gives the packed weights by name. Raises
-    ``InputError`` if the folder holds no model.
+    or of a kinship model, such as a run, and ``out`` another one to write to. Gives the packed weights by name. Raises
+    ``InputError`` if the folder holds no model, or both are one.
     """
     tensors = read_weights(model / WEIGHTS)
+    if out.resolve() == model.resolve():
+        raise InputError(f"{out}: holds the model itself, whose full weights would be lost; name another folder.")
     # Vectors and numbers (batch norms, biases, a threshold) are few, and each matters more than a weight.
     packed = {
         name: it.to(torch.bfloat16) if it.ndim > 1 and name.endswith(LEARNED) else it for name, it in tensors.items()

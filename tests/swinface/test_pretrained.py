@@ -60,6 +60,15 @@ def test_shipped_weights_are_a_folder_of_the_package(model, tmp_path, monkeypatc
     assert SwinFace.from_pretrained("shipped").untrained == ["bald"]
 
 
+def test_a_model_is_not_packed_over_itself(model, tmp_path, capsys):
+    before = (model / "model.safetensors").read_bytes()
+    (tmp_path / "link").symlink_to(model)
+    for out in (model, tmp_path / "link"):
+        assert pack(model, out) == 2
+        assert "whose full weights would be lost; name another folder" in capsys.readouterr().err
+    assert (model / "model.safetensors").read_bytes() == before
+
+
 def test_a_folder_of_that_name_comes_first(model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model.rename("shipped")
