@@ -61,7 +61,7 @@ def write_inputs(folder: Path, inputs: dict[str, str]) -> None:
 
 def check_inputs(folder: Path, inputs: dict[str, str]) -> None:
     """Raise ``InputError`` if the run of a folder is trained and its inputs were others."""
-    if not (folder / MODEL).exists() or not (folder / INPUTS).exists():  # sweeps of earlier versions have no such file
+    if not (folder / MODEL).exists() or not (folder / INPUTS).exists():  # `fit` trained it
         return
     changed = [name for name, digest in read_settings(folder / INPUTS).items() if inputs.get(name) != digest]
     if changed:

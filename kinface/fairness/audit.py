@@ -5,7 +5,7 @@ The audit reads pairs tables only (``kinface.data.pairs``), whichever model scor
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
@@ -25,8 +25,10 @@ from kinface.fairness.dyads import FAMILIES, Dyads
 from kinface.fairness.groupings import Specification, label_groups, resolve_groupings
 from kinface.fairness.groups import COUNTS, METRICS, compared_groups, count_groups
 from kinface.fairness.intervals import MEASURED, estimate, measure_by, move, move_from, shrink
-from swinface.bootstrap import check_draws, percentile_interval, symmetric_interval
+from swinface.bootstrap import check_draws, percentile_interval
 from swinface.files import naming
+
+STEPS = 9  # between equal rates and unequal ones, where an interval of a disparity is looked for
 
 
 @dataclass(frozen=True)
@@ -242,8 +244,7 @@ def _measure_disparity(
     """One disparity between the groups in ``rows``, its chance limit and its interval.
 
     The chance limit comes from deviations of groups that all have the mean rate. This removes the disparity and keeps
-    how the groups vary, and vary together, by chance. How far chance moves a disparity that is there from its ideal
-    comes from groups that differ as much as chance leaves unexplained.
+    how the groups vary, and vary together, by chance.
     """
     point = [groups[metric].to_numpy()[rows] for metric in disparity.rates]
     moved = [deviations[metric][:, rows] for metric in disparity.rates]
@@ -251,13 +252,11 @@ def _measure_disparity(
     def draw(start: list[np.ndarray]) -> np.ndarray:
         return disparity(*map(move_from, start, point, moved))
 
-    alike = [np.full_like(rate, rate.mean()) for rate in point]
-    nearer = [shrink(rate, deviation) for rate, deviation in zip(point, moved, strict=True)]
     value, spread = float(disparity(*point)), draw(point)
-    lowest, highest = percentile_interval(draw(alike), level=0.9)  # 5% lie beyond each end
+    lowest, highest = percentile_interval(draw(_draw_together(point, 0)), level=0.9)  # 5% lie beyond each end
     chance = float(highest if disparity.grows else lowest)
     beyond = value > chance if disparity.grows else value < chance
-    low, high = _disparity_interval(disparity, value, spread, (draw(nearer), disparity(*nearer)), beyond)
+    low, high = _disparity_interval(disparity, value, spread, list(map(shrink, point, moved)), draw)
     return {
         "compared": ", ".join(groups["group"].iloc[rows]),
         "value": value,
@@ -270,22 +269,36 @@ def _measure_disparity(
     }
 
 
-def _disparity_interval(
-    disparity: Disparity, value: float, spread: np.ndarray, again: tuple[np.ndarray, float], beyond: bool
-) -> tuple[float, float]:
-    """Symmetric interval, for ratios on the logarithmic scale; NaN if the value is not finite.
+def _draw_together(rates: list[np.ndarray], share: float) -> list[np.ndarray]:
+    """Rates whose differences from their mean are this share of what they were."""
+    return [rate.mean() + share * (rate - rate.mean()) for rate in rates]
 
-    The end towards the ideal goes further by the bias, the median of the draws in ``again`` less what they are drawn
-    around. It stops at the ideal, and reaches it if chance explains the value.
+
+def _disparity_interval(
+    disparity: Disparity,
+    value: float,
+    spread: np.ndarray,
+    nearer: list[np.ndarray],
+    draw: Callable[[list[np.ndarray]], np.ndarray],
+) -> tuple[float, float]:
+    """95% interval; NaN if the value is not finite.
+
+    Chance makes groups differ more than they do. So the end towards the ideal is found by inverting a test: it is the
+    least disparity, of rates from their mean up to those as unequal as chance leaves unexplained (``nearer``), of which
+    2.5% of the draws reach the value. The other end is as far from the value as the draws beyond it, 2.5%, begin from
+    their median. Both are, for ratios, on the logarithmic scale.
     """
     if not np.isfinite(value):
         return np.nan, np.nan
     into, back = (np.log, np.exp) if disparity.ratio else (np.asarray, np.asarray)
+    sign = 1 if disparity.grows else -1  # so that what is less equal is greater
     with np.errstate(divide="ignore", invalid="ignore"):
-        low, high = symmetric_interval(into(value), into(spread))
-        further = into(again[0]) - into(again[1])
-    further = further[np.isfinite(further)]
-    bias = np.median(further) if len(further) else 0.0
-    if disparity.grows:
-        return float(max(back(low - max(bias, 0)), disparity.ideal)) if beyond else disparity.ideal, float(back(high))
-    return float(back(low)), float(min(back(high - min(bias, 0)), disparity.ideal)) if beyond else disparity.ideal
+        found, spread = sign * into(value), sign * into(spread)
+        starts = [_draw_together(nearer, share) for share in np.linspace(0, 1, STEPS)]
+        reached = [percentile_interval(sign * into(draw(start)))[1] for start in starts]
+        truths = [sign * into(disparity.ideal), *(sign * into(disparity(*start)) for start in starts[1:])]
+    reached = np.maximum.accumulate(np.where(np.isnan(reached), np.inf, reached))
+    near = min(np.interp(found, reached, truths), found)
+    far = found + percentile_interval(spread)[1] - np.nanmedian(spread)
+    low, high = sorted(float(back(sign * end)) for end in (near, far))
+    return low, high

@@ -97,7 +97,7 @@ def _keep_done(log: pd.DataFrame, photos: Path, out: Path, names: list[str]) -> 
         some = f"{len(other):,} faces of photos that are not in {photos}, such as {other[0]}"
         raise InputError(f"{out}: has {some}; delete these faces, or choose another folder.")
     now = pd.Series([digest_files([photos / name]) for name in log["photo"]], index=log.index, dtype=object)
-    same = log["state"].isna() | (log["state"] == now)  # logs of earlier versions have no state
+    same = log["state"] == now
     for face in faces[faces.index.isin(log["photo"][~same])]:
         face.unlink(missing_ok=True)
     return log[same]
@@ -109,8 +109,6 @@ def read_log(path: Path) -> pd.DataFrame:
     Raises ``InputError`` if the file is missing, or is no such log.
     """
     log = read_columns(path, "log of `swinface align`", dtype=str)
-    if list(log.columns) == list(COLUMNS[:-1]):  # of earlier versions
-        log["state"] = pd.Series(dtype=str)
     if list(log.columns) != list(COLUMNS) or not isinstance(log.index, pd.RangeIndex):
         raise InputError(f"{path}: not a log of `swinface align`; choose another folder.")
     if not log["photo"].is_unique or log["photo"].isna().any():

@@ -9,7 +9,7 @@ from scipy.stats import beta
 from sklearn.metrics import roc_auc_score
 
 from kinface.data.pairs import check_pairs
-from kinface.fairness.audit import audit_fairness
+from kinface.fairness.audit import audit_fairness, measure_disparities
 from kinface.fairness.comparison import compare_audits, compare_lists
 from kinface.fairness.disparities import DISPARITIES
 from kinface.fairness.groupings import label_groups
@@ -196,6 +196,22 @@ def test_disparities_lie_in_their_intervals_which_leave_the_ideal_only_beyond_ch
     ideal_held = (finite["low"] <= finite["ideal"]) & (finite["ideal"] <= finite["high"])
     assert ideal_held[~finite["beyond_chance"].astype(bool)].all()
     assert not ideal_held.all()
+
+
+def test_intervals_of_disparities_hold_the_truth_where_one_rate_alone_differs():
+    rng, names, groups = np.random.default_rng(0), ("GARBE", "FDR", "equalized odds difference"), 3
+    truth, deviation = {"tpr": np.array([0.55, 0.76, 0.76]), "fmr": np.full(groups, 0.21)}, np.array([0.12, 0.08, 0.06])
+    true = {name: DISPARITIES.find(name)(truth["fmr"], 1 - truth["tpr"]) for name in names[:2]} | {names[2]: 0.21}
+    counts = dict.fromkeys(("pairs", "kin", "non_kin", "units", "kin_units", "non_kin_units"), 500)
+    held = []
+    for _ in range(200):
+        found = {name: np.clip(rate + rng.normal(0, deviation), 0.02, 0.98) for name, rate in truth.items()}
+        drawn = {name: rng.normal(0, deviation, (200, groups)) for name in truth}
+        table = pd.DataFrame({"grouping": "race", "group": [*"ABC"], "not_compared": None, **counts, **found})
+        table, drawn["fnmr"] = table.assign(fnmr=1 - table["tpr"]), -drawn["tpr"]
+        measured = measure_disparities(table, drawn, {name: DISPARITIES.find(name) for name in names})
+        held.append([row.low <= true[row.disparity] <= row.high for row in measured.itertuples()])
+    assert np.mean(held, axis=0).min() > 0.92
 
 
 def test_a_planted_disparity_is_found_where_it_was_planted(draw_scored):
