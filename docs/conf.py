@@ -39,6 +39,7 @@ strip_signature_backslash = True  # napoleon then keeps the last character of na
 
 html_theme = "furo"
 html_title = "kinface"
+html_static_path, html_css_files = ["_static"], ["wide.css"]
 
 
 def show_constructor(app, what, name, obj, options, signature, returned):

@@ -11,8 +11,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # In the order in which their commands are run; some use what others wrote.
 PAGES = [
     ROOT / "README.md",
-    *(ROOT / "docs" / name for name in ("start.md", "tasks/own_fiw.md", "tasks/rfiw.md", "tasks/own_scores.md")),
-    *(ROOT / "docs" / "tasks" / f"{name}.md" for name in ("own_attribute", "own_recogniser", "extend")),
+    *(ROOT / "docs" / name for name in ("index.md", "start.md", "tasks/own_fiw.md", "tasks/rfiw.md")),
+    *(ROOT / "docs" / "tasks" / f"{name}.md" for name in ("own_scores", "own_attribute", "own_recogniser", "extend")),
     *(ROOT / "docs" / "tasks" / f"{name}.md" for name in ("published_weights", "devices", "swinface", "experiments")),
 ]
 BLOCK = re.compile(r"^```(?:\{code-block\} )?(\w+)\n(?::caption: (\S+)\n)?(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
