@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from swinface.files import InputError, check_ending, replacing
-from swinface.photos.folder import LOG, read_log
+from swinface.photos.folder import LOG, read_whole_log
 from swinface.photos.originals import SETS, list_faces
 
 
@@ -31,7 +31,7 @@ def labels(
         File to write, .txt: a header, then a face per line.
     """
     check_ending(out, [".txt"], "a list of labels")
-    log = read_log(faces / LOG)
+    log = read_whole_log(faces / LOG)
     found = SETS[set](annotations)
     table = list_faces(found, log, str(annotations))
     spaced = table["name"].str.contains(r"\s")

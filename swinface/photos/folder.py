@@ -21,6 +21,7 @@ from swinface.images import list_images, name_saved, read_image
 from swinface.photos.detect import detect
 
 LOG = "aligned.csv"
+UNFINISHED = "aligned.unfinished"  # an empty file beside the log, as long as photos are missing in it
 PLACES = ("left", "top", "right", "bottom", *(f"{axis}{number}" for number in range(1, 6) for axis in "xy"))
 COLUMNS = ("photo", "face", "faces", "chosen", "score", *PLACES, "problem", "state")
 NO_FACE, LEFT_OUT = "no face found", "left out: "  # of the problems; the second is followed by the reason
@@ -76,6 +77,7 @@ def align_folder(photos: Path, out: Path, choose: Choice = "largest", chunk: int
                         rows = list(pool.map(partial(_align_photo, photos, folder, choose), part))
                     log = pd.concat([log, pd.DataFrame(rows, columns=list(COLUMNS))], ignore_index=True)
                     log.to_csv(folder / LOG, index=False)
+                    (folder / UNFINISHED).touch()
                 bar.update(len(part))
         log = log.set_index("photo").reindex(names).reset_index()
         others = {printable(name): f"{LEFT_OUT}{reason}" for name, reason in left_out.items()}
@@ -83,6 +85,7 @@ def align_folder(photos: Path, out: Path, choose: Choice = "largest", chunk: int
         log = pd.concat([log, rest.reindex(columns=list(COLUMNS)).astype(log.dtypes)], ignore_index=True)
         with replacing_folder(out) as folder:
             log.to_csv(folder / LOG, index=False)
+        (out / UNFINISHED).unlink(missing_ok=True)
     return log
 
 
@@ -119,6 +122,18 @@ def read_log(path: Path) -> pd.DataFrame:
             raise InputError(f"{path}: column {column} must hold numbers; delete the file to start again.")
         log[column] = numbers.astype(int) if column == "faces" else numbers
     return log
+
+
+def read_whole_log(path: Path) -> pd.DataFrame:
+    """``read_log`` of a folder in which no photo is left to do.
+
+    Raises ``InputError`` as that does, or if ``align_folder`` was interrupted: faces would be left out.
+    """
+    if (path.parent / UNFINISHED).exists():
+        raise InputError(
+            f"{path}: `swinface align` has not ended, so photos are missing; give the same command again to go on."
+        )
+    return read_log(path)
 
 
 def _align_photo(photos: Path, folder: Path, choose: Choice, name: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from swinface.data.labels import AFFECTNET_CLASSES, read_columns
 from swinface.data.matlab import read_matlab, refuse_matlab
 from swinface.data.pose import ANGLES, fit_pose, measure_turn, turn
 from swinface.files import InputError, one_line
-from swinface.photos.folder import read_log
+from swinface.photos.folder import read_whole_log
 
 AGES = (0.0, 100.0)  # years; IMDB-WIKI has faces of 2,000 years
 LARGEST_ERROR = 0.15  # of ``swinface.data.pose.fit_pose``, at which a pose is still believed
@@ -100,7 +100,7 @@ def read_pose(path: Path) -> pd.DataFrame:
     Gives ``photo``, and ``yaw``, ``pitch`` and ``roll`` in degrees, of the aligned face. Faces with an error above
     ``LARGEST_ERROR`` are left out. Raises ``InputError`` if there is no such log.
     """
-    log = read_log(path).dropna(subset="face")
+    log = read_whole_log(path).dropna(subset="face")
     landmarks = log[[f"{axis}{number}" for number in range(1, 6) for axis in "xy"]].to_numpy().reshape(-1, 5, 2)
     rows = []
     for photo, points in zip(log["photo"], landmarks, strict=True):

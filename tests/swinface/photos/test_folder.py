@@ -97,7 +97,7 @@ def test_of_several_faces_the_largest_or_the_most_central_is_taken(photos, unbro
     assert largest["right"] - largest["left"] > central["right"] - central["left"]
 
 
-def test_an_interrupted_call_goes_on_to_the_same_result(photos, unbroken, tmp_path, monkeypatch):
+def test_an_interrupted_call_goes_on_to_the_same_result(photos, unbroken, tmp_path, monkeypatch, capsys):
     out, names = tmp_path / "faces", []
 
     def interrupt(path):
@@ -111,6 +111,8 @@ def test_an_interrupted_call_goes_on_to_the_same_result(photos, unbroken, tmp_pa
         align_folder(photos, out, chunk=2)
     assert len(pd.read_csv(out / "aligned.csv")) == 2
     assert not list(tmp_path.glob(".*"))
+    assert run_swinface("labels", "pose", out / "aligned.csv", "--faces", out, "--out", tmp_path / "label.txt") == 2
+    assert "aligned.csv: `swinface align` has not ended, so photos are missing; give the" in capsys.readouterr().err
     names.clear()
     monkeypatch.setattr(swinface.photos.folder, "read_image", lambda path: names.append(path) or read_image(path))
     align_folder(photos, out, chunk=2)
