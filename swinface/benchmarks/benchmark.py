@@ -174,13 +174,27 @@ class Predictor:
             return join_parts([{name: value.float().cpu().numpy() for name, value in part} for part in parts])
 
     def compute(
-        self, kind: str, about: Sequence[str], count: int, compute: Callable[[range], dict[str, np.ndarray]], batch: int
+        self,
+        kind: str,
+        about: Sequence[str],
+        count: int,
+        compute: Callable[[range], dict[str, np.ndarray]],
+        batch: int,
+        runner: Runner | None = None,
     ) -> dict[str, np.ndarray]:
-        """``swinface.inference.Shards.compute`` of a ``kind``, in a word, on what ``about`` names, such as files."""
+        """``swinface.inference.Shards.compute`` of a ``kind``, in a word, on what ``about`` names, such as files.
+
+        ``runner`` is what computes; by default the one of ``embed``.
+        """
         if self.shards.folder is None:
             return self.shards.compute(kind, None, count, compute, batch)
+        runner = runner or self._trunk
         name = f"{kind}-{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:12]}"
-        made_by = [digest_weights(self.model), self.precision, self.runtime]
+        made_by = [
+            digest_weights(self.model),
+            self.precision,
+            runner.runtime,
+        ]  # not auto, which may be another next time
         return self.shards.compute(name, made_by, count, compute, batch)
 
     def answer(self, source: Source) -> dict[str, np.ndarray]:
@@ -195,7 +209,8 @@ class Predictor:
                 del answers["embedding"]
                 return answers
 
-            self._answers[key] = self.compute(type(source).__name__, [key], len(source), answer, self.batch)
+            kind = type(source).__name__
+            self._answers[key] = self.compute(kind, [key], len(source), answer, self.batch, self._reader)
         return self._answers[key]
 
 

@@ -21,6 +21,7 @@ from swinface.data.datasets import CelebA, ImageFolder, UTKFace
 from swinface.data.faces import scale_pixels
 from swinface.data.labels import ATTRIBUTES
 from swinface.files import InputError
+from swinface.inference import Shards
 from swinface.model import SMALL, SwinFace
 from swinface.tasks import PAPER_TASKS
 from tests.commands import run_swinface
@@ -93,6 +94,17 @@ def test_answers_are_the_models_and_computed_once(face_sets, model):
     assert not passes
     predictor.answer(UTKFace(face_sets / "UTKFace", crop=(0, 0, 1, 1)))
     assert len(passes) == 3
+
+
+def test_parts_of_another_runtime_are_not_used(face_sets, model, tmp_path, monkeypatch):
+    """An evaluation with ``auto`` that was begun on torch does not go on with OpenVINO, once that is installed."""
+    network, source, found = SwinFace.from_pretrained(model), UTKFace(face_sets / "UTKFace"), None
+    monkeypatch.setattr("swinface.runtimes.find_spec", lambda _: found)
+    monkeypatch.setattr("swinface.runtimes.Runner._open", lambda *_: lambda images: network.read(torch.tensor(images)))
+    Predictor(network, shards=Shards(tmp_path)).answer(source)
+    found = True
+    with pytest.raises(InputError, match="holds parts of a computation on other faces or of another model"):
+        Predictor(network, shards=Shards(tmp_path)).answer(source)
 
 
 # The command
