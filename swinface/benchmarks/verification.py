@@ -8,6 +8,7 @@ for one person.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +92,8 @@ def _read_pairs(root: Path, pairs: Path) -> tuple[list[Path], np.ndarray, int]:
             path = inside(root, f"{name}/{name}_{int(image):04}.jpg", where)
             png = path.with_suffix(".png")
             paths.append(png if png.exists() and not path.exists() else path)
+    if twice := len(rows) - len({frozenset(pair) for pair in zip(paths[::2], paths[1::2], strict=True)}):
+        warnings.warn(f"{pairs}: {twice:,} rows repeat an earlier pair, which then counts more.", stacklevel=4)
     return paths, same, folds
 
 

@@ -124,6 +124,12 @@ def test_rows_that_are_wrong_are_named(change, message, people):
         read_pairs_folder(people, write_pairs(PAIRS.replace(*change, 1), people))
 
 
+def test_a_pair_that_is_listed_twice_is_told(people):
+    again = PAIRS.replace("Amy_X\t11\tZico\t3\n", "Zico\t3\tAbel_Pacheco\t1\n")
+    with pytest.warns(UserWarning, match=r"pairs\.txt: 1 rows repeat an earlier pair, which then counts more"):
+        assert len(read_pairs_folder(people, write_pairs(again, people))[1]) == 8
+
+
 def test_a_list_that_cannot_be_read_is_named(people):
     with pytest.raises(InputError, match=r"none\.txt: no such list of pairs"):
         read_pairs_folder(people, people / "none.txt")
@@ -225,6 +231,7 @@ def test_folds_that_cannot_be_made_are_refused(folds):
         ten_fold_accuracy(np.zeros(4), np.ones(4, bool), folds)
 
 
+@pytest.mark.filterwarnings("ignore:.*repeat an earlier pair")  # of six faces
 def test_a_model_that_sees_the_colour_is_right_and_one_that_does_not_is_not(people):
     text = "2 1\n" + "Zico 1 2\nZico 1 Amy_X 10\n" * 2
     for image, grey in (("Zico/Zico_0001", 250), ("Zico/Zico_0002", 250), ("Amy_X/Amy_X_0010", 5)):
