@@ -35,6 +35,8 @@ def nest(root: Path, *, out: Path, folds: int = 4, tune: float = 0.15, seed: int
     for path in out.glob("*"):
         if path.name.isdecimal() and int(path.name) > folds and (path / DATASET).is_file():
             raise InputError(f"{path} is a fold of an earlier division, of other families; remove it.")
+        if path.resolve() == root.resolve():
+            raise InputError(f"{path} is the folder that is divided; name another folder to write to.")
     for number, prepared in enumerate(nest_families(families, folds=folds, tune=tune, seed=seed), 1):
         write_prepared(prepared, out / str(number))
         counts = prepared.families.faces.groupby("split")["family"].nunique()

@@ -183,7 +183,7 @@ def nest_families(families: Families, *, folds: int = 4, tune: float = 0.15, see
     for fold in range(folds):
         held = dict.fromkeys(lined_up[fold::folds], "val")
         others = [family for family in lined_up if family not in held]
-        count = max(1, round(tune * len(others)))
+        count = min(max(1, round(tune * len(others))), len(others) - 1)
         chosen = {*draw_evenly(others, count, np.random.default_rng([seed, fold]).random())}
         split = {family: "tune" if family in chosen else "train" for family in others} | held
         nested = replace(families, **{name: _assign(getattr(families, name), split) for name in NESTED})

@@ -58,9 +58,18 @@ def test_the_command_writes_prepared_folders(synthetic, tmp_path, capsys):
         root = tmp_path / "out" / str(number)
         assert {*read_families(root).faces["split"]} == {"train", "tune", "val"}
         assert isinstance(read_prepared_list(root, "val"), pd.DataFrame)
+    before = (tmp_path / "out" / "1" / "faces.parquet").read_bytes()
+    assert run_kinface("nest", tmp_path / "out" / "1", "--out", tmp_path / "out", "--folds", "2") == 2
+    assert "1 is the folder that is divided; name another folder" in capsys.readouterr().err
+    assert (tmp_path / "out" / "1" / "faces.parquet").read_bytes() == before
     (tmp_path / "out" / "2").rename(tmp_path / "out" / "3")
     assert run_kinface("nest", synthetic, "--out", tmp_path / "out", "--folds", "2") == 2
     assert "3 is a fold of an earlier division" in capsys.readouterr().err
+
+
+def test_a_fold_keeps_a_family_to_train_on(synthetic):
+    nested = next(iter(nest_families(read_families(synthetic), folds=3, tune=0.999))).families
+    assert nested.faces.drop_duplicates("family")["split"].value_counts()["train"] == 1
 
 
 @pytest.mark.parametrize(
