@@ -347,14 +347,14 @@ def list_configurations(arguments: Sequence[str]) -> list[Path]:
 
 
 def read_options(arguments: Sequence[str]) -> dict[str, Any]:
-    """The settings that stand on a command line, such as ``--data.root FOLDER``.
+    """The settings that stand on a command line, such as ``--data.root FOLDER``, beside configurations.
 
     >>> read_options(["--config", "a.yaml", "--data.batch_size=8"])
     {'data': {'batch_size': 8}}
     """
     settings: dict[str, Any] = {}
     for name, value in _pair(arguments):
-        if name.startswith("--") and "." in name:
+        if name.startswith("--") and name != "--config":
             with suppress(yaml.YAMLError):  # many values are plain text
                 settings = lay_over(settings, {name[2:]: parse_yaml(value, name)})
     return settings

@@ -12,6 +12,7 @@ from argparse import ArgumentError
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from difflib import get_close_matches
+from itertools import starmap
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -67,6 +68,13 @@ ENGINE_PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")  # 
 # An epoch ends with the validation of all its data, by which the best one is chosen.
 EPOCH = {"check_val_every_n_epoch": 1, "limit_val_batches": 1.0, "val_check_interval": 1.0}
 POSITIVE = ("max_epochs", "limit_train_batches", "accumulate_grad_batches")
+
+# Options of a run that are of no section, and their types; that of the seed is the engine's.
+RUN_OPTIONS = {"seed_everything": bool | int, "checkpoint_steps": PositiveInt | None, "logger": LoggerName | None}
+ABOUT = {
+    "checkpoint_steps": "Steps between checkpoints within an epoch.",
+    "logger": "Log to the run's folder; others, and options of these: trainer.logger.",
+}
 
 TRAINER = {
     "logger": False,
@@ -183,14 +191,8 @@ class RunCLI(LightningCLI):
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the project's options first, so that the help lists them before the many options of the engine."""
         parser.add_argument("--run", type=Path, required=True, help="Folder to train in, resumed if it is there.")
-        parser.add_argument(
-            "--checkpoint_steps", type=PositiveInt | None, help="Steps between checkpoints within an epoch."
-        )
-        parser.add_argument(
-            "--logger",
-            type=LoggerName | None,
-            help="Log to the run's folder; others, and options of these: trainer.logger.",
-        )
+        for name, about in ABOUT.items():
+            parser.add_argument(f"--{name}", type=RUN_OPTIONS[name], help=about)
         parser.add_lightning_class_args(self.model_class, "model")
         parser.add_lightning_class_args(self.datamodule_class, "data")
         parser.add_lightning_class_args(self.trainer_class, "trainer")
@@ -314,11 +316,12 @@ def _naming_mistakes(
         raise
     except ArgumentError:
         named = ((f"{file}: ", read_settings(file)) for file in files)
+        sections = {"model": cli_class.module, "data": cli_class.data, "trainer": lightning.Trainer}
         for where, given in [*named, ("", changes), ("", read_options([*arguments]))]:
-            for section, cls in (("model", cli_class.module), ("data", cli_class.data)):
-                mistake = find_mistake(cls, _get_section(given, section), section)
-                if mistake:
-                    raise InputError(f"{where}{mistake}.") from None
+            of_sections = [(cls, _get_section(given, name), name) for name, cls in sections.items()]
+            others = [(hint, given[name], name) for name, hint in RUN_OPTIONS.items() if name in given]
+            if mistake := next(filter(None, starmap(find_mistake, [*of_sections, *others])), None):
+                raise InputError(f"{where}{mistake}.") from None
         raise
 
 
