@@ -136,6 +136,7 @@ class KinshipTraining(lightning.LightningModule):
             erase=self.erase,
         )
         self.hidden = name_hiders(self.hide)
+        self.broken: dict[str, Tensor] = {}  # whether a loss was not finite, of embeddings that were
         self.hiders = build_hiders(self.hide, self.attributes, self.network, self.optimizer.learning_rate)
         self.verification = None
         if verification is not None:
@@ -230,6 +231,9 @@ class KinshipTraining(lightning.LightningModule):
                 losses[name] = head.weight * loss
             for key, (name, place) in self.hidden.items():
                 losses[key] = self._hiding_loss(self.hiders[key], name, outputs[READS[place]], batch)
+        broken = torch.stack([~loss.detach().isfinite() for loss in losses.values()])
+        broken &= outputs["embedding"].isfinite().all()  # of embeddings that are not, no loss is finite
+        self.broken = {name: self.broken.get(name, False) | it for name, it in zip(losses, broken, strict=True)}
         logged = {f"train_{name}": loss.detach() for name, loss in losses.items()}
         self.log_dict(logged, on_step=False, on_epoch=True, batch_size=len(batch["type"]), sync_dist=True)
         return torch.stack(list(losses.values())).sum()
@@ -333,6 +337,13 @@ class KinshipTraining(lightning.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log the AUC of the tune pairs, overall and per race, the accuracy of each head, and the selection value."""
         outputs = {name: torch.cat([part[name] for part in self._outputs]) for name in self._outputs[0]}
+        if not outputs["embedding"].isfinite().all():
+            first = [f"train_{name}" for name, broken in self.broken.items() if broken]
+            causes = f", after the loss {' and '.join(first)} was not" if first else ""
+            advice = "mend it, or lower" if first else "lower"
+            raise InputError(
+                f"training has diverged: embeddings are not finite{causes}; {advice} model.optimizer.learning_rate."
+            )
         attributes = {name: name for name in self.network.heads}
         attributes |= {key: name for key, (name, _) in self.hidden.items()}
         metrics = measure_tune_pairs(self.network, self.trainer.datamodule, outputs, attributes)

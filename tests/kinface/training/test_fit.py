@@ -236,6 +236,20 @@ def test_training_that_diverges_says_so(synthetic, tmp_path, capsys):
     assert "training has diverged: embeddings are not finite; lower model.optim" in capsys.readouterr().err
 
 
+def test_a_loss_of_ones_own_that_is_not_a_number_is_named(synthetic, tmp_path, monkeypatch, capsys):
+    own = "from kinface.training.losses import VerificationLoss\n\n\nclass Own(VerificationLoss):\n"
+    (tmp_path / "losses_broken.py").write_text(
+        f"{own}    def forward(self, a, b):\n        return (a['embedding'] * 0).sum() / 0"
+    )
+    monkeypatch.chdir(tmp_path)
+    changed = ["--model.verification.method", "losses_broken.Own", "--model.verification.options", "{}"]
+    assert fit(synthetic, tmp_path / "run", *changed) == 2
+    assert (
+        "embeddings are not finite, after the loss train_verification was not; mend it, or lo"
+        in capsys.readouterr().err
+    )
+
+
 def test_half_precision_is_kept_out_of_the_losses(synthetic, tmp_path):
     for precision in ("bf16-mixed", "32-true"):
         given = ["--trainer.precision", precision]
