@@ -18,14 +18,15 @@ import pandas as pd
 from kinface.data.cosines import to_unit_length
 from kinface.data.families import Families
 from kinface.data.lists import check_row, complete, persons_of_faces, read_fields
-from kinface.data.pairs import check_pairs, find_rows, read_pairs
+from kinface.data.pairs import COLUMNS, PATHS, check_pairs, find_rows
 from kinface.data.sampling import add_non_kin, describe_pairs, picture_relations
-from kinface.data.tables import is_table
+from kinface.data.tables import is_table, read_table
 from swinface.bootstrap import start_drawing
 from swinface.files import InputError, naming, printable, replacing
 
 TRIPLETS = {"FMD": "f", "FMS": "m"}  # RFIW's names, and the gender of the child
 FACES = ("face_a", "face_m", "face_b")  # father, mother, child: the order of RFIW's lists
+ROLES = {"father": "face_a", "mother": "face_m", "child": "face_b"}  # what tables of others call them
 PER_CHILD = 3  # triplets that are drawn, so that people with many faces do not dominate
 
 
@@ -37,7 +38,7 @@ def read_triplets(path: str | Path, families: Families) -> pd.DataFrame:
     """
     path, persons = Path(path), persons_of_faces(families)
     if is_table(path) and not _lacks_header(path):
-        triplets = read_pairs(path)
+        triplets = check_pairs(_name_as_ours(read_table(path, "table of triplets", (*COLUMNS, *PATHS))), str(path))
         lacking = [name for name in ("face_m", "triplet") if name not in triplets or triplets[name].isna().any()]
         if lacking:
             raise InputError(f"{path}: a table of triplets has {' and '.join(lacking)} in every row.")
@@ -52,6 +53,13 @@ def read_triplets(path: str | Path, families: Families) -> pd.DataFrame:
             return complete(triplets, lambda _: describe_triplets(listed, families))
     rows = [_parse_triplet(fields, where, families.root, persons) for where, fields in read_fields(path)]
     return describe_triplets(pd.DataFrame(rows).assign(list=printable(path.stem)), families)
+
+
+def _name_as_ours(table: pd.DataFrame) -> pd.DataFrame:
+    """A table whose faces have the names of ``ROLES``, and whose triplets that of types, with our names of columns."""
+    table = table.rename(columns=ROLES)
+    named = [name for name in ("type", "ptype") if name in table and table[name].isin([*TRIPLETS]).all()]
+    return table if "triplet" in table or not named else table.rename(columns={named[0]: "triplet"})
 
 
 def _lacks_header(path: Path) -> bool:

@@ -129,6 +129,9 @@ def test_what_a_table_leaves_out_is_taken_from_the_families(root, tmp_path):
     assert set(pairs["race_a"]) == {"Inuit"} and set(pairs["own"]) == {1}
     assert pairs[["race_b", "race_source"]].isna().all(axis=None)  # who said it of the first person is unknown
     assert pairs["family_b"].tolist() == known["family_b"].tolist()
+    known[named].assign(race="x", family="y").to_csv(tmp_path / "alone.csv", index=False)  # of a pair, not of people
+    alone, others = families.pairs(tmp_path / "alone.csv"), [name for name in known if name != "list"]
+    pd.testing.assert_frame_equal(alone[others], known[others])
     known[named].assign(kin=1).to_csv(tmp_path / "wrong.csv", index=False)
     with pytest.raises(InputError, match=r"wrong\.csv: .*: a kin pair must lie in one family"):
         families.pairs(tmp_path / "wrong.csv")
@@ -139,6 +142,11 @@ def test_a_table_of_triplets_is_completed_too(root, tmp_path):
     known = families.triplets("val")
     known[["face_a", "face_m", "face_b", "triplet", "kin", "list"]].to_csv(tmp_path / "own.csv", index=False)
     pd.testing.assert_frame_equal(families.triplets(tmp_path / "own.csv"), known, check_like=True)
+    theirs = known.rename(columns={"face_a": "father", "face_m": "mother", "face_b": "child"}).drop(columns="type")
+    for name in ("type", "ptype", "triplet"):
+        renamed = theirs.rename(columns={"triplet": name})
+        renamed[["father", "mother", "child", name, "kin", "list"]].to_csv(tmp_path / "own.csv", index=False)
+        pd.testing.assert_frame_equal(families.triplets(tmp_path / "own.csv"), known, check_like=True)
 
 
 def test_forms_are_not_mixed_and_are_named(tmp_path: Path):
