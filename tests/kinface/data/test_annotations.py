@@ -322,6 +322,12 @@ def test_a_column_without_a_source_is_not_passed_over(tmp_path: Path, column: st
     assert problems == [("annotation without source", "a.csv", said)]
 
 
+@pytest.mark.parametrize("column", ["Race_deepface", "RACE", "Age_net"])
+def test_race_age_and_gender_are_written_in_small_letters(tmp_path: Path, column: str):
+    with pytest.raises(InputError, match=rf"a\.csv: column '{column}' would be another .*; write (race|age) in"):
+        read(tmp_path, a=f"face,{column}\n{A},white\n")
+
+
 def test_a_file_about_other_faces_alone_is_refused(tmp_path: Path):
     with pytest.raises(InputError, match=rf"a\.csv: says nothing of any face that is there; .* as in {A}"):
         read(tmp_path, a=f"face,race_net\n/fiw/{A},white\n/fiw/{B},white\n")
