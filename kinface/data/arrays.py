@@ -52,7 +52,7 @@ def check_row_order(values: Any, names: Any, what: str) -> None:
 def as_number(value: Any, what: str) -> float:
     """A finite number, called ``what``; a text that says one too. Raises ``InputError`` of anything else."""
     try:
-        number = float(value)
+        number = math.nan if isinstance(value, bool | np.bool_) else float(value)
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):

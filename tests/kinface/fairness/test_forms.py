@@ -321,7 +321,7 @@ def test_pairs_that_a_model_was_trained_on_are_said_however_their_split_is_writt
 def test_a_threshold_is_one_number_of_any_type():
     for threshold in (np.float32(0.5), np.array(0.5), torch.tensor(0.5)):
         assert audit_fairness(TABLE, threshold, resamples=20).threshold == 0.5
-    for threshold in (None, float("nan"), [0.5], "high"):
+    for threshold in (None, float("nan"), [0.5], "high", True, np.True_):
         with pytest.raises(InputError, match=r"threshold: .* is not a finite number"):
             audit_fairness(TABLE, threshold, resamples=20)
 
