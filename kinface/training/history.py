@@ -18,6 +18,7 @@ PAIRS = History(
         "AUC of the tune pairs": "tune_auc*",
         "balanced accuracy, tune faces": "tune_*_balanced_accuracy",
     },
+    always=True,
 )
 
 

@@ -45,6 +45,7 @@ class History:
     largest: bool  #: whether its largest value is the best, or the smallest
     figures: tuple[str, ...]  #: columns that say how good a model is: patterns, such as ``tune_auc*``
     panels: Mapping[str, str]  #: heading of a panel of the curves to a pattern of its columns
+    always: bool = False  #: whether all runs have ``best``, so that lists leave out those without, of other programs
 
     def read(self, run: Path) -> pd.DataFrame:
         """The table of a run's epochs. Raises ``InputError`` if there is none, or it is broken."""
@@ -105,14 +106,15 @@ class History:
     def list_runs(self, folder: Path) -> pd.DataFrame:
         """The runs in a folder and in all folders below it, see ``swinface.list_runs``."""
         runs = [path.parent for path in sorted(Path(folder).rglob(METRICS)) if (path.parent / CONFIG).exists()]
+        tables = {run: self.read(run) for run in runs}
+        runs = [run for run in runs if self.best in tables[run] or not self.always]
         if not runs:
             raise InputError(f"{folder}: no run is there, a folder with {CONFIG} and {METRICS} after its first epoch.")
         configs = pd.DataFrame([_describe(run) for run in runs], dtype=object)
         differing = [name for name in configs if len({*configs[name].map(repr)}) > 1]
         rows = []
         for run in runs:
-            epochs = self.read(run)
-            best = self.find_best(epochs)
+            epochs, best = tables[run], self.find_best(tables[run])
             state = {
                 "run": run.relative_to(folder).as_posix(),
                 "complete": (run / MODEL).exists(),

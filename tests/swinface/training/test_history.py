@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
+import kinface
 from swinface.cli.runs import format_runs
 from swinface.files import InputError
 from swinface.training.history import FACES, History, is_free, list_runs
@@ -65,6 +66,12 @@ def test_settings_of_other_programs_are_told_from_the_columns_of_a_run(folder, c
     assert table.loc["theirs", ["setting epochs", "setting complete"]].tolist() == [30, True]
     assert run_swinface("runs", folder) == 0
     assert "setting epochs" in capsys.readouterr().out
+
+
+def test_runs_of_another_package_are_left_out(folder):
+    write_run(folder / "kinship", {}, {"selection": [0.7, 0.6], "tune_auc": [0.7, 0.6]})
+    table = kinface.list_runs(folder)
+    assert table["run"].tolist() == ["kinship"] and table["best epoch"].tolist() == [0]
 
 
 def test_keys_are_shortened_as_far_as_they_can_be_told_apart():
