@@ -12,7 +12,9 @@ from swinface.files import InputError
 
 
 def as_array(values: Any) -> np.ndarray:
-    """What holds numbers as an array, tensors as of ``from_tensors``."""
+    """What holds numbers as an array, tensors as of ``from_tensors``. Raises ``InputError`` if some are masked."""
+    if np.ma.is_masked(values):
+        raise InputError("an array has masked values, which would count; fill them, or leave out their rows.")
     return np.asarray(from_tensors(values))
 
 

@@ -74,7 +74,10 @@ def score(
     >>> scored["score"].between(-1, 1).all()
     np.True_
     """
-    listed, photos = as_pandas(listed), None if photos is None else take_index(as_pandas(photos))
+    listed, photos = as_pandas(listed), as_pandas(photos)
+    if photos is not None and not isinstance(photos, pd.DataFrame):
+        raise InputError(f"photos: a {type(photos).__name__} is no table with the face and the person of each photo.")
+    photos = photos if photos is None else take_index(photos)
     if not isinstance(listed, pd.DataFrame | Search):
         given = repr(str(listed)) if isinstance(listed, str | Path) else f"a {type(listed).__name__}"
         raise InputError(f"{given} is no table of pairs; read it first, with kinface.read_pairs or Dataset.pairs.")

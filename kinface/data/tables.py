@@ -5,6 +5,7 @@ Two values are the same id, cluster or group where ``canonical_text`` gives the 
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 import warnings
@@ -202,7 +203,8 @@ def _factorize(values: pd.Series) -> tuple[np.ndarray, np.ndarray]:
 
 def _unwrap(value: object) -> object:
     """A tensor or an array of one number, which models leave in a table, as that number."""
-    return value.item() if getattr(value, "ndim", None) == 0 and not isinstance(value, np.generic) else value
+    one = hasattr(value, "ndim") and math.prod(value.shape) == 1 and not isinstance(value, np.generic)
+    return value.item() if one else value
 
 
 def _spell(value: object, path: bool = False) -> str | None:

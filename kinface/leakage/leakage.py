@@ -316,8 +316,10 @@ def _check_settings(kinds: Sequence[str], folds: int, seeds: int, labelled: int 
         raise InputError(f"kinds: {', '.join(kinds) or 'nothing'} given; name each attacker once.")
     for kind in kinds:
         create_attacker(kind, seed=0)
-    if folds < 2 or seeds < 1:
-        raise InputError(f"folds {folds}, seeds {seeds}: at least two folds and one seed are needed.")
+    if not all(isinstance(number, int | np.integer) for number in (folds, seeds)) or folds < 2 or seeds < 1:
+        raise InputError(
+            f"folds {folds!r}, seeds {seeds!r}: at least two folds and one seed are needed, in whole numbers."
+        )
     if labelled is not None and labelled < FEWEST_LABELLED:
         raise InputError(f"labelled {labelled}: a probe needs {FEWEST_LABELLED} people or more to be fitted on.")
 

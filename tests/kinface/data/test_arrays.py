@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import kinface
+from kinface.data.pairs import check_pairs
 from kinface.leakage.leakage import average_people
 from swinface.files import InputError
 
@@ -63,6 +64,28 @@ def test_tensors_say_what_arrays_say(form):
         weight = np.ones(len(labels), np.float32)
         moved = eraser.fit(given, form(labels), sample_weight=form(weight)).transform(given)
         np.testing.assert_array_equal(moved, plain.fit(EMBEDDING, labels).transform(EMBEDDING))
+
+
+def test_masked_numbers_do_not_count():
+    masked = np.ma.masked_array(EMBEDDING, mask=EMBEDDING.max() / 2 < EMBEDDING)
+    with pytest.raises(InputError, match="an array has masked values"):
+        kinface.score(PAIRS, masked, FACES)
+
+
+def test_options_of_a_probe_are_whole_numbers():
+    with pytest.raises(InputError, match=r"folds 3.0, seeds 1: .* in whole numbers"):
+        kinface.probe(EMBEDDING, PEOPLE, "gender", **QUICK | {"folds": 3.0})
+
+
+def test_photos_are_a_table():
+    with pytest.raises(InputError, match="photos: a list is no table with the face and the person"):
+        kinface.score(PAIRS, EMBEDDING, FACES, photos=FACES)
+
+
+def test_scores_may_be_arrays_of_one_number():
+    scored = kinface.score(PAIRS, EMBEDDING, FACES)
+    wrapped = scored.assign(score=[torch.tensor([value], dtype=torch.float64) for value in scored["score"]])
+    assert check_pairs(wrapped, "pairs", scored=True)["score"].tolist() == scored["score"].tolist()
 
 
 def test_names_in_no_order_are_refused():
