@@ -93,8 +93,10 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
     """
     pairs = as_pandas(pairs)
     if not isinstance(pairs, pd.DataFrame):
-        given = repr(str(pairs)) if isinstance(pairs, str | Path) else f"a {type(pairs).__name__}"
-        raise InputError(f"{source}: {given} is no table; read it first, with kinface.read_pairs.")
+        named = isinstance(pairs, str | Path)
+        given = repr(str(pairs)) if named else f"a {type(pairs).__name__}"
+        advice = "read it first, with kinface.read_pairs" if named else "make a DataFrame of it, as of pandas"
+        raise InputError(f"{source}: {given} is no table; {advice}.")
     if pairs.columns.nlevels > 1:
         raise InputError(f"{source}: its columns have names of {pairs.columns.nlevels} levels; give each one name.")
     pairs = take_index(pairs).rename(columns=str)

@@ -227,6 +227,8 @@ def test_columns_that_lists_of_the_field_name_otherwise_are_read():
 
 
 def test_what_is_no_table_is_to_be_read_first():
+    with pytest.raises(InputError, match=r"pairs: a list is no table; make a DataFrame of it"):
+        check_pairs([{"face_a": "a.jpg"}], "pairs")
     with pytest.raises(InputError, match=r"pairs: 'scores\.csv' is no table; read it first, with kinface.read_pairs"):
         check_pairs("scores.csv", "pairs", scored=True)
 
