@@ -156,6 +156,9 @@ def _parse_columns(table: pd.DataFrame, path: Path, problems: list[Problem]) -> 
             problems.append(("annotation without source", path.name, message))
             continue
         if not match:
+            if "_" in column:
+                message = f"column {column}: a name has letters, digits and _ alone, as in skin_tone_human: ignored"
+                problems.append(("annotation with another name", path.name, message))
             continue
         attribute, name = match.groups()
         if attribute in TAKEN:

@@ -328,6 +328,13 @@ def test_race_age_and_gender_are_written_in_small_letters(tmp_path: Path, column
         read(tmp_path, a=f"face,{column}\n{A},white\n")
 
 
+@pytest.mark.parametrize("column", ["skin tone_human", "skin-tone_human", "skin.tone_human"])
+def test_a_name_with_other_signs_is_not_passed_over(tmp_path: Path, column: str):
+    said = f"column {column}: a name has letters, digits and _ alone, as in skin_tone_human: ignored"
+    problems = read(tmp_path, a=f"face,{column},gender_human\n{A},1,f\n")[2]
+    assert problems == [("annotation with another name", "a.csv", said)]
+
+
 def test_a_file_about_other_faces_alone_is_refused(tmp_path: Path):
     with pytest.raises(InputError, match=rf"a\.csv: says nothing of any face that is there; .* as in {A}"):
         read(tmp_path, a=f"face,race_net\n/fiw/{A},white\n/fiw/{B},white\n")
