@@ -130,10 +130,12 @@ def draw_non_kin(pairs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     faces_a, faces_b = codes.reshape(2, -1)
     partner, met = np.full(len(pairs), -1), defaultdict(list)
     for rows in pairs.groupby("type", sort=True, dropna=False).indices.values():
+        of_family, of_face = (pd.Series(rows).groupby(of[rows]).indices for of in (family, faces_b))
         for row in rows:
-            free = rows[(family[rows] != family[row]) & ~np.isin(faces_b[rows], met[faces_a[row]])]
-            if len(free):
-                partner[row] = generator.choice(free)
+            known = (of_face[face] for face in met[faces_a[row]] if face in of_face)
+            place = _draw_other(len(rows), np.unique(np.concatenate([of_family[family[row]], *known])), generator)
+            if place >= 0:
+                partner[row] = rows[place]
                 met[faces_a[row]].append(faces_b[partner[row]])
                 met[faces_b[partner[row]]].append(faces_a[row])
     kin = pairs[partner >= 0]
@@ -169,11 +171,17 @@ def add_non_kin(kin: pd.DataFrame, alike: Sequence[str], generator: np.random.Ge
     """
     drawn = [kin.iloc[:0]]
     for _, group in kin.groupby([*alike], sort=True, dropna=False):
-        family, partner = group["family"].to_numpy(), np.full(len(group), -1)
-        for row in range(len(group)):
-            others = np.flatnonzero(family != family[row])
-            if len(others):
-                partner[row] = generator.choice(others)
+        own = group.groupby("family").indices
+        partner = np.array([_draw_other(len(group), own[family], generator) for family in group["family"]])
         other_face = group["face_b"].to_numpy()[partner]
         drawn += [group[partner >= 0], group.assign(face_b=other_face, kin=False)[partner >= 0]]
     return pd.concat(drawn)
+
+
+def _draw_other(count: int, taken: np.ndarray, generator: np.random.Generator) -> int:
+    """Draw one of ``count`` places but those ``taken``, ascending; -1 without others. Does not list them: that would
+    take the square of the time where each place draws one."""
+    if len(taken) == count:
+        return -1
+    place = int(generator.choice(count - len(taken)))  # among the others, in their order
+    return place + int(np.searchsorted(taken - np.arange(len(taken)), place, side="right"))

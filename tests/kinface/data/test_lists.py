@@ -15,7 +15,7 @@ from kinface.data.families import PAIRS, find_prepared_list
 from kinface.data.fiw import read_families, read_known_families
 from kinface.data.lists import FORMS, read_any_list, read_list
 from kinface.data.pairs import check_pairs, write_pairs
-from kinface.data.sampling import draw_non_kin, sample_pairs
+from kinface.data.sampling import add_non_kin, draw_non_kin, sample_pairs
 from kinface.data.submissions import is_submission, read_submission, write_submission
 from kinface.data.triplets import read_triplets
 from kinface.data.vocabulary import RACES, TYPES
@@ -210,6 +210,16 @@ def test_no_drawn_pair_is_of_one_family(pairs: list[tuple[int, int, int]]):
     met = [frozenset(pair) for pair in zip(other["face_a"], other["face_b"], strict=True)]
     assert len({*met}) == len(met)
     assert (other["face_a"].map(groups) != other["face_b"].map(groups)).all()
+
+
+def test_each_other_row_of_another_family_is_equally_likely():
+    """The copies draw from the others as from a list of them, without making it."""
+    kin = pd.DataFrame({"type": list("xxyxyyxxz"), "family": list("abababcac"), "face_b": range(9), "kin": True})
+    drawn, generator, expected = add_non_kin(kin, ["type"], np.random.default_rng(0)), np.random.default_rng(0), []
+    for row in kin.sort_values("type", kind="stable").itertuples():
+        others = kin.loc[(kin["type"] == row.type) & (kin["family"] != row.family), "face_b"].tolist()
+        expected += [generator.choice(others)] if others else []
+    assert drawn.loc[~drawn["kin"], "face_b"].tolist() == expected and len(expected) == 8
 
 
 def test_known_families_are_kept_apart():
