@@ -192,17 +192,19 @@ def _draw_partners(
     name, names = pd.factorize(pd.concat([faces["face"], wanted["face_a"]]))
     name, first = np.split(name, [len(faces)])
     person, people = pd.factorize(faces["person"])
-    family, age = faces["family"].to_numpy(object), faces["age"].to_numpy()
+    family, _ = pd.factorize(pd.concat([faces["family"], wanted["family"]]))  # numbers are compared faster than names
+    (family, own_family), age = np.split(family, [len(faces)]), faces["age"].to_numpy()
     uses, uses_of_person = np.zeros(len(names), int), np.zeros(len(people), int)
     met, partners = defaultdict(list), np.full(len(wanted), -1)
     own = wanted.to_dict("records")
     for row in generator.permutation(wanted.reset_index(drop=True).sort_values(["face_a", "face_b", "type"]).index):
         places = alike.get(tuple(own[row][column] for column in columns), np.array([], dtype=int))
-        places = places[(family[places] != own[row]["family"]) & ~np.isin(name[places], met[first[row]])]
+        places = places[(family[places] != own_family[row]) & ~np.isin(name[places], met[first[row]])]
         if "age-gap" in by:  # the first face stays, so the gaps differ by as much as the ages of the second faces
             places = places[np.abs(age[places] - own[row]["age"]) <= AGE_TOLERANCE]
         for use, of in ((uses_of_person, person), (uses, name)):  # spread over persons first, then over their faces
-            places = places[use[of[places]] == use[of[places]].min(initial=len(wanted))]
+            used = use[of[places]]
+            places = places[used == used.min(initial=len(wanted))]
         if len(places):
             place = generator.choice(places)
             uses_of_person[person[place]] += 1
