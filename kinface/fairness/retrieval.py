@@ -60,7 +60,11 @@ def rank_relevant(scores: np.ndarray, relevant: np.ndarray) -> np.ndarray:
 
     ``scores`` of all faces are (G,); ``relevant``, (G,) bool, says which of them are sought.
     """
-    return np.flatnonzero(relevant[np.argsort(-scores, kind="stable")]) + 1
+    ordered, sought = np.sort(scores), scores[relevant]  # scores alone are sorted in a tenth of the time of places
+    first, last = (np.searchsorted(ordered, sought, side) for side in ("left", "right"))
+    if (last - first > 1).any():
+        return np.flatnonzero(relevant[np.argsort(-scores, kind="stable")]) + 1
+    return np.sort(len(scores) - first)
 
 
 def average_precision(ranks: np.ndarray) -> float:
@@ -165,23 +169,24 @@ def _find_others(search: Search, person: str | None) -> np.ndarray:
 def _match_galleries(search: Search, scores: np.ndarray, queries: pd.DataFrame, rng: np.random.Generator) -> int:
     """Add ``map_random`` and ``map_matched`` to the queries, in place; return how many other faces each gallery has."""
     family, race = (search.gallery[name].to_numpy(object) for name in ("family", "race"))
-    others = {
-        row.Index: (np.flatnonzero(family != row.family), np.flatnonzero((family != row.family) & (race == row.race)))
-        for row in queries.itertuples()
-        if row.race is not None
-    }
-    others = {row: both for row, both in others.items() if len(both[1]) >= FEWEST_FACES}
-    size = min((len(same) for _, same in others.values()), default=0)
+
+    def list_others(row: tuple) -> tuple[np.ndarray, np.ndarray]:  # anew: those of all queries would fill the memory
+        others = family != row.family
+        return np.flatnonzero(others), np.flatnonzero(others & (race == row.race))
+
+    rows = [row for row in queries.itertuples() if row.race is not None]
+    sizes = [len(list_others(row)[1]) for row in rows]
+    size = min((count for count in sizes if count >= FEWEST_FACES), default=0)
     queries[["map_random", "map_matched"]] = np.nan
-    for row, both in others.items():
-        apart = _find_others(search, queries["person"][row])
-        of_query, relatives = scores[queries["query"][row]], np.flatnonzero((family == queries["family"][row]) & apart)
+    for row in (row for row, count in zip(rows, sizes, strict=True) if count >= FEWEST_FACES):
+        of_query, apart = scores[row.query], _find_others(search, row.person)
+        relatives, both = np.flatnonzero((family == row.family) & apart), list_others(row)
         for column, pool in zip(("map_random", "map_matched"), both, strict=True):
             found = []
             for _ in range(MATCHED_DRAWS):
                 drawn = np.concatenate([relatives, rng.choice(pool, size, replace=False)])
                 found.append(average_precision(rank_relevant(of_query[drawn], np.arange(len(drawn)) < len(relatives))))
-            queries.loc[row, column] = np.mean(found)
+            queries.loc[row.Index, column] = np.mean(found)
     return size
 
 
@@ -190,9 +195,11 @@ def _measure_kinds(search: Search, scores: np.ndarray, queries: pd.DataFrame) ->
     family, person = (search.gallery[name].to_numpy(object) for name in ("family", "person"))
     found: dict[str, list[dict]] = {}
     for row in queries.itertuples():
-        kinds = np.array([search.kinds.get((row.person, other), "") for other in person], dtype=object)
-        for kind in set(kinds[family == row.family]) & TYPES.keys():
-            kept = (family != row.family) | (kinds == kind)
+        related = np.flatnonzero(family == row.family)
+        kinds = np.array([search.kinds.get((row.person, other), "") for other in person[related]], dtype=object)
+        for kind in set(kinds) & TYPES.keys():
+            kept = family != row.family
+            kept[related] = kinds == kind
             measured = _measure(scores[row.query][kept], (family == row.family)[kept])
             found.setdefault(kind, []).append({"family": row.family, **measured})
     return {kind: pd.DataFrame(found[kind]) for kind in TYPES if kind in found}

@@ -47,6 +47,12 @@ def test_average_precision_is_scikit_learns(seed):
 
 def test_of_equal_scores_the_first_in_the_gallery_comes_first():
     assert rank_relevant(np.array([1.0, 2.0, 1.0]), np.array([False, False, True])).tolist() == [3]
+    rng = np.random.default_rng(0)
+    for values in (3, 40, 10_000):
+        scores, relevant = rng.integers(values, size=200).astype(np.float32), rng.random(200) < 0.1
+        order = sorted(range(200), key=lambda face, scores=scores: -scores[face])
+        expected = [rank for rank, face in enumerate(order, start=1) if relevant[face]]
+        assert rank_relevant(scores, relevant).tolist() == expected
 
 
 @pytest.mark.parametrize(("relevant", "faces"), [(1, 7), (3, 12), (8, 9), (4, 4)])
