@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 
 import numpy as np
 
 from kinface.data.arrays import as_array, check_row_order
 from swinface.files import InputError
+
+BLOCK = 4096  # pairs whose embeddings are held at once
 
 
 def to_unit_length(faces: Sequence[str], embedding: np.ndarray) -> np.ndarray:
@@ -29,6 +32,20 @@ def to_unit_length(faces: Sequence[str], embedding: np.ndarray) -> np.ndarray:
         face = list(faces)[int(lost.argmax())]
         raise InputError(f"the embedding of {face} has no direction (length {float(length[lost][0])}); embed it again.")
     return embedding / length
+
+
+def compare_rows(unit: np.ndarray, *rows: np.ndarray) -> np.ndarray:
+    """The cosine of a face and another, or the mean of those of several and the last: (pairs,) float64.
+
+    ``unit`` is (N, D), of unit length, and ``rows`` are (pairs,) places in it, of which a block is compared at a time.
+    """
+    *several, last = rows
+    cosine = np.empty(len(last))
+    for start in range(0, len(last), BLOCK):
+        part = slice(start, start + BLOCK)
+        mean = reduce(np.add, (unit[one[part]] for one in several)) / len(several)
+        cosine[part] = np.einsum("nd,nd->n", mean, unit[last[part]])
+    return cosine
 
 
 def mean_cosine(a: np.ndarray, b: np.ndarray, shared: np.ndarray | None = None) -> float:

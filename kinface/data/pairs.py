@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from kinface.data.annotations import UNKNOWN, UNKNOWN_OF_THREE
-from kinface.data.cosines import to_unit_length
+from kinface.data.cosines import compare_rows, to_unit_length
 from kinface.data.labels import is_known
 from kinface.data.tables import (
     NUMBER,
@@ -386,5 +386,4 @@ def score_pairs(pairs: pd.DataFrame, faces: Sequence[str], embedding: np.ndarray
     Raises ``InputError`` if one is not, or an embedding has no direction: its length is zero or not finite.
     """
     unit = to_unit_length(faces, embedding)
-    a, b = (unit[rows] for rows in find_rows(pairs, faces))
-    return pairs.assign(score=np.einsum("nd,nd->n", a, b).astype(np.float64))
+    return pairs.assign(score=compare_rows(unit, *find_rows(pairs, faces)))

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kinface.data.cosines import to_unit_length
+from kinface.data.cosines import compare_rows, to_unit_length
 from kinface.data.families import Families
 from kinface.data.lists import check_row, complete, persons_of_faces, read_fields
 from kinface.data.pairs import COLUMNS, PATHS, check_pairs, find_rows
@@ -150,8 +150,7 @@ def score_triplets(triplets: pd.DataFrame, faces: Sequence[str], embedding: np.n
     """As ``kinface.data.pairs.score_pairs``, by the mean of two cosines, father and child, mother and child: RFIW's
     baseline."""
     unit = to_unit_length(faces, embedding)
-    father, mother, child = (unit[rows] for rows in find_rows(triplets, faces, FACES))
-    return triplets.assign(score=np.einsum("nd,nd->n", (father + mother) / 2, child).astype(np.float64))
+    return triplets.assign(score=compare_rows(unit, *find_rows(triplets, faces, FACES)))
 
 
 def write_triplet_list(triplets: pd.DataFrame, path: Path) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import kinface
+from kinface.data.cosines import BLOCK, compare_rows
 from kinface.data.pairs import (
     COLUMNS,
     check_pairs,
@@ -137,6 +138,14 @@ def test_an_unscored_table_may_lack_scores_but_not_hold_text():
     assert check_pairs(make_pairs(score=[None, 0.5]), "here")["score"].isna().tolist() == [True, False]
     with pytest.raises(InputError, match="row 2: score"):
         check_pairs(make_pairs(score=[None, "high"]), "here")
+
+
+def test_more_pairs_than_are_compared_at_once_have_the_scores_of_all_at_once():
+    rng, count = np.random.default_rng(0), 2 * BLOCK + 1
+    unit, rows = rng.normal(size=(50, 7)).astype(np.float32), rng.integers(50, size=(3, count))
+    assert (compare_rows(unit, *rows[:2]) == np.einsum("nd,nd->n", unit[rows[0]], unit[rows[1]])).all()
+    expected = np.einsum("nd,nd->n", (unit[rows[0]] + unit[rows[1]]) / 2, unit[rows[2]])
+    assert (compare_rows(unit, *rows) == expected).all()
 
 
 def test_a_face_without_an_embedding_is_not_scored():
