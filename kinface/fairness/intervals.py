@@ -126,9 +126,8 @@ def interval_of_rate(value: np.ndarray, error: np.ndarray, units: np.ndarray) ->
 def standard_error(influence: np.ndarray, dyads: Dyads, rows: np.ndarray | slice = slice(None)) -> float:
     """The widened standard error of an estimate from its influence values, (pairs,); the units of ``rows`` count for
     the widening."""
-    group, one = np.full(len(influence), -1), np.zeros(len(influence), int)
-    group[rows] = 0
-    effective = dyads.count_effective(group, 1, one > 0)
+    part, one = dyads[rows], np.zeros(len(influence), int)
+    effective = part.count_effective(one[rows], 1, one[rows] > 0)
     factor = dyads.correct(one, one > 0, effective)
     variance = dyads.covariance(one, 1, influence[:, None], factor)[0, 0, 0]
     return float(np.sqrt(variance) * widen(effective["all"])[0])

@@ -7,7 +7,6 @@ Intervals are 95% and come from the families of the audit (``kinface.fairness.in
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations_with_replacement
 
 import numpy as np
 import pandas as pd
@@ -101,16 +100,18 @@ def match_across_groups(audit: FairnessAudit, attribute: str = "race") -> pd.Dat
     lacking = [column for column in columns if column not in audit.pairs]
     if lacking:
         raise InputError(f"the pairs have no column {lacking[0]!r}; an attribute X of persons has X_a and X_b.")
-    first, second = (canonical_text(audit.pairs[column], f"column {column}") for column in columns)
-    non_kin, accepted = ~audit.pairs["kin"], (audit.pairs["score"] >= audit.threshold).to_numpy(float)
-    cells = []
-    for a, b in combinations_with_replacement(sorted({*first.dropna(), *second.dropna()}, key=natural_order), 2):
-        rows = (non_kin & (((first == a) & (second == b)) | ((first == b) & (second == a)))).to_numpy()
-        if rows.any():
-            dyads = audit.dyads[rows]
-            group = np.zeros(rows.sum(), int)
-            families = int(dyads.count(group, 1, group > 0)["all"][0])
-            cells.append((a, b, int(rows.sum()), families, *interval_of_mean(accepted[rows], dyads)))
+    texts = pd.concat([canonical_text(audit.pairs[column], f"column {column}") for column in columns])
+    names = sorted(texts.dropna().unique(), key=natural_order)
+    first, second = np.sort(pd.Categorical(texts, names).codes.astype(int).reshape(2, -1), axis=0)
+    places = np.flatnonzero(~audit.pairs["kin"] & (first >= 0))
+    accepted, cells = (audit.pairs["score"] >= audit.threshold).to_numpy(float), []
+    of_cell = pd.Series(places).groupby((first * len(names) + second)[places]).indices  # all pairs are read once
+    for cell, found in sorted(of_cell.items()):
+        a, b = divmod(cell, len(names))
+        rows, group = places[found], np.zeros(len(found), int)
+        dyads = audit.dyads[rows]
+        families = int(dyads.count(group, 1, group > 0)["all"][0])
+        cells.append((names[a], names[b], len(rows), families, *interval_of_mean(accepted[rows], dyads)))
     return pd.DataFrame(cells, columns=["a", "b", "non_kin", "families", "fmr", "fmr_low", "fmr_high"])
 
 
