@@ -305,6 +305,11 @@ def list_known(pairs: pd.DataFrame, what: str) -> set[str]:
     return set().union(*found)
 
 
+def factorize_sides(pairs: pd.DataFrame, what: str) -> tuple[np.ndarray, np.ndarray]:
+    """The codes of what the first persons have of a kind, then of the second ones', and what they stand for."""
+    return pd.factorize(pd.concat([pairs[f"{what}_a"], pairs[f"{what}_b"]]))
+
+
 def resampling_units(pairs: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     """What is resampled where a pair is: its two families, which are one where the pair lies in one.
 

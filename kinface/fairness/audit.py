@@ -16,7 +16,7 @@ from scipy.linalg import block_diag
 from tqdm import tqdm
 
 from kinface.data.arrays import as_number
-from kinface.data.pairs import check_pairs
+from kinface.data.pairs import check_pairs, factorize_sides
 from kinface.data.tables import list_names
 from kinface.data.vocabulary import in_words
 from kinface.fairness.contrasts import contrast_with_largest, find_gaps, find_race_reward
@@ -126,6 +126,11 @@ class FairnessAudit:
     def ranked(self) -> np.ndarray:
         """(pairs,) the places of the pairs in ascending order of score: what is in order need not be sorted again."""
         return self.pairs["score"].to_numpy().argsort(kind="stable")
+
+    @cached_property
+    def faces(self) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of the first faces, then of the second ones, and the names that they stand for."""
+        return factorize_sides(self.pairs, "face")
 
     @property
     def without_group(self) -> pd.Series:

@@ -12,7 +12,7 @@ from scipy.stats import rankdata
 from tqdm import tqdm
 
 from kinface.data.annotations import TAKEN, is_measurement
-from kinface.data.pairs import check_kinds, check_pairs, drop_marks
+from kinface.data.pairs import check_kinds, check_pairs, drop_marks, factorize_sides
 from kinface.data.photos import name_photographs
 from kinface.data.tables import as_pandas, canonical_text, infer_type, take_index
 from kinface.fairness.dyads import FAMILIES, Dyads
@@ -149,7 +149,7 @@ def _score_attributes(pairs: pd.DataFrame, faces: pd.DataFrame | None) -> dict[s
         table = drop_marks(table[more], "faces")
         both = [table.reindex(pairs[side]).reset_index(drop=True) for side in ("face_a", "face_b")]
         sides |= {name: (both[0][name], both[1][name]) for name in more}
-    codes, names = pd.factorize(pd.concat([pairs["face_a"], pairs["face_b"]]))
+    codes, names = factorize_sides(pairs, "face")
     if "photo" not in sides:
         photo = name_photographs(names).astype(object)
         photo[photo == names] = None  # the name of the face does not tell
@@ -182,7 +182,7 @@ def _is_attribute(name: str, pairs: pd.DataFrame) -> bool:
 
 def _score_images(pairs: pd.DataFrame, root: Path) -> dict[str, np.ndarray]:
     """Control to (pairs,), higher where the two images are more alike."""
-    codes, names = pd.factorize(pd.concat([pairs["face_a"], pairs["face_b"]]))
+    codes, names = factorize_sides(pairs, "face")
     images = (read_image(inside(root, name, "the pairs")) for name in names)
     images = tqdm(images, "images", len(names), unit="image", leave=False, disable=None, delay=1)
     histograms, pixels, sharpness = zip(*map(_describe, images), strict=True)

@@ -258,9 +258,10 @@ def audit(
     found = audit_fairness(pairs, threshold, **options, resamples=resamples, seed=seed, origin=origin)
     check_kinds(found.pairs["kin"], "pairs")
     check_validation(found.pairs, origin)
+    found = Audit(**vars(found), beside=None if beside is None else check_pairs(beside, "beside"))
     for text in list_doubts(found):
         warnings.warn(text, stacklevel=2)
-    return Audit(**vars(found), beside=None if beside is None else check_pairs(beside, "beside"))
+    return found
 
 
 def compare(ours: Audit | Leakage, other: Audit | Leakage) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from kinface.data.pairs import families_known, list_known
+from kinface.data.pairs import factorize_sides, families_known, list_known
 from kinface.data.tables import canonical_text
 from kinface.data.vocabulary import fold_word
 from kinface.fairness.audit import FairnessAudit, Origin
@@ -66,8 +66,10 @@ def warn_of_threshold(audit: FairnessAudit) -> list[str]:
                 f"{origin.name_validation()}. So few choose it almost at random; take {FEWEST_PAIRS} of each or more."
             )
         for one, many in (("family", "families"), ("person", "people"), ("face", "faces")):
-            ours, theirs = (list_known(table, one) for table in (audit.pairs, origin.validation))
-            if shared := ours & theirs:
+            theirs = list_known(origin.validation, one)
+            if audit.pairs[[f"{one}_a", f"{one}_b"]].isin(theirs).any(axis=None):  # a set of all ours takes longer
+                ours = list_known(audit.pairs, one)
+                shared = ours & theirs
                 warnings.append(
                     f"{len(shared):,} of the {len(ours):,} audited {many} also chose the threshold, in "
                     f"{origin.name_validation()}. This makes the model look better than it is. Choose the threshold on "
@@ -120,7 +122,7 @@ def warn_of_scores(audit: FairnessAudit) -> list[str]:
             f"The scores in {named} have no more than two values, as decisions have. AUC, curves and "
             "other thresholds need the scores that were decided by."
         )
-    faces = np.sort(pd.factorize(pd.concat([audit.pairs["face_a"], audit.pairs["face_b"]]))[0].reshape(2, -1), axis=0)
+    faces = np.sort(audit.faces[0].reshape(2, -1), axis=0)
     pair = faces[0] * faces.size + faces[1]
     if "face_m" in audit.pairs:  # of a triplet
         pair = pd.factorize(pair)[0] * len(pair) + pd.factorize(audit.pairs["face_m"])[0]
@@ -139,9 +141,9 @@ def warn_of_contradictions(audit: FairnessAudit) -> list[str]:
     of_face = ("person", "family") if "face_m" in pairs else ("person", "family", "race", "gender")  # parents have one
     warnings = []
     for side, many, known in (("face", "faces", of_face), ("person", "people", ("family",))):
-        name, names = pd.factorize(pd.concat([pairs[f"{side}_a"], pairs[f"{side}_b"]]))
+        name, names = audit.faces if side == "face" else factorize_sides(pairs, side)
         for what in known:
-            value, values = pd.factorize(pd.concat([pairs[f"{what}_a"], pairs[f"{what}_b"]]))
+            value, values = factorize_sides(pairs, what)
             rows = np.flatnonzero((name >= 0) & (value >= 0))
             first = np.full(len(names), -1)
             first[name[rows[::-1]]] = value[rows[::-1]]
