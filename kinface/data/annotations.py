@@ -147,11 +147,11 @@ def _parse_columns(table: pd.DataFrame, path: Path, problems: list[Problem]) -> 
     columns = {}
     for column in table:
         match = re.fullmatch(r"(\w+)_([A-Za-z0-9-]+)", column)
-        name = match[1] if match else column
-        if name not in ATTRIBUTES and name.lower() in ATTRIBUTES:
-            raise InputError(f"{path}: column {column!r} would be another attribute; write {name.lower()} in its name.")
-        if column in ATTRIBUTES or (match and match[2] in ATTRIBUTES):
-            meant = column if column in ATTRIBUTES else match[2]
+        if match and match[1] not in ATTRIBUTES and match[1].lower() in ATTRIBUTES:
+            meant = f"{match[1].lower()}_{match[2]}"
+            raise InputError(f"{path}: column {column!r} would be another attribute; name it {meant}.")
+        if column.lower() in ATTRIBUTES or (match and match[2] in ATTRIBUTES):
+            meant = column.lower() if column.lower() in ATTRIBUTES else match[2]
             message = f"column {column}: does not say who states it, as {meant}_deepface does: ignored"
             problems.append(("annotation without source", path.name, message))
             continue

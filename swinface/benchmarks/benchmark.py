@@ -190,11 +190,8 @@ class Predictor:
             return self.shards.compute(kind, None, count, compute, batch)
         runner = runner or self._trunk
         name = f"{kind}-{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:12]}"
-        made_by = [
-            digest_weights(self.model),
-            self.precision,
-            runner.runtime,
-        ]  # not auto, which may be another next time
+        # Not the word auto, which may be another runtime next time.
+        made_by = [digest_weights(self.model), self.precision, runner.runtime]
         return self.shards.compute(name, made_by, count, compute, batch)
 
     def answer(self, source: Source) -> dict[str, np.ndarray]:
