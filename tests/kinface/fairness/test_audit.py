@@ -14,6 +14,7 @@ from kinface.fairness.comparison import compare_audits, compare_lists
 from kinface.fairness.disparities import DISPARITIES
 from kinface.fairness.groupings import label_groups
 from kinface.fairness.groups import METRICS, compared_groups
+from kinface.fairness.intervals import move_from, shrink
 from kinface.fairness.standards import shift_scores
 from kinface.fairness.threshold import choose_threshold
 from swinface.files import InputError
@@ -212,6 +213,32 @@ def test_intervals_of_disparities_hold_the_truth_where_one_rate_alone_differs():
         measured = measure_disparities(table, drawn, {name: DISPARITIES.find(name) for name in names})
         held.append([row.low <= true[row.disparity] <= row.high for row in measured.itertuples()])
     assert np.mean(held, axis=0).min() > 0.92
+
+
+@pytest.mark.parametrize(("name", "sign"), [("GARBE", 1), ("FDR", -1), ("IR", 1)])
+def test_the_interval_of_a_disparity_is_found_by_inverting_a_test(draw_scored, name, sign):
+    audit = audit_fairness(draw_scored(3000, shift={"African": -1.2}), 0.5, resamples=500)
+    row, disparity = row_of(audit.disparities, grouping="race", disparity=name), DISPARITIES.find(name)
+    rows = compared_groups(audit.groups, "race", disparity.rates)
+    point = [audit.groups[metric].to_numpy()[rows] for metric in disparity.rates]
+    moved = [audit.deviations[metric][:, rows] for metric in disparity.rates]
+
+    def reach(start: list[np.ndarray]) -> np.ndarray:
+        scale = np.log if disparity.ratio else np.asarray
+        return sign * scale(disparity(*map(move_from, start, point, moved)))
+
+    found = sign * (np.log(row["value"]) if disparity.ratio else row["value"])
+    near, far = (row["low"], row["high"]) if sign > 0 else (row["high"], row["low"])
+    near, far = sign * np.log([near, far]) if disparity.ratio else sign * np.array([near, far])
+    spread = reach(point)
+    assert far - found == pytest.approx(np.quantile(spread, 0.975, method="higher") - np.median(spread), rel=1e-6)
+    away = [shrink(rate, deviation) for rate, deviation in zip(point, moved, strict=True)]
+    shares = np.linspace(0, 1, 201)
+    starts = [[rate.mean() + share * (rate - rate.mean()) for rate in away] for share in shares]
+    first = next(start for start in starts if np.quantile(reach(start), 0.975, method="higher") >= found)
+    truth = disparity(*first)
+    assert near == pytest.approx(sign * (np.log(truth) if disparity.ratio else truth), abs=0.1 * (far - near))
+    assert near > sign * (np.log(disparity.ideal) if disparity.ratio else disparity.ideal)
 
 
 def test_a_planted_disparity_is_found_where_it_was_planted(draw_scored):
