@@ -5,6 +5,7 @@ at all, locks on folders, and paths that stay below their root.
 from __future__ import annotations
 
 import glob
+import hashlib
 import json
 import math
 import os
@@ -250,6 +251,12 @@ def working_alone(folder: str | os.PathLike) -> Iterator[None]:
         _clear_partial(place.parent, glob.escape(place.name))
         _clear_partial(Path(folder))
         yield
+
+
+def digest_file(path: str | os.PathLike) -> str:
+    """The SHA-256 digest of a file's content."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_lines(path: Path, what: str) -> list[str]:

@@ -6,7 +6,6 @@ in the working folder.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
 import re
@@ -19,7 +18,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
-from swinface.files import InputError, one_line, running
+from swinface.files import InputError, digest_file, one_line, running
 
 _BESIDE: list[str] = []  # folders of configurations, where modules of one's own are looked for
 OURS = ("kinface", "swinface")  # packages that may lie in the working folder and are not one's own
@@ -188,7 +187,7 @@ def digest_own(settings: str) -> dict[str, str]:
         places = [Path(folder, *parts) for folder in (*_BESIDE, Path.cwd()) if parts[0] not in OURS]
         files = [file for it in places for file in (it.with_suffix(".py"), it / "__init__.py") if file.is_file()]
         if files:
-            found[name] = hashlib.sha256(files[0].read_bytes()).hexdigest()
+            found[name] = digest_file(files[0])
     return found
 
 

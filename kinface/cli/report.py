@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 from inspect import signature
 from pathlib import Path
@@ -16,7 +15,7 @@ from kinface.data.tables import canonical_text, read_table
 from kinface.data.vocabulary import fold_word
 from kinface.report.choices import FigureFormat, TableFormat
 from swinface.bootstrap import check_draws
-from swinface.files import InputError, naming, replacing_folder, write_json
+from swinface.files import InputError, digest_file, naming, replacing_folder, write_json
 
 if TYPE_CHECKING:
     from kinface.fairness.audit import Origin
@@ -142,7 +141,7 @@ def report(
     errors = None if faces is None else render_errors(ours, faces)
     page = None if errors is None else "errors.html"
     read = (scores, threshold_from, compare, compare_threshold_from, matched, acquisition)
-    made_by = {"command": command, "inputs": {str(path): _digest(path) for path in read if path is not None}}
+    made_by = {"command": command, "inputs": {str(path): digest_file(path) for path in read if path is not None}}
     parts = {"acquisition": failures, "faces": faces, "errors_page": page, **made_by}
     result = build_report(ours, title=title, **others, **parts)
     with replacing_folder(out, owned=OWNED) as folder:
@@ -169,11 +168,6 @@ def _write_command(given: dict) -> str:
             values = given[name] if isinstance(given[name], list) else [given[name]]
             words += [word for value in values for word in (f"--{name.replace('_', '-')}", str(value))]
     return shlex.join(words)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_acquisition(path: Path, by: list[str] | None) -> dict[str, pd.DataFrame]:

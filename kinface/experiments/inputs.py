@@ -11,7 +11,7 @@ from typing import Any
 from kinface.data.families import Families
 from kinface.tradeoff.measure import Protocol
 from kinface.training.data import read_tune_pairs
-from swinface.files import InputError, replacing
+from swinface.files import InputError, digest_file, replacing
 from swinface.registry import digest_own
 from swinface.settings import dump_yaml, read_settings
 from swinface.training.history import MODEL, flatten
@@ -24,7 +24,7 @@ class Inputs:
 
     def __init__(self, families: Families) -> None:
         self.families = families
-        self._digest_file = cache(_digest_file)
+        self._digest_file = cache(digest_file)
         self._digest_people = cache(self._digest_people)
 
     def digest(self, config: dict[str, Any], protocol: Protocol) -> dict[str, str]:
@@ -46,11 +46,6 @@ class Inputs:
         tables = [families.faces[["face", "person", "family", "split"]], known, families.relations]
         tables += [pairs[["face_a", "face_b", "kin"]] for pairs in read_tune_pairs(Path(root), families).values()]
         return hashlib.sha256("".join(table.to_csv(index=False) for table in tables).encode()).hexdigest()
-
-
-def _digest_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_inputs(folder: Path, inputs: dict[str, str]) -> None:

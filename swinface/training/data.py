@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Sampler
 from swinface.benchmarks.benchmark import Benchmark
 from swinface.cores import count_cores
 from swinface.data.streams import Batches, Stream, keep_decoded
-from swinface.files import InputError
+from swinface.files import InputError, digest_file
 from swinface.inference import work_together
 from swinface.photos.alignment import warn_unaligned
 
@@ -137,8 +137,7 @@ class FaceData(KeptData):
             for known in (self.batches.identity, self.batches.labels):
                 digest.update(np.ascontiguousarray(known.get(place, ())))
             if (teacher := self.batches.sources[place].teacher) is not None:
-                with open(teacher, "rb") as file:
-                    digest.update(hashlib.file_digest(file, "sha256").digest())
+                digest.update(digest_file(teacher).encode())
         return digest.hexdigest()
 
     def _check_faces(self) -> None:
