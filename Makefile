@@ -8,10 +8,10 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadscope -
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: .venv/installed ## set up, then the whole job on synthetic families; ends by naming its report
+demo: .venv/installed ## set up, then the full workflow on synthetic families; prints the path of its report
 	$(BIN)/kinface demo
 
-test: .venv/tests lint ## set up with what tests need, then run the quick tests
+test: .venv/tests lint ## set up for tests, then run the quick tests
 	$(PYTEST) -m "not slow"
 
 test-all: .venv/tests lint ## the same with the slow tests, then build the documentation
