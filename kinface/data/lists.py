@@ -47,11 +47,10 @@ def read_any_list(
 
     ``name`` is that of a list of the prepared folder, such as ``tune``; or a split of ``SPLITS``, to draw pairs from
     (``kinface.data.sampling.sample_pairs``); or else a file: a pairs table if its ending is that of a table, unless it
-    is a csv without a header. ``root`` is where ``families`` were read from. Pairs tables are not read with
-    ``swap_grandparents`` (``read_list``). With ``people`` each two people are there once
-    (``kinface.data.photos.list_people``), and a table may name people (``person_a``, ``person_b``, ``kin``) in place of
-    faces. Raises ``InputError`` if the file cannot be used, names a face or a person that is not there, or no pairs can
-    be drawn.
+    is a csv without a header. ``root`` is where ``families`` were read from. ``swap_grandparents`` is for files, see
+    ``read_list``. With ``people`` each two people are there once (``kinface.data.photos.list_people``), and a table may
+    name people (``person_a``, ``person_b``, ``kin``) in place of faces. Raises ``InputError`` if the file cannot be
+    used, names a face or a person that is not there, or no pairs can be drawn.
     """
     pairs = _read_faces(name, root, families, swap_grandparents, people, seed)
     with naming(name):
@@ -62,6 +61,8 @@ def _read_faces(
     name: str | Path, root: str | Path, families: Families, swap_grandparents: bool, people: bool, seed: int
 ) -> pd.DataFrame:
     prepared = read_prepared_list(Path(root), str(name))
+    if swap_grandparents and (prepared is not None or names_split(name)):
+        raise InputError(f"{name}: swap_grandparents is for a file; a list of a prepared folder, or a draw, has ours.")
     if prepared is not None:
         return prepared
     if names_split(name):
@@ -72,7 +73,7 @@ def _read_faces(
         raise InputError(f"{name}: no such file, and no list of {root}{there}.")
     if not is_table(name) or _lacks_header(Path(name)):
         return read_list(name, families, swap_grandparents=swap_grandparents)
-    pairs = read_pairs(name)
+    pairs = _take_types(read_pairs(name), swap_grandparents)
     if pairs["face_a"].eq(pairs["person_a"].map(tidy_path, na_action="ignore")).all():
         if not people:
             raise InputError(f"{name}: names people, not faces; score them by all of their photos.")
@@ -80,7 +81,9 @@ def _read_faces(
     pairs = check_faces(pairs, ("face_a", "face_b"), str(name), families)
     with naming(name):
         listed = pairs["list"].fillna(printable(Path(name).stem))
-        return complete(pairs, lambda known: describe_pairs(known.assign(list=listed), families))
+        pairs = complete(pairs, lambda known: describe_pairs(known.assign(list=listed), families))
+    _warn_of_grandparents(pairs, Path(name), swap_grandparents)
+    return pairs
 
 
 def complete(stated: pd.DataFrame, describe: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
@@ -145,9 +148,7 @@ def read_list(path: str | Path, families: Families, *, swap_grandparents: bool =
     """
     path = Path(path)
     pairs = pd.DataFrame(_parse_list(path, families)).assign(list=printable(path.stem))
-    if swap_grandparents:
-        pairs["type"] = pairs["type"].replace(OFFICIAL_GRANDPARENTS)
-    pairs = describe_pairs(pairs, families)
+    pairs = describe_pairs(_take_types(pairs, swap_grandparents), families)
     _warn_of_grandparents(pairs, path, swap_grandparents)
     return pairs
 
@@ -286,6 +287,10 @@ def _parse_race(code: str, where: str) -> dict[str, str]:
     if len(sides) > 2 or not set(sides) <= KFC_RACES.keys():
         raise InputError(f"{where}: unknown race {code!r}; a race is AA, A, C or I, a cross-race pair such as C&AA.")
     return {"race_a": KFC_RACES[sides[0]], "race_b": KFC_RACES[sides[-1]], "race_source": "KFC list"}
+
+
+def _take_types(pairs: pd.DataFrame, swapped: bool) -> pd.DataFrame:
+    return pairs.assign(type=pairs["type"].replace(OFFICIAL_GRANDPARENTS)) if swapped else pairs
 
 
 def _warn_of_grandparents(pairs: pd.DataFrame, path: Path, swapped: bool) -> None:

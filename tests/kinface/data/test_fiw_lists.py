@@ -176,6 +176,18 @@ def test_official_grandparent_names(write_family, tmp_path: Path):
         read_list(path, families, swap_grandparents=True)
 
 
+def test_official_grandparent_names_in_a_table(write_family, tmp_path: Path):
+    write_family(tmp_path, "F0001", "MID,1,2,Gender\n1,0,6,m\n2,3,0,f\n", mids=(1, 2))
+    families = read_families(tmp_path)
+    table = tmp_path / "official.csv"
+    table.write_text(f"face_a,face_b,type,kin\n{face('F0001', 1)},{face('F0001', 2)},gmgs,1\n")
+    with pytest.warns(UserWarning, match=r"contradict the type of 1 of 1 grandparent pairs; .* swap_grandparents"):
+        families.pairs(table)
+    assert families.pairs(table, swap_grandparents=True)["type"].tolist() == ["gfgd"]
+    with pytest.raises(InputError, match="train: swap_grandparents is for a file"):
+        families.pairs("train", swap_grandparents=True)
+
+
 def test_single_contradictions_are_no_matter_of_names(write_family, tmp_path: Path):
     matrix = "MID,1,2,3,Gender\n1,0,6,6,m\n2,3,0,0,f\n3,3,0,0,m\n"
     write_family(tmp_path, "F0001", matrix, mids=(1, 2, 3))
