@@ -167,6 +167,11 @@ def _read_fiw(root: Path, problems: list[Problem]) -> tuple[pd.DataFrame, pd.Dat
         problems.append(
             ("unexpected folder", printable(name), f"has families, but is none of {', '.join(PARTITIONS)}: left out")
         )
+    for parent in dict.fromkeys(folder.parent for folder in folders["folder"]):
+        for name in sorted(it.name for it in parent.iterdir() if it.is_dir() and it.name[0] != "."):
+            if not FAMILY.fullmatch(name):
+                where = printable(f"{parent.relative_to(root).as_posix()}/{name}")
+                problems.append(("unexpected folder", where, "not a family such as F0001: its images are left out"))
     faces = _list_faces(root, folders, problems)
     if (root / RELATIONSHIPS).is_file():
         members, relations = _read_relationships(root / RELATIONSHIPS, faces, problems)

@@ -8,6 +8,7 @@ trusted is left out and reported, never guessed.
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -95,7 +96,8 @@ def read_matrix(path: Path, where: str) -> Matrix:
 
 
 def read_number(text: str) -> int | None:
-    """A MID or a code; None if the text is no number, or one that is too long for either."""
+    """A MID or a code, also as tables with gaps write it, 1.0; None if it is no number, or too long for either."""
+    text = re.sub(r"[.,]0+$", "", text)
     return int(text) if text.isdecimal() and len(text) <= LONGEST_NUMBER else None
 
 

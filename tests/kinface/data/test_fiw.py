@@ -70,11 +70,15 @@ def test_members_without_faces_and_folders_that_are_no_member(write_family, root
     for image in (folder / "MID2").iterdir():
         image.unlink()
     (folder / "MID02").mkdir()
+    (folder.parent / "f0007/MID1").mkdir(parents=True)
     (folder / "MID1" / "Thumbs.db").write_bytes(b"")
     write_family(root, "F0009", mids=())
     assert problems_of(root) == {
         "member without faces": ["MID2 has no images"],
-        "unexpected folder": ["not a MID: its images are left out"],
+        "unexpected folder": [
+            "not a family such as F0001: its images are left out",
+            "not a MID: its images are left out",
+        ],
         "family without images": ["its members are in the tables, without faces"],
         "files left out": ["1 file left out: 1 not named as an image (such as Train/train-faces/F0001/MID1/Thumbs.db)"],
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -130,3 +131,4 @@ def test_files_of_other_systems(tmp_path: Path):
     (tmp_path / "mid.csv").write_bytes(b"\xef\xbb\xbf" + text.encode("latin-1"))
     matrix = read_matrix(tmp_path / "mid.csv", "here")
     assert matrix.problems == [] and len(matrix.relations) == 6
+    assert read(tmp_path, re.sub(r"\b([0-9])(?=,)", r"\1.0", FAMILY)).relations == matrix.relations
