@@ -77,6 +77,8 @@ def list_images(root: str | os.PathLike, below: str = ".") -> Images:
             to_list += [path for path in (Path(place, name) for name in folders) if path.is_symlink()]
             for name in sorted(files):
                 path, reason = (relative / name).as_posix(), _refuse_name(name)
+                if reason is None and not os.path.isfile(at := os.path.join(place, name)) and os.path.exists(at):
+                    reason = "a pipe or device"  # reading it might never end
                 if reason is None:
                     found.names.append(path)
                 else:

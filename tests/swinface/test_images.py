@@ -43,6 +43,12 @@ def test_images_are_listed_by_their_endings_and_all_else_with_a_reason(tmp_path)
     assert list_images(tmp_path, "b/c") == (["b/c/d.jpg"], {})
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes")
+def test_a_pipe_is_left_out_as_reading_it_may_never_end(tmp_path):
+    os.mkfifo(tmp_path / "a.jpg")
+    assert list_images(tmp_path) == ([], {"a.jpg": "a pipe or device"})
+
+
 def test_links_to_folders_are_followed_once_and_not_round_in_circles(tmp_path):
     root = tmp_path / "root"
     write(root, "z/1.jpg", "z/y/2.jpg")
