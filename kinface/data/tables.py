@@ -81,17 +81,20 @@ def _read_csv(path: Path, what: str) -> pd.DataFrame:
         encoding = "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
         with path.open(encoding=encoding, newline="") as file:
-            header = file.readline(LONGEST_HEADER)
+            above = 0  # empty lines
+            while (header := file.readline(LONGEST_HEADER)) and not header.strip():
+                above += 1
         if "\0" in header:
             raise UnicodeError("UTF-16 without its mark")
         separator = max(",;\t", key=header.count)
-        table = pd.read_csv(path, sep=separator, encoding=encoding, skipinitialspace=True, **AS_TEXT)
+        form = {"sep": separator, "encoding": encoding, "skiprows": above, "skip_blank_lines": False}
+        table = pd.read_csv(path, skipinitialspace=True, **form, **AS_TEXT)
     except UnicodeError:
         reason = "not in UTF-8, nor in UTF-16 with its mark"
         raise InputError(f"{path}: not a readable {what} ({reason}); save it as CSV UTF-8.") from None
     if separator != ",":
         table = table.replace(r"^([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)\s*$", r"\1.\2", regex=True)
-    return _take_header(table)
+    return _take_header(table, path)
 
 
 def _read_excel(path: Path, what: str) -> pd.DataFrame:
@@ -102,14 +105,18 @@ def _read_excel(path: Path, what: str) -> pd.DataFrame:
     first, *others = sheets
     if filled := [name for name in others if not sheets[name].empty]:
         warnings.warn(f"{path}: only its first sheet, {first!r}, is read, not {name_few(filled)}.", stacklevel=2)
-    return _take_header(sheets[first])
+    return _take_header(sheets[first], path)
 
 
-def _take_header(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows below the first, which names the columns, without empty ones; missing values are None."""
-    if table.empty:
+def _take_header(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The rows below the first, which names the columns, without empty ones; missing values are None. Warns of empty
+    ones between others, as rows are counted without them."""
+    filled = table.dropna(how="all")
+    if filled.empty:
         raise ValueError("it is empty")
-    header, table = table.iloc[0].fillna(""), table.iloc[1:].dropna(how="all").reset_index(drop=True)
+    header, table = filled.iloc[0].fillna(""), filled.iloc[1:].reset_index(drop=True)
+    if empty := int(filled.index[-1] - filled.index[0]) - len(table):
+        warnings.warn(f"{path}: empty rows ({empty:,}) are left out; messages count rows without them.", stacklevel=4)
     return table.set_axis(header, axis="columns").where(table.notna().to_numpy(), None)
 
 

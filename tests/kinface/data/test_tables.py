@@ -173,8 +173,11 @@ def test_a_second_sheet_is_not_passed_over(tmp_path):
 
 def test_blanks_after_commas_and_empty_rows_hold_nothing(tmp_path):
     (tmp_path / "t.csv").write_text('face, group, tone\na.jpg, "x, y", 1\n\nb.jpg, , 2\n,,\n')
-    table = read_table(tmp_path / "t.csv", "table", ["face"])
+    with pytest.warns(UserWarning, match=r"empty rows \(1\) are left out; messages count rows without them"):
+        table = read_table(tmp_path / "t.csv", "table", ["face"])
     assert table.to_dict("list") == {"face": ["a.jpg", "b.jpg"], "group": ["x, y", None], "tone": [1, 2]}
+    (tmp_path / "above.csv").write_text("\n\nface;tone\na.jpg;1,5\n\n;\n")
+    assert read_table(tmp_path / "above.csv", "table", ["face"]).to_dict("list") == {"face": ["a.jpg"], "tone": [1.5]}
 
 
 def test_parts_of_a_long_csv_are_not_typed_apart(tmp_path):
