@@ -28,6 +28,7 @@ from kinface.data.tables import (
     take_index,
     to_numbers,
     truth,
+    warn_of_look_alikes,
 )
 from kinface.data.vocabulary import MEANINGS, TYPES, fold_word
 from swinface.files import InputError, check_ending, one_line, replacing, to_plain
@@ -85,8 +86,8 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
     Text columns, and those of others that hold any text, become ``object`` with the one text of each value
     (``kinface.data.tables.canonical_text``), None where missing; ``kin`` bool, read from 1 and 0, yes and no or true
     and false; ``score`` float64; rows count from 0. Warns if columns have ``OTHER_NAMES``, texts that differ are one
-    value, genders are written otherwise than m and f, people, families, races or genders are marked as unknown, and
-    then missing, or have a column for one person of a pair alone.
+    value, families look alike, genders are written otherwise than m and f, people, families, races or genders are
+    marked as unknown, and then missing, or have a column for one person of a pair alone.
 
     Raises ``InputError`` if this is no table, or that names the column that is missing, there twice or of one person
     where two are needed, or the first row (counted from 1, without a header) that is wrong.
@@ -113,6 +114,8 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
     of_people = [*OF_PEOPLE, *(name for both in own if both <= {*extra} for name in sorted(both & {*of_text}))]
     marked = ["type", "split", *of_people]
     pairs[marked] = drop_marks(pairs[marked], source)
+    families = {*pairs["family_a"].unique(), *pairs["family_b"].unique()} - {None}
+    warn_of_look_alikes(families, f"{source}: families", stacklevel=2)
     pairs[["gender_a", "gender_b"]] = _read_genders(pairs[["gender_a", "gender_b"]], source)
     kin = truth(pairs["kin"], f"{source}: column kin")
     gender = pairs[["gender_a", "gender_b"]]

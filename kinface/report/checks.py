@@ -14,6 +14,7 @@ from kinface.fairness.groups import FEWEST_PAIRS
 from swinface.files import InputError
 
 FEWEST_ACCEPTED = 0.01  # a threshold that accepts fewer pairs, or all but so few, is hardly the model's own
+LARGEST_SCALE = 10  # how many times as far scores may spread as those that chose their threshold
 MOST_REPEATED = 0.1  # share of rows that repeat an earlier pair; official and drawn lists have some
 SAME_SCORE = 0.01  # standard deviations of all scores by which two scores of a pair may differ through rounding
 FITTED_SPLITS = {"train": "trained", "training": "trained", "tune": "chosen"}
@@ -76,6 +77,14 @@ def warn_of_threshold(audit: FairnessAudit) -> list[str]:
                     "other families."
                 )
                 break  # their people and faces are shared too
+        else:
+            theirs = {family.casefold() for family in list_known(origin.validation, "family")}
+            if alike := sorted(name for name in list_known(audit.pairs, "family") if name.casefold() in theirs):
+                warnings.append(
+                    f"{len(alike):,} audited families, such as {alike[0]!r}, differ from families in "
+                    f"{origin.name_validation()}, which chose the threshold, in capital letters alone. Write them in "
+                    "one way, so that it can be checked whether they are the same."
+                )
         if unknown and list_known(audit.pairs, "family"):
             warnings.append(
                 f"The families of {unknown:,} of the {len(origin.validation):,} pairs in {origin.name_validation()}, "
@@ -88,6 +97,13 @@ def warn_of_threshold(audit: FairnessAudit) -> list[str]:
             f"The threshold {audit.threshold:.4f}{source} accepts {accepted:.1%} of the pairs in "
             f"{origin.name_pairs()}. Were they scored by the model that the threshold is for?"
         )
+    if origin.validation is not None:
+        spreads = [pairs["score"].quantile([0.1, 0.9]).diff().iloc[-1] for pairs in (audit.pairs, origin.validation)]
+        if 0 < LARGEST_SCALE * min(spreads) < max(spreads):
+            warnings.append(
+                f"The scores in {origin.name_pairs()} spread {spreads[0] / spreads[1]:.3g} times as far as those in "
+                f"{origin.name_validation()}, which chose the threshold. Give both in one unit, of one model."
+            )
     if origin.validation is None and 0 < audit.threshold < 1 and audit.pairs["score"].abs().quantile(0.9) > 10:
         warnings.append(
             f"The threshold {audit.threshold:.4f} lies between 0 and 1, and a tenth of the scores in "

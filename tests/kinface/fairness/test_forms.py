@@ -254,11 +254,22 @@ def test_thresholds_are_chosen_on_columns_of_any_type():
             choose(TABLE.assign(kin=[2, *TABLE["kin"][1:]]))
 
 
+NAMES = ["face_a", "face_b", "family_a", "family_b"]
+VALIDATION = TABLE.assign(**{name: "v" + TABLE[name].astype(str) for name in NAMES})
+
+
 @pytest.mark.parametrize(
     ("change", "threshold", "doubt"),
     [
         ({"score": 100 * TABLE["score"]}, 50, None),
         ({"score": 100 * TABLE["score"]}, 0.5, "If they are percentages, give the threshold as one too"),
+        ({"score": 100 * TABLE["score"]}, VALIDATION, "spread 100 times as far as those in the validation pairs"),
+        ({}, VALIDATION.assign(score=100 * TABLE["score"]), "spread 0.01 times as far"),
+        (
+            {name: "f" + TABLE[name].astype(str) for name in ("family_a", "family_b")},
+            VALIDATION.assign(**{name: "F" + TABLE[name].astype(str) for name in ("family_a", "family_b")}),
+            "20 audited families, such as 'f1', differ .* in capital letters alone",
+        ),
         ({"score": TABLE["score"] > 0.5}, 0.5, "no more than two values"),
         ({"score": 0.5}, 0.5, "no more than two values"),
         ({}, TABLE[:40].assign(face_a="v"), "chosen on 20 kin and 20 non-kin pairs"),
@@ -277,6 +288,11 @@ def test_thresholds_are_chosen_on_columns_of_any_type():
             {"family_a": None, "family_b": None},
             TABLE.assign(face_a="v" + TABLE["face_a"], family_a=None, family_b=None),
             "240 of the 480 audited faces also chose the threshold",
+        ),
+        (
+            {"family_a": ["F1", "f1"] * 120, "family_b": "F1"},
+            0.5,
+            "families that look alike, yet differ: 'F1' and 'f1'",
         ),
         ({"face_a": "a.jpg"}, 0.5, "1 of the 241 faces .* have more than one family, such as 'a.jpg': '18' and '13'"),
         ({"person_a": "MID1"}, 0.5, "1 of the 1 people .* have more than one family, such as 'MID1': '18' and"),
