@@ -8,14 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from swinface.files import InputError
+from swinface.files import InputError, one_line
 
 
 def as_array(values: Any) -> np.ndarray:
-    """What holds numbers as an array, tensors as of ``from_tensors``. Raises ``InputError`` if some are masked."""
+    """What holds numbers as an array, tensors as of ``from_tensors``. Raises ``InputError`` if some are masked, or rows
+    are of several lengths."""
     if np.ma.is_masked(values):
         raise InputError("an array has masked values, which would count; fill them, or leave out their rows.")
-    return np.asarray(from_tensors(values))
+    values = from_tensors(values)
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise InputError(f"no array: rows must have as many numbers each ({one_line(error)}).") from error
 
 
 def from_tensors(values: Any) -> Any:

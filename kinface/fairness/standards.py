@@ -74,7 +74,7 @@ def audit_operating_points(
     rows = []
     score, kin = audit.pairs["score"].to_numpy(), audit.pairs["kin"].to_numpy()
     non_kin = (~scores_and_kin(validation)[1]).sum()
-    enough = [fmr for fmr in fmrs if as_number(fmr, "FMR") * non_kin >= 1]
+    enough = [fmr for fmr in (as_number(it, "FMR") for it in fmrs) if fmr * non_kin >= 1]
     groups = audit.groups[audit.groups["grouping"].isin(list_names(groupings))]
     members = [(audit.labels[group.grouping] == group.group).to_numpy() for group in groups.itertuples()]
     for fmr in enough:

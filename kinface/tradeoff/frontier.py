@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,7 +13,7 @@ from tqdm import tqdm
 from kinface.data.arrays import as_array, check_row_order, list_in_order
 from kinface.data.families import Families
 from kinface.data.pairs import check_pairs, score_pairs
-from kinface.data.tables import canonical_text, list_names
+from kinface.data.tables import canonical_text, list_names, name_few
 from kinface.debias.erasers import erase, erasers
 from kinface.leakage.probes import PROBES
 from kinface.tradeoff.measure import Frontier, Protocol, compare, describe_faces, draw_lists, list_tested, measure
@@ -94,9 +95,11 @@ def frontier(
     faces = canonical_text(pd.Series(list_in_order(faces, "faces"), dtype=object), "faces", paths=True)
     about_faces = describe_faces(families, attributes)
     described = about_faces.set_index("face").reindex(faces)
-    embedding = as_array(embedding).astype(np.float64)
+    given = as_array(embedding)
+    embedding = np.full((), np.nan) if given.dtype.kind == "c" else given.astype(np.float64)
     if embedding.ndim != 2 or len(embedding) != len(faces) or not np.isfinite(embedding).all():
-        raise InputError(f"embedding is {embedding.shape}; it must be finite numbers, ({len(faces)}, D).")
+        shape = f"{given.shape} {given.dtype}"
+        raise InputError(f"embedding is {shape}; it must be finite real numbers, ({len(faces)}, D).")
     embedding = normalize(embedding)
     reported = described["split"].isin({*list_tested(about_faces, pairs)["split"]}).to_numpy()
     training = (described["split"] == "train").to_numpy()
@@ -104,6 +107,13 @@ def frontier(
         raise InputError("there are no embeddings of training families, of the split train, to fit erasers on.")
     lists, _ = draw_lists(pairs, families, protocol)
     people, labels = described[reported], described[[*attributes]]
+    for name in attributes:
+        if unseen := sorted({*people[name].dropna()} - {*described[name][training]}):
+            warnings.warn(
+                f"{name}: no training people are {name_few(unseen, between=', ')}, so erasers cannot remove these "
+                "classes, and probes may read them.",
+                stacklevel=2,
+            )
     weight = 1 / described[training].groupby("person")["family"].transform("size").to_numpy()
     runs = []
     for name, eraser in tqdm(made.items(), "frontier", unit="eraser", leave=False, disable=None):

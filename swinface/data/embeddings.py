@@ -67,7 +67,7 @@ def read_arrays(path: Path, names: Sequence[str] | None = None) -> tuple[list[st
     for name in names:
         if not _is_numbers(table, name, len(faces)):
             shape, dtype = table.describe(name)
-            raise InputError(f"{path}: `{name}` is {shape} {dtype}; it must be ({len(faces)}, D), a row per `face`.")
+            raise InputError(f"{path}: `{name}` is {shape} {dtype}; it must be numbers, ({len(faces)}, D).")
         with np.errstate(over="ignore"):  # too large for float32 is as infinite
             values = table.read(name).astype(np.float32)
         if not np.isfinite(values).all():

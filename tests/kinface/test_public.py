@@ -107,7 +107,8 @@ def test_an_audit_answers_what_the_rooms_answer(scored):
         pd.testing.assert_frame_equal(getattr(audit, name), getattr(plain, name))
     pd.testing.assert_frame_equal(audit.shifts(), shift_scores(plain))
     pd.testing.assert_frame_equal(audit.across("gender"), match_across_groups(plain, "gender"))
-    pd.testing.assert_frame_equal(audit.at_fmr(0.1), audit_operating_points(plain, tune, fmrs=[0.1]))
+    for fmr in (0.1, "0.1"):
+        pd.testing.assert_frame_equal(audit.at_fmr(fmr), audit_operating_points(plain, tune, fmrs=[0.1]))
     on_matched = kinface.audit(matched, tune, resamples=100, beside=val)
     pd.testing.assert_frame_equal(kinface.compare(on_matched, audit), compare_lists(on_matched, audit))
     other = kinface.audit(val.assign(score=-val["score"]), 0.0, resamples=100, beside=matched)

@@ -110,3 +110,12 @@ def test_values_of_a_grouping_are_in_the_order_of_the_pairs():
     pd.testing.assert_frame_equal(
         of_values.query("grouping == 'half'")[columns], named.query("grouping == 'half'")[columns]
     )
+
+
+def test_complex_numbers_and_rows_of_several_lengths_are_refused():
+    with pytest.raises(InputError, match=r"embedding is .* complex128; it must be finite real numbers"):
+        kinface.frontier(EMBEDDING.astype(complex), FACES, FAMILIES, PAIRS, ["gender"], erasers=["leace"])
+    uneven = [*EMBEDDING.tolist()[1:], [1.0]]
+    for use in (lambda: kinface.score(PAIRS, uneven, FACES), lambda: kinface.probe(uneven, PEOPLE, "gender", **QUICK)):
+        with pytest.raises(InputError, match="rows must have as many numbers each"):
+            use()

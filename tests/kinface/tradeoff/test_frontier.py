@@ -235,3 +235,12 @@ def test_the_figure_tells_twelve_apart():
     assert len(figure.axes[0].lines[0].get_xdata()) == 21 - MOST  # grey
     with pytest.raises(InputError, match="show: other"):
         choose_rows(table, ["other"])
+
+
+def test_classes_that_no_training_people_have_are_named(drawn):
+    embedding, faces, families, pairs = drawn
+    held = families.people["glasses"].where(families.people["split"] == "train", "sunglasses")
+    held = held.where(np.arange(len(held)) % 2 == 0, families.people["glasses"])
+    changed = replace(families, people=families.people.assign(glasses=held))
+    with pytest.warns(UserWarning, match="glasses: no training people are sunglasses, so erasers cannot remove"):
+        kinface.frontier(embedding, faces, changed, pairs, ["glasses"], erasers=["leace"], match=["gender"], **QUICK)
