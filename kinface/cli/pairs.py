@@ -49,6 +49,8 @@ def pairs(
     """
     if (list is None) == (split is None):
         raise InputError("give one of --list and --split.")
+    if split is not None and swap_grandparents:
+        raise InputError("--swap-grandparents is for a --list; leave it out.")
     check_ending(out, PAIRS_ENDINGS, "a pairs table")
     if split is None:
         families = read_known_families(root)

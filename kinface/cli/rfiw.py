@@ -96,7 +96,8 @@ def rfiw(
 
     def read(path: Path) -> pd.DataFrame:
         if track == 1:
-            return families.pairs(path, swap_grandparents=swap_grandparents, people=people, seed=seed)
+            swap = swap_grandparents and (path == list or path.is_file())  # a prepared list may choose the threshold
+            return families.pairs(path, swap_grandparents=swap, people=people, seed=seed)
         triplets = families.triplets(path, match=match, seed=seed)
         return list_people(triplets) if people else triplets
 

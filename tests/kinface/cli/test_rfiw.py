@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,19 @@ def test_track_1_prints_accuracy_by_type_at_the_validation_threshold(synthetic, 
     assert run_kinface("rfiw", "--track", "1", "--list", tmp_path / "partly.parquet", "--out", out, *options) == 0
     said = f"race: {scores['race_b'].isna().sum() + 7} of {len(scores)} pairs have no label, in no group"
     assert said in capsys.readouterr().out.splitlines()
+
+
+def test_grandparents_of_a_list_are_swapped_whatever_chooses_the_threshold(synthetic, table, tmp_path):
+    listed = read_families(synthetic).root / "lists" / "val_choose.txt"
+    official = tmp_path / "official.txt"
+    names = {"gmgs": "gfgd", "gfgd": "gmgs", "gfgs": "gmgd", "gmgd": "gfgs"}
+    official.write_text(re.sub("|".join(names), lambda found: names[found[0]], listed.read_text()))
+    options = ["--root", synthetic, "--embeddings", table, "--threshold-from", "tune"]
+    swapped = ["--list", official, "--swap-grandparents"]
+    for name, given in (("ours", ["--list", listed]), ("official", swapped)):
+        assert run_kinface("rfiw", "--track", "1", *given, *options, "--out", tmp_path / name) == 0
+    types = [read_pairs(tmp_path / name / "scores.parquet")["type"].tolist() for name in ("ours", "official")]
+    assert types[0] == types[1]
 
 
 @pytest.mark.parametrize("name", ["val", "val_choose_kfc.txt"])
@@ -164,6 +178,7 @@ def test_official_test_lists_of_unknown_people(synthetic, model, tmp_path, capsy
         (["--track", 1, "--list", "val", "--head", "head"], "--head is for Track 2"),
         (["--track", 2, "--list", "val", "--threshold-from", "tune", "--fusion", "max"], "--fusion is for Track 3"),
         (["--track", 2, "--list", "val", "--swap-grandparents"], "--swap-grandparents is for Track 1"),
+        (["--track", 1, "--list", "val", "--swap-grandparents"], "val: swap_grandparents is for a file"),
         (["--track", 2, "--list", "nowhere.txt", "--match", "race"], "--match"),
         (["--track", 2, "--list", "val", "--match", "age", "--threshold-from", "tune"], "age"),
         (["--track", 2, "--list", "val"], "--threshold-from"),

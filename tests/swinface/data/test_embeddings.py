@@ -98,7 +98,7 @@ def test_other_arrays_may_be_anything(tmp_path):
 @pytest.mark.parametrize(
     ("embedding", "said"),
     [
-        (VALUES.astype(object), r"`embedding` is (2, 3) object; it must be (2, D)"),
+        (VALUES.astype(object), r"`embedding` is (2, 3) object; it must be numbers, (2, D)"),
         (VALUES[:1], r"`embedding` is (1, 3) float32"),
         (VALUES[0], r"`embedding` is (3,) float32"),
         (VALUES.astype(str), r"`embedding` is (2, 3) <U32"),
