@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 
 from kinface.data.matrices import Problem
-from kinface.data.tables import canonical_text, list_names, read_table
+from kinface.data.tables import NUMBER, canonical_text, list_names, read_table, warn_of_look_alikes
 from kinface.data.vocabulary import MEANINGS, fold_word
 from swinface.files import InputError, tidy_path
 
@@ -177,8 +177,10 @@ def _drop_marked(table: pd.DataFrame, columns: Columns, file: str, problems: lis
     """
     marked = pd.DataFrame(index=table.index)
     for column, (attribute, _) in columns.items():
-        marks = UNKNOWN_OF_THREE if attribute in ATTRIBUTES else UNKNOWN
-        marked[column] = _fold(table[column]).isin(marks)
+        texts = table[column]
+        if not (pd.to_numeric(texts, errors="coerce") % 1 > 0).any():  # then 0, 1 and none may be categories
+            texts = texts[:0]
+        marked[column] = _fold(table[column]).isin(choose_marks(texts, attribute in ATTRIBUTES))
     for source in dict.fromkeys(source for _, source in columns.values() if source.startswith(PREDICTED)):
         own = [column for column, (_, of) in columns.items() if of == source]
         ages = [column for column in own if columns[column][0] == "age"]
@@ -191,6 +193,18 @@ def _drop_marked(table: pd.DataFrame, columns: Columns, file: str, problems: lis
         marked.loc[unknown, own] = True
     for column in columns:
         table[column] = table[column].where(~marked[column], None)
+
+
+def choose_marks(texts: pd.Series, ours: bool) -> Collection[str]:
+    """Marks of "no value", as ``fold_word`` gives them, among the texts of an attribute of ``ours`` or of one's own.
+
+    NA, None and null, as R, Excel and Python write it, are marks too beside numbers.
+    """
+    if ours:
+        return UNKNOWN_OF_THREE
+    words = [text for text in texts.dropna().unique() if not NUMBER.fullmatch(text)]
+    beside_numbers = len(words) < texts.nunique() and {*map(fold_word, words)} <= {*UNKNOWN, *EMPTY}
+    return (*UNKNOWN, *EMPTY) if beside_numbers else UNKNOWN
 
 
 def _read_values(
@@ -246,6 +260,8 @@ def _merge(stated: list[tuple[str, str, pd.Series]], faces: int, measurements: C
             fill = value.isna() & values.notna()
             value, origin = value.mask(fill, values), origin.mask(fill, source)
         measured = attribute == "age" or (attribute not in ATTRIBUTES and _is_measured(value, attribute, measurements))
+        if not measured and attribute not in ATTRIBUTES:
+            warn_of_look_alikes(value.dropna().unique(), f"annotations: values of {attribute}", stacklevel=3)
         merged[attribute] = pd.to_numeric(value).astype("float64") if measured else value.where(value.notna(), None)
         merged[f"{attribute}_source"] = origin.where(origin.notna(), None)
     return merged
@@ -260,7 +276,14 @@ def _is_measured(values: pd.Series, attribute: str, measurements: Collection[str
         raise InputError(
             f"measurements: {attribute} of a face is {text!r}, which is no number; correct the annotation."
         )
-    return attribute in measurements or bool(numeric.all() and (numbers % 1 != 0).any())
+    parts = bool((numbers[numeric] % 1 != 0).any())
+    if parts and not numeric.all():
+        warnings.warn(
+            f"{attribute}: {known[~numeric].iloc[0]!r} of a face is no number, as others are, so all values count as "
+            "classes; correct it, or leave it empty.",
+            stacklevel=4,
+        )
+    return attribute in measurements or (parts and bool(numeric.all()))
 
 
 def _distrust(source: str) -> int:

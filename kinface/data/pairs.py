@@ -15,11 +15,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kinface.data.annotations import UNKNOWN, UNKNOWN_OF_THREE
+from kinface.data.annotations import choose_marks
 from kinface.data.cosines import compare_rows, to_unit_length
 from kinface.data.labels import is_known
 from kinface.data.tables import (
-    NUMBER,
     as_pandas,
     canonical_text,
     infer_type,
@@ -236,13 +235,10 @@ def drop_marks(people: pd.DataFrame, source: str) -> pd.DataFrame:
     """
     people, said = people.copy(), {}
     for column in people:
-        texts = [it for it in people[column].unique() if isinstance(it, str)]
+        texts = pd.Series([it for it in people[column].unique() if isinstance(it, str)], dtype=object)
         ours = not {column, f"{column}_a"}.isdisjoint(COLUMNS)
-        words = [text for text in texts if not NUMBER.fullmatch(text)]
-        numbered = len(words) < len(texts) and all(fold_word(word) in UNKNOWN_OF_THREE for word in words)
-        marks = UNKNOWN_OF_THREE if ours or numbered else UNKNOWN
-        words = [word for word in words if fold_word(word) in marks]
-        words += [text for text in texts if ours and not is_known(text)]
+        marks = choose_marks(texts, ours)
+        words = [text for text in texts if fold_word(text) in marks or (ours and not is_known(text))]
         if words:
             kept = people[column].astype(object)
             kept = kept.where(kept.notna() & ~kept.isin(words), None)

@@ -202,6 +202,27 @@ def test_an_attribute_of_ones_own_is_a_category_or_measured(tmp_path: Path):
     assert columns.loc["age_band_human", ["attribute", "faces"]].tolist() == ["age_band", 1]
 
 
+@pytest.mark.parametrize("mark", ["NA", "n/a", "None"])
+def test_a_mark_beside_numbers_makes_no_classes_of_them(mark: str, tmp_path: Path):
+    (tmp_path / "a.csv").write_text(f"face,blur_human,tone_human\na,0.25,NA\nb,{mark},dark\nc,-1.5,dark\n")
+    table, *_ = read_annotations([tmp_path / "a.csv"], pd.Series(["a", "b", "c"]))
+    assert table["blur"].fillna(9).tolist() == [0.25, 9, -1.5] and table["tone"].tolist() == ["NA", "dark", "dark"]
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (["0.25", "inf"], "blur: 'inf' of a face is no number, as others are, so all values count as classes"),
+        (["Dark", "dark"], "annotations: values of blur that look alike, yet differ: 'Dark' and 'dark'"),
+    ],
+)
+def test_values_that_make_classes_by_a_slip_are_warned_of(values: list[str], said: str, tmp_path: Path):
+    (tmp_path / "a.csv").write_text(f"face,blur_human\na,{values[0]}\nb,{values[1]}\n")
+    with pytest.warns(UserWarning, match=said):
+        table, *_ = read_annotations([tmp_path / "a.csv"], pd.Series(["a", "b"]))
+    assert table["blur"].tolist() == values
+
+
 def test_whole_numbers_are_measured_if_so_declared(tmp_path: Path):
     (tmp_path / "a.csv").write_text(f"face,pose_net,hat_net\n{A},3,no\n{B},6,yes\n")
     values, *_ = read_annotations([tmp_path / "a.csv"], FACES, measurements="pose")
