@@ -16,18 +16,20 @@ from kinface.data.families import FAMILY_FOLDER, SPLITS, Families, name_prepared
 from kinface.data.pairs import read_pairs
 from kinface.data.photos import list_people
 from kinface.data.sampling import describe_pairs, sample_pairs
-from kinface.data.tables import is_table
+from kinface.data.tables import NUMBER, is_table
 from kinface.data.vocabulary import RACES, TYPES
 from swinface.files import InputError, expand_home, inside, name_reason, naming, one_line, printable, tidy_path
 
 OFFICIAL_GRANDPARENTS = {"gmgs": "gfgd", "gfgd": "gmgs", "gfgs": "gmgd", "gmgd": "gfgs"}
 
-# The fields of a line. Each form has its own number of them, or begins otherwise: with a number or not. The similarity
-# in FaCoRNet's training lists and the split in FIW_KRT's are not used; where lines have no type, the file's name may.
+# The fields of a line. Each form has its own number of them, or begins otherwise: with a number or not; of two, the
+# first ends with a number. The similarity in FaCoRNet's training lists and the split in FIW_KRT's are not used; where
+# lines have no type, the file's name may.
 FORMS = {
     "RFIW": ("index", "path1", "path2", "type", "kin"),
     "FaCoRNet": ("index", "path1", "path2", "type", "kin", "similarity"),
     "KFC": ("path1", "path2", "type", "kin", "race"),
+    "numbered KFC": ("index", "path1", "path2", "type", "kin", "race"),
     "FIW_KRT": ("split", "kin", "path1", "path2"),
     "plain": ("path1", "path2", "kin"),
 }
@@ -178,8 +180,9 @@ def _parse_list(path: Path, families: Families) -> list[dict[str, str | None]]:
 
 
 def _find_form(fields: list[str]) -> str | None:
-    kinds = {(len(names), names[0] == "index"): form for form, names in FORMS.items()}
-    return kinds.get((len(fields), fields[0].isdecimal()))
+    numbered = fields[0].isdecimal()
+    forms = [form for form, of in FORMS.items() if len(of) == len(fields) and (of[0] == "index") == numbered]
+    return forms[NUMBER.fullmatch(fields[-1]) is None] if len(forms) > 1 else next(iter(forms), None)
 
 
 def read_fields(path: Path) -> Iterator[tuple[str, list[str]]]:

@@ -215,3 +215,13 @@ def test_whole_paths_below_the_root_are_those_below_it(root: Path, tmp_path: Pat
     (tmp_path / "c.txt").write_text(f"0 {root.resolve()}/../secret.jpg {face('F0001', 3)} fd 1")
     with pytest.raises(InputError, match="leaves the data root"):
         read_list(tmp_path / "c.txt", families)
+
+
+def test_a_race_behind_numbered_lines_is_no_similarity(root: Path, tmp_path: Path):
+    families, path = read_families(root), tmp_path / "list.txt"
+    path.write_text(KFC)
+    expected = read_list(path, families)
+    path.write_text("".join(f"{row} {line}\n" for row, line in enumerate(KFC.split("\n\n"))))
+    pd.testing.assert_frame_equal(read_list(path, families), expected)
+    path.write_text(f"0 {face('F0001', 1)} {face('F0001', 3)} fd 1 0.37\n")
+    assert read_list(path, families)["race_source"].tolist() == [None]
