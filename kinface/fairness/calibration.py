@@ -234,6 +234,7 @@ def calibrate(
     for _, held in GroupKFold(folds).split(validation, groups=first):
         own = {*first.iloc[held]}
         others = validation[~(first.isin(own) | second.isin(own))]
+        check_kinds(others["kin"], f"validation pairs outside one of {folds} parts")
         part = adjust(others, validation.iloc[held])
         calibrated.iloc[held, calibrated.columns.get_loc("score")] = part["score"].to_numpy()
     return calibrated, adjust(validation, pairs)

@@ -17,6 +17,7 @@ import pandas as pd
 
 from kinface.data.arrays import as_array, check_row_order
 from kinface.data.labels import check_classes, encode_labels, name_labels
+from kinface.data.pairs import drop_marks
 from kinface.data.tables import as_pandas, list_names
 from kinface.fairness.bootstrap import draw_families
 from kinface.fairness.intervals import FEWEST_FAMILIES
@@ -273,7 +274,8 @@ def probe(
         raise InputError(f"split {split!r}: no face belongs to it; their splits are {there or 'unknown'}.")
     people = people.iloc[rows]
     known = {"persons": people.get("person"), "attribute": attribute}
-    found = probe_leakage(embedding[rows], people[attribute], people["family"], **known, **options)
+    labels = drop_marks(name_labels(people[attribute], attribute).to_frame(attribute), "people")[attribute]
+    found = probe_leakage(embedding[rows], labels, people["family"], **known, **options)
     return replace(found, tested=found.tested.set_axis(rows[found.tested.index]))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
+import kinface
 from kinface.leakage.attackers import ATTACKERS
 from kinface.leakage.leakage import probe_leakage
 from swinface.files import InputError
@@ -89,3 +90,12 @@ def test_settings_that_cannot_be_are_refused(change):
     people = draw_people()
     with pytest.raises(InputError, match=next(iter(change))):
         probe(plant(people, 1), people, "race", **QUICK | change)
+
+
+def test_marks_of_no_value_are_no_class():
+    people = draw_people()
+    features = plant(people, 1)
+    marked = people.assign(race=people["race"].where(people["family"] != people["family"][0], "NA"))
+    with pytest.warns(UserWarning, match="people: 'NA' of race is read as missing"):
+        table = kinface.probe(features, marked, "race", **QUICK).table
+    assert "NA" not in table.loc[0, "classes"] and table.loc[0, "unknown"] == (marked["race"] == "NA").sum() > 0
