@@ -18,13 +18,7 @@ SHOWN = ("overall", "race", "gender pair")
 
 
 def fit(arguments: list[str]) -> None:
-    """Train a kinship model, and print its best epoch, its AUC on the tune pairs for all and by group, and where it is.
-
-    Parameters
-    ----------
-    arguments
-        See ``kinface.training.fit.train``.
-    """
+    """Train a kinship model, and print its best epoch, its AUC on the tune pairs, also by group, and where it is."""
     done = train(arguments)
     if done is None:
         return
@@ -39,14 +33,9 @@ def format_groups(pairs: pd.DataFrame) -> str:
     groups = audit_fairness(pairs, choose_threshold(pairs)).groups
     groups = groups[groups["grouping"].isin(SHOWN) & groups["auc"].notna()]
     names = [printable(in_words(row.group, row.grouping)) for row in groups.itertuples()]
-    figures = [
-        f"{row.auc:.3f} {_write_interval(row)}  {row.pairs:,} pairs of {row.families:,} families"
-        for row in groups.itertuples()
-    ]
-    width = max(map(len, names))
-    return "\n".join(f"  {name:<{width}}  {figure}" for name, figure in zip(names, figures, strict=True))
-
-
-def _write_interval(row: tuple) -> str:
-    known = math.isfinite(row.auc_low) and math.isfinite(row.auc_high)
-    return f"[{row.auc_low:.3f}, {row.auc_high:.3f}]" if known else "(too few families for an interval)"
+    width, lines = max(map(len, names)), []
+    for name, row in zip(names, groups.itertuples(), strict=True):
+        known = math.isfinite(row.auc_low) and math.isfinite(row.auc_high)
+        interval = f"[{row.auc_low:.3f}, {row.auc_high:.3f}]" if known else "(too few families for an interval)"
+        lines.append(f"  {name:<{width}}  {row.auc:.3f} {interval}  {row.pairs:,} pairs of {row.families:,} families")
+    return "\n".join(lines)

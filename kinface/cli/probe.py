@@ -193,8 +193,6 @@ def _name_sources(described: pd.DataFrame, attributes: list[str]) -> dict[str, s
 def _print_summary(
     record: dict, table: pd.DataFrame, worst: pd.DataFrame, differences: pd.DataFrame, out: Path, *, many: bool
 ) -> None:
-    from kinface.leakage.leakage import RULE
-
     for (file, attribute), group in table.groupby(["file", "attribute"], sort=False):
         first = group.iloc[0]
         source = record["sources"].get(attribute)
@@ -229,7 +227,7 @@ def _print_summary(
         "Bits per face: the online codelength of the labels given the embeddings, and without them. Where the first is "
         "larger, probes that are fitted on few families are misleading.\n"
         + "The best of several probes has an interval and bounds of its own, those of a maximum.\n" * many
-        + f"{RULE}\nwrote {out / 'leakage.json'}"
+        + f"{record['rule']}\nwrote {out / 'leakage.json'}"
     )
 
 

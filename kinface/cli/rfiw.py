@@ -89,7 +89,24 @@ def rfiw(
     from kinface.fairness.audit import Origin
     from kinface.report.checks import check_validation
 
-    _check_options(track, gallery, head, threshold_from, people, fusion, match, swap_grandparents, list)
+    from_split = names_split(list)
+    if track == 3 and (gallery is None) != from_split:
+        raise InputError("Track 3 needs --list and --gallery, or --list val (or another split) alone.")
+    for option, given, wanted in (
+        ("--gallery", gallery is not None, 3),
+        ("--head", head is not None, 2),
+        ("--match", bool(match), 2),
+        ("--fusion", fusion != "mean", 3),
+        ("--swap-grandparents", swap_grandparents, 1),
+    ):
+        if given and track != wanted:
+            raise InputError(f"{option} is for Track {wanted}.")
+    if match and not from_split:
+        raise InputError("--match is for triplets that are drawn from a split; a list has its own.")
+    if people and (track == 3 or head is not None):
+        raise InputError("--people is for Tracks 1 and 2 without a --head, which reads single photos: drop it.")
+    if threshold_from is not None and track == 3:
+        raise InputError("a search has no threshold: drop --threshold-from.")
     check_kept(out, ("scores.parquet",), list, threshold_from)
     families = read_known_families(root)
     where = {"root": families.root, "out": out, "source": source, "computing": computing}
@@ -129,37 +146,6 @@ def rfiw(
             _write_audit(audit, origin, out)
             _print_audit(audit, origin, out)
     shards.finish()
-
-
-def _check_options(
-    track: int,
-    gallery: Path | None,
-    head: Path | None,
-    threshold_from: Path | None,
-    people: bool,
-    fusion: Fusion,
-    match: tuple[str, ...],
-    swap_grandparents: bool,
-    name: Path,
-) -> None:
-    from_split = names_split(name)
-    if track == 3 and (gallery is None) != from_split:
-        raise InputError("Track 3 needs --list and --gallery, or --list val (or another split) alone.")
-    for option, given, wanted in (
-        ("--gallery", gallery is not None, 3),
-        ("--head", head is not None, 2),
-        ("--match", bool(match), 2),
-        ("--fusion", fusion != "mean", 3),
-        ("--swap-grandparents", swap_grandparents, 1),
-    ):
-        if given and track != wanted:
-            raise InputError(f"{option} is for Track {wanted}.")
-    if match and not from_split:
-        raise InputError("--match is for triplets that are drawn from a split; a list has its own.")
-    if people and (track == 3 or head is not None):
-        raise InputError("--people is for Tracks 1 and 2 without a --head, which reads single photos: drop it.")
-    if threshold_from is not None and track == 3:
-        raise InputError("a search has no threshold: drop --threshold-from.")
 
 
 def _own_threshold(

@@ -110,7 +110,7 @@ def _even_shares(labels: np.ndarray) -> np.ndarray:
 
 
 class _Attacker(ClassifierMixin, BaseEstimator):
-    """An attacker that fits a model of scikit-learn, ``model_``."""
+    """An attacker with a random start, which may fit a model of scikit-learn, ``model_``."""
 
     def __init__(self, random_state: int = 0) -> None:
         self.random_state = random_state
@@ -153,7 +153,7 @@ class Mlp(_Attacker):
 
 
 @ATTACKERS.register("kernel")
-class Kernel(ClassifierMixin, BaseEstimator):
+class Kernel(_Attacker):
     """Weighted least squares with a Gaussian kernel, of which class a face is (Rifkin, Yeo & Poggio, 2003).
 
     The function is a sum of kernels around landmarks, drawn from the faces: f(x) = 1/K + sum_m a_m k(x, z_m), with
@@ -163,9 +163,6 @@ class Kernel(ClassifierMixin, BaseEstimator):
     (the subset of regressors; Rasmussen & Williams, Gaussian Processes for Machine Learning, 2006, section 8.3.1). It
     estimates the classes' probabilities, which are cut off below ``LEAST_SHARE``.
     """
-
-    def __init__(self, random_state: int = 0) -> None:
-        self.random_state = random_state
 
     def fit(self, X: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> Kernel:
         self.classes_, codes = np.unique(y, return_inverse=True)

@@ -55,9 +55,3 @@ def pair_class(labels: Tensor) -> Tensor:
     a, b = labels.chunk(2)
     low, high = a.minimum(b), a.maximum(b)
     return torch.where(low < 0, -1, low + high * (high + 1) // 2)
-
-
-def shared_class(labels: Tensor) -> Tensor:
-    """(B,) the class of both faces of a pair, -1 where they differ or are unknown; labels as of ``pair_class``."""
-    a, b = labels.chunk(2)
-    return torch.where(a == b, a, -1)

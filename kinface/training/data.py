@@ -235,14 +235,14 @@ class KinshipData(KeptData):
         """Read families, decode every face that is used once, and read or draw the tune pairs."""
         self.families = read_families(self.root)
         self.tune_pairs = read_tune_pairs(self.root, self.families)
-        faces = self.families.faces
+        faces, root = self.families.faces, self.families.root
         sides = [table[side] for table in self.tune_pairs.values() for side in ("face_a", "face_b")]
         paired = faces["face"].isin(pd.concat(sides))
         self.tune_faces = faces[paired].reset_index(drop=True)
         self.train_faces = faces[faces["split"] == "train"].reset_index(drop=True)
         if self.table is None and self.trainer.is_global_zero:
-            warn_of_unaligned(self.families.root, list(self.train_faces["face"]))
-        self.tune_inputs = self._read(self.tune_faces)
+            warn_of_unaligned(root, list(self.train_faces["face"]))
+        self.tune_inputs = _read_inputs(self.tune_faces, root, self.table)
         self.others_inputs = None
         if self.others is not None:
             self.others_inputs = _read_inputs(self.others, self.others_root, self.others_table)
@@ -250,7 +250,7 @@ class KinshipData(KeptData):
         if self.trainer.lightning_module.type_weight and (relations["relation"] == KIN).any():
             raise InputError(f"{self.root}: of its kin no types are known: set model.type_weight to 0.")
         self.batches = KinBatches(
-            self._read(self.train_faces),
+            _read_inputs(self.train_faces, root, self.table),
             self.train_faces,
             relations[relations["split"] == "train"],
             self.labels(self.train_faces),
@@ -279,9 +279,6 @@ class KinshipData(KeptData):
             if values is not None:
                 digest.update(values.contiguous().numpy())
         return digest.hexdigest()
-
-    def _read(self, faces: pd.DataFrame) -> Tensor:
-        return _read_inputs(faces, self.families.root, self.table)
 
     def _read_teacher(self) -> Tensor | None:
         """Embeddings of the training faces by the teacher, less their mean, which all faces share."""

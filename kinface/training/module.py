@@ -24,7 +24,7 @@ from kinface.debias.adversaries import Hider
 from kinface.debias.erasers import says
 from kinface.debias.erasure import Erase, Erasure
 from kinface.debias.heads import HIDERS, Head, Hide, attribute_loss, class_weights, reversal_warmup
-from kinface.training.attributes import collect_classes, pair_class, shared_class
+from kinface.training.attributes import collect_classes, pair_class
 from kinface.training.losses import LOSSES, Verification, run_loss
 from kinface.training.network import Network, build_hiders, build_network, freeze_trunk, name_hiders
 from kinface.training.validation import measure_tune_pairs
@@ -264,7 +264,8 @@ class KinshipTraining(lightning.LightningModule):
         """Mean loss over pairs; if pairs are matched, each group of pairs is treated as a batch of its own."""
         embedding = outputs["embedding"]
         if self.domain is not None:
-            embedding = self._keep_domain(embedding, shared_class(batch[self.domain]))
+            a, b = batch[self.domain].chunk(2)
+            embedding = self._keep_domain(embedding, torch.where(a == b, a, -1))
         sides = zip(outputs["features"].chunk(2), embedding.chunk(2), strict=True)
         a, b = ({"features": features, "embedding": embedded} for features, embedded in sides)
         if not self.matched:

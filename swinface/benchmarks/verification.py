@@ -61,12 +61,6 @@ def read_pairs_folder(root: Path, pairs: Path) -> tuple[Tensor, np.ndarray, int]
     Gives faces and pairs as ``read_bin`` does, and the number of folds, each of N / folds pairs in a row. Raises
     ``InputError`` if the list is not of that form (its row is named), or a face is missing, unreadable or not square.
     """
-    paths, same, folds = _read_pairs(root, pairs)
-    warn_unaligned(read_face, paths, root)
-    return stack_faces(read_face, paths), same, folds
-
-
-def _read_pairs(root: Path, pairs: Path) -> tuple[list[Path], np.ndarray, int]:
     rows = [line.split() for line in read_lines(pairs, "list of pairs")]
     while rows and not rows[-1]:
         rows.pop()
@@ -93,8 +87,9 @@ def _read_pairs(root: Path, pairs: Path) -> tuple[list[Path], np.ndarray, int]:
             png = path.with_suffix(".png")
             paths.append(png if png.exists() and not path.exists() else path)
     if twice := len(rows) - len({frozenset(pair) for pair in zip(paths[::2], paths[1::2], strict=True)}):
-        warnings.warn(f"{pairs}: {twice:,} rows repeat an earlier pair, which then counts more.", stacklevel=4)
-    return paths, same, folds
+        warnings.warn(f"{pairs}: {twice:,} rows repeat an earlier pair, which then counts more.", stacklevel=3)
+    warn_unaligned(read_face, paths, root)
+    return stack_faces(read_face, paths), same, folds
 
 
 def embed_with_mirror(embed: Embed, faces: Tensor, batch: int = 256) -> np.ndarray:

@@ -25,7 +25,7 @@ from swinface.training.losses import distillation_loss, log_prior, relation_loss
 from swinface.training.precision import keep_half_to_linear
 from swinface.training.pseudo import PseudoLabels
 from swinface.training.schedule import rate_at
-from swinface.training.start import freeze_all_but, freeze_embedding, start_network
+from swinface.training.start import freeze_all_but, start_network
 from swinface.training.validation import COLLAPSED, validate_together
 
 REFERENCE_BATCH = 512  # learning rates are given for this many faces per step, as in the authors' code
@@ -169,8 +169,9 @@ class FaceTraining(lightning.LightningModule):
         self.network = start_network(self.swinface, self.learned, self.start, self.start_whole, self.frozen)
         if self.frozen:
             freeze_all_but(self.network, self.learned)
-        if not self.embeds:
-            freeze_embedding(self.network)
+        if not self.embeds:  # neither the embedding nor what it alone reads gets a gradient
+            self.network.embedding.requires_grad_(False)
+            self.network.trunk.freeze_unread(self.network.subnets["age"].attention.levels)
         if self.half_linear:
             keep_half_to_linear(self.network)
         self._make_teacher()

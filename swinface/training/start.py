@@ -81,9 +81,3 @@ def freeze_all_but(network: SwinFace, tasks: Sequence[str]) -> None:
     parts = [network.heads[name] for name in tasks]
     for part in parts + [network.subnets[name] for name in {TASKS[name].subnet for name in tasks}]:
         part.requires_grad_(True).train()
-
-
-def freeze_embedding(network: SwinFace) -> None:
-    """Give no gradients to the embedding, and to what it alone reads, where nothing that reads it is trained."""
-    network.embedding.requires_grad_(False)
-    network.trunk.freeze_unread(network.subnets["age"].attention.levels)
