@@ -101,9 +101,8 @@ class Adversary(Hider):
         restart: PositiveInt | None = None,
     ) -> None:
         super().__init__()
-        self.reading, self.objective, self.balanced, self.updates, self.restart = (
-            reading, objective, balanced, updates, restart
-        )  # fmt: skip
+        self.reading, self.objective, self.balanced = reading, objective, balanced
+        self.updates, self.restart = updates, restart
         size = reading.size
         self.members = nn.ModuleList(
             nn.Sequential(

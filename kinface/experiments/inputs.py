@@ -11,7 +11,7 @@ from typing import Any
 from kinface.data.families import Families
 from kinface.tradeoff.measure import Protocol
 from kinface.training.data import read_tune_pairs
-from swinface.files import InputError, digest_file, replacing
+from swinface.files import InputError, digest_file
 from swinface.registry import digest_own
 from swinface.settings import dump_yaml, read_settings
 from swinface.training.history import MODEL, flatten
@@ -46,12 +46,6 @@ class Inputs:
         tables = [families.faces[["face", "person", "family", "split"]], known, families.relations]
         tables += [pairs[["face_a", "face_b", "kin"]] for pairs in read_tune_pairs(Path(root), families).values()]
         return hashlib.sha256("".join(table.to_csv(index=False) for table in tables).encode()).hexdigest()
-
-
-def write_inputs(folder: Path, inputs: dict[str, str]) -> None:
-    """Write the inputs of a run that begins or goes on: ``fit`` refuses to go on with others."""
-    with replacing(folder / INPUTS) as partial:
-        partial.write_text(dump_yaml(inputs), encoding="utf-8")
 
 
 def check_inputs(folder: Path, inputs: dict[str, str]) -> None:

@@ -27,7 +27,7 @@ from kinface.data.fiw import read_families
 from kinface.data.pairs import read_pairs, score_pairs
 from kinface.debias.transport import Oracle
 from kinface.experiments.ablation import Run
-from kinface.experiments.inputs import Inputs, check_inputs, write_inputs
+from kinface.experiments.inputs import INPUTS, Inputs, check_inputs
 from kinface.fairness.calibration import calibrate
 from kinface.fairness.threshold import choose_threshold
 from kinface.models.faces import read_faces
@@ -39,10 +39,11 @@ from swinface.data.embeddings import Embeddings
 from swinface.files import InputError, one_line, replacing, working_alone, write_json
 from swinface.registry import look_beside
 from swinface.settings import dump_yaml, read_settings
+from swinface.training.history import MODEL
 
 # Files of each run, in addition to those of `kinface fit`; the next two are there if the run has such options.
 EXPERIMENT, CALIBRATION, ORACLE, LOG = "experiment.yaml", "calibrate.yaml", "oracle.yaml", "log.txt"
-MODEL, RECORD, DRAWS = "model.safetensors", "result.json", "result.npz"
+RECORD, DRAWS = "result.json", "result.npz"
 
 
 def write_result(folder: Path, result: Result, protocol: Protocol) -> None:
@@ -159,7 +160,8 @@ def carry_out(folder: Path, lists: Path, protocol: Protocol) -> None:
         if (folder / MODEL).exists():
             check_inputs(folder, inputs)
         else:
-            write_inputs(folder, inputs)
+            with replacing(folder / INPUTS) as partial:  # a run that goes on, too: `fit` refuses other inputs
+                partial.write_text(dump_yaml(inputs), encoding="utf-8")
             fit(folder / EXPERIMENT, run=folder)
         write_result(folder, _measure(folder, families, config["data"], lists, protocol), protocol)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from jsonargparse.typing import PositiveInt
 
-from kinface.debias.adversaries import Hider, Reading
+from kinface.debias.adversaries import Reading
 from kinface.debias.erasure import Erase
 from kinface.debias.heads import HIDERS, Hide, Place
 from kinface.models.kinface import KinFace, Named
@@ -119,24 +119,16 @@ def build_hiders(
     for name, chosen in hide.items():
         if not chosen.places or len({*chosen.places}) < len(chosen.places):
             raise InputError(f"model.hide.{name}.reads: one place or several different ones; not {chosen.reads}.")
-    return Named(
-        {
-            key: _build_hider(f"model.hide.{name}", hide[name], place, len(attributes[name]), network, learning_rate)
-            for key, (name, place) in name_hiders(hide).items()
-        }
-    )
-
-
-def _build_hider(
-    option: str, chosen: Hide, place: Place, classes: int, network: KinFace, learning_rate: float
-) -> Hider:
-    trunk, projection = network.trunk, network.projection
-    if place == "levels" and trunk is None:
-        raise InputError(f"{option}.reads: levels need a trunk, and this model reads embeddings.")
-    size = projection.out_features if place == "embedding" else projection.in_features
-    reading = Reading(place, size, classes, trunk.channels if place == "levels" else None, learning_rate)
-    with naming(option):
-        return HIDERS.create(chosen.method, reading=reading, **chosen.options)
+    trunk, projection, hiders = network.trunk, network.projection, Named()
+    for key, (name, place) in name_hiders(hide).items():
+        if place == "levels" and trunk is None:
+            raise InputError(f"model.hide.{name}.reads: levels need a trunk, and this model reads embeddings.")
+        size = projection.out_features if place == "embedding" else projection.in_features
+        channels = trunk.channels if place == "levels" else None
+        reading = Reading(place, size, len(attributes[name]), channels, learning_rate)
+        with naming(f"model.hide.{name}"):
+            hiders[key] = HIDERS.create(hide[name].method, reading=reading, **hide[name].options)
+    return hiders
 
 
 def freeze_trunk(trunk: Trunk | None, trained_stages: int | None) -> bool:

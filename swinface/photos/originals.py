@@ -75,8 +75,9 @@ def read_imdb_wiki(path: Path) -> pd.DataFrame:
         table["photo"] = np.ravel(fields["full_path"]).astype(str)
     except (KeyError, TypeError, ValueError) as error:
         raise refuse_matlab(path, what, one_line(error)) from error
-    days = [_count_days(year) for year in table["photo_taken"]]
-    age = (np.array(days) - (table["dob"] - MATLAB_EPOCH)) / 365.25
+    years = table["photo_taken"]
+    days = [date(int(year), 7, 1).toordinal() if 1 <= year <= MAXYEAR else np.nan for year in years]
+    age = (np.array(days, float) - (table["dob"] - MATLAB_EPOCH)) / 365.25
     single = np.isfinite(table["face_score"]) & table["second_face_score"].isna()
     return _keep_known(table["photo"], age.where(single), table["gender"])
 
@@ -133,7 +134,9 @@ def list_faces(labels: pd.DataFrame, log: pd.DataFrame, where: str = "the labels
     labels = labels.assign(photo=labels["photo"].str.replace("\\", "/", regex=False))
     faces = log.dropna(subset="face")
     depth = min(labels["photo"].str.count("/").max(), faces["photo"].str.count("/").max() if len(faces) else 0)
-    wanted, cut = ([_end(photo, depth) for photo in photos] for photos in (labels["photo"], log["photo"]))
+    wanted, cut = (  # of each path the name and that many folders
+        ["/".join(photo.split("/")[-depth - 1 :]) for photo in photos] for photos in (labels["photo"], log["photo"])
+    )
     for photos, ends, others in ((labels["photo"], wanted, {*cut}), (log["photo"], cut, {*wanted})):
         by_end: dict[str, str] = {}
         for photo, end in zip(photos, ends, strict=True):
@@ -149,11 +152,6 @@ def list_faces(labels: pd.DataFrame, log: pd.DataFrame, where: str = "the labels
     table = labels.drop(columns="photo")
     table.insert(0, "name", name)
     return table.dropna(subset="name").reset_index(drop=True)
-
-
-def _end(path: str, depth: int) -> str:
-    """The last parts of a path: its name and ``depth`` folders."""
-    return "/".join(path.split("/")[-depth - 1 :])
 
 
 def _keep_known(photo: pd.Series, age: pd.Series, gender: pd.Series) -> pd.DataFrame:
@@ -173,11 +171,6 @@ def _read_words(texts: pd.Series, meanings: dict[str, float | None], path: Path)
         row, known = other.index[0] + 1, ", ".join(meanings)
         raise InputError(f"{path}: row {row}: {texts.name} is {other.iloc[0]!r}; expected one of {known}.")
     return words.map(meanings).astype("float64")
-
-
-def _count_days(year: float) -> float:
-    """The day number of the first of July, Python's way; not a number for an impossible year."""
-    return float(date(int(year), 7, 1).toordinal()) if 1 <= year <= MAXYEAR else np.nan
 
 
 def _read(path: Path, separator: str, columns: list[str], names: Sequence[str] = ()) -> pd.DataFrame:

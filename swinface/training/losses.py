@@ -51,27 +51,22 @@ def task_losses(
     known = ~labels.isnan()
     targets = labels.nan_to_num(0.0)
     losses: dict[str, Tensor] = {}
-    for group in _group_alike(tasks):
+    alike: dict[tuple[str, int], list[str]] = {}  # tasks of one loss and number of classes are computed at once
+    for name in tasks:
+        alike.setdefault((TASKS[name].loss, TASKS[name].classes), []).append(name)
+    for (loss, _), group in alike.items():
         columns = [tasks.index(name) for name in group]
         target = torch.stack([targets[:, column] for column in columns], dim=1)
         output = torch.stack([outputs[name] + (log_priors or {}).get(name, 0.0) for name in group], dim=1)
-        if TASKS[group[0]].loss == "age":
+        if loss == "age":
             each = age_loss(output[:, :, 0], target, progress)
-        elif TASKS[group[0]].loss == "absolute":
+        elif loss == "absolute":
             each = (output[:, :, 0] - target).abs()
         else:
             each = functional.cross_entropy(output.transpose(1, 2), target.long(), reduction="none")
         losses |= dict(zip(group, each.unbind(dim=1), strict=True))
     each = torch.stack([losses[name] for name in tasks], dim=1)
     return torch.where(known, each, 0.0).sum(dim=0) / known.sum(dim=0).clamp(min=1)
-
-
-def _group_alike(tasks: Sequence[str]) -> list[list[str]]:
-    """Tasks of the same loss and number of classes, which are computed at once."""
-    groups: dict[tuple[str, int], list[str]] = {}
-    for name in tasks:
-        groups.setdefault((TASKS[name].loss, TASKS[name].classes), []).append(name)
-    return list(groups.values())
 
 
 def log_prior(shares: Sequence[float], strength: float) -> Tensor:

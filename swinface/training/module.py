@@ -164,7 +164,10 @@ class FaceTraining(lightning.LightningModule):
         uses = {"recognition": self.recognition, "distillation": self.distillation, "relation": self.relation}
         self.embeds = [name for name, used in uses.items() if used]
         self._check_labels()
-        self._check_validation()
+        benchmarks = self.trainer.datamodule.validation
+        self.validation = choose_benchmarks(benchmarks, self.learned, bool(self.embeds))
+        if benchmarks and not self.validation:
+            raise InputError(f"data.validation: none of {', '.join(benchmarks)} tests what is trained; set it to null.")
         # A teacher is a copy of the network: as it starts, with what is frozen, and before it is compiled.
         self.network = start_network(self.swinface, self.learned, self.start, self.start_whole, self.frozen)
         if self.frozen:
@@ -197,13 +200,6 @@ class FaceTraining(lightning.LightningModule):
         if not self.learned and (self.frozen or not self.embeds):
             why = "model.optimizer.trunk_rate is 0" if self.frozen else "recognition and distillation are off"
             raise InputError(f"nothing to train: no task has labels; {why}.")
-
-    def _check_validation(self) -> None:
-        """Choose the benchmarks of what is trained."""
-        benchmarks = self.trainer.datamodule.validation
-        self.validation = choose_benchmarks(benchmarks, self.learned, bool(self.embeds))
-        if benchmarks and not self.validation:
-            raise InputError(f"data.validation: none of {', '.join(benchmarks)} tests what is trained; set it to null.")
 
     def _make_teacher(self) -> None:
         """Make the teacher, if a stream has pseudo-labels."""
