@@ -19,7 +19,7 @@ from torch.nn import functional
 from swinface.model import SwinFace
 from swinface.tasks import PAPER_TASKS
 from swinface.training.losses import task_losses
-from swinface.training.precision import keep_half_to_linear
+from swinface.training.start import keep_half_to_linear
 
 
 def draw_labels(batch: int, device: torch.device) -> Tensor:

@@ -128,3 +128,13 @@ class FairContrastive(VerificationLoss):
         cosine = cosine - F.one_hot(positive, count) * margin[:, None]
         itself = torch.eye(count, dtype=torch.bool, device=embedding.device)
         return F.cross_entropy((cosine / self.temperature).masked_fill(itself, float("-inf")), positive)
+
+
+def pair_class(labels: Tensor) -> Tensor:
+    """Number the unordered pairs of classes: (B,), the same for two classes in either order, -1 where one is unknown.
+
+    ``labels``, (2B,), are those of the first faces of B pairs and then of the second ones, -1 where unknown.
+    """
+    a, b = labels.chunk(2)
+    low, high = a.minimum(b), a.maximum(b)
+    return torch.where(low < 0, -1, low + high * (high + 1) // 2)

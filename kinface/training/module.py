@@ -1,7 +1,7 @@
 """The Lightning module of kinship training: batch -> losses -> log.
 
-Its parts have modules of their own: the network (``network``), the labels that it needs (``attributes``), the losses
-(``losses``, ``kinface.debias``) and the metrics of an epoch (``validation``).
+Its parts have modules of their own: the network and the labels that it needs (``network``), the losses (``losses``,
+``kinface.debias``) and the metrics of an epoch (``validation``).
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ from kinface.debias.adversaries import Hider
 from kinface.debias.erasers import says
 from kinface.debias.erasure import Erase, Erasure
 from kinface.debias.heads import HIDERS, Head, Hide, attribute_loss, class_weights, reversal_warmup
-from kinface.training.attributes import collect_classes, pair_class
-from kinface.training.losses import LOSSES, Verification, run_loss
-from kinface.training.network import Network, build_hiders, build_network, freeze_trunk, name_hiders
+from kinface.training.losses import LOSSES, Verification, pair_class, run_loss
+from kinface.training.network import Network, build_hiders, build_network, collect_classes, freeze_trunk, name_hiders
 from kinface.training.validation import measure_tune_pairs
 from swinface.files import InputError, naming, running
 from swinface.inference import digest_weights

@@ -22,10 +22,9 @@ from swinface.recognition.margin import MarginSoftmax, gather_shares, ignored_by
 from swinface.recognition.optimiser import SampledAdamW
 from swinface.tasks import TASKS, check_tasks
 from swinface.training.losses import distillation_loss, log_prior, relation_loss, task_losses
-from swinface.training.precision import keep_half_to_linear
 from swinface.training.pseudo import PseudoLabels
 from swinface.training.schedule import rate_at
-from swinface.training.start import freeze_all_but, start_network
+from swinface.training.start import freeze_all_but, keep_half_to_linear, start_network
 from swinface.training.validation import COLLAPSED, validate_together
 
 REFERENCE_BATCH = 512  # learning rates are given for this many faces per step, as in the authors' code
@@ -120,7 +119,7 @@ class FaceTraining(lightning.LightningModule):
     half
         What is computed in the half precision of ``trainer.precision``, if it is mixed: ``all`` that the engine
         chooses, or ``linear`` layers of the trunk's blocks and the margin softmax alone, as in the authors' code, see
-        ``swinface.training.precision``. With ``32-true`` everything is in single precision.
+        ``swinface.training.start``. With ``32-true`` everything is in single precision.
     compile
         Whether to compile the network (``torch.compile``), which needs a compiler: slow to start, then faster.
     """

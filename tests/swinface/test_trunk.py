@@ -18,7 +18,7 @@ from swinface.attention import attend
 from swinface.files import InputError
 from swinface.model import SwinFace
 from swinface.registry import look_beside
-from swinface.training.precision import keep_half_to_linear
+from swinface.training.start import keep_half_to_linear
 from swinface.trunk import OwnTrunk, Trunk, create_trunk
 from tests.swinface.tiny import TINY_TRUNK, faces
 

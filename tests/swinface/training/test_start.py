@@ -7,7 +7,7 @@ import torch
 
 from swinface.data.faces import scale_pixels
 from swinface.model import SwinFace
-from swinface.training.precision import HalfLinear, keep_half_to_linear
+from swinface.training.start import HalfLinear, keep_half_to_linear
 
 SMALLER = {"embed_dim": 16, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2), "width": 32, "embedding_size": 32}
 
