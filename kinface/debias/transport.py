@@ -17,9 +17,8 @@ ROUNDS = 10  # of the barycentre's fixed-point iteration, which converges to 1e-
 class Transport(Eraser):
     """Optimal transport of each class to their barycentre: classes get the same mean and nearly the same covariance.
 
-    A linear classifier, the gate, predicts the class of an embedding x, and the map of that class is applied.
-    For class k of mean m_k and covariance C_k this map is the optimal transport between
-    normal distributions,
+    A linear classifier, the gate, predicts the class of an embedding x, and the map of that class is applied. For class
+    k of mean m_k and covariance C_k this map is the optimal transport between normal distributions,
 
         x -> m + T_k (x - m_k),   T_k = C_k^(-1/2) (C_k^(1/2) S C_k^(1/2))^(1/2) C_k^(-1/2)
 

@@ -1,8 +1,7 @@
 """Search for relatives: how well, and for whom it fails.
 
 A relevant face of a query is one of its family; RFIW counts so, in-laws included. Faces of the query's own person are
-no relatives, and are left out. Ranks count from 1, the highest score
-first; of equal scores the first in the gallery.
+no relatives, and are left out. Ranks count from 1, the highest score first; of equal scores the first in the gallery.
 """
 
 from __future__ import annotations

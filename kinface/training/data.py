@@ -76,7 +76,6 @@ class KinBatches(Dataset):
         if batch_size < 2:
             raise InputError(f"data.batch_size {batch_size}: a batch needs 2 families or more.")
         self.batch_size = min(batch_size, len(self.families) // processes)
-        self.face_count = len(faces)
         if self.batch_size < 2:
             raise InputError(
                 f"{len(self.families)} families with kin pairs are too few to train on; a process needs 2."
@@ -104,7 +103,7 @@ class KinBatches(Dataset):
 
     def expect_faces(self) -> Tensor:
         """(N,) how often each face is drawn, as a share of all draws."""
-        shares = np.zeros(self.face_count)
+        shares = np.zeros(len(self.inputs))
         for relations in self.families:
             for rows in (side for *sides, _ in relations for side in sides):
                 shares[rows] += 1 / (2 * len(self.families) * len(relations) * len(rows))

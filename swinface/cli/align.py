@@ -11,8 +11,7 @@ def align(photos: Path, *, out: Path, choose: Choice = "largest") -> None:
     """Find, cut out and align a face of every photo below a folder: 112x112 pixels, as the models read them.
 
     ``out`` then holds the faces under the names of their photos, and ``aligned.csv`` with a row for every file: the
-    face's place, or why there is none. Interrupted, the same command
-    resumes.
+    face's place, or why there is none. Interrupted, the same command resumes.
 
     Parameters
     ----------
