@@ -31,6 +31,7 @@ def probe(
     attribute: list[str],
     out: Path,
     split: str | None = None,
+    fit_on: list[str] | None = None,
     kind: list[str] | None = None,
     compare: Path | None = None,
     each: Literal["face", "person"] = "face",
@@ -57,7 +58,10 @@ def probe(
     out
         Folder to write to.
     split
-        Use only faces of this split, such as val.
+        Test only faces of this split, such as val.
+    fit_on
+        Split whose faces every probe is fitted on too, such as train; repeat the option for several. Attackers with
+        more families read more, and whoever holds the data set has them.
     kind
         Which probes to fit: linear, mlp, kernel, trees, qda (a quadratic discriminant) or knn, which reads scores
         alone; or the path of any classifier with scikit-learn's fit and predict, such as sklearn.svm.SVC, or
@@ -90,7 +94,7 @@ def probe(
     described = read_people(people)
     with naming(embeddings):
         described = described.iloc[find_places(faces, described["face"], f"{people} has no row of it; give its people")]
-    described = _choose(described.reset_index(drop=True), people, attribute, split)
+    described = _choose(described.reset_index(drop=True), people, attribute, split, fit_on or [])
     models = {str(embeddings): {name: values[described.index] for name, values in arrays.items()}}
     if compare is not None:
         if compare == embeddings:
@@ -103,7 +107,8 @@ def probe(
                 arrays[name], first = average_people(values, persons)
         described = described.iloc[first].reset_index(drop=True)
     settings = {"seeds": seeds, "folds": folds, "resamples": resamples, "seed": seed, "labelled": labelled}
-    found = _measure(models, described, attribute, settings | {"kinds": kinds})
+    settings["fit_on"] = fit_on or []
+    found = _measure(models, described, attribute, settings | {"kinds": kinds, "split": split})
     tables = [leakage.table.assign(file=file, representation=name) for (file, name, _), leakage in found.items()]
     table = pd.concat(tables, ignore_index=True)
     table = table[["file", "representation", *table.columns.drop(["file", "representation"])]]
@@ -117,7 +122,7 @@ def probe(
         "compared_with": None if compare is None else str(compare),
         "people": str(people),
         "sources": _name_sources(described, attribute),
-        "split": ", ".join(sorted(described["split"].dropna().unique())) if "split" in described else "",
+        "split": _name_splits(described, fit_on or []),
         "rule": RULE,
         "each": each,
         **settings,
@@ -132,8 +137,10 @@ def probe(
     _print_summary(record, table, worst, differences, out, many=len(kinds) > 1)
 
 
-def _choose(described: pd.DataFrame, path: Path, attribute: list[str], split: str | None) -> pd.DataFrame:
-    """The faces of one split, by their row."""
+def _choose(
+    described: pd.DataFrame, path: Path, attribute: list[str], split: str | None, fit_on: list[str]
+) -> pd.DataFrame:
+    """The faces of one split, and of those to fit on too, by their row."""
     for name in attribute:
         if name not in described or name in ("face", "person", "family"):
             raise InputError(f"--attribute {name}: no such column in {path}; it has {', '.join(described.columns)}.")
@@ -141,8 +148,8 @@ def _choose(described: pd.DataFrame, path: Path, attribute: list[str], split: st
         return described
     if "split" not in described:
         raise InputError(f"--split {split}: {path} has no column 'split'; leave the option out.")
-    chosen = described[described["split"] == split]
-    if chosen.empty:
+    chosen = described[described["split"].isin([split, *fit_on])]
+    if not chosen["split"].eq(split).any():
         there = ", ".join(sorted(described["split"].dropna().unique()))
         raise InputError(f"--split {split}: no embedded face belongs to it; their splits are {there or 'unknown'}.")
     return chosen
@@ -184,6 +191,12 @@ def _compare(found: dict[tuple[str, str, str], Leakage], ours: str, other: str) 
     return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
 
 
+def _name_splits(described: pd.DataFrame, fit_on: list[str]) -> str:
+    """The splits that are tested."""
+    splits = described["split"].dropna().unique() if "split" in described else []
+    return ", ".join(sorted({*splits} - {*fit_on}))
+
+
 def _name_sources(described: pd.DataFrame, attributes: list[str]) -> dict[str, str]:
     """Attribute to the source of its labels, where it is known."""
     columns = {name: described[f"{name}_source"].dropna() for name in attributes if f"{name}_source" in described}
@@ -201,6 +214,8 @@ def _print_summary(
         left_out += f"; {first['unknown']:,} more without {attribute}" if first["unknown"] else ""
         split = f" of {record['split']}" if record["split"] else ""
         print(f"{first['faces']:,} faces, {first['people']:,} people, {first['families']:,} families{split}{left_out}")
+        if first["more"]:
+            print(f"every probe is fitted on {first['more']:,} faces of {', '.join(record['fit_on'])} too")
         shown = {
             "features": group["representation"],
             "probe": group["probe"],

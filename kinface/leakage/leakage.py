@@ -6,7 +6,6 @@ Folds and intervals rest on clusters of faces, such as families, whose members l
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from inspect import signature
@@ -16,13 +15,13 @@ import numpy as np
 import pandas as pd
 
 from kinface.data.arrays import as_array, check_row_order
-from kinface.data.labels import check_classes, encode_labels, name_labels
+from kinface.data.labels import encode_labels, name_labels
 from kinface.data.pairs import drop_marks
 from kinface.data.tables import as_pandas, list_names
 from kinface.fairness.bootstrap import draw_families
-from kinface.fairness.intervals import FEWEST_FAMILIES
 from kinface.leakage.attackers import create_attacker
 from kinface.leakage.bounds import bound_attackers
+from kinface.leakage.faces import choose_more, choose_tested, divide_splits, list_faces, take_rows
 from kinface.leakage.judging import bound_permuted, measure_codes, measure_permuted, measure_probe
 from kinface.leakage.probes import PROBES, code_online, cross_validate, label_few, run_probes
 from swinface.bootstrap import check_draws, interval_around
@@ -34,7 +33,6 @@ RULE = (
     "leakage too: what some families show is reversed in others, as after erasure fitted on these same faces."
 )
 FEWEST_LABELLED = 4  # people
-LARGEST = 1e15  # number in an embedding; the squares of larger ones leave float32
 
 
 @dataclass(frozen=True)
@@ -45,14 +43,14 @@ class Leakage:
     ----------
     table
         One row per probe: ``probe``, ``attribute``, ``classes`` (their names), ``left_out`` (classes with too few
-        families), ``faces``, ``unknown`` (faces left out, without a label or a cluster), ``people`` (missing where the
-        persons of the faces are not given), ``families`` (the clusters), ``chance`` (1/K); ``balanced_accuracy`` and
-        ``auc`` (mean one-vs-rest), each the mean over seeds with ``_low`` and ``_high``, the ends of its 95%
-        interval; ``permuted``, the mean balanced accuracy with labels permuted over persons, and ``permuted_low`` and
-        ``permuted_high``, between which 95 of 100 such probes lie; ``leaks``, by ``finds_leakage``, above
-        or below chance, missing where too few permutations say it; ``codelength`` in bits per face,
-        ``codelength_uniform`` (log2 K) and ``compression``, their ratio; ``seeds``, ``folds``, ``resamples`` and
-        ``seed``.
+        families), ``faces``, ``more`` (further faces that probes were fitted on), ``unknown`` (faces left out, without
+        a label or a cluster), ``people`` (missing where the persons of the faces are not given), ``families`` (the
+        clusters), ``chance`` (1/K); ``balanced_accuracy`` and ``auc`` (mean one-vs-rest), each the mean over seeds with
+        ``_low`` and ``_high``, the ends of its 95% interval; ``permuted``, the mean balanced accuracy with labels
+        permuted over persons, and ``permuted_low`` and ``permuted_high``, between which 95 of 100 such probes lie;
+        ``leaks``, by ``finds_leakage``, above or below chance, missing where too few permutations say it;
+        ``codelength`` in bits per face, ``codelength_uniform`` (log2 K) and ``compression``, their ratio; ``seeds``,
+        ``folds``, ``resamples`` and ``seed``.
     resampled
         Probe to (resamples,), its balanced accuracy in each resample of clusters.
     permuted
@@ -114,13 +112,14 @@ def probe_leakage(
     clusters: Sequence,
     *,
     persons: Sequence | None = None,
+    tested: Sequence[bool] | None = None,
     attribute: str = "label",
     kinds: Sequence[str] = PROBES,
     folds: int = 5,
     seeds: int = 3,
     seed: int = 0,
     resamples: int = 1000,
-    permutations: int = 5,
+    permutations: int = 20,
     codelength: bool = True,
     labelled: int | None = None,
 ) -> Leakage:
@@ -143,6 +142,9 @@ def probe_leakage(
     persons
         (N,), the person of each face. A person has one label and one cluster. The default takes the faces of one
         cluster with one label for one person. It matters for ``permuted`` alone.
+    tested
+        (N,) bool, by default all: the faces that are tested. Every probe is fitted on all others too, as by an attacker
+        who has faces of further families. They are of other clusters than those tested, and no part of codelength.
     attribute
         Name of the attribute, for the table and for messages.
     kinds
@@ -172,17 +174,25 @@ def probe_leakage(
     kinds = list_names(kinds)
     _check_settings(kinds, folds, seeds, labelled)
     embedding = as_array(embedding)
-    faces = _describe_faces(embedding, labels, clusters, persons)
-    tested, left_out = _choose_faces(faces, attribute, folds)
-    features = _take_rows(embedding, tested.index)
-    codes, names = encode_labels(tested["label"])
+    faces = list_faces(embedding, labels, clusters, persons)
+    asked = np.ones(len(faces), bool) if tested is None else as_array(tested).astype(bool)
+    tested, left_out = choose_tested(faces[asked], attribute, folds)
+    more = choose_more(faces[~asked], tested)
+    if labelled is not None and len(more):
+        raise InputError("labelled: probes are fitted on so many of the people tested alone; fit on no others.")
+    features = take_rows(embedding, tested.index.append(more.index))
+    codes, names = encode_labels(pd.concat([tested["label"], more["label"]]))
+    codes, further = codes[: len(tested)], codes[len(tested) :]
     families = np.unique(tested["cluster"].to_numpy(str), return_inverse=True)[1]
     drawn = draw_families(families.max() + 1, resamples, seed)
-    trials = [cross_validate(codes, families, folds, seed + n) for n in range(seeds)]
+    trials = [cross_validate(codes, families, folds, seed + n, further) for n in range(seeds)]
     coded = [code_online(codes, families, seed + n) for n in range(seeds if codelength else 0)]
-    _, first, people = np.unique(tested["person"].to_numpy(str), return_index=True, return_inverse=True)
-    permuted = [np.random.default_rng(seed + n).permutation(codes[first])[people] for n in range(permutations)]
-    unrelated = [cross_validate(it, families, folds, seed + n) for n, it in enumerate(permuted)]
+    people, of_more = (np.unique(it["person"].to_numpy(str), return_inverse=True)[1] for it in (tested, more))
+    unrelated = []
+    for n in range(permutations):
+        rng = np.random.default_rng(seed + n)
+        permuted = [_permute(*it, rng) for it in ((codes, people), (further, of_more))]
+        unrelated.append(cross_validate(permuted[0], families, folds, seed + n, permuted[1]))
     if labelled is not None:
         trials, unrelated = ([label_few(it, people, labelled) for it in some] for some in (trials, unrelated))
     answers = run_probes(features, [*trials, *coded, *unrelated], kinds)
@@ -191,7 +201,8 @@ def probe_leakage(
         "classes": ", ".join(names),
         "left_out": left_out,
         "faces": len(tested),
-        "unknown": int(faces.isna().any(axis=1).sum()),
+        "more": len(more),
+        "unknown": int(faces[asked].isna().any(axis=1).sum()),
         "people": pd.NA if persons is None else tested["person"].nunique(),
         "families": len(drawn),
         "chance": 1 / len(names),
@@ -212,7 +223,13 @@ def probe_leakage(
 
 
 def probe(
-    embedding: np.ndarray, people: pd.DataFrame, attribute: str, *, split: str | None = None, **options: object
+    embedding: np.ndarray,
+    people: pd.DataFrame,
+    attribute: str,
+    *,
+    split: str | None = None,
+    fit_on: str | Sequence[str] = (),
+    **options: object,
 ) -> Leakage:
     """Fit fresh probes that predict an attribute from embeddings, and test them on families they never saw.
 
@@ -226,7 +243,10 @@ def probe(
     attribute
         Name of the column of the attribute.
     split
-        Probe the faces of this split alone, such as ``val``: what a model or an eraser was fitted on says little.
+        Test the faces of this split alone, such as ``val``; by default of all splits that are not fitted on.
+    fit_on
+        Splits whose faces every probe is fitted on too, beside the other folds of those tested, such as ``["train",
+        "tune"]``. Attackers with more families read more; whoever holds the data set has them.
     options
         Those of ``probe_leakage``: ``kinds`` of attackers, ``seeds``, ``labelled`` and so on.
 
@@ -257,23 +277,21 @@ def probe(
         raise InputError(f"people: {given} is no table; it has a row per face, such as Dataset.describe gives.")
     if not isinstance(attribute, str):
         raise InputError(f"attribute: one name, such as 'race'; got {attribute!r}.")
-    taken = [name for name in [*signature(probe_leakage).parameters][3:] if name not in ("persons", "attribute")]
+    taken = [it for it in [*signature(probe_leakage).parameters][3:] if it not in ("persons", "attribute", "tested")]
     for name in options.keys() - {*taken}:
         raise InputError(f"probe: no option {name!r}; the options are {', '.join(taken)}.")
-    for column in ("family", attribute, *([] if split is None else ["split"])):
+    fit_on = list_names(fit_on)
+    for column in ("family", attribute, *([] if split is None and not fit_on else ["split"])):
         if column not in people:
             raise InputError(f"people: no column {column!r}; it has {', '.join(map(str, people))}.")
     check_row_order(embedding, people.get("face", people.index), "people")
     embedding = as_array(embedding)
     if embedding.shape[:1] != (len(people),):
         raise InputError(f"people: {len(people)} rows for an embedding of {embedding.shape}; give a row per face.")
-    chosen = np.ones(len(people), bool) if split is None else name_labels(people["split"], "split") == str(split)
-    rows = np.flatnonzero(chosen)
-    if not len(rows):
-        there = ", ".join(map(str, people["split"].dropna().unique()))
-        raise InputError(f"split {split!r}: no face belongs to it; their splits are {there or 'unknown'}.")
+    fitted, tested = divide_splits(people, split, fit_on)
+    rows = np.flatnonzero(fitted | tested)
     people = people.iloc[rows]
-    known = {"persons": people.get("person"), "attribute": attribute}
+    known = {"persons": people.get("person"), "attribute": attribute, "tested": tested[rows]}
     labels = drop_marks(name_labels(people[attribute], attribute).to_frame(attribute), "people")[attribute]
     found = probe_leakage(embedding[rows], labels, people["family"], **known, **options)
     return replace(found, tested=found.tested.set_axis(rows[found.tested.index]))
@@ -286,7 +304,7 @@ def compare_leakage(ours: Leakage, other: Leakage) -> pd.DataFrame:
     ``high``, the ends of its 95% interval. Raises ``InputError`` if they were not measured on the same faces in the
     same way.
     """
-    settings = ["probe", "attribute", "seeds", "folds", "resamples", "seed"]
+    settings = ["probe", "attribute", "more", "seeds", "folds", "resamples", "seed"]
     if not (ours.tested.equals(other.tested) and ours.table[settings].equals(other.table[settings])):
         raise InputError(
             "only leakage of the same faces, attribute, probes, seeds, folds and resamples can be compared."
@@ -326,57 +344,7 @@ def _check_settings(kinds: Sequence[str], folds: int, seeds: int, labelled: int 
         raise InputError(f"labelled {labelled}: a probe needs {FEWEST_LABELLED} people or more to be fitted on.")
 
 
-def _describe_faces(
-    embedding: np.ndarray, labels: Sequence, clusters: Sequence, persons: Sequence | None
-) -> pd.DataFrame:
-    """A row per face: ``label``, ``cluster`` and ``person``."""
-    if embedding.ndim != 2 or not embedding.shape[1]:
-        raise InputError(f"embedding: its shape is {embedding.shape}; it must be (N, D), a row per face.")
-    given = {"labels": labels, "clusters": clusters} | ({} if persons is None else {"persons": persons})
-    for name, values in given.items():
-        if len(values) != len(embedding):
-            raise InputError(f"{name}: {len(values)} values for {len(embedding)} rows of embedding; give one per row.")
-    faces = pd.DataFrame({name[:-1]: name_labels(values, name) for name, values in given.items()})
-    if persons is None:
-        faces["person"] = faces.groupby(["cluster", "label"], dropna=False).ngroup()
-    return faces
-
-
-def _choose_faces(faces: pd.DataFrame, attribute: str, folds: int) -> tuple[pd.DataFrame, str]:
-    """The faces of classes with enough clusters, by their row, and what was left out."""
-    known = faces.dropna()
-    for column, what in (("cluster", "cluster (family)"), ("label", attribute)):
-        person = known.drop_duplicates(["person", column])["person"]
-        changing = person[person.duplicated()]
-        if len(changing):
-            raise InputError(f"person {changing.iloc[0]!r} has more than one {what}; a person has one.")
-    check_classes(known["label"].unique(), attribute)
-    counts = known.groupby("label")["cluster"].nunique()
-    fewest = max(FEWEST_FAMILIES, folds)
-    lost = counts[counts < fewest]
-    left_out = ", ".join(f"{name} ({count} {'families' if count > 1 else 'family'})" for name, count in lost.items())
-    if len(counts) - len(lost) < 2:
-        raise InputError(
-            f"{attribute}: fewer than two classes have {fewest} families each, so there is nothing to tell apart "
-            f"(left out: {left_out or 'none'}; {len(faces) - len(known)} faces without a value)."
-        )
-    return known[~known["label"].isin(lost.index)], left_out
-
-
-def _take_rows(embedding: np.ndarray, rows: pd.Index) -> np.ndarray:
-    taken = embedding[rows]
-    try:
-        taken = taken.astype(np.float64, casting="unsafe" if taken.dtype.kind == "O" else "same_kind")
-    except (TypeError, ValueError):
-        raise InputError(f"embedding: it holds {taken.dtype}; it must hold real numbers.") from None
-    fit = (np.abs(taken) <= LARGEST).all(axis=1)
-    if not fit.all():
-        raise InputError(f"embedding: row {rows[np.argmin(fit)]} is not finite, or has numbers above {LARGEST:g}.")
-    empty = int((~taken.any(axis=1)).sum())
-    if empty and taken.shape[1] >= 8:  # fewer numbers may well all be 0
-        warnings.warn(
-            f"embedding: {empty:,} of {len(taken):,} faces have zeros alone, as where a recogniser finds no face; "
-            "probes read less than they would without these.",
-            stacklevel=4,
-        )
-    return taken.astype(np.float32)
+def _permute(codes: np.ndarray, people: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Classes of faces, (N,), dealt out anew among their people, whole numbers from 0."""
+    _, first = np.unique(people, return_index=True)
+    return rng.permutation(codes[first])[people]

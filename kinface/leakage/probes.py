@@ -31,15 +31,16 @@ class Trial:
     labels: np.ndarray  #: (N,) classes of the faces, whole numbers from 0, each class among them
     splits: list[Split]  #: one probe of each kind is fitted for each
     seed: int  #: of the probes' random start
+    more: Sequence[int] = ()  #: classes of further faces, behind the others, that every probe is fitted on too
 
 
-def cross_validate(labels: np.ndarray, families: np.ndarray, folds: int, seed: int) -> Trial:
+def cross_validate(labels: np.ndarray, families: np.ndarray, folds: int, seed: int, more: Sequence[int] = ()) -> Trial:
     """Folds of families: every face is tested once, by probes that saw no face of its family.
 
-    Labels and families are (N,) whole numbers from 0.
+    Labels and families are (N,) whole numbers from 0; ``more`` as of ``Trial``.
     """
     fold = deal_families(labels, families, folds, seed)
-    return Trial(labels, [(fold != number, fold == number) for number in range(folds)], seed)
+    return Trial(labels, [(fold != number, fold == number) for number in range(folds)], seed, more)
 
 
 def label_few(trial: Trial, persons: np.ndarray, count: int) -> Trial:
@@ -94,7 +95,13 @@ def run_probes(
     Probes are names or class paths of attackers (``attackers.create_attacker``). Gives for each trial, probe to the
     (tested faces, K) probabilities of each split.
     """
-    jobs = [(trial.labels, *split, trial.seed, probes) for trial in trials for split in trial.splits]
+    jobs = []
+    for trial in trials:
+        labels = np.append(trial.labels, trial.more).astype(int)
+        added = np.arange(len(trial.labels), len(labels))
+        for train, test in trial.splits:
+            rows = np.append(np.flatnonzero(train), added), np.flatnonzero(test)
+            jobs.append((labels, *rows, trial.seed, probes))
     with threadpool_limits(1, "blas"):  # small products: threads slow them down; joblib's processes know this limit
         found = Parallel(return_as="generator")(delayed(predict)(features, *job) for job in jobs)
         answers = iter([*tqdm(found, "attack", len(jobs), leave=False, unit=" fits", disable=None)])
@@ -105,16 +112,16 @@ def run_probes(
 def predict(
     features: np.ndarray, labels: np.ndarray, train: np.ndarray, test: np.ndarray, seed: int, probes: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """Fit each probe on some faces and test it on others: probe to (tested faces, K) probabilities.
+    """Fit each probe on some faces and test it on others, by their rows: probe to (tested faces, K) probabilities.
 
     All classes have the same weight, and a class that no face to fit on has gets the probability 0.
     """
     count, seen = labels.max() + 1, np.unique(labels[train])
-    if len(seen) < 2 or not test.any():  # of few families: there is nothing to learn, or nobody to test on
-        return dict.fromkeys(probes, np.eye(count, dtype=np.float32)[np.full(test.sum(), seen[0])])
+    if len(seen) < 2 or not len(test):  # of few families: there is nothing to learn, or nobody to test on
+        return dict.fromkeys(probes, np.eye(count, dtype=np.float32)[np.full(len(test), seen[0])])
     found = {}
     for probe in probes:
-        found[probe] = np.zeros((test.sum(), count), dtype=np.float32)
+        found[probe] = np.zeros((len(test), count), dtype=np.float32)
         found[probe][:, seen] = attack(probe, seed, features[train], labels[train], features[test])
     return found
 

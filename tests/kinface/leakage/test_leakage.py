@@ -63,7 +63,7 @@ def test_no_family_is_both_fitted_on_and_tested(monkeypatch):
     def spy(seen, labels, train, test, seed, kinds):
         asked.append((seen[train, 0].astype(int), seen[test, 0].astype(int), seed))
         assert not set(seen[train, 1]) & set(seen[test, 1])
-        return {probe: np.full((test.sum(), 3), 1 / 3) for probe in kinds}
+        return {probe: np.full((len(test), 3), 1 / 3) for probe in kinds}
 
     monkeypatch.setattr(probes, "predict", spy)
     probe(features, people, "race", **QUICK | {"seeds": 2, "codelength": True, "permutations": 5})
