@@ -33,6 +33,7 @@ def frontier(
     match: list[str] | None = None,
     show: list[str] | None = None,
     kind: list[str] | None = None,
+    fit_on: list[str] | None = None,
     seeds: int = 3,
     resamples: int = 1000,
     seed: int = 0,
@@ -71,6 +72,9 @@ def frontier(
         Methods that the figure tells apart whatever their rank.
     kind
         Which probes to fit, see ``kinface probe``.
+    fit_on
+        Split whose faces every probe is fitted on too, such as train, see ``kinface probe``; repeat the option for
+        several.
     seeds
         How often the folds of the probes are drawn.
     resamples
@@ -103,6 +107,7 @@ def frontier(
             erasers=wanted or None,
             match=match,
             probes=tuple(kind or PROBES),
+            fit_on=fit_on or (),
             seeds=seeds,
             resamples=resamples,
             seed=seed,
@@ -144,6 +149,7 @@ def print_frontier(found: Frontier) -> None:
     attributes = found.protocol.attributes
     for name in attributes:
         said = "{classes}; {faces:,} faces, {people:,} people, {families:,} families; chance {chance:.3f}"
+        said += f"; probes are fitted on {found.about[name]['more']:,} more faces" * bool(found.protocol.fit_on)
         print(printable(f"{name}: {said.format(**found.about[name])}"))
     columns = ["auc_standard", "auc_matched", *(f"{name}_best" for name in attributes)]
     ranked = found.table.assign(method=name_rows(found.table)).sort_values("tradeoff", ascending=False, kind="stable")

@@ -26,6 +26,7 @@ def sweep(
     attribute: list[str] | None = None,
     match: list[str] | None = None,
     show: list[str] | None = None,
+    fit_on: list[str] | None = None,
     resamples: int = 1000,
     probe_seeds: int = 3,
     swap_grandparents: bool = False,
@@ -70,6 +71,9 @@ def sweep(
         is the attributes and the type.
     show
         Methods that the figure tells apart whatever their rank.
+    fit_on
+        Split whose faces every probe is fitted on too, such as train, see ``kinface probe``; repeat the option for
+        several.
     resamples
         Resamples of families, for the 95% intervals.
     probe_seeds
@@ -83,9 +87,8 @@ def sweep(
 
     if workers is not None and workers < 1:
         raise InputError(f"--workers {workers}: at least 1.")
-    protocol = Protocol(
-        tuple(attribute or ("race", "gender")), tuple(match or ()), seeds=probe_seeds, resamples=resamples
-    )
+    named = {"attributes": attribute or ("race", "gender"), "match": match or (), "fit_on": fit_on or ()}
+    protocol = Protocol(**named, seeds=probe_seeds, resamples=resamples)
     matrix = read_ablation(ablation, describe_inputs(root, embeddings, swinface, cache, others, others_embeddings))
     planned = Sweep.plan(matrix, out, protocol, methods=only)
     families = read_families(root)

@@ -32,7 +32,7 @@ from kinface.fairness.calibration import calibrate
 from kinface.fairness.threshold import choose_threshold
 from kinface.models.faces import read_faces
 from kinface.models.kinface import KinFace, load_model
-from kinface.tradeoff.measure import LISTS, Protocol, Result, describe_faces, list_tested, measure
+from kinface.tradeoff.measure import LISTS, Protocol, Result, describe_faces, list_probed, measure
 from kinface.training.data import cache_levels
 from kinface.training.fit import check_config, fit
 from swinface.data.embeddings import Embeddings
@@ -168,7 +168,7 @@ def carry_out(folder: Path, lists: Path, protocol: Protocol) -> None:
 
 def _measure(folder: Path, families: Families, data: dict[str, Any], lists: Path, protocol: Protocol) -> Result:
     listed = {name: read_pairs(lists / f"{name}.parquet") for name in LISTS}
-    people = list_tested(describe_faces(families, protocol.attributes), listed["standard"])
+    people = list_probed(describe_faces(families, protocol.attributes), listed["standard"], protocol.fit_on)
     faces, model = [*people["face"]], load_model(folder)
     tune = read_pairs(folder / "tune_scores.parquet", scored=True)
     of_tune = sorted({*tune["face_a"], *tune["face_b"]})
@@ -181,7 +181,7 @@ def _measure(folder: Path, families: Families, data: dict[str, Any], lists: Path
         tune = score_pairs(tune, of_tune, embeddings[1])
     scored = {name: score_pairs(pairs, faces, embeddings[0]) for name, pairs in listed.items()}
     if options is not None:
-        if "tune" in {*people["split"]}:
+        if "tune" in {*people["split"]} - {*protocol.fit_on}:
             raise InputError("scores are calibrated by the tune pairs; measure on families of val or test.")
         known = np.concatenate(embeddings)
         calibrated = {name: calibrate(tune, pairs, faces + of_tune, known, **options) for name, pairs in scored.items()}

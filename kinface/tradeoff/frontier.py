@@ -16,7 +16,7 @@ from kinface.data.pairs import check_pairs, score_pairs
 from kinface.data.tables import canonical_text, list_names, name_few
 from kinface.debias.erasers import erase, erasers
 from kinface.leakage.probes import PROBES
-from kinface.tradeoff.measure import Frontier, Protocol, compare, describe_faces, draw_lists, list_tested, measure
+from kinface.tradeoff.measure import Frontier, Protocol, compare, describe_faces, draw_lists, list_probed, measure
 from swinface.files import InputError
 
 
@@ -30,6 +30,7 @@ def frontier(
     erasers: Sequence[str] | Mapping[str, object] | None = None,
     match: Sequence[str] | None = None,
     probes: Sequence[str] = PROBES,
+    fit_on: Sequence[str] = (),
     seeds: int = 3,
     resamples: int = 1000,
     seed: int = 0,
@@ -59,6 +60,8 @@ def frontier(
         attributes and the type.
     probes
         As ``kinds`` of ``probe_leakage``.
+    fit_on
+        Splits whose faces every probe is fitted on too, such as ``["train", "tune"]`` (``kinface.probe``).
     seeds
         How often folds of the probes are drawn.
     resamples
@@ -89,7 +92,7 @@ def frontier(
         raise InputError(f"families: a {type(families).__name__} has no people; read them, with kinface.read_families.")
     made, attributes = _make(erasers), list_names(attributes)
     named = (attributes, list_names(match or ()), list_names(probes))
-    protocol = Protocol(*map(tuple, named), seeds, resamples, seed)
+    protocol = Protocol(*map(tuple, named), seeds, resamples, seed, tuple(list_names(fit_on)))
     pairs = check_pairs(pairs, "pairs")
     check_row_order(embedding, faces, "faces")
     faces = canonical_text(pd.Series(list_in_order(faces, "faces"), dtype=object), "faces", paths=True)
@@ -101,7 +104,8 @@ def frontier(
         shape = f"{given.shape} {given.dtype}"
         raise InputError(f"embedding is {shape}; it must be finite real numbers, ({len(faces)}, D).")
     embedding = normalize(embedding)
-    reported = described["split"].isin({*list_tested(about_faces, pairs)["split"]}).to_numpy()
+    probed = list_probed(about_faces, pairs, protocol.fit_on)["split"]
+    reported = described["split"].isin({*probed}).to_numpy()
     training = (described["split"] == "train").to_numpy()
     if not training.any():
         raise InputError("there are no embeddings of training families, of the split train, to fit erasers on.")

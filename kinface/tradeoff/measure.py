@@ -58,9 +58,10 @@ class Protocol:
     seeds: int = 3
     resamples: int = 1000
     seed: int = 0
+    fit_on: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("attributes", "match", "probes"):
+        for name in ("attributes", "match", "probes", "fit_on"):
             object.__setattr__(self, name, tuple(getattr(self, name)))  # lists are those of a file
         object.__setattr__(self, "match", self.match or (*self.attributes, "type"))
         if not self.attributes or len({*self.attributes}) < len(self.attributes):
@@ -136,16 +137,20 @@ def describe_faces(families: Families, attributes: Sequence[str]) -> pd.DataFram
     return faces.merge(people[["person", *attributes]], on="person", how="left")
 
 
-def list_tested(faces: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
-    """The rows of ``describe_faces`` that probes are fitted and tested on: all faces of the splits of the pairs.
+def list_probed(faces: pd.DataFrame, pairs: pd.DataFrame, fit_on: Sequence[str] = ()) -> pd.DataFrame:
+    """The rows of ``describe_faces`` that probes are fitted or tested on: all faces of the splits of the pairs, on
+    which they are tested, and of the splits ``fit_on``.
 
-    Raises ``InputError`` if there are pairs of training families.
+    Raises ``InputError`` if there are pairs of training families, or of a split to fit on, or no face is of one.
     """
     of_pairs = faces["face"].isin({*pairs["face_a"], *pairs["face_b"]})
     splits = {*faces["split"][of_pairs]}
     if "train" in splits:
         raise InputError("the list has pairs of training families; methods are measured on others, of val or test.")
-    return faces[faces["split"].isin(splits)]
+    for name in fit_on:
+        if name in splits or not faces["split"].eq(name).any():
+            raise InputError(f"fit_on {name!r}: must be a split that has faces, and no pairs of the list.")
+    return faces[faces["split"].isin({*splits, *fit_on})]
 
 
 def draw_lists(
@@ -155,7 +160,7 @@ def draw_lists(
 
     Raises ``InputError`` if an attribute is not known, there are pairs of training families, or no pair can be matched.
     """
-    list_tested(describe_faces(families, protocol.attributes), standard)
+    list_probed(describe_faces(families, protocol.attributes), standard, protocol.fit_on)
     matched, counts = match_pairs(standard, families, protocol.match, seed=protocol.seed)
     return dict(zip(LISTS, (standard, matched), strict=True)), counts
 
@@ -169,8 +174,8 @@ def measure(
 ) -> Result:
     """Measure a method by a scored pairs table for each of ``LISTS``, and by the embeddings, (N, D).
 
-    ``people`` has a row per row of ``embedding``: ``person``, ``family`` and the attributes. The ``threshold`` was
-    chosen on other pairs; None leaves out what needs one.
+    ``people`` has a row per row of ``embedding``: ``person``, ``family``, the attributes and, for the protocol's
+    ``fit_on``, ``split``. The ``threshold`` was chosen on other pairs; None leaves out what needs one.
     """
     figures: dict[str, tuple[float, np.ndarray]] = {}
     about: dict = {} if threshold is None else {"threshold": threshold}
@@ -182,7 +187,7 @@ def measure(
         about[listed]["list"] = pairs["list"].iloc[0]
     lefts, audited = [], None if threshold is None else _audit(scored["matched"], people, threshold, protocol)
     options = {"kinds": protocol.probes, "codelength": False, "permutations": 0}
-    options |= {name: getattr(protocol, name) for name in ("seeds", "resamples", "seed")}
+    options |= {name: getattr(protocol, name) for name in ("seeds", "resamples", "seed", "fit_on")}
     for attribute in protocol.attributes:
         leakage = probe(embedding, people, attribute, **options)
         found = leakage.table.set_index("probe")
@@ -190,7 +195,8 @@ def measure(
             figures[f"{attribute}_{kind}"] = accuracy, leakage.resampled[kind]
         best = found["balanced_accuracy"].max(), np.max([*leakage.resampled.values()], axis=0)
         figures[f"{attribute}_best"] = best
-        about[attribute] = json.loads(found[["classes", "faces", "people", "families", "chance"]].iloc[0].to_json())
+        told = ["classes", "faces", "more", "people", "families", "chance"]
+        about[attribute] = json.loads(found[told].iloc[0].to_json())
         chance = found["chance"].iloc[0]
         lefts.append([np.maximum(it - chance, 0) / (1 - chance) for it in best])
         if audited is not None:

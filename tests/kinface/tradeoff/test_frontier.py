@@ -94,6 +94,18 @@ def test_its_figures_are_those_of_existing_functions(drawn):
     np.testing.assert_allclose(found["auc_matched_minus_none"], difference)
 
 
+def test_probes_are_fitted_on_further_splits(drawn):
+    families, embedding, faces, pairs = drawn[2], *drawn[:2], drawn[3]
+    found = kinface.frontier(*drawn, ["gender"], erasers=["none"], match=["type"], fit_on="train", **QUICK)
+    known = families.describe(faces)
+    how = {"kinds": ["linear"], "seeds": 1, "resamples": 100, "permutations": 0, "codelength": False}
+    leakage = kinface.probe(unit(embedding.astype(float)), known, "gender", split="val", fit_on="train", **how)
+    assert found.table["gender_linear"][0] == pytest.approx(leakage.table["balanced_accuracy"][0], abs=1e-12)
+    assert found.about["gender"]["more"] == (known["split"] == "train").sum() > 0
+    with pytest.raises(InputError, match="fit_on 'val': must be a split that has faces, and no pairs of the list"):
+        kinface.frontier(*drawn, ["gender"], erasers=["none"], fit_on=["val"], **QUICK)
+
+
 def test_an_eraser_of_ones_own_is_used_by_command_yaml_and_python(drawn, synthetic, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "frontier_own.py").write_text(OWN)
