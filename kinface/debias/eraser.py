@@ -50,6 +50,7 @@ class Eraser(TransformerMixin, BaseEstimator, ABC):
         sample_weight: np.ndarray | None = None,
         target: Sequence | np.ndarray | None = None,
         groups: Sequence | np.ndarray | None = None,
+        persons: Sequence | np.ndarray | None = None,
     ) -> Self:
         """Fit to embeddings and labels.
 
@@ -70,6 +71,8 @@ class Eraser(TransformerMixin, BaseEstimator, ABC):
         groups
             (N,) what samples depend on each other by, such as families, for a method that holds some of them out. None
             of ours does.
+        persons
+            (N,), who each face is of. Of ours :class:`Whitened` needs it.
         """
         X, codes, self.classes_, weight = self._read(X, y, sample_weight)
         kept, _ = number_labels([None] * len(X) if target is None else target, what="target")
@@ -103,9 +106,7 @@ class Eraser(TransformerMixin, BaseEstimator, ABC):
         X = read_embeddings(self, X, ensure_min_samples=2)
         columns = split_columns(y, "labels y")
         check_consistent_length(X, columns[0])
-        weight = _check_sample_weight(from_tensors(sample_weight), X, dtype=np.float64, ensure_non_negative=True)
-        if not weight.sum() > 0:
-            raise ValueError("sample_weight must be above 0 for some samples.")
+        weight = _read_weight(X, sample_weight)
         weighted = [column.astype(object).where(weight > 0, None) for column in columns]
         codes, names = zip(*(encode_labels(column, what="labels y") for column in weighted), strict=True)
         for number, given in enumerate(codes):
@@ -116,7 +117,7 @@ class Eraser(TransformerMixin, BaseEstimator, ABC):
                 )
         if len(codes) > 1 and not self.several:
             raise ValueError(f"{type(self).__name__} takes one attribute, not {len(codes)}; fit one after the other.")
-        return X, [*codes], [*names], weight / weight.sum()
+        return X, [*codes], [*names], weight
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -128,6 +129,56 @@ class Eraser(TransformerMixin, BaseEstimator, ABC):
 def read_embeddings(estimator: BaseEstimator, X: np.ndarray, **options: bool | int) -> np.ndarray:
     """(N, D), float64, as scikit-learn's ``validate_data`` gives them; tensors too."""
     return validate_data(estimator, from_tensors(X), dtype=np.float64, **options)
+
+
+def _read_weight(X: np.ndarray, sample_weight: np.ndarray | None) -> np.ndarray:
+    """(N,) weights of sum 1."""
+    weight = _check_sample_weight(from_tensors(sample_weight), X, dtype=np.float64, ensure_non_negative=True)
+    if not weight.sum() > 0:
+        raise ValueError("sample_weight must be above 0 for some samples.")
+    return weight / weight.sum()
+
+
+class Baseline(Eraser):
+    """What others are compared with: it removes no attribute, and ignores the labels. A subclass has ``_move``, and
+    ``_fit`` where it learns from faces, or from who they are of: ``codes`` are of the persons."""
+
+    several = True
+
+    def fit(
+        self,
+        X: np.ndarray,
+        y: Sequence | np.ndarray | None = None,
+        *,
+        sample_weight: np.ndarray | None = None,
+        target: Sequence | np.ndarray | None = None,
+        groups: Sequence | np.ndarray | None = None,
+        persons: Sequence | np.ndarray | None = None,
+    ) -> Self:
+        """Fit to embeddings, as of :meth:`Eraser.fit`; ``y``, ``target`` and ``groups`` are ignored.
+
+        Raises ``ValueError`` if X or another argument is malformed.
+        """
+        X = read_embeddings(self, X)
+        codes, _ = number_labels([None] * len(X) if persons is None else persons, what="persons")
+        check_consistent_length(X, codes)
+        self.classes_: list[list[str]] = []
+        self._fit(X, [codes], _read_weight(X, sample_weight), np.full(len(X), -1))
+        return self
+
+    def _fit(self, X: np.ndarray, codes: list[np.ndarray], weight: np.ndarray, target: np.ndarray) -> None: ...
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = False
+        return tags
+
+
+class Unchanged(Baseline):
+    """Embeddings as they are."""
+
+    def _move(self, X: np.ndarray) -> np.ndarray:
+        return X
 
 
 class Projection(Eraser):

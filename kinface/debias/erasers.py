@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 erasers = Registry(
     "eraser",
     {
-        "none": "sklearn.preprocessing.FunctionTransformer",  # embeddings as they are
+        "none": "kinface.debias.eraser.Unchanged",  # embeddings as they are
         "whitened": "kinface.debias.whitening.Whitened",  # the same with a cosine that knows who is who
         "components": "kinface.debias.components.Components",  # fewer directions
         "leace": "kinface.debias.leace.Leace",
@@ -49,7 +49,8 @@ erasers.__doc__ = f"""What removes attributes from embeddings, by name: {", ".jo
 
 ``names()`` lists them, ``create(name, **options)`` makes one, and ``fit(X, y)`` and ``transform(X)`` use it. A class
 path, ``package.module.Class``, names one of your own; ``register(name)`` is a decorator that gives it a short name.
-``kinface.debias.eraser.Eraser`` says what each takes.
+``kinface.debias.eraser.Eraser`` says what each takes; ``whitened`` also needs ``persons``, and ``oracle`` the labels to
+``transform``.
 """
 DEFAULTS = {"several": False, "keeps_axes": True, "oracle": False}  # of a class that does not say
 

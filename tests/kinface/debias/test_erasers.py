@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
-from sklearn.utils.validation import has_fit_parameter
 
 from kinface.debias.eraser import Eraser
 from kinface.debias.erasers import erasers
@@ -24,15 +23,18 @@ def test_each_takes_and_gives_arrays_the_same_way(name):
     eraser = clone(erasers.create(name))
     if "steps" in eraser.get_params():
         eraser.set_params(steps=3)
-    given = {"sample_weight": np.ones(120), "target": np.arange(120), "groups": np.arange(120)}
-    given |= {"persons": np.arange(120) // 2}
-    given = {key: value for key, value in given.items() if has_fit_parameter(eraser, key)}
-    assert eraser.fit(X, y, **given) is eraser
+    options, pairs = eraser.get_params(), np.arange(120) // 2
+    assert isinstance(eraser, Eraser)
+    assert eraser.fit(X, y, sample_weight=np.ones(120), target=pairs, groups=pairs, persons=pairs) is eraser
+    assert eraser.get_params() == options
+    assert len(eraser.classes_) == (name not in ("none", "whitened"))
     moved = eraser.transform(X, y) if name == "oracle" else eraser.transform(X)
     assert isinstance(moved, np.ndarray)
     assert moved.shape == (120, 4)
     assert np.isfinite(moved).all()
     assert np.array_equal(moved, X) == (name == "none")
+    with pytest.raises(ValueError, match=r"[Ss]ample.weight"):
+        eraser.fit(X, y, sample_weight=np.zeros(120), persons=pairs)
 
 
 @pytest.mark.parametrize("name", ["transport", "oracle", "leopard", "igbp", "kram", "mute", "obliviator"])
