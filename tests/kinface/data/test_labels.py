@@ -173,7 +173,7 @@ def test_several_attributes_come_in_any_container():
 
 def test_what_tells_the_unknown_is_not_erased():
     X, _, labels = draw()
-    for eraser in (Leace(), Inlp(), Transport()):
+    for eraser in (Leace(), Inlp(C=1 / 200), Transport()):  # a weak penalty fits noise of so few
         erased = eraser.fit(X, [NAN if label is None else label for label in labels]).transform(X)
         assert erased[:, 3].std() > 0.9 * X[:, 3].std()
     assert Leace().fit(X, ["n" if label is None else label for label in labels]).transform(X)[:, 3].std() < 1.1

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy.linalg import sqrtm
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -174,3 +175,20 @@ def test_classes_that_differ_in_a_column_of_tiny_numbers_are_said(eraser):
         eraser().fit(harmless, y)  # the classes are alike there, or nothing is there
     noise = (X @ rng.normal(size=(4, 6))).astype(np.float32).astype(float)  # of rank 4 but for rounding
     eraser().fit(noise, y)
+
+
+@pytest.mark.parametrize("options", [{}, {"C": 1 / 600}])
+def test_inlp_is_the_papers_loop_with_logistic_regressions_as_scikit_learn_has_them(options):
+    X, race, _ = draw()
+    centred = X - X.mean(axis=0)
+    P, rows = np.eye(8), np.zeros((0, 8))
+    for _ in range(2):
+        left = centred @ P
+        classifier = LogisticRegression(class_weight="balanced", **options).fit(left / left.std(), race)
+        if balanced_accuracy_score(race, classifier.predict(left / left.std())) < 1 / 3 + 0.05:
+            break
+        rows = np.concatenate([rows, classifier.coef_ @ P])
+        P = np.eye(8) - np.linalg.pinv(rows, rcond=1e-6) @ rows
+    np.testing.assert_allclose(
+        Inlp(rounds=2, **options).fit(X, race).transform(X) - X.mean(axis=0), centred @ P, atol=0.01
+    )
