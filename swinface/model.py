@@ -125,7 +125,9 @@ class SwinFace(
 
     Examples
     --------
-    >>> model = SwinFace(**SMALL).eval()
+    >>> import swinface, torch
+    >>> from swinface.model import SMALL
+    >>> model = swinface.SwinFace(**SMALL).eval()
     >>> outputs = model(torch.zeros(2, 3, 112, 112))
     >>> [(name, tuple(outputs[name].shape)) for name in ("embedding", "expression", "age")]
     [('embedding', (2, 128)), ('expression', (2, 7)), ('age', (2, 1))]

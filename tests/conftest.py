@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import kinface
+import swinface
 from kinface.synthetic.families import synthesize
 from swinface.cores import count_cores
 
@@ -32,6 +34,17 @@ def _folder(path: Path, what: str) -> Path:
 def pytest_xdist_auto_num_workers() -> int:
     """One process for each core that is free to us; each takes about 1.5 GB."""
     return min(count_cores(), 8)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Examples of public names run in an empty namespace, as where they are pasted, not in that of their module."""
+    examples = [item for item in items if isinstance(item, pytest.DoctestItem)]
+    if examples:
+        public = (getattr(package, name) for package in (kinface, swinface) for name in package.__all__)
+        names = tuple(f"{it.__module__}.{it.__qualname__}." for it in public if hasattr(it, "__qualname__"))
+        for item in examples:
+            if f"{item.name}.".startswith(names):
+                item.dtest.globs = {"__name__": "__main__"}
 
 
 @pytest.hookimpl(tryfirst=True)

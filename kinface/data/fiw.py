@@ -83,6 +83,7 @@ def read_families(
     Examples
     --------
     >>> import tempfile, kinface
+    >>> from pathlib import Path
     >>> from kinface.synthetic.families import synthesize
     >>> folder = Path(tempfile.mkdtemp())
     >>> _ = synthesize(folder, families=12, photos=1)  # in the place of a copy of FIW

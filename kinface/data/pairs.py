@@ -270,7 +270,7 @@ def read_pairs(path: str | Path, scored: bool = False) -> pd.DataFrame:
 
     Examples
     --------
-    >>> import tempfile, kinface
+    >>> import tempfile, kinface, pandas as pd
     >>> file = f"{tempfile.mkdtemp()}/scores.csv"
     >>> pd.DataFrame({"face_a": ["a.jpg"], "face_b": ["b.jpg"], "kin": [1], "score": [0.7]}).to_csv(file, index=False)
     >>> kinface.read_pairs(file, scored=True)[["face_a", "face_b", "kin", "score"]]

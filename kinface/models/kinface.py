@@ -181,7 +181,7 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
 
         Examples
         --------
-        >>> import kinface
+        >>> import kinface, numpy as np
         >>> model = kinface.KinFace.from_pretrained("shipped")
         >>> model.embed(np.zeros((2, 112, 112, 3), dtype=np.uint8)).shape
         (2, 128)

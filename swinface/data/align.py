@@ -51,8 +51,10 @@ def align(image: np.ndarray, landmarks: np.ndarray, name: str = "the image") -> 
     --------
     Landmarks three times as far apart as the template's: the crop is the photo's part at a third of its size.
 
+    >>> import swinface, numpy as np
+    >>> from swinface.data.align import ARCFACE
     >>> photo = np.full((400, 400, 3), 7, dtype=np.uint8)
-    >>> face = align(photo, 3 * ARCFACE)
+    >>> face = swinface.align(photo, 3 * ARCFACE)
     >>> face.shape, int(face[56, 56, 0])
     ((112, 112, 3), 7)
     """

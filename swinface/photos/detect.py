@@ -60,7 +60,8 @@ def detect(image: np.ndarray) -> list[Face]:
 
     Examples
     --------
-    >>> detect(np.zeros((60, 80, 3), dtype=np.uint8))  # a black photo
+    >>> import swinface, numpy as np
+    >>> swinface.detect(np.zeros((60, 80, 3), dtype=np.uint8))  # a black photo
     []
     """
     check_pixels(image)

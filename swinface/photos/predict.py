@@ -67,7 +67,7 @@ def predict(
 
     Examples
     --------
-    >>> import swinface
+    >>> import swinface, numpy as np
     >>> model, grey = swinface.SwinFace.from_pretrained("shipped"), np.full((112, 112, 3), 128, dtype=np.uint8)
     >>> [sorted(face) for face in swinface.predict(model, grey, aligned=True)]
     [['age', 'attributes', 'expression', 'gender']]
