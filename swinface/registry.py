@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from types import NoneType
-from typing import Any, get_args, get_type_hints
+from typing import Any, NoReturn, get_args, get_type_hints
 
 from swinface.files import InputError, digest_file, one_line, running
 
@@ -49,6 +49,9 @@ class Registry:
     def __init__(self, kind: str, known: Mapping[str, str | Callable] | None = None, base: str | None = None) -> None:
         self.kind, self.base = kind, base
         self._known: dict[str, str | Callable] = dict(known or {})
+
+    def __call__(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError(f"{self!r} is no function; names() lists the names, and create(name, **options) makes one.")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.kind!r}: {', '.join(self._known)})"
