@@ -9,6 +9,7 @@ import pandas as pd
 
 from kinface.data.annotations import ATTRIBUTES, PREDICTED, is_measurement, list_own_attributes
 from kinface.data.families import DATASET, SPLITS, Families
+from kinface.data.fiw import read_families
 from kinface.data.pairs import race_crossing
 from kinface.data.prepare import UNREADABLE, check_out, prepare_families, write_prepared
 from kinface.data.vocabulary import TYPES
@@ -70,7 +71,8 @@ def prepare(
     """
     check_out(root, out)
     about = {"annotations": annotations, "meanings": _parse_meanings(meaning), "measurements": measurement}
-    prepared = prepare_families(root, **about, lists=lists, tune=tune, seed=seed, swap_grandparents=swap_grandparents)
+    read = read_families(root, **about, tune=tune, seed=seed)
+    prepared = prepare_families(read, lists=lists, swap_grandparents=swap_grandparents)
     families = prepared.families
     earlier, refused = (out / DATASET).exists(), strict and len(families.problems)
     if not refused:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +13,7 @@ from kinface.data.families import Families
 from kinface.data.lists import names_split, read_any_list
 from kinface.data.matching import match_pairs
 from kinface.data.pairs import find_places
+from kinface.data.prepare import prepare_families, write_prepared
 from kinface.data.search import Search, read_search, sample_search
 from kinface.data.triplets import read_triplets, sample_triplets
 
@@ -73,6 +74,27 @@ class Dataset(Families):
         named = listed if not (names_split(of) or Path(of).exists()) and listed.is_file() else of
         pairs = read_any_list(named, folder, self, swap_grandparents=swap_grandparents, people=people, seed=seed)
         return match_pairs(pairs, self, match, seed=seed)[0] if match else pairs
+
+    def write(
+        self, folder: str | Path, *, lists: Sequence[Path] | None = None, swap_grandparents: bool = False
+    ) -> Dataset:
+        """Write what ``kinface prepare`` writes of a copy of FIW, and return it as ``read_families`` reads it.
+
+        Every image is decoded, and what is unreadable left out; pairs of the tune families are drawn. Raises
+        ``InputError`` if this is no copy of FIW, no image can be read, or a list is unusable.
+
+        Parameters
+        ----------
+        folder
+            Where to; it can then be given wherever a folder of FIW is asked for.
+        lists
+            Lists of pairs; by default all of ``lists/*.txt``.
+        swap_grandparents
+            As of :meth:`pairs`.
+        """
+        prepared = prepare_families(self, lists=lists, swap_grandparents=swap_grandparents)
+        write_prepared(prepared, Path(folder))
+        return replace(prepared.families, read_with={}, folder=Path(folder))
 
     def triplets(self, of: str | Path, *, match: Sequence[str] = (), seed: int = 0) -> pd.DataFrame:
         """Read a list of triplets, father, mother and child (``kinface.data.triplets``), or draw one from a split.

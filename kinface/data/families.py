@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +92,7 @@ class Families:
     relations: pd.DataFrame
     problems: pd.DataFrame
     annotations: pd.DataFrame
+    read_with: dict[str, object] = field(default_factory=dict)  #: options of ``read_families``; of a copy of FIW alone
 
 
 def write_tables(families: Families, folder: Path, record: dict) -> None:

@@ -111,7 +111,8 @@ def read_families(
     faces, members, relations = (t.assign(split=t["family"].map(split)) for t in (faces, members, relations))
     tables = {"faces": faces, "people": describe_people(members, faces), "relations": relations}
     tables |= {"problems": list_problems(problems + unclear), "annotations": columns}
-    return Dataset(root, **conform_all(tables), folder=root)
+    read_with = {"tune": tune, "seed": seed, "meanings": meanings or {}, "measurements": sorted(measurements)}
+    return Dataset(root, **conform_all(tables), read_with=read_with, folder=root)
 
 
 def is_families(root: Path) -> bool:

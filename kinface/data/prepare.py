@@ -3,7 +3,7 @@ into nested folds: options are chosen on them, and nothing that is reported is s
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -14,7 +14,6 @@ import pandas as pd
 from tqdm import tqdm
 
 from kinface.data.families import (
-    DATASET,
     PAIRS,
     Families,
     draw_evenly,
@@ -24,7 +23,6 @@ from kinface.data.families import (
     list_problems,
     write_tables,
 )
-from kinface.data.fiw import read_families
 from kinface.data.lists import read_list
 from kinface.data.matching import describe_matching, match_pairs
 from kinface.data.matrices import Problem
@@ -55,28 +53,17 @@ class Prepared:
 
 
 def prepare_families(
-    root: Path,
-    *,
-    annotations: Sequence[Path] | None = None,
-    meanings: Mapping[str, Mapping[str, str]] | None = None,
-    measurements: Collection[str] = (),
-    lists: Sequence[Path] | None = None,
-    tune: float = 0.15,
-    seed: int = 0,
-    swap_grandparents: bool = False,
+    families: Families, *, lists: Sequence[Path] | None = None, swap_grandparents: bool = False
 ) -> Prepared:
-    """Read a copy of FIW, decode every image in full, read its lists and draw pairs of the tune families.
+    """Decode every image of a copy of FIW in full, read its lists and draw pairs of the tune families.
 
-    Options are those of ``kinface.data.fiw.read_families``, whose seed is also that of the tune pairs; and the lists of
-    pairs, by default all of ``ROOT/lists/*.txt``, which ``kinface.data.lists.read_list`` reads. Raises ``InputError``
-    if the folder is prepared already or laid out otherwise, no image can be read, an annotation file or a list is
-    unusable, or two lists have one name.
+    ``families`` are as ``read_families`` gives them, whose seed is also that of the tune pairs. Lists of pairs, by
+    default all of ``ROOT/lists/*.txt``, are those that ``kinface.data.lists.read_list`` reads. Raises ``InputError`` if
+    the families are prepared already, or made up; no image can be read; a list is unusable, or two have one name.
     """
-    root = Path(root)
-    if (root / DATASET).exists():
-        raise InputError(f"{root} is prepared already; give the FIW folder it was made from.")
-    about = {"annotations": annotations, "meanings": meanings, "measurements": measurements}
-    families = read_families(root, **about, tune=tune, seed=seed)
+    root, record = families.root, families.read_with
+    if not record:
+        raise InputError(f"{root} is prepared already, or made up; give the FIW folder it was made from.")
     problems: list[Problem] = []
     lists = list_files(root / "lists", (".txt",), problems) if lists is None else lists
     names = [*(path.stem for path in lists), *SAMPLED]
@@ -87,10 +74,9 @@ def prepare_families(
     families, pairs = leave_out_unreadable(families, pairs)
     if families.faces.empty:
         raise InputError(f"{root}: not one image can be read.")
-    sampled, matching, unsampled = sample_tune_lists(families, seed) if tune else ([], None, [])
+    sampled, matching, unsampled = sample_tune_lists(families, record["seed"]) if record["tune"] else ([], None, [])
     problems += unsampled
-    record = {"version": version("kinface"), "tune": tune, "seed": seed, "lists": [str(path) for path in lists]}
-    record |= {"meanings": meanings or {}, "measurements": sorted(measurements)}
+    record = {"version": version("kinface"), "lists": [str(path) for path in lists], **record}
     return Prepared(add_problems(families, problems), pairs + sampled, matching, record)
 
 

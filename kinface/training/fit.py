@@ -107,14 +107,13 @@ def fit(*configurations: str | Path, run: str | Path, **settings: Any) -> Fitted
     >>> import tempfile, kinface
     >>> from importlib.resources import files
     >>> from pathlib import Path
-    >>> from kinface.data.prepare import prepare_families, write_prepared
     >>> from kinface.synthetic.families import synthesize
     >>> folder, configs = Path(tempfile.mkdtemp()), files("kinface.configs")
     >>> _ = synthesize(folder / "families", families=24, photos=1)  # in the place of a copy of FIW
-    >>> write_prepared(prepare_families(folder / "families"), folder / "tables")  # as kinface prepare does
+    >>> families = kinface.read_families(folder / "families").write(folder / "tables")  # as kinface prepare does
     >>> both = [configs / "kinface" / "base.yaml", configs / "smoke.yaml"]  # the second makes it small and short
     >>> quiet = {"enable_progress_bar": False, "accelerator": "cpu"}
-    >>> done = kinface.fit(*both, run=folder / "run", data={"root": folder / "tables"}, trainer=quiet)
+    >>> done = kinface.fit(*both, run=folder / "run", data={"root": families.folder}, trainer=quiet)
     >>> 0 <= done.auc <= 1, bool(done.model.threshold.isfinite())
     (True, True)
     """

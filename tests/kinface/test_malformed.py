@@ -167,7 +167,7 @@ def test_a_folder_with_a_broken_matrix_is_prepared_and_read_again(tries, root, t
     @given(mutated_text(FAMILY, ",\n"))
     def check(mutant: bytes) -> None:
         path.write_bytes(mutant)
-        prepared = prepare_families(root, tune=0.5)
+        prepared = prepare_families(read_families(root, tune=0.5))
         write_prepared(prepared, tmp_path / "out")
         assert len(read_families(tmp_path / "out").problems) == len(prepared.families.problems)
 
@@ -178,7 +178,7 @@ def test_a_folder_with_a_broken_matrix_is_prepared_and_read_again(tries, root, t
 def prepared(root, tmp_path) -> Path:
     (root / "lists").mkdir()
     (root / "lists" / "val.txt").write_text(RFIW)
-    write_prepared(prepare_families(root, tune=0.5), tmp_path / "tables")
+    write_prepared(prepare_families(read_families(root, tune=0.5)), tmp_path / "tables")
     return tmp_path / "tables"
 
 

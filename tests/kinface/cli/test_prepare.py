@@ -44,6 +44,13 @@ def test_a_prepared_folder_reads_as_the_folder_itself(
     assert_same(families, read_families(root, tune=0.5, seed=3))
     record = json.loads((tmp_path / "out/dataset.json").read_text())
     assert (record["root"], record["tune"], record["seed"]) == (str(root), 0.5, 3)
+    written = read_families(root, tune=0.5, seed=3).write(tmp_path / "written")
+    assert_same(written, families)
+    assert {it.name: it.read_bytes() for it in written.folder.iterdir()} == {
+        it.name: it.read_bytes() for it in families.folder.iterdir()
+    }
+    with pytest.raises(InputError, match="prepared already"):
+        written.write(tmp_path / "again")
     pairs = read_pairs(tmp_path / "out/pairs.parquet")
     lists = [read_list(root / "lists/val.txt", families), sample_pairs(families, "tune", seed=3)]
     pd.testing.assert_frame_equal(pairs, pd.concat(lists, ignore_index=True))
