@@ -20,7 +20,8 @@ import kinface
 
 PAPER = {"steps": 45, "hidden": 512, "basis": 1000}  # 5 epochs of some 9,000 faces, 1,024 a step
 METHODS = {
-    "inlp": ("inlp", {}, (1, 4, 16)),
+    "inlp": ("inlp", {}, (1, 4, 16, 35)),
+    "inlp, strong penalty": ("inlp", {"C": 2e-4}, (1, 4, 16)),  # about 1 / N of these folds
     "igbp": ("igbp", {}, (1, 5, 20, 40)),
     "mute": ("mute", {}, (1, 2, 4, 8)),
     "obliviator": ("obliviator", PAPER, (1, 3, 7, 15)),
