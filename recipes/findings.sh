@@ -3,7 +3,7 @@
 # them: the table of directions kept, the whitened recogniser (docs/leaderboard.md) and earlier models. They are torch's,
 # in bfloat16 where the processor multiplies in it; another runtime rounds otherwise, and may choose another threshold.
 #
-#   recipes/findings.sh FIW OUT                      the two models that ship (half an hour on two CPU cores)
+#   recipes/findings.sh FIW OUT                      the two models that ship (forty minutes on two CPU cores)
 #   EMBEDDINGS=dlib_fiw.npz recipes/findings.sh FIW OUT      the ablation on another recogniser too (2 hours more)
 #
 # Each step is skipped if its result is there, so the script goes on where it was stopped.
@@ -28,9 +28,10 @@ for model in shipped shipped-debiased; do
         step "$out/$name.parquet" kinface score --embeddings "$out/$model.npz" --root "$out/tables" --list "$pairs" \
             --out "$out/$name.parquet"
     done
-    # What is left of race and gender, for six attackers, and part by part of the model for two.
-    step "$out/attackers-$model" kinface probe "$out/$model.npz" --people "$out/tables" --split val --attribute race \
-        --attribute gender "${attackers[@]}" --out "$out/attackers-$model"
+    # What is left of race and gender, for six attackers that are fitted on all other families too, and for two part by
+    # part of the model.
+    step "$out/attackers-$model" kinface probe "$out/$model.npz" --people "$out/tables" --split val --fit-on train \
+        --fit-on tune --attribute race --attribute gender "${attackers[@]}" --out "$out/attackers-$model"
     step "$out/parts-$model" kinface probe "$out/$model-parts.npz" --people "$out/tables" --split val --attribute race \
         --attribute gender --out "$out/parts-$model"
     # For whom it fails, and how much of kinship it keeps.
@@ -50,9 +51,15 @@ bound() {
         > "$out/bound.partial" && mv "$out/bound.partial" "$out/bound.txt"
 }
 step "$out/bound.txt" bound
-step "$out/people" kinface probe "$out/shipped-debiased.npz" --people "$out/tables" --split val --attribute race \
-    --attribute gender --each person --seeds 1 --kind linear --kind mlp --kind kernel --kind qda --kind knn --out "$out/people"
+step "$out/people" kinface probe "$out/shipped-debiased.npz" --people "$out/tables" --split val --fit-on train \
+    --fit-on tune --attribute race --attribute gender --each person --seeds 1 --kind linear --kind mlp --kind kernel \
+    --kind qda --kind knn --out "$out/people"
 
+families() {
+    python "$here/benchmarks/attacker_families.py" --people "$out/tables" --embeddings "$out"/shipped{,-debiased}.npz \
+        --out "$out/families"
+}
+step "$out/families.csv" families
 python "$here/benchmarks/tables.py" "$out" | tee "$out/tables.md"
 
 if [ -n "${EMBEDDINGS:-}" ]; then
