@@ -272,7 +272,7 @@ def bad(tmp_path, families) -> dict[str, Path]:
         ({"--embeddings": "few.npz"}, ["few.npz", "no embedding of"]),
         ({"--embeddings": "twice.npz"}, ["twice.npz", "more than once"]),
         ({"--embeddings": "nan.npz"}, ["nan.npz", "row 1"]),
-        ({"--embeddings": "flat.npz"}, ["flat.npz", "must be (2, D)"]),
+        ({"--embeddings": "flat.npz"}, ["flat.npz", "must be numbers, (2, D)"]),
         ({"--embeddings": "columns.npz"}, ["columns.npz", "`face`"]),
         ({"--embeddings": "pickled.npz"}, ["pickled.npz"]),
         ({"--out": "scores.txt"}, ["scores.txt", ".parquet"]),

@@ -95,7 +95,7 @@ def test_its_figures_are_those_of_existing_functions(drawn):
 
 
 def test_probes_are_fitted_on_further_splits(drawn):
-    families, embedding, faces, pairs = drawn[2], *drawn[:2], drawn[3]
+    families, embedding, faces = drawn[2], *drawn[:2]
     found = kinface.frontier(*drawn, ["gender"], erasers=["none"], match=["type"], fit_on="train", **QUICK)
     known = families.describe(faces)
     how = {"kinds": ["linear"], "seeds": 1, "resamples": 100, "permutations": 0, "codelength": False}
