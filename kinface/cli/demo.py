@@ -88,15 +88,11 @@ def _compare_with_truth(report: Path) -> None:
     """Print what was planted and what the report found of it."""
     print(f"\nplanted: faces of {DISADVANTAGED} people show less of what their family shares, which lowers AUC; found:")
     record = json.loads((report / "metrics.json").read_text())
-    gaps = {row["metric"]: row for row in record["gaps"] if row["grouping"] == "race"}
     races = [row for row in record["contrasts"] if row["grouping"] == "race"]
     for row in races:
         said = "  <- significant" if row["significant"] else ""
         if not said and (row["low"] > 0 or row["high"] < 0):
-            gap = gaps[row["metric"]]
-            within = f"{gap['difference']:.3f}, does not exceed {gap['chance']:.3f}, what chance may give"
-            reason = within if gap["difference"] <= gap["chance"] else f"{gap['difference']:.3f}, may be 0"
-            said = f"  <- not significant: the largest gap by race, {reason}"  # contrasts.contrast_with_largest
+            said = f"  <- not significant: p is {row['p_adjusted']:.3f} after correction for the number of races"
         interval = f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
         print(f"  {row['metric'].upper()} of {row['group']} minus {row['reference']} pairs: {interval}{said}")
     if not races:

@@ -143,7 +143,9 @@ class FairnessAudit:
 
         Columns: ``grouping``, ``metric``, ``highest`` and ``lowest`` (groups), ``highest_value``, ``lowest_value``,
         ``difference``, ``low`` and ``high`` (its 95% interval), ``chance`` (what equal groups exceed in 5% of samples),
-        ``comparable`` (false for accuracies of groups with different shares of kin pairs), ``significant``.
+        ``comparable`` (false for accuracies of groups with different shares of kin pairs), ``p`` (its p-value),
+        ``p_adjusted`` (corrected for all comparable gaps by Holm's method; missing for others), ``significant``
+        (whether that is below 5%).
         """
         return find_gaps(self.groups, self.disparities, self.covariance)
 
@@ -152,14 +154,15 @@ class FairnessAudit:
         """Each group compared with the largest of its grouping (``contrasts.contrast_with_largest``).
 
         Columns: ``grouping``, ``group``, ``reference`` (the largest), ``metric``, ``ours`` and ``other`` (values of the
-        two), ``difference``, ``low`` and ``high`` (its 95% interval), ``significant``.
+        two), ``difference``, ``low`` and ``high`` (its 95% interval), ``p_adjusted`` (p-value, corrected for the rows
+        of one grouping and metric by Holm's method), ``significant`` (whether it is below 5%).
         """
-        return contrast_with_largest(self.groups, self.covariance, self.gaps)
+        return contrast_with_largest(self.groups, self.covariance)
 
     @cached_property
     def race_reward(self) -> dict[str, float] | None:
         """How much more often strangers of one race are accepted than those of two (``contrasts.find_race_reward``)."""
-        return find_race_reward(self.contrasts)
+        return find_race_reward(self.gaps)
 
 
 def audit_fairness(

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 
+from kinface.fairness.disparities import gap as gap_of
 from kinface.fairness.groups import compared_groups
-from kinface.fairness.intervals import compare
+from kinface.fairness.intervals import Z, compare, move_from
 
 GAPS = {"accuracy gap": "accuracy", "TPR gap": "tpr", "FMR gap": "fmr", "AUC gap": "auc"}
 CONTRASTED = ("tpr", "fmr", "auc")
+LEVEL = 0.05  # p-values below it, corrected for their number, are significant
+DRAWS = 10_000  # of equal groups: p-values down to .0001, which are below 5% if corrected for up to 500 tests
 UNEQUAL_PREVALENCE = 0.05  # shares of kin pairs that differ by more make accuracies of groups hard to compare
 
 
 def find_gaps(groups: pd.DataFrame, disparities: pd.DataFrame, covariance: dict[str, np.ndarray]) -> pd.DataFrame:
     """``FairnessAudit.gaps``, from its other attributes: the largest of each grouping in accuracy, TPR, FMR and AUC.
 
-    A gap is ``comparable`` unless it is of accuracies of groups with clearly different shares of kin pairs. It is
-    ``significant`` if it is comparable, its interval excludes 0 and it is larger than ``chance``, the gap that equal
-    groups exceed in 5% of samples. The last condition is needed because the two groups are chosen after looking: they
-    are the most distant ones.
+    A gap is ``comparable`` unless it is of accuracies of groups with clearly different shares of kin pairs. Its ``p``
+    is the larger of two: that its groups, chosen after looking as the most distant ones, differ so much by chance
+    (``judge_gap``), and that of its interval. ``p_adjusted`` is corrected for all comparable gaps (``correct_holm``), a
+    gap is ``significant`` if that is below 5%: if no groups differ, 5% of audits have such a gap, or fewer.
     """
     unequal = find_unequal_prevalence(groups)
     rows = []
@@ -29,22 +35,23 @@ def find_gaps(groups: pd.DataFrame, disparities: pd.DataFrame, covariance: dict[
         values = groups[metric].to_numpy()[compared]
         lowest, *_, highest = compared[values.argsort(kind="stable")]  # two groups even where all are equal
         difference, low, high = compare(groups[metric], covariance[metric], highest, lowest)
-        comparable = not (metric == "accuracy" and gap.grouping in unequal)
-        significant = bool(comparable and low > 0 and gap.beyond_chance)
+        by_chance = judge_gap(values, covariance[metric][np.ix_(compared, compared)])
         named = (gap.grouping, metric, groups["group"][highest], groups["group"][lowest], values.max(), values.min())
-        rows.append((*named, difference, low, high, gap.chance, comparable, significant))
+        p = max(by_chance, _judge_interval(difference, low, high))
+        comparable = not (metric == "accuracy" and gap.grouping in unequal)
+        rows.append((*named, difference, low, high, gap.chance, comparable, p))
     columns = ["grouping", "metric", "highest", "lowest", "highest_value", "lowest_value", "difference", "low", "high"]
-    return pd.DataFrame(rows, columns=[*columns, "chance", "comparable", "significant"])
+    gaps = pd.DataFrame(rows, columns=[*columns, "chance", "comparable", "p"]).astype({"comparable": bool, "p": float})
+    gaps["p_adjusted"] = correct_holm(gaps["p"].where(gaps["comparable"]))
+    return gaps.assign(significant=gaps["p_adjusted"] < LEVEL)
 
 
-def contrast_with_largest(groups: pd.DataFrame, covariance: dict[str, np.ndarray], gaps: pd.DataFrame) -> pd.DataFrame:
+def contrast_with_largest(groups: pd.DataFrame, covariance: dict[str, np.ndarray]) -> pd.DataFrame:
     """``FairnessAudit.contrasts``, from its other attributes: each group with the largest of its grouping.
 
-    The reference is chosen by its size, not by its results, so each row is one planned comparison. It is
-    ``significant`` if its interval excludes 0, and so is the largest gap of the grouping in this metric, as there are
-    several rows (Fisher's protected comparisons).
+    The reference is chosen by its size, not by its results, so each row is one planned comparison. Its ``p_adjusted``
+    is corrected for the rows of one grouping and metric (``correct_holm``); it is ``significant`` if that is below 5%.
     """
-    significant = {(gap.grouping, gap.metric) for gap in gaps.itertuples() if gap.significant}
     pairs, rows = groups["pairs"].to_numpy(), []
     for grouping in groups["grouping"].unique():
         for metric in CONTRASTED:
@@ -53,29 +60,63 @@ def contrast_with_largest(groups: pd.DataFrame, covariance: dict[str, np.ndarray
                 continue
             values = groups[metric].to_numpy()
             largest = compared[pairs[compared].argmax()]
-            for group in compared[compared != largest]:
-                difference, low, high = compare(values, covariance[metric], group, largest)
-                judged = (low > 0 or high < 0) and (grouping, metric) in significant
+            others = compared[compared != largest]
+            found = [compare(values, covariance[metric], group, largest) for group in others]
+            adjusted = correct_holm([_judge_interval(*it) for it in found])
+            for group, interval, p in zip(others, found, adjusted, strict=True):
                 named = (grouping, groups["group"][group], groups["group"][largest], metric)
-                rows.append((*named, values[group], values[largest], difference, low, high, judged))
+                rows.append((*named, values[group], values[largest], *interval, p, bool(p < LEVEL)))
     columns = ["grouping", "group", "reference", "metric", "ours", "other", "difference", "low", "high"]
-    return pd.DataFrame(rows, columns=[*columns, "significant"])
+    return pd.DataFrame(rows, columns=[*columns, "p_adjusted", "significant"])
 
 
-def find_race_reward(contrasts: pd.DataFrame) -> dict[str, float | bool] | None:
+def correct_holm(p: Sequence[float]) -> np.ndarray:
+    """p-values that are corrected for their number (Holm, Scandinavian Journal of Statistics 6(2), 1979).
+
+    If those below 5% are called significant, one that should not be is among them in at most 5% of samples, however
+    they depend on each other. Missing values stay missing, and do not count.
+
+    >>> correct_holm([0.01, 0.04, np.nan, 0.03])
+    array([0.03, 0.06,  nan, 0.06])
+    """
+    adjusted = np.array(p, float)
+    order = np.argsort(adjusted)[: np.isfinite(adjusted).sum()]  # missing ones come last
+    steps = adjusted[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return adjusted
+
+
+def judge_gap(rate: np.ndarray, covariance: np.ndarray) -> float:
+    """How often groups that all have the mean rate differ as much as these by chance: the p-value of a gap.
+
+    From the rates, (groups,), and their covariance, (groups, groups): normal draws of it, as of the chance limit of
+    ``FairnessAudit.disparities``, but many more, as a corrected p-value needs small ones. Always the same draws.
+    """
+    zero = np.zeros(len(rate))
+    drawn = np.random.default_rng(0).multivariate_normal(zero, covariance, DRAWS, check_valid="ignore", method="eigh")
+    reached = gap_of(move_from(zero + rate.mean(), rate, drawn)) >= gap_of(rate)
+    return float((1 + reached.sum()) / (1 + DRAWS))
+
+
+def _judge_interval(difference: float, low: float, high: float) -> float:
+    """The p-value of a difference, which is below 5% where its 95% interval excludes 0."""
+    return float(2 * norm.sf(2 * Z * abs(difference) / (high - low))) if difference else 1.0
+
+
+def find_race_reward(gaps: pd.DataFrame) -> dict[str, float | bool] | None:
     """Find how much more often non-kin pairs of one race are accepted than those of two.
 
     If they are, a model that recognises race does better on every list whose non-kin pairs cross races. Gives ``same``
     and ``cross``, the FMR within one race and between two, ``difference``, ``low``, ``high`` (its 95% interval) and
-    ``significant`` (``contrast_with_largest``). None where there are too few pairs of either.
+    ``significant`` (``find_gaps``). None where there are too few pairs of either.
     """
-    rows = contrasts[(contrasts["grouping"] == "race crossing") & (contrasts["metric"] == "fmr")]
+    rows = gaps[(gaps["grouping"] == "race crossing") & (gaps["metric"] == "fmr")]
     if rows.empty:
         return None
     row = rows.iloc[0]
-    fmr = {row["group"]: row["ours"], row["reference"]: row["other"]}
+    fmr = {row["highest"]: row["highest_value"], row["lowest"]: row["lowest_value"]}
     found = {"same": fmr["same-race"], "cross": fmr["cross-race"], **row[["difference", "low", "high"]]}
-    if row["group"] == "cross-race":
+    if row["highest"] == "cross-race":
         found |= {"difference": -row["difference"], "low": -row["high"], "high": -row["low"]}
     return found | {"significant": row["significant"]}
 

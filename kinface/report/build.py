@@ -44,7 +44,6 @@ from kinface.report.verdict import find_verdict, name_models
 from swinface.files import naming, to_plain
 
 DOTS_PER_INCH = 200
-SIGNIFICANT_BY_CHANCE = 0.05  # the share of differences between equal groups that is larger than the chance limit
 MOST_CURVES = 12  # groups whose curves can be told apart
 LONGEST_NAME = 50  # letters of a grouping in a file's name, of which systems take 255 bytes
 
@@ -105,7 +104,6 @@ def build_report(
     changes = None if other is None else _compare(audit, other)
     about = _describe_audit(audit) | {"warnings": list_doubts(audit)}
     about["warnings"] += [] if matched is None else warn_of_unknown_families(matched)
-    gaps = audit.gaps.to_dict("records")
     without_kinship = measure_controls(audit.pairs, root=faces, dyads=audit.dyads)
     record = {
         "title": title,
@@ -122,8 +120,7 @@ def build_report(
         "groups": audit.groups.to_dict("records"),
         "without_group": audit.without_group.to_dict(),
         "disparities": _list_disparities(audit),
-        "gaps": gaps,
-        "significant_by_chance": SIGNIFICANT_BY_CHANCE * sum(gap["comparable"] for gap in gaps),
+        "gaps": audit.gaps.to_dict("records"),
         "contrasts": audit.contrasts.to_dict("records"),
         "race_reward": audit.race_reward,
         "unequal_prevalence": find_unequal_prevalence(audit.groups),

@@ -120,7 +120,7 @@ def make_environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
-    written = (percent, points, decimal, signed)
+    written = (percent, points, decimal, signed, p_value)
     environment.globals |= {form.__name__: form for form in written}
     environment.filters |= environment.globals | {
         "by_grouping": _by_grouping,
@@ -158,6 +158,11 @@ def decimal(value: float | str | None, sign: str = "") -> str:
 def signed(value: float | str | None) -> str:
     """A difference with three decimals."""
     return decimal(value, "+")
+
+
+def p_value(value: float | None) -> str:
+    """A p-value with three decimals."""
+    return "< 0.001" if value is not None and value < 0.0005 else decimal(value)
 
 
 def _rate(value: float | None, metric: str, unit: str = "%") -> str:

@@ -32,17 +32,15 @@ def test_the_whole_job_on_synthetic_families(tmp_path, capsys):
 def test_it_says_why_an_interval_that_excludes_0_is_not_significant(tmp_path, capsys):
     groups = {"grouping": "race", "group": "African", "reference": "Caucasian"}
     found = {"auc": (-0.156, -0.276, -0.037, False), "fmr": (0.28, 0.1, 0.47, True), "tpr": (0.04, -0.1, 0.2, False)}
-    rows = {
-        metric: groups | {"metric": metric} | dict(zip(("difference", "low", "high", "significant"), row, strict=True))
+    names = ("difference", "low", "high", "significant")
+    rows = [
+        groups | {"metric": metric, "p_adjusted": 0.06} | dict(zip(names, row, strict=True))
         for metric, row in found.items()
-    }
-    gaps = [row | {"difference": 0.16, "low": 0.028, "high": 0.292, "chance": 0.171} for row in rows.values()]
-    (tmp_path / "metrics.json").write_text(json.dumps({"contrasts": [*rows.values()], "gaps": gaps}))
+    ]
+    (tmp_path / "metrics.json").write_text(json.dumps({"contrasts": rows}))
     demo._compare_with_truth(tmp_path)
     auc, fmr, tpr = capsys.readouterr().out.splitlines()[-3:]
-    assert auc.endswith(
-        "<- not significant: the largest gap by race, 0.160, does not exceed 0.171, what chance may give"
-    )
+    assert auc.endswith("<- not significant: p is 0.060 after correction for the number of races")
     assert fmr.endswith("[+0.100, +0.470]  <- significant") and tpr.endswith("[-0.100, +0.200]")
 
 

@@ -7,11 +7,19 @@ import pandas as pd
 import pytest
 
 from kinface.fairness.audit import audit_fairness
-from kinface.fairness.contrasts import find_gaps, find_race_reward, find_unequal_prevalence
+from kinface.fairness.contrasts import (
+    CONTRASTED,
+    contrast_with_largest,
+    correct_holm,
+    find_gaps,
+    find_race_reward,
+    find_unequal_prevalence,
+    judge_gap,
+)
 
 
 def reward_of(pairs: pd.DataFrame) -> dict[str, float] | None:
-    return find_race_reward(audit_fairness(pairs, 0.5, resamples=20).contrasts)
+    return find_race_reward(audit_fairness(pairs, 0.5, resamples=20).gaps)
 
 
 def test_prevalence_and_the_reward_of_race_are_found(draw_scored):
@@ -19,7 +27,7 @@ def test_prevalence_and_the_reward_of_race_are_found(draw_scored):
     crossing = pairs["race_a"] != pairs["race_b"]
     flattered = pairs.assign(score=pairs["score"] - 1.5 * crossing)
     result = audit_fairness(flattered, 0.5, resamples=100)
-    reward = find_race_reward(result.contrasts)
+    reward = find_race_reward(result.gaps)
     assert reward["same"] - reward["cross"] == pytest.approx(reward["difference"])
     assert 0 < reward["low"] < reward["difference"] < reward["high"]
     assert reward["significant"] and not reward_of(pairs)["significant"]
@@ -76,15 +84,72 @@ def test_a_gap_of_equal_groups_is_between_two_groups_and_has_a_width(draw_scored
     assert np.isfinite(gaps["chance"]).all()
 
 
-@pytest.mark.parametrize("beyond", [True, False])
-@pytest.mark.parametrize("spread", [0.01, 0.5])
-def test_a_gap_is_significant_only_if_its_interval_excludes_0_and_it_is_beyond_chance(spread, beyond):
-    counts = dict.fromkeys(["pairs", "kin", "non_kin", "units", "kin_units", "non_kin_units"], 100)
-    groups = pd.DataFrame({"grouping": "race", "group": ["x", "y"], "tpr": [0.9, 0.6], "not_compared": None} | counts)
-    found = {"grouping": "race", "disparity": "TPR gap", "value": 0.3, "chance": 0.2, "beyond_chance": beyond}
-    (gap,) = find_gaps(groups, pd.DataFrame([found]), {"tpr": np.eye(2) * spread**2}).itertuples()
-    assert (gap.highest, gap.lowest, gap.low > 0) == ("x", "y", spread < 0.1)
-    assert gap.significant == (beyond and spread < 0.1)
+COUNTS = dict.fromkeys(["pairs", "kin", "non_kin", "units", "kin_units", "non_kin_units"], 100)
+
+
+def table_of(rates: dict[str, list[float]]) -> pd.DataFrame:
+    """``groups`` of some groupings, the first group the largest."""
+    rows = [(grouping, f"g{number}", rate) for grouping, own in rates.items() for number, rate in enumerate(own)]
+    table = pd.DataFrame(rows, columns=["grouping", "group", "tpr"]).assign(not_compared=None, **COUNTS)
+    return table.assign(pairs=np.where(table["group"] == "g0", 101, 100))
+
+
+def gaps_of(rates: dict[str, list[float]], variances: np.ndarray | float) -> pd.DataFrame:
+    groups = table_of(rates)
+    found = pd.DataFrame({"grouping": [*rates], "disparity": "TPR gap", "chance": 0.2})
+    return find_gaps(groups, found, {"tpr": np.diag(np.broadcast_to(variances, len(groups)))})
+
+
+def test_holms_correction_is_that_of_its_definition():
+    p = np.random.default_rng(0).random(12) / 20
+    p[[3, 7]] = np.nan
+    ascending = sorted(p[~np.isnan(p)])
+    steps = [min(1, (len(ascending) - number) * value) for number, value in enumerate(ascending)]
+    for value, adjusted in zip(p, correct_holm(p), strict=True):
+        expected = np.nan if np.isnan(value) else max(steps[: ascending.index(value) + 1])
+        assert adjusted == pytest.approx(expected, nan_ok=True)
+    assert len(correct_holm([])) == 0
+
+
+def test_p_values_of_equal_groups_are_uniform():
+    """That of the largest gap of six, chosen after looking; of their rates' covariance, which is no diagonal."""
+    rng, spread = np.random.default_rng(0), 0.02
+    covariance = spread**2 * (0.7 * np.eye(6) + 0.3)
+    rates = 0.6 + rng.multivariate_normal(np.zeros(6), covariance, 300)
+    p = np.array([judge_gap(rate, covariance) for rate in rates])
+    assert [np.mean(p < level) for level in (0.05, 0.2, 0.5)] == pytest.approx([0.05, 0.2, 0.5], abs=0.06)
+    assert judge_gap(np.full(3, 0.4), np.eye(3)) == 1
+
+
+def test_a_gap_is_no_more_significant_than_its_interval_and_chance_allow():
+    two = gaps_of({"race": [0.6, 0.5]}, 0.035**2).iloc[0]  # two groups: p is that of the interval
+    assert two["low"] > 0 and 0.03 < two["p"] < 0.05 and two["significant"]
+    many = gaps_of({"race": [0.6, 0.5, *[0.55] * 6]}, 0.035**2).iloc[0]  # the same, chosen of eight
+    assert many["low"] > 0 and many["p"] > 0.3 and not many["significant"]
+    wide = gaps_of({"race": [0.6, 0.5]}, 0.06**2).iloc[0]
+    assert wide["low"] < 0 and wide["p"] > 0.05 and not wide["significant"]
+
+
+def test_gaps_are_corrected_for_the_number_of_comparable_ones():
+    rates = {"race": [0.6, 0.5], **{f"other {number}": [0.55, 0.55] for number in range(9)}}
+    gaps = gaps_of(rates, 0.035**2)
+    assert gaps["p_adjusted"][0] == pytest.approx(10 * gaps["p"][0]) and gaps["p"][0] < 0.05
+    assert not gaps["significant"].any()
+    assert gaps_of(rates, 0.02**2)["significant"].tolist() == [True] + [False] * 9
+
+
+def test_of_many_equal_groups_none_is_different_because_another_is():
+    """Of 20 groups one truly differs, which made each other contrast a test of its own."""
+    rng, false, found, sets = np.random.default_rng(0), 0, 0, 100
+    for _ in range(sets):
+        rates = 0.6 + 0.02 * rng.normal(size=20)
+        rates[-1] -= 0.3
+        groups = table_of({"site": rates}).assign(fmr=0.1, auc=0.9)
+        table = contrast_with_largest(groups, dict.fromkeys(CONTRASTED, np.eye(20) * 0.02**2)).query("metric == 'tpr'")
+        false += table["significant"][:-1].any()
+        found += table["significant"].iloc[-1]
+        assert (table["significant"] == (table["p_adjusted"] < 0.05)).all()
+    assert false <= 0.1 * sets and found == sets
 
 
 def test_each_group_is_compared_with_the_largest(draw_scored):
