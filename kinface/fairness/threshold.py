@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import roc_curve
 
 from kinface.data.pairs import check_kinds
 from kinface.data.tables import to_numbers, truth
@@ -23,8 +22,21 @@ def choose_threshold(pairs: pd.DataFrame) -> float:
     """
     score, kin = scores_and_kin(pairs)
     check_kinds(kin, "pairs to choose a threshold on")
-    fmr, tpr, thresholds = roc_curve(kin, score)
-    return float(thresholds[1:][np.argmax((tpr - fmr)[1:])])  # the first is infinite and rejects all
+    descending = np.argsort(-score, kind="stable")
+    return _choose(score[descending], kin[descending], np.ones(len(kin), np.int64))
+
+
+def _choose(score: np.ndarray, kin: np.ndarray, weight: np.ndarray) -> float:
+    """The same of pairs in descending order of score, (pairs,), with whole weights; NaN where one kind has none.
+
+    J times the kin and the other pairs is a whole number, so that equally good scores are exactly equal.
+    """
+    last = np.flatnonzero(np.diff(score, append=-np.inf))  # of equal scores: they are accepted together
+    found, accepted = (weight * kin).cumsum()[last], weight.cumsum()[last]
+    others = accepted - found
+    if not found[-1] or not others[-1]:
+        return np.nan
+    return float(score[last][np.argmax(found * others[-1] - others * found[-1])])
 
 
 def scores_and_kin(pairs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -34,6 +36,20 @@ def test_threshold_has_the_largest_youden_j(draw_scored):
     assert choose_threshold(pairs) == best[1]
     reversed_scores = pairs.assign(score=-pairs["score"])
     assert np.isfinite(choose_threshold(reversed_scores))
+
+
+def test_of_equally_good_thresholds_the_highest_is_chosen():
+    """Equal as fractions, where .9 - .2 is more than .7 of floating-point numbers."""
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        kin, score = rng.permutation(np.arange(40) < 20 + seed % 5), rng.integers(0, 12, 40) / 10
+        best = max((_exact_j(kin, score >= t), t) for t in np.unique(score))
+        assert choose_threshold(pd.DataFrame({"kin": kin, "score": score})) == best[1]
+
+
+def _exact_j(kin: np.ndarray, accepted: np.ndarray) -> Fraction:
+    rates = (Fraction(int((accepted & kind).sum()), int(kind.sum())) for kind in (kin, ~kin))
+    return next(rates) - next(rates)
 
 
 def test_groups_are_ordered_and_missing_labels_form_none(draw_scored):
