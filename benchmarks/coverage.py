@@ -4,7 +4,8 @@ Scores are drawn with known truth: three regions of one, two and four times as m
 and effects of families on kin pairs and on non-kin pairs, whose share of the variance is known. For each scenario are
 printed the coverage of 95% intervals; their width beside the true spread (2 * 1.96 standard deviations of the estimates
 over data sets); how often a figure is called significant; and with ``--bootstrap`` the same for the product bootstrap
-(``kinface.fairness.bootstrap``).
+(``kinface.fairness.bootstrap``). "tpr over thresholds" is how far the TPR at the thresholds of resampled validation
+families ranges beside that at the thresholds of new ones.
 
 Targets: coverage .93 to .97, width at most 1.15 of the true spread, ``significant`` at most .06 where there is no gap,
 also of "any gap", one or more of a data set's four.
@@ -25,6 +26,7 @@ from kinface.fairness.contrasts import CONTRASTED, LEVEL, contrast_with_largest,
 from kinface.fairness.disparities import DISPARITIES
 from kinface.fairness.dyads import Dyads
 from kinface.fairness.intervals import FARS, MEASURED, Estimates, estimate
+from kinface.fairness.threshold import choose_threshold, resample_threshold
 from swinface.bootstrap import interval_around, weigh_pairs
 
 EFFECTS = {  # share of the variance that families have of kin scores, and each of two families of non-kin scores
@@ -136,6 +138,20 @@ def judge_by_bootstrap(drawn: tuple[np.ndarray, ...], resamples: int, truth: pd.
     return rows
 
 
+def judge_thresholds(families: int, effect: str, data_sets: int, seed: int) -> dict:
+    """How far the TPR varies where the threshold is chosen again: resampled families beside new families."""
+    chosen, widths = [], []
+    for number in range(data_sets):
+        score, kin, first, second, _ = draw(families, effect, "none", 1, seed + number)
+        faces = {f"face_{side}": [f"{side}{row}" for row in range(len(kin))] for side in "ab"}
+        pairs = pd.DataFrame(faces | {"family_a": first, "family_b": second, "kin": kin, "score": score})
+        chosen.append(choose_threshold(pairs))
+        if number < AT_ONCE:
+            widths.append(np.ptp(np.nanquantile(norm.sf(resample_threshold(pairs) - KIN), [0.025, 0.975])))
+    width = np.mean(widths) / np.ptp(np.quantile(norm.sf(np.array(chosen) - KIN), [0.025, 0.975]))
+    return {"families": families, "effect": effect, "gap": "none", "figure": "tpr over thresholds", "width": width}
+
+
 def simulate(families: int, effect: str, gap: str, data_sets: int, bootstrap: int = 0, seed: int = 0) -> pd.DataFrame:
     """A row per figure: ``coverage``, ``width`` beside the true spread, ``significant`` (how often)."""
     truth, rows = find_truth(gap), []
@@ -173,6 +189,9 @@ def main() -> None:
         options.data_sets, options.families, options.effects = 100, [10, 50], ["small", "large"]
     cases = product(options.families, options.effects, options.gaps)
     table = pd.concat([simulate(*case, options.data_sets, options.bootstrap) for case in cases], ignore_index=True)
+    cases = product(options.families, options.effects)
+    thresholds = pd.DataFrame([judge_thresholds(*case, options.data_sets, 0) for case in cases])
+    table = pd.concat([table, thresholds], ignore_index=True)
     if options.out:
         table.to_csv(options.out, index=False)
     print(table.round(3).to_string(index=False))

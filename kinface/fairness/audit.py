@@ -25,6 +25,7 @@ from kinface.fairness.dyads import FAMILIES, Dyads
 from kinface.fairness.groupings import Specification, label_groups, resolve_groupings
 from kinface.fairness.groups import COUNTS, METRICS, compared_groups, count_groups
 from kinface.fairness.intervals import MEASURED, estimate, measure_by, move, move_from, shrink
+from kinface.fairness.threshold import range_over_thresholds, resample_threshold
 from swinface.bootstrap import check_draws, percentile_interval
 from swinface.files import naming
 
@@ -136,6 +137,20 @@ class FairnessAudit:
     def without_group(self) -> pd.Series:
         """Grouping to the number of pairs that are in none of its groups, as their labels are missing."""
         return self.labels.isna().sum()
+
+    @cached_property
+    def threshold_range(self) -> pd.DataFrame | None:
+        """How far another validation sample may move the threshold, and so the rates; None where it was given.
+
+        Validation families are resampled, and each time the threshold is chosen again. Columns: ``grouping``,
+        ``group``, ``metric`` (``threshold`` in the first row; ``tpr``, ``fmr``, ``accuracy``), ``value`` (of this
+        audit), ``low`` and ``high``, the ends of the middle 95% (``threshold.range_over_thresholds``). All other
+        intervals are those of this threshold.
+        """
+        if self.origin.validation is None:
+            return None
+        others = resample_threshold(self.origin.validation, seed=self.seed)
+        return range_over_thresholds(self.pairs, self.labels, self.threshold, others)
 
     @cached_property
     def gaps(self) -> pd.DataFrame:

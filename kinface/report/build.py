@@ -184,6 +184,7 @@ def _describe_audit(audit: FairnessAudit) -> dict:
     if origin.validation is not None:
         threshold["rule"] = "Youden's J"
         threshold |= _describe_list(origin.validation, origin.validation_file)
+        threshold["range"] = audit.threshold_range.to_dict("records")
     return {"scores": _describe_list(audit.pairs, origin.file), "threshold": threshold}
 
 

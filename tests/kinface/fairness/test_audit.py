@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,7 +16,6 @@ from kinface.fairness.groupings import label_groups
 from kinface.fairness.groups import METRICS, compared_groups
 from kinface.fairness.intervals import move_from, shrink
 from kinface.fairness.standards import shift_scores
-from kinface.fairness.threshold import choose_threshold
 from swinface.files import InputError
 
 
@@ -27,29 +24,6 @@ def row_of(table: pd.DataFrame, **wanted: str) -> pd.Series:
         table = table[table[column] == value]
     assert len(table) == 1
     return table.iloc[0]
-
-
-def test_threshold_has_the_largest_youden_j(draw_scored):
-    pairs = draw_scored(400, digits=1)
-    kin, score = pairs["kin"], pairs["score"]
-    best = max((round((score[kin] >= t).mean() - (score[~kin] >= t).mean(), 9), t) for t in score.unique())
-    assert choose_threshold(pairs) == best[1]
-    reversed_scores = pairs.assign(score=-pairs["score"])
-    assert np.isfinite(choose_threshold(reversed_scores))
-
-
-def test_of_equally_good_thresholds_the_highest_is_chosen():
-    """Equal as fractions, where .9 - .2 is more than .7 of floating-point numbers."""
-    for seed in range(300):
-        rng = np.random.default_rng(seed)
-        kin, score = rng.permutation(np.arange(40) < 20 + seed % 5), rng.integers(0, 12, 40) / 10
-        best = max((_exact_j(kin, score >= t), t) for t in np.unique(score))
-        assert choose_threshold(pd.DataFrame({"kin": kin, "score": score})) == best[1]
-
-
-def _exact_j(kin: np.ndarray, accepted: np.ndarray) -> Fraction:
-    rates = (Fraction(int((accepted & kind).sum()), int(kind.sum())) for kind in (kin, ~kin))
-    return next(rates) - next(rates)
 
 
 def test_groups_are_ordered_and_missing_labels_form_none(draw_scored):
