@@ -27,6 +27,11 @@ from swinface.files import InputError
 FAMILIES = ("family_a", "family_b")
 MOST_EMPTY = 16  # cells of a unit and a group for each pair, in a table of all
 BLOCKS = 2000  # in which units are drawn, at most
+# Degrees of freedom that n units lose. Effects of n units, less their mean, have n - 1 (Cameron & Miller, Journal of
+# Human Resources 50(2), 2015, section VI). A sum over pairs of two holds both units' effects, less twice the mean of
+# all; of a complete graph, with effects of units or without, the expected variance is (n - 4) / n of the true one.
+LOST = {"kin within": 1, "non-kin within": 1, "between": 4}
+LARGEST_CORRECTION = 4  # of a variance: n - 4 is 0 or less for up to four units, and unstable for a few more
 
 
 def find_units(pairs: pd.DataFrame, clusters: Sequence[str] | None = FAMILIES) -> tuple[pd.Series, pd.Series]:
@@ -113,16 +118,15 @@ class Dyads:
     def correct(self, group: np.ndarray, kin: np.ndarray, effective: dict[str, np.ndarray]) -> np.ndarray:
         """(pairs,) factors of influence values that undo how much few units understate a variance.
 
-        They are the roots of n / (n - 1) for pairs within one of n units, and of n / (n - 4) for pairs of two. A sum of
-        the latter holds both units' effects, less twice the mean of all; of a complete graph with effects of units, or
-        without, the expected variance is (n - 4) / n of the true one. n is the effective number in the pair's group, of
-        kin and of non-kin pairs apart (``count_effective``); the factors are at most 2.
+        They are the roots of n / (n - lost) (``LOST``), with n the effective number of units in the pair's group, of
+        kin and of non-kin pairs apart (``count_effective``), and at most the root of ``LARGEST_CORRECTION``.
         """
         factors = []
-        for kind, lost in (("kin within", 1), ("non-kin within", 1), ("between", 4)):
+        for kind, lost in LOST.items():
             units = effective[kind]
-            factors.append(np.append(np.sqrt(units / np.maximum(units - lost, units / 4)), 1))  # the last for no group
-        kind = np.where(self.first != self.second, 2, np.where(kin, 0, 1))
+            left = np.maximum(units - lost, units / LARGEST_CORRECTION)
+            factors.append(np.append(np.sqrt(units / left), 1))  # the last for no group
+        kind = np.where(self.first != self.second, 2, np.where(kin, 0, 1))  # in the order of LOST
         return np.array(factors)[kind, group]
 
     def covariance(
@@ -141,25 +145,21 @@ class Dyads:
             influence = influence * factor[:, None]
             rows = self._two[group[self._two] >= 0]
             plain[group[rows]] = factor[rows]
-        found = _multiply(self._sum_units(group, groups, influence), groups)
+        found = _multiply(self._sum_units(group, groups, influence), groups)  # sum_f S_f^2
         if not len(self._two):
             return found
+        of_two, of_one = self._multiply_dyads(group, groups, influence)
+        found -= of_two  # - sum_d D_d^2
+        least = of_two / (plain[:, None] * plain) + of_one  # independent dyads, without the factors of pairs of two
+        raise_variances(found, least)
+        return limit_covariances(found, least)
+
+    def _multiply_dyads(self, group: np.ndarray, groups: int, influence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(metrics, groups, groups) sums of D_d^2 over dyads of two units, and over those within one."""
         dyad, *sums = _sum_cells(self._dyad, group, groups, influence)
         apart = np.zeros(self._dyad.max() + 1, bool)
         apart[self._dyad[self._two]] = True
-        of_two, of_one = (
-            _multiply(tuple(it[rows] for it in (dyad, *sums)), groups) for rows in (apart[dyad], ~apart[dyad])
-        )
-        found -= of_two
-        least = of_two / (plain[:, None] * plain) + of_one
-        variance, lowest = (np.einsum("kgg->kg", table) for table in (found, least))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            scale = np.where(variance < lowest, np.sqrt(lowest / np.maximum(variance, 0)), 1)
-        scale[~np.isfinite(scale)] = 0  # correlations are then unknown
-        found *= scale[:, :, None] * scale[:, None, :]
-        variance[:] = np.maximum(variance, lowest)
-        spare = variance - lowest
-        return np.minimum(found, (spare[:, :, None] + spare[:, None, :]) / 2 + least)
+        return tuple(_multiply(tuple(it[rows] for it in (dyad, *sums)), groups) for rows in (apart[dyad], ~apart[dyad]))
 
     def draw(self, group: np.ndarray, groups: int, influence: np.ndarray, multipliers: np.ndarray) -> np.ndarray:
         """Deviations of each metric of each group where units weigh more or less: (resamples, metrics, groups).
@@ -201,6 +201,29 @@ def _sum_cells(
     of_unit, of_group = np.divmod(found, wide)
     known = of_group < groups
     return of_unit[known], of_group[known], np.stack(sums, axis=1)[known]
+
+
+def raise_variances(covariance: np.ndarray, least: np.ndarray) -> None:
+    """Raise variances, in place, to at least those of ``least``; both are (metrics, groups, groups).
+
+    Covariances are scaled alike, so that correlations stay. Where a variance was 0 or less there is none: covariances
+    become 0.
+    """
+    variance, lowest = (np.einsum("kgg->kg", table) for table in (covariance, least))  # views of the diagonals
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scale = np.where(variance < lowest, np.sqrt(lowest / np.maximum(variance, 0)), 1)
+    scale[~np.isfinite(scale)] = 0
+    covariance *= scale[:, :, None] * scale[:, None, :]
+    variance[:] = np.maximum(variance, lowest)
+
+
+def limit_covariances(covariance: np.ndarray, least: np.ndarray) -> np.ndarray:
+    """Lower covariances until the variance of no difference of two groups is below that of ``least``.
+
+    V_gg + V_hh - 2 V_gh >= L_gg + L_hh - 2 L_gh, which is V_gh <= ((V_gg - L_gg) + (V_hh - L_hh)) / 2 + L_gh.
+    """
+    spare = np.einsum("kgg->kg", covariance) - np.einsum("kgg->kg", least)
+    return np.minimum(covariance, (spare[:, :, None] + spare[:, None, :]) / 2 + least)
 
 
 def _multiply(cells: tuple[np.ndarray, np.ndarray, np.ndarray], groups: int) -> np.ndarray:
