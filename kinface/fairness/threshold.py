@@ -47,7 +47,7 @@ def resample_threshold(pairs: pd.DataFrame, resamples: int = RESAMPLES, seed: in
     """The thresholds that other validation pairs might have chosen, (resamples,): ``choose_threshold`` on draws.
 
     Families are drawn with replacement, or pairs where families are unknown (``swinface.bootstrap.weigh_pairs``). NaN
-    where a draw has pairs of one kind. In simulations the TPR at these thresholds ranges 1.0 to 1.2 times as far as at
+    where a draw has pairs of one kind. In simulations the TPR at these thresholds ranges 1.1 to 1.3 times as far as at
     those of new validation families (``benchmarks/coverage.py``).
     """
     score, kin = scores_and_kin(pairs)

@@ -175,7 +175,8 @@ def audit(
         are enough, with the columns to group by.
     threshold
         A pair is accepted as kin where its score is at least this. Or validation pairs of other families, scored by the
-        same model: the threshold is then that with the largest TPR - FMR on them.
+        same model: the threshold is then that with the largest TPR - FMR on them, and ``threshold_range`` says how far
+        other validation families would move it.
     groupings
         How pairs are divided into groups, besides those by race, gender and type, which are there as far as the pairs
         have the labels. Each entry, or each value of a dictionary from name to entry, is
@@ -199,9 +200,10 @@ def audit(
     Returns
     -------
     Audit
-        ``groups``, ``gaps``, ``contrasts`` and ``disparities`` are tables; ``shifts()``, ``across()``, ``at_fmr()`` and
-        ``controls()`` give more, ``plot_verdict()``, ``plot_rates()``, ``plot_scores()``, ``plot_roc()`` and
-        ``plot_det()`` figures, ``to_latex()`` a table for papers and ``report()`` the page.
+        ``groups``, ``gaps``, ``contrasts``, ``disparities`` and ``threshold_range`` are tables; ``shifts()``,
+        ``across()``, ``at_fmr()`` and ``controls()`` give more, ``plot_verdict()``, ``plot_rates()``,
+        ``plot_scores()``, ``plot_roc()`` and ``plot_det()`` figures, ``to_latex()`` a table for papers and ``report()``
+        the page.
 
     Raises
     ------

@@ -56,6 +56,9 @@ def test_page_and_record_say_what_the_figures_rest_on(lists, tmp_path, capsys):
     assert (record["resamples"], record["seed"], record["warnings"]) == (100, 7, [])
     assert (record["resampled"], record["scores"]["pairs_of_unknown_families"]) == ("families", 0)
     assert f"600 pairs of {families} families" in page
+    moved = record["threshold"]["range"][0]
+    assert moved["metric"] == "threshold" and moved["low"] <= record["threshold"]["value"] <= moved["high"]
+    assert f"95% of thresholds are {moved['low']:.4g} to {moved['high']:.4g}, with TPR of all pairs from" in page
     assert str(lists[1]) in page
     assert "split: V" in page
     assert "race: drawn; gender: drawn" in page
