@@ -121,6 +121,12 @@ def test_p_values_of_equal_groups_are_uniform():
     assert judge_gap(np.full(3, 0.4), np.eye(3)) == 1
 
 
+def test_a_small_group_hides_no_difference_of_large_ones():
+    rate, spread = np.array([0.6, 0.5, 0.55]), np.array([0.01, 0.01, 0.2])
+    assert judge_gap(rate, np.diag(spread**2)) < 0.001
+    assert judge_gap(rate[[0, 2]], np.diag(spread[[0, 2]] ** 2)) > 0.5
+
+
 def test_a_gap_is_no_more_significant_than_its_interval_and_chance_allow():
     two = gaps_of({"race": [0.6, 0.5]}, 0.035**2).iloc[0]  # two groups: p is that of the interval
     assert two["low"] > 0 and 0.03 < two["p"] < 0.05 and two["significant"]
