@@ -18,7 +18,13 @@ SHOWN = ("overall", "race", "gender pair")
 
 
 def fit(arguments: list[str]) -> None:
-    """Train a kinship model, and print its best epoch, its AUC on the tune pairs, also by group, and where it is."""
+    """Train a kinship model, and print its best epoch, its AUC on the tune pairs, also by group, and where it is.
+
+    Parameters
+    ----------
+    arguments
+        See ``kinface.training.fit.train``.
+    """
     done = train(arguments)
     if done is None:
         return

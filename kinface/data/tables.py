@@ -54,7 +54,7 @@ def read_table(path: Path, what: str, text: Sequence[str] | None = None) -> pd.D
         table = READERS[path.suffix.lower()](path, what)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file.") from None
-    except InputError:
+    except (InputError, Warning):  # a warning that Python was told to raise is no broken file
         raise
     except Exception as error:  # on broken bytes pyarrow and pandas raise exceptions of many kinds
         reason = one_line(error) or type(error).__name__

@@ -24,7 +24,7 @@ def find_gaps(groups: pd.DataFrame, disparities: pd.DataFrame, covariance: dict[
     A gap is ``comparable`` unless it is of accuracies of groups with clearly different shares of kin pairs. Its ``p``
     is the larger of two: that some groups of the grouping differ so clearly by chance (``judge_gap``), which allows for
     their choice after looking, and that of its interval. ``p_adjusted`` is corrected for all comparable gaps
-    (``correct_holm``); a gap is ``significant`` if that is below 5%. If no groups differ, few audits have one (5%).
+    (``correct_holm``); a gap is ``significant`` if that is below 5%. If no groups differ, about 5% of audits have one.
     """
     unequal = find_unequal_prevalence(groups)
     rows = []

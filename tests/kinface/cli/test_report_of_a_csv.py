@@ -119,6 +119,7 @@ def test_a_model_is_not_called_better_for_a_group_of_too_few_pairs(tmp_path):
     assert "too few pairs" in line and "<b>" not in line
 
 
+@pytest.mark.filterwarnings("ignore:.*empty rows")
 @pytest.mark.parametrize(
     ("columns", "said"),
     [

@@ -81,7 +81,7 @@ def test_the_ablation_that_ships_has_every_method_and_fit_takes_them():
     ablation = read_ablation(SHIPPED / "ablation.yaml", {"data": {"root": "r", "embeddings": "e.npz"}})
     assert {*ablation.methods} == {file.stem for file in (SHIPPED / "methods").glob("*.yaml")}
     runs = {run.method: run for run in ablation.runs}
-    assert len(ablation.runs) == 141
+    assert len(ablation.runs) == 150
     for run in runs.values():
         check_config(run.config)
     assert runs["quadratic_leace"].oracle == {"gender": ["f", "m"], "race": ["African", "Asian", "Caucasian"]}
