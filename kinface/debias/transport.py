@@ -135,15 +135,16 @@ def find_transport(
     axes = axes[:, variance > SMALLEST_SPREAD * variance.max()]
     spreads = [axes.T @ ((1 - shrinkage) * own + shrinkage * pooled) @ axes for _, own in moments]
     barycentre = np.average(spreads, axis=0, weights=shares)
+    roots = [_power(each, 0.5) for each in spreads]
     for _ in range(ROUNDS):
         root, inverse = _power(barycentre, 0.5), _power(barycentre, -0.5)
-        between = np.average([_power(root @ each @ root, 0.5) for each in spreads], axis=0, weights=shares)
+        between = np.average([_modulus(each @ root) for each in roots], axis=0, weights=shares)
         barycentre = inverse @ between @ between @ inverse
     maps, shifts = np.tile(np.eye(len(axes)), (classes, 1, 1)), np.zeros((classes, len(axes)))
-    for k, (each, spread) in enumerate(zip(found, spreads, strict=True)):
+    for k, (each, spread, root) in enumerate(zip(found, spreads, roots, strict=True)):
         if each is not None:
-            root, inverse = _power(spread, 0.5), _power(spread, -0.5)
-            moved = inverse @ _power(root @ barycentre @ root, 0.5) @ inverse
+            inverse = _power(spread, -0.5)
+            moved = inverse @ _modulus(_power(barycentre, 0.5) @ root) @ inverse
             maps[k] += axes @ (moved - np.eye(len(moved))) @ axes.T
             shifts[k] = centre - maps[k] @ each[0]
     return maps, shifts
@@ -162,3 +163,9 @@ def _power(matrix: np.ndarray, exponent: float) -> np.ndarray:
     """A power of a symmetric positive definite matrix."""
     values, vectors = np.linalg.eigh(matrix)
     return (vectors * values.clip(min=SMALLEST_SPREAD * values.max()) ** exponent) @ vectors.T
+
+
+def _modulus(matrix: np.ndarray) -> np.ndarray:
+    """(A^T A)^(1/2), from the singular values of A: the eigenvalues of A^T A lose the small ones to rounding."""
+    _, values, vectors = np.linalg.svd(matrix)
+    return (vectors.T * values) @ vectors

@@ -229,3 +229,17 @@ def test_it_erases_in_full_precision_where_all_else_is_half():
 def test_steps_that_no_model_can_take_are_refused(step, message):
     with pytest.raises(InputError, match=re.escape(message)):
         step.make()
+
+
+def test_transport_keeps_its_size_in_directions_of_little_variance():
+    # Covariances that commute, of which 1e-9 is the smallest variance: T_k is sqrt(S / C_k), S = (mean_k sqrt(C_k))^2.
+    random = np.random.default_rng(0)
+    axes = np.linalg.qr(random.normal(size=(30, 30)))[0]
+    spreads = np.logspace(0, -4.5, 30) * np.exp(0.3 * random.normal(size=(3, 30)))
+    white = random.normal(size=(3, 500, 30))
+    white -= white.mean(axis=1, keepdims=True)
+    white = [np.linalg.svd(each, full_matrices=False)[0] * 500**0.5 for each in white]
+    faces = np.concatenate([(each * spread) @ axes.T for each, spread in zip(white, spreads, strict=True)])
+    maps, _ = find_transport(faces, np.repeat([0, 1, 2], 500), np.ones(1500), 3, shrinkage=0.0)
+    for found, spread in zip(maps, spreads, strict=True):
+        np.testing.assert_allclose(found, (axes * spreads.mean(axis=0) / spread) @ axes.T, atol=1e-5)
