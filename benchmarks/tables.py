@@ -25,6 +25,10 @@ RACES, CROSSINGS = ("African", "Asian", "Caucasian"), ("same-race", "cross-race"
 ENDS = ("", "_low", "_high")
 PARTS = {"levels": "levels of the trunk", **{f"FM{i}": f"MLCA, from FM{i}" for i in (1, 2, 3, 4)}}
 PARTS |= {"neck": "MLCA, whole", "features": "features, after their maps", "embedding": "embedding"}
+SWEEPS = {"sweep": "", "sweep-others": "yes"}  # folders, and whether their maps are fitted on other people too
+KEPT = {"auc_standard": "AUC standard", "auc_matched": "AUC matched"}
+LEFT = {f"{of}_{by}": f"{of}, {ATTACKERS[by]}" for of in ("race", "gender") for by in ("linear", "mlp")}
+UNFAIR = {"race_equalized_odds": "equalized odds difference", "race_garbe": "GARBE"}
 
 
 def number(value: float, low: float | None = None, high: float | None = None, sign: str = "") -> str:
@@ -131,6 +135,27 @@ def print_people(out: Path) -> None:
     show("People by the mean of their faces, `shipped-debiased`", ["attacker", "race", "gender"], rows)
 
 
+def print_methods(out: Path) -> None:
+    """The method comparison: what each keeps and leaves, and paired differences from three references."""
+    tables = [
+        pd.read_csv(out / name / "frontier.csv").assign(others=others)
+        for name, others in SWEEPS.items()
+        if (out / name / "frontier.csv").exists()
+    ]
+    print_columns(pd.concat(tables), "Methods", KEPT | LEFT | UNFAIR)
+    for reference in ("none", "leace", "leace_long"):
+        columns = {f"{name}_minus_{reference}": title for name, title in (KEPT | LEFT | UNFAIR).items()}
+        print_columns(pd.concat(tables), f"Methods, differences from `{reference}`", columns, sign="+")
+
+
+def print_columns(table: pd.DataFrame, title: str, columns: dict[str, str], sign: str = "") -> None:
+    rows = []
+    for row in table.dropna(subset=[*columns]).to_dict("records"):
+        named = [f"`{row['method']}`", "" if pd.isna(row["strength"]) else f"{row['strength']:g}", row["others"]]
+        rows.append([*named, *(number(*(row[name + end] for end in ENDS), sign) for name in columns)])
+    show(title, ["method", "λ", "others", *columns.values()], rows)
+
+
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     print_attackers(folder)
@@ -138,5 +163,7 @@ if __name__ == "__main__":
     print_groups(folder)
     print_costs(folder)
     print_people(folder)
+    if (folder / "sweep").exists():
+        print_methods(folder)
     draw_parts(folder).savefig(folder / "parts.png", dpi=200)
     print("\nUpper bounds\n", (folder / "bound.txt").read_text(encoding="utf-8"), sep="\n")

@@ -4,7 +4,8 @@
 # in bfloat16 where the processor multiplies in it; another runtime rounds otherwise, and may choose another threshold.
 #
 #   recipes/findings.sh FIW OUT                      the two models that ship (forty minutes on two CPU cores)
-#   EMBEDDINGS=dlib_fiw.npz recipes/findings.sh FIW OUT      the ablation on another recogniser too (2 hours more)
+#   EMBEDDINGS=dlib_fiw.npz recipes/findings.sh FIW OUT      the method comparison on another recogniser too (1 hour more)
+#   OTHERS=others.csv OTHERS_EMBEDDINGS=dlib_utkface.npz EMBEDDINGS=...      and its rows with other people
 #
 # Each step is skipped if its result is there, so the script goes on where it was stopped.
 set -euo pipefail
@@ -14,6 +15,7 @@ here=$(cd "$(dirname "$0")/.." && pwd)
 mkdir -p "$out"
 step() { [ -e "$1" ] || { echo "== $1" >&2; "${@:2}"; }; }
 attackers=(--kind linear --kind mlp --kind kernel --kind trees --kind knn --kind qda)
+fit_on=(--fit-on train --fit-on tune)
 
 step "$out/tables" kinface prepare "$fiw" --out "$out/tables"
 step "$out/matched.parquet" kinface pairs --root "$out/tables" --list "$list" --match race --match type --match gender \
@@ -30,10 +32,10 @@ for model in shipped shipped-debiased; do
     done
     # What is left of race and gender, for six attackers that are fitted on all other families too, and for two part by
     # part of the model.
-    step "$out/attackers-$model" kinface probe "$out/$model.npz" --people "$out/tables" --split val --fit-on train \
-        --fit-on tune --attribute race --attribute gender "${attackers[@]}" --out "$out/attackers-$model"
-    step "$out/parts-$model" kinface probe "$out/$model-parts.npz" --people "$out/tables" --split val --attribute race \
-        --attribute gender --out "$out/parts-$model"
+    step "$out/attackers-$model" kinface probe "$out/$model.npz" --people "$out/tables" --split val "${fit_on[@]}" \
+        --attribute race --attribute gender "${attackers[@]}" --out "$out/attackers-$model"
+    step "$out/parts-$model" kinface probe "$out/$model-parts.npz" --people "$out/tables" --split val "${fit_on[@]}" \
+        --attribute race --attribute gender --out "$out/parts-$model"
     # For whom it fails, and how much of kinship it keeps.
     step "$out/report-$model" kinface report "$out/$model-val_choose.parquet" \
         --threshold-from "$out/$model-tune.parquet" --out "$out/report-$model"
@@ -51,18 +53,26 @@ bound() {
         > "$out/bound.partial" && mv "$out/bound.partial" "$out/bound.txt"
 }
 step "$out/bound.txt" bound
-step "$out/people" kinface probe "$out/shipped-debiased.npz" --people "$out/tables" --split val --fit-on train \
-    --fit-on tune --attribute race --attribute gender --each person --seeds 1 --kind linear --kind mlp --kind kernel \
-    --kind qda --kind knn --out "$out/people"
+step "$out/people" kinface probe "$out/shipped-debiased.npz" --people "$out/tables" --split val "${fit_on[@]}" \
+    --attribute race --attribute gender --each person --seeds 1 --kind linear --kind mlp --kind kernel --kind qda \
+    --kind knn --out "$out/people"
 
 families() {
     python "$here/benchmarks/attacker_families.py" --people "$out/tables" --embeddings "$out"/shipped{,-debiased}.npz \
         --out "$out/families"
 }
 step "$out/families.csv" families
-python "$here/benchmarks/tables.py" "$out" | tee "$out/tables.md"
 
+sweep() {
+    kinface sweep "$here/configs/kinface/ablation.yaml" --root "$out/tables" --list "$list" --embeddings "$EMBEDDINGS" \
+        "${fit_on[@]}" "$@"
+}
 if [ -n "${EMBEDDINGS:-}" ]; then
-    step "$out/sweep/frontier.csv" kinface sweep "$here/configs/kinface/ablation.yaml" --root "$out/tables" \
-        --list "$list" --embeddings "$EMBEDDINGS" --out "$out/sweep"
+    step "$out/sweep/frontier.csv" sweep --out "$out/sweep"
 fi
+if [ -n "${OTHERS:-}" ]; then
+    step "$out/sweep-others/frontier.csv" sweep --others "$OTHERS" --others-embeddings "$OTHERS_EMBEDDINGS" --only none \
+        --only leace --only transport --only ours --only ours_and_transport --only ours_and_discrepancy \
+        --out "$out/sweep-others"
+fi
+python "$here/benchmarks/tables.py" "$out" | tee "$out/tables.md"
