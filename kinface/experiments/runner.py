@@ -171,23 +171,22 @@ def _measure(folder: Path, families: Families, data: dict[str, Any], lists: Path
     people = list_probed(describe_faces(families, protocol.attributes), listed["standard"], protocol.fit_on)
     faces, model = [*people["face"]], load_model(folder)
     tune = read_pairs(folder / "tune_scores.parquet", scored=True)
-    of_tune = sorted({*tune["face_a"], *tune["face_b"]})
     oracle, options = (_read_settings(folder / name) for name in (ORACLE, CALIBRATION))
-    wanted = [faces] if oracle is None and options is None else [faces, of_tune]
+    of_tune = {*tune["face_a"], *tune["face_b"]} - {*faces}  # probes may be fitted on them too
+    everyone = faces if oracle is None and options is None else [*faces, *sorted(of_tune)]
     if oracle is None:
-        embeddings = [embed_run(model, families.root, each, data) for each in wanted]
+        embedding = embed_run(model, families.root, everyone, data)
     else:
-        embeddings = erase_by_class(model, families, wanted, data, oracle)
-        tune = score_pairs(tune, of_tune, embeddings[1])
-    scored = {name: score_pairs(pairs, faces, embeddings[0]) for name, pairs in listed.items()}
+        embedding = erase_by_class(model, families, everyone, data, oracle)
+        tune = score_pairs(tune, everyone, embedding)
+    scored = {name: score_pairs(pairs, everyone, embedding) for name, pairs in listed.items()}
     if options is not None:
         if "tune" in {*people["split"]} - {*protocol.fit_on}:
             raise InputError("scores are calibrated by the tune pairs; measure on families of val or test.")
-        known = np.concatenate(embeddings)
-        calibrated = {name: calibrate(tune, pairs, faces + of_tune, known, **options) for name, pairs in scored.items()}
+        calibrated = {name: calibrate(tune, pairs, everyone, embedding, **options) for name, pairs in scored.items()}
         scored = {name: pairs for name, (_, pairs) in calibrated.items()}
         tune, _ = calibrated["standard"]  # the same for all lists
-    return measure(scored, embeddings[0], people, protocol, choose_threshold(tune))
+    return measure(scored, embedding[: len(faces)], people, protocol, choose_threshold(tune))
 
 
 def embed_run(model: KinFace, root: Path, faces: list[str], data: dict[str, Any]) -> np.ndarray:
@@ -202,9 +201,9 @@ def embed_run(model: KinFace, root: Path, faces: list[str], data: dict[str, Any]
 
 
 def erase_by_class(
-    model: KinFace, families: Families, faces: list[list[str]], data: dict[str, Any], classes: dict[str, list[str]]
-) -> list[np.ndarray]:
-    """Embeddings of some lists of faces, without attributes, where the true class of every face is known.
+    model: KinFace, families: Families, faces: list[str], data: dict[str, Any], classes: dict[str, list[str]]
+) -> np.ndarray:
+    """Embeddings of faces, (N, D), without attributes, where the true class of every face is known.
 
     The maps (quadratic LEACE, ``Oracle``) are fitted on the faces of training people, each person counting the same,
     one attribute after the other. ``classes`` is from attribute to its classes; people of any other are of no known
@@ -214,7 +213,7 @@ def erase_by_class(
     training = table[table["split"] == "train"]
     weight = 1 / training.groupby("person")["face"].transform("size").to_numpy()
     people = table.set_index("face")
-    lists = [[*training["face"]], *faces]
+    lists = [[*training["face"]], faces]
     embeddings = [embed_run(model, families.root, each, data) for each in lists]
     for name, values in classes.items():
         known = people[name].where(people[name].isin(values), None)
@@ -222,7 +221,7 @@ def erase_by_class(
         oracle = Oracle().fit(embeddings[0], labels[0], sample_weight=weight)
         moved = [oracle.transform(*each) for each in zip(embeddings, labels, strict=True)]
         embeddings = [each / np.linalg.norm(each, axis=1, keepdims=True) for each in moved]
-    return embeddings[1:]
+    return embeddings[1]
 
 
 @contextmanager

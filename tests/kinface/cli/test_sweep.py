@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,9 @@ def test_scores_of_a_method_are_calibrated_by_the_tune_pairs(done, root, tmp_pat
     assert result.points["auc_standard"] == pytest.approx(roc_auc_score(expected["kin"], expected["score"]))
     assert result.points["auc_standard"] != plain.points["auc_standard"]
     assert result.points["race_linear"] == plain.points["race_linear"], "the embedding is the same"
+    assert sweep(root, tmp_path / "more", "--fit-on", "tune", ablation=ablation) == 0, "probes have the tune faces too"
+    more = read_result(tmp_path / "more" / "runs" / "calibrated-0", replace(PROTOCOL, fit_on=("tune",)))
+    assert more.points["auc_standard"] == pytest.approx(result.points["auc_standard"])
     assert sweep(root, tmp_path / "out", ablation=ablation.replace("clusters: 2", "clusters: 3")) == 2
     assert "see its calibrate.yaml" in capsys.readouterr().err
 
