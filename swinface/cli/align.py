@@ -8,19 +8,19 @@ from swinface.photos.folder import LEFT_OUT, LOG, NO_FACE, Choice, align_folder
 
 
 def align(photos: Path, *, out: Path, choose: Choice = "largest") -> None:
-    """Find, cut out and align a face of every photo below a folder: 112x112 pixels, as the models read them.
+    """Detect, align and crop one face of every photo in a folder: 112x112 pixels, as the models expect.
 
-    ``out`` then holds the faces under the names of their photos, and ``aligned.csv`` with a row for every file: the
-    face's place, or why there is none. Interrupted, the same command resumes.
+    ``out`` then holds the faces under the names of their photos, and ``aligned.csv``, which gives for every file the
+    location of the face, or why there is none. After an interruption, the same command resumes.
 
     Parameters
     ----------
     photos
-        Folder of photos, however deep.
+        Folder of photos, searched at any depth.
     out
         Folder to write to, outside that of the photos.
     choose
-        Which face, where there are several: the largest, or the most central.
+        Which face to take if a photo has several: the largest, or the most central.
     """
     log = align_folder(photos, out, choose)
     problems = log["problem"].dropna()

@@ -15,19 +15,19 @@ DOTS_PER_INCH = 150
 
 
 def attention(images: list[Path], *, out: Path, model: Path = SHIPPED) -> None:
-    """Show how much each task uses each level, and where on the face it finds its answer.
+    """Show how much each task uses each level of the trunk, and which regions of the face its prediction depends on.
 
     This writes ``levels.csv`` and ``levels.png`` (the channel gate, averaged over a level's channels and over the
-    faces), and ``places.csv`` and ``places.png`` (how much each of 7x7 places adds to the answer).
+    faces), and ``places.csv`` and ``places.png`` (how much each place of a 7x7 grid contributes to the prediction).
 
     Parameters
     ----------
     images
-        Faces aligned to ArcFace's five points, square; a folder means all images in it.
+        Square faces, aligned to ArcFace's five points; a folder means all images in it.
     out
         Folder to write to.
     model
-        Folder of a trained model; by default the one that comes with the package.
+        Folder of a trained model; by default the released model.
     """
     from swinface.attention import attend, draw_levels, draw_places  # torch takes seconds to import
     from swinface.model import SwinFace

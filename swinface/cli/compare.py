@@ -22,18 +22,18 @@ def compare(
     """Train models that differ in a few settings, and compare them on the same benchmarks.
 
     ``out`` then holds the runs and ``comparison.csv``: figures with 95% intervals, also by group, and their paired
-    differences to the reference. After an interruption, the same command resumes.
+    differences from the reference. After an interruption, the same command resumes.
 
     Parameters
     ----------
     configs
-        Configurations of ``swinface fit`` that every run has.
+        Configurations of ``swinface fit`` that all runs share.
     runs
-        By name: what the run changes in them.
+        The settings that each run changes in them, by its name.
     reference
         The run that the others are compared with.
     benchmarks
-        By name, as for ``swinface evaluate``; each run has those of what it is trained on.
+        Benchmarks by name, as for ``swinface evaluate``; each run has those that test what it is trained on.
     out
         Folder to write to.
     """

@@ -8,7 +8,7 @@ from swinface.files import replacing_folder
 
 
 def convert(checkpoint: Path, out: Path) -> None:
-    """Turn the published SwinFace checkpoint into safetensors and a config.
+    """Convert the published SwinFace checkpoint to safetensors and a config.
 
     Parameters
     ----------

@@ -27,29 +27,29 @@ def evaluate(
     devices: int = 1,
     num_nodes: int = 1,
 ) -> None:
-    """Run the benchmarks whose data are there, and compare the figures with the paper's.
+    """Run the benchmarks whose data are present, and compare the figures with the paper's.
 
-    Intervals are 95% intervals; see each protocol in ``swinface.benchmarks.protocols``.
+    Intervals are 95%; see each protocol in ``swinface.benchmarks.protocols``.
 
     Parameters
     ----------
     benchmarks
-        By name; ``configs/swinface/evaluate.yaml`` has them all, ``--benchmarks.lfw.path FILE`` changes one.
+        Benchmarks by name; ``configs/swinface/evaluate.yaml`` lists all, ``--benchmarks.lfw.path FILE`` changes one.
     model
-        Folder of a trained model; by default the one that comes with the package.
+        Folder of a trained model; by default the released model.
     out
         Folder to write results.json, results.csv and the tables behind them to.
     precision
-        ``fast``: bfloat16 where the device multiplies in it natively; ``full``: float32.
+        ``fast``: bfloat16 if the device multiplies in it natively; ``full``: float32.
     runtime
-        What the model runs on. ``auto``: OpenVINO on a CPU where the extra ``fast`` is installed, if it gives what
-        torch gives; else torch.
+        The library that runs the model. ``auto``: OpenVINO on a CPU, if the extra ``fast`` is installed and its outputs
+        agree with torch's; otherwise torch.
     shards
         Folder of partial results on large sets, from which an interrupted evaluation resumes. It is deleted at the end.
     devices
-        Devices of each machine; several need a folder of shards.
+        Number of devices per machine; several need ``shards``.
     num_nodes
-        Machines; start the same command on each.
+        Number of machines; start the same command on each.
     """
     parts = Shards.start(shards, devices, num_nodes)
     owned = ["results.json", "results.csv", "*_table.csv"]

@@ -11,7 +11,7 @@ from swinface.choices import SHIPPED
 def export(
     *, out: Path, model: Path = SHIPPED, input: Literal["uint8", "normalised"] = "uint8", int8: Path | None = None
 ) -> None:
-    """Write a model as ONNX, for any number of faces at once.
+    """Export a model to ONNX, for batches of any size.
 
     Its input is ``images``, (faces, 3, 112, 112); its outputs are ``embedding`` and, by name, the logits of every task
     that the model is trained on. The file's metadata describe the pixels of the input and the meaning of each logit.
@@ -21,12 +21,12 @@ def export(
     out
         File to write, .onnx.
     model
-        Folder of a trained model; by default the one that comes with the package.
+        Folder of a trained model; by default the released model.
     input
-        What the file takes: pixels as uint8, or as float32 of mean and standard deviation 0.5.
+        Type of the input: uint8 pixels, or float32 pixels normalised with mean and standard deviation 0.5.
     int8
-        A folder of aligned faces: all layers but the last linear ones are quantised to 8-bit integers, whose ranges
-        come from at most 512 of these faces. Take people that the model was trained on, not those it is tested on.
+        Folder of aligned faces to calibrate on: all layers but the last linear ones are quantised to 8-bit integers,
+        whose ranges come from at most 512 of these faces. Use people from the training data, not from the test data.
     """
     from swinface.export import export as write  # torch takes seconds to import
     from swinface.export import read_calibration

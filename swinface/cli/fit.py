@@ -18,8 +18,8 @@ def fit(arguments: list[str]) -> None:
     done = train(arguments)
     if done is None:
         return
-    kept = "best on the validation data" if done.figures else "the last, as there are no validation data"
-    print(f"{done.steps} steps; kept is epoch {done.epoch} (counted from 0), {kept}")
+    kept = "the best on the validation data" if done.figures else "the last, as there are no validation data"
+    print(f"{done.steps} steps; kept epoch {done.epoch} (counted from 0), {kept}")
     for name, value in done.figures.items():
         print(printable(f"  {name:<32} {value:.4f}"))
-    print(printable(f"{done.folder} has the model, and its epochs ({METRICS}, {CURVES})"))
+    print(printable(f"wrote the model, {METRICS} and {CURVES} to {done.folder}"))

@@ -13,20 +13,20 @@ from swinface.photos.originals import SETS, list_faces
 def labels(
     set: Literal["adience", "morph", "imdb_wiki", "affectnet", "pose"], annotations: Path, *, faces: Path, out: Path
 ) -> None:
-    """Make the list of labels that training reads, from a set's own files and its aligned faces.
+    """Make the label list that training needs, from the published files of a data set and its aligned faces.
 
-    With ``swinface align PHOTOS --out ROOT/data`` and then ``--faces ROOT/data --out ROOT/label.txt``, ROOT is a data
-    set for the configurations.
+    After ``swinface align PHOTOS --out ROOT/data``, use ``--faces ROOT/data --out ROOT/label.txt``. ROOT is then a data
+    set that configurations can name.
 
     Parameters
     ----------
     set
-        The data set; or pose, estimated from landmarks, for any set.
+        The data set; or ``pose``, head pose estimated from landmarks, for any set.
     annotations
-        The set's own labels: Adience's folder of fold_*_data.txt, MORPH's csv, imdb.mat or wiki.mat, AffectNet's csv;
-        for pose the aligned.csv in the folder of the faces.
+        The published labels: Adience's folder of fold_*_data.txt, MORPH's csv, imdb.mat or wiki.mat, AffectNet's csv;
+        for ``pose``, the aligned.csv in the folder of faces.
     faces
-        Folder of ``swinface align``. Photos without a face there are left out.
+        Folder written by ``swinface align``. Photos without a face there are left out.
     out
         File to write, .txt: a header, then a face per line.
     """
@@ -39,4 +39,4 @@ def labels(
         raise InputError(f"{faces}: {table['name'][spaced].iloc[0]!r} has white space in its name; rename the photo.")
     with replacing(out) as partial:
         table.to_csv(partial, sep=" ", index=False)
-    print(f"{len(found):,} photos have labels, {len(table):,} of them a face: {out}")
+    print(f"{len(found):,} photos have labels, {len(table):,} of these have a face: {out}")

@@ -62,19 +62,19 @@ COMMANDS = tabulate(
     {
         "Use": {
             "predict": "predict age, gender, expression and attributes of faces in photos",
-            "align": "cut aligned faces out of a folder of photos",
-            "attention": "show which levels and places of a face each task attends to",
-            "export": "write a model as ONNX",
+            "align": "detect, align and crop faces in a folder of photos",
+            "attention": "show which levels of the trunk and regions of a face each task uses",
+            "export": "export a model to ONNX",
         },
         "Train": {
             "fit": "train on face recognition, or on all tasks",
             "runs": "list runs of fit: how they differ, and their figures",
-            "teach": "embed a data set with a public recogniser, to distil from",
-            "labels": "make the list of labels of a set from its own files",
+            "teach": "embed a data set with a public recogniser, for distillation",
+            "labels": "make the label list of a data set from its published files",
             "pack": "halve the size of a trained model",
         },
         "Reproduce the paper": {
-            "evaluate": "run the benchmarks whose data are there, and compare with the paper",
+            "evaluate": "run the benchmarks whose data are present, and compare with the paper",
             "compare": "train models that differ in a few settings, and compare them",
             "convert": "convert the published checkpoint to safetensors",
         },
@@ -153,21 +153,21 @@ def _call(program: str, command: Command, arguments: list[str]) -> int:
     except CycloptsError as error:
         return _fail(program, one_line(error))  # these may break lines
     except ModuleNotFoundError as error:
-        return _fail(program, f"{error.name} is not installed; {describe_install('models')} brings it.")
+        return _fail(program, f"{error.name} is not installed; {describe_install('models')} installs it.")
     except Exception as error:
         if not _is_full(error):
             raise
-        return _fail(program, "the disk is full. Free some space and give the same command again.")
+        return _fail(program, "the disk is full. Free some space and run the same command again.")
     return 0
 
 
 def _check_empty(arguments: list[str]) -> None:
-    """Refuse an empty value, as of a shell's variable that is not set: as a path it is the working folder."""
+    """Refuse an empty value, as of a shell variable that is not set: as a path it is the working folder."""
     for before, word in pairwise(["", *arguments]):
         name, joined, value = word.partition("=") if word.startswith("--") else (before, "", word)
         if not value.strip() and (joined or not word.startswith("--")):
-            after = f"after {name} " if name.startswith("--") else ""
-            raise InputError(f"an empty value {after}is given; give one, or set the variable that it comes from.")
+            where = f"the value of {name}" if name.startswith("--") else "an argument"
+            raise InputError(f"{where} is empty; give one, or set the shell variable that it comes from.")
 
 
 def _check_out(arguments: list[str]) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 
 def pack(model: Path, out: Path) -> None:
-    """Halve the size of a trained model: the weights of its layers in bfloat16. It loads as any other.
+    """Halve the size of a trained model: the weights of its layers are stored in bfloat16. It loads like any other.
 
-    All else stays as it is, such as an erasure: a rounded map would let through a little of what it removes.
+    Everything else is unchanged. For example, the rounded map of an eraser would leave a little of what it removes.
 
     Parameters
     ----------

@@ -33,12 +33,12 @@ def predict(
     photos
         Image files; they are turned upright by their EXIF orientation. A folder means all images in it.
     model
-        Folder of a trained model; by default the one that comes with the package.
+        Folder of a trained model; by default the released model.
     aligned
-        The images are faces, square and aligned to ArcFace's five points: no detector is run.
+        The images are square faces, aligned to ArcFace's five points: no detector is run.
     runtime
-        What the model runs on. ``auto``: OpenVINO on a CPU where the extra ``fast`` is installed and there are 256
-        photos or more, if it gives what torch gives; else torch.
+        The library that runs the model. ``auto``: OpenVINO on a CPU, if the extra ``fast`` is installed, there are 256
+        photos or more, and its outputs agree with torch's; otherwise torch.
     json
         File to write all results to, .json: a list with an entry per photo, with the probabilities of all tasks.
     save
@@ -59,7 +59,7 @@ def predict(
     network = SwinFace.from_pretrained(model).to(best_device())
     runner = Runner(network, runtime=runtime, method="read", faces=len(photos))
     if network.untrained:
-        print(f"swinface predict: left out, not trained in this model: {', '.join(network.untrained)}", file=sys.stderr)
+        print(f"swinface predict: left out, model not trained on: {', '.join(network.untrained)}", file=sys.stderr)
     if aligned:
         warn_unaligned_files(photos)
     results, failures = [], []

@@ -11,7 +11,7 @@ from swinface.training.history import list_runs
 
 
 def runs(folder: Path) -> None:
-    """List the runs in a folder: in which settings they differ, and the figures of their best epochs.
+    """List the runs in a folder, with the settings that differ and the figures of their best epochs.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ def teach(*, source: Source, out: Path) -> None:
     source
         The data set, a class of ``swinface.data.datasets`` with its options.
     out
-        File to write, .npz with ``face`` (N,), as the source names them, and ``embedding`` (N, 128).
+        File to write, .npz with ``face`` (N,), the image names of the source, and ``embedding`` (N, 128).
     """
     check_ending(out, [".npz"], "a table of embeddings")
     warn_unaligned(source.read, range(len(source)), source.root)

@@ -149,7 +149,7 @@ def test_the_epoch_with_the_lowest_error_on_validation_data_is_kept(config, face
     assert fit("--config", tmp_path / "config.yaml", "--run", tmp_path / "run") == 0
     said = " ".join(capsys.readouterr().out.split())
     assert (
-        "kept is epoch 1 (counted from 0), best on the validation data error 0.2500 val_ages_MAE_years 5.0000" in said
+        "kept epoch 1 (counted from 0), the best on the validation data error 0.2500 val_ages_MAE_years 5.0000" in said
     )
     (row,) = swinface.list_runs(tmp_path).to_dict("records")
     assert row == {

@@ -91,7 +91,7 @@ def test_the_home_folder_may_be_a_tilde(commands, capsys, monkeypatch):
 
 
 def test_an_empty_value_is_not_the_working_folder(commands, capsys):
-    for words, said in (([""], "an empty value is"), (["--out", ""], "after --out is"), (["--out="], "after --out is")):
+    for words, said in (([""], "argument is empty"), (["--out", ""], "--out is empty"), (["--out="], "--out is empty")):
         assert run("program", "about", commands, ["repeat", "you", *words]) == 2
         assert said in capsys.readouterr().err
     assert run("program", "about", commands, ["repeat", "--times", "1", "a=", "--loud"]) == 0
@@ -266,7 +266,7 @@ def test_import_and_help_load_no_torch():
 def test_a_full_disk_is_one_message(name, commands, capsys):
     """Outputs are moved in place only when they are whole, so nothing is half-written."""
     assert run("program", "", commands, ["greet", name]) == 2
-    said = "program greet: error: the disk is full. Free some space and give the same command again.\n"
+    said = "program greet: error: the disk is full. Free some space and run the same command again.\n"
     assert capsys.readouterr().err == said
 
 

@@ -143,7 +143,7 @@ def test_the_lists_are_those_that_training_reads(tmp_path, capsys):
     faces = make_faces(root / "data", ["00/0.jpg", "01/1.jpg"])
     command = ["labels", "imdb_wiki", write_mat(tmp_path / "wiki.mat"), "--faces", faces, "--out", root / "label.txt"]
     assert run_swinface(*command) == 0
-    assert "1 photos have labels, 1 of them a face" in capsys.readouterr().out
+    assert "1 photos have labels, 1 of these have a face" in capsys.readouterr().out
     source = AgeGenderList(root)
     assert source.table.to_dict("list") == {"image": ["data/00/0.jpg"], "age": [30.49], "gender": [1.0]}
     assert source.read(0).shape == (112, 112, 3)
