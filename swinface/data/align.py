@@ -1,4 +1,4 @@
-"""From a photo to the 112x112 crop that the models read: five landmarks are moved to ArcFace's template."""
+"""From a photo to the aligned crop of 112x112 pixels: five landmarks are moved to ArcFace's template."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ ARCFACE = np.array([(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), 
 
 
 def align(image: np.ndarray, landmarks: np.ndarray, name: str = "the image") -> np.ndarray:
-    """Cut a face out of a photo, turned and scaled so that its landmarks are as near as possible to ``ARCFACE``.
+    """Crop a face from a photo, rotated and scaled so that its landmarks are as near as possible to ``ARCFACE``.
 
-    Distances are those in the crop, as in insightface. Those in the photo would give a narrower crop where landmarks do
-    not fit the template well.
+    Distances are measured in the crop, as in insightface. Distances in the photo would give a narrower crop if the
+    landmarks do not fit the template well.
 
     Parts outside the photo are black. If the photo has more pixels than the crop, they are averaged, not skipped.
 
@@ -45,7 +45,7 @@ def align(image: np.ndarray, landmarks: np.ndarray, name: str = "the image") -> 
     Raises
     ------
     InputError
-        The image has other pixels, the landmarks are not in its pixels, or not those of a face in this order.
+        The image is not (H, W, 3) uint8, or the landmarks are not within it or not in this order.
 
     Examples
     --------

@@ -65,12 +65,12 @@ FILLS = {"black": 0.4, "flat": 0.2, "edge": 0.2, "mirror": 0.2}  # content, and 
 
 
 def augment(images: Tensor, how: Augmentation, frames: Tensor | None = None) -> Tensor:
-    """Change faces, (B, 3, 112, 112) uint8 RGB, by torch's (for ``randaugment`` also Python's and numpy's) global
+    """Augment faces, (B, 3, 112, 112) uint8 RGB, with torch's (for ``randaugment`` also Python's and numpy's) global
     generator.
 
     With ``flip`` half of the faces are mirrored. ``photometric`` changes brightness and contrast, and makes some faces
-    grey, of low resolution or compressed. ``light``, for CPUs, is both, and a small similarity transform with other
-    content of areas outside the photo. ``randaugment``, as for SwinFace's analysis streams, is flip and RandAugment,
+    grey, of low resolution or compressed. ``light``, for CPUs, is both, with a small similarity transform and random
+    content in areas outside the photo. ``randaugment``, as for SwinFace's analysis streams, is flip and RandAugment,
     and in ``make_input`` random erasing.
 
     ``frames``, (B, 4), are left, top, right and bottom of the part of each face that the photo covers, as shares of the

@@ -40,7 +40,7 @@ from swinface.tasks import EXPRESSIONS
 def match_names(root: Path, images: list[str], pattern: str, form: str) -> tuple[list[str], pd.DataFrame]:
     """The images whose file names are of the form, and the pattern's groups (text); one warning counts the others.
 
-    Raises ``InputError`` if two have one name: of two copies of a set, one face would be trained on and one held out.
+    Raises ``InputError`` if two have the same name: with two copies of a set, a face could be trained on and held out.
     """
     matches = {image: re.fullmatch(pattern, image.rpartition("/")[2]) for image in images}
     others = [image for image, match in matches.items() if not match]
@@ -54,7 +54,7 @@ def match_names(root: Path, images: list[str], pattern: str, form: str) -> tuple
     places: dict[str, str] = {}
     for image in named:
         if (first := places.setdefault(image.rpartition("/")[2], image)) != image:
-            raise InputError(f"{root}: {first} and {image} have one name; name the folder of one copy of the set.")
+            raise InputError(f"{root}: {first} and {image} have the same name; use a single copy of the set.")
     return named, pd.DataFrame(
         [matches[image].groupdict() for image in named], columns=[*re.compile(pattern).groupindex]
     )
@@ -107,9 +107,9 @@ class ImageFolder(Source):
         Take images from this folder below the root, and count identities from it: with ``Train/train-faces`` of FIW,
         the identity of ``Train/train-faces/F0001/MID1/P00001_face0.jpg`` is ``F0001/MID1``.
     without
-        A text file that names people, or folders of people such as families, a line each, to leave out.
+        A text file of people, or of folders of people such as families, to leave out, one per line.
     labels
-        From a task to a table (.csv or .parquet) with a column of its name, and ``image`` or ``face`` for labels of
+        By task, a table (.csv or .parquet) with a column of the task's name, and ``image`` or ``face`` for labels of
         images, ``identity`` or ``person`` for labels of people, such as ``gender: tables/people.parquet``.
     """
 
@@ -146,7 +146,7 @@ class ImageFolder(Source):
         for name in filter(None, map(str.strip, read_lines(self.without, "list of people"))):
             found = (identities == name) | identities.str.startswith(f"{name}/")
             if not found.any():
-                raise InputError(f"{self.without}: nobody below {self.root / self.below} is called {name!r}.")
+                raise InputError(f"{self.without}: no person or group below {self.root / self.below} is {name!r}.")
             named |= found
         return named
 
@@ -179,8 +179,8 @@ class UTKFace(Source):
 class CKPlus(Source):
     """CK+48: the last frames of CK+'s sequences (Lucey et al., CVPRW 2010), 48x48 and grey, a folder per expression.
 
-    Files are named ``person_sequence_frame.png``. There is no neutral. Contempt, which the
-    paper does not use, is left out.
+    Files are named ``person_sequence_frame.png``. There is no neutral class. Contempt, which the paper does not use, is
+    left out.
     """
 
     FOLDERS = ("surprise", "fear", "disgust", "happy", "sadness", "anger")  # in the order of EXPRESSIONS
@@ -249,14 +249,13 @@ class CelebA(Source):
     """CelebA (Liu et al., ICCV 2015): the official files and the images its authors aligned.
 
     ``img_align_celeba/``, ``list_attr_celeba.txt`` and ``identity_CelebA.txt`` side by side, or in the authors' folders
-    ``Img``, ``Anno`` and ``Eval``. Where a list is missing, one that ends in .csv is read, as on Kaggle; its images, a
-    folder deeper, are found too. Kaggle has no identities: they are needed for a ``part`` alone, which sets people
-    apart.
+    ``Img``, ``Anno`` and ``Eval``. If a list is missing, one that ends in .csv is read, as on Kaggle, whose images are
+    one folder deeper. Kaggle has no identities; only ``part`` needs them, to hold people out.
 
     Parameters
     ----------
     subset
-        The official partition, read from ``list_eval_partition.txt``; every image, without that file, when ``all``.
+        The official partition, read from ``list_eval_partition.txt``; ``all`` is every image and needs no such file.
     """
 
     SUBSETS = ("train", "validation", "test")  # numbered so in list_eval_partition.txt
@@ -279,8 +278,8 @@ class CelebA(Source):
             table.insert(1, "identity", self._look_up("identity_CelebA", "identity", table["image"]))
         elif self.part != "all":
             raise InputError(
-                f"{identities}: no such file, so people cannot be set apart; get it from CelebA's authors, or take a "
-                "subset and part: all."
+                f"{identities}: no such file, so people cannot be held out; get it from CelebA's authors, or use a "
+                "subset with part: all."
             )
         if self.subset != "all":
             number = str(self.SUBSETS.index(self.subset))
@@ -298,7 +297,7 @@ class CelebA(Source):
         path = self._find(file)
         found = images.map(read_celeba(path, [column], header=False).set_index("name")[column])
         if found.isna().any():
-            raise InputError(f"{path}: no line for {images[found.isna()].iloc[0]}; take the file of the same CelebA.")
+            raise InputError(f"{path}: no line for {images[found.isna()].iloc[0]}; use the file of the same CelebA.")
         return found
 
 

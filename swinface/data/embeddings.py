@@ -99,7 +99,7 @@ def _read_faces(table: ArrayFile) -> list[str]:
 
 
 def find_variance_within(values: np.ndarray, people: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How photos of one person differ: variances (D,), and their axes (D, D), of embeddings, (N, D).
+    """Within-person covariance of embeddings, (N, D): variances (D,) and their axes (D, D).
 
     ``people`` are numbers (N,), -1 where unknown. Raises ``ValueError`` if no person has two photos.
     """
@@ -108,7 +108,7 @@ def find_variance_within(values: np.ndarray, people: np.ndarray) -> tuple[np.nda
     counts = np.bincount(codes)
     spare = int((counts - 1).sum())
     if spare < 1:
-        raise ValueError("no person has two photos, so nothing is known of how photos of one differ.")
+        raise ValueError("no person has two photos, so the within-person covariance is unknown.")
     means = np.zeros((len(counts), values.shape[1]))
     np.add.at(means, codes, of_people)
     within = of_people - (means / counts[:, None])[codes]
@@ -148,11 +148,11 @@ class ArrayFile:
                 entries = archive.infolist()
             packed = os.path.getsize(path)
         except FileNotFoundError:
-            raise InputError(f"{path}: no such table of embeddings, a .npz.") from None
+            raise InputError(f"{path}: no such table of embeddings (.npz).") from None
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror or error}); name a .npz.") from error
         except Exception as error:  # damaged bytes make it fail in any way
-            raise InputError(f"{path}: not a .npz, arrays as numpy.savez writes them.") from error
+            raise InputError(f"{path}: not a .npz file, as numpy.savez writes it.") from error
         unpacked = sum(entry.file_size for entry in entries)
         if unpacked > max(MOST_BYTES, MOST_TIMES * packed):
             raise InputError(f"{path}: unpacks from {packed:,} to {unpacked:,} bytes; write it without compression.")

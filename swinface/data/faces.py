@@ -31,8 +31,8 @@ def scale_pixels(images: Tensor) -> Tensor:
 
 
 def check_scaled(images: Tensor) -> None:
-    """Refuse what is no tensor, and float pixels from 0 to 255, which are never all below 10, or not finite; warn of
-    those from 0 to 1, and of those of another mean and deviation, such as ImageNet's."""
+    """Raise ``InputError`` unless this is a tensor of finite pixels that do not reach 255; warn if they lie between 0
+    and 1, or have another mean and deviation, such as ImageNet's."""
     if not isinstance(images, Tensor):
         raise InputError(f"images: a {type(images).__name__}; give a tensor, (B, 3, {IMAGE_SIZE}, {IMAGE_SIZE}).")
     if not len(images):
@@ -42,7 +42,7 @@ def check_scaled(images: Tensor) -> None:
         raise InputError(f"images: their pixels reach {high:g}; give uint8 from 0 to 255, or float from -1 to 1.")
     if 0 <= low < high <= 1 or max(-low, high) > 1.1:
         warnings.warn(
-            f"images: pixels lie between {low:.3g} and {high:.3g}; models take them from -1 to 1, 2 x - 1 of 0 to 1.",
+            f"images: pixels lie between {low:.3g} and {high:.3g}; models take them from -1 to 1 (2 x - 1 of 0 to 1).",
             stacklevel=4,
         )
 
@@ -78,7 +78,7 @@ def covered(crop: Crop | None) -> tuple[float, float, float, float]:
 def fit_face(pixels: np.ndarray, where: str, crop: Crop | None = None, size: int = IMAGE_SIZE) -> np.ndarray:
     """Resize a face for the models: the region ``crop`` of an image, or the whole image, which must then be square.
 
-    Raises ``InputError``, in which the image is called ``where``, if it is not square, so that it was not aligned.
+    Raises ``InputError``, in which the image is called ``where``, if it is not square and therefore not aligned.
     """
     height, width = pixels.shape[:2]
     if crop is None and height != width:

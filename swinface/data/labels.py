@@ -70,8 +70,8 @@ def read_labels(
     for number, fields in rows.items():
         if len(fields) != len(names):
             raise InputError(
-                f"{path}: line {number} has {len(fields)} fields, not {len(names)}: {' '.join(names)}, with {parted} "
-                "between."
+                f"{path}: line {number} has {len(fields)} fields, not {len(names)}: {' '.join(names)}, separated by "
+                f"{parted}."
             )
     if not rows:
         raise InputError(f"{path}: no faces; each line must hold {' '.join(columns)}.")
@@ -83,8 +83,8 @@ def read_labels(
         raise InputError(f"{path}: line {line}: {twice[columns[0]][line]!r} is listed twice, with different labels.")
     repeated = table.duplicated()
     if repeated.any():  # otherwise such a face would count twice in figures
-        some = f"{repeated.sum():,} lines, such as line {repeated.idxmax()}, repeat another one"
-        warnings.warn(f"{path}: {some}; each image is taken once.", stacklevel=2)
+        some = f"{repeated.sum():,} lines, such as line {repeated.idxmax()}, repeat another line"
+        warnings.warn(f"{path}: {some}; each image is used once.", stacklevel=2)
     return table[~repeated]
 
 
@@ -109,7 +109,7 @@ def _read_header(where: str, fields: list[str], columns: Sequence[str], others: 
     if found:
         order = "in any order and among others" if others else "in any order"
         raise InputError(
-            f"{where}, the header, has {found}; expected, {order}: {' '.join(columns)}, with {parted} between."
+            f"{where}, the header, has {found}; expected, {order}: {' '.join(columns)}, separated by {parted}."
         )
     return names
 

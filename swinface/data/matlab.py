@@ -50,4 +50,4 @@ def read_matlab(files: Iterable[Path], variables: Sequence[str], what: str) -> I
 
 def refuse_matlab(file: Path, what: str, reason: object) -> InputError:
     """The error of a file with other content than it should have."""
-    return InputError(f"{file}: not {what} ({reason}); take the authors' file.")
+    return InputError(f"{file}: not {what} ({reason}); use the authors' file.")

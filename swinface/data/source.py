@@ -37,7 +37,7 @@ class Source(ABC):
     share
         Share of this source in a training stream that mixes sources; shares are scaled to sum to 1.
     group
-        Sources of a stream with the same group add up their shares and divide the sum by their numbers of faces.
+        Sources of a stream with the same group pool their shares, in proportion to their numbers of faces.
     teacher
         A ``.npz`` of embeddings (``face``, ``embedding``) whose faces are the table's ``image``.
     """

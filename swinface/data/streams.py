@@ -34,18 +34,18 @@ SHRINKAGE = 0.1  # share of the mean variance that is added to each, where teach
 
 @dataclass(frozen=True)
 class Unlabelled:
-    """Tasks that a teacher answers for faces of a stream that have no label, see ``swinface.training.pseudo``.
+    """Tasks for which faces of a stream without a label get pseudo-labels, see ``swinface.training.pseudo``.
 
     Parameters
     ----------
     tasks
         Tasks with classes; another stream must have labels of them.
     confidence
-        Lowest probability of an answer that counts.
+        Lowest probability of a pseudo-label that is used.
     weight
-        Weight of these answers' loss, relative to that of labels.
+        Weight of the loss on pseudo-labels, relative to that on labels.
     after
-        Share of training after which the teacher answers.
+        Share of training after which pseudo-labels are used.
     """
 
     tasks: list[str]
@@ -67,7 +67,7 @@ class Stream:
     augment
         How faces are changed, see ``swinface.data.augment``.
     pseudo_labels
-        Tasks that a slow-moving teacher answers where the faces have no label.
+        Tasks for which faces without a label get pseudo-labels.
     """
 
     batch_size: PositiveInt
@@ -94,7 +94,7 @@ class Batches(Dataset):
     cache
         Folder for every source's decoded faces, mapped into memory: each face is decoded only once.
     whiten
-        Whether teachers' embeddings are whitened by how faces of one identity differ.
+        Whether teachers' embeddings are whitened by the within-identity covariance.
 
     Attributes
     ----------
@@ -163,7 +163,7 @@ class Batches(Dataset):
             taught = stream.pseudo_labels is not None or any(source.teacher is not None for source in stream.sources)
             if not (labelled or taught or name == "recognition"):
                 names = dict.fromkeys(["recognition", *(it for task in TASKS.values() for it in task.streams)])
-                why = "its sources have no labels of its tasks" if own else f"streams are called {', '.join(names)}"
+                why = "its sources have no labels of its tasks" if own else f"streams are named {', '.join(names)}"
                 raise InputError(f"data.streams.{name}: nothing would be learned from it; {why}.")
 
     def class_shares(self, task: str) -> list[float]:
@@ -195,7 +195,7 @@ class Batches(Dataset):
     def _read_teachers(self, whiten: bool) -> tuple[dict[tuple[str, int], np.ndarray], int]:
         """Every source's (N, D) teacher embeddings, NaN where there is none, and D; 0 without any teacher.
 
-        They are of unit length less their mean, with which the cosines of all faces would be nearly the same.
+        They have unit length and are then centred: otherwise the cosines of all faces would be nearly the same.
         """
         paths = {source.teacher for source in self.sources.values() if source.teacher is not None}
         tables = {path: Embeddings(path) for path in paths}
@@ -233,7 +233,7 @@ class Batches(Dataset):
         try:
             variance, axes = find_variance_within(values, people)
         except ValueError as error:
-            raise InputError(f"data.whiten: of the stream recognition and its teachers, {error}") from None
+            raise InputError(f"data.whiten: of faces of the stream recognition that have a teacher, {error}") from None
         scale = axes / np.sqrt(variance + SHRINKAGE * variance.mean())
         return {place: (column @ scale).astype(np.float32) for place, column in columns.items()}
 

@@ -69,7 +69,7 @@ def test_light_keeps_the_face_where_it_was():
 
 
 @pytest.mark.parametrize("frame", [(0.0, 0.0, 1.0, 1.0), (0.09, 0.22, 0.91, 1.0), (0.2, 0.1, 0.8, 0.9)])
-def test_bars_tell_no_data_set_from_another(frame):
+def test_bars_do_not_reveal_the_data_set(frame):
     """Black bars, and edges without any, occur in faces of every frame, so no label can be read from them."""
     torch.manual_seed(0)
     images = torch.full((600, 3, 112, 112), 120, dtype=torch.uint8)

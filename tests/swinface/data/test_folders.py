@@ -85,7 +85,7 @@ def test_an_age_may_be_unknown_in_the_words_of_others_and_stands_beside_any_colu
         assert ages.fillna(-9).tolist() == [-9, -9, -9, 0, 4], file
 
 
-def test_a_letter_of_two_expressions_is_none(tmp_path):
+def test_an_ambiguous_first_letter_is_refused(tmp_path):
     save(tmp_path / "faces/p/a.png")
     (tmp_path / "l.csv").write_text("image,expression\np/a.png,s\n")
     with pytest.raises(InputError, match="expression is 's'; expected one of surprise"):

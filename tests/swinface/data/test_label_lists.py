@@ -134,7 +134,7 @@ def test_celeba_of_kaggle_is_read_as_that_of_its_authors(tmp_path):
         _ = CelebA(csv).table
     (csv / "identity_CelebA.csv").unlink()  # Kaggle has none
     pd.testing.assert_frame_equal(CelebA(csv).table, expected.drop(columns="identity"))
-    with pytest.raises(InputError, match=r"identity_CelebA\.txt: no such file, so people cannot be set apart"):
+    with pytest.raises(InputError, match=r"identity_CelebA\.txt: no such file, so people cannot be held out"):
         _ = CelebA(csv, part="held_out").table
     (csv / "list_attr_celeba.csv").unlink()
     with pytest.raises(InputError, match=r"list_attr_celeba\.txt: no such label file"):
@@ -188,8 +188,8 @@ def test_the_authors_age_and_gender_lists_are_read(tmp_path):
         ("age age gender\na.jpg 1 1\n", "no name"),
         ("name age gender age\na.jpg 1 1 1\n", "twice age"),
         ("a.jpg 25 1.0\nb.jpg 26 1.0\n", "line 1, the header, .*unknown a.jpg, 25, 1.0"),
-        ("name,age,gender\na.jpg,25,1\n", "with white space between"),
-        ("name age gender\na.jpg,25,1\n", "line 2 has 1 fields.*with white space between"),
+        ("name,age,gender\na.jpg,25,1\n", "separated by white space"),
+        ("name age gender\na.jpg,25,1\n", "line 2 has 1 fields.*separated by white space"),
         ("name age gender\na.jpg 25\n", "line 2 has 2 fields, not 3: name age gender"),
         ("name age gender\na.jpg 25 1\nmy face.jpg 25 1\n", "line 3 has 4 fields, not 3"),
         ("name age gender\na.jpg old 1\n", "line 2: age is 'old'; expected a number from 0 to 130, or nan"),
@@ -213,7 +213,7 @@ def test_a_list_that_cannot_be_right_is_refused_by_line(tmp_path, text, message)
 
 def test_a_line_that_is_repeated_is_read_once(tmp_path):
     write(tmp_path / "label.txt", "name age gender\na.jpg 3 1\nb.jpg 3 1\n\na.jpg 3 1\na.jpg  3  1\n")
-    with pytest.warns(UserWarning, match=r"label\.txt: 2 lines, such as line 5, repeat another one; each image is"):
+    with pytest.warns(UserWarning, match=r"label\.txt: 2 lines, such as line 5, repeat another line; each image is"):
         table = AgeGenderList(tmp_path).table
     assert table["image"].tolist() == ["data/a.jpg", "data/b.jpg"]
 

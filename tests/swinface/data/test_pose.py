@@ -30,7 +30,7 @@ def photograph(pose, scale=2.0, distance=800.0) -> np.ndarray:
     return scale * points[:, :2] / (1 - points[:, 2:] / distance) * (1, -1) + 200
 
 
-def test_the_angles_turn_a_face_as_the_field_says():
+def test_angles_have_the_signs_of_300w_lp():
     nose = np.array([0.0, 0.0, 1.0])  # to the viewer
     assert to_rotation(np.array([30.0, 0, 0])).apply(nose)[0] == pytest.approx(-0.5)  # to the image's left
     assert to_rotation(np.array([0, 30.0, 0])).apply(nose)[1] == pytest.approx(0.5)  # up
@@ -124,7 +124,7 @@ def test_the_pose_of_a_set_is_that_of_the_aligned_face(tmp_path, key):
         assert np.array_equal(source.read(row), align(read_image(root / source.table["image"][row]), landmarks))
 
 
-def test_faces_that_are_kept_are_aligned_by_the_landmarks_that_are_there(tmp_path):
+def test_cached_faces_depend_on_landmarks(tmp_path):
     root, other = (write_pose_set(tmp_path / name, [pose]) for name, pose in (("set", POSES[0]), ("other", POSES[2])))
     noise = np.random.default_rng(0).integers(0, 256, (450, 450, 3), dtype=np.uint8)
     Image.fromarray(noise).save(root / "image00000.jpg")

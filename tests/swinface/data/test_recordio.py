@@ -99,7 +99,7 @@ def test_identities_are_kept_beside_the_records_and_read_from_them_once(tmp_path
     assert RecordIO(tmp_path).table["identity"].tolist() == ["1", *map(str, labels)]
 
 
-def test_faces_that_are_kept_are_those_of_the_records_that_are_there(tmp_path):
+def test_cached_faces_depend_on_records(tmp_path):
     for colour in ("red", "blue"):
         face = BytesIO()
         Image.new("RGB", (112, 112), colour).save(face, "png")
@@ -107,7 +107,7 @@ def test_faces_that_are_kept_are_those_of_the_records_that_are_there(tmp_path):
         assert np.array_equal(keep_decoded(RecordIO(tmp_path), tmp_path), RecordIO(tmp_path).read_all())
 
 
-def test_the_writer_of_these_tests_writes_as_mxnet_does(tmp_path):
+def test_the_test_writer_equals_mxnets_writer(tmp_path):
     header = struct.pack("<IfQQ", 0, 5.0, 1, 0)
     last = struct.pack("<IfQQ", 0, 2.0, MAGIC, 0)
     content = b"wxyz" + MAGIC_BYTES * 2 + b"1"
@@ -226,7 +226,7 @@ def test_a_damaged_record_is_refused(tmp_path, place, byte, what):
 
 
 @pytest.mark.parametrize("offset", [-8, 2, 10_000])
-def test_an_offset_into_nowhere_is_refused(tmp_path, offset):
+def test_an_offset_outside_the_file_is_refused(tmp_path, offset):
     face_set(tmp_path / "a.rec", [1, 2])
     (tmp_path / "a.idx").write_text(f"1\t{offset}\n")
     records = RecordFile(tmp_path / "a.rec")

@@ -124,7 +124,7 @@ def test_only_the_streams_that_a_task_names_teach_it(face_sets):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("expresion", "streams are called recognition, age_gender, celeba, expression, pose"),
+        ("expresion", "streams are named recognition, age_gender, celeba, expression, pose"),
         ("celeba", "its sources have no labels of its tasks"),
     ],
 )
@@ -178,7 +178,7 @@ def test_whitening_needs_people_with_two_faces(face_sets):
         Batches({"age_gender": Stream(2, [faces])}, ["age"], 0, whiten=True)
 
 
-def test_faces_that_are_kept_are_the_faces(face_sets, tmp_path):
+def test_cached_faces_equal_decoded_faces(face_sets, tmp_path):
     plain, kept = batches(face_sets), batches(face_sets, cache=tmp_path)
     assert equal(plain[3], kept[3])
     files = sorted(tmp_path.iterdir())
@@ -192,7 +192,7 @@ class Mirrored(UTKFace):
         return super()._decode(image)[:, ::-1]
 
 
-def test_faces_that_are_kept_are_those_of_their_class_and_of_the_files_as_they_are(face_sets, tmp_path):
+def test_cached_faces_depend_on_class_and_files(face_sets, tmp_path):
     copytree(face_sets / "UTKFace", tmp_path / "faces")
     for source in (UTKFace(tmp_path / "faces"), Mirrored(tmp_path / "faces")):
         assert np.array_equal(keep_decoded(source, tmp_path), source.read_all())
