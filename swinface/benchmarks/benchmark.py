@@ -1,4 +1,4 @@
-"""Benchmarks: a model's figures on every data set that is there, with the paper's.
+"""Benchmarks: a model's figures on every data set that is present, with the paper's.
 
 This module defines a benchmark; the protocols are in ``swinface.benchmarks.protocols``. The file
 ``configs/swinface/evaluate.yaml`` names the benchmarks to run and their data.
@@ -38,9 +38,8 @@ COLUMNS = ("benchmark", "metric", "ours", "low", "high", "paper", "difference", 
 class Result:
     """One figure of a benchmark.
 
-    ``draws``, (resamples,), are the figure of each resample of people or faces, in the same resamples for every model:
-    the difference of two models' draws is that of the same people. They, and the interval, are None where the protocol
-    has none.
+    ``draws``, (resamples,), are the figure of each resample of people or faces. Resamples are the same for every model,
+    so the differences of two models' draws are paired. Draws and interval are None if the protocol has no interval.
     """
 
     metric: str  #: name of the figure, with its unit
@@ -90,8 +89,8 @@ class Benchmark(ABC):
     paper
         The paper's figures on the same faces, by metric.
     requires
-        A file or folder that shows whether the data are there, or one for each layout that they may have; by default
-        the one that the benchmark reads.
+        A file or folder that exists if the data are present, or one for each layout that they may have; by default the
+        one that the benchmark reads.
     """
 
     metrics: Sequence[str] = ()  #: names of the figures that it may give
@@ -106,7 +105,7 @@ class Benchmark(ABC):
                 raise InputError(f"paper: no metric {metric!r}; choose from {', '.join(self.metrics)}.")
 
     def find_obstacle(self, trained: Collection[str]) -> str | None:
-        """Why it cannot be run on a model that is trained on these tasks; None when it can."""
+        """Why it cannot be run on a model that is trained on these tasks; None if it can."""
         places = self.requires or [self.location]
         if not any(path.exists() for path in places):
             return f"no {' or '.join(map(str, places))}"
@@ -116,14 +115,14 @@ class Benchmark(ABC):
 
     @abstractmethod
     def run(self, model: Predictor) -> list[Result]:
-        """Evaluate a model: figures, of which the first is the one that the model is judged by, as by its best epoch.
+        """Evaluate a model. The first figure is the main one, by which the best epoch is chosen.
 
         Raises ``InputError`` if the data cannot be used.
         """
 
 
 class Predictor:
-    """A model's answers. Those for a source are computed once, however many benchmarks ask for them.
+    """A model's predictions. Those for a source are computed once and shared by all benchmarks.
 
     Parameters
     ----------
@@ -217,8 +216,8 @@ def estimate(
     """Figures that are computed from totals over faces, and the same where groups of faces are resampled.
 
     ``values``, (N, k), are summed over the faces of a table. People are drawn with replacement, with all their faces;
-    single faces, if people are not known. ``statistic`` is from totals, (..., k), to figures, (..., figures); not a
-    number if a draw has no such face. Gives figures, (figures,), and those of each draw, (draws, figures).
+    single faces, if people are not known. ``statistic`` is from totals, (..., k), to figures, (..., figures); NaN if
+    a draw has no such face. Gives figures, (figures,), and those of each draw, (draws, figures).
     """
     _, group = np.unique(table["identity"] if "identity" in table else range(len(table)), return_inverse=True)
     totals = resample_totals(values, group, draws, seed=0)
@@ -269,7 +268,7 @@ def _read_groups(table: pd.DataFrame) -> dict[str, pd.Categorical]:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What benchmarks gave."""
+    """Results of benchmarks."""
 
     rows: list[dict] = field(default_factory=list)  #: a dict with ``COLUMNS`` for each figure
     results: dict[tuple[str, str], Result] = field(default_factory=dict)  #: the figures by benchmark and metric

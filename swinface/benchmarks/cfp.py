@@ -26,10 +26,10 @@ LIST = "list of CFP's protocol"
 
 
 class FrontalProfile(Benchmark):
-    """LFW's protocol on CFP's own files: ten folds, the threshold of each from the nine others.
+    """LFW's protocol on CFP's own files: ten folds, the threshold of each chosen on the other nine.
 
     The images must be aligned and square, see ``swinface align``. Insightface's ``cfp_fp.bin`` has the same pairs; its
-    faces are aligned in their own way. The interval is that of the mean over folds.
+    faces are aligned differently. The interval is that of the mean over folds.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class FrontalProfile(Benchmark):
 
 
 class Profile(Benchmark):
-    """AUC of a model's yaw, its sign left out: does it tell the profile images of the protocol from the frontal ones?
+    """AUC of a model's absolute yaw at telling the profile images of the protocol from the frontal ones.
 
     The interval resamples people.
 
@@ -113,7 +113,7 @@ def read_protocol(root: Path, protocol: str) -> tuple[list[Path], np.ndarray, np
         ends.append(len(pairs))
     if len(set(np.diff(ends))) > 1:
         raise InputError(
-            f"{root / 'Protocol' / 'Split' / protocol}: folds must have as many pairs each; copy it again."
+            f"{root / 'Protocol' / 'Split' / protocol}: all folds must have the same number of pairs; copy it again."
         )
     first, second = np.array(pairs, dtype=np.int64).T
     return [*frontal, *profile], first, second, np.array(same)

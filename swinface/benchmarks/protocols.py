@@ -240,16 +240,16 @@ class Gender(LabelledFaces):
 
 
 class Attributes(LabelledFaces):
-    """Accuracy on each of CelebA's attributes and its mean, compared with always giving the more frequent answer.
+    """Accuracy on each of CelebA's attributes and its mean, compared with always predicting the more frequent class.
 
     There is a figure for the mean, and for each attribute with a figure in the paper; the table has all. If the model
     is not trained on all attributes, the mean is over fewer, and its name says so. By group, the figure is over all
-    answers with a known label.
+    predictions with a known label.
 
     Parameters
     ----------
     train
-        The faces whose more frequent answers are the baseline.
+        The faces on which the more frequent class is determined.
     """
 
     metrics = ("mean accuracy %", *(f"accuracy %, {name}" for name in ATTRIBUTES))

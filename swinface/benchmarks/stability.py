@@ -1,7 +1,7 @@
-"""How far a model's answers change with the presentation of a face: with bars, larger, grey, compressed.
+"""How much a model's predictions change with the presentation of a face: black bars, scale, grey, compression.
 
-A face's age does not depend on what lies beside the photo. A model whose answers do has learned to tell its data sets
-apart. Held-out faces of the same sets cannot reveal that: their presentation is the same.
+A face's age does not depend on what surrounds the photo. A model whose predictions do has learned to tell its data sets
+apart. Held-out faces of the same sets cannot reveal this: their presentation is the same.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def add_bars(faces: Tensor, top: float = 0.0, sides: float = 0.0) -> Tensor:
 
 
 def move(faces: Tensor, **change: object) -> Tensor:
-    """Scale, turn or shift faces; what comes from outside repeats the edges, so that no bar appears."""
+    """Scale, rotate or shift faces; areas outside the image repeat its edges, so no bar appears."""
     around = IMAGE_SIZE // 2
     padded = transforms.pad(faces, [around] * 4, padding_mode="edge")
     settings = {"angle": 0.0, "translate": [0, 0], "scale": 1.0, "shear": [0.0, 0.0]} | change
@@ -58,11 +58,11 @@ CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Stability(LabelledFaces):
-    """How far the answers for a source's faces change under each of ``CHANGES``. It needs no labels.
+    """How much the predictions for a source's faces change under each of ``CHANGES``. It needs no labels.
 
-    Age: the mean absolute change in years. Gender and expression: the share of faces, in per cent, whose answer
-    changes. The figure of a task is that of the change that moves it most; the table has all changes, and the age's
-    figure also stands by group.
+    Age: the mean absolute change in years. Gender and expression: the share of faces, in per cent, whose prediction
+    changes. The figure of a task is that of the change with the largest effect; the table has all changes, and the
+    figure of age is also given by group.
     """
 
     metrics = ("age moves, years", "gender changes %", "expression changes %")

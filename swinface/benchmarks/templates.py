@@ -1,4 +1,4 @@
-"""Do two templates (sets of photos and video frames) show one person? The 1:1 protocol of IJB-B and IJB-C.
+"""Verification of templates (sets of photos and video frames of a person): the 1:1 protocol of IJB-B and IJB-C.
 
 Maze et al., "IARPA Janus Benchmark - C", ICB 2018; files and pooling are those of insightface, as
 for the paper's figures. Faces are aligned by ``swinface.data.align``, which averages where a photo is scaled down.
@@ -140,7 +140,7 @@ def embed_templates(
     of one medium (a photo, or the frames of a video) are averaged, the media of a template summed, the sum is scaled to
     unit length. That is a weighted sum over images, ``Templates.weights`` being score / images of the medium. Each
     image is read once, and ``batch`` images go through the model at once, and as many mirrored. ``compute`` is
-    ``Predictor.compute``, to embed on several devices and to go on after an interruption.
+    ``Predictor.compute``, to embed on several devices and to resume after an interruption.
 
     Raises ``InputError`` if an image is missing or unreadable, its name leaves the folder, or its landmarks coincide.
     """

@@ -1,4 +1,4 @@
-"""Do two faces show one person? The protocol of LFW, CFP-FP, AgeDB-30, CALFW and CPLFW, and AUC for any set of faces.
+"""Face verification: the protocol of LFW, CFP-FP, AgeDB-30, CALFW and CPLFW, and the AUC for any set of faces.
 
 Templates, which are sets of faces, are verified in ``swinface.benchmarks.templates``. A model is given as ``embed``:
 a function from faces, (N, 3, 112, 112) uint8, to embeddings, (N, D) float32. Scores are cosines of embeddings, higher
@@ -75,10 +75,10 @@ def read_pairs_folder(root: Path, pairs: Path) -> tuple[Tensor, np.ndarray, int]
         where = f"{pairs} row {number}"
         if len(fields) != (3 if one_person else 4):
             expected = "`name number number`, one person" if one_person else "`name number name number`, two people"
-            raise InputError(f"{where}: {' '.join(fields)!r}; here in its fold, a row must be {expected}.")
+            raise InputError(f"{where}: {' '.join(fields)!r}; at this place in its fold, a row must be {expected}.")
         people = [(fields[0], fields[1]), (fields[0] if one_person else fields[2], fields[-1])]
         if people[0] == people[1] or (people[0][0] == people[1][0]) != one_person:
-            wrong = "a face beside itself" if one_person else "one person, where two are due"
+            wrong = "a face paired with itself" if one_person else "one person, but must be two"
             raise InputError(f"{where}: {' '.join(fields)!r} is {wrong}.")
         for name, image in people:
             if not image.isdecimal():
@@ -141,7 +141,7 @@ def ten_fold_accuracy(cosines: np.ndarray, same: np.ndarray, folds: int = 10) ->
     Raises ``InputError`` if there are fewer than two folds, fewer pairs than folds, or pairs of one kind alone.
     """
     if not 2 <= folds <= len(cosines):
-        raise InputError(f"{folds} folds of {len(cosines)} pairs: name at least two folds, each with a pair.")
+        raise InputError(f"{folds} folds of {len(cosines)} pairs: use at least two folds, each with a pair.")
     scores = -np.maximum(0, 2 - 2 * np.asarray(cosines, dtype=np.float64))
     above = np.nextafter(LIMITS, np.inf)  # reached by the scores that are above the limits
     same = np.asarray(same, dtype=bool)
@@ -200,7 +200,7 @@ def auc_of_same_person(
     one = _draw_pairs(np.arange(len(person)) + 1, stops, pairs // 2, rng)
     two = _draw_pairs(stops, np.full(len(person), len(person)), pairs // 2, rng)
     if not one.size or not two.size:
-        raise InputError("telling people apart needs two people, and one with two faces.")
+        raise InputError("the AUC of same-person pairs needs two people, and one with two faces.")
     first, second = np.concatenate([one, two], axis=1)
     same = np.arange(len(first)) < one.shape[1]
     scores = score_pairs(normalize(embeddings[order]), first, second)

@@ -279,7 +279,7 @@ def test_an_output_that_is_a_file_is_refused_before_any_work(config, model, tmp_
         evaluate(benchmarks={}, model=model, out=tmp_path / "out")
 
 
-def test_figures_are_written_though_nobody_reads_them(config, model, tmp_path, monkeypatch):
+def test_figures_are_written_if_the_output_pipe_is_closed(config, model, tmp_path, monkeypatch):
     """As with `swinface evaluate --out out | head`."""
 
     def leave(*_: object) -> None:
@@ -315,7 +315,7 @@ def test_a_shipped_configuration_on_real_faces(shared_data, model, tmp_path, mon
     assert {line.split()[0] for line in capsys.readouterr().out.splitlines() if "accuracy" in line} >= chosen
 
 
-def test_every_task_is_judged():
+def test_every_task_has_a_benchmark():
     judged = {
         task for name in ("Age", "Gender", "Expression", "Attributes") for task in getattr(benchmarks, name).tasks
     }

@@ -78,7 +78,7 @@ def test_a_model_that_knows_the_people_is_always_right(cfp, protocol):
         ("Split/FP/03/same.txt", "1,2,3\n", r"03/same.txt line 1: '1,2,3' must be two numbers"),
         ("Split/FP/03/diff.txt", "1,1\n1,999\n", "03/diff.txt line 2: '1,999' names an image that is in no list"),
         ("Split/FP/03/diff.txt", "1,0\n1,2\n", "line 1: '1,0' names an image that is in no list"),
-        ("Split/FP/03/diff.txt", "1,2\n", "as many pairs each"),
+        ("Split/FP/03/diff.txt", "1,2\n", "the same number of pairs"),
         ("Split/FP/10/same.txt", None, "10/same.txt: no such list"),
     ],
 )

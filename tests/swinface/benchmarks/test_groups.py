@@ -78,7 +78,7 @@ def test_gender_by_group_is_scikit_learns_and_leaves_out_what_a_table_has_not():
     assert interval == pytest.approx([alone[0].low, alone[0].high])
 
 
-def test_a_groups_interval_draws_its_people():
+def test_the_interval_of_a_group_resamples_its_people():
     right = np.repeat([0, 1, 1, 0], 50)
     people = Made(gender=np.ones(200), identity=np.repeat(list("abcd"), 50), race=["asian"] * 100 + ["other"] * 100)
     results = Gender(people).run(Known(gender=logits_for(right, 2)))
