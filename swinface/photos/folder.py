@@ -1,4 +1,4 @@
-"""A data set as it is published becomes aligned faces: one face of every photo below a folder, and a log of all."""
+"""From a published data set to aligned faces: one face of every photo below a folder, and a log of all."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ Choice = Literal["largest", "central"]
 
 
 def align_folder(photos: Path, out: Path, choose: Choice = "largest", chunk: int = 256) -> pd.DataFrame:
-    """Find, cut out and align a face of every photo below a folder.
+    """Detect, align and crop one face of every photo below a folder.
 
     Faces are written below ``out`` under the names of their photos, JPEG at quality 95 or PNG. ``aligned.csv`` there
     has a row for every file of ``photos``. A photo without a face, or that cannot be read, has only its row, and so has
     a file that ``list_images`` leaves out. An interrupted call can be repeated: photos that have a row are not read
     again unless their files were written anew, and the result is that of an unbroken call.
 
-    ``choose`` says which face is taken where there are several: the one with the ``largest`` box, or the most
+    ``choose`` says which face is taken if there are several: the one with the ``largest`` box, or the most
     ``central``, whose box's centre is nearest to that of the photo. After ``chunk`` photos their faces and the log are
     written.
 
@@ -115,7 +115,7 @@ def read_log(path: Path) -> pd.DataFrame:
     if list(log.columns) != list(COLUMNS) or not isinstance(log.index, pd.RangeIndex):
         raise InputError(f"{path}: not a log of `swinface align`; choose another folder.")
     if not log["photo"].is_unique or log["photo"].isna().any():
-        raise InputError(f"{path}: a photo without a name or twice; delete the file to start again.")
+        raise InputError(f"{path}: a photo has no name or occurs twice; delete the file to start again.")
     for column in ("faces", "score", *PLACES):
         numbers = pd.to_numeric(log[column], errors="coerce")
         if (numbers.isna() & log[column].notna()).any() or (column == "faces" and (numbers % 1 != 0).any()):
@@ -125,13 +125,13 @@ def read_log(path: Path) -> pd.DataFrame:
 
 
 def read_whole_log(path: Path) -> pd.DataFrame:
-    """``read_log`` of a folder in which no photo is left to do.
+    """``read_log`` of a folder in which all photos are done.
 
     Raises ``InputError`` as that does, or if ``align_folder`` was interrupted: faces would be left out.
     """
     if (path.parent / UNFINISHED).exists():
         raise InputError(
-            f"{path}: `swinface align` has not ended, so photos are missing; give the same command again to go on."
+            f"{path}: `swinface align` was interrupted, so photos are missing; run the same command again to resume."
         )
     return read_log(path)
 

@@ -96,7 +96,7 @@ def read_affectnet(path: Path) -> pd.DataFrame:
 
 
 def read_pose(path: Path) -> pd.DataFrame:
-    """Estimate head pose from the landmarks in a log of ``swinface align``, for sets that have no labels of it.
+    """Estimate head pose from the landmarks in a log of ``swinface align``, for sets without such labels.
 
     Gives ``photo``, and ``yaw``, ``pitch`` and ``roll`` in degrees, of the aligned face. Faces with an error above
     ``LARGEST_ERROR`` are left out. Raises ``InputError`` if there is no such log.
@@ -130,7 +130,7 @@ def list_faces(labels: pd.DataFrame, log: pd.DataFrame, where: str = "the labels
     those that have a face, or if two photos cannot be told apart by the ends of their names.
     """
     if labels.empty:
-        raise InputError(f"{where}: no photo has all labels; take the files as the set's authors publish them.")
+        raise InputError(f"{where}: no photo has all labels; use the files as the set's authors publish them.")
     labels = labels.assign(photo=labels["photo"].str.replace("\\", "/", regex=False))
     faces = log.dropna(subset="face")
     depth = min(labels["photo"].str.count("/").max(), faces["photo"].str.count("/").max() if len(faces) else 0)
@@ -142,8 +142,8 @@ def list_faces(labels: pd.DataFrame, log: pd.DataFrame, where: str = "the labels
         for photo, end in zip(photos, ends, strict=True):
             if end in others and by_end.setdefault(end, photo) != photo:
                 raise InputError(
-                    f"{where}: {by_end[end]} and {photo} are both {end}, all that labels and faces have in common; "
-                    "align the photos in their folders as the set has them."
+                    f"{where}: {by_end[end]} and {photo} both end in {end}, so labels cannot tell them apart; align "
+                    "the photos in the folders of the published set."
                 )
     name = pd.Series(wanted, labels.index).map(dict(zip(cut, log["face"], strict=True)))
     if name.isna().all():
@@ -182,7 +182,7 @@ def _read(path: Path, separator: str, columns: list[str], names: Sequence[str] =
     table.columns = [re.sub(r"\s+", "", str(name)) for name in table.columns]
     lacking = [name for name in columns if name not in table]
     if not isinstance(table.index, pd.RangeIndex) or not table.columns.is_unique:
-        raise InputError(f"{path}: rows have more fields than the header, or two columns have one name.")
+        raise InputError(f"{path}: rows have more fields than the header, or two columns have the same name.")
     if lacking:
-        raise InputError(f"{path}: no column {lacking[0]!r}; take the file as the set's authors publish it.")
+        raise InputError(f"{path}: no column {lacking[0]!r}; use the file as the set's authors publish it.")
     return table[columns]

@@ -35,7 +35,7 @@ def predict(
     name: str = "the image",
     runtime: Runtime | Runner = "auto",
 ) -> list[dict[str, Any]]:
-    """Find the faces of an image and describe each.
+    """Detect the faces of an image, and predict age, gender, expression and attributes of each.
 
     Parameters
     ----------
@@ -48,8 +48,8 @@ def predict(
     name
         Name of an image that is not a file, for messages.
     runtime
-        What the model runs on, see ``swinface.runtimes.Runner``. For many images, ``Runner(model, method="read")``
-        opens it once.
+        The library that runs the model, see ``swinface.runtimes.Runner``. For many images,
+        ``Runner(model, method="read")`` opens it once.
 
     Returns
     -------
@@ -63,7 +63,8 @@ def predict(
     Raises
     ------
     InputError
-        The image cannot be read or has other pixels; an aligned one is not square; no detector is installed.
+        The image cannot be read or its pixels are not (H, W, 3) uint8; an aligned one is not square; no detector is
+        installed.
 
     Examples
     --------
@@ -109,7 +110,7 @@ def cut_faces(image: np.ndarray, aligned: bool, name: str) -> tuple[list[np.ndar
 def describe(
     model: SwinFace, crops: Sequence[np.ndarray], batch: int = 64, runtime: Runtime | Runner = "auto"
 ) -> list[dict[str, Any]]:
-    """The answers of a model, as in ``predict``, for aligned faces, (112, 112, 3) uint8 RGB, ``batch`` of them at a
+    """The predictions of a model, as in ``predict``, for aligned faces, (112, 112, 3) uint8 RGB, ``batch`` of them at a
     time."""
     check_ready(model, SwinFace)
     runner = runtime

@@ -84,18 +84,18 @@ def test_boxes_stay_within_the_photo(photo):
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 30_000), (112, 112), (40, 3)])
-def test_nothing_is_found_where_there_is_nothing(shape):
+def test_no_face_is_found_in_an_empty_photo(shape):
     assert detect(np.full((*shape, 3), 128, dtype=np.uint8)) == []
 
 
-def test_a_strip_does_not_fill_the_memory():
+def test_a_long_narrow_photo_takes_bounded_memory():
     tracemalloc.start()
     assert detect(np.zeros((1, 20_000_000, 3), dtype=np.uint8)) == []
     assert tracemalloc.get_traced_memory()[1] < 5e8
     tracemalloc.stop()
 
 
-def test_things_are_no_faces():
+def test_no_face_is_found_in_photos_of_objects():
     for name in ("china.jpg", "flower.jpg"):
         assert detect(load_sample_image(name)) == []
     generator = np.random.default_rng(0)

@@ -112,7 +112,7 @@ def test_an_interrupted_call_goes_on_to_the_same_result(photos, unbroken, tmp_pa
     assert len(pd.read_csv(out / "aligned.csv")) == 2
     assert not list(tmp_path.glob(".*"))
     assert run_swinface("labels", "pose", out / "aligned.csv", "--faces", out, "--out", tmp_path / "label.txt") == 2
-    assert "aligned.csv: `swinface align` has not ended, so photos are missing; give the" in capsys.readouterr().err
+    assert "aligned.csv: `swinface align` was interrupted, so photos are missing; run the" in capsys.readouterr().err
     names.clear()
     monkeypatch.setattr(swinface.photos.folder, "read_image", lambda path: names.append(path) or read_image(path))
     align_folder(photos, out, chunk=2)

@@ -326,7 +326,7 @@ def crowds(draw: st.DrawFn) -> tuple[tuple[int, int], list[list[float]]]:
 
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(crowds())
-def test_words_cover_no_face_and_no_other_words(tmp_path_factory, crowd):
+def test_labels_cover_no_face_and_no_other_label(tmp_path_factory, crowd):
     size, boxes = crowd
     faces = [{"box": box, "age": 30.0, "gender": {"label": "female", "probability": 0.9}} for box in boxes]
     placed = []
