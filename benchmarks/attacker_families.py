@@ -1,4 +1,4 @@
-"""How much do attackers read from embeddings by the number of families that they are fitted on?
+"""How does the number of families that attackers are fitted on change what they read from embeddings?
 
     python benchmarks/attacker_families.py --people TABLES --embeddings shipped.npz shipped-debiased.npz --out families
 

@@ -3,9 +3,9 @@
     python benchmarks/attackers.py --root TABLES --embeddings dlib_fiw.npz
 
 TABLES is what ``kinface prepare`` made; only its training families are used, in nested folds (``kinface nest``). LEACE
-is fitted to race and gender of the training people of each fold; what it leaves on the held-out families is read, and
-what their embeddings show as they are. In the table is the balanced accuracy, mean over nested folds, and the processor
-seconds of one fit.
+is fitted to race and gender of the training people of each fold. Attackers read the embeddings of the held-out families
+with and without LEACE. The table has the balanced accuracy, mean over nested folds, and the processor seconds of one
+fit.
 """
 
 from __future__ import annotations

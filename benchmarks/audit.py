@@ -1,7 +1,7 @@
 """CPU time and memory of an audit: ``python benchmarks/audit.py`` (some minutes; ``--pairs 5000`` alone takes one).
 
-Pairs are those of ``benchmarks/report.py``, of known families and of unknown ones. Beside the audit of the smallest
-table stand the product bootstrap (``resample_groups``) and fairlearn's bootstrap of rows: one grouping, no AUC.
+Pairs are those of ``benchmarks/report.py``, of known and of unknown families. The audit of the smallest table is
+compared with the product bootstrap (``resample_groups``) and fairlearn's bootstrap of rows: one grouping, no AUC.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""What can anybody know from one face, and what is left of kinship, if it is handed out as one of a few cells?
+"""Upper bounds on the leakage of an embedding that is quantised to a few cells, and the kinship that is kept.
 
     python benchmarks/bound.py --root TABLES --list FIW/lists/val_choose.txt --embeddings shipped.npz debiased.npz
 
 TABLES is what ``kinface prepare`` made, and the embeddings are of ``kinface embed --root TABLES``. Cells are the
 nearest of M centroids (k-means) of the training people's faces, and kinship is scored by the cosine of two centroids.
-In the table are the AUC of the matched list of the validation families, and for each attribute the bound of
+The table has the AUC of the matched list of the validation families, and for each attribute the bound of
 ``kinface.leakage.bounds`` with its 95% upper limit; the last row of each model is the embedding itself, which has no
 bound.
 """

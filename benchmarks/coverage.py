@@ -1,11 +1,11 @@
-"""Do intervals hold what they say? ``python benchmarks/coverage.py --out coverage.csv``; ``--quick`` takes a minute.
+"""Do confidence intervals cover the truth? ``python benchmarks/coverage.py --out coverage.csv``; ``--quick``: a minute.
 
 Scores are drawn with known truth: three regions of one, two and four times as many families, families of unequal size,
-and effects of families on kin pairs and on non-kin pairs, whose share of the variance is known. For each scenario are
-printed the coverage of 95% intervals; their width beside the true spread (2 * 1.96 standard deviations of the estimates
-over data sets); how often a figure is called significant; and with ``--bootstrap`` the same for the product bootstrap
-(``kinface.fairness.bootstrap``). "tpr over thresholds" is how far the TPR at the thresholds of resampled validation
-families ranges beside that at the thresholds of new ones.
+and effects of families on kin pairs and on non-kin pairs, whose share of the variance is known. For each scenario, the
+table has the coverage of 95% intervals; their width relative to the true spread (2 * 1.96 standard deviations of the
+estimates over data sets); how often a figure is called significant; and with ``--bootstrap`` the same for the product
+bootstrap (``kinface.fairness.bootstrap``). "tpr over thresholds" compares the range of the TPR at thresholds of
+resampled validation families with its range at thresholds of new families.
 
 Targets: coverage .93 to .97, width at most 1.15 of the true spread, ``significant`` at most .06 where there is no gap,
 also of "any gap", one or more of a data set's four.

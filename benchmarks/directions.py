@@ -2,7 +2,7 @@
 
     python benchmarks/directions.py --root TABLES --model shipped-debiased
 
-TABLES is what ``kinface prepare`` made. The step of the model that keeps few directions is left out, and done again
+TABLES is what ``kinface prepare`` made. The step of the model that keeps few directions is replaced by one
 with each number of directions, fitted on FIW's training people. Kinship is the AUC of tune pairs of one race, with its
 interval over families; what is left is the balanced accuracy of the best of three attackers on the tune families.
 """

@@ -1,9 +1,9 @@
 """Speed of a forward pass: ``python benchmarks/forward.py [--batch 1 16] [--device cpu]``.
 
 Compares, side by side in one run, SwinFace at its published size on each runtime with the structure of the authors'
-code and with a plain Swin of timm, in single precision and bfloat16. On a CPU it is the processor's time that counts:
-other work on the machine changes it less than the clock. The last column is the share that is reached of torch's matrix
-products per second, measured in the same run.
+code and with a plain Swin of timm, in single precision and bfloat16. On a CPU, processor time is measured: other work
+on the machine changes it less than wall time. The last column is the share of torch's speed of matrix products,
+measured in the same run.
 """
 
 from __future__ import annotations

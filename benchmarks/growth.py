@@ -1,7 +1,7 @@
-"""Does cost grow in proportion to work? ``python benchmarks/growth.py``; ``--families 50000`` takes ten minutes.
+"""Do time and memory grow linearly? ``python benchmarks/growth.py``; ``--families 50000`` takes ten minutes.
 
-Families are made up: parents, a son and a daughter, two photos of each. For each job and size are printed seconds of
-CPU, microseconds for each pair, which should stay, and the most memory that the process has held.
+Families are synthetic: parents, a son and a daughter, two photos of each. For each job and size, the table has CPU
+seconds, microseconds per pair, which should be constant, and peak memory.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python benchmarks/kills.py --kills 100 --root FIW --embeddings dlib_fiw.npz
 
 Each command is first run whole, which also takes its time. It is then killed (SIGKILL, with all its processes) at a
-random moment of that time and started again. The outputs must be equal to the byte, and no other file may be left.
+random moment of that time and started again. The outputs must be byte-identical, and no other file may be left.
 Without ``--root``, synthetic families are drawn. The table has a row per command; the exit code is 1 if one differs.
 """
 

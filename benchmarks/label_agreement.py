@@ -1,10 +1,10 @@
-"""Do two predictors of race, and of gender, agree, and what do erasure and audit say of the people of whom they do?
+"""Do two predictors of race, and of gender, agree, and what do erasure and audit give on people for whom they agree?
 
     python benchmarks/label_agreement.py --root TABLES --embeddings dlib_fiw.npz --others others.csv
 
 TABLES is what ``kinface prepare`` made; only its training families are used, in nested folds (``kinface nest``). The
 first labels are those of the table: race by DeepFace, gender by FIW. The second race is predicted by a logistic
-regression on the trunk of the SwinFace that ships, fitted to others.csv (face, race; its images lie beside it, aligned
+regression on the trunk of the released SwinFace, fitted to others.csv (face, race; its images lie beside it, aligned
 as FIW's), from the mean over a person's photos; the second gender is the majority of what an annotation file says of
 them, such as MiVOLO's. LEACE is fitted with the first labels; a linear probe reads the attribute, before and after,
 with the first labels, with the second ones, and with the people of whom both agree.

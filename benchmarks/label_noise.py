@@ -4,7 +4,7 @@
 
 TABLES is what ``kinface prepare`` made; only its training families are used, in nested folds (``kinface nest``).
 Some of the people get a wrong label: those that LEACE is fitted on, those that are audited, or both. A linear probe of
-the held-out families reads the attribute; in the table is its balanced accuracy, mean over folds.
+the held-out families reads the attribute; the table has its balanced accuracy, mean over folds.
 """
 
 from __future__ import annotations

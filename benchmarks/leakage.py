@@ -2,7 +2,7 @@
 
 Members of a drawn family share a race and a look. In "nothing" the features do not depend on race: probes find leakage
 in at most 5% of the sets. In "something" they do: 95% intervals contain the mean over all sets in 95% of the sets.
-In "few" two of the races have the smallest number of families that is audited, in "uneven" most faces belong to a few
+In "few", two of the races have the smallest number of families that is audited; in "uneven", most faces belong to a few
 families. Then 16,000 faces of 512 numbers are timed, race and gender; the target on two cores is 90 seconds with all
 attackers.
 """

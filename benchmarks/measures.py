@@ -1,9 +1,9 @@
-"""Which measure of fairness sees which bias? ``python benchmarks/measures.py [SETS]``.
+"""Which measure of fairness detects which bias? ``python benchmarks/measures.py [SETS]``.
 
 Scores of three groups of families are drawn, alike but for the first group, which has one planted bias, and audited at
-one threshold for all, chosen on other pairs of the same kind. In the table is how often each measure exceeds what equal
-groups give in 5% of samples: with a bias that is its power, in "none" and "unequal sizes" its false alarms, as groups
-are the same there but for their sizes. "Fewer photos" makes scores of the first group noisier, as embeddings of few
+one threshold for all, chosen on other pairs of the same kind. The table has how often each measure exceeds its chance
+limit: with a bias this is its power; in "none" and "unequal sizes" it is its rate of false alarms, as groups differ
+there in size alone. "Fewer photos" makes scores of the first group noisier, as embeddings of few
 photos are; "label noise" calls one kin pair in ten of it non-kin, and as many the other way round.
 
 Measures of rates are those of every audit, with its chance limit. The chance limit of measures of scores comes from

@@ -1,4 +1,4 @@
-"""How much of the difference between classes does LEACE leave on new people, by the number of people it is fitted on?
+"""How does the number of people that LEACE is fitted on change the class difference that it leaves on new people?
 
     python benchmarks/people.py --root TABLES --embeddings dlib_fiw.npz
 
@@ -9,8 +9,8 @@ numbers, an estimate's direction misses the share
 
     d / (d + n_eff m)
 
-of the squared difference (cf. arXiv 2610.08069), which stays on new people. The table has what is predicted and what
-was measured on the held-out families, and how many people of each class would leave 5%.
+of the squared difference (cf. arXiv 2610.08069), which stays on new people. The table has the predicted and the
+measured share on the held-out families, and how many people of each class would leave 5%.
 """
 
 from __future__ import annotations

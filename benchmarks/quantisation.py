@@ -3,10 +3,10 @@
     python benchmarks/quantisation.py --data DATA --tables TABLES
 
 DATA has the data sets ``fiw``, ``RAF-DB``, ``CelebA`` and ``UTKFace``; TABLES is what ``kinface prepare DATA/fiw``
-made. The models that ship are exported in float32 and in int8, calibrated on 512 faces of FIW's training people, and
-answer held-out people. Printed are size and speed (one thread, processor time), and for each figure and group what
-float32 gives and how bfloat16 and int8 differ from it, with paired 95% intervals: families are resampled for pairs of
-faces, people for single faces, and images where people are not known.
+made. The released models are exported in float32 and in int8, calibrated on 512 faces of FIW's training people, and
+evaluated on held-out people. The tables have size and speed (one thread, processor time), and for each figure and group
+the value in float32 and the differences of bfloat16 and int8 from it, with paired 95% intervals: families are resampled
+for pairs of faces, people for single faces, and images if people are not known.
 """
 
 from __future__ import annotations

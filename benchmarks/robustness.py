@@ -1,12 +1,12 @@
-"""How a model's figures change when faces are shown otherwise: moved, with bars, grey, or at low quality.
+"""How a model's figures change with the presentation of faces: moved, with bars, grey, or at low quality.
 
     python benchmarks/robustness.py --data data --tables tables
     python benchmarks/robustness.py --data data --tables tables --kinship shipped shipped-debiased
 
 The first reads held-out faces below ``--data`` (FIW, UTKFace, RAF-DB, CK+48) and the tables of ``kinface prepare``.
 Each head is tried on faces of its own training sets and of others: only UTKFace and FIW have ages, and CK+ was never
-trained on. The second changes all faces of the pairs of the tables' split ``val`` a little: how far their
-embeddings move, and how many pairs are decided otherwise at the model's threshold, with 95% intervals over families.
+trained on. The second changes all faces of the pairs of the tables' split ``val`` a little. It measures how far their
+embeddings move, and how many decisions at the model's threshold change, with 95% intervals over families.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What do erasers that iterate leave, and cost, round by round?
+"""What do iterative erasers leave, and what do they cost, after each round?
 
     python benchmarks/rounds.py --root TABLES --embeddings dlib_fiw.npz --folds 2 --out rounds.png
 
@@ -6,8 +6,8 @@ TABLES is what ``kinface prepare`` made; only its training families are used, in
 Erasers are fitted to race and gender of the training people of each fold, with as many rounds as the table says, and
 measured on the held-out families: the AUC on matched pairs, and the balanced accuracy of the best of three attackers.
 Obliviator has the size of its authors' code: as it is, after their reduction by kernel PCA, and with families as the
-target to keep. In the table are means over folds; the figure draws a line for each method, a point for each number of
-rounds, and closed forms beside them.
+target to keep. The table has means over folds; the figure has a line for each method, a point for each number of
+rounds, and closed-form erasers for comparison.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Search in a gallery that lies in a file: a block of faces at a time, against one product of whole matrices.
+"""Search in a gallery that is kept in a file: block by block, against one product of whole matrices.
 
     python benchmarks/search.py --faces 1000000
 
-The gallery is made up, float16, and mapped from a file. Prints the time and the memory of both ways, and whether they
+The gallery is random, float16, and mapped from a file. Prints the time and the memory of both ways, and whether they
 find the same faces.
 """
 

@@ -1,7 +1,7 @@
 """How long commands take to start: ``python benchmarks/start.py [--photos A.jpg B.jpg]``.
 
-Of the help of every command, and with two photos of ``kinface verify`` and ``swinface predict`` from start to answer:
-processor time in seconds, the modules that are imported, and which of those that are slow to import.
+For the help of every command, and with two photos for ``kinface verify`` and ``swinface predict`` from start to result:
+processor time in seconds, the number of imported modules, and the slow ones among them.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Figures of docs/findings.md on the models that ship, from a licensed copy of FIW to tables in one folder. Not among
+# Figures of docs/findings.md on the released models, from a licensed copy of FIW to tables in one folder. Not among
 # them: the table of directions kept, the whitened recogniser (docs/leaderboard.md) and earlier models. They are torch's,
 # in bfloat16 where the processor multiplies in it; another runtime rounds otherwise, and may choose another threshold.
 #
-#   recipes/findings.sh FIW OUT                      the two models that ship (forty minutes on two CPU cores)
+#   recipes/findings.sh FIW OUT                      the two released models (forty minutes on two CPU cores)
 #   EMBEDDINGS=dlib_fiw.npz recipes/findings.sh FIW OUT      the method comparison on another recogniser too (1 hour more)
 #   OTHERS=others.csv OTHERS_EMBEDDINGS=dlib_utkface.npz EMBEDDINGS=...      and its rows with other people
 #
-# Each step is skipped if its result is there, so the script goes on where it was stopped.
+# Each step is skipped if its result is there, so an interrupted script resumes.
 set -euo pipefail
 fiw=$1 out=$2
 list=$fiw/lists/val_choose.txt

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # From a copy of FIW to a report that says for whom a model fails, and how much of kinship it keeps.
 #
-#   recipes/fiw_to_report.sh FIW OUT                  the model that ships (10 minutes on two CPU cores)
+#   recipes/fiw_to_report.sh FIW OUT                  the released model (10 minutes on two CPU cores)
 #   recipes/fiw_to_report.sh FIW OUT runs/mine        a model of your own, the folder of a run of `kinface fit`
 #
 # FIW is the folder with Train, Validation and lists; without a copy, draw one: kinface synthesize --out FIW
-# The threshold is chosen on tune pairs, of families that neither train a model nor stand in the report.
+# The threshold is chosen on tune pairs, of families that are neither trained on nor reported.
 set -euo pipefail
 fiw=$1 out=$2 model=${3:-shipped}
 

@@ -1,4 +1,4 @@
-"""A face recogniser of your own: for whom it fails at kinship, and what its embeddings tell of race and gender.
+"""A face recogniser of your own: for whom it fails at kinship, and how much race and gender its embeddings reveal.
 
     kinface embed --recogniser arcface.onnx --root tables --out embeddings.npz
     python recipes/own_recogniser.py embeddings.npz tables report.html

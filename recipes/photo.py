@@ -1,10 +1,10 @@
-"""Two photos: are the two people kin, and what else does SwinFace say of each face?
+"""Two photos: are the two people kin, and what does SwinFace predict for each face?
 
     pip install 'kinface[photos]'                        finds the faces
     python recipes/photo.py mother.jpg daughter.jpg
-    python recipes/photo.py --aligned a.png b.png        images that are faces already, 112 x 112, as those of FIW
+    python recipes/photo.py --aligned a.png b.png        images that are aligned crops, 112 x 112, such as FIW's
 
-In each photo the largest face counts. Both models come with the package.
+The largest face of each photo is used. Both models are released with the package.
 """
 
 import argparse
