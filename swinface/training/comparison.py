@@ -39,12 +39,12 @@ class Comparison:
 
     def __post_init__(self) -> None:
         if len(self.runs) < 2:
-            raise InputError("runs: a comparison needs two or more, each with what it changes, such as `all: {}`.")
+            raise InputError("runs: a comparison needs two or more, each with its changes, such as `all: {}`.")
         for name in self.runs:
             if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-                raise InputError(f"runs: {name!r} names a folder too; use letters, digits, _ and - only.")
+                raise InputError(f"runs: {name!r} is also the name of a folder; use only letters, digits, _ and -.")
         if self.reference not in self.runs:
-            raise InputError(f"reference: {self.reference!r} is none of the runs, {', '.join(self.runs)}.")
+            raise InputError(f"reference: {self.reference!r} is not a run; choose from {', '.join(self.runs)}.")
 
     def configure(self, run: str) -> dict[str, Any]:
         """The whole configuration of a run, whose changes are merged in depth."""
@@ -72,7 +72,7 @@ def train_runs(comparison: Comparison, out: Path) -> dict[str, Path]:
             partial.write_text(text, encoding="utf-8")
             command = [sys.executable, "-m", "swinface.training", f"--config={partial}", f"--run={folder}"]
             if subprocess.run(command, check=False).returncode:
-                raise InputError(f"{folder}: the run failed, see above; the same command goes on from its checkpoint.")
+                raise InputError(f"{folder}: the run failed, see above; the same command resumes from its checkpoint.")
     return folders
 
 
@@ -93,8 +93,8 @@ def measure_runs(folders: Mapping[str, Path], benchmarks: Mapping[str, Benchmark
 
 
 def tabulate(figures: Mapping[str, Figures], reference: str) -> pd.DataFrame:
-    """Each run's figures, of all faces and of each group, and their differences to the reference's: a table of
-    ``COLUMNS``.
+    """Each run's figures, of all faces and of each group, and their differences from the reference's: a table
+    of ``COLUMNS``.
 
     Intervals are 95%. Those of differences are paired: both models are tested on the same resamples of people or faces.
     The difference is missing for the reference and where it has no such figure.

@@ -37,8 +37,8 @@ class Steps(Sampler):
 
 
 class KeptData(lightning.LightningDataModule):
-    """Data of a run that does not go on with others: the classes that it has learned would be other people's, and
-    people that it was trained on could choose its best epoch and threshold.
+    """Data that must not change when a run is resumed: the classes that it has learned would be other people's, and
+    its best epoch and threshold could be chosen on people that it was trained on.
 
     A checkpoint keeps ``digest``, of what the run learns from and is chosen by, which a subclass gives.
     """
@@ -53,8 +53,8 @@ class KeptData(lightning.LightningDataModule):
         """Raise ``InputError`` if the run began with other data."""
         if state != self.state_dict():
             raise InputError(
-                f"{self.learned_from} are not those that the run began with; put those back, or begin anew in another "
-                "folder."
+                f"{self.learned_from} are not those that the run began with; restore them, or start a new run in "
+                "another folder."
             )
 
 
@@ -64,17 +64,17 @@ class FaceData(KeptData):
     Parameters
     ----------
     streams
-        By name: ``recognition`` teaches identities, ``age_gender``, ``celeba`` and ``expression`` the tasks that name
-        them. Any stream whose sources have a teacher is distilled from.
+        Streams by name: ``recognition`` trains identities; ``age_gender``, ``celeba`` and ``expression`` train the
+        tasks that name them. Streams whose sources have a teacher are also used for distillation.
     epoch_size
         Faces of an epoch, of all streams and processes together, so that its length does not depend on the number of
-        devices. Streams have cycles of their own.
+        devices. Each stream cycles through its own data.
     workers
-        Processes that decode and augment, as far as there are cores.
+        Processes that decode and augment; at most the number of cores.
     cache
         Folder for decoded faces, 38 kB each; useful for sets that are seen many times.
     whiten
-        Whether teachers' embeddings are whitened by how faces of one identity of ``recognition`` differ.
+        Whether teachers' embeddings are whitened by the within-identity covariance of ``recognition``.
     validation
         Benchmarks to run after each epoch, by name, on people or images that the streams do not have. The epoch with
         the lowest mean error is kept, see ``swinface.training.validation``. Without a benchmark the last epoch is kept.

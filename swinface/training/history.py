@@ -1,4 +1,4 @@
-"""What the folder of a run tells: its epochs, its curves, and runs side by side. It needs no torch."""
+"""What the folder of a run records: its epochs and curves, and a comparison of runs. It needs no torch."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class History:
         tables = {run: self.read(run) for run in runs}
         runs = [run for run in runs if self.best in tables[run] or not self.always]
         if not runs:
-            raise InputError(f"{folder}: no run is there, a folder with {CONFIG} and {METRICS} after its first epoch.")
+            raise InputError(f"{folder}: no run found, a folder with {CONFIG} and {METRICS} after its first epoch.")
         configs = pd.DataFrame([_describe(run) for run in runs], dtype=object)
         differing = [name for name in configs if len({*configs[name].map(repr)}) > 1]
         rows = []

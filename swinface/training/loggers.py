@@ -17,10 +17,10 @@ LoggerName = Literal["csv", "tensorboard", "mlflow", "trackio"]
 
 
 class TrackioLogger(Logger):
-    """Logs with trackio, which the engine has no logger for; a resumed run goes on where it was.
+    """Logs with trackio, for which the engine has no logger; a resumed run continues its log.
 
     The dashboard is ``TRACKIO_DIR=FOLDER trackio show``. Data are kept in ``folder``, unless ``TRACKIO_DIR`` names
-    another one. A process has one such folder: runs that it trains later are logged in that of its first.
+    another one. A process has one such folder: its later runs are logged there too.
     """
 
     def __init__(self, folder: Path, project: str = "training", name: str = "run") -> None:
@@ -68,4 +68,4 @@ def make_logger(name: LoggerName, run: Path) -> Logger:
     try:
         return logger(**options)
     except ModuleNotFoundError as error:
-        raise InputError(f"--logger {name}: no package {error.name or name}; `pip install {name}` brings it.") from None
+        raise InputError(f"--logger {name}: no package {error.name or name}; run `pip install {name}`.") from None

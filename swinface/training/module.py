@@ -40,7 +40,7 @@ class Recognition:
     kind, margin, scale
         See ``MarginSoftmax``.
     rate
-        Share of the identities in a step's softmax; those of the batch are always among them.
+        Share of the identities that each step samples for the softmax, always with those of the batch.
     weight
         Weight of this loss.
     """
@@ -65,7 +65,7 @@ class Optimizer:
     final_rate
         The rate at the end.
     trunk_rate
-        The peak rate of trunk and embedding, as a share of the learning rate. At 0 they stay as they are, to the bit.
+        The peak rate of trunk and embedding, as a share of the learning rate. At 0 they stay bit-identical.
     trunk_clip
         Largest norm of the gradient of trunk and embedding; null does not clip.
     weight_decay
@@ -97,23 +97,22 @@ class FaceTraining(lightning.LightningModule):
         Folder of a SwinFace whose trunk and embedding to start from, such as a run of recognition pretraining.
     start_whole
         Whether to take over its subnets and heads too, to fine-tune a model on one of its tasks. If
-        ``optimizer.trunk_rate`` is 0, the tasks that are not trained stay in the model, and their heads as they are.
-        But a task that shares a subnet with a trained one, as young does with age, then gives other answers: train
-        both.
+        ``optimizer.trunk_rate`` is 0, the tasks that are not trained stay in the model with unchanged heads. But if
+        such a task shares a subnet with a trained one, as young does with age, its predictions change: train both.
     tasks
         The tasks of ``swinface.tasks.TASKS`` to train; by default all with labels in a stream.
     recognition
         Identity classification; null for none.
     distillation
-        Weight of the cosine distance to teachers' embeddings through a linear map.
+        Weight of the cosine distance between linearly mapped embeddings and teachers' embeddings.
     relation
-        Weight of the squared difference to teachers' cosines between faces, see
+        Weight of the squared difference between the model's and the teachers' cosines of pairs of faces, see
         ``swinface.training.losses.relation_loss``.
     loss_weights
         Weights of tasks; 1 for every task that is not named.
     balance
-        Strength of logit adjustment by task: at 1 rare classes count as much as frequent ones, at 0, as for every task
-        that is not named, each face counts the same. See ``swinface.training.losses.log_prior``.
+        Strength of logit adjustment by task: at 1, rare classes count as much as frequent ones; at 0, the default,
+        each face counts the same. See ``swinface.training.losses.log_prior``.
     optimizer
         Rates, clipping and weight decay.
     half
@@ -144,7 +143,7 @@ class FaceTraining(lightning.LightningModule):
             check_tasks(names or [], f"model.{option}")
         for name in balance or {}:
             if TASKS[name].loss != "cross_entropy":
-                raise InputError(f"model.balance: {name} has no classes to balance.")
+                raise InputError(f"model.balance: {name} has no classes to balance; remove it.")
         self.tasks = list(TASKS) if tasks is None else tasks
         self.recognition, self.distillation, self.relation = recognition, distillation, relation
         self.loss_weights, self.balance = loss_weights or {}, balance or {}
@@ -190,15 +189,15 @@ class FaceTraining(lightning.LightningModule):
         batches = self.trainer.datamodule.batches
         missing = [] if self.tasks == list(TASKS) else [task for task in self.tasks if task not in self.learned]
         if missing:
-            raise InputError(f"model.tasks: no stream has labels of {', '.join(missing)}.")
+            raise InputError(f"model.tasks: no stream has labels of {', '.join(missing)}; remove them.")
         if self.recognition is not None and not batches.identities:
-            raise InputError("model.recognition: no source of data.streams.recognition has identities.")
+            raise InputError("model.recognition: no source of data.streams.recognition has identities; set it to null.")
         for option in ("distillation", "relation"):
             if option in self.embeds and not batches.teacher_size:
                 raise InputError(f"model.{option}: no source has a teacher; give one, or a weight of 0.")
         if not self.learned and (self.frozen or not self.embeds):
             why = "model.optimizer.trunk_rate is 0" if self.frozen else "recognition and distillation are off"
-            raise InputError(f"nothing to train: no task has labels; {why}.")
+            raise InputError(f"nothing to train: no task has labels, and {why}.")
 
     def _make_teacher(self) -> None:
         """Make the teacher, if a stream has pseudo-labels."""
@@ -325,7 +324,7 @@ class FaceTraining(lightning.LightningModule):
         self.log("error", sum(errors) / len(errors), prog_bar=True, batch_size=1)
         for name, value in figures.items():
             if name.endswith("_AUC") and value < COLLAPSED:
-                rank_zero_warn(f"{name} is {value:.3f}: embeddings hardly tell people apart. Has training collapsed?")
+                rank_zero_warn(f"{name} is {value:.3f}, near chance level: training may have collapsed.")
 
     def configure_gradient_clipping(self, optimizer: torch.optim.Optimizer, *_: Any, **__: Any) -> None:
         """Clip the gradient of trunk and embedding alone, as the paper does, and count the step's losses; skip the step

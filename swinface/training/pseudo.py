@@ -1,9 +1,9 @@
-"""Pseudo-labels: a slow-moving teacher answers tasks that a data set does not label. The paper names it as future work.
+"""Pseudo-labels: a teacher predicts the labels that a data set does not have. The paper names them as future work.
 
 The teacher is the moving average of the network's weights (Tarvainen & Valpola, "Mean teachers are better role models",
-NeurIPS 2017). Its answers are first brought to the classes' shares among the labelled faces (distribution alignment,
+NeurIPS 2017). Its predictions are first adjusted to the class shares among labelled faces (distribution alignment,
 Berthelot et al., "ReMixMatch", ICLR 2020, section 3.1): otherwise frequent classes would take over. Only confident
-answers count (Sohn et al., "FixMatch", NeurIPS 2020).
+predictions are used (Sohn et al., "FixMatch", NeurIPS 2020).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MEAN_DECAY = 0.99  # of the mean of its answers, per step
 
 
 class PseudoLabels(nn.Module):
-    """A teacher and its answers.
+    """A teacher and its predictions.
 
     ``network`` is the model in training, ``learned`` the tasks that it is trained on, in the order of the columns of
     labels. ``streams`` has by name the rows of a batch that are the stream's, and what the teacher is asked about them.
@@ -49,7 +49,7 @@ class PseudoLabels(nn.Module):
                 if task not in learned:
                     raise InputError(f"{where} is not trained; choose from {', '.join(learned) or 'none'}.")
                 if TASKS[task].loss != "cross_entropy":
-                    raise InputError(f"{where} has no classes, so an answer has no confidence; leave it out.")
+                    raise InputError(f"{where} has no classes, so a prediction has no confidence; leave it out.")
         self.tasks = list(dict.fromkeys(task for _, asked in streams.values() for task in asked.tasks))
         for name in self.tasks:
             share = torch.tensor(count_shares(name), dtype=torch.float32)
@@ -110,7 +110,7 @@ def align_shares(probabilities: Tensor, mean: Tensor, share: Tensor) -> Tensor:
 
 
 def keep_confident(probabilities: Tensor, confidence: float) -> Tensor:
-    """The likeliest class of each face where its probability is high enough, elsewhere NaN: (N,) float.
+    """The most probable class of each face if its probability is high enough, else NaN: (N,) float.
 
     >>> keep_confident(torch.tensor([[0.95, 0.05], [0.4, 0.6]]), 0.9)
     tensor([0., nan])

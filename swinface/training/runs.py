@@ -73,7 +73,7 @@ POSITIVE = ("max_epochs", "limit_train_batches", "accumulate_grad_batches")
 RUN_OPTIONS = {"seed_everything": bool | int, "checkpoint_steps": PositiveInt | None, "logger": LoggerName | None}
 ABOUT = {
     "checkpoint_steps": "Steps between checkpoints within an epoch.",
-    "logger": "Log to the run's folder; others, and options of these: trainer.logger.",
+    "logger": "Logger that writes to the run's folder; for others, or options, use trainer.logger.",
 }
 
 TRAINER = {
@@ -88,8 +88,8 @@ TRAINER = {
 class RunFolder(Callback):
     """Writes ``config.yaml`` when training begins, and a row of ``metrics.csv`` after each epoch.
 
-    The rows are part of the checkpoint, so a resumed run continues its table. So is a digest of each module of one's
-    own: a run does not go on with another.
+    The rows are part of the checkpoint, so a resumed run continues its table. So is a digest of each module of the
+    user: a run is not resumed with another.
     """
 
     def __init__(self, run: Path, config: str) -> None:
@@ -127,13 +127,13 @@ class RunFolder(Callback):
         return {"rows": self.rows, "own": self.own}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Raise ``InputError`` if the run began with another module of one's own."""
+        """Raise ``InputError`` if the run began with another version of a user's module."""
         self.rows = state["rows"]
         for name, digest in state.get("own", {}).items():
             if self.own.get(name, digest) != digest:
                 raise InputError(
-                    f"{self.run}: {name!r}, a module of your own, was changed since the run began; put back the one "
-                    "that it began with, or begin anew in another folder."
+                    f"{self.run}: your module {name!r} has changed since the run began; restore it, or start a new run "
+                    "in another folder."
                 )
 
 
@@ -190,7 +190,7 @@ class RunCLI(LightningCLI):
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the project's options first, so that the help lists them before the many options of the engine."""
-        parser.add_argument("--run", type=Path, required=True, help="Folder to train in, resumed if it is there.")
+        parser.add_argument("--run", type=Path, required=True, help="Folder of the run; an interrupted run is resumed.")
         for name, about in ABOUT.items():
             parser.add_argument(f"--{name}", type=RUN_OPTIONS[name], help=about)
         parser.add_lightning_class_args(self.model_class, "model")
@@ -223,7 +223,7 @@ class RunCLI(LightningCLI):
             callbacks.append(StepCheckpoints(run / f"{LAST}.ckpt", self.config["checkpoint_steps"]))
         if self.config["logger"] is not None:
             if self.config["trainer"]["logger"]:
-                raise InputError("--logger and trainer.logger: give one of them.")
+                raise InputError("--logger and trainer.logger: give only one of them.")
             options["logger"] = make_logger(self.config["logger"], run)
         trainer = super().instantiate_trainer(callbacks=callbacks, **options)
         trainer.strategy.checkpoint_io = WholeCheckpoints()
@@ -237,18 +237,18 @@ class RunCLI(LightningCLI):
 def _check_trainer(options: Namespace) -> None:
     """Refuse options of the engine that a run cannot have."""
     if options["fast_dev_run"]:
-        raise InputError("trainer.fast_dev_run writes no model; for a quick try add configs/smoke.yaml.")
+        raise InputError("trainer.fast_dev_run writes no model; for a quick test add configs/smoke.yaml.")
     if options["max_epochs"] in (None, -1) or options["max_steps"] != -1:
         # The engine resumes a run that ended at max_steps as if it had stopped in the middle of an epoch.
         raise InputError(
-            "give the length of a run as trainer.max_epochs, not as max_steps; the data state how long an epoch is."
+            "give the length of a run as trainer.max_epochs, not as max_steps; the data define the length of an epoch."
         )
     precision = options["precision"]
     if precision is not None and str(precision) not in {name for it in PRECISIONS for name in (it, it.split("-")[0])}:
-        raise InputError(f"trainer.precision {precision}: a run computes in {', '.join(PRECISIONS)}; choose one.")
+        raise InputError(f"trainer.precision {precision}: choose from {', '.join(PRECISIONS)}.")
     for name, needed in EPOCH.items():
         if str(options[name]) not in ("None", str(needed)):  # 1 is one batch, 1.0 is all
-            raise InputError(f"trainer.{name} {options[name]}: each epoch ends with a whole validation; leave it out.")
+            raise InputError(f"trainer.{name} {options[name]}: each epoch ends with a full validation; leave it out.")
     for name in POSITIVE:
         if options[name] is not None and not options[name] > 0:
             raise InputError(f"trainer.{name} {options[name]}: nothing would be learned; give a number above 0.")
@@ -345,7 +345,7 @@ def run_training(cli: RunCLI, finish: Callable[[Path, RunCLI], Finished]) -> Fin
         except MisconfigurationException as error:
             raise InputError(f"trainer: {one_line(error)}") from error
         except SystemExit:  # the engine raises it when interrupted
-            raise KeyboardInterrupt("the same command goes on from the last checkpoint") from None
+            raise KeyboardInterrupt("the same command resumes from the last checkpoint") from None
         finally:
             leave_processes()
         return finish(run, cli) if cli.trainer.is_global_zero else None
@@ -371,7 +371,7 @@ def _find_last(run: Path, config: str) -> Path | None:
     if changed:
         raise InputError(
             f"{run}: holds an unfinished run of another configuration: {changed[0]} was {before.get(changed[0])}, not "
-            f"{now.get(changed[0])}. Give it as it was (data that moved can be linked from there), or choose another "
-            f"folder: a run that goes on may change only {', '.join(FREE)}."
+            f"{now.get(changed[0])}. Restore it (data that moved can be linked from the old path), or choose another "
+            f"folder. A resumed run may change only {', '.join(FREE)}."
         )
     return last

@@ -137,7 +137,7 @@ def test_a_resumed_run_equals_an_unbroken_one(config, unbroken, synthetic, tmp_p
 
     monkeypatch.setattr(KinshipTraining, "training_step", interrupt)
     assert fit(synthetic, run, "--trainer.max_epochs", 3, config=config) == 130
-    assert "goes on from the last checkpoint" in capsys.readouterr().err
+    assert "resumes from the last checkpoint" in capsys.readouterr().err
     assert not (run / "model.safetensors").exists()
     monkeypatch.setattr(KinshipTraining, "training_step", step)
     assert fit(synthetic, run, "--trainer.max_epochs", 3, config=config) == 0
@@ -173,10 +173,10 @@ def test_a_run_ends_with_a_summary_and_tells_a_logger_of_the_engine(synthetic, t
 def test_a_logger_that_cannot_be_had_is_named(synthetic, tmp_path, monkeypatch, capsys):
     logs = ["--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", tmp_path]
     assert fit(synthetic, tmp_path / "run", "--logger", "csv", *logs) == 2
-    assert "--logger and trainer.logger: give one of them" in capsys.readouterr().err
+    assert "--logger and trainer.logger: give only one of them" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "trackio", None)
     assert fit(synthetic, tmp_path / "run", "--logger", "trackio") == 2
-    assert "--logger trackio: no package trackio; `pip install trackio`" in capsys.readouterr().err
+    assert "--logger trackio: no package trackio; run `pip install trackio`" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

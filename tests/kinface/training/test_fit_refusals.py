@@ -40,7 +40,7 @@ BESIDE = ["--model.hide", "{}", "--model.heads", "{race: {}}", "--model.attribut
         (["--model.optimizer.weight_decay", "-1"], "weight_decay"),
         (["--model.optimizer.warmup", "2"], "warmup"),
         (["--model.verification.options", "{temperature: 0}"], "temperature must be of type PositiveFloat; got 0"),
-        (["--model.verification.method", "contrastive"], "there are supervised_contrastive, fair_contrastive"),
+        (["--model.verification.method", "contrastive"], "choose from supervised_contrastive, fair_contrastive"),
         (["--model.network.width", "0"], "width"),
         (["--model.type_weight", "-1"], "type_weight"),
         (["--data.steps", "-1"], "error: data.steps: needs a whole number >0, not -1."),
@@ -87,7 +87,7 @@ def test_an_unreadable_image_is_named(synthetic, tmp_path, capsys):
     [
         ("model: {erase: [{methd: leace}]}", "model.erase[0]: no key 'methd'; the keys are attributes, method, "),
         ("model: {erase: [{attributes: [race], inside: maybe}]}", "model.erase[0].inside: needs true or false"),
-        ("model: {erase: [{attributes: [race], method: leece}]}", "model.erase[0]: no eraser 'leece'; there are "),
+        ("model: {erase: [{attributes: [race], method: leece}]}", "model.erase[0]: no eraser 'leece'; choose from "),
         ("model: {erase: [leace]}", "model.erase[0]: needs a mapping with attributes, method, "),
         ("model: {hide: {race: {strength: -1}}}", "model.hide.race.strength: needs a number ≥0, not -1."),
         ("model: {hide: {race: {reads: [levls]}}}", "model.hide.race.reads[0]: needs embedding or features or levels"),
@@ -135,7 +135,5 @@ def test_a_run_does_not_go_on_with_another_class_of_ones_own(synthetic, tmp_path
     assert train(OWN_LOSS.replace("FACTOR", "1")) == 0
     (tmp_path / "run" / "model.safetensors").unlink()  # as if it had been interrupted
     assert train(OWN_LOSS.replace("FACTOR", "2")) == 2
-    assert (
-        "'losses_of_mine', a module of your own, was changed since the run began; put back" in capsys.readouterr().err
-    )
+    assert "your module 'losses_of_mine' has changed since the run began; restore it" in capsys.readouterr().err
     assert train(OWN_LOSS.replace("FACTOR", "1")) == 0

@@ -195,7 +195,7 @@ def test_a_pair_trains_the_projection_of_its_domain():
         ({"erase": [Erase(["race"], at="features"), Erase(["race"], inside=True, at="features")]}, "first"),
         ({"hide": {"race": Hide("kernel", {"updates": 3})}}, r"hide\.race: .*'kernel'.* its options are reading"),
         ({"hide": {"race": Hide("mlp", {"updates": 0})}}, r"hide\.race: .*updates must be of type PositiveInt; got 0"),
-        ({"hide": {"race": Hide("lmp")}}, r"no adversary or penalty 'lmp'; there are mlp, kernel, mmd"),
+        ({"hide": {"race": Hide("lmp")}}, r"no adversary or penalty 'lmp'; choose from mlp, kernel, mmd"),
         ({"hide": {"race": Hide(reads=[])}}, r"hide\.race\.reads: one place or several"),
         ({"hide": {"race": Hide(reads="levels")}, "embedding_size": 4}, "reads embeddings"),
     ],

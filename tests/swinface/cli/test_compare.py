@@ -125,9 +125,9 @@ def test_a_run_that_ends_after_the_comparison_was_killed_is_complete(tmp_path, m
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"reference": "nothing"}, "'nothing' is none of the runs"),
+        ({"reference": "nothing"}, "'nothing' is not a run"),
         ({"runs": {"together": {}}}, "two or more"),
-        ({"runs": {"together": {}, "../out": {}}}, "names a folder"),
+        ({"runs": {"together": {}, "../out": {}}}, "the name of a folder"),
         ({"configs": ["nowhere.yaml"]}, "nowhere.yaml"),
         ({"benchmarks": {"ages": {"class_path": "Nothing"}}}, "Nothing"),
     ],

@@ -59,7 +59,7 @@ def test_a_resumed_run_equals_an_unbroken_one(config, unbroken, tmp_path, capsys
     run = tmp_path / "run"
     with interrupting(4):
         assert fit("--config", config, "--run", run) == 130
-    assert "goes on" in capsys.readouterr().err
+    assert "resumes from the last checkpoint" in capsys.readouterr().err
     assert not (run / "model.safetensors").exists()
     assert fit("--config", config, "--run", run) == 0
     check_alike(run, unbroken)
@@ -99,7 +99,7 @@ def test_a_run_that_goes_on_has_the_same_configuration(config, tmp_path, capsys)
     assert fit("--config", config, "--run", tmp_path / "run", "--model.optimizer.weight_decay", 0.1) == 2
     said = capsys.readouterr().err
     assert "model.optimizer.weight_decay was 0.05, not 0.1" in said
-    assert "Give it as it was" in said and "may change only" in said
+    assert "Restore it" in said and "may change only" in said
 
 
 def test_a_step_without_a_finite_gradient_leaves_the_model_as_it_was(config, tmp_path, monkeypatch):
@@ -183,7 +183,7 @@ def test_a_run_is_trained_by_one_process_at_a_time(config, tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
 
 
-def test_training_learns_what_it_is_shown(config, tmp_path):
+def test_training_fits_its_faces(config, tmp_path):
     longer = [
         "--model.swinface.dropout",
         0,
@@ -314,7 +314,7 @@ def test_only_the_trunk_is_clipped(config, tmp_path, monkeypatch):
     assert all(trunk == pytest.approx(0.01, rel=1e-3) and rest > 0.1 for trunk, rest in norms)
 
 
-def test_tasks_beyond_the_papers_are_a_stream_more(config, face_sets, unbroken, tmp_path, capsys):
+def test_tasks_beyond_the_papers_are_trained_by_another_stream(config, face_sets, unbroken, tmp_path, capsys):
     """A model without them is the start, and another comes after it."""
     settings = yaml.safe_load(config.read_text())
     names = sorted(path.name for path in (face_sets / "fiw" / "Train" / "train-faces" / "F0001" / "MID1").iterdir())

@@ -67,7 +67,7 @@ def test_two_processes_train_one_model_and_resume_to_it(config, tmp_path):
     whole, resumed = tmp_path / "whole", tmp_path / "resumed"
     done = train(whole, "never")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("has the model") == 1
+    assert done.stdout.count("wrote the model") == 1
     checkpoint = torch.load(whole / "last.ckpt", weights_only=True)
     assert checkpoint["state_dict"]["margin.centres"].shape == (8, 12)
     assert train(resumed, "7").returncode != 0
@@ -139,4 +139,4 @@ def test_two_processes_wait_for_nothing_that_no_level_reads(config, tmp_path, le
     command += [f"--model.swinface.levels={levels}", "--model.recognition=null", "--model.tasks=[age]"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("has the model") == 1
+    assert done.stdout.count("wrote the model") == 1

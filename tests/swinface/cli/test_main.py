@@ -207,7 +207,7 @@ def test_an_interrupted_command_ends_with_code_130_and_says_what_goes_on(command
     assert capsys.readouterr().err == "\nprogram: interrupted; try again.\n"
 
 
-def test_a_reader_that_leaves_is_no_error():
+def test_a_closed_pipe_is_no_error():
     writer = [
         sys.executable,
         "-c",

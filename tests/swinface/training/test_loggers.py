@@ -46,7 +46,7 @@ def test_trackio_is_told_of_a_run_and_goes_on_with_it(recorder, tmp_path):
     assert os.environ["TRACKIO_DIR"] == str(tmp_path / "debiased" / "trackio")
 
 
-def test_a_folder_of_ones_own_stays(recorder, tmp_path, monkeypatch):
+def test_a_trackio_folder_of_the_user_is_kept(recorder, tmp_path, monkeypatch):
     monkeypatch.setenv("TRACKIO_DIR", "elsewhere")
     make_logger("trackio", tmp_path / "run").log_metrics({"auc": 0.7}, step=0)
     assert os.environ["TRACKIO_DIR"] == "elsewhere"

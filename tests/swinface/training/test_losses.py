@@ -79,7 +79,7 @@ def test_with_logit_adjustment_rare_classes_count_as_much_as_frequent_ones():
         assert found.numpy() == pytest.approx(expected[[0, 1, 3]].numpy(), abs=0.02)
 
 
-def test_the_losses_compute_without_looking_at_the_labels(batch):
+def test_no_shape_in_the_losses_depends_on_the_labels(batch):
     """Operations whose shapes depend on data make a GPU wait; ``meta`` tensors have no data, so these would fail."""
     outputs, labels = batch
     outputs = {name: output.to("meta") for name, output in outputs.items()}

@@ -86,6 +86,6 @@ def test_tasks_without_an_answer_are_named(tasks, named):
 
 
 @pytest.mark.parametrize("confidence", [0.0, 1.1])
-def test_every_answer_or_none(confidence):
+def test_a_confidence_of_0_keeps_all_and_above_1_keeps_none(confidence):
     answers = torch.full((4, 2), 0.5)
     assert keep_confident(answers, confidence).isnan().all() == (confidence > 1)
