@@ -1,7 +1,6 @@
-"""Which levels of the trunk each task reads, and where on the face it finds its answer.
+"""How much each task uses each level of the trunk, and which places of the face its prediction depends on.
 
-Tasks of one subnet share a multi-level channel attention, and so the weights of the levels. Each task has its own
-places.
+Tasks of one subnet share a multi-level channel attention, and so the weights of the levels. The places differ by task.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ COLUMNS = 7  # of the figure of places
 
 
 def attend(model: SwinFace, files: Sequence[Path], batch: int = 64) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
-    """What the model, in evaluation mode, attends to, averaged over aligned faces.
+    """Weights of levels and contributions of places for a model in evaluation mode, averaged over aligned faces.
 
     Raises ``InputError`` if the model has no channel attention or no trained task, or an image is missing, unreadable
     or not square.
@@ -40,13 +39,13 @@ def attend(model: SwinFace, files: Sequence[Path], batch: int = 64) -> tuple[pd.
     levels : pd.DataFrame
         A row per trained task; ``subnet`` and the mean gate of each level it reads, ``FM1`` and so on.
     places : pd.DataFrame
-        A row per trained task; 49 places, row by row, see ``place_answers``.
+        A row per trained task; the 49 places of a 7x7 grid, row by row, see ``place_answers``.
     face : np.ndarray
         (112, 112, 3), the mean face, 0 to 255.
     """
     check_ready(model, SwinFace)
     if not model.trained:
-        raise InputError("no task of this model is trained; its attention has no meaning.")
+        raise InputError("no task of this model is trained, so its attention has no meaning; name a trained model.")
     if not all(isinstance(subnet.attention.gate, ChannelGate) for subnet in model.subnets.values()):
         raise InputError("this model has no channel attention; name one trained with channel_attention: true.")
     subnets = {subnet: [task for task in model.trained if TASKS[task].subnet == subnet] for subnet in model.subnets}
@@ -92,11 +91,11 @@ def weigh_levels(attention: MultiLevelChannelAttention, levels: Tensor) -> tuple
 
 
 def place_answers(model: SwinFace, subnet: str, tasks: Sequence[str], maps: Tensor) -> dict[str, Tensor]:
-    """Where on the face each task of a subnet finds its answer: how much each place adds to the answer's logit.
+    """How much each place of the face contributes to the logit of the prediction, for each task of a subnet.
 
     Every feature is the largest of its channel's 7x7 values. The feature, times the gradient of the winning logit (for
     age: of the years) with respect to it, is added to the place of that value. So the sum over a face's places is
-    gradient times features, the first-order share of the logit (Shrikumar et al., "Not Just a Black Box", 2016).
+    gradient times features, a first-order attribution of the logit (Shrikumar et al., "Not Just a Black Box", 2016).
 
     From the ``maps`` of ``weigh_levels``, (B, width, 7, 7), to (B, 49), row by row, for each task.
     """
@@ -113,7 +112,7 @@ def place_answers(model: SwinFace, subnet: str, tasks: Sequence[str], maps: Tens
 
 
 def draw_levels(levels: pd.DataFrame, faces: int) -> Figure:
-    """Heat map of tasks by levels, a line between subnets: the paper's figure of channel attention."""
+    """Heat map of tasks by levels with a line between subnets, as in the paper's figure of channel attention."""
     weights = levels.drop(columns="subnet")
     figure = Figure(figsize=(3.6 + 0.55 * weights.shape[1], 1.6 + 0.21 * len(levels)), layout="constrained")
     axes = figure.subplots()
@@ -134,7 +133,7 @@ def draw_levels(levels: pd.DataFrame, faces: int) -> Figure:
 
 
 def draw_places(places: pd.DataFrame, face: np.ndarray, faces: int) -> Figure:
-    """Every task's places over the mean face: orange adds to the answer, purple subtracts from it."""
+    """Every task's places over the mean face: orange supports the prediction, purple opposes it."""
     rows = -(-len(places) // COLUMNS)
     columns = min(COLUMNS, len(places))
     figure = Figure(figsize=(1.45 * columns, 0.9 + 1.65 * rows), layout="constrained")
@@ -145,8 +144,8 @@ def draw_places(places: pd.DataFrame, face: np.ndarray, faces: int) -> Figure:
         draw_face(axes, face, values.to_numpy(float))
         axes.set_title(TASKS[task].title, fontsize=7)
     figure.suptitle(
-        f"What each place adds to the answer, mean of {faces:,} faces over the mean face\n"
-        "orange: for it; purple: against it; each task to its own scale",
+        f"Contribution of each place to the prediction, mean of {faces:,} faces, over the mean face\n"
+        "orange: supports it; purple: opposes it; each task has its own scale",
         fontsize=9,
     )
     return figure

@@ -1,5 +1,5 @@
-"""Intervals by resampling: clusters of rows (people, families) are drawn with replacement, and what is computed from
-each draw shows how far a figure may lie from its value.
+"""Bootstrap intervals: clusters of rows (people, families) are drawn with replacement, and a figure is computed from
+each draw.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ from swinface.files import InputError
 
 
 def start_drawing(seed: int) -> np.random.Generator:
-    """A generator of random numbers, the same from the same seed. Raises ``InputError`` if the seed is no whole number
-    from 0 up."""
+    """A random number generator with this seed. Raises ``InputError`` unless the seed is a whole number, 0 or more."""
     if not isinstance(seed, Integral) or seed < 0:
         raise InputError(f"seed is {seed!r}; choose a whole number, 0 or more.")
     return np.random.default_rng(seed)
 
 
 def check_draws(seed: int, resamples: int, fewest: int = 1) -> None:
-    """Raise ``InputError`` if the seed is no whole number from 0 up, or the resamples none from ``fewest`` up."""
+    """Raise ``InputError`` unless seed and resamples are whole numbers of at least 0 and ``fewest``."""
     start_drawing(seed)
     if not isinstance(resamples, Integral) or resamples < fewest:
         raise InputError(f"resamples is {resamples!r}: an interval needs a whole number, at least 100, better 1000.")
@@ -70,9 +69,8 @@ def percentile_interval(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Percentile interval of values (resamples, ...): lower and upper end, each (...).
 
-    Values that are not a number are left out; an end is not a number where no resample has a value. With
-    ``interpolate``, an end may lie between two values. Without, it is the next value outwards, so that infinite values,
-    such as ratios, can be ends.
+    NaN is left out; an end is NaN if no resample has a value. With ``interpolate``, an end may lie between two values.
+    Without, it is the next value outwards, so that infinite values, such as ratios, can be ends.
     """
     tail = (1 - level) / 2
     if interpolate:
@@ -95,10 +93,10 @@ def interval_around(value: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, n
 def symmetric_interval(value: float, draws: np.ndarray) -> tuple[float, float]:
     """95% symmetric bootstrap interval: value -+ the 95th percentile of ``|draw - value|``, draws being (resamples,).
 
-    Hall, Journal of the Royal Statistical Society B 50(1), 1988. It is for the distance of groups, and figures that
-    rest on it: resampled groups differ more than the groups they are drawn from, so that percentiles lie too far out;
-    and the basic interval, which mirrors them, has no width where the groups are equal. Draws may be infinite or not a
-    number; the interval is not a number where the value is not finite.
+    Hall, Journal of the Royal Statistical Society B 50(1), 1988. It is for distances between groups, and figures
+    computed from them. Resampled groups differ more than the groups they are drawn from, so percentiles lie too far
+    out; the basic interval, which mirrors them, has no width if the groups are equal. Draws may be infinite or NaN; the
+    interval is NaN if the value is not finite.
     """
     if not np.isfinite(value):
         return np.nan, np.nan

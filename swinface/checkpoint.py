@@ -68,8 +68,8 @@ def load_published(path: Path) -> SwinFace:
 def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     """Read the weights of a file in the published format, less the entries that no output depends on.
 
-    They are by ``part.entry``, such as ``"state_dict_om.output_fcs.1.bias"``. Raises ``InputError`` if the file cannot
-    be read as weights or lacks one of the four parts.
+    They are named ``part.entry``, such as ``"state_dict_om.output_fcs.1.bias"``. Raises ``InputError`` if the file
+    cannot be read as weights or lacks one of the four parts.
     """
     content = unpickle_weights(path)
     lacking = [part for part in PARTS if not isinstance(content, dict) or not isinstance(content.get(part), dict)]

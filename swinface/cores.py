@@ -28,7 +28,7 @@ def share_cores() -> None:
     """Let torch's threads sleep while they wait, and be no more than the quota of a container.
 
     It sets ``OMP_WAIT_POLICY`` and, under a quota, ``OMP_NUM_THREADS``, where they are not set; torch reads both when
-    it is imported. Of affinity it knows itself.
+    it is imported. It respects affinity by itself.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if QUOTA.exists() and (cores := count_cores()) < len(os.sched_getaffinity(0)):

@@ -69,7 +69,7 @@ def write_onnx(
     needed = ("onnx", "onnxscript", *["onnxruntime"] * (int8 is not None))
     absent = [package for package in needed if find_spec(package) is None]
     if absent:
-        raise InputError(f"export needs {' and '.join(absent)}: {describe_install('onnx')} brings all of it.")
+        raise InputError(f"export needs {' and '.join(absent)}: {describe_install('onnx')} installs all of it.")
     program = convert_onnx(_Graph(model, outputs), example, name, outputs)
     kept = "float32" if int8 is None else f"int8 in {', '.join(int8[1])}, float32 in all else"
     program.model.metadata_props.update(metadata | {"licence": LICENCE, "precision": kept})
@@ -172,7 +172,7 @@ def describe(network: SwinFace, input: str) -> dict[str, str]:
 def describe_images(input: str) -> dict[str, str]:
     """The part of the metadata that says what images go in."""
     return {
-        "input": "uint8, 0 to 255" if input == "uint8" else "float32, (x / 255 - mean) / std of such x",
+        "input": "uint8, 0 to 255" if input == "uint8" else "float32, (x / 255 - mean) / std of pixels x from 0 to 255",
         "layout": "faces, colours, rows, columns",
         "colours": "RGB",
         "size": json.dumps([IMAGE_SIZE, IMAGE_SIZE]),

@@ -39,7 +39,7 @@ class InputError(ValueError):
 
 
 def printable(text: str) -> str:
-    """A text in which nothing can move a terminal's cursor or break a line: names come from files of others.
+    """A text that cannot move a terminal's cursor or break a line, as names in other people's files might.
 
     Control characters, invisible ones, and bytes of a file's name that are not UTF-8 are written as escapes.
 
@@ -85,7 +85,7 @@ def running(what: str) -> Iterator[None]:
 
 
 def drop_output() -> None:
-    """Print to nobody from now on: whoever read what is printed, such as ``head``, has gone."""
+    """Discard further output: the program that read it, such as ``head``, has ended."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -100,8 +100,8 @@ def name_reason(error: Exception) -> str:
 
 
 def describe_install(extra: str) -> str:
-    """The command that brings an extra. It names no package, as ours is on no index: ``pip install NAME`` would install
-    someone else's package.
+    """The command that installs an extra. It names no package, as ours is on no index: ``pip install NAME`` would
+    install someone else's package.
 
     >>> describe_install("photos")
     "`pip install '.[photos]'` in this project's folder"
@@ -273,7 +273,7 @@ def read_lines(path: Path, what: str) -> list[str]:
 
 
 def write_json(path: Path, record: object) -> None:
-    """Write a record as JSON with what it holds made plain (``to_plain``)."""
+    """Write a record as JSON, with its values converted by ``to_plain``."""
     path.write_text(json.dumps(to_plain(record), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 

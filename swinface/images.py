@@ -87,7 +87,7 @@ def list_images(root: str | os.PathLike, below: str = ".") -> Images:
 
 
 def take_images(root: str | os.PathLike, below: str = ".") -> list[str]:
-    """``list_images`` for a reader that needs the images alone; a warning counts what is left out.
+    """The images of ``list_images``; a warning counts the files that are left out.
 
     Hidden files and ``BESIDE`` do not count.
     """
@@ -162,7 +162,7 @@ def read_image(image: str | os.PathLike | bytes, name: str = "the image") -> np.
     except UnidentifiedImageError as error:
         of_phone = name.lower().endswith(UNREADABLE) or content[4:8] == b"ftyp"  # HEIC under any name
         do = "save it as JPEG" if of_phone else "replace or remove it"
-        raise InputError(f"{name}: not a readable image (in no format that is read); {do}.") from error
+        raise InputError(f"{name}: not a readable image (its format is not supported); {do}.") from error
     except Exception as error:  # Pillow's readers fail in any way on damaged bytes
         reason = getattr(error, "strerror", None) or one_line(error) or type(error).__name__
         raise InputError(f"{name}: not a readable image ({reason}); replace or remove it.") from error
@@ -195,12 +195,12 @@ def upright_rgb(image: Image.Image) -> np.ndarray:
     """
     image = ImageOps.exif_transpose(image)
     if image.mode in ("F", "I"):
-        raise ValueError(f"its pixels are of Pillow's mode {image.mode}, 32 bits; save it with 8")
+        raise ValueError(f"its pixels have 32 bits (Pillow's mode {image.mode}); save it with 8 bits")
     if image.mode.startswith("I;16"):
         values = np.asarray(image)
         if 0 < values.max() < 1 << 12:
             raise ValueError(
-                f"its brightest pixel is {values.max()} of 65,535, as of a camera of 12 bits; save it with 8"
+                f"its brightest pixel is {values.max()} of 65,535, as from a 12-bit camera; save it with 8 bits"
             )
         image = Image.fromarray((values >> 8).astype(np.uint8))
     if image.has_transparency_data:

@@ -1,4 +1,4 @@
-"""Running trained models over many faces: in which precision, on which devices, and in parts that are kept."""
+"""Running trained models over many faces: precision, devices, and partial results that are saved."""
 
 from __future__ import annotations
 
@@ -54,16 +54,16 @@ def inference(device: torch.device, precision: Precision = "fast") -> Iterator[N
 
 
 def check_ready(model: nn.Module, kind: type[nn.Module] = nn.Module) -> None:
-    """Refuse what is no model of the kind, and one in training mode, whose answers depend on other faces, or not in
-    float32."""
+    """Raise ``InputError`` unless this is a model of the kind, in evaluation mode and in float32."""
     if not isinstance(model, kind):
         wanted = "model" if kind is nn.Module else kind.__name__
-        raise InputError(f"model: a {type(model).__name__}; give the {wanted} itself, as from_pretrained reads it.")
+        given = f"model: a {type(model).__name__}"
+        raise InputError(f"{given}; give the {wanted} itself, as from_pretrained returns it.")
     if model.training:
-        raise InputError("the model is in training mode, where answers depend on the other faces; call model.eval().")
+        raise InputError("the model is in training mode, where predictions depend on other faces; call model.eval().")
     dtypes = {it.dtype for it in model.parameters()} - {torch.float32}
     if dtypes:
-        raise InputError(f"the model's weights are {dtypes.pop()}; call model.float(): precision is chosen by option.")
+        raise InputError(f"the model's weights are {dtypes.pop()}; call model.float(): an option sets the precision.")
 
 
 def digest_weights(model: nn.Module) -> str:
@@ -76,7 +76,7 @@ def digest_weights(model: nn.Module) -> str:
 
 
 def work_together(work: Callable[[], Given], processes: int) -> list[Given]:
-    """Run it in each process, and wait for all: what each gives.
+    """Run ``work`` in each process, wait for all, and return the results of all.
 
     If it fails in one, none waits for ever: that process raises its own error, the others ``InputError`` with the
     number of the process and the reason.
@@ -102,7 +102,7 @@ def work_together(work: Callable[[], Given], processes: int) -> list[Given]:
 class Shards:
     """A long computation in parts: by one process or several, each part kept in a file until all is done.
 
-    An interrupted computation goes on with the parts that are missing. Processes may be on several machines that share
+    An interrupted computation resumes with the missing parts. Processes may be on several machines that share
     the folder. ``start`` keeps other commands out of it until ``finish``. Without a folder there is one process.
     """
 
@@ -123,7 +123,7 @@ class Shards:
         if devices == num_nodes == 1:
             return cls(folder, best_device())._alone()
         if folder is None:
-            raise InputError("several devices share a folder for their parts; name one.")
+            raise InputError("several devices need a folder for their parts, which they share; name one.")
         from lightning.fabric import Fabric
         from lightning.fabric.utilities.exceptions import MisconfigurationException
 

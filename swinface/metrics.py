@@ -34,7 +34,7 @@ def choose_accurate(scores: np.ndarray, same: np.ndarray) -> float:
 
 
 def tar_at_far(scores: np.ndarray, same: np.ndarray, fars: Sequence[float]) -> dict[float, float]:
-    """The largest true accept rate for each false accept rate, 0 to 1, that is not exceeded, on the exact ROC curve.
+    """The largest true accept rate at which each false accept rate, 0 to 1, is not exceeded, on the exact ROC curve.
 
     As on scikit-learn's ``roc_curve``, pairs of equal score are accepted together, without points in between.
     (insightface takes the point whose false accept rate is nearest, which may be above the given one.) Raises
@@ -58,7 +58,7 @@ def weighted_aucs(scores: np.ndarray, same: np.ndarray, weights: Iterable[np.nda
     """The AUC under each of several weightings, (pairs,) each, such as those of resamples: (weightings,).
 
     It is the mean, over pairs to be accepted, of the weight of other pairs that score lower; equal scores count half.
-    It is not a number where all pairs of either kind have the weight 0.
+    It is NaN if all pairs of either kind have the weight 0.
     """
     order = np.argsort(scores, kind="stable")
     one, two = order[same[order]], order[~same[order]]

@@ -100,7 +100,7 @@ class SwinFace(
     Parameters
     ----------
     trunk
-        Arguments of ``swinface.trunk.create_trunk``, for another trunk than a Swin Transformer.
+        Arguments of ``swinface.trunk.create_trunk``, for a trunk other than the default Swin Transformer.
     width
         Length of every subnet's features.
     embedding_size
@@ -116,7 +116,7 @@ class SwinFace(
     extra
         Tasks beyond the paper's that it was trained on, such as ``("yaw", "pitch", "roll")``.
     swin
-        Arguments of ``swinface.swin.SwinTrunk``, where no ``trunk`` is given.
+        Arguments of ``swinface.swin.SwinTrunk``, if no ``trunk`` is given.
 
     Raises
     ------
@@ -151,7 +151,7 @@ class SwinFace(
         tasks = PAPER_TASKS | {name: TASKS[name] for name in extra}
         check_tasks(untrained, "untrained", tasks)
         if trunk is not None and swin:
-            raise InputError(f"{', '.join(swin)}: of a Swin Transformer; put them into trunk, or leave trunk out.")
+            raise InputError(f"{', '.join(swin)}: options of a Swin Transformer; put them into trunk, or omit trunk.")
         self.trunk = create_trunk(**(swin if trunk is None else trunk))
         last = self.trunk.summary_size
         self.embedding = nn.Sequential(

@@ -36,7 +36,7 @@ CARD = """---
 `config.json` has the arguments of the model's class, `model.safetensors` its weights. What a run was trained on is in
 its `config.yaml`, how its epochs went in `metrics.csv`.
 
-The model is for research. It errs, and for some groups more than for others: measure for whom before you use it.
+The model is for research. It makes more errors for some groups than for others: audit it before you use it.
 """
 
 
@@ -87,12 +87,12 @@ def best_device() -> torch.device:
 
 
 def pack(model: Path, out: Path) -> dict[str, Tensor]:
-    """Halve the size of a trained model: the weights of its layers in bfloat16. It loads as any other.
+    """Halve the size of a trained model: the weights of its layers are stored in bfloat16. It loads like any other.
 
-    All else stays as it is, such as an erasure: a rounded map would let through a little of what it removes. The
-    rounded layers change little: the distance of two classes by some thousandths. ``model`` is the folder of a SwinFace
-    or of a kinship model, such as a run, and ``out`` another one to write to. Gives the packed weights by name. Raises
-    ``InputError`` if the folder holds no model, or both are one.
+    Everything else is unchanged. For example, the rounded map of an eraser would leave a little of what it removes.
+    Rounding the layers changes the distance of two classes by a few thousandths. ``model`` is the folder of a SwinFace
+    or of a kinship model, such as a run, and ``out`` another folder to write to. Gives the packed weights by name.
+    Raises ``InputError`` if ``model`` holds no model, or ``out`` is the same folder.
     """
     tensors = read_weights(model / WEIGHTS)
     if out.resolve() == model.resolve():
@@ -111,14 +111,14 @@ def pack(model: Path, out: Path) -> dict[str, Tensor]:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a file of weights, .safetensors or of ``torch.save``: name to tensor, without what wrappers put before.
+    """Read a file of weights, .safetensors or of ``torch.save``: name to tensor, without the prefixes of wrappers.
 
     Raises ``InputError`` if the file is missing or damaged, or holds something else.
     """
     if path.suffix in (".pt", ".pth", ".bin"):
         weights = unpickle_weights(path)
         if not isinstance(weights, dict) or not all(isinstance(tensor, Tensor) for tensor in weights.values()):
-            raise InputError(f"{path}: no tensors by name; save the state_dict of a network alone.")
+            raise InputError(f"{path}: not a state_dict (tensors by name); save the network's state_dict alone.")
         return _unwrap(weights)
     try:
         return _unwrap(load_file(path))
@@ -162,28 +162,28 @@ def _find_folder(cls: type, source: str | os.PathLike, **hub_options: Any) -> Pa
         if not weights.is_dir():
             raise InputError("this copy of the package has no weights; name the folder of a model.")
         if name not in shipped:
-            raise InputError(f"{name}: no weights of this name come with the package; {', '.join(shipped)} do.")
+            raise InputError(f"{name}: no released weights have this name; choose from {', '.join(shipped)}.")
         return shipped[name]
     if not isinstance(source, str) or path.parent.exists() or not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
         there = " or ".join(shipped)
-        raise InputError(f"{source}: no such folder; name that of a model, or {there} for what comes with the package.")
+        raise InputError(f"{source}: no such folder; name the folder of a model, or {there} for released weights.")
     try:
         return Path(snapshot_download(source, allow_patterns=[CONFIG, WEIGHTS], **hub_options))
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"{source}: neither a folder here nor a model that the hub gives ({reason}).") from error
+        raise InputError(f"{source}: neither a folder nor a model on the Hugging Face hub ({reason}).") from error
 
 
 def check_entries(found: Mapping[str, Any], expected: Mapping[str, Tensor], source: str | os.PathLike) -> None:
     """Refuse weights found in the file ``source`` that do not fit a model exactly: none may be missing, surplus, of
-    another shape, or no finite real numbers where the model's own are.
+    another shape, or without finite real numbers where the model's own have them.
 
     Raises ``InputError`` that names these entries, the first three of each kind.
     """
     problems = {
         "missing": [name for name in expected if name not in found],
         "surplus": [name for name in found if name not in expected],
-        "misshapen": [
+        "of another shape": [
             f"{name} {_shape(found[name])} instead of {_shape(tensor)}"
             for name, tensor in expected.items()
             if name in found and _shape(found[name]) != _shape(tensor)

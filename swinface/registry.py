@@ -1,7 +1,7 @@
 """Classes of one kind, such as erasers or trunks, by name: ours are registered, others have a class path as their name.
 
-A file of one's own needs no installation: ``mine.Eraser`` is found in the folder of the configuration that names it and
-in the working folder.
+Your own file needs no installation: ``mine.Eraser`` is found in the folder of the configuration that names it and in
+the working folder.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Registry:
         self._known: dict[str, str | Callable] = dict(known or {})
 
     def __call__(self, *_: Any, **__: Any) -> NoReturn:
-        raise TypeError(f"{self!r} is no function; names() lists the names, and create(name, **options) makes one.")
+        raise TypeError(f"{self!r} is not a function; names() lists the names, and create(name, **options) makes one.")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.kind!r}: {', '.join(self._known)})"
@@ -82,7 +82,7 @@ class Registry:
         known = self._known.get(name, name)
         if isinstance(known, str) and "." not in known:
             raise InputError(
-                f"no {self.kind} {name!r}; there are {', '.join(self._known) or 'none'}, and one of your own is named "
+                f"no {self.kind} {name!r}; choose from {', '.join(self._known) or 'none'}, or name your own as "
                 "package.module.Class."
             )
         found = _import(known, self.kind) if isinstance(known, str) else known

@@ -58,7 +58,7 @@ class Runner:
     method
         The method of the network that is called.
     faces
-        How many faces there will be; None for many.
+        Number of faces, if it is known; None for many.
 
     Attributes
     ----------
@@ -92,18 +92,18 @@ class Runner:
         packages, extra = RUNTIMES[chosen][2:]
         absent = [package for package in packages if find_spec(package) is None]
         if absent:
-            raise InputError(f"{chosen} needs {' and '.join(absent)}: {describe_install(extra)} brings all of it.")
+            raise InputError(f"{chosen} needs {' and '.join(absent)}: {describe_install(extra)} installs all of it.")
         try:
             self._engine = self._open(chosen)
         except Exception as error:  # converters fail in any way on what they do not know
             if runtime != "auto":
-                raise InputError(f"{chosen} does not run this model ({one_line(error)}); take torch.") from error
-            warnings.warn(f"{chosen} does not run this model ({one_line(error)}); torch does.", stacklevel=2)
+                raise InputError(f"{chosen} cannot run this model ({one_line(error)}); use torch.") from error
+            warnings.warn(f"{chosen} cannot run this model ({one_line(error)}); torch is used.", stacklevel=2)
         else:
             self.runtime = chosen
 
     def __call__(self, images: Tensor) -> tuple[Tensor, ...]:
-        """The outputs for images, (B, 3, 112, 112) float32 on the network's device, there and as torch's types are."""
+        """The outputs for images, (B, 3, 112, 112) float32 on the network's device; they are on it too."""
         if self._engine is None:
             with inference(self.device, self._precision):
                 return self._graph(images)
@@ -147,7 +147,8 @@ class Runner:
         for number, (found, wanted) in enumerate(zip(engine(faces.numpy()), expected, strict=True)):
             error = np.linalg.norm(found - wanted)
             if not error <= TOLERANCE[self.dtype] * np.linalg.norm(wanted):
-                raise ValueError(f"output {number} differs from torch's by {error / np.linalg.norm(wanted):.2g} of it")
+                share = error / np.linalg.norm(wanted)
+                raise ValueError(f"output {number} differs from torch's by {share:.2g} of its norm")
 
 
 class _Graph(nn.Module):

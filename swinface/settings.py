@@ -129,7 +129,7 @@ def check_sections(settings: dict[str, Any], where: Path) -> dict[str, Any]:
     settings = {key: value for key, value in settings.items() if value is not None or key not in SECTIONS}
     for name in SECTIONS:
         if not isinstance(settings.get(name, {}), dict):
-            raise InputError(f"{where}: {name}: a mapping of settings; got {settings[name]!r}.")
+            raise InputError(f"{where}: {name}: must be a mapping of settings; got {settings[name]!r}.")
     return settings
 
 
@@ -196,8 +196,7 @@ def dump_yaml(settings: Any) -> str:
 
 
 def join_configurations(arguments: Sequence[str], changes: dict[str, Any]) -> list[str]:
-    """The options with one configuration in the place of their files, each laid over those before it, and of
-    ``changes``.
+    """The options with one configuration in place of their files and ``changes``, each laid over those before it.
 
     It comes first: parsers let the last one win, and what stands on a command line wins wherever it stands.
     """
@@ -388,7 +387,7 @@ def reading_configurations(arguments: Sequence[str]) -> Iterator[None]:
     except ArgumentError as error:
         reason = one_line(error).rstrip(".")  # may break lines
         if "Expected a <class 'str'>" in reason or "expected str" in reason:  # and got a number, true, false or null
-            reason += "; what is text goes into quotes, such as 'null'"
+            reason += "; put text into quotes, such as 'null'"
         raise InputError(f"{reason}.") from error
     except (InputError, ImportError):
         raise

@@ -56,9 +56,9 @@ class ConvolutionalMerging(nn.Sequential):
 class SwinTrunk(Trunk):
     """Swin Transformer (Liu et al., ICCV 2021) with a tap after every patch merging and one before its final norm.
 
-    The summary is the mean of the last level's tokens after that norm. A stage is one of Swin's, with the merging at
-    its start; the patches are of none. Raises ``InputError`` if the sizes do not end at 7x7, or ``convolutions`` does
-    not fit them.
+    The summary is the mean of the last level's tokens after that norm. A stage is one of Swin's, with the patch merging
+    at its start; the patch embedding belongs to none. Raises ``InputError`` if the sizes do not end at 7x7, or
+    ``convolutions`` does not fit them.
 
     Parameters
     ----------

@@ -33,8 +33,8 @@ class Task:
     loss: Literal["cross_entropy", "age", "absolute"] = "cross_entropy"
     paper: bool = True  #: whether the published model has it; a model has another only if it was trained on it
     geometric: bool = False  #: whether the label changes if the face is mirrored, turned or moved
-    #: What the number 1 from a regression's head stands for, in the unit of the labels. Near the spread of the labels,
-    #: a new head learns fast: it starts near 0, and the optimiser changes weights by small steps.
+    #: The value that an output of 1 of a regression head stands for, in the unit of the labels. If it is near their
+    #: spread, a new head learns fast: it starts near 0, and the optimiser changes weights by small steps.
     unit: float = 1.0
 
     @property

@@ -1,10 +1,10 @@
-"""The trunk of a model: a Swin Transformer, any timm model with features, or a network of one's own.
+"""The trunk of a model: a Swin Transformer, any timm model with intermediate features, or your own network.
 
     images (B, 3, 112, 112) -> Trunk -> levels (B, sum of channels, 7, 7) and summary (B, summary_size)
 
-A network of one's own is any ``torch.nn.Module`` that takes images, (B, 3, 112, 112) of mean and standard deviation
+Your own network is any ``torch.nn.Module`` that takes images, (B, 3, 112, 112) of mean and standard deviation
 0.5, and returns its levels, a list of maps (B, channels, rows, columns) of any size from early to late, and a summary
-of the face, (B, numbers). ``create_trunk`` finds out all else that ``Trunk`` promises.
+of the face, (B, numbers). ``create_trunk`` measures the other attributes of ``Trunk``.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def create_trunk(kind: str = "swin", **options: Any) -> Trunk:
     Parameters
     ----------
     kind
-        ``swin``, ``timm/MODEL`` such as ``timm/convnext_tiny.in12k``, or ``package.module.Class`` of one's own.
+        ``swin``, ``timm/MODEL`` such as ``timm/convnext_tiny.in12k``, or your own ``package.module.Class``.
     options
         Arguments of ``SwinTrunk``, of ``TimmTrunk``, or of that class. They must fit into JSON: a model's
         ``config.json`` keeps them.
@@ -141,7 +141,8 @@ class Trunk(nn.Module, ABC):
         found, expected = read_weights(path), network.state_dict()
         surplus = [name for name in found if name not in expected]
         if surplus and len(surplus) < len(found):  # such as a classifier
-            warnings.warn(f"{path}: {len(surplus)} weights are not the trunk's ({surplus[0]}, ...).", stacklevel=2)
+            some = f"{len(surplus)} weights are not the trunk's ({surplus[0]}, ...)"
+            warnings.warn(f"{path}: {some}; they are ignored.", stacklevel=2)
             found = {name: tensor for name, tensor in found.items() if name in expected}
         check_entries(found, expected, path)
         network.load_state_dict(found)
@@ -208,9 +209,9 @@ def _describe(given: Any) -> str:
 
 
 class OwnTrunk(Trunk):
-    """A network of one's own, see the top of this file.
+    """Your own network, see the top of this file.
 
-    Raises ``InputError`` if it fails on faces, or returns something else than levels and a summary.
+    Raises ``InputError`` if it fails on faces, or does not return levels and a summary.
     """
 
     def __init__(self, network: nn.Module, name: str) -> None:
@@ -226,15 +227,15 @@ class OwnTrunk(Trunk):
 class TimmTrunk(Trunk):
     """A model of timm, with random weights; nothing is downloaded. The summary is what its classifier would read.
 
-    Raises ``InputError`` if timm has no such model or it does not take these options, it has no features, or it fails
-    on faces of 112x112.
+    Raises ``InputError`` if timm has no such model, or the model does not take these options, has no intermediate
+    features, or fails on faces of 112x112.
 
     Parameters
     ----------
     model
-        Its name in timm. A tag such as ``.in12k`` says with which mean and deviation of pixels it is given faces.
+        Its name in timm. A tag such as ``.in12k`` determines the mean and deviation that normalise pixels.
     out_indices
-        Places of its features that are levels, in timm's count; by default the last four, or all if they are fewer.
+        Indices, as timm counts them, of the features used as levels; by default the last four, or all if fewer.
     options
         Further arguments of ``timm.create_model``, such as ``img_size=112``, ``output_stride`` or ``drop_path_rate``.
     """
@@ -249,7 +250,7 @@ class TimmTrunk(Trunk):
             known = f"; timm has {', '.join(near)}" if near and not timm.is_model(model) else ""
             raise InputError(f"trunk {name!r}: {one_line(error)}{known}.") from error
         if not hasattr(self.network, "forward_intermediates"):
-            raise InputError(f"trunk {name!r}: this model of timm gives no features; choose another.")
+            raise InputError(f"trunk {name!r}: this model of timm gives no intermediate features; choose another.")
         self.levels = min(4, len(self.network.feature_info)) if out_indices is None else list(out_indices)
         given = self.network.pretrained_cfg
         for constant in ("mean", "std"):  # of pixels from 0 to 1; no part of the weights

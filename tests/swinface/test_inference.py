@@ -51,7 +51,7 @@ def test_fast_outputs_are_within_the_stated_tolerance(monkeypatch):
             assert (fast[name].softmax(1) - full[name].softmax(1)).abs().max() < 0.03, name
 
 
-def test_nothing_is_halved_where_the_device_does_not_multiply_so(monkeypatch):
+def test_without_native_bfloat16_a_device_computes_in_float32(monkeypatch):
     monkeypatch.setattr("swinface.inference.multiplies_bfloat16", lambda device: False)
     matrix = torch.randn(4, 4)
     with inference(torch.device("cpu")):
@@ -64,11 +64,11 @@ def test_nothing_is_halved_where_the_device_does_not_multiply_so(monkeypatch):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (lambda model: model.train(), r"in training mode, where answers depend on .*; call model.eval\(\)"),
+        (lambda model: model.train(), r"in training mode, where predictions depend on .*; call model.eval\(\)"),
         (lambda model: model.half(), r"the model's weights are torch.float16; call model.float\(\)"),
     ],
 )
-def test_a_model_that_would_answer_by_chance_is_refused(change, named, tmp_path):
+def test_a_model_in_training_mode_or_half_precision_is_refused(change, named, tmp_path):
     model, grey = change(tiny().eval()), np.full((112, 112, 3), 128, dtype=np.uint8)
     for use in (
         lambda: predict(model, grey, aligned=True),
@@ -122,7 +122,7 @@ def test_an_interrupted_computation_goes_on_with_the_missing_parts(tmp_path):
     assert [path.name for path in (tmp_path / "parts").rglob("*")] == ["mine", "notes.txt"]
 
 
-def test_each_process_has_every_so_manyth_part(tmp_path, monkeypatch):
+def test_parts_are_divided_among_processes(tmp_path, monkeypatch):
     monkeypatch.setattr("swinface.inference.distributed.all_gather_object", lambda problems, problem: None)
     seen: dict[int, list[int]] = {}
     for rank in (1, 0):
@@ -161,7 +161,7 @@ for error in (OSError(28, "No space left on device"), InputError("a.jpg: no such
 """
 
 
-def test_where_one_process_fails_all_say_so_and_none_waits(tmp_path):
+def test_if_one_process_fails_all_raise_and_none_waits(tmp_path):
     command = [sys.executable, "-c", TOGETHER]
     started = [
         subprocess.Popen([*command, str(rank), tmp_path / "meeting"], stdout=subprocess.PIPE, text=True)
@@ -179,7 +179,7 @@ def test_where_one_process_fails_all_say_so_and_none_waits(tmp_path):
 
 
 def test_several_devices_need_a_folder():
-    with pytest.raises(InputError, match="share a folder"):
+    with pytest.raises(InputError, match="several devices need a folder"):
         Shards.start(None, devices=2)
 
 

@@ -54,7 +54,7 @@ def test_missing_surplus_and_misshapen_entries_are_named(saved):
         SwinFace.from_pretrained(saved)
     assert str(error.value) == (
         f"{saved / 'model.safetensors'}: not the weights of this model; entries 1 missing (heads.age.bias); "
-        "1 surplus (heads.pose.bias); 1 misshapen (heads.gender.weight [3, 32] instead of [2, 32])."
+        "1 surplus (heads.pose.bias); 1 of another shape (heads.gender.weight [3, 32] instead of [2, 32])."
     )
 
 
@@ -144,5 +144,5 @@ def test_a_name_that_the_hub_does_not_give_is_named(tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(swinface.pretrained, "snapshot_download", fail)
-    with pytest.raises(InputError, match=r"^owner/name: neither a folder here .*\(cannot connect\)\.$"):
+    with pytest.raises(InputError, match=r"^owner/name: neither a folder .*\(cannot connect\)\.$"):
         SwinFace.from_pretrained("owner/name")

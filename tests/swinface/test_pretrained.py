@@ -82,7 +82,7 @@ def test_a_package_may_have_weights_of_several_names(model, tmp_path, monkeypatc
     shutil.copytree(model, package / "weights" / "other")
     monkeypatch.setattr("swinface.pretrained.files", lambda name: package)
     assert SwinFace.from_pretrained(Path("shipped-other")) is not None
-    with pytest.raises(InputError, match=r"shipped-none: no weights of this name .*; shipped, shipped-other do"):
+    with pytest.raises(InputError, match=r"shipped-none: no released weights .*; choose from shipped, shipped-other"):
         SwinFace.from_pretrained("shipped-none")
     with pytest.raises(InputError, match=r"shipped-\.\./x"):
         SwinFace.from_pretrained(Path("shipped-../x"))

@@ -45,7 +45,7 @@ def test_own_modules_are_found_beside_the_configuration_and_in_the_working_folde
     assert sys.path == before
 
 
-def test_own_modules_are_told_from_those_that_take_their_place(tmp_path, monkeypatch):
+def test_own_modules_are_digested_but_no_others(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for file in ("own_loss.py", "own_parts/erasers.py", "own_parts/__init__.py", "swinface/model.py", "table.py"):
         (tmp_path / file).parent.mkdir(exist_ok=True)
@@ -70,7 +70,7 @@ def test_own_modules_hide_nothing_that_is_installed(paths, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("pur", r"^no kind of path 'pur'; there are pure, and one of your own is named package\.module\.Class\.$"),
+        ("pur", r"^no kind of path 'pur'; choose from pure, or name your own as package\.module\.Class\.$"),
         ("pathlib.Nothing", r"^kind of path 'pathlib\.Nothing': module 'pathlib' has no 'Nothing'\.$"),
         ("fractions.re", r"must be a subclass of pathlib\.PurePath\.$"),
         ("broken.Own", r"^kind of path 'broken\.Own': its module fails \(ZeroDivisionError: division by zero\)\.$"),

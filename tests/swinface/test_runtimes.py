@@ -123,7 +123,7 @@ def test_auto_is_openvino_for_many_faces_if_it_gives_what_torch_gives(model, cac
         return lambda images: [output + 0.5 for output in engine(images)]
 
     monkeypatch.setitem(RUNTIMES, "openvino", (convert, load_wrongly, *rest))
-    with pytest.warns(UserWarning, match="openvino does not run this model .output 0 differs.*torch does") as warned:
+    with pytest.warns(UserWarning, match="openvino cannot run this model .output 0 differs.*torch is used") as warned:
         opened = Runner(model.trunk, "full")
     assert len(warned) == 1 and opened.about == "torch float32"
     assert torch.equal(opened(faces(2))[0], Runner(model.trunk, "full", "torch")(faces(2))[0])

@@ -117,7 +117,7 @@ def test_a_path_may_begin_with_a_tilde(monkeypatch):
         *(('"1e-2"', "1e-2"), ("'no'", "no"), ('"null"', "null")),
     ],
 )
-def test_numbers_truth_and_nothing_are_told_by_their_look(text, value):
+def test_numbers_booleans_and_null_are_recognised_by_their_form(text, value):
     assert parse_yaml(f"a: {text}") == {"a": value}
     assert type(parse_yaml(f"a: {text}")["a"]) is type(value)
 
@@ -156,7 +156,7 @@ def test_a_key_twice_is_refused_wherever_it_is(data):
             parse_yaml(text, "a.yaml")
 
 
-def test_what_a_mapping_takes_over_from_another_may_be_changed():
+def test_merged_keys_may_be_overridden():
     text = "a: &a {<<: &b {x: 1, y: 1}, y: 2}\nc: {<<: *a, y: 3}\nd: *a\ne: {x: {x: 1}}"
     assert parse_yaml(text) == {
         "a": {"x": 1, "y": 2},
@@ -261,7 +261,7 @@ def test_each_configuration_is_laid_over_those_before_it_and_options_have_the_la
     }
     assert join_configurations(["--x", "1"], {}) == ["--x", "1"]
     (tmp_path / "list").write_text("model: [a]")
-    with pytest.raises(InputError, match=r"list: model: a mapping of settings; got \['a'\]"):
+    with pytest.raises(InputError, match=r"list: model: must be a mapping of settings; got \['a'\]"):
         join_configurations(["--config", f"{tmp_path / 'list'}"], {})
 
 
@@ -278,7 +278,7 @@ def test_lists_are_added_to_also_where_no_configuration_before_has_one():
     [
         (
             {"class_path": "UTKface"},
-            r"sources\[0\]: no Source 'UTKface'; there are .*UTKFace, .*package\.module\.Class$",
+            r"sources\[0\]: no Source 'UTKface'; choose from .*UTKFace, .*package\.module\.Class$",
         ),
         ({"class_path": "UTKFace", "init_args": {"path": "a"}}, r"init_args: no key 'path'; the keys are root, part"),
         ({"class_path": "RafDb", "init_args": {"root": "a", "subset": "Test"}}, "subset: needs train or test, not"),
@@ -289,7 +289,7 @@ def test_a_mistake_in_a_class_that_is_named_without_its_module_is_told(options, 
 
 
 @pytest.mark.parametrize(("name", "options"), [("class_path", "init_args"), ("method", "options")])
-def test_options_go_with_what_they_are_options_of(name, options):
+def test_options_are_dropped_with_their_method_or_class(name, options):
     base = {"trainer": {"logger": {name: "loggers.Csv", "kept": 1, options: {"every": 3}}}}
     for new, expected in [("Tensorboard", {}), ("Csv", {options: {"every": 3, "folder": "a"}})]:
         overlay = {"trainer": {"logger": {name: new} | ({options: {"folder": "a"}} if expected else {})}}

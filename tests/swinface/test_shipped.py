@@ -44,7 +44,7 @@ def test_every_head_is_trained(model, card):
     assert "All heads are trained" in card
 
 
-def test_a_public_figures_photo(model):
+def test_the_released_model_describes_a_public_photo(model):
     (face,) = predict(model, Path(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)))
     assert face["gender"]["label"] == "female"
     assert 50 < face["age"] < 90  # she was 77

@@ -21,7 +21,7 @@ def test_order_is_the_published_one():
     assert subnets == sorted(subnets, key=SUBNETS.index), "tasks of one subnet lie together"
 
 
-def test_what_the_logits_stand_for():
+def test_the_meaning_of_the_logits():
     classes = {name: task.classes for name, task in PAPER_TASKS.items()}
     assert classes == {name: {"age": 1, "expression": 7}.get(name, 2) for name in PAPER_TASKS}
     assert PAPER_TASKS["gender"].labels == ("female", "male")

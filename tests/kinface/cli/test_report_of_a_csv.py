@@ -95,7 +95,7 @@ def test_a_disparity_of_ones_own_stands_in_the_report(tmp_path, monkeypatch):
     rows = {row["disparity"]: row for row in json.loads((tmp_path / "out" / "metrics.json").read_text())["disparities"]}
     assert rows["own_measure.measure"] == rows["TPR gap"] | {"disparity": "own_measure.measure"}
     assert "own_measure.measure" in (tmp_path / "out" / "report.html").read_text()
-    with pytest.raises(InputError, match=r"^--disparity: no disparity 'nothing'; there are accuracy gap, "):
+    with pytest.raises(InputError, match=r"^--disparity: no disparity 'nothing'; choose from accuracy gap, "):
         report(scores, **options, disparity=["nothing"])
 
 

@@ -94,7 +94,7 @@ def test_the_registry_says_what_it_has_and_how_to_use_it():
     for text in (repr(erasers), erasers.__doc__):
         assert all(name in text for name in erasers.names())
     assert "create(name, **options)" in erasers.__doc__
-    with pytest.raises(TypeError, match=r"'eraser': none, .* is no function; names\(\) lists"):
+    with pytest.raises(TypeError, match=r"'eraser': none, .* is not a function; names\(\) lists"):
         erasers("leace")
 
 

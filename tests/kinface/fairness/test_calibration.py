@@ -224,7 +224,7 @@ def test_a_calibration_of_ones_own_is_named_by_its_path(drawn, tmp_path, monkeyp
         ("own_calibration.Halved", {"factor": float("nan")}, "score must be a finite number"),
         ("pathlib.PurePath", {}, "calibration 'pathlib.PurePath': it fails"),
         ("faircal", {"fmr": 0.1}, "its options are clusters, seed"),
-        ("beta", {}, "there are faircal, normalize"),
+        ("beta", {}, "choose from faircal, normalize"),
     ]:
         with pytest.raises(InputError, match=message):
             calibrate(validation, pairs, faces, embedding, method=method, options=options)

@@ -141,7 +141,7 @@ def test_a_disparity_of_ones_own_has_the_interval_and_the_chance_limit_of_ours(o
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("TPR ratio", "no disparity 'TPR ratio'; there are accuracy gap, TPR gap"),
+        ("TPR ratio", "no disparity 'TPR ratio'; choose from accuracy gap, TPR gap"),
         ("{own}.nothing", "has no 'nothing'"),
         ("{own}.no_disparity", r"must be a kinface\.fairness\.disparities\.Disparity"),
         ("{own}.no_rate", r"its rates are \('far',\); groups have accuracy, tpr"),

@@ -168,7 +168,7 @@ def test_raw_features_reach_an_attacker_that_asks_for_them(tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("nearest", "no attacker 'nearest'; there are linear, mlp, kernel, trees, knn, qda, and one of your own"),
+        ("nearest", "no attacker 'nearest'; choose from linear, mlp, kernel, trees, knn, qda, or name your own"),
         ("sklearn.svm.Nothing", "module 'sklearn.svm' has no 'Nothing'"),
         ("sklearn.preprocessing.StandardScaler", r"must have fit\(X, y\), and predict_proba"),
         ("sklearn.ensemble.VotingClassifier", "missing a required argument: 'estimators'"),

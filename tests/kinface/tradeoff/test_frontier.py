@@ -163,7 +163,7 @@ def test_options_of_an_eraser_that_are_no_mapping_are_refused_by_name(options, t
         (["hair"], {}, "attribute 'hair': .* there are .*gender"),
         (["age"], {}, "attribute 'age'"),
         (["gender", "gender"], {}, "name each attribute once"),
-        (["gender"], {"erasers": ["leece"]}, "no eraser 'leece'; there are none, .*leace"),
+        (["gender"], {"erasers": ["leece"]}, "no eraser 'leece'; choose from none, .*leace"),
         (["gender"], {"erasers": {"bad": object()}}, "eraser 'bad': it fails"),
         (["gender"], {"match": ["hair"]}, "matched by some of"),
     ],

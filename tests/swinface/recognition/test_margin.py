@@ -147,7 +147,7 @@ def test_a_resumed_run_of_two_processes_draws_and_learns_the_same(runs):
         assert torch.equal(mine, theirs)
 
 
-def test_what_is_not_drawn_rests_on_either_process(runs):
+def test_centres_that_are_not_drawn_do_not_change(runs):
     start = MarginSoftmax(SIZE, CLASSES).centres.detach()
     first = torch.load(runs / "2-sampled" / "epoch=0.ckpt", weights_only=True)["state_dict"]["softmax.centres"]
     for share in (slice(0, 750), slice(750, 1500)):
