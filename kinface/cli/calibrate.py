@@ -23,11 +23,10 @@ def calibrate(
     seed: int | None = None,
     computing: Computing = HERE,
 ) -> None:
-    """Make scores fairer without labels of groups: by clusters of faces, fitted on validation pairs.
+    """Make scores fairer without group labels, by clusters of faces that are fitted on validation pairs.
 
-    ``out`` then holds ``scores.parquet`` and ``validation.parquet``, each validation pair calibrated by other families.
-    ``kinface report OUT/scores.parquet --threshold-from OUT/validation.parquet --compare SCORES ...`` shows what it
-    bought.
+    ``out`` then holds ``scores.parquet``, and ``validation.parquet``, where each pair is calibrated on other families.
+    ``kinface report OUT/scores.parquet --threshold-from OUT/validation.parquet --compare SCORES ...`` shows the effect.
 
     Parameters
     ----------
@@ -40,17 +39,17 @@ def calibrate(
     root
         The folder that paths of faces start from, for a model that sees images.
     method
-        ``faircal``: scores become probabilities by maps of the clusters (FairCal). ``normalize``: scores are shifted by
-        thresholds of the clusters (fair score normalization). Or the class path of one of your own, such as
+        ``faircal``: each cluster has a map from scores to probabilities (FairCal). ``normalize``: scores are shifted by
+        the thresholds of the clusters (fair score normalization). Or the class path of one of your own, such as
         mine.Calibration of a file mine.py in the working folder.
     clusters
-        Clusters of the faces of the validation pairs; 10 if left out.
+        Number of clusters of the faces of the validation pairs; 10 by default.
     fmr
-        False match rate of the clusters' thresholds, for ``normalize``; 0.1 if left out.
+        False match rate of the clusters' thresholds, for ``normalize``; 0.1 by default.
     folds
-        Parts of the families that validation pairs are calibrated in.
+        Number of parts of the families; the validation pairs of each part are calibrated on the other parts.
     seed
-        Seed of the clusters; 0 if left out.
+        Seed of the clusters; 0 by default.
     """
     from kinface.fairness.calibration import calibrate as calibrate_pairs
     from kinface.fairness.calibration import check_apart
@@ -60,7 +59,7 @@ def calibrate(
     with naming(validation):
         check_apart(others, pairs)
     if root is None and source.embeddings is None and source.inputs is None:
-        raise InputError("name the folder that paths of faces start from, --root, or --embeddings to cluster by.")
+        raise InputError("give --root, the folder that paths of faces start from, or --embeddings to cluster by.")
     faces = sorted({face for table in (pairs, others) for side in ("face_a", "face_b") for face in table[side]})
     _, embedding, shards = embed_all(faces, root=root or Path(), out=out, source=source, computing=computing)
     if shards.first:
@@ -72,5 +71,5 @@ def calibrate(
         with replacing_folder(out) as folder:
             write_pairs(result, folder / "scores.parquet")
             write_pairs(calibrated, folder / "validation.parquet")
-        print(f"{len(result):,} pairs calibrated by {len(others):,} validation pairs: {out}")
+        print(f"{len(result):,} pairs calibrated on {len(others):,} validation pairs: {out}")
     shards.finish()

@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 def compare(run: Path, other: Path, *, by: list[str] | None = None) -> None:
     """Say which of two runs of ``fit`` is better, by how much and for whom, with paired intervals.
 
-    Both are measured on the tune pairs that chose their epochs and thresholds. That is for choosing between runs: what
-    you report comes from other families, by ``kinface score`` and ``kinface report --compare``.
+    Both are measured on the tune pairs on which their epochs and thresholds were chosen. Use this only to choose
+    between runs; report results on other families, with ``kinface score`` and ``kinface report --compare``.
 
     Parameters
     ----------
     run
-        Folder of a run that is done.
+        Folder of a finished run.
     other
-        Folder of another, of the same data.
+        Folder of another finished run on the same data.
     by
-        Grouping to compare them by beside race, as of ``kinface report``; repeat the option for several.
+        Grouping to compare by besides race, as for ``kinface report``; repeat the option for several.
     """
     from kinface.report.html import render_comparison
     from kinface.report.verdict import name_models
@@ -38,7 +38,7 @@ def compare(run: Path, other: Path, *, by: list[str] | None = None) -> None:
         lines = render_comparison(ours, theirs, models, by or ())
     print("\n".join(lines))
     families = len(list_known(ours.pairs, "family"))
-    print(f"on {len(ours.pairs):,} tune pairs of {families:,} families, which also chose the epochs and thresholds")
+    print(f"on {len(ours.pairs):,} tune pairs of {families:,} families, on which the epochs and thresholds were chosen")
 
 
 def _audit(file: Path, by: list[str] | None) -> FairnessAudit:
@@ -47,9 +47,9 @@ def _audit(file: Path, by: list[str] | None) -> FairnessAudit:
 
     if not file.parent.is_dir():
         raise InputError(
-            f"{file.parent} is no run, a folder of `kinface fit`; for scores, use `kinface report --compare`."
+            f"{file.parent} is no folder of a run of `kinface fit`; for scores, use `kinface report --compare`."
         )
     if not file.exists():
-        raise InputError(f"{file.parent}: no {file.name}; it is there when a run of `kinface fit` is done.")
+        raise InputError(f"{file.parent}: no {file.name}; finish the run with `kinface fit` first.")
     pairs = read_pairs(file, scored=True)
     return audit_fairness(pairs, choose_threshold(pairs), groupings=by or ())

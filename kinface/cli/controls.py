@@ -13,9 +13,9 @@ from swinface.files import check_ending, naming, replacing
 
 
 def controls(list: Path, *, out: Path, root: Path | None = None, seed: int = 0) -> None:
-    """Score a list of pairs by what is not kinship: one photograph, race, age, colours.
+    """Score a list of pairs by properties other than kinship: the same photograph, race, age, colours.
 
-    ``out`` has the AUC of each control alone, and of the model's scores where the control cannot help.
+    ``out`` has the AUC of each control alone, and that of the model's scores among pairs that the control scores alike.
 
     Parameters
     ----------
@@ -40,9 +40,9 @@ def controls(list: Path, *, out: Path, root: Path | None = None, seed: int = 0) 
         found = room.controls(pairs, **known, seed=seed)
     with replacing(out) as partial:
         found.to_csv(partial, index=False)
-    print(f"{len(pairs):,} pairs, {int(pairs['kin'].sum()):,} of them kin: AUC of each control, .5 if it tells nothing")
+    print(f"{len(pairs):,} pairs, {int(pairs['kin'].sum()):,} of them kin: AUC of each control; chance level: .5")
     shown = {"control": found["control"], "pairs": found["pairs"], "alone": write_intervals(found, "auc")}
-    shown["tells kin"] = found["significant"].map({True: "yes", False: ""})
+    shown["significant"] = found["significant"].map({True: "yes", False: ""})
     if "model" in found:
         shown |= {name: write_intervals(found, column) for name, column in COLUMNS.items()}
         shown["kin left out"] = ["" if pd.isna(count) else f"{count:,}" for count in found["left_out"]]

@@ -38,11 +38,11 @@ def demo(
     out
         Folder to write to; an earlier demo there is replaced.
     families
-        How many to draw.
+        Number of families.
     appearance
-        How plainly race and gender show in a face, from 0 to 1.
+        How clearly race and gender show in a face, from 0 to 1.
     bias
-        How much of the inherited traits noise replaces in faces of the disadvantaged race, which the report must find.
+        Share of the inherited traits that noise replaces in faces of the disadvantaged race; the report must find it.
     config
         More configuration files for the training of both models, such as configs/smoke.yaml.
     seed
@@ -86,7 +86,7 @@ def demo(
 
 def _compare_with_truth(report: Path) -> None:
     """Print what was planted and what the report found of it."""
-    print(f"\nplanted: faces of {DISADVANTAGED} people show less of what their family shares, which lowers AUC; found:")
+    print(f"\nplanted: faces of {DISADVANTAGED} people show fewer of the inherited traits, which lowers AUC; found:")
     record = json.loads((report / "metrics.json").read_text())
     races = [row for row in record["contrasts"] if row["grouping"] == "race"]
     for row in races:
@@ -96,24 +96,24 @@ def _compare_with_truth(report: Path) -> None:
         interval = f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
         print(f"  {row['metric'].upper()} of {row['group']} minus {row['reference']} pairs: {interval}{said}")
     if not races:
-        print("  nothing: these families are too few to compare races")
+        print("  nothing: there are too few families to compare races")
 
 
 def _compare_leakage(tables: Path, runs: dict[str, Path]) -> None:
-    """Print what a linear probe reads of race and gender from each model's embeddings of the validation families."""
+    """Print how well a linear attacker predicts race and gender from each model's embeddings of validation families."""
     from kinface.leakage.leakage import probe
     from kinface.models.kinface import load_model
 
     families = read_families(tables)
     faces = families.describe().query("split == 'val'")
-    print("\nread by a linear probe from the embedding, as balanced accuracy:")
+    print("\nbalanced accuracy of a linear attacker on the embeddings:")
     for name, run in runs.items():
         embedding = load_model(run).embed(list(faces["face"]), root=families.root)
         for attribute in ATTRIBUTES:
             try:
                 (row,) = probe(embedding, faces, attribute, kinds=["linear"], **QUICK).table.itertuples()
             except InputError as error:
-                print(f"  {name}, {attribute}: nothing: {error}")
+                print(f"  {name}, {attribute}: not measured: {error}")
                 continue
             ends = f"[{row.balanced_accuracy_low:.2f}, {row.balanced_accuracy_high:.2f}]"
             print(f"  {name}, {attribute}: {row.balanced_accuracy:.2f} {ends}, chance {row.chance:.2f}")

@@ -27,7 +27,7 @@ def embed(
     pixels: Annotated[Pixels, Parameter(name="*")] = INSIGHTFACE,
     computing: Computing = HERE,
 ) -> None:
-    """Embed every face of a copy of FIW, or of a folder, by a kinship model or by any face recogniser.
+    """Embed every face of a copy of FIW, or of a folder, with a kinship model or any face recogniser.
 
     Parameters
     ----------
@@ -37,16 +37,16 @@ def embed(
         A FIW folder, the folder ``kinface prepare`` made of it, or any folder of aligned faces. Not needed with
         ``--inputs``: then every face of the table is embedded.
     out
-        File to write, .npz with ``face`` (N,) and ``embedding`` (N, D), and of a model with a trunk ``runtime``, what
-        it ran on and in which type.
+        File to write, .npz with ``face`` (N,) and ``embedding`` (N, D); for a model with a trunk also ``runtime``, what
+        it ran on and in which number type.
     inputs
         Table of the embeddings that a model without trunk reads.
     features
-        Write the features of the neck as well, and of a model with a trunk what of them the kinship MLCA takes from
-        each level: ``kinface probe`` then says where in the model an attribute can be read.
+        Write the features of the neck too, and for a model with a trunk, what the kinship MLCA takes of them from each
+        level. ``kinface probe`` then shows where in the model an attribute can be read.
     recogniser
-        In place of a model: an ONNX file of ArcFace's kind, or ``package.module.function`` of one's own, which takes
-        faces (B, size, size, 3) uint8 and returns embeddings (B, D).
+        In place of a model: an ONNX file like ArcFace's, or your own ``package.module.function``, which takes faces
+        (B, size, size, 3) uint8 and returns embeddings (B, D).
     """
     check_ending(out, [".npz"], "a table of embeddings")
     root, faces = _list_faces(root, inputs)

@@ -18,7 +18,7 @@ SHOWN = ("overall", "race", "gender pair")
 
 
 def fit(arguments: list[str]) -> None:
-    """Train a kinship model, and print its best epoch, its AUC on the tune pairs, also by group, and where it is.
+    """Train a kinship model; print its best epoch, its folder, and its AUC on the tune pairs, overall and by group.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def fit(arguments: list[str]) -> None:
     done = train(arguments)
     if done is None:
         return
-    print(f"best epoch {done.epoch} of {done.epochs} (counted from 0), by the tune pairs. On these the AUC is")
+    print(f"best epoch {done.epoch} of {done.epochs} (counted from 0), chosen on the tune pairs. AUC on these pairs:")
     print(format_groups(done.pairs))
     kept = f"the model, its tune pairs ({TUNE_SCORES}), and its epochs ({METRICS}, {CURVES})"
     print(printable(f"{done.folder} has {kept}"))

@@ -38,7 +38,7 @@ def frontier(
     resamples: int = 1000,
     seed: int = 0,
 ) -> None:
-    """Compare erasers: what they keep of kinship and leave of attributes. No network is trained.
+    """Compare erasers by the kinship they keep and the attributes they remove, without training a network.
 
     Erasers are fitted on the people of the split train. ``out`` then holds ``frontier.csv``, ``frontier.json``,
     ``frontier.png`` and ``frontier.html``, a page: point at a method to see its row, and choose attribute, attacker and
@@ -57,19 +57,19 @@ def frontier(
     eraser
         leace, splince, inlp, components, transport, leopard, igbp, kram, mute, obliviator, or oracle, which is told the
         true class; or the class path of one of your own, such as mine.Eraser of a file mine.py in the working folder.
-        Repeat the option for several; the default is all of ours. The embeddings as they are, none, are always there.
+        Repeat the option for several; the default is all of these. The unchanged embeddings, none, are always included.
     config
         YAML file of erasers with options: a list of {method, options, name}.
     list
-        The pairs to measure on, in any form that ``kinface score`` takes; by default the list that the folder has of a
-        split, or else pairs that are drawn from it.
+        The pairs to measure on, in any form that ``kinface score`` takes; by default the folder's list of the split,
+        or pairs drawn from the split if it has none.
     split
-        Of which split.
+        The split of this list.
     match
         What the non-kin pairs of the matched list have in common with the kin pairs, see ``kinface pairs``; the default
         is the attributes and the type.
     show
-        Methods that the figure tells apart whatever their rank.
+        Methods that the figure highlights whatever their rank.
     kind
         Which probes to fit, see ``kinface probe``.
     fit_on
@@ -116,7 +116,7 @@ def frontier(
     found.write(out, show or (), **inputs)
     print_frontier(found)
     if list is None and prepared is None:
-        print(f"{people} has no list of the split {split}: these pairs are drawn anew, and differ from those of a list")
+        print(f"{people} has no list of the split {split}: its pairs are drawn and differ from those of a list")
     print(f"erasers are fitted on {found.about['training faces']:,} training faces")
     print(f"wrote {out / 'frontier.html'}, a page, and {out / 'frontier.csv'}")
 
@@ -131,7 +131,7 @@ def read_erasers(path: Path) -> dict[str, object]:
             raise InputError(f"{path}: must be a list of erasers with the keys method, options and name.")
         name, options = str(entry.get("name", entry["method"])), entry.get("options") or {}
         if not isinstance(options, dict):
-            raise InputError(f"{path}: options of {name!r}: needs a mapping, as {{strength: 0.5}}, not {options!r}.")
+            raise InputError(f"{path}: options of {name!r} must be a mapping, as {{strength: 0.5}}, not {options!r}.")
         if name in made:
             raise InputError(f"{path}: two erasers have the name {name!r}; give one a `name` of its own.")
         with naming(path):

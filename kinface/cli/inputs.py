@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Source:
-    """Whose embeddings.
+    """Which model or table gives the embeddings.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Source:
         Table of embeddings, of any other model, to use in place of a model.
     whiten
         A folder of ``kinface prepare``: the embeddings of --embeddings are first whitened by how photos of one person
-        differ, of its people of the split train. A fairer baseline than the plain cosine, which uses no identities.
+        differ, over its people of the split train. A fairer baseline than the plain cosine, which uses no identities.
     """
 
     model: Path | None = None
@@ -50,7 +50,7 @@ class Source:
         if self.model is not None and self.embeddings is not None:
             raise InputError("give one of --model and --embeddings.")
         if self.embeddings is not None and self.inputs is not None:
-            raise InputError("--inputs are for a --model; leave them out with --embeddings.")
+            raise InputError("--inputs is for a --model; leave them out with --embeddings.")
         if self.whiten is not None and self.embeddings is None:
             raise InputError("--whiten is for --embeddings; leave it out with a model.")
 
@@ -74,14 +74,14 @@ class Computing:
     Parameters
     ----------
     precision
-        ``fast``: the trunk in bfloat16 where the device multiplies in it natively; ``full``: float32.
+        ``fast``: the trunk in bfloat16 where the device supports it natively; ``full``: float32.
     runtime
-        What the trunk runs on. ``auto``: OpenVINO on a CPU where the extra ``fast`` is installed, if it gives what
-        torch gives; else torch. With ``full`` and less than 256 faces it is torch too.
+        What the trunk runs on. ``auto``: OpenVINO on a CPU where the extra ``fast`` is installed, if its
+        results agree with those of torch; else torch. With ``full`` and fewer than 256 faces it is torch too.
     devices
-        Devices of each machine. What is done is kept in ``OUT.parts``, and an interrupted command goes on from it.
+        Devices of each machine. Finished parts are kept in ``OUT.parts``; an interrupted command continues from them.
     num_nodes
-        Machines that share the folder of ``out``; start the same command on each.
+        Number of machines that share the folder of ``out``; start the same command on each.
     """
 
     precision: Precision = "fast"
@@ -157,7 +157,8 @@ def read_embeddings(source: Source, faces: Sequence[str]) -> np.ndarray:
         whitened = Whitened().fit(normalize(table[[*fitted["face"]]]), persons=fitted["person"])
     except ValueError:
         raise InputError(
-            f"--whiten {source.whiten}: {source.embeddings} has no two photos of a person of its split train."
+            f"--whiten {source.whiten}: {source.embeddings} has no two photos of one person of its split train; "
+            "leave --whiten out."
         ) from None
     return whitened.transform(normalize(table[faces]))
 

@@ -16,7 +16,7 @@ from swinface.choices import SHIPPED
 
 
 def kinfacew(root: Path, *, out: Path, source: Source = OURS) -> None:
-    """Evaluate a model on KinFaceW-I or -II: five folds; all that is fitted is fitted on the other four.
+    """Evaluate a model on KinFaceW-I or -II: five folds, each tested with what was fitted on the other four.
 
     ``out`` then holds ``results.csv`` and ``results.json``; ``scores.parquet``, the scored pairs for ``kinface report``
     with ``--threshold-from`` the ``tune_scores.parquet`` of the model's run; and ``embeddings.npz`` with ``faces.csv``
@@ -29,7 +29,7 @@ def kinfacew(root: Path, *, out: Path, source: Source = OURS) -> None:
     out
         Folder to write to.
     source
-        Whose embeddings; faces in a table are paths below ``root``.
+        Which model or table gives the embeddings; faces in a table are paths below ``root``.
     """
     from kinface.experiments.kinfacew import evaluate_kinfacew, write_kinfacew
 

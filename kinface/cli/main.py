@@ -11,7 +11,7 @@ COMMANDS = tabulate(
     "kinface.cli",
     {
         "Start": {
-            "demo": "do all of it on synthetic families, in a few minutes",
+            "demo": "run the full workflow on synthetic families, in a few minutes",
             "verify": "say whether the faces of two photos are kin",
             "web": "compare photos and read reports in a browser",
         },
@@ -23,7 +23,7 @@ COMMANDS = tabulate(
         },
         "Models": {
             "fit": "train a kinship model",
-            "runs": "list runs of fit: how they differ, and their figures",
+            "runs": "list runs of fit: their differences and results",
             "compare": "say which of two runs is better, and for whom",
             "embed": "embed every face",
             "score": "score a list of pairs with a model or with embeddings",
@@ -35,11 +35,11 @@ COMMANDS = tabulate(
             "report": "report for whom the scores of a list fail",
             "calibrate": "make scores fairer without labels of groups, by clusters of faces",
             "probe": "measure what embeddings reveal of race, gender or other attributes",
-            "controls": "score a list by what is not kinship: photograph, race, age, colours",
-            "frontier": "compare what erasers keep and leave, without training",
+            "controls": "score a list by properties other than kinship: photograph, race, age, colours",
+            "frontier": "compare erasers by what they keep and remove, without training",
         },
         "Experiments": {
-            "sweep": "train and measure an ablation: methods, lambdas and seeds",
+            "sweep": "train and measure several methods, lambdas and seeds",
             "kinfacew": "evaluate a model on the five folds of KinFaceW",
         },
     },

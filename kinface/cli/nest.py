@@ -11,9 +11,9 @@ from swinface.files import InputError
 
 
 def nest(root: Path, *, out: Path, folds: int = 4, tune: float = 0.15, seed: int = 0) -> None:
-    """Divide the training families into folds, to choose options without a look at the families that are reported.
+    """Divide the training families into folds, to choose options without using the reported families.
 
-    ``out/1``, ``out/2``, ... are folders as ``kinface prepare`` makes them. In each, other families are the split
+    ``out/1``, ``out/2``, ... are folders as ``kinface prepare`` makes them. In each, different families are the split
     ``val``, and the families of the official ``val`` and ``test`` are absent. Run ``kinface sweep --root out/1
     --list val`` on each, and take the option with the best mean.
 
@@ -26,7 +26,7 @@ def nest(root: Path, *, out: Path, folds: int = 4, tune: float = 0.15, seed: int
     folds
         Number of folds.
     tune
-        Share of a fold's other families that chooses epochs and thresholds.
+        Share of a fold's remaining families on which epochs and thresholds are chosen.
     seed
         Seed of the draws.
     """

@@ -24,8 +24,8 @@ def pairs(
     """Draw a list whose non-kin pairs are matched to its kin pairs.
 
     Each kin pair gets a non-kin pair of the same first face and a second face of another family of the same split.
-    Kin pairs without such a pair are left out and counted by race and type. The name of the list says by
-    what it is matched.
+    Kin pairs without such a pair are left out and counted by race and type. The name of the list says what
+    it is matched by.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def pairs(
         The list names grandparents as FIW's official lists do, which swap their genders.
     """
     if (list is None) == (split is None):
-        raise InputError("give one of --list and --split.")
+        raise InputError("give either --list or --split.")
     if split is not None and swap_grandparents:
         raise InputError("--swap-grandparents is for a --list; leave it out.")
     check_ending(out, PAIRS_ENDINGS, "a pairs table")

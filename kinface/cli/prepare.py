@@ -36,10 +36,10 @@ def prepare(
     """Check a copy of FIW, of Kaggle's "Recognizing Faces in the Wild" or of TSKinFace, and write its tables.
 
     Every image is decoded in full; those that cannot be are reported and left out. ``out`` then holds
-    ``faces.parquet``, ``people.parquet``, ``relations.parquet``, ``pairs.parquet`` (all lists, and two sampled from the
-    tune families: ``tune`` and, where race is annotated, ``tune_matched`` of the same kin pairs, whose non-kin pairs
-    are matched by race, type and gender), ``tune_families.txt``, ``problems.csv``, ``annotations.csv`` and
-    ``dataset.json``, and can be given wherever a FIW folder is asked for.
+    ``faces.parquet``, ``people.parquet``, ``relations.parquet``, ``pairs.parquet``, ``tune_families.txt``,
+    ``problems.csv``, ``annotations.csv`` and ``dataset.json``, and can be given wherever a FIW folder is asked for.
+    The pairs are those of all lists, and two lists sampled from the tune families: ``tune`` and, where race is
+    annotated, ``tune_matched``, with the same kin pairs and non-kin pairs matched by race, type and gender.
 
     Parameters
     ----------
@@ -52,14 +52,14 @@ def prepare(
         Csv files with a column ``face`` and columns such as race_deepface, age_mivolo, gender_human or age_band_human
         (any attribute and its source), to read besides those of ROOT/annotations.
     meaning
-        What a word of the annotations means, such as race:Latino_Hispanic=Latino; nothing behind the = is unknown.
-        The words of DeepFace and FairFace are known; what was read as what is printed.
+        What a word of the annotations means, such as race:Latino_Hispanic=Latino; nothing after the = means unknown.
+        The words of DeepFace and FairFace are built in. How each word was read is printed.
     measurement
-        An attribute of your own that is measured, such as yaw: a person's value is the median. Without it, whole
+        An attribute of your own that is measured, such as yaw: a person's value is the median. By default, whole
         numbers are categories, and a person's value is the majority. Numbers with fractions are always measured.
     lists
-        Lists of pairs in the form of RFIW, KFC, FaCoRNet or FIW_KRT, or of path1, path2 and kin; all of
-        ``ROOT/lists/*.txt`` when not given.
+        Lists of pairs in the form of RFIW, KFC, FaCoRNet or FIW_KRT, or of path1, path2 and kin; by default
+        all of ``ROOT/lists/*.txt``.
     tune
         Share of the training families set aside for model selection and thresholds.
     seed
@@ -67,7 +67,7 @@ def prepare(
     swap_grandparents
         The lists name grandparent types as the official RFIW lists do, swapped.
     strict
-        Write nothing when there is any problem.
+        Write nothing if there is any problem.
     """
     check_out(root, out)
     about = {"annotations": annotations, "meanings": _parse_meanings(meaning), "measurements": measurement}
@@ -86,7 +86,7 @@ def prepare(
     print(_describe_sources(families) + "\n\n" + _describe_problems(families.problems))
     if refused:
         raise InputError(f"{root}: {len(families.problems)} problems (listed above), so --strict writes nothing.")
-    print(f"\nwritten to {out}{', in place of what was prepared there before' * earlier}")
+    print(f"\nwritten to {out}{'; what was prepared there before is replaced' * earlier}")
 
 
 def _parse_meanings(options: tuple[str, ...]) -> dict[str, dict[str, str]]:

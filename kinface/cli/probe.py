@@ -41,7 +41,7 @@ def probe(
     resamples: int = 1000,
     seed: int = 0,
 ) -> None:
-    """Find out how well fresh probes predict an attribute from embeddings of families they never saw.
+    """Measure how well attackers predict an attribute from embeddings of families that they were not fitted on.
 
     ``out`` then holds ``leakage.csv``, ``leakage.json`` and ``leakage.png``.
 
@@ -60,23 +60,23 @@ def probe(
     split
         Test only faces of this split, such as val.
     fit_on
-        Split whose faces every probe is fitted on too, such as train; repeat the option for several. Attackers with
-        more families read more, and whoever holds the data set has them.
+        Split whose faces every probe is fitted on too, such as train; repeat the option for several. An attacker
+        fitted on more families is stronger, and anyone with the data set has these families.
     kind
-        Which probes to fit: linear, mlp, kernel, trees, qda (a quadratic discriminant) or knn, which reads scores
+        Which probes to fit: linear, mlp, kernel, trees, qda (a quadratic discriminant) or knn, which uses scores
         alone; or the path of any classifier with scikit-learn's fit and predict, such as sklearn.svm.SVC, or
         mine.Attacker of a file mine.py in the working folder. Repeat the option for several. The default is linear and
-        mlp. Of several, what the best one reads is given too.
+        mlp. Of several, the result of the best is given too.
     compare
-        Embeddings of the same faces by another model; its results and the differences to them are added.
+        Embeddings of the same faces by another model; its results and the differences from them are added.
     each
         What is attacked: each face, or each person by the mean of all faces.
     labelled
-        Fit a probe on this many people alone, to see what an attacker with few labels reads.
+        Fit each probe on only this many people, as an attacker with few labels would.
     seeds
-        How often the folds are drawn and the probes are fitted; results vary with the seed.
+        How often the folds are drawn and the probes are fitted.
     folds
-        Into how many parts families are divided; each part is tested by probes fitted on the others.
+        Number of parts that families are divided into; each part is tested with probes fitted on the others.
     resamples
         Resamples of families, for the 95% intervals.
     seed
@@ -93,7 +93,7 @@ def probe(
     faces, arrays = read_arrays(embeddings)
     described = read_people(people)
     with naming(embeddings):
-        described = described.iloc[find_places(faces, described["face"], f"{people} has no row of it; give its people")]
+        described = described.iloc[find_places(faces, described["face"], f"not in {people}; add it there")]
     described = _choose(described.reset_index(drop=True), people, attribute, split, fit_on or [])
     models = {str(embeddings): {name: values[described.index] for name, values in arrays.items()}}
     if compare is not None:
@@ -215,7 +215,7 @@ def _print_summary(
         split = f" of {record['split']}" if record["split"] else ""
         print(f"{first['faces']:,} faces, {first['people']:,} people, {first['families']:,} families{split}{left_out}")
         if first["more"]:
-            print(f"every probe is fitted on {first['more']:,} faces of {', '.join(record['fit_on'])} too")
+            print(f"every probe is also fitted on {first['more']:,} faces of {', '.join(record['fit_on'])}")
         shown = {
             "features": group["representation"],
             "probe": group["probe"],
@@ -231,7 +231,7 @@ def _print_summary(
         said = write_intervals(best, "balanced_accuracy"), _within(best), _say_leakage(best)
         for row, reads, permuted, leakage in zip(best.itertuples(), *said, strict=True):
             print(
-                f"{row.representation}: the best of these ({row.probe}) reads {reads}, labels permuted {permuted}; "
+                f"{row.representation}: best of these ({row.probe}): {reads}, labels permuted {permuted}; "
                 f"leakage {leakage}"
             )
         print()
@@ -241,7 +241,7 @@ def _print_summary(
     print(
         "Bits per face: the online codelength of the labels given the embeddings, and without them. Where the first is "
         "larger, probes that are fitted on few families are misleading.\n"
-        + "The best of several probes has an interval and bounds of its own, those of a maximum.\n" * many
+        + "The interval and range of permuted labels of the best of several probes allow for that choice.\n" * many
         + f"{record['rule']}\nwrote {out / 'leakage.json'}"
     )
 

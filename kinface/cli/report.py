@@ -63,14 +63,14 @@ def report(
         Folder to write to.
     threshold_from
         Validation pairs scored by the same model. The threshold is the score with the largest TPR - FMR
-        (share of kin pairs accepted less share of non-kin pairs accepted) on them.
+        (share of kin pairs accepted minus share of non-kin pairs accepted) on them.
     threshold
         The threshold itself, instead of validation pairs.
     by
         Grouping to add to those by race, gender and type: a column such as age_band, an attribute X with the columns
         X_a and X_b, or an intersection such as "race x age_band"; repeat the option for several.
     disparity
-        A disparity of your own to measure besides ours, such as mine.measure of a file mine.py in the working folder;
+        A disparity of your own to measure too, such as mine.measure of a file mine.py in the working folder;
         repeat the option for several.
     compare
         The same list scored by another model; the report adds the differences to it.
@@ -78,16 +78,16 @@ def report(
         Validation pairs scored by that other model, for its own threshold.
     matched
         A list of the same kin pairs with matched non-kin pairs (``kinface pairs``), scored by the same model. The
-        report shows both lists at the one threshold. To compare two models on a matched list, give the matched lists as
-        SCORES and --compare.
+        report shows both lists at the same threshold. To compare two models on a matched list, give the matched
+        lists as SCORES and --compare.
     acquisition
-        A table of photos for failures to acquire: ``acquired``, 1 where a usable face was found, or ``problem``, empty
-        there, as in the aligned.csv of ``swinface align``; ``race``, ``gender`` or columns named by --by; and
+        A table of photos for failures to acquire, with ``acquired`` (1 where a usable face was found) or ``problem``
+        (empty there), as in the aligned.csv of ``swinface align``; ``race``, ``gender`` or columns named by --by; and
         ``person`` where it is known.
     faces
-        The folder that the paths of faces start from. Given, ``errors.html`` is written too: the pairs of each race
-        that are most wrong, with their faces. That page is as confidential as the faces. The section of controls then
-        has colours, sizes and sharpness of the images too.
+        The folder that the paths of faces start from. With it, ``errors.html`` is written too: for each race, the
+        pairs with the largest errors and their faces. That page is as confidential as the faces. The section of
+        controls then includes colours, sizes and sharpness of the images.
     title
         Heading of the page.
     tables
@@ -97,7 +97,7 @@ def report(
         Write the figures for papers too, at the width of one column or of both: pdf with fonts embedded, or svg; repeat
         the option for several.
     resamples
-        Number of draws, from which the 95% intervals of disparities and of comparisons between them come.
+        Number of resamples for the 95% intervals of disparities and of their differences.
     seed
         Seed of the resamples.
     """
@@ -182,7 +182,7 @@ def _read_acquisition(path: Path, by: list[str] | None) -> dict[str, pd.DataFram
         photos["acquired"] = problem.isna() | problem.isin(EMPTY)
     groups = [name for name in dict.fromkeys(("race", "gender", *(by or ()))) if name in photos]
     if not groups:
-        raise InputError(f"{path}: no column race or gender, and none of --by, to group the photos by.")
+        raise InputError(f"{path}: no column race, gender or one of --by; add one to group the photos by.")
     with naming(path):
         return {name: measure_acquisition(photos, name) for name in groups}
 

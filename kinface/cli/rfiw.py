@@ -72,13 +72,13 @@ def rfiw(
         A validation list of the same track, which the threshold is chosen on. By default it is the head's or the
         model's own, chosen on the validation pairs of its training; embeddings have none.
     people
-        Score each two people (Track 2: each father, mother and child) of the list once, by the mean cosine of all their
+        Score each pair of people (Track 2: father, mother and child) of the list once, by the mean cosine of all their
         photos; two faces from one photograph are not compared. In Track 3, a query always has all its photos.
     fusion
-        How the photos of a query are joined: ``mean`` of their cosines; ``max``, the nearest counts; ``agreement``, a
-        mean in which photos unlike the others count less.
+        How the photos of a query are combined: ``mean`` of their cosines; ``max``, the largest cosine; ``agreement``, a
+        mean in which photos unlike the others have less weight.
     match
-        What the child of a non-kin triplet, drawn from a split, has in common with that of the kin triplet beside the
+        What the child of a non-kin triplet, drawn from a split, has in common with that of the kin triplet besides
         gender: race.
     swap_grandparents
         The list names grandparents as FIW's official lists do, which swap their genders.
@@ -104,7 +104,7 @@ def rfiw(
     if match and not from_split:
         raise InputError("--match is for triplets that are drawn from a split; a list has its own.")
     if people and (track == 3 or head is not None):
-        raise InputError("--people is for Tracks 1 and 2 without a --head, which reads single photos: drop it.")
+        raise InputError("--people is for Tracks 1 and 2 without a --head, which reads single photos: drop --people.")
     if threshold_from is not None and track == 3:
         raise InputError("a search has no threshold: drop --threshold-from.")
     check_kept(out, ("scores.parquet",), list, threshold_from)
@@ -202,7 +202,7 @@ def _name_groups(groups: pd.DataFrame) -> list[str]:
 
 def _print_unlabelled(counts: pd.Series, total: int, what: str) -> None:
     for grouping, count in counts[counts > 0].items():
-        print(f"{grouping}: {count:,} of {total:,} {what} have no label, in no group")
+        print(f"{grouping}: {count:,} of {total:,} {what} have no label and are in no group")
 
 
 def _write_search(search: Search, scores: np.ndarray, audit: SearchAudit | None, out: Path) -> None:
@@ -241,4 +241,4 @@ def _print_search_audit(audit: SearchAudit) -> None:
             f"families, {row['map_matched']:.3f} if they are of the query's race: {change}"
         )
     _print_unlabelled(audit.queries[["race", "gender"]].isna().sum(), len(audit.queries), "queries")
-    print("intervals are over the queries' families; the gallery stays as it is")
+    print("intervals are over the queries' families; the gallery is fixed")

@@ -29,29 +29,29 @@ def score(
     swap_grandparents: bool = False,
     computing: Computing = HERE,
 ) -> None:
-    """Score a list of pairs by the cosine of their faces' embeddings, or of people by that of all their photos.
+    """Score pairs of faces by the cosine of their embeddings, or pairs of people by the mean cosine of their photos.
 
     Parameters
     ----------
     root
         A FIW folder, the folder ``kinface prepare`` made of it, or any other folder that the list's paths start from.
-        Persons and families of faces outside of FIW's family folders are not known, and missing in the table.
+        For faces outside FIW's family folders, person and family are unknown and missing from the table.
     list
-        Pairs in RFIW's form (index path1 path2 type kin), FaCoRNet's (a similarity behind it), KFC's (path1 path2 type
-        kin race) or FIW_KRT's (a csv without header: split, kin, path1, path2), or path1, path2 and kin; a pairs table
-        (.parquet or .csv), such as ``kinface pairs`` writes; the name of a list of the prepared folder, such as tune; a
-        split of FIW, such as val, to draw pairs from; or Kaggle's sample_submission.csv, with the folder of the test
-        faces as root.
+        Pairs in RFIW's form (index path1 path2 type kin), FaCoRNet's (the same and a similarity), KFC's (path1 path2
+        type kin race) or FIW_KRT's (a csv without header: split, kin, path1, path2), or path1, path2 and kin; a pairs
+        table (.parquet or .csv), such as ``kinface pairs`` writes; the name of a list of the prepared folder, such as
+        tune; a split of FIW, such as val, to draw pairs from; or Kaggle's sample_submission.csv, with the folder of the
+        test faces as root.
     out
         The pairs table to write, .parquet or .csv, a row per line of the list, in its order; with
         ``type_predicted`` where the model was trained on types. For a submission, the submission (.csv).
     people
-        Score each two people of the list once, by the mean cosine of all their photos below ``root``; two faces from
+        Score each pair of people in it once, by the mean cosine of all their photos below ``root``; two faces from
         one photograph are not compared, and people who share all photographs are left out. The list may then be a table
-        of people: person_a, person_b (such as F0001/MID1) and kin. Scored again without this option, the table written
-        gives the same pairs by one photo each.
+        of people: person_a, person_b (such as F0001/MID1) and kin. To score the same pairs by one photo each, give
+        the table written as the list, without this option.
     draw_non_kin
-        The list has kin pairs alone: add as many non-kin pairs, of the same roles in other families of the list.
+        For a list of kin pairs alone: add as many non-kin pairs, of the same roles in other families of the list.
     seed
         Seed of what is drawn.
     swap_grandparents
@@ -80,12 +80,12 @@ def score(
         pairs["type_predicted"] = network.name_types(pairs, faces, embedding)
     (write_submission if submitted else write_pairs)(pairs, out)
     shards.finish()
-    left_out = f", {count - len(pairs)} left out that share all photographs" * (count > len(pairs))
+    left_out = f", {count - len(pairs)} left out as all photographs are shared" * (count > len(pairs))
     print(f"{len(pairs)} pairs{' of people' * people}{left_out}, {len(faces)} faces: {out}")
     if names_split(list) and str(list) not in name_prepared_lists(root):
         print(f"they are drawn from the split {list} (seed {seed}), and differ from those of a list")
     if not submitted and pairs["kin"].all():
-        print("all of them are kin; --draw-non-kin adds as many that are not, which a report needs")
+        print("all of them are kin; a report needs non-kin pairs: --draw-non-kin adds as many")
 
 
 def _add_non_kin(pairs: pd.DataFrame, list: Path, seed: int) -> pd.DataFrame:

@@ -31,12 +31,12 @@ def sweep(
     probe_seeds: int = 3,
     swap_grandparents: bool = False,
 ) -> None:
-    """Train each method of an ablation with each lambda and seed, and measure what it costs and what it removes.
+    """Train each method with each lambda and seed, and measure how much kinship and race or gender each run keeps.
 
-    Each run has a folder, ``out/runs/METHOD-LAMBDA-SEED``. A run that is done is skipped and one that was interrupted
-    goes on, so the command can be stopped and given again. Started several times, also on several machines that share
-    ``out``, each process takes the next run that nobody has. ``out`` then holds ``frontier.csv``, ``frontier.json``,
-    ``frontier.png`` and ``frontier.html``, as of ``kinface frontier``.
+    Each run has a folder, ``out/runs/METHOD-LAMBDA-SEED``. Finished runs are skipped and interrupted runs continue,
+    so the command can be stopped and run again. It can also run several times at once, on one machine or on several
+    that share ``out``: each process takes the next run that no other process works on. ``out`` then holds
+    ``frontier.csv``, ``frontier.json``, ``frontier.png`` and ``frontier.html``, as for ``kinface frontier``.
 
     Parameters
     ----------
@@ -56,28 +56,28 @@ def sweep(
     cache
         Folder that keeps the outputs of that trunk for each face.
     others
-        Table of people beside FIW that erasures are fitted on as well, see ``kinface fit --data.others``.
+        Table of people outside FIW that erasers are also fitted on, see ``kinface fit --data.others``.
     others_embeddings
         Their embeddings, where runs are trained on ``embeddings``.
     workers
         Runs at a time, each in a process of its own. By default one on each CUDA device, or without one, one on each
         core.
     only
-        Methods to run. The table has all methods that are done.
+        Methods to run. The table has all finished methods.
     attribute
-        What is measured to be left, by default race and gender; repeat the option for several.
+        Attribute that attackers predict, by default race and gender; repeat the option for several.
     match
         What the non-kin pairs of the matched list have in common with the kin pairs, see ``kinface pairs``; the default
         is the attributes and the type.
     show
-        Methods that the figure tells apart whatever their rank.
+        Methods that the figure highlights whatever their rank.
     fit_on
         Split whose faces every probe is fitted on too, such as train, see ``kinface probe``; repeat the option for
         several.
     resamples
         Resamples of families, for the 95% intervals.
     probe_seeds
-        How often the folds of the probes are drawn and the probes start anew.
+        How often the folds are drawn and the probes are fitted.
     swap_grandparents
         The list names grandparents as FIW's official lists do, which swap their genders.
     """
@@ -86,7 +86,7 @@ def sweep(
     from kinface.tradeoff.measure import Protocol
 
     if workers is not None and workers < 1:
-        raise InputError(f"--workers {workers}: at least 1.")
+        raise InputError(f"--workers {workers}: must be at least 1.")
     named = {"attributes": attribute or ("race", "gender"), "match": match or (), "fit_on": fit_on or ()}
     protocol = Protocol(**named, seeds=probe_seeds, resamples=resamples)
     matrix = read_ablation(ablation, describe_inputs(root, embeddings, swinface, cache, others, others_embeddings))
@@ -96,7 +96,7 @@ def sweep(
     try:
         failed = planned.run(families, pairs, workers=workers, say=partial(print, flush=True))
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("the same command goes on from the last checkpoint of each run") from None
+        raise KeyboardInterrupt("the same command continues from the last checkpoint of each run") from None
     if (found := planned.write(show or ())) is not None:
         print_frontier(found)
         print(f"{planned.done} of {len(planned.jobs)} runs are done: {out / 'frontier.csv'}")

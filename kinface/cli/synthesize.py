@@ -14,5 +14,5 @@ def synthesize(out: Path, **options: Any) -> None:
     drawn = synthetic.synthesize(out, **options)
     print(f"{drawn.families} families, {drawn.people} people, {drawn.faces} faces")
     print(f"{drawn.pairs} validation pairs: {out / 'lists' / 'val_choose.txt'}, in KFC's form val_choose_kfc.txt")
-    print(f"{drawn.traps} traps of real FIW, and the truth about everyone: {out / 'truth'}")
+    print(f"{drawn.traps} irregularities as in real FIW; the true attributes and genes of all people: {out / 'truth'}")
     print(f"next: kinface prepare {out} --out DIR")

@@ -25,8 +25,8 @@ def triplets(
 ) -> None:
     """Train a head that says whether a father, a mother and a child are a family, on a model's embeddings.
 
-    Triplets are drawn from the training families, anew for each epoch; the tune families choose the epoch and the
-    threshold. ``kinface rfiw --track 2 --head OUT`` uses it.
+    Triplets are drawn from the training families, anew for each epoch; the epoch and the threshold are chosen on the
+    tune families. ``kinface rfiw --track 2 --head OUT`` uses it.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def triplets(
     epochs
         How often triplets are drawn.
     batch
-        Triplets of a step.
+        Triplets per step.
     learning_rate
         Learning rate of AdamW at the start; it falls to 0 along a half cosine.
     weight_decay

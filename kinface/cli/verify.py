@@ -29,8 +29,8 @@ def verify(
     """Compare the faces of two people, or of father, mother and child, and decide whether they are kin.
 
     Give a photo of each person, several with commas between them (m1.jpg,m2.jpg), or a folder of photos. The largest
-    face of each photo counts. The score is the mean cosine over all photos of two people, without photos that are one
-    picture; of three people it is the mean of father with child and mother with child.
+    face of each photo counts. The score is the mean cosine over all photos of two people, without pairs of photos that
+    are the same picture; of three people it is the mean of father with child and mother with child.
 
     Parameters
     ----------
@@ -49,10 +49,10 @@ def verify(
     fmr
         Choose the threshold so that at most this share of the non-kin validation pairs is called kin.
     aligned
-        The images are faces already, square and aligned to ArcFace's five points.
+        The images are already faces, square and aligned to ArcFace's five points.
     runtime
         What the trunk runs on. ``auto``: OpenVINO on a CPU where the extra ``fast`` is installed and there are 256
-        photos or more, if it gives what torch gives; else torch.
+        photos or more, if its results agree with those of torch; else torch.
     json
         Print one JSON object in place of text.
     """
@@ -66,9 +66,9 @@ def verify(
     with naming(model):
         check_verifier(network)
     threshold, errors = None, read_errors(model, triplets=child is not None)
-    kind, chosen_on = "pairs", "the pairs that chose it"
+    kind, chosen_on = "pairs", "the pairs on which it was chosen"
     if child is not None:
-        kind, chosen_on = "triplets", "triplets of the faces of the pairs that chose it"
+        kind, chosen_on = "triplets", "triplets of the faces on which it was chosen"
     if threshold_from is not None:
         from kinface.data.pairs import read_pairs
         from kinface.fairness.standards import choose_threshold_at_fmr
@@ -78,11 +78,11 @@ def verify(
         threshold = choose_threshold(pairs) if fmr is None else choose_threshold_at_fmr(pairs, fmr)
         errors = measure_errors(pairs, threshold)
         kind = "triplets" if "triplet" in pairs else "pairs"
-        chosen_on = f"the {kind} of {threshold_from}, which chose it"
+        chosen_on = f"the {kind} of {threshold_from}, on which it was chosen"
         if (kind == "triplets") != (child is not None):
             people = "two people" if child is None else "three people, a mean of two cosines"
             warnings.warn(
-                f"{threshold_from}: scores of {kind} choose the threshold for that of {people}.", stacklevel=2
+                f"{threshold_from}: the threshold is chosen on scores of {kind}, and applied to {people}.", stacklevel=2
             )
     people = [_split(person) for person in (a, b, child) if person is not None]
     options = {"threshold": threshold, "aligned": aligned, "runtime": runtime}
@@ -93,7 +93,7 @@ def verify(
     for person, counts in zip(answer["photos"], answer["faces"], strict=True):
         for photo, count in zip(person, counts, strict=True):
             if count > 1:
-                print(f"{photo}: {count} faces; the largest is taken; `kinface web` takes another.")
+                print(f"{photo}: {count} faces; the largest is used; to use another, run `kinface web`.")
     print(f"{'kin' if answer['kin'] else 'not kin'}: score {answer['score']:.3f}, threshold {answer['threshold']:.3f}")
     for parent, score in zip(("father", "mother"), answer.get("scores", []), strict=False):
         print(f"{parent} and child: {score:.3f}")

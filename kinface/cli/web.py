@@ -12,9 +12,9 @@ def web(*, model: list[Path] | None = None, swinface: Path = SHIPPED, port: int 
     """Compare photos in a browser, and read reports there.
 
     Drop photos of two people, or of father, mother and child. The page shows the faces found, where the scores lie
-    among those of relatives and strangers, which places of the faces count, and age, expression and attributes. Nothing
-    is stored and nothing leaves this computer: the address that is printed can be reached from here alone. Ctrl-C ends
-    it.
+    among those of relatives and strangers, which regions of the faces matter, and age, expression and attributes.
+    Nothing is stored and nothing leaves this computer: the printed address can be reached only from here. Ctrl-C stops
+    the server.
 
     Parameters
     ----------
@@ -33,10 +33,10 @@ def web(*, model: list[Path] | None = None, swinface: Path = SHIPPED, port: int 
         if error.name != "flask":
             raise
         raise InputError(
-            f"pages need packages that are not installed: {describe_install('web')} brings them."
+            f"pages need packages that are not installed: {describe_install('web')} installs them."
         ) from None
     from kinface.models.examine import BOTH, Examiner
 
     server, address = open_server(Examiner(model or BOTH, swinface), port)
-    print(f"Open {address} in a browser. Ctrl-C ends it.", flush=True)
+    print(f"Open {address} in a browser. Ctrl-C stops the server.", flush=True)
     server.serve_forever()

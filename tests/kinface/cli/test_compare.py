@@ -45,7 +45,7 @@ def test_it_says_which_run_is_better_by_how_much_and_for_whom(runs, tmp_path, ca
         if row.group != "cross-race":  # without kin pairs there is no AUC
             assert lines[row.group][2:7] == [word.replace("-", "−") for word in expected]
     assert "cross-race" not in lines and "two races" not in lines
-    assert told.endswith("on 1,500 tune pairs of 60 families, which also chose the epochs and thresholds\n")
+    assert told.endswith("on 1,500 tune pairs of 60 families, on which the epochs and thresholds were chosen\n")
 
 
 def test_a_default_grouping_is_shown_where_it_is_asked_for(runs, tmp_path, capsys):
@@ -66,8 +66,8 @@ def test_runs_of_other_data_and_runs_that_are_not_done_are_refused(runs, tmp_pat
     assert f"{second} cannot be compared with {first}: 1,499 pairs against 1,500" in capsys.readouterr().err
     (second / "tune_scores.parquet").unlink()
     assert compare(first, second) == 2
-    assert f"{second}: no tune_scores.parquet; it is there when a run" in capsys.readouterr().err
+    assert f"{second}: no tune_scores.parquet; finish the run" in capsys.readouterr().err
     assert compare(first / "tune_scores.parquet", second) == 2
-    assert "tune_scores.parquet is no run, a folder of `kinface fit`; for scores, use `kinface report" in (
+    assert "tune_scores.parquet is no folder of a run of `kinface fit`; for scores, use `kinface report" in (
         capsys.readouterr().err
     )

@@ -19,8 +19,8 @@ def test_the_whole_job_on_synthetic_families(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert printed.rstrip().endswith(f"report: {tmp_path / 'demo' / 'report' / 'report.html'}")
     assert "planted: faces of African people" in printed
-    assert "too few to compare races" in printed
-    assert "read by a linear probe from the embedding" in printed
+    assert "too few families to compare races" in printed
+    assert "balanced accuracy of a linear attacker" in printed
     for name in demo.MODELS:
         assert f"  {name}, gender: " in printed
     metrics = json.loads((tmp_path / "demo" / "report" / "metrics.json").read_text())

@@ -236,7 +236,7 @@ def test_what_is_read_as_what_is_printed_and_can_be_set(write_annotations, root:
     assert record["meanings"] == {"race": {"Latino_Hispanic": "Latino"}} and record["measurements"] == ["yaw"]
     for option, message in (
         (["--meaning", "race=x"], "--meaning race=x: give an attribute, a word and its meaning"),
-        (["--meaning", "race:Martian=x"], "no annotation of a face says 'martian' of race"),
+        (["--meaning", "race:Martian=x"], "no annotation of race is 'martian'"),
         (["--measurement", "height"], "no annotation file has height"),
     ):
         assert run_kinface(*words, *option) == 2
@@ -272,6 +272,6 @@ def test_the_command_line(root: Path, tmp_path: Path, capsys):
 
 
 def test_it_says_that_earlier_tables_are_replaced(root, tmp_path, capsys):
-    for said in ("tables", "tables, in place of what was prepared there before"):
+    for said in ("tables", "tables; what was prepared there before is replaced"):
         prepare(root, out=tmp_path / "tables")
         assert capsys.readouterr().out.endswith(f"{said}\n")

@@ -112,7 +112,7 @@ def test_people_are_attacked_by_the_mean_of_their_faces_and_the_best_attacker_is
     assert found.to_dict() == pytest.approx(own.table.set_index("probe")["balanced_accuracy"].to_dict())
     (worst,) = [row for row in record["worst"] if row["representation"] == "embedding"]
     assert worst["balanced_accuracy"] == pytest.approx(found.max())
-    assert f"embedding: the best of these ({worst['probe']}) reads {found.max():.3f}" in capsys.readouterr().out
+    assert f"embedding: best of these ({worst['probe']}): {found.max():.3f}" in capsys.readouterr().out
 
 
 def test_another_model_is_compared_on_the_same_faces_and_resamples(files, capsys):
@@ -219,7 +219,7 @@ def test_splits_may_be_numbers_of_folds(files, capsys):
         ({"seed": "-1"}, ["seed is -1"]),
         ({"people": "none.csv"}, ["none.csv: no such file"]),
         ({"people": "people.txt"}, ["people.txt", "parquet"]),
-        ({"people": "short.csv"}, ["ours.npz: 179.jpg", "short.csv has no row"]),
+        ({"people": "short.csv"}, ["ours.npz: 179.jpg", "short.csv; add it there"]),
         ({"people": "twice.csv"}, ["twice.csv: row 181", "0.jpg is named twice"]),
         ({"people": "nobody.csv"}, ["nobody.csv: row 1: person is missing"]),
         ({"people": "unnamed.csv"}, ["unnamed.csv: no column 'person'"]),

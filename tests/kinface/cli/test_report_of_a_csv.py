@@ -62,8 +62,8 @@ def test_pairs_of_no_group_are_counted_on_page_output_and_record(tmp_path, capsy
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.count("50 of the 200 pairs have no label for ethnicity and are in none of its groups") == 2
     printed = capsys.readouterr().out.splitlines()
-    assert "ethnicity: 50 of 200 pairs have no label, in no group" in printed
-    assert "tone on the matched list: 4 of 200 pairs have no label, in no group" in printed
+    assert "ethnicity: 50 of 200 pairs have no label and are in no group" in printed
+    assert "tone on the matched list: 4 of 200 pairs have no label and are in no group" in printed
     assert not any("overall" in line for line in printed)
 
 

@@ -62,7 +62,7 @@ def test_track_1_prints_accuracy_by_type_at_the_validation_threshold(synthetic, 
     )
     write_pairs(scores.assign(race_a=scores["race_a"].mask(scores.index < 7)), tmp_path / "partly.parquet")
     assert run_kinface("rfiw", "--track", "1", "--list", tmp_path / "partly.parquet", "--out", out, *options) == 0
-    said = f"race: {scores['race_b'].isna().sum() + 7} of {len(scores)} pairs have no label, in no group"
+    said = f"race: {scores['race_b'].isna().sum() + 7} of {len(scores)} pairs have no label and are in no group"
     assert said in capsys.readouterr().out.splitlines()
 
 

@@ -168,7 +168,7 @@ def test_an_interrupted_sweep_goes_on(done, root, tmp_path, here, monkeypatch, c
 
     monkeypatch.setattr(KinshipTraining, "training_step", interrupt)
     assert sweep(root, tmp_path / "out", "--only", "none") == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "the same command continues" in capsys.readouterr().err
     assert not (tmp_path / "out" / "frontier.csv").exists()
     monkeypatch.setattr(KinshipTraining, "training_step", step)
     assert sweep(root, tmp_path / "out", "--only", "none") == 0
