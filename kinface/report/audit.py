@@ -1,4 +1,4 @@
-"""For whom a kinship model fails: one audit, and all that can be asked of it."""
+"""For whom a kinship model fails: an audit and its methods."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Audit(FairnessAudit):
 
     @property
     def validation(self) -> pd.DataFrame | None:
-        """The scored pairs that chose the threshold; None where it was given."""
+        """The scored pairs on which the threshold was chosen; None where it was given."""
         return self.origin.validation
 
     def shifts(self) -> pd.DataFrame:
@@ -79,7 +79,7 @@ class Audit(FairnessAudit):
         return found
 
     def controls(self, faces: pd.DataFrame | None = None, *, root: str | Path | None = None) -> pd.DataFrame:
-        """What the list gives away without kinship, and what the scores are worth without that.
+        """How well properties other than kinship tell kin from non-kin pairs, and the AUC of the scores without them.
 
         Parameters, errors and columns are those of ``kinface.leakage.controls.controls``.
         """
@@ -195,7 +195,7 @@ def audit(
     resamples, seed
         Draws and seed from which the intervals and chance limits of disparities come; all other intervals need none.
     beside
-        Another list of pairs, such as a matched one, that this one is to be compared with.
+        Another list of pairs, such as a matched one, to compare this one with.
 
     Returns
     -------
@@ -215,7 +215,7 @@ def audit(
     -----
     UserWarning
         What the report's page warns of: scores that look like distances, a threshold of another scale, families that
-        chose the threshold or trained the model or are unknown, and pairs that are there twice.
+        the threshold was chosen or the model trained on, unknown families, and repeated pairs.
 
     Notes
     -----
@@ -254,7 +254,7 @@ def audit(
         validation = check_pairs(threshold, "validation pairs", scored=True)
         threshold = choose_threshold(validation)
     elif isinstance(threshold, str | Path):
-        raise InputError(f"threshold: {str(threshold)!r} is no table; read it first, with kinface.read_pairs.")
+        raise InputError(f"threshold: {str(threshold)!r} is not a table; read it first, with kinface.read_pairs.")
     options = {"groupings": groupings, "disparities": disparities, "clusters": clusters, "beside": beside}
     origin = Origin(validation=validation)
     found = audit_fairness(pairs, threshold, **options, resamples=resamples, seed=seed, origin=origin)

@@ -94,7 +94,7 @@ def build_report(
     errors_page
         Name of a page beside the report with the pairs that are most wrong (``report.errors``).
     command, inputs
-        What makes the page again: a command, and the files it reads with their digests.
+        How the page was made: the command, and the files it read with their digests.
 
     Raises
     ------

@@ -64,7 +64,7 @@ def warn_of_threshold(audit: FairnessAudit) -> list[str]:
         if kinds.min() < FEWEST_PAIRS:
             warnings.append(
                 f"The threshold was chosen on {kinds[True]:,} kin and {kinds[False]:,} non-kin pairs, in "
-                f"{origin.name_validation()}. So few choose it almost at random; take {FEWEST_PAIRS} of each or more."
+                f"{origin.name_validation()}. A threshold from so few is random; use {FEWEST_PAIRS} of each or more."
             )
         for one, many in (("family", "families"), ("person", "people"), ("face", "faces")):
             theirs = list_known(origin.validation, one)
@@ -72,7 +72,7 @@ def warn_of_threshold(audit: FairnessAudit) -> list[str]:
                 ours = list_known(audit.pairs, one)
                 shared = ours & theirs
                 warnings.append(
-                    f"{len(shared):,} of the {len(ours):,} audited {many} also chose the threshold, in "
+                    f"{len(shared):,} of the {len(ours):,} audited {many} were also used to choose the threshold, in "
                     f"{origin.name_validation()}. This makes the model look better than it is. Choose the threshold on "
                     "other families."
                 )
@@ -82,13 +82,13 @@ def warn_of_threshold(audit: FairnessAudit) -> list[str]:
             if alike := sorted(name for name in list_known(audit.pairs, "family") if name.casefold() in theirs):
                 warnings.append(
                     f"{len(alike):,} audited families, such as {alike[0]!r}, differ from families in "
-                    f"{origin.name_validation()}, which chose the threshold, in capital letters alone. Write them in "
-                    "one way, so that it can be checked whether they are the same."
+                    f"{origin.name_validation()} in capital letters alone. Write the names in one way, so that it can "
+                    "be checked whether the families are the same."
                 )
         if unknown and list_known(audit.pairs, "family"):
             warnings.append(
                 f"The families of {unknown:,} of the {len(origin.validation):,} pairs in {origin.name_validation()}, "
-                "which chose the threshold, are unknown. It cannot be checked whether audited families are among them."
+                "which gave the threshold, are unknown. It cannot be checked whether audited families are among them."
             )
     accepted = float((audit.pairs["score"] >= audit.threshold).mean())
     if not FEWEST_ACCEPTED <= accepted <= 1 - FEWEST_ACCEPTED:
@@ -102,18 +102,18 @@ def warn_of_threshold(audit: FairnessAudit) -> list[str]:
         if 0 < LARGEST_SCALE * min(spreads) < max(spreads):
             warnings.append(
                 f"The scores in {origin.name_pairs()} spread {spreads[0] / spreads[1]:.3g} times as far as those in "
-                f"{origin.name_validation()}, which chose the threshold. Give both in one unit, of one model."
+                f"{origin.name_validation()}, which gave the threshold. Give both on one scale, from one model."
             )
     if origin.validation is None and 0 < audit.threshold < 1 and audit.pairs["score"].abs().quantile(0.9) > 10:
         warnings.append(
             f"The threshold {audit.threshold:.4f} lies between 0 and 1, and a tenth of the scores in "
-            f"{origin.name_pairs()} beyond 10. If they are percentages, give the threshold as one too."
+            f"{origin.name_pairs()} beyond 10. If they are percentages, give the threshold as a percentage too."
         )
     return warnings
 
 
 def warn_of_one_validation(audit: FairnessAudit, other: FairnessAudit) -> list[str]:
-    """Two models, whose thresholds the scores of one of them chose."""
+    """Two models whose thresholds were chosen on the scores of one of them."""
     chosen_on = [it.origin.validation for it in (audit, other) if it.origin.validation is not None]
     if len(chosen_on) < 2 or not np.array_equal(*(pairs["score"] for pairs in chosen_on)):
         return []
@@ -135,8 +135,8 @@ def warn_of_scores(audit: FairnessAudit) -> list[str]:
         )
     if audit.pairs["score"].nunique() <= 2:
         warnings.append(
-            f"The scores in {named} have no more than two values, as decisions have. AUC, curves and "
-            "other thresholds need the scores that were decided by."
+            f"The scores in {named} have at most two values, like decisions. AUC, curves and other "
+            "thresholds need the scores before the decision."
         )
     faces = np.sort(audit.faces[0].reshape(2, -1), axis=0)
     pair = faces[0] * faces.size + faces[1]
@@ -195,8 +195,8 @@ def warn_of_unknown_families(audit: FairnessAudit) -> list[str]:
     return [
         f"The families of {unknown:,} of the {len(audit.pairs):,} pairs in {audit.origin.name_pairs()} are unknown "
         "(columns family_a and family_b). These pairs count as independent. Pairs that share people or families are "
-        "not independent, so intervals are too narrow. It cannot be checked whether these families also trained the "
-        "model or chose the threshold."
+        "not independent, so intervals are too narrow. It cannot be checked whether the model was trained, or the "
+        "threshold chosen, on these families too."
     ]
 
 

@@ -1,4 +1,4 @@
-"""The pairs that a model gets most wrong, with their faces, for one's own eyes: a page that stays on the machine."""
+"""The pairs with the largest errors, with their faces: a confidential page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the slider of a page moves: the rates of every group at many thresholds, and the charts that show them.
+"""The rates of every group at many thresholds, and the charts that show them where a page's slider stands.
 
 The charts are Vega-Lite, declared in ``templates/charts.json``: the page needs no drawing code of its own. The package
 vl-convert has the runtime as one script (0.9 MB; that of plotly has 4.5), so the page needs no network.

@@ -42,7 +42,7 @@ ON_FIRST_SCREEN = ("race", "gender pair", "type")  # and one's own groupings
 
 @rc_context(PRINTED)
 def plot_verdict(audit: FairnessAudit, *, column: bool = False) -> Figure:
-    """Plot which share of relatives is missed, and of strangers accepted, in every group that can be compared in it.
+    """Plot the share of relatives missed, and of strangers accepted, in every group that can be compared.
 
     The dashed line is all pairs. Diamonds are groups whose 95% interval excludes the value of all pairs. In a
     ``column``, or on a phone, relatives stand above strangers.
@@ -147,7 +147,7 @@ def plot_scores(audit: FairnessAudit, grouping: str) -> Figure:
 def plot_placed_scores(
     rows: Sequence[Mapping], threshold: float, marks: Mapping[str, float], kind: str = "pairs", *, column: bool = False
 ) -> Figure:
-    """Plot where some scores lie among those of kin and non-kin pairs of each group, and the threshold.
+    """Plot some scores among the distributions of kin and non-kin pairs of each group, and the threshold.
 
     Parameters
     ----------
@@ -197,9 +197,9 @@ def _draw_densities(axes: Axes, counts: Mapping[bool, np.ndarray], edges: np.nda
 
 @rc_context(PRINTED)
 def plot_controls(table: pd.DataFrame) -> Figure:
-    """Plot the AUC of each control alone, and the model's where a control cannot help, with 95% intervals.
+    """Plot the AUC of each control, and the model's among pairs that the control scores alike, with 95% intervals.
 
-    The dashed line is .5, which tells nothing. A grey mark is the model's AUC on all pairs for which the control is
+    The dashed line is the chance level, .5. A grey mark is the model's AUC on all pairs for which the control is
     known. Filled points differ significantly from these.
 
     Parameters
@@ -255,7 +255,7 @@ def plot_differences(changes: pd.DataFrame, grouping: str) -> Figure:
 
 @rc_context(SPREAD)
 def plot_leakage(table: pd.DataFrame) -> Figure:
-    """Plot the balanced accuracy of fresh probes with 95% intervals, a panel per attribute.
+    """Plot the balanced accuracy of probes with 95% intervals, a panel per attribute.
 
     The dashed line is chance. 95 of 100 probes on permuted labels lie in the grey band.
     Filled points find leakage (``leakage.RULE``), open points do not.

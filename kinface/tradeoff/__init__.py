@@ -1,1 +1,1 @@
-"""What erasers keep of kinship and leave of attributes, measured on embeddings; no network is trained."""
+"""How much kinship and how much of attributes erasers leave in embeddings; no network is trained."""

@@ -29,9 +29,9 @@ def list_attributes(table: pd.DataFrame) -> list[str]:
 
 
 def choose_rows(table: pd.DataFrame, show: Sequence[str] = ()) -> list[int]:
-    """The rows that a figure tells apart: ``none``, methods asked for, then the best by ``tradeoff``.
+    """The rows that a figure highlights: ``none``, requested methods, then the best by ``tradeoff``.
 
-    Raises ``InputError`` if a method asked for is not there, or there are too many.
+    Raises ``InputError`` if a requested method is missing, or there are too many.
     """
     methods = [*table["method"]]
     asked = [row for name in ("none", *show) for row, method in enumerate(methods) if method == name]
@@ -44,9 +44,9 @@ def choose_rows(table: pd.DataFrame, show: Sequence[str] = ()) -> list[int]:
 
 
 def plot_methods(table: pd.DataFrame, about: dict, show: Sequence[str] = ()) -> Figure:
-    """Plot AUC on both lists against what the best probe reads of each attribute, with 95% intervals.
+    """Plot AUC on both lists against the balanced accuracy of the best attacker on each attribute, with 95% intervals.
 
-    ``table`` and ``about`` are those of a ``kinface.tradeoff.measure.Frontier``; ``show`` names methods to tell apart.
+    ``table`` and ``about`` are those of a ``kinface.tradeoff.measure.Frontier``; ``show`` names methods to highlight.
     Better is up and to the left. The line is the frontier: no method keeps more kinship and leaves less of the
     attribute than one on it. Dotted lines are chance levels. A legend names the methods: the best lie close together,
     where names beside the points need lines to tell whose they are (adjustText was considered).
@@ -79,13 +79,13 @@ def plot_methods(table: pd.DataFrame, about: dict, show: Sequence[str] = ()) -> 
         axes.set_ylabel(f"AUC, {listed} pairs ({about[listed]['pairs']:,} of {about[listed]['families']:,} families)")
     for axes, attribute in zip(panels[1], attributes, strict=True):
         axes.set_xlabel(
-            f"{printable(attribute)}: balanced accuracy of the best probe\n"
+            f"{printable(attribute)}: balanced accuracy of the best attacker\n"
             "({faces:,} faces of {families:,} families)".format(**about[attribute])
         )
     named = panels[0, 0].get_legend_handles_labels()
     figure.legend(*named, fontsize=8, frameon=False, ncols=6, loc="outside lower left")
     others = f" (the other {len(table) - len(chosen)} grey)" if len(table) > len(chosen) else ""
-    title = f"Methods asked for and the best by tradeoff{others}, with 95% intervals."
+    title = f"Requested methods and the best by tradeoff{others}, with 95% intervals."
     title += " Line: the frontier; better is up and left."
     figure.suptitle(title, fontsize=9)
     return figure
@@ -93,7 +93,7 @@ def plot_methods(table: pd.DataFrame, about: dict, show: Sequence[str] = ()) -> 
 
 @rc_context(SPREAD)
 def plot_changes(table: pd.DataFrame, reference: str, about: dict) -> Figure:
-    """What each method keeps of kinship and leaves of attributes, less what a reference does.
+    """How much more or less kinship and attributes each method leaves than a reference.
 
     ``table`` and ``about`` are those of a ``kinface.tradeoff.measure.Frontier``, which was compared with the reference.
     Differences are paired, with 95% intervals; filled points are those whose interval excludes 0.
@@ -101,7 +101,7 @@ def plot_changes(table: pd.DataFrame, reference: str, about: dict) -> Figure:
     rows = table[table["method"] != reference]
     titles = {f"auc_{name}": f"AUC, {name} list\n{about[name]['pairs']:,} pairs" for name in ("matched", "standard")}
     for attribute in list_attributes(table):
-        titles[f"{attribute}_best"] = f"{write_plainly(attribute)}, best probe\n{about[attribute]['faces']:,} faces"
+        titles[f"{attribute}_best"] = f"{write_plainly(attribute)}, best attacker\n{about[attribute]['faces']:,} faces"
     figure = Figure(figsize=(11, 1.5 + 0.3 * len(rows)), layout="constrained")
     panels = figure.subplots(1, len(titles), sharey=True)
     for place, (axes, (name, title)) in enumerate(zip(panels, titles.items(), strict=True)):
@@ -117,6 +117,6 @@ def plot_changes(table: pd.DataFrame, reference: str, about: dict) -> Figure:
     names = name_rows(rows.assign(method=rows["method"].map(write_plainly)))
     panels[0].set_yticks(np.arange(len(rows)), names, fontsize=8)
     panels[0].set_ylim(len(rows) - 0.4, -0.6)
-    about_all = f"95% intervals over {about['matched']['families']} families; probes: balanced accuracy"
-    figure.suptitle(f"Less {write_plainly(reference)}, {about_all}", fontsize=9)
+    about_all = f"95% intervals over {about['matched']['families']} families; attackers: balanced accuracy"
+    figure.suptitle(f"Difference from {write_plainly(reference)}, {about_all}", fontsize=9)
     return figure

@@ -35,10 +35,10 @@ def frontier(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Frontier:
-    """Fit erasers on the training people, and measure what they keep of kinship and leave of attributes on others.
+    """Fit erasers on training people; measure on others how much kinship and how much of attributes they leave.
 
-    Kept is the AUC of kin pairs by the cosine; left is what fresh probes read (``probe_leakage``). Each training person
-    counts the same. No network is trained, so it takes seconds to minutes.
+    Kinship is the AUC of the cosine, an attribute the balanced accuracy of attackers (``probe_leakage``). Each training
+    person counts the same. No network is trained, so it takes seconds to minutes.
 
     Parameters
     ----------
@@ -49,19 +49,19 @@ def frontier(
     families
         Erasers are fitted on the faces of its split ``train``.
     pairs
-        A pairs table, such as ``families.pairs("val")``; what is left is measured on all embedded faces of its splits.
+        A pairs table, such as ``families.pairs("val")``; attributes are measured on all embedded faces of its splits.
     attributes
         Columns of ``families.people``, which are all erased.
     erasers
         Names of ``kinface.erasers`` or class paths, or names of one's own to erasers. By default all that come with the
-        package. ``none``, the embeddings as they are, is always there.
+        package. ``none``, the unchanged embeddings, is always included.
     match
         What the non-kin pairs of the matched list have in common with the kin pairs (``match_pairs``); by default the
         attributes and the type.
     probes
         As ``kinds`` of ``probe_leakage``.
     fit_on
-        Splits whose faces every probe is fitted on too, such as ``["train", "tune"]`` (``kinface.probe``).
+        Splits whose faces every probe is also fitted on, such as ``["train", "tune"]`` (``kinface.probe``).
     seeds
         How often folds of the probes are drawn.
     resamples
@@ -73,7 +73,7 @@ def frontier(
     ------
     InputError
         An attribute, an eraser or something to match by is not known, an eraser fails, pairs are of training families,
-        or a face has no embedding, or embeddings are no finite numbers.
+        or a face has no embedding, or embeddings are not finite numbers.
 
     Examples
     --------
@@ -108,14 +108,14 @@ def frontier(
     reported = described["split"].isin({*probed}).to_numpy()
     training = (described["split"] == "train").to_numpy()
     if not training.any():
-        raise InputError("there are no embeddings of training families, of the split train, to fit erasers on.")
+        raise InputError("no embeddings of the split train to fit erasers on; add those of training families.")
     lists, _ = draw_lists(pairs, families, protocol)
     people, labels = described[reported], described[[*attributes]]
     for name in attributes:
         if unseen := sorted({*people[name].dropna()} - {*described[name][training]}):
             warnings.warn(
                 f"{name}: no training people are {name_few(unseen, between=', ')}, so erasers cannot remove these "
-                "classes, and probes may read them.",
+                "classes, and attackers may predict them.",
                 stacklevel=2,
             )
     weight = 1 / described[training].groupby("person")["family"].transform("size").to_numpy()

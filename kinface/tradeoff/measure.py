@@ -1,4 +1,4 @@
-"""What methods keep of kinship and leave of attributes: the figures of each run, and the table that compares methods::
+"""How much kinship and attributes methods leave: the figures of each run, and the table that compares methods::
 
     result = measure({"standard": pairs, "matched": others}, embedding, people, Protocol())
     found = compare([("none", None, result), ...], Protocol())
@@ -35,7 +35,7 @@ from swinface.bootstrap import check_draws, interval_around, symmetric_interval
 from swinface.files import InputError, replacing_folder, write_json
 
 RULE = (
-    "tradeoff is 2 AUC - 1 on the matched pairs, less the mean over attributes of (balanced accuracy - chance) / "
+    "tradeoff is 2 AUC - 1 on the matched pairs, minus the mean over attributes of (balanced accuracy - chance) / "
     "(1 - chance) of the best probe, 0 where it is below chance"
 )
 
@@ -68,7 +68,7 @@ class Protocol:
             raise InputError("attributes: name each attribute once, such as race and gender.")
         check_draws(self.seed, self.resamples, fewest=100)
         if self.seeds < 1:
-            raise InputError(f"seeds is {self.seeds}: folds of the probes are drawn at least once.")
+            raise InputError(f"seeds is {self.seeds}: give at least 1.")
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Result:
 
     points: dict[str, float]  #: from all data
     draws: dict[str, np.ndarray]  #: (resamples,), in each resample of families
-    about: dict  #: what they rest on: the threshold, and of each list and attribute numbers of pairs, faces and such
+    about: dict  #: what they rest on: the threshold, and numbers of pairs, faces and so on of each list and attribute
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Frontier:
     protocol: Protocol = field(repr=False)
 
     def plot(self, show: Sequence[str] = ()) -> Figure:
-        """Draw what each method keeps and leaves; ``show`` names methods that are told apart whatever their rank."""
+        """Plot kinship against attributes left; ``show`` names methods to highlight whatever their rank."""
         return plot_methods(self.table, self.about, show)
 
     def page(self, show: Sequence[str] = ()) -> str:
@@ -132,7 +132,7 @@ def describe_faces(families: Families, attributes: Sequence[str]) -> pd.DataFram
     for name in attributes:
         if name not in people or name in ("person", "family", "split") or is_measurement(people[name]):
             known = ", ".join(it for it in people if f"{it}_source" in people and not is_measurement(people[it]))
-            raise InputError(f"attribute {name!r}: there is no such attribute with classes; there are {known}.")
+            raise InputError(f"no attribute {name!r} with classes; there are {known}.")
     faces = families.faces[["face", "person", "family", "split"]]
     return faces.merge(people[["person", *attributes]], on="person", how="left")
 
@@ -146,7 +146,7 @@ def list_probed(faces: pd.DataFrame, pairs: pd.DataFrame, fit_on: Sequence[str] 
     of_pairs = faces["face"].isin({*pairs["face_a"], *pairs["face_b"]})
     splits = {*faces["split"][of_pairs]}
     if "train" in splits:
-        raise InputError("the list has pairs of training families; methods are measured on others, of val or test.")
+        raise InputError("the list has pairs of training families; give a list of families of val or test.")
     for name in fit_on:
         if name in splits or not faces["split"].eq(name).any():
             raise InputError(f"fit_on {name!r}: must be a split that has faces, and no pairs of the list.")

@@ -258,7 +258,7 @@ def test_shared_families_are_warned_of_and_shared_pairs_refused(lists, tmp_path,
         other[f"face_{side}"] = "other" + other[f"face_{side}"]
     write_pairs(other, overlapping)
     report(lists[0], threshold_from=overlapping, out=tmp_path / "out", resamples=100)
-    assert "60 of the 60 audited families also chose the threshold" in (tmp_path / "out/report.html").read_text()
+    assert "60 of the 60 audited families were also used to choose" in (tmp_path / "out/report.html").read_text()
     assert "warning: 60 of the 60 audited families" in capsys.readouterr().out
     mirrored = pd.read_parquet(lists[0]).head(300)
     for name in ("face", "person", "family", "race", "gender"):

@@ -30,7 +30,7 @@ def test_a_list_is_audited_at_the_threshold_of_another(listed, embedded):
     expected = kinface.audit(kinface.score(rows, embedding, faces), found.threshold)
     assert found.groups.iloc[0].equals(expected.groups.iloc[0])
     assert ("triplet" in found.labels) == (listed == "triplets")
-    with pytest.warns(UserWarning, match="audited families also chose the threshold"):
+    with pytest.warns(UserWarning, match="audited families were also used to choose the threshold"):
         verify_list(rows[1:], pd.concat([other, rows[:1]]), faces, embedding)
     with pytest.raises(InputError, match="are also in the audited pairs"):
         verify_list(rows, rows, faces, embedding)

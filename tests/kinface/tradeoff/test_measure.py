@@ -207,7 +207,7 @@ def test_the_figure_shows_methods_with_their_intervals(results):
     found = compare(results, WHOLE, ["none"])
     figure, table = found.plot(), found.table
     assert [axes.get_xlabel().splitlines()[0] for axes in figure.axes[2:]] == [
-        f"{name}: balanced accuracy of the best probe" for name in ("race", "gender")
+        f"{name}: balanced accuracy of the best attacker" for name in ("race", "gender")
     ]
     assert "4,662 of 130 families" in figure.axes[0].get_ylabel()
     assert "3,021 faces" in figure.axes[2].get_xlabel()
@@ -228,7 +228,7 @@ def test_the_figure_shows_methods_with_their_intervals(results):
         ({"attributes": ("race", "race")}, "name each attribute once"),
         ({"attributes": ()}, "name each attribute once"),
         ({"resamples": 99}, "at least 100"),
-        ({"seeds": 0}, "at least once"),
+        ({"seeds": 0}, "give at least 1"),
     ],
 )
 def test_a_protocol_that_measures_nothing_is_refused(options, said):

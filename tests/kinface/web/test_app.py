@@ -83,7 +83,7 @@ def test_an_answer_shows_score_threshold_and_errors(client, examiner, faces):
         for row in examined.scores[model]:
             low, high = 100 * row["fmr_low"], 100 * row["fmr_high"]
             assert f"{100 * row['fmr']:.0f}% [{low:.0f}, {high:.0f}]" in text
-    assert "mother and daughter" in text and "on the pairs of single photos that chose it" in text
+    assert "mother and daughter" in text and "on the pairs of single photos on which it was chosen" in text
     assert f"age {max(0, examined.described[0]['age']):.0f}, " in text
     figures = re.findall(r'src="data:image/png;base64,iVBOR', page.text)
     assert len(figures) == 3  # each model's scores, and the faces
@@ -97,16 +97,16 @@ def test_a_child_has_a_score_with_each_parent_and_one_picture_is_said(client, ex
     for (overall,) in (rows[:1] for rows in examiner.triplets.values()):
         low, high, families = 100 * overall["fmr_low"], 100 * overall["fmr_high"], overall["families"]
         assert re.search(rf"all triplets {100 * overall['fmr']:.0f}% \[{low:.0f}, {high:.0f}\] .* {families} ", text)
-    assert "or on triplets of their faces" in text and "this model has too few triplets to show" in text
+    assert "or on triplets of their faces" in text and "too few triplets of the chosen group to show" in text
     assert re.search(r"the mean of father and child, 1\.000, and mother and child, -?\d\.\d{3};", text)
     assert "Both are the same picture" in text
-    assert "Yours is a mean over several photos" not in text
-    assert "Yours is a mean over several photos" in text_of(post(client, father + mother, mother).text)
+    assert "Your score is a mean over several photos" not in text
+    assert "Your score is a mean over several photos" in text_of(post(client, father + mother, mother).text)
 
 
 def test_the_first_page_names_groups_and_what_it_is_not_for(client, examiner):
     page = client.get("/secret/")
-    assert "For no decision about people" in text_of(page.text)
+    assert "Do not use it for decisions about people" in text_of(page.text)
     options = re.findall("<option>(.*?)</option>", page.text)
     assert (
         len(options) == len(examiner.groups) - 1 and "race: Asian" in options and "gender pair: both female" in options
@@ -280,7 +280,7 @@ def test_without_the_library_its_extra_is_named(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "flask", None)
     monkeypatch.delitem(sys.modules, "kinface.web.app")
     assert run_kinface("web") == 2
-    assert "`pip install '.[web]'` in this project's folder brings them" in capsys.readouterr().err
+    assert "`pip install '.[web]'` in this project's folder installs them" in capsys.readouterr().err
 
 
 # Reports
