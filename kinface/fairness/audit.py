@@ -37,7 +37,7 @@ class Origin:
     """Where the pairs of an audit and its threshold come from, as far as it is known."""
 
     file: str | None = None  #: name of the table of scored pairs
-    validation: pd.DataFrame | None = None  #: the scored pairs that chose the threshold; None where it was given
+    validation: pd.DataFrame | None = None  #: the scored pairs that gave the threshold; None where it was given
     validation_file: str | None = None  #: name of their table
 
     def name_pairs(self) -> str:
@@ -306,10 +306,10 @@ def _disparity_interval(
 ) -> tuple[float, float]:
     """95% interval; NaN if the value is not finite.
 
-    Chance makes groups differ more than they do. So the end towards the ideal is found by inverting a test: it is the
-    least disparity, of rates from their mean up to those as unequal as chance leaves unexplained (``nearer``), of which
-    2.5% of the draws reach the value. The other end is as far from the value as the draws beyond it, 2.5%, begin from
-    their median. Both are, for ratios, on the logarithmic scale.
+    By chance, groups differ more than they truly do. So the end nearer to the ideal is found by inverting a test: it
+    is the least disparity, of rates from their mean up to those as unequal as chance leaves unexplained (``nearer``),
+    of which 2.5% of the draws reach the value. The other end is as far from the value as the most unequal 2.5% of
+    draws are from their median. Both are, for ratios, on the logarithmic scale.
     """
     if not np.isfinite(value):
         return np.nan, np.nan

@@ -116,7 +116,7 @@ def weighted_metrics(
 def resample_groups(audit: FairnessAudit, resamples: int = 1000, seed: int = 0) -> dict[str, np.ndarray]:
     """Each metric of each group where clusters are drawn with replacement: (resamples, groups), as in ``audit.groups``.
 
-    For figures of one's own that are no smooth function of the pairs, and so have no influence values. Where families
+    For your own figures that are no smooth function of the pairs, and so have no influence values. Where families
     matter little to pairs of two families, such draws spread too far: by 1.85 times for the FMR of FIW's families.
     """
     score, kin = audit.pairs["score"].to_numpy(), audit.pairs["kin"].to_numpy()

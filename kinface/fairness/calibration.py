@@ -1,4 +1,4 @@
-"""Fairness by the scores alone: the embedding stays as it is, and no label of a group is needed.
+"""Fairness by the scores alone: embeddings are unchanged, and no group labels are needed.
 
 Faces are clustered by their embeddings, in the hope that clusters follow groups, and scores are changed by the clusters
 of the two faces. A calibration of your own is named by its class path; it has ``fit`` and ``apply`` as ours.
@@ -77,7 +77,7 @@ class _ByCluster:
 
     def __init__(self, clusters: int = 10, seed: int = 0) -> None:
         if clusters < 1:
-            raise InputError(f"clusters is {clusters}; one or more are needed.")
+            raise InputError(f"clusters is {clusters}; give 1 or more.")
         start_drawing(seed)  # refuses what is no seed
         self.clusters, self.seed = clusters, seed
 
@@ -186,7 +186,7 @@ def calibrate(
     options: Mapping[str, Any] | None = None,
     folds: int = 5,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Calibrate the scores of a list by those of validation pairs.
+    """Calibrate the scores of a list on validation pairs.
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ def calibrate(
     options
         Options of the method, see the classes.
     folds
-        Validation pairs are calibrated by those of other families, in this many parts, so that a threshold can be
+        Validation pairs are calibrated on those of other families, in this many parts, so that a threshold can be
         chosen on them. A pair of families of two parts belongs to that of its first.
 
     Returns
@@ -228,7 +228,7 @@ def calibrate(
     first, second = resampling_units(validation)
     if not 2 <= folds <= first.nunique():
         raise InputError(
-            f"{first.nunique()} families among the validation pairs; {folds} parts need as many, and be 2 or more."
+            f"{folds} folds: give at least 2, and at most {first.nunique()}, the families of the validation pairs."
         )
     calibrated = validation.copy()
     for _, held in GroupKFold(folds).split(validation, groups=first):
@@ -241,11 +241,11 @@ def calibrate(
 
 
 def check_apart(validation: pd.DataFrame, pairs: pd.DataFrame) -> None:
-    """Raise ``InputError`` if two lists have families or faces in common: scores would be calibrated by themselves."""
+    """Raise ``InputError`` if two lists have families or faces in common: scores would be calibrated on themselves."""
     for what in ("family", "face"):
         if common := list_known(validation, what) & list_known(pairs, what):
             raise InputError(
-                f"{what} {min(common)} is among the pairs to calibrate too; calibrate by pairs of other families."
+                f"{what} {min(common)} is among the pairs to calibrate too; calibrate on pairs of other families."
             )
 
 
@@ -255,7 +255,7 @@ def _warn_of_unknown_families(validation: pd.DataFrame, pairs: pd.DataFrame) -> 
         if unknown := int((~families_known(table)).sum()):
             warnings.warn(
                 f"the families of {unknown:,} of {len(table):,} {what} are unknown (columns family_a and family_b): "
-                "their scores may be calibrated by pairs of their own families, and look better than those of others.",
+                "their scores may be calibrated on pairs of their own families, and look better than those of others.",
                 stacklevel=3,
             )
 
@@ -277,5 +277,5 @@ def _halve(pairs: pd.DataFrame) -> np.ndarray:
     """Cosines, from -1 to 1, as scores from 0 to 1."""
     score = pairs["score"].to_numpy(float)
     if np.abs(score).max() > 1 + 1e-6:
-        raise InputError("scores to calibrate are cosines or probabilities, at most 1 in size.")
+        raise InputError("scores to calibrate must be cosines or probabilities, at most 1 in size.")
     return (score + 1) / 2

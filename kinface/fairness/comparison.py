@@ -104,7 +104,7 @@ def compare_lists(matched: FairnessAudit, standard: FairnessAudit) -> pd.DataFra
 
 
 def find_own_groupings(audit: FairnessAudit) -> list[str]:
-    """Groupings of an audit that are no default ones."""
+    """Groupings of an audit that are not default ones."""
     return [name for name in audit.labels if name not in (OVERALL, *(known.name for known in DEFAULT_GROUPINGS))]
 
 

@@ -86,12 +86,12 @@ def correct_holm(p: Sequence[float]) -> np.ndarray:
 
 
 def judge_gap(rate: np.ndarray, covariance: np.ndarray) -> float:
-    """How often some two of equal groups differ as clearly as some two of these by chance: the p-value of a gap.
+    """How often any two of equal groups differ by chance as clearly as any two of these: the p-value of a gap.
 
     From the rates, (groups,), and their covariance, (groups, groups). How clearly two groups differ is their difference
     in its standard errors; the largest of all pairs is compared with that of normal draws (max-t; Hothorn, Bretz &
-    Westfall, Biometrical Journal 50(3), 2008). The largest difference itself would be that of the smallest groups, and
-    would see little where others are large. Always the same draws, for p-values are corrected and must be small.
+    Westfall, Biometrical Journal 50(3), 2008). The largest difference itself would mostly be that of the smallest
+    groups, and would miss others. Always the same draws, for p-values are corrected and must be small.
     """
     first, second = np.triu_indices(len(rate), 1)
     of_each = np.diag(covariance)

@@ -16,7 +16,7 @@ KEPT = ["grouping", "group", "families", "kin", "non_kin", *RATES]
 
 
 def describe_scores(pairs: pd.DataFrame, threshold: float) -> list[dict[str, Any]]:
-    """The distributions of scores of all pairs and of every group, and what is wrong at a threshold.
+    """The distributions of scores of all pairs and of every group, and the error rates at a threshold.
 
     Groups are those of ``groupings.DEFAULT_GROUPINGS`` with ``groups.FEWEST_PAIRS`` of each kind; in fewer, no
     distribution can be seen. Raises ``InputError`` if the pairs are no scored pairs table, or the threshold is not

@@ -103,10 +103,10 @@ def audit_search(search: Search, scores: np.ndarray, *, seed: int = 0) -> Search
 
     **Matched galleries.** A relative mostly has the query's race, so race alone finds families. For each query,
     galleries are drawn that have its relatives and the same number of faces of other families: of any race
-    (``map_random``), or of the query's race alone (``map_matched``). What the second is lower by is owed to race.
+    (``map_random``), or of the query's race alone (``map_matched``). The difference is due to race.
 
     **Intervals** are cluster-robust over the queries' families, as those of pairs are (``kinface.fairness.intervals``).
-    The gallery stays as it is: they say nothing of another one.
+    They hold for this gallery only.
 
     Parameters
     ----------

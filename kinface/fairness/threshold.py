@@ -19,7 +19,7 @@ def choose_threshold(pairs: pd.DataFrame) -> float:
 
     A pair is accepted as kin where its score is at least this. Take validation pairs, never the pairs that are then
     audited: that would make the model look better than it is. Raises ``InputError`` if the table has no kin pairs, no
-    non-kin pairs, or a score that is no finite number.
+    non-kin pairs, or a score that is not a finite number.
 
     >>> choose_threshold(pd.DataFrame({"kin": [True, False, True, False], "score": [0.9, 0.2, 0.6, 0.4]}))
     0.6
@@ -97,7 +97,7 @@ def range_over_thresholds(
 def scores_and_kin(pairs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """(pairs,) scores, float64, and whether the pairs are kin, bool, of whatever types their columns are.
 
-    Raises ``InputError`` if a score is no finite number, or ``kin`` is neither 1 nor 0.
+    Raises ``InputError`` if a score is not a finite number, or ``kin`` is neither 1 nor 0.
     """
     score = to_numbers(pairs["score"]).to_numpy()
     if not np.isfinite(score).all():

@@ -198,9 +198,9 @@ def test_bad_input_is_named(drawn):
         FairCal(10_000).fit(validation, faces, embedding)
     with pytest.raises(InputError, match="at most 1"):
         FairCal(2).fit(validation.assign(score=validation["score"] * 10), faces, embedding)
-    with pytest.raises(InputError, match="5 parts"):
+    with pytest.raises(InputError, match="5 folds"):
         calibrate(validation[validation["family_a"].isin(["V0", "V2"])], pairs, faces, embedding)
-    with pytest.raises(InputError, match="2 or more"):
+    with pytest.raises(InputError, match="at least 2"):
         calibrate(validation, pairs, faces, embedding, folds=1)
 
 

@@ -262,7 +262,7 @@ VALIDATION = TABLE.assign(**{name: "v" + TABLE[name].astype(str) for name in NAM
     ("change", "threshold", "doubt"),
     [
         ({"score": 100 * TABLE["score"]}, 50, None),
-        ({"score": 100 * TABLE["score"]}, 0.5, "If they are percentages, give the threshold as one too"),
+        ({"score": 100 * TABLE["score"]}, 0.5, "If they are percentages, give the threshold as a percentage too"),
         ({"score": 100 * TABLE["score"]}, VALIDATION, "spread 100 times as far as those in the validation pairs"),
         ({}, VALIDATION.assign(score=100 * TABLE["score"]), "spread 0.01 times as far"),
         (
@@ -270,8 +270,8 @@ VALIDATION = TABLE.assign(**{name: "v" + TABLE[name].astype(str) for name in NAM
             VALIDATION.assign(**{name: "F" + TABLE[name].astype(str) for name in ("family_a", "family_b")}),
             "20 audited families, such as 'f1', differ .* in capital letters alone",
         ),
-        ({"score": TABLE["score"] > 0.5}, 0.5, "no more than two values"),
-        ({"score": 0.5}, 0.5, "no more than two values"),
+        ({"score": TABLE["score"] > 0.5}, 0.5, "at most two values"),
+        ({"score": 0.5}, 0.5, "at most two values"),
         ({}, TABLE[:40].assign(face_a="v"), "chosen on 20 kin and 20 non-kin pairs"),
         ({"score": -TABLE["score"]}, -0.5, "If the scores are distances, give their negative"),
         ({}, 50.0, r"The threshold 50\.0000 accepts 0\.0% of the pairs"),
@@ -283,11 +283,11 @@ VALIDATION = TABLE.assign(**{name: "v" + TABLE[name].astype(str) for name in NAM
             0.5,
             "40 rows .* repeat an earlier",
         ),
-        ({}, TABLE.assign(face_a="v" + TABLE["face_a"]), "20 of the 20 audited families also chose the threshold"),
+        ({}, TABLE.assign(face_a="v" + TABLE["face_a"]), "20 of the 20 audited families were also used"),
         (
             {"family_a": None, "family_b": None},
             TABLE.assign(face_a="v" + TABLE["face_a"], family_a=None, family_b=None),
-            "240 of the 480 audited faces also chose the threshold",
+            "240 of the 480 audited faces were also used to choose the threshold",
         ),
         (
             {"family_a": ["F1", "f1"] * 120, "family_b": "F1"},
@@ -361,6 +361,6 @@ def test_shared_families_and_pairs_are_found_whatever_their_type():
     expected = audit_table(TABLE)
     validation = TABLE.assign(face_a="v" + TABLE["face_a"], list=None, split=None, race_source=None, gender_source=None)
     (warning,) = warn_of_threshold(replace(expected, origin=Origin(validation=validation)))
-    assert warning.startswith("20 of the 20 audited families also chose the threshold")
+    assert warning.startswith("20 of the 20 audited families were also used to choose the threshold")
     with pytest.raises(InputError, match="240 of its pairs are also in the audited pairs"):
         check_validation(expected.pairs, Origin(validation=TABLE))
