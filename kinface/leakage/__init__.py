@@ -1,1 +1,1 @@
-"""How much of an attribute fresh probes read from embeddings. No torch."""
+"""How well attackers predict an attribute from embeddings. No torch."""

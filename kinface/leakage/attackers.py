@@ -1,4 +1,4 @@
-"""Attackers: classifiers that try to read an attribute from embeddings, under the contract of scikit-learn.
+"""Attackers: classifiers that predict an attribute from embeddings, under the contract of scikit-learn.
 
 An attacker has ``fit(X, y)`` or ``fit(X, y, sample_weight)``, and ``predict_proba(X)`` or ``predict(X)``. ``X`` is
 (N, D), float32, standardised by the faces that it is fitted on; ``y``, (N,), holds whole numbers. All classes have the
@@ -205,9 +205,9 @@ class Trees(_Attacker):
 
 @ATTACKERS.register("knn")
 class Neighbours(ClassifierMixin, BaseEstimator):
-    """Vote of the nearest faces by the cosine, a face of a rare class counting more.
+    """Vote of the nearest faces by the cosine; faces of rare classes have more weight.
 
-    It needs nothing but scores of a face with faces of known class, so an attacker who sees scores alone can run it.
+    It needs only scores of a face with faces of known class, so an attacker who sees only scores can use it.
     """
 
     raw = balances = True
@@ -228,9 +228,9 @@ class Neighbours(ClassifierMixin, BaseEstimator):
 class Quadratic(ClassifierMixin, BaseEstimator):
     """Quadratic discriminant: a normal distribution for each class, all classes equally likely before a face is seen.
 
-    Erasure that makes the means of classes the same may leave their spread, which this reads. The covariance of a class
-    is shrunk towards the identity, S(a) = (1 - a) S + a I (Friedman, Journal of the American Statistical Association
-    84(405), 1989, towards a sphere), with ``RIDGE`` as a.
+    Erasure that makes the means of classes the same may leave their spread, which this one uses. The covariance of a
+    class is shrunk towards the identity, S(a) = (1 - a) S + a I (Friedman, Journal of the American Statistical
+    Association 84(405), 1989, towards a sphere), with ``RIDGE`` as a.
     """
 
     balances = True

@@ -19,7 +19,7 @@ def bound_attackers(
 ) -> pd.Series:
     """Bound the balanced accuracy of every classifier that sees the cell of one face, and the information in it.
 
-    A probe that fails says nothing about the next one. If a face is handed out as one of M cells, such as the nearest
+    If one probe fails, another may not. If a face is handed out as one of M cells, such as the nearest
     of M centroids, then all that its cell can tell is how often each class is in each cell, and no classifier of cells
     has a balanced accuracy above
 

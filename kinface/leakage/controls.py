@@ -1,4 +1,4 @@
-"""What a list of pairs gives away without kinship, and what a model's scores are worth without that. No torch."""
+"""How well properties other than kinship tell kin from non-kin pairs, and a model's scores without them. No torch."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def controls(
     clusters: Sequence[str] | None = FAMILIES,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Score a list of pairs by what is not kinship: a benchmark that such controls solve does not measure kinship.
+    """Score pairs by properties other than kinship: a list that such controls solve does not measure kinship.
 
     Kin are often cropped from one photograph, which a network sees (Dawson, Zisserman & Nellaker, From Same Photo:
     Cheating on Visual Kinship Challenges, ACCV 2018, arXiv 1809.06200), and strangers are often of two races. Each
-    control scores all pairs alone. The model's scores are then measured again where the control cannot help: each kin
-    pair is compared with those non-kin pairs alone that the control scores alike, the same value, or the same tenth of
+    control scores all pairs alone. The model's AUC is then measured again without the help of the control: each kin
+    pair is compared only with non-kin pairs that the control scores alike, the same value, or the same tenth of
     the pairs if it has more than ten. This is the covariate-adjusted AUC (Janes & Pepe, Biometrika 96(2), 2009). Kin
     pairs without such non-kin pairs, as those from one photograph mostly are, are left out. Raises ``InputError`` if a
     table or an image cannot be used, pairs are all of one kind, or some have a score and others none.
@@ -65,7 +65,7 @@ def controls(
     -------
     pd.DataFrame
         A row per control of which something is known: ``control``; ``pairs`` and ``kin``, for which it is known;
-        ``auc`` of the control alone, .5 if it tells nothing, below if kin have less of it; ``significant``, whether .5
+        ``auc`` of the control alone, below the chance level, .5, if kin have less of it; ``significant``, whether .5
         lies outside the interval. With scores also ``model``, the model's AUC on these pairs, ``model_alike``, that of
         pairs alike, ``difference``, the latter minus the former, and ``left_out``, kin pairs left out by it; and the
         rows ``model`` and ``shuffled labels``, between whose ends lie 95 of 100 such AUCs. AUCs and the difference have
@@ -144,7 +144,7 @@ def _score_attributes(pairs: pd.DataFrame, faces: pd.DataFrame | None) -> dict[s
             raise InputError("faces: a column 'face' is needed that names each face once.")
         table = faces.set_index("face")
         if len(table) and not pairs["face_a"].isin(table.index).any():
-            warnings.warn(f"faces: says nothing of the pairs' faces, such as {pairs['face_a'][0]}.", stacklevel=4)
+            warnings.warn(f"faces: has no row of the pairs' faces, such as {pairs['face_a'][0]}.", stacklevel=4)
         more = [name for name in table if name not in (*TAKEN, *sides) and not name.endswith("_source")]
         table = drop_marks(table[more], "faces")
         both = [table.reindex(pairs[side]).reset_index(drop=True) for side in ("face_a", "face_b")]

@@ -72,8 +72,8 @@ def take_rows(embedding: np.ndarray, rows: pd.Index) -> np.ndarray:
     empty = int((~taken.any(axis=1)).sum())
     if empty and taken.shape[1] >= 8:  # fewer numbers may well all be 0
         warnings.warn(
-            f"embedding: {empty:,} of {len(taken):,} faces have zeros alone, as where a recogniser finds no face; "
-            "probes read less than they would without these.",
+            f"embedding: {empty:,} of {len(taken):,} faces have only zeros, as where a recogniser finds no face, which "
+            "lowers the accuracy of probes; leave these faces out.",
             stacklevel=4,
         )
     return taken.astype(np.float32)

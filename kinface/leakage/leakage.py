@@ -1,4 +1,4 @@
-"""How much of an attribute fresh probes read from embeddings, and whether it is more than chance.
+"""How well attackers predict an attribute from embeddings, and whether this is better than chance.
 
 Folds and intervals rest on clusters of faces, such as families, whose members look alike and share a race.
 ``joblib.parallel_config(n_jobs=...)`` around a call distributes the probes over processes.
@@ -29,15 +29,15 @@ from swinface.files import InputError
 
 RULE = (
     "A probe finds leakage if two conditions hold: chance is outside its 95% interval, and its balanced accuracy is "
-    "outside the bounds that 95 of 100 probes stay within whose labels were permuted over persons. Far below chance is "
-    "leakage too: what some families show is reversed in others, as after erasure fitted on these same faces."
+    "outside the range of 95 of 100 probes with labels permuted over persons. A value far below chance is leakage too: "
+    "what some families show is reversed in others, as after erasure fitted on these same faces."
 )
 FEWEST_LABELLED = 4  # people
 
 
 @dataclass(frozen=True)
 class Leakage:
-    """The result of ``probe_leakage``: what fresh probes read of one attribute from one table of embeddings.
+    """The result of ``probe_leakage``: how well probes predict one attribute from one table of embeddings.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class Leakage:
 
     @property
     def worst(self) -> pd.Series:
-        """What the best of all probes reads: what an attacker can do counts, not what one probe finds.
+        """The result of the best of all probes, as an attacker would choose it.
 
         The columns of ``table`` that are about balanced accuracy. The maximum of several probes is above chance even
         where there is nothing to find; so the interval is that of the maximum in each resample, and ``permuted_low``
@@ -83,7 +83,7 @@ class Leakage:
         return row
 
     def bound(self, cells: Sequence) -> pd.Series:
-        """What no attacker can exceed who sees each face as one of a few cells (``bounds.bound_attackers``).
+        """Upper bound for attackers who see each face as one of a few cells (``bounds.bound_attackers``).
 
         They are (N,), of each face that was given to ``probe``, such as the nearest of some centroids of other people.
         """
@@ -123,7 +123,7 @@ def probe_leakage(
     codelength: bool = True,
     labelled: int | None = None,
 ) -> Leakage:
-    """Fit fresh probes that predict an attribute from embeddings, and test them on clusters they never saw.
+    """Fit probes that predict an attribute from embeddings, and test them on other clusters.
 
     Every face is tested once per seed, by probes fitted on the other folds of clusters. A seed changes the folds and
     where probes start.
@@ -148,8 +148,8 @@ def probe_leakage(
     attribute
         Name of the attribute, for the table and for messages.
     kinds
-        Which attackers to fit: ``linear``, ``mlp``, ``kernel``, ``trees``, ``qda``, or ``knn``, which reads scores with
-        faces of known class alone; or ``package.module.Class`` of any classifier of scikit-learn or of one's own. All
+        Which attackers to fit: ``linear``, ``mlp``, ``kernel``, ``trees``, ``qda``, or ``knn``, which uses only scores
+        with faces of known class; or ``package.module.Class`` of any classifier of scikit-learn or of one's own. All
         classes weigh the same: ``fit`` is given ``sample_weight``, or an even draw of faces if it takes none.
     folds, seeds
         In how many parts clusters are divided, and how often.
@@ -161,14 +161,14 @@ def probe_leakage(
     codelength
         Whether it is measured.
     labelled
-        Fit each probe on this many people alone, drawn evenly from the classes: what an attacker with few labels reads.
+        Fit each probe on this many people alone, drawn evenly from the classes, as an attacker with few labels would.
         Codelength is that of all people.
 
     Raises
     ------
     InputError
         A setting cannot be, there is no such attacker or it fails, the arrays do not fit each other, a person has two
-        labels or clusters, embeddings are no finite numbers, or fewer than two classes are left.
+        labels or clusters, embeddings are not finite numbers, or fewer than two classes are left.
     """
     check_draws(seed, resamples)
     kinds = list_names(kinds)
@@ -179,7 +179,7 @@ def probe_leakage(
     tested, left_out = choose_tested(faces[asked], attribute, folds)
     more = choose_more(faces[~asked], tested)
     if labelled is not None and len(more):
-        raise InputError("labelled: probes are fitted on so many of the people tested alone; fit on no others.")
+        raise InputError("labelled: probes are then fitted on tested people only; do not fit on others too.")
     features = take_rows(embedding, tested.index.append(more.index))
     codes, names = encode_labels(pd.concat([tested["label"], more["label"]]))
     codes, further = codes[: len(tested)], codes[len(tested) :]
@@ -231,7 +231,7 @@ def probe(
     fit_on: str | Sequence[str] = (),
     **options: object,
 ) -> Leakage:
-    """Fit fresh probes that predict an attribute from embeddings, and test them on families they never saw.
+    """Fit probes that predict an attribute from embeddings, and test them on other families.
 
     Parameters
     ----------
@@ -245,8 +245,8 @@ def probe(
     split
         Test the faces of this split alone, such as ``val``; by default of all splits that are not fitted on.
     fit_on
-        Splits whose faces every probe is fitted on too, beside the other folds of those tested, such as ``["train",
-        "tune"]``. Attackers with more families read more; whoever holds the data set has them.
+        Splits whose faces every probe is also fitted on, beside the other folds of those tested, such as ``["train",
+        "tune"]``. An attacker fitted on more families is stronger; anyone with the data has these.
     options
         Those of ``probe_leakage``: ``kinds`` of attackers, ``seeds``, ``labelled`` and so on.
 
@@ -274,7 +274,7 @@ def probe(
     people = as_pandas(people)
     if not isinstance(people, pd.DataFrame):
         given = repr(people) if isinstance(people, str) else f"a {type(people).__name__}"
-        raise InputError(f"people: {given} is no table; it has a row per face, such as Dataset.describe gives.")
+        raise InputError(f"people: {given} is not a table; it has a row per face, such as Dataset.describe gives.")
     if not isinstance(attribute, str):
         raise InputError(f"attribute: one name, such as 'race'; got {attribute!r}.")
     taken = [it for it in [*signature(probe_leakage).parameters][3:] if it not in ("persons", "attribute", "tested")]
@@ -298,7 +298,7 @@ def probe(
 
 
 def compare_leakage(ours: Leakage, other: Leakage) -> pd.DataFrame:
-    """Compare what probes read from the embeddings of two models, on the same resamples of clusters.
+    """Compare the balanced accuracy of probes on the embeddings of two models, on the same resamples of clusters.
 
     Gives a row per probe: ``probe``, ``attribute``, ``difference`` (ours - other, in balanced accuracy), ``low`` and
     ``high``, the ends of its 95% interval. Raises ``InputError`` if they were not measured on the same faces in the

@@ -1,4 +1,4 @@
-"""Fresh probes: small classifiers that predict an attribute from embeddings of families they never saw.
+"""Probes: small classifiers that predict an attribute from embeddings of families that they were not fitted on.
 
 A probe is fitted anew on frozen embeddings. How well the adversary of a training run predicts the attribute does not
 tell how much of it is left in them (Elazar & Goldberg, EMNLP 2018).
@@ -35,7 +35,7 @@ class Trial:
 
 
 def cross_validate(labels: np.ndarray, families: np.ndarray, folds: int, seed: int, more: Sequence[int] = ()) -> Trial:
-    """Folds of families: every face is tested once, by probes that saw no face of its family.
+    """Folds of families: every face is tested once, by probes that were fitted on no face of its family.
 
     Labels and families are (N,) whole numbers from 0; ``more`` as of ``Trial``.
     """

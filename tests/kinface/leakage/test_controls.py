@@ -109,7 +109,7 @@ def test_values_and_faces_are_the_same_in_any_type_and_form(pairs):
     expected = find(named, faces)
     assert {"same hat", "photos per person"} <= {*expected.index}
     pd.testing.assert_frame_equal(find(named, faces.assign(face=".\\" + faces["face"])), expected)
-    with pytest.warns(UserWarning, match=r"faces: says nothing of the pairs' faces, such as x/0a\.jpg"):
+    with pytest.warns(UserWarning, match=r"faces: has no row of the pairs' faces, such as x/0a\.jpg"):
         find(named, faces.assign(face="y" + faces["face"]))
 
 

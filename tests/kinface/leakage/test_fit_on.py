@@ -69,7 +69,7 @@ def test_labels_that_are_permuted_are_so_for_all():
         ({"split": "val", "fit_on": "val"}, "fit_on val: faces are either tested or fitted on"),
         ({"fit_on": ["train", "tune", "val"]}, "leave one split to test"),
         ({"split": "val", "fit_on": "trian"}, "split 'trian': no face belongs to it"),
-        ({"split": "val", "fit_on": "train", "labelled": 8}, "labelled: probes are fitted on so many"),
+        ({"split": "val", "fit_on": "train", "labelled": 8}, "labelled: probes are then fitted on tested people only"),
     ],
 )
 def test_what_cannot_be_is_refused(options, said):

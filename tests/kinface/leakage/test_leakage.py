@@ -299,7 +299,7 @@ def test_rows_in_another_order_are_refused_and_faces_without_an_embedding_are_co
         with pytest.raises(InputError, match="people: the embedding has its rows in another order"):
             kinface.probe(ours, about, "race", **QUICK)
     embedding.iloc[:7] = 0
-    with pytest.warns(UserWarning, match=rf"7 of {len(people)} faces have zeros alone"):
+    with pytest.warns(UserWarning, match=rf"7 of {len(people)} faces have only zeros"):
         kinface.probe(embedding, people, "race", **QUICK)
     with pytest.raises(InputError, match=r"split 'Val': no face belongs to it; their splits are val\."):
         kinface.probe(embedding, people.assign(split="val"), "race", split="Val", **QUICK)
