@@ -102,14 +102,14 @@ def read_annotations(
             found.append((path.name, column, attribute, source, int(values.notna().sum()), said))
         if not known:
             have = f", as in {faces.iloc[0]}" if len(faces) else ""
-            strange.append(f"{path}: says nothing of any face that is there; paths start at the root{have}.")
+            strange.append(f"{path}: has no row of a face below the root, where paths start{have}.")
     if 0 < len(strange) == len(paths):
         raise InputError(strange[-1])
     for text in strange:
         warnings.warn(text, stacklevel=2)
     if unmet:
         name, word = min(unmet)
-        raise InputError(f"meanings: no annotation of a face says {word!r} of {name}; leave it out.")
+        raise InputError(f"meanings: no annotation of {name} is {word!r}; leave it out.")
     absent = sorted(set(measurements) - {attribute for attribute, *_ in stated})
     if absent:
         raise InputError(f"measurements: no annotation file has {absent[0]}; leave it out.")
@@ -137,7 +137,7 @@ def _read_table(path: Path, faces: pd.Series, problems: list[Problem]) -> tuple[
         problems.append(("annotation without face", path.name, message))
     twice = table["face"][table["face"].duplicated()]
     if len(twice):
-        message = f"{len(twice)} rows such as {twice.iloc[0]}: the first counts"
+        message = f"{len(twice)} rows such as {twice.iloc[0]}: the first is used"
         problems.append(("face annotated twice", path.name, message))
     return table.drop_duplicates("face").set_index("face").reindex(faces), len(absent) < len(table) or table.empty
 
@@ -274,13 +274,13 @@ def _is_measured(values: pd.Series, attribute: str, measurements: Collection[str
     if attribute in measurements and not numeric.all():
         text = known[~numeric].iloc[0]
         raise InputError(
-            f"measurements: {attribute} of a face is {text!r}, which is no number; correct the annotation."
+            f"measurements: {attribute} of a face is {text!r}, which is not a number; correct the annotation."
         )
     parts = bool((numbers[numeric] % 1 != 0).any())
     if parts and not numeric.all():
         warnings.warn(
-            f"{attribute}: {known[~numeric].iloc[0]!r} of a face is no number, as others are, so all values count as "
-            "classes; correct it, or leave it empty.",
+            f"{attribute}: {known[~numeric].iloc[0]!r} of a face is not a number, as others are, so all values count "
+            "as classes; correct it, or leave it empty.",
             stacklevel=4,
         )
     return attribute in measurements or (parts and bool(numeric.all()))

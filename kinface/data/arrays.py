@@ -20,7 +20,7 @@ def as_array(values: Any) -> np.ndarray:
     try:
         return np.asarray(values)
     except ValueError as error:
-        raise InputError(f"no array: rows must have as many numbers each ({one_line(error)}).") from error
+        raise InputError(f"not an array: all rows must have the same length ({one_line(error)}).") from error
 
 
 def from_tensors(values: Any) -> Any:
@@ -77,5 +77,5 @@ def list_in_order(names: Any, what: str) -> list:
     """
     columns = np.ndim(names) if hasattr(names, "ndim") else 1
     if isinstance(names, str | bytes | set | frozenset) or not isinstance(names, Iterable) or columns != 1:
-        raise InputError(f"{what}: a {type(names).__name__} is no list of names in their order; give one.")
+        raise InputError(f"{what}: a {type(names).__name__} is not a list of names in their order; give one.")
     return [*names]

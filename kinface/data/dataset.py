@@ -54,7 +54,7 @@ class Dataset(Families):
             Replace the non-kin pairs by some that have this in common with the kin pairs, such as ``["race", "type",
             "gender"]`` (``kinface.data.matching.match_pairs``). Kin pairs without such a non-kin pair are left out.
         people
-            Return each two people once, to be scored by all of their photos.
+            Return each pair of people once, to be scored by all of their photos.
         swap_grandparents
             The file names grandparents as FIW's official lists do, which swap their genders.
         seed
@@ -78,7 +78,7 @@ class Dataset(Families):
     def write(
         self, folder: str | Path, *, lists: Sequence[Path] | None = None, swap_grandparents: bool = False
     ) -> Dataset:
-        """Write what ``kinface prepare`` writes of a copy of FIW, and return it as ``read_families`` reads it.
+        """Write the folder of ``kinface prepare`` for a copy of FIW, and return it as ``read_families`` reads it.
 
         Every image is decoded, and what is unreadable left out; pairs of the tune families are drawn. Raises
         ``InputError`` if this is no copy of FIW, no image can be read, or a list is unusable.
@@ -134,7 +134,7 @@ class Dataset(Families):
         return read_search(of, gallery, self)
 
     def describe(self, faces: Sequence[str] | None = None) -> pd.DataFrame:
-        """Whose faces, (N,) paths, these are, by default all, as ``kinface.probe`` needs it.
+        """The people of faces, (N,) paths, by default of all, as ``kinface.probe`` needs them.
 
         Gives a row per face: ``face``, ``person``, ``family``, ``split``, and the attributes of the person. Raises
         ``InputError`` if a face is none of the families'.

@@ -59,12 +59,12 @@ def check_classes(names: Iterable[str], what: str) -> None:
 
     >>> check_classes(map(str, range(90)), "age")
     Traceback (most recent call last):
-    swinface.files.InputError: age: its 90 numbers are no classes; sort them into ranges first, such as an age_band.
+    swinface.files.InputError: age: its 90 numbers are not classes; sort them into ranges first, such as an age_band.
     """
     names = [*names]
     if len(names) > MOST_NUMBERED and all(map(NUMBER.fullmatch, names)):
         raise InputError(
-            f"{what}: its {len(names):,} numbers are no classes; sort them into ranges first, such as an age_band."
+            f"{what}: its {len(names):,} numbers are not classes; sort them into ranges first, such as an age_band."
         )
 
 

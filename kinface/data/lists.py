@@ -50,8 +50,8 @@ def read_any_list(
     ``name`` is that of a list of the prepared folder, such as ``tune``; or a split of ``SPLITS``, to draw pairs from
     (``kinface.data.sampling.sample_pairs``); or else a file: a pairs table if its ending is that of a table, unless it
     is a csv without a header. ``root`` is where ``families`` were read from. ``swap_grandparents`` is for files, see
-    ``read_list``. With ``people`` each two people are there once (``kinface.data.photos.list_people``), and a table may
-    name people (``person_a``, ``person_b``, ``kin``) in place of faces. Raises ``InputError`` if the file cannot be
+    ``read_list``. With ``people`` each pair of people is there once (``kinface.data.photos.list_people``), and a table
+    may name people (``person_a``, ``person_b``, ``kin``) in place of faces. Raises ``InputError`` if the file cannot be
     used, names a face or a person that is not there, or no pairs can be drawn.
     """
     pairs = _read_faces(name, root, families, swap_grandparents, people, seed)
@@ -271,7 +271,7 @@ def check_row(faces: Sequence[str], kin: str, where: str, root: Path, persons: d
     if kin not in ("0", "1"):
         pair = any(face in persons for face in faces)
         hint = "" if pair else "; leave out a line that is no pair, such as a header or a comment"
-        hint = "; triplets are no pairs, they are for Track 2" if kin in ("FMD", "FMS") else hint
+        hint = "; triplets are not pairs, they are for Track 2" if kin in ("FMD", "FMS") else hint
         raise InputError(f"{where}: kin is 1 or 0, got {kin!r}{hint}.")
     faces = [check_face(face, where, root, persons) for face in faces]
     people = [persons[face] or face for face in faces]

@@ -1,4 +1,4 @@
-"""Non-kin pairs that differ from the kin pairs in kinship and, as far as the labels tell, in little else.
+"""Non-kin pairs that are like the kin pairs in all that the labels tell except kinship.
 
 Most non-kin pairs drawn at random cross races, so a model that only knows race scores above chance. Here each kin pair
 gets a non-kin pair with the same first face, and a second face with the same chosen attributes as the kin pair's own.

@@ -88,7 +88,7 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
     value, families look alike, genders are written otherwise than m and f, people, families, races or genders are
     marked as unknown, and then missing, or have a column for one person of a pair alone.
 
-    Raises ``InputError`` if this is no table, or that names the column that is missing, there twice or of one person
+    Raises ``InputError`` if this is not a table, or that names the column that is missing, there twice or of one person
     where two are needed, or the first row (counted from 1, without a header) that is wrong.
     """
     pairs = as_pandas(pairs)
@@ -96,7 +96,7 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
         named = isinstance(pairs, str | Path)
         given = repr(str(pairs)) if named else f"a {type(pairs).__name__}"
         advice = "read it first, with kinface.read_pairs" if named else "make a DataFrame of it, as of pandas"
-        raise InputError(f"{source}: {given} is no table; {advice}.")
+        raise InputError(f"{source}: {given} is not a table; {advice}.")
     if pairs.columns.nlevels > 1:
         raise InputError(f"{source}: its columns have names of {pairs.columns.nlevels} levels; give each one name.")
     pairs = take_index(pairs).rename(columns=str)
@@ -194,7 +194,7 @@ def _check_columns(pairs: pd.DataFrame, source: str, scored: bool) -> None:
     for name in pairs.columns.intersection(OF_PEOPLE) if scored else ():  # in a list, families fill in the other
         other = name[:-1] + ("b" if name.endswith("a") else "a")
         if other not in pairs:
-            warnings.warn(f"{source}: column {name} is of no use without {other}, which is not there.", stacklevel=4)
+            warnings.warn(f"{source}: column {name} needs {other}, which is missing; add it.", stacklevel=4)
     for name in ("race", "gender") if scored else ():  # whoever only scores the pairs needs neither
         of_people = pairs.columns.intersection([f"{name}_a", f"{name}_b"])
         if name in pairs and pairs[of_people].isna().all(axis=None):
@@ -361,7 +361,7 @@ def find_rows(
 
     Raises ``InputError`` if a face of the pairs is not among them.
     """
-    return tuple(find_places(pairs[side], faces, "a pair names it, but it is not embedded") for side in sides)
+    return tuple(find_places(pairs[side], faces, "it is in a pair but not embedded; embed it too") for side in sides)
 
 
 def find_places(names: Sequence[str], faces: Sequence[str], otherwise: str) -> np.ndarray:
@@ -376,7 +376,7 @@ def find_places(names: Sequence[str], faces: Sequence[str], otherwise: str) -> n
         pd.Index(canonical_text(pd.Series([*given], dtype=object), "faces", paths=True)) for given in (names, faces)
     )
     if not there.is_unique:
-        raise InputError(f"faces: {there[there.duplicated()][0]} is there twice; keep one row of it.")
+        raise InputError(f"faces: {there[there.duplicated()][0]} is listed twice; keep one row of it.")
     places = there.get_indexer(wanted)
     if lost := int((places < 0).sum()):
         several = f" (one of {lost:,})" if lost > 1 else ""

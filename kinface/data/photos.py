@@ -93,8 +93,8 @@ def score_people(
     persons = [column for column in PERSONS if column in people]
     used = photos[photos["person"].isin(pd.unique(people[persons].to_numpy().ravel()))]
     if (twice := used["face"].duplicated()).any():
-        raise InputError(f"photos: {used['face'][twice].iloc[0]} is there twice; keep one row of it.")
-    places = find_places(used["face"], faces, "a photo of the list, but it is not embedded")
+        raise InputError(f"photos: {used['face'][twice].iloc[0]} is listed twice; keep one row of it.")
+    places = find_places(used["face"], faces, "it is a photo of the list but not embedded; embed it too")
     of_person = {person: places[rows] for person, rows in used.groupby("person").indices.items()}
     missing = sorted({*people[persons].to_numpy().ravel()} - of_person.keys())
     if missing:

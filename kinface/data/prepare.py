@@ -1,5 +1,5 @@
 """A copy of FIW is checked, its tune pairs are drawn, and its tables are written; or its training families are divided
-into nested folds: options are chosen on them, and nothing that is reported is seen."""
+into nested folds, to choose options without the reported families."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def prepare_families(
     pairs = [read_list(path, families, swap_grandparents=swap_grandparents) for path in lists]
     families, pairs = leave_out_unreadable(families, pairs)
     if families.faces.empty:
-        raise InputError(f"{root}: not one image can be read.")
+        raise InputError(f"{root}: no image can be read; check the files.")
     sampled, matching, unsampled = sample_tune_lists(families, record["seed"]) if record["tune"] else ([], None, [])
     problems += unsampled
     record = {"version": version("kinface"), "lists": [str(path) for path in lists], **record}
@@ -157,7 +157,7 @@ def nest_families(families: Families, *, folds: int = 4, tune: float = 0.15, see
 
     In each fold, a share ``tune`` of the other families is ``tune`` and the rest ``train``, both drawn in proportion to
     the families' races. Families of ``val`` and ``test`` are left out, so that a choice by the mean over folds, such as
-    by ``kinface sweep`` on each, has not seen them. Each fold has the pairs lists ``val``, ``tune`` and, where races
+    by ``kinface sweep`` on each, does not use them. Each fold has the pairs lists ``val``, ``tune`` and, where races
     are known, ``tune_matched``. Raises ``InputError`` if there are too few families, or a fold has no pairs.
     """
     race = family_races(families.faces[families.faces["split"].isin(["train", "tune"])])

@@ -61,7 +61,7 @@ def find_nearest(
     Gives their places in the gallery and their scores, each (P, top), the nearest first; of equal ones the first.
     """
     if top < 1:
-        raise InputError(f"top is {top}; at least one face is to be found.")
+        raise InputError(f"top is {top}; give 1 or more.")
     found = [(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)) for _ in queries]
     for part, block_scores in compare_blocks(queries, gallery, fusion=fusion, block=block):
         for query, (scores, (places, best)) in enumerate(zip(block_scores, found, strict=True)):
@@ -81,7 +81,7 @@ def score_search(search: Search, faces: Sequence[str], embedding: np.ndarray, *,
     """
     unit = to_unit_length(faces, embedding)
     tables = (search.queries, search.gallery)
-    of_queries, gallery = (unit[find_places(table["face"], faces, "it is not embedded")] for table in tables)
+    of_queries, gallery = (unit[find_places(table["face"], faces, "not embedded; embed it too")] for table in tables)
     queries = [of_queries[photos] for photos in search.queries.groupby("query").indices.values()]
     blocks = compare_blocks(queries, gallery, fusion=fusion)
     return np.concatenate([scores for _, scores in blocks], axis=1)

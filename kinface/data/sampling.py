@@ -105,7 +105,7 @@ def picture_relations(families: Families, split: str) -> tuple[pd.Series, pd.Dat
 
 
 def draw_non_kin(pairs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-    """Add to a list of kin pairs alone as many non-kin pairs, as ``sample_pairs`` draws them.
+    """Add as many non-kin pairs to a list of kin pairs alone, drawn as by ``sample_pairs``.
 
     Each kin pair is copied with the second face of another kin pair of the same type and of another family; no two
     faces are paired twice. Where families are unknown, faces that the list's kin pairs link, also by others between,
@@ -124,7 +124,7 @@ def draw_non_kin(pairs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """
     pairs = check_pairs(pairs, "pairs")
     if not pairs["kin"].all():
-        raise InputError("the list has non-kin pairs already; they are drawn for a list of kin pairs alone.")
+        raise InputError("the list has non-kin pairs already; give a list of kin pairs alone.")
     generator, family = start_drawing(seed), _link_families(pairs)
     codes, _ = pd.factorize(pd.concat([pairs["face_a"], pairs["face_b"]]))
     faces_a, faces_b = codes.reshape(2, -1)

@@ -1,4 +1,4 @@
-"""Scores of whatever is listed: pairs, triplets, people by all of their photos, or a search. No torch."""
+"""Scores of pairs, of triplets, of people by all of their photos, or of a search. No torch."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def score(
         Score people, not faces: by the mean cosine of all their photos, without two that were cut from one photograph
         (``kinface.data.photos.score_people``). A row per photo: ``face`` and ``person``, such as ``families.faces``.
     fusion
-        How the photos of one who is sought are joined (``kinface.data.ranking.fuse``).
+        How the photos of a query are combined (``kinface.data.ranking.fuse``).
 
     Returns
     -------
     pd.DataFrame or np.ndarray
-        The table with ``score``, and with ``type_predicted`` if the model has a type head; of a search (P, G), how near
-        each face of the gallery is to each person who is sought.
+        The table with ``score``, and with ``type_predicted`` if the model has a type head; of a search (P, G), the
+        cosine of each query with each face of the gallery.
 
     Raises
     ------
@@ -76,11 +76,11 @@ def score(
     """
     listed, photos = as_pandas(listed), as_pandas(photos)
     if photos is not None and not isinstance(photos, pd.DataFrame):
-        raise InputError(f"photos: a {type(photos).__name__} is no table with the face and the person of each photo.")
+        raise InputError(f"photos: a {type(photos).__name__} is not a table of the face and person of each photo.")
     photos = photos if photos is None else take_index(photos)
     if not isinstance(listed, pd.DataFrame | Search):
         given = repr(str(listed)) if isinstance(listed, str | Path) else f"a {type(listed).__name__}"
-        raise InputError(f"{given} is no table of pairs; read it first, with kinface.read_pairs or Dataset.pairs.")
+        raise InputError(f"{given} is not a table of pairs; read it first, with kinface.read_pairs or Dataset.pairs.")
     if isinstance(listed, pd.DataFrame):
         needed = ("face_a", "face_b") if photos is None else ("person_a", "person_b")
         listed = listed if {*needed} <= {*listed} else take_index(listed)
@@ -90,7 +90,7 @@ def score(
     if photos is not None and isinstance(listed, pd.DataFrame):
         listed, photos = name_people(listed, photos)
     if faces is not None and hasattr(by, "embed"):
-        raise InputError("faces: a model embeds the faces of the list itself; give faces with embeddings alone.")
+        raise InputError("faces: a model embeds the faces of the list itself; leave faces out.")
     if faces is None and not hasattr(by, "embed"):
         given = repr(str(by)) if isinstance(by, str | Path) else f"a {type(by).__name__}"
         raise InputError(

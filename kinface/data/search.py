@@ -119,7 +119,7 @@ def _read_known(lists: dict[Path, list[str]], root: Path) -> dict[str, pd.DataFr
         elif "ref" in table and (row := _find_moved(table["ref"].fillna("").tolist(), listed)):
             problem = f"row {row} is of another line of {beside}, by its ref"
         if problem:
-            raise InputError(f"{path}: {problem}; it must say of each line of the list whose it is, in its order.")
+            raise InputError(f"{path}: {problem}; it must have a row for each line of the list, in the same order.")
         known[name] = table[list(columns)].rename(columns=columns).astype(object)
     return known
 

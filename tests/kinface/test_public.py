@@ -170,14 +170,14 @@ def test_names_in_place_of_tables_and_models_are_to_be_read_first(drawn, scored)
     families, embedding, faces = drawn
     people = families.describe(faces)
     for call, said in (
-        (lambda: kinface.audit("scores.csv", 0.5), "pairs: 'scores.csv' is no table; read it first"),
-        (lambda: kinface.audit(scored["val"], "tune.csv"), "threshold: 'tune.csv' is no table; read it first"),
+        (lambda: kinface.audit("scores.csv", 0.5), "pairs: 'scores.csv' is not a table; read it first"),
+        (lambda: kinface.audit(scored["val"], "tune.csv"), "threshold: 'tune.csv' is not a table; read it first"),
         (lambda: kinface.score(scored["val"], "shipped"), "'shipped' embeds no faces; give a model, such as"),
         (lambda: kinface.score(scored["val"], embedding), "a ndarray embeds no faces; .* and the faces"),
         (lambda: kinface.score(pd.DataFrame({"img1": faces}), embedding, faces), "no column 'face_a'; it has img1"),
-        (lambda: kinface.score("val", embedding, faces), "'val' is no table of pairs; read it first"),
+        (lambda: kinface.score("val", embedding, faces), "'val' is not a table of pairs; read it first"),
         (lambda: kinface.score(scored["val"], Embedder(), faces), "faces: a model embeds the faces of the list itself"),
-        (lambda: kinface.probe(embedding, "people.csv", "race"), "people: 'people.csv' is no table"),
+        (lambda: kinface.probe(embedding, "people.csv", "race"), "people: 'people.csv' is not a table"),
         (lambda: kinface.probe(embedding, people, "race", kind=["linear"]), "no option 'kind'; the options are kinds,"),
         (lambda: kinface.compare("a", "b"), "a str cannot be compared; give two results of audit"),
     ):

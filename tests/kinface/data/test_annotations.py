@@ -130,7 +130,7 @@ def test_what_cannot_be_understood_is_reported_and_missing(tmp_path: Path):
     assert values["race"].isna().all() and values["age"].isna().all() and values["gender"].dropna().tolist() == ["f"]
     assert sorted(problems) == [
         ("annotation without face", "a.csv", "1 rows such as gone.jpg: ignored"),
-        ("face annotated twice", "a.csv", f"1 rows such as {A}: the first counts"),
+        ("face annotated twice", "a.csv", f"1 rows such as {A}: the first is used"),
         ("unknown annotation", "a.csv", "age_net '-2' of 1 face: age unknown"),
         ("unknown annotation", "a.csv", "age_net 'old' of 1 face: age unknown"),
         ("unknown annotation", "a.csv", "gender_net '?' of 1 face: gender unknown"),
@@ -212,7 +212,7 @@ def test_a_mark_beside_numbers_makes_no_classes_of_them(mark: str, tmp_path: Pat
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        (["0.25", "inf"], "blur: 'inf' of a face is no number, as others are, so all values count as classes"),
+        (["0.25", "inf"], "blur: 'inf' of a face is not a number, as others are, so all values count as classes"),
         (["Dark", "dark"], "annotations: values of blur that look alike, yet differ: 'Dark' and 'dark'"),
     ],
 )
@@ -227,7 +227,7 @@ def test_whole_numbers_are_measured_if_so_declared(tmp_path: Path):
     (tmp_path / "a.csv").write_text(f"face,pose_net,hat_net\n{A},3,no\n{B},6,yes\n")
     values, *_ = read_annotations([tmp_path / "a.csv"], FACES, measurements="pose")
     assert values["pose"].dropna().tolist() == [3.0, 6.0]
-    with pytest.raises(InputError, match="measurements: hat of a face is 'no', which is no number"):
+    with pytest.raises(InputError, match="measurements: hat of a face is 'no', which is not a number"):
         read_annotations([tmp_path / "a.csv"], FACES, measurements=["hat"])
     with pytest.raises(InputError, match="measurements: no annotation file has yaw"):
         read_annotations([tmp_path / "a.csv"], FACES, measurements=["yaw"])
@@ -265,8 +265,8 @@ def test_what_words_mean_can_be_set(tmp_path: Path):
 @pytest.mark.parametrize(
     ("meanings", "message"),
     [
-        ({"race": {"Martian": "Asian"}}, "meanings: no annotation of a face says 'martian' of race"),
-        ({"hat": {"x": "y"}}, "no annotation of a face says 'x' of hat"),
+        ({"race": {"Martian": "Asian"}}, "meanings: no annotation of race is 'martian'"),
+        ({"hat": {"x": "y"}}, "no annotation of hat is 'x'"),
         ({"gender": {"white": "woman"}}, "meanings: gender is m, f or nothing"),
         ({"age": {"old": "80"}}, "an age is a number of years"),
     ],
@@ -357,9 +357,9 @@ def test_a_name_with_other_signs_is_not_passed_over(tmp_path: Path, column: str)
 
 
 def test_a_file_about_other_faces_alone_is_refused(tmp_path: Path):
-    with pytest.raises(InputError, match=rf"a\.csv: says nothing of any face that is there; .* as in {A}"):
+    with pytest.raises(InputError, match=rf"a\.csv: has no row of a face below the root, .* as in {A}"):
         read(tmp_path, a=f"face,race_net\n/fiw/{A},white\n/fiw/{B},white\n")
-    with pytest.warns(UserWarning, match=r"b\.csv: says nothing of any face that is there"):
+    with pytest.warns(UserWarning, match=r"b\.csv: has no row of a face below the root"):
         values, _, problems = read(tmp_path, a=f"face,race_net\n{A},white\n", b="face,race_net\nTest/x.jpg,white\n")
     assert values["race"].iloc[0] == "Caucasian" and len(problems) == 1  # each partition may have a file of its own
     values, *_ = read(tmp_path, a=f"face,race_net\n.\\{A.replace('/', chr(92))},white\nF1//MID1/./b.jpg,white\n")

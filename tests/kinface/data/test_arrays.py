@@ -78,7 +78,7 @@ def test_options_of_a_probe_are_whole_numbers():
 
 
 def test_photos_are_a_table():
-    with pytest.raises(InputError, match="photos: a list is no table with the face and the person"):
+    with pytest.raises(InputError, match="photos: a list is not a table of the face and person"):
         kinface.score(PAIRS, EMBEDDING, FACES, photos=FACES)
 
 
@@ -90,9 +90,9 @@ def test_scores_may_be_arrays_of_one_number():
 
 def test_names_in_no_order_are_refused():
     for names in ({*FACES}, FAMILIES.faces, FAMILIES, "a.jpg"):
-        with pytest.raises(InputError, match=r"faces: a .* is no list of names in their order"):
+        with pytest.raises(InputError, match=r"faces: a .* is not a list of names in their order"):
             kinface.score(PAIRS, EMBEDDING, names)
-    with pytest.raises(InputError, match="faces: a set is no list"):
+    with pytest.raises(InputError, match="faces: a set is not a list"):
         FAMILIES.describe({*FACES})
     one_by_one = kinface.score(PAIRS, EMBEDDING, (face for face in FACES))
     pd.testing.assert_frame_equal(one_by_one, kinface.score(PAIRS, EMBEDDING, FACES))
@@ -117,5 +117,5 @@ def test_complex_numbers_and_rows_of_several_lengths_are_refused():
         kinface.frontier(EMBEDDING.astype(complex), FACES, FAMILIES, PAIRS, ["gender"], erasers=["leace"])
     uneven = [*EMBEDDING.tolist()[1:], [1.0]]
     for use in (lambda: kinface.score(PAIRS, uneven, FACES), lambda: kinface.probe(uneven, PEOPLE, "gender", **QUICK)):
-        with pytest.raises(InputError, match="rows must have as many numbers each"):
+        with pytest.raises(InputError, match="all rows must have the same length"):
             use()

@@ -209,9 +209,9 @@ def test_families_and_persons_are_the_same_whatever_their_type():
 def test_ages_are_no_classes():
     rows = np.arange(480)
     people, embedding = pd.DataFrame({"family": rows // 4, "age": rows // 4 % 40}), np.eye(480)[:, :8]
-    with pytest.raises(InputError, match="age: its 40 numbers are no classes; sort them into ranges first"):
+    with pytest.raises(InputError, match="age: its 40 numbers are not classes; sort them into ranges first"):
         probe(embedding, people, "age")
-    with pytest.raises(InputError, match="labels y: its 40 numbers are no classes"):
+    with pytest.raises(InputError, match="labels y: its 40 numbers are not classes"):
         Leace().fit(embedding, people["age"])
     assert len(encode_labels(people["age"] // 2)[1]) == 20
     assert len(encode_labels("country " + people["age"].astype(str))[1]) == 40

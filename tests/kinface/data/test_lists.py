@@ -107,7 +107,7 @@ def test_a_csv_with_a_header_is_a_table_whatever_its_ending(tmp_path: Path):
     [
         (b"index path1 path2 type kin\n", r"list\.txt:1: kin is 1 or 0, got 'type'; leave out a line that is no pair"),
         (b"# pairs of faces\n", r"list\.txt:1: kin is 1 or 0, got 'pairs'; leave out a line that is no pair"),
-        (b"a.jpg b.jpg c.jpg FMD 1\n", r"list\.txt:1: kin is 1 or 0, got 'FMD'; triplets are no pairs"),
+        (b"a.jpg b.jpg c.jpg FMD 1\n", r"list\.txt:1: kin is 1 or 0, got 'FMD'; triplets are not pairs"),
         ("0 é\n".encode("utf-16-le"), r"list\.txt: not a readable list \(it is not in UTF-8\)"),
     ],
 )
@@ -259,7 +259,7 @@ def test_score_draws_non_kin_pairs_on_request(tmp_path: Path, capsys):
         tmp_path / "s.csv",
     ]
     assert run_kinface(*words) == 0
-    assert "all of them are kin; --draw-non-kin" in capsys.readouterr().out
+    assert "all of them are kin; a report needs non-kin pairs: --draw-non-kin" in capsys.readouterr().out
     assert run_kinface(*words, "--draw-non-kin") == 0
     assert "3 non-kin pairs drawn; 0 kin pairs without one" in capsys.readouterr().out
     assert pd.read_csv(tmp_path / "s.csv")["kin"].tolist() == [1, 1, 1, 0, 0, 0]

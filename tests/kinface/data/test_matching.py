@@ -236,7 +236,7 @@ def test_the_command_reads_a_list_in_any_form(synthetic, tmp_path, capsys):
 def test_the_command_refuses_what_it_cannot_use(synthetic, tmp_path):
     out = tmp_path / "out.parquet"
     for given in ({}, {"list": Path("tune"), "split": "tune"}):
-        with pytest.raises(InputError, match="one of --list and --split"):
+        with pytest.raises(InputError, match="either --list or --split"):
             pairs(root=synthetic, out=out, **given)
     with pytest.raises(InputError, match="written to a file"):
         pairs(root=synthetic, out=tmp_path / "out.txt", split="tune")

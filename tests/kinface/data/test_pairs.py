@@ -149,7 +149,7 @@ def test_more_pairs_than_are_compared_at_once_have_the_scores_of_all_at_once():
 
 
 def test_a_face_without_an_embedding_is_not_scored():
-    with pytest.raises(InputError, match=r"F2/b\.jpg: a pair names it, but it is not embedded"):
+    with pytest.raises(InputError, match=r"F2/b\.jpg: it is in a pair but not embedded"):
         score_pairs(make_pairs(), ["F1/a.jpg", "F1/b.jpg"], np.ones((2, 3)))
 
 
@@ -172,7 +172,7 @@ def test_faces_are_found_whatever_their_names_come_in():
         [f".\\{face.replace('/', chr(92))}" for face in faces],
     ):
         assert score_pairs(pairs, given, embedding.tolist())["score"].tolist() == expected
-    with pytest.raises(InputError, match=r"faces: F1/a\.jpg is there twice"):
+    with pytest.raises(InputError, match=r"faces: F1/a\.jpg is listed twice"):
         score_pairs(pairs, [*faces, faces[0]], np.ones((4, 2)))
 
 
@@ -220,7 +220,7 @@ def test_names_of_columns_that_are_nearly_ours_are_said():
 @pytest.mark.parametrize(("given", "other"), [("a", "b"), ("b", "a")])
 def test_what_is_known_of_one_side_alone_is_told(name, given, other):
     pairs = make_pairs()[["face_a", "face_b", "kin"]].assign(score=0.5, **{f"{name}_{given}": "m"})
-    with pytest.warns(UserWarning, match=f"t: column {name}_{given} is of no use without {name}_{other}"):
+    with pytest.warns(UserWarning, match=f"t: column {name}_{given} needs {name}_{other}"):
         check_pairs(pairs, "t", scored=True)
 
 
@@ -236,9 +236,9 @@ def test_columns_that_lists_of_the_field_name_otherwise_are_read():
 
 
 def test_what_is_no_table_is_to_be_read_first():
-    with pytest.raises(InputError, match=r"pairs: a list is no table; make a DataFrame of it"):
+    with pytest.raises(InputError, match=r"pairs: a list is not a table; make a DataFrame of it"):
         check_pairs([{"face_a": "a.jpg"}], "pairs")
-    with pytest.raises(InputError, match=r"pairs: 'scores\.csv' is no table; read it first, with kinface.read_pairs"):
+    with pytest.raises(InputError, match=r"pairs: 'scores\.csv' is not a table; read it first, with"):
         check_pairs("scores.csv", "pairs", scored=True)
 
 

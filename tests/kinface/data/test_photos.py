@@ -64,7 +64,7 @@ def test_a_photo_is_of_one_person_once(embedded):
     )
     face = list_photos(people, photos)[0]
     again = pd.concat([photos, pd.DataFrame({"face": [face], "person": [people["person_a"][0]]})])
-    with pytest.raises(InputError, match=f"photos: {face} is there twice; keep one row of it"):
+    with pytest.raises(InputError, match=f"photos: {face} is listed twice; keep one row of it"):
         score_people(people, again, faces, embedding)
 
 

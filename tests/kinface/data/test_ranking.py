@@ -71,5 +71,5 @@ def test_a_search_is_scored_by_the_lengths_of_no_embedding():
     mean = embedding[0] + embedding[1]
     expected = np.stack([mean / 2, embedding[2]]) @ embedding[3:].T
     np.testing.assert_allclose(score_search(search, faces, stretched), expected, atol=1e-6)
-    with pytest.raises(InputError, match="e: it is not embedded"):
+    with pytest.raises(InputError, match="e: not embedded"):
         score_search(search, faces[:4], embedding[:4])
