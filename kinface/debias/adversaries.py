@@ -1,4 +1,4 @@
-"""What the model hides attributes from: adversaries, which learn to tell them, and a penalty on what tells them."""
+"""Adversaries, which learn to predict the attributes that the model hides, and a penalty that replaces them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from swinface.mlca import MultiLevelChannelAttention
 
 @dataclass(frozen=True)
 class Reading:
-    """What is read of a model, and what it must not tell."""
+    """What is read of a model, and which attribute it must hide."""
 
     place: Place
     size: int  #: D, numbers per face of embeddings and features; for levels the width of the features

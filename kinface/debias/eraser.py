@@ -2,7 +2,7 @@
 
 Each is fitted on embeddings X and the labels y of one or more attributes, and can then transform other embeddings, for
 which no labels are needed. A map is exact only for the people it was fitted on; ``kinface.probe`` measures how
-much other people still show.
+much is left for other people.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Eraser(TransformerMixin, BaseEstimator, ABC):
     several
         Whether it takes the labels of several attributes at once; if not, attributes are erased one after the other.
     keeps_axes
-        Whether a number of an embedding still means what it did, so that layers of a model can read the result.
+        Whether each dimension of an embedding keeps its meaning, so that layers of a model can read the result.
     oracle
         Whether faces to transform need their labels too. No model can use it, because its faces come without them.
     classes_
@@ -140,7 +140,7 @@ def _read_weight(X: np.ndarray, sample_weight: np.ndarray | None) -> np.ndarray:
 
 
 class Baseline(Eraser):
-    """What others are compared with: it removes no attribute, and ignores the labels. A subclass has ``_move``, and
+    """A baseline: it removes no attribute, and ignores the labels. A subclass has ``_move``, and
     ``_fit`` where it learns from faces, or from who they are of: ``codes`` are of the persons."""
 
     several = True
@@ -175,7 +175,7 @@ class Baseline(Eraser):
 
 
 class Unchanged(Baseline):
-    """Embeddings as they are."""
+    """Embeddings unchanged."""
 
     def _move(self, X: np.ndarray) -> np.ndarray:
         return X

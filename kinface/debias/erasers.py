@@ -1,4 +1,4 @@
-"""What removes attributes from embeddings, by name; :class:`kinface.debias.eraser.Eraser` is the contract.
+"""Erasers, which remove attributes from embeddings, by name; :class:`kinface.debias.eraser.Eraser` is the contract.
 
 >>> import numpy as np, kinface
 >>> rng, labels = np.random.default_rng(0), np.repeat(["younger", "older"], 100)
@@ -45,7 +45,7 @@ erasers = Registry(
         "oracle": "kinface.debias.transport.Oracle",
     },
 )
-erasers.__doc__ = f"""What removes attributes from embeddings, by name: {", ".join(erasers.names())}.
+erasers.__doc__ = f"""Erasers, which remove attributes from embeddings, by name: {", ".join(erasers.names())}.
 
 ``names()`` lists them, ``create(name, **options)`` makes one, and ``fit(X, y)`` and ``transform(X)`` use it. A class
 path, ``package.module.Class``, names one of your own; ``register(name)`` is a decorator that gives it a short name.

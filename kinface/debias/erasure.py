@@ -64,14 +64,14 @@ class Erase:
         """
         eraser = erasers.create(self.method, **self.options)
         if says(eraser, "oracle") or not hasattr(eraser, "state"):
-            raise InputError(f"no model can keep {self.method}, which has no state(); erase embeddings by it.")
+            raise InputError(f"no model can keep {self.method}, which has no state(); use it on embeddings only.")
         if not self.attributes or (len(self.attributes) > 1 and not says(eraser, "several")):
             number = len(self.attributes)
             raise InputError(f"{self.method} takes one attribute, not {number}; give each a step of its own.")
         if self.at == "features" and not says(eraser, "keeps_axes"):
             raise InputError(
-                f"{self.method} gives the numbers another meaning, which the layers after the features do "
-                "not know; erase the embedding by it, or the features by another method."
+                f"{self.method} changes the meaning of dimensions, so later layers cannot use the features; "
+                "erase the embedding by it, or the features by another method."
             )
         return eraser
 

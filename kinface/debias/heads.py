@@ -1,4 +1,4 @@
-"""Attribute heads and what hides attributes: their options and their loss."""
+"""Attribute heads, adversaries and penalties: their options and losses."""
 
 from __future__ import annotations
 

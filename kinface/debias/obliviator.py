@@ -95,7 +95,7 @@ class Obliviator(Learned):
         if size > self.basis - classes + 1:
             raise InputError(f"Obliviator has {self.basis} random features, too few for embeddings of {size} numbers.")
         if self.keep_target and not (target >= 0).any():
-            raise InputError("Obliviator keeps a target (keep_target), and is given none; pass target to fit.")
+            raise InputError("Obliviator keeps a target (keep_target); pass target to fit.")
         rounds: list[tuple[Tensor, ...]] = []
         wanted = F.one_hot(target + 1)[:, 1:].float()  # (N, T), of unknown ones 0; T is 0 without a target
         reduction = self._reduce(draw, classes) if self.kernel_pca else []

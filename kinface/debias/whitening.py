@@ -14,9 +14,9 @@ class Whitened(Baseline):
     """Within-person whitening, x -> W (x - mean), with W = S^(-1/2) and S the covariance within persons (WCCN; Hatch,
     Kajarekar & Stolcke, Interspeech 2006).
 
-    It erases nothing on purpose, and ``fit`` needs ``persons``; people of one photo say nothing. A recogniser's numbers
-    differ in how much of them is the photo and not the person; so the cosine of whitened embeddings is a fairer
-    baseline for kinship than the plain one, without any label of kin.
+    It erases nothing on purpose, and ``fit`` needs ``persons``; people with one photo are ignored. The dimensions of a
+    recogniser differ in how much they depend on the photo, not the person; so the cosine of whitened embeddings is a
+    fairer baseline for kinship than the plain one, without any label of kin.
 
     Attributes
     ----------

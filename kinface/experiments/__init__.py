@@ -1,1 +1,1 @@
-"""Whole experiments: the ablation of debiasing methods, KinFaceW's protocol."""
+"""Whole experiments: sweeps of debiasing methods, and the protocols of KinFaceW and RFIW."""

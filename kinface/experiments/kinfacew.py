@@ -36,13 +36,13 @@ FOLDS = (1, 2, 3, 4, 5)
 FORM = "a list of KinFaceW, a cell array `pairs` of fold, kin, image1 and image2"
 REGULARISATION = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)  # C of the logistic regression
 METHODS = {
-    "colour": "no face: how alike the mean colours of the two images are",
+    "colour": "no face: similarity of the mean colours of the two images",
     "cosine": "cosine of the two embeddings",
     "trained": "logistic regression on the two embeddings, trained on the four other folds",
 }
 CAVEAT = (
-    "Many kin pairs of KinFaceW are cropped from one photo (in KinFaceW-II most), non-kin pairs are not, so that a "
-    "score may tell photos rather than kin. What colour alone reaches, above, comes from light and skin tone without "
+    "Many kin pairs of KinFaceW are cropped from one photo (in KinFaceW-II most), non-kin pairs are not, so a score "
+    "may recognise photos rather than kin. The result of colour alone, above, comes from light and skin tone without "
     "any feature of a face. Lopez, Boutellaa & Hadid, Comments on the 'Kinship Face in the Wild' data sets, TPAMI "
     "38(11), 2016; Dawson, Zisserman & Nellaker, From same photo: cheating on visual kinship challenges, ACCV 2018."
 )
@@ -107,7 +107,7 @@ def measure_methods(
 
     Gives a row per method and type, the type ``mean`` last: ``pairs``, ``kin``, ``families``; ``accuracy`` and ``auc``,
     means over the folds, each with its ``_std`` over the folds and ``_low`` and ``_high``, the 95% interval over
-    families, which leaves what was fitted as it is. And a row per method, type and fold: ``threshold``, ``accuracy``,
+    families, given the fitted models. And a row per method, type and fold: ``threshold``, ``accuracy``,
     ``auc``.
     """
     rows, folds = [], []
@@ -246,8 +246,8 @@ def _check_list(rows: list, path: Path, kind: str) -> pd.DataFrame:
     folds = pd.concat([table["fold"]] * 2).groupby(family).nunique()
     if (folds > 1).any():
         warnings.warn(
-            f"{path}: {int((folds > 1).sum())} families are in two folds, such as {folds.idxmax()}: what is fitted has "
-            "seen them.",
+            f"{path}: {int((folds > 1).sum())} families are in two folds, such as {folds.idxmax()}: they are both "
+            "fitted on and tested.",
             stacklevel=4,
         )
     return pd.DataFrame(

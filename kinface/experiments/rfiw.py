@@ -34,8 +34,8 @@ def verify_list(
     """Track 1 or 2: score pairs, or triplets of father, mother and child, and audit the scores.
 
     Triplets are also audited by ``triplet``, daughter or son. Raises ``InputError`` if a face is not embedded, or the
-    two lists have rows in common. Warns if they share families, the threshold hardly tells rows apart, or
-    many rows are there twice.
+    two lists have rows in common. Warns if they share families, the threshold accepts or rejects nearly all
+    rows, or many rows are there twice.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def verify_list(
 def search_list(
     search: Search, faces: Sequence[str], embedding: np.ndarray, *, fusion: Fusion = "mean", seed: int = 0
 ) -> tuple[np.ndarray, SearchAudit | None]:
-    """Track 3: score the faces of a gallery for each person who is sought, and measure it.
+    """Track 3: score the faces of a gallery for each query, and measure the search.
 
     Parameters are those of ``kinface.score`` and ``kinface.fairness.retrieval.audit_search``. Gives (P, G), how near
     each face of the gallery is to each person, and the audit; None where no family is known in both, so that nothing

@@ -120,7 +120,7 @@ class Sweep:
 def _summarise(job: Job) -> str:
     points = job.result.points
     leaks = ", ".join(f"{name} {points[f'{name}_best']:.2f}" for name in job.protocol.attributes)
-    return f"AUC {points['auc_standard']:.3f}, matched {points['auc_matched']:.3f}; best probe: {leaks}"
+    return f"AUC {points['auc_standard']:.3f}, matched {points['auc_matched']:.3f}; best attacker: {leaks}"
 
 
 def describe_inputs(

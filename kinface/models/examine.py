@@ -1,4 +1,4 @@
-"""A look at photos of two people, or of father, mother and child: what models say of them, why, and how often they err.
+"""Photos of two people, or of father, mother and child: the answers of models, the reasons, and the error rates.
 
 ``Examiner`` reads models once. What it returns has figures and plain values; it writes and prints nothing.
 """
@@ -97,7 +97,7 @@ def read_photo(
 
 @dataclass(frozen=True)
 class Examination:
-    """What models say of the chosen faces in the photos of two people, or of father, mother and child."""
+    """The answers of models about the chosen faces in photos of two people, or of father, mother and child."""
 
     people: list[list[Photo]]  #: of each its photos; the faces below are the chosen one of each, in this order
     answers: dict[str, dict[str, Any]]  #: for each model what ``kinface.models.verify.compare`` returns of it
@@ -107,8 +107,8 @@ class Examination:
     scores: dict[str, list[dict[str, Any]]]
     triplets: dict[str, list[dict[str, Any]]]  #: the same of triplets; no model if two people are compared
     levels: dict[str, np.ndarray]  #: for each model (faces, levels), the mean channel gate of each level of the trunk
-    places: dict[str, np.ndarray]  #: for each model (faces, 49), how much its score rests on a place, see ``explain``
-    described: list[dict[str, Any]]  #: for each face what ``swinface.predict`` tells of it
+    places: dict[str, np.ndarray]  #: for each model (faces, 49), what its score owes to a region, see ``explain``
+    described: list[dict[str, Any]]  #: for each face what ``swinface.predict`` gives for it
 
     @property
     def names(self) -> list[str]:
@@ -137,12 +137,12 @@ class Examination:
 
     def _place(self, scores: dict, model: str, marks: dict[str, float], kind: str, column: bool) -> Figure:
         if not scores.get(model):
-            raise InputError(f"{model}: keeps no scores of relatives and strangers; `kinface fit` writes them.")
+            raise InputError(f"{model}: has no stored scores of relatives and strangers; `kinface fit` writes them.")
         return plot_placed_scores(scores[model], self.answers[model]["threshold"], marks, kind, column=column)
 
     def plot_faces(self) -> Figure:
-        """A column for each photo: the faces in it, the chosen one aligned, and on which places of it the
-        score of each model rests: orange ones raise it, purple ones lower it, each face to its own scale."""
+        """A column for each photo: the faces in it, the chosen one aligned, and the regions of it that
+        the score of each model depends on: orange ones raise it, purple ones lower it, each face on its own scale."""
         photos = [photo for person in self.people for photo in person]
         rows, columns = 2 + len(self.places), min(ACROSS, len(photos))
         blocks = -(-len(photos) // ACROSS)
@@ -154,7 +154,7 @@ class Examination:
         titles = [
             "faces found",
             "aligned",
-            *(f"what counts\nfor {printable(Path(model).name)}" for model in self.places),
+            *(f"regions that matter\nfor {printable(Path(model).name)}" for model in self.places),
         ]
         for number, (photo, name) in enumerate(zip(photos, self.names, strict=True)):
             top, column = rows * (number // ACROSS), number % ACROSS
@@ -271,7 +271,7 @@ class Examiner:
 
 @torch.inference_mode()
 def explain(network: KinFace, people: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Which levels of the trunk a model lets through, and which places of each face its score rests on.
+    """Which levels of the trunk a model uses, and which regions of each face its score depends on.
 
     A place is hidden by giving each channel the largest value of the other 48. (Gradient times features, as for the
     tasks of SwinFace, would say nothing here: a cosine does not change with the length of what it compares.)

@@ -315,5 +315,5 @@ def load_model(folder: Path, device: torch.device | None = None) -> KinFace:
     Raises ``InputError`` if there is no such model, or its run is not complete.
     """
     if (folder / "last.ckpt").exists() and not (folder / "model.safetensors").exists():
-        raise InputError(f"{folder}: this run is not complete; the same `kinface fit` goes on with it.")
+        raise InputError(f"{folder}: this run is not complete; the same `kinface fit` command continues it.")
     return KinFace.from_pretrained(folder).to(device or best_device())

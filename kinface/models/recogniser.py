@@ -66,7 +66,7 @@ INSIGHTFACE = Pixels()
 
 
 class Recogniser:
-    """A recogniser of faces: what it makes of pixels, and what it is.
+    """A face recogniser: its embeddings of faces, and its settings.
 
     ``name`` is an ONNX file, or ``package.module.function`` of one's own, which takes faces (B, size, size, 3) uint8
     and returns embeddings (B, D). ``pixels`` say how it sees a face; ``mean``, ``scale`` and ``output`` are for ONNX
@@ -151,7 +151,7 @@ def _open_onnx(path: Path, pixels: Pixels) -> tuple[Callable[[np.ndarray], np.nd
     try:
         import onnxruntime
     except ImportError:
-        raise InputError(f"an ONNX file needs onnxruntime: {describe_install('onnx')} brings it.") from None
+        raise InputError(f"an ONNX file needs onnxruntime: {describe_install('onnx')} installs it.") from None
     if not path.is_file():
         raise InputError(f"{path}: no such file; name an ONNX model, or package.module.function.")
     wanted = [name for name in ("CUDA", "CPU") if f"{name}ExecutionProvider" in onnxruntime.get_available_providers()]

@@ -1,4 +1,4 @@
-"""Which families a model was trained on, so that nobody takes a threshold or a figure from them."""
+"""Which families a model was trained on, so that no threshold or result is taken from them."""
 
 from __future__ import annotations
 
@@ -34,6 +34,6 @@ def warn_of_trained(pairs: pd.DataFrame, faces: pd.DataFrame, model: Path) -> No
         name = pairs["list"].iloc[0] or "the list"
         warnings.warn(
             f"{name}: {known:,} of {len(pairs):,} rows are of families that the model was trained on; thresholds and "
-            "figures from them say nothing of other people.",
+            "results from them do not hold for other people.",
             stacklevel=2,
         )

@@ -177,7 +177,7 @@ def fit_epochs(
     an epoch, are given, after each of these. With ``untrained`` the model as it is counts as epoch 0.
     """
     if epochs < 1:
-        raise InputError(f"epochs is {epochs}; one or more are needed.")
+        raise InputError(f"epochs is {epochs}; give 1 or more.")
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * (steps or 1))
     log, best = [], {}

@@ -35,8 +35,8 @@ LARGEST_COSINE = 1.001  # of float32, and a little above it where a threshold le
 ERRORS = "errors.json"  # of a model: what it gets wrong at its threshold, on the pairs that chose it
 SCORES = "scores.json"  # and how the scores of relatives and of strangers are distributed there
 TRIPLETS = "scores_triplets.json"  # the same of father, mother and child, in triplets of the faces of these pairs
-SAME_FILE = "Both photos are the same file: this says nothing of kinship."
-SAME_PICTURE = "Both are the same picture, or nearly: this says nothing of kinship."
+SAME_FILE = "Both photos are the same file: the score says nothing about kinship."
+SAME_PICTURE = "Both are the same picture, or nearly: the score says nothing about kinship."
 CAUTION = "The score measures how alike two faces are. It is often wrong, for some groups more than for others."
 
 
@@ -94,7 +94,7 @@ def _list_photos(person: Photos) -> list[Path]:
         given = f"a {type(photos[0]).__name__}" if photos else "none"
         raise InputError(f"photos of a person are image files, or a folder of them; got {given}.")
     if not all(os.fspath(photo) for photo in photos):  # as a path it is the working folder
-        raise InputError("a photo of a person has an empty name; name each, and put no comma behind the last.")
+        raise InputError("a photo of a person has an empty name; name each, with no comma after the last.")
     files = find_images([Path(photo) for photo in photos])
     for folder in filter(Path.is_dir, map(Path, photos)):
         below = {file.relative_to(folder).parts[0] for file in files if folder in file.parents[1:]}
@@ -129,7 +129,7 @@ def compare(
         are kin, and ``type_probability``, its probability.
     """
     if threshold is not None and abs(as_number(threshold, "threshold")) > LARGEST_COSINE:
-        raise InputError(f"threshold: {threshold} is no cosine, from -1 to 1; choose it on pairs scored by this model.")
+        raise InputError(f"threshold: {threshold} is not a cosine (-1 to 1); choose it on pairs scored by this model.")
     threshold = float(network.threshold if threshold is None else threshold)
     embedding = network.embed(np.concatenate(people), precision="full", runtime=runtime)
     *parents, child = np.split(embedding, np.cumsum([len(person) for person in people])[:-1])
@@ -162,7 +162,7 @@ def choose_compared(people: Sequence[np.ndarray]) -> tuple[list[np.ndarray], boo
 
 
 def measure_errors(pairs: pd.DataFrame, threshold: float) -> dict[str, float]:
-    """What a model gets wrong at a threshold, of scored pairs.
+    """Error rates of a model on scored pairs at a threshold.
 
     ``fmr`` is the share of the non-kin pairs that are called kin, ``fnmr`` that of the kin pairs that are not; ``kin``
     and ``non_kin`` say how many there are of each.

@@ -106,16 +106,16 @@ def synthesize(
     out
         Folder to write to; new or empty.
     families
-        How many, at least 12. Every fourth is for validation. The faces of the first families do not depend on how many
-        follow.
+        Number of families, at least 12. Every fourth is for validation. The faces of the first families do not depend
+        on how many follow.
     photos
         Mean number of photographs of a person.
     appearance
-        How plainly race and gender show in a face: 1 plainly, 0 not at all.
+        How clearly race and gender show in a face: 1 clearly, 0 not at all.
     bias
         Share of the inherited traits that noise replaces in faces of the disadvantaged race: 0 nothing, 1 all.
     seed
-        The same seed and options write the same bytes.
+        The same seed and options write the same files.
 
     Raises
     ------

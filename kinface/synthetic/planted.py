@@ -39,7 +39,7 @@ PHOTO_NOISE, NUISANCES, BENT, SIZE = 0.3, 9, 32, 64
 def plant(
     out: Path, *, families: int = 320, photos: float = 3.0, appearance: float = 1.0, seed: int = 0, looks: Looks = LOOKS
 ) -> Families:
-    """Make families whose features show race and gender as plainly as ``appearance`` says.
+    """Make families whose features show race and gender as clearly as ``appearance`` says.
 
     ``out``, a new or empty folder, is then like that of ``kinface prepare``, without images: its lists are ``tune``,
     ``tune_matched``, ``val`` and ``val_matched``. It also has ``embeddings.npz``, what a recogniser makes of each face,

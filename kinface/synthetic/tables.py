@@ -29,13 +29,13 @@ def make_families(
     Parameters
     ----------
     n
-        How many families, at least 12.
+        Number of families, at least 12.
     seed
         The same seed and options make the same families.
     photos
         Mean number of photographs of a person.
     appearance
-        How plainly race and gender show in a face: 1 plainly, 0 not at all.
+        How clearly race and gender show in a face: 1 clearly, 0 not at all.
     bias
         Share of the inherited traits that noise replaces in faces of the disadvantaged race: 0 nothing, 1 all.
 

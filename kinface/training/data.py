@@ -177,9 +177,9 @@ class KinshipData(KeptData):
     teacher
         Table (.npz) of the embeddings of the training faces by a teacher, for ``model.distillation``.
     others
-        People beside FIW to fit erasures on as well, of whom no relatives are needed: a table (.csv or .parquet) with a
-        row per face, ``face``, ``person``, ``family`` and attributes; paths of faces start from its folder. What a map
-        leaves on people that it was not fitted on falls with the number of people.
+        People outside FIW to fit erasers on too; no relatives are needed. A table (.csv or .parquet) with a row per
+        face, ``face``, ``person``, ``family`` and attributes; paths of faces start from its folder. A map fitted on
+        more people leaves less of an attribute on other people.
     others_embeddings
         Their embeddings, by the recogniser of ``embeddings``.
     cache
@@ -247,7 +247,7 @@ class KinshipData(KeptData):
             self.others_inputs = _read_inputs(self.others, self.others_root, self.others_table)
         relations = self.families.relations
         if self.trainer.lightning_module.type_weight and (relations["relation"] == KIN).any():
-            raise InputError(f"{self.root}: of its kin no types are known: set model.type_weight to 0.")
+            raise InputError(f"{self.root}: the types of its kin are unknown: set model.type_weight to 0.")
         self.batches = KinBatches(
             _read_inputs(self.train_faces, root, self.table),
             self.train_faces,

@@ -340,7 +340,7 @@ class KinshipTraining(lightning.LightningModule):
         if not outputs["embedding"].isfinite().all():
             first = [f"train_{name}" for name, broken in self.broken.items() if broken]
             causes = f", after the loss {' and '.join(first)} was not" if first else ""
-            advice = "mend it, or lower" if first else "lower"
+            advice = "fix it, or lower" if first else "lower"
             raise InputError(
                 f"training has diverged: embeddings are not finite{causes}; {advice} model.optimizer.learning_rate."
             )
@@ -394,4 +394,4 @@ def check_choices(
     for place, step in enumerate(erase):
         with naming(f"model.erase[{place}]"):
             if not says(step.make(), "keeps_axes") and type_weight:
-                raise InputError(f"{step.method} gives the numbers another meaning; set model.type_weight to 0.")
+                raise InputError(f"{step.method} changes the meaning of dimensions; set model.type_weight to 0.")

@@ -218,7 +218,7 @@ def test_it_erases_in_full_precision_where_all_else_is_half():
     ("step", "message"),
     [
         (Erase(["race", "gender"], "transport"), "transport takes one attribute, not 2"),
-        (Erase(["gender"], "mute", at="features"), "mute gives the numbers another meaning"),
+        (Erase(["gender"], "mute", at="features"), "mute changes the meaning of dimensions"),
         (Erase(["gender"], "leece"), "no eraser 'leece'; choose from none, whitened, components, leace"),
         (Erase(["gender"], "inlp", {"round": 3}), "its options are rounds"),
         (Erase(["gender"], "inlp", {"rounds": "many"}), "rounds must be of type int; got 'many'"),

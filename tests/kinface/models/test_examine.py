@@ -111,7 +111,7 @@ def test_two_people_of_several_photos(shipped, faces, tmp_path):
     figure = examined.plot_faces()
     assert [axes.get_title() for axes in figure.axes[:4]] == examined.names
     assert [axes.get_ylabel() for axes in figure.axes[::4]] == [
-        "faces found", "aligned", "what counts\nfor shipped", "what counts\nfor shipped-debiased",
+        "faces found", "aligned", "regions that matter\nfor shipped", "regions that matter\nfor shipped-debiased",
     ]  # fmt: skip
 
 
@@ -147,7 +147,7 @@ def test_groups_are_those_whose_scores_a_model_keeps(own, faces, draw_scored):
     assert examined.triplets == {}
     for draw in (examined.plot_scores, examined.plot_triplets):
         with pytest.raises(
-            InputError, match=r"frac own: keeps no scores of relatives and strangers; `kinface fit` wri"
+            InputError, match=r"frac own: has no stored scores of relatives and strangers; `kinface fit` wri"
         ):
             draw(str(own))
     (own / SCORES).write_text(json.dumps(rows))

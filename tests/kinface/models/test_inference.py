@@ -76,7 +76,7 @@ def test_another_models_embeddings_are_whitened_by_the_training_people(synthetic
     people = tmp_path / "people.csv"
     about.drop_duplicates("person").to_csv(people, index=False)
     assert run_kinface("score", "--embeddings", table, "--whiten", people, *options, "--out", out) == 2
-    assert "no two photos of a person" in capsys.readouterr().err
+    assert "no two photos of one person" in capsys.readouterr().err
 
 
 def test_a_list_of_the_prepared_folder_goes_by_its_name(synthetic, model, table, tmp_path, capsys):
@@ -304,7 +304,7 @@ def test_a_run_that_is_not_complete_is_named(synthetic, listed, tmp_path, capsys
     (run / "last.ckpt").write_bytes(b"")
     options = ["--root", synthetic, "--list", listed, "--out", tmp_path / "scores.parquet"]
     assert run_kinface("score", "--model", run, *options) == 2
-    assert "not complete; the same `kinface fit` goes on" in capsys.readouterr().err
+    assert "not complete; the same `kinface fit` command continues" in capsys.readouterr().err
 
 
 def test_a_truncated_face_is_named(synthetic, listed, model, tmp_path, capsys, families):

@@ -106,7 +106,7 @@ def test_of_several_faces_the_largest_is_taken_and_said(model, photos, monkeypat
     monkeypatch.setattr(swinface.photos.predict, "detect", lambda image: [large, small])
     assert command(*photos, "--model", model) == 0
     assert capsys.readouterr().out.startswith(
-        f"{photos[0]}: 2 faces; the largest is taken; `kinface web` takes another.\n{photos[1]}: 2 faces;"
+        f"{photos[0]}: 2 faces; the largest is used; to use another, run `kinface web`.\n{photos[1]}: 2 faces;"
     )
 
 
@@ -166,7 +166,7 @@ def test_a_comma_too_much_is_not_the_working_folder(model, photos, monkeypatch, 
     monkeypatch.chdir(photos[0].parent)
     for person in ("a.png,", "a.png,,b.png"):
         assert command(person, "b.png", "--model", model, "--aligned") == 2
-        assert "has an empty name; name each, and put no comma behind the last" in capsys.readouterr().err
+        assert "has an empty name; name each, with no comma after the last" in capsys.readouterr().err
 
 
 def test_a_child_is_compared_with_both_parents(model, tmp_path, capsys):
@@ -205,7 +205,7 @@ def test_the_errors_at_the_threshold_are_said(model, photos, tmp_path, capsys):
         assert answer["threshold"] == threshold
         assert answer["errors"] == {"fmr": fmr, "fnmr": fnmr, "kin": 4, "non_kin": 4}
     assert command(*photos, "--model", model, "--fmr", 0.1) == 2
-    with pytest.warns(UserWarning, match="scores of pairs choose the threshold for that of three people"):
+    with pytest.warns(UserWarning, match="chosen on scores of pairs, and applied to three people"):
         assert command(*photos, photos[0], "--model", model, "--aligned", *chosen) == 0
 
 
@@ -241,7 +241,7 @@ def test_what_is_no_photo_and_no_threshold_is_refused_in_python(model, photos):
         verify(network, photos[0], [photos[1], ""], aligned=True)
     with pytest.raises(InputError, match="threshold: nan is not a finite number"):
         verify(network, *photos, aligned=True, threshold=float("nan"))
-    with pytest.raises(InputError, match=r"threshold: 50 is no cosine, from -1 to 1; choose it on pairs"):
+    with pytest.raises(InputError, match=r"threshold: 50 is not a cosine \(-1 to 1\); choose it on pairs"):
         verify(network, *photos, aligned=True, threshold=50)
     for wrong, message in (
         (str(photos[0]), "one path; give a list"),

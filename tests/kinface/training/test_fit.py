@@ -245,8 +245,7 @@ def test_a_loss_of_ones_own_that_is_not_a_number_is_named(synthetic, tmp_path, m
     changed = ["--model.verification.method", "losses_broken.Own", "--model.verification.options", "{}"]
     assert fit(synthetic, tmp_path / "run", *changed) == 2
     assert (
-        "embeddings are not finite, after the loss train_verification was not; mend it, or lo"
-        in capsys.readouterr().err
+        "embeddings are not finite, after the loss train_verification was not; fix it, or lo" in capsys.readouterr().err
     )
 
 
