@@ -136,16 +136,13 @@ def print_people(out: Path) -> None:
 
 
 def print_methods(out: Path) -> None:
-    """The method comparison: what each keeps and leaves, and paired differences from three references."""
-    tables = [
-        pd.read_csv(out / name / "frontier.csv").assign(others=others)
-        for name, others in SWEEPS.items()
-        if (out / name / "frontier.csv").exists()
-    ]
-    print_columns(pd.concat(tables), "Methods", KEPT | LEFT | UNFAIR)
-    for reference in ("none", "leace", "leace_long"):
-        columns = {f"{name}_minus_{reference}": title for name, title in (KEPT | LEFT | UNFAIR).items()}
-        print_columns(pd.concat(tables), f"Methods, differences from `{reference}`", columns, sign="+")
+    """The method comparison: what each method keeps and leaves, and paired differences from three of them."""
+    paths = {others: out / name / "frontier.csv" for name, others in SWEEPS.items()}
+    table = pd.concat([pd.read_csv(path).assign(others=others) for others, path in paths.items() if path.exists()])
+    print_columns(table, "Methods", KEPT | LEFT)
+    for reference, figures in {"none": KEPT | UNFAIR, "leace": KEPT | LEFT, "leace_long": KEPT | LEFT}.items():
+        columns = {f"{name}_minus_{reference}": title for name, title in figures.items()}
+        print_columns(table, f"Methods, differences from `{reference}`", columns, sign="+")
 
 
 def print_columns(table: pd.DataFrame, title: str, columns: dict[str, str], sign: str = "") -> None:
@@ -163,7 +160,7 @@ if __name__ == "__main__":
     print_groups(folder)
     print_costs(folder)
     print_people(folder)
-    if (folder / "sweep").exists():
+    if (folder / "sweep" / "frontier.csv").exists():
         print_methods(folder)
     draw_parts(folder).savefig(folder / "parts.png", dpi=200)
     print("\nUpper bounds\n", (folder / "bound.txt").read_text(encoding="utf-8"), sep="\n")
