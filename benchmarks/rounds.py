@@ -61,7 +61,7 @@ def draw(means: pd.DataFrame) -> Figure:
             axes.plot(rows[left], rows["auc_matched"], marker="o", label=f"{name}, {rounds[0]} to {rounds[-1]} rounds")
         for name, mark in zip(("none", *CLOSED), "sD^v", strict=True):
             axes.plot(*means.loc[name, [left, "auc_matched"]], mark, color="black", label=name)
-        axes.set(xlabel=f"{left.removesuffix('_best')} read by the best of three attackers")
+        axes.set(xlabel=f"{left.removesuffix('_best')}: balanced accuracy, best of three attackers")
     figure.axes[0].set_ylabel("AUC on matched pairs")
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=7)
     return figure
