@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from jsonargparse.typing import PositiveInt
 
 from kinface.debias.closed_form import find_axes
 from kinface.debias.eraser import Projection
@@ -32,7 +33,7 @@ class Components(Projection):
 
     keeps_axes = False  # layers that read the result would miss its mean
 
-    def __init__(self, kept: int = 20) -> None:
+    def __init__(self, kept: PositiveInt = 20) -> None:
         self.kept = kept
 
     def _project(self, centred, codes, weight, target):

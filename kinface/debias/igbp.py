@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jsonargparse.typing import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -26,7 +27,7 @@ class Igbp(Learned):
 
     BATCH, RATE = 256, 1e-3
 
-    def __init__(self, rounds: int = 20, steps: int = 100) -> None:
+    def __init__(self, rounds: PositiveInt = 20, steps: PositiveInt = 100) -> None:
         self.rounds, self.steps = rounds, steps
 
     @staticmethod

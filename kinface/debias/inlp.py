@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from jsonargparse.typing import PositiveFloat, PositiveInt
 from sklearn.linear_model import LogisticRegression
 
 from kinface.debias.eraser import Projection
@@ -44,7 +45,7 @@ class Inlp(Projection):
     True
     """
 
-    def __init__(self, rounds: int = 35, C: float = 1.0) -> None:
+    def __init__(self, rounds: PositiveInt = 35, C: PositiveFloat = 1.0) -> None:
         self.rounds, self.C = rounds, C
 
     def _project(self, centred, codes, weight, target):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -36,7 +37,13 @@ class Kram(Learned):
     keeps_axes = False
     BATCH, RATE, DECAY = 512, 1e-3, 1e-5
 
-    def __init__(self, layers: int = 1, balance: float = 0.7, distortion: float = 0.5, steps: int = 600) -> None:
+    def __init__(
+        self,
+        layers: PositiveInt = 1,
+        balance: NonNegativeFloat = 0.7,
+        distortion: PositiveFloat = 0.5,
+        steps: PositiveInt = 600,
+    ) -> None:
         self.layers, self.balance, self.distortion, self.steps = layers, balance, distortion, steps
 
     @staticmethod

@@ -6,6 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import torch
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, PositiveInt
 from torch import Tensor
 
 from kinface.debias.leace import project_leace
@@ -32,7 +33,9 @@ class Leopard(Learned):
 
     BATCH, RATE = 768, 1e-3
 
-    def __init__(self, rank: float = 0.9, penalty: float = 100.0, steps: int = 400) -> None:
+    def __init__(
+        self, rank: ClosedUnitInterval = 0.9, penalty: NonNegativeFloat = 100.0, steps: PositiveInt = 400
+    ) -> None:
         self.rank, self.penalty, self.steps = rank, penalty, steps
 
     @staticmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jsonargparse.typing import PositiveInt
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -33,7 +34,7 @@ class Mute(Learned):
     DRAWN = 8000  # faces
     MARGIN = 0.1  # of a histogram beyond its data
 
-    def __init__(self, rounds: int = 1, bins: int = 100) -> None:
+    def __init__(self, rounds: PositiveInt = 1, bins: PositiveInt = 100) -> None:
         self.rounds, self.bins = rounds, bins
 
     @staticmethod

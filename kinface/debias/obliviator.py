@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -58,12 +59,12 @@ class Obliviator(Learned):
 
     def __init__(
         self,
-        rounds: int = 1,
-        steps: int = 40,
-        hidden: int = 256,
-        basis: int = 768,
-        rate: float = 5e-4,
-        keep_target: float = 0.0,
+        rounds: PositiveInt = 1,
+        steps: PositiveInt = 40,
+        hidden: PositiveInt = 256,
+        basis: PositiveInt = 768,
+        rate: PositiveFloat = 5e-4,
+        keep_target: NonNegativeFloat = 0.0,
         kernel_pca: bool = False,
     ) -> None:
         self.rounds, self.steps, self.hidden, self.basis, self.rate = rounds, steps, hidden, basis, rate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from jsonargparse.typing import NonNegativeInt
 
 from kinface.debias.closed_form import find_axes, whiten_means
 from kinface.debias.eraser import Projection
@@ -39,7 +40,7 @@ class Splince(Projection):
     True
     """
 
-    def __init__(self, kept: int = 16) -> None:
+    def __init__(self, kept: NonNegativeInt = 16) -> None:
         self.kept = kept
 
     def _project(self, centred, codes, weight, target):

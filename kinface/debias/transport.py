@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from jsonargparse.typing import ClosedUnitInterval
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from kinface.data.labels import encode_labels
@@ -60,7 +61,7 @@ class Transport(Eraser):
     True
     """
 
-    def __init__(self, shrinkage: float = 0.1, by_size: bool = False) -> None:
+    def __init__(self, shrinkage: ClosedUnitInterval = 0.1, by_size: bool = False) -> None:
         self.shrinkage, self.by_size = shrinkage, by_size
 
     def _fit(self, X: np.ndarray, codes: list[np.ndarray], weight: np.ndarray, target: np.ndarray) -> None:

@@ -44,6 +44,14 @@ def test_those_of_one_attribute_refuse_two(name):
         erasers.create(name).fit(np.zeros((40, 3)), y)
 
 
+@pytest.mark.parametrize("name", erasers.names())
+def test_options_out_of_their_range_are_refused(name):
+    for option, value in erasers.create(name).get_params().items():
+        if not isinstance(value, bool):
+            with pytest.raises(InputError, match=rf"eraser '{name}': {option} must be of type \w+; got -3"):
+                erasers.create(name, **{option: -3})
+
+
 def test_labels_in_another_order_than_the_embeddings_are_refused():
     X, y = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 4))), pd.Series(["m", "f"] * 20)
     shuffled = y.sample(frac=1, random_state=0)

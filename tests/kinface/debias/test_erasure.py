@@ -221,7 +221,7 @@ def test_it_erases_in_full_precision_where_all_else_is_half():
         (Erase(["gender"], "mute", at="features"), "mute changes the meaning of dimensions"),
         (Erase(["gender"], "leece"), "no eraser 'leece'; choose from none, whitened, components, leace"),
         (Erase(["gender"], "inlp", {"round": 3}), "its options are rounds"),
-        (Erase(["gender"], "inlp", {"rounds": "many"}), "rounds must be of type int; got 'many'"),
+        (Erase(["gender"], "inlp", {"rounds": "many"}), "rounds must be of type PositiveInt; got 'many'"),
         (Erase(["gender"], "oracle"), "no model can keep oracle"),
         (Erase(["gender"], "sklearn.preprocessing.StandardScaler"), "has no state()"),
     ],
