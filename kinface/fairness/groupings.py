@@ -6,7 +6,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, combinations
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ import pandas as pd
 from kinface.data.pairs import gender_pair, generation_gap, race_crossing, race_group
 from kinface.data.tables import canonical_text, warn_of_look_alikes
 from kinface.data.vocabulary import TYPES
-from swinface.files import InputError
+from swinface.files import InputError, running
 
 OVERALL = "overall"  # the grouping of all pairs into one group, which every audit has
 GENERATIONS = {0: "same generation", 1: "one apart", 2: "two apart"}
@@ -66,10 +66,10 @@ Specification = str | Callable[[pd.DataFrame], pd.Series] | Grouping | Iterable
 def resolve_groupings(
     pairs: pd.DataFrame, groupings: Iterable[Specification] | Mapping[str, Specification]
 ) -> list[Grouping]:
-    """The default groupings, and what a user wrote as groupings; of two with one name the later counts.
+    """The default groupings, and what a user wrote as groupings, which replaces a default one of its name.
 
     See ``audit_fairness`` for what can be written. Raises ``InputError`` if a name is no grouping, column or attribute
-    of the pairs, or a function has no name.
+    of the pairs, or two functions have one name, as all lambdas have.
     """
     if isinstance(groupings, str | Grouping) or callable(groupings):
         groupings = [groupings]
@@ -79,6 +79,11 @@ def resolve_groupings(
         resolved = [_resolve(spec, pairs) for spec in groupings]
     if any(grouping.name == OVERALL for grouping in resolved):
         raise InputError(f"groupings: {OVERALL!r} is the group of all pairs, which is always there; use another name.")
+    for one, other in combinations(resolved, 2):
+        if one.name == other.name and one.label is not other.label and not (one.reads and other.reads):
+            raise InputError(
+                f"groupings: two are called {one.name!r}; give names of your own in a dict, as in {{'old': function}}."
+            )
     return list({grouping.name: grouping for grouping in (*DEFAULT_GROUPINGS, *resolved)}.values())
 
 
@@ -187,8 +192,9 @@ def _find_differing(pairs: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.Dat
 
 
 def _label(grouping: Grouping, pairs: pd.DataFrame) -> pd.Series:
-    values = grouping.label(pairs)
-    if not pd.api.types.is_list_like(values) or len(values) != len(pairs):
+    with running(f"grouping {grouping.name!r}"):
+        values = grouping.label(pairs)
+    if not pd.api.types.is_list_like(values) or len(values) != len(pairs) or getattr(values, "ndim", 1) != 1:
         raise InputError(f"grouping {grouping.name!r}: its function must return a value for each of the pairs.")
     if isinstance(values, pd.Series) and not values.index.equals(pairs.index) and pairs.index.isin(values.index).all():
         raise InputError(
