@@ -88,7 +88,7 @@ def erase(
     (N,), of the training faces. Families are the target to keep, and the groups.
 
     Raises ``InputError``, in which the eraser has the ``name``, if it fails, or does not return a row of finite numbers
-    per face.
+    per face, not all of them 0.
     """
     from sklearn.preprocessing import normalize  # slow to import, and models do not need it
 
@@ -108,6 +108,10 @@ def erase(
                 raise InputError(
                     f"eraser {name!r}: transform returned {result.shape}; it must be a row of finite numbers per face, "
                     f"({len(table)}, D)."
+                )
+            if empty := int((~result.any(axis=1)).sum()):
+                raise InputError(
+                    f"eraser {name!r}: transform returned only zeros for {empty:,} faces; nothing is left."
                 )
         fitted_on, moved = normalize(fitted_on), normalize(moved)
     return moved

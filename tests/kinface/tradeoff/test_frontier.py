@@ -208,16 +208,20 @@ def test_training_families_are_not_measured(drawn):
         kinface.frontier(embedding, faces, families, pairs, ["gender"], erasers=[], **QUICK)
 
 
-def test_a_result_of_another_shape_is_refused(drawn):
-    class Short:
+@pytest.mark.parametrize(
+    ("moved", "said"),
+    [(lambda X: X[1:], "a row of finite numbers per face"), (np.zeros_like, r"only zeros for [\d,]+ faces")],
+)
+def test_a_result_of_another_shape_or_without_any_number_is_refused(moved, said, drawn):
+    class Mine:
         def fit(self, X, y):
             return self
 
         def transform(self, X):
-            return X[1:]
+            return moved(X)
 
-    with pytest.raises(InputError, match=r"eraser 'short': .* a row of finite numbers per face"):
-        kinface.frontier(*drawn, ["gender"], erasers={"short": Short()}, match=["type"], **QUICK)
+    with pytest.raises(InputError, match=f"eraser 'mine': .* {said}"):
+        kinface.frontier(*drawn, ["gender"], erasers={"mine": Mine()}, match=["type"], **QUICK)
 
 
 def test_the_figure_tells_twelve_apart():
