@@ -80,8 +80,9 @@ def read_ablation(path: Path, inputs: dict[str, Any]) -> Ablation:
     """
     content = _check_keys(read_yaml(path), f"{path}", (*NEEDED, "references"), NEEDED)
     seeds, base, named = content["seeds"], content["base"], content["methods"]
-    if not isinstance(seeds, list) or not seeds or {*map(type, seeds)} != {int} or len({*seeds}) < len(seeds):
-        raise InputError(f"{path}: seeds: a list of different whole numbers, such as [0, 1, 2]; got {seeds}.")
+    whole = isinstance(seeds, list) and {*map(type, seeds)} == {int} and min(seeds) >= 0
+    if not whole or len({*seeds}) < len(seeds):
+        raise InputError(f"{path}: seeds: a list of different whole numbers from 0 up, such as [0, 1, 2]; got {seeds}.")
     if not isinstance(base, list) or not base or not all(isinstance(name, str) for name in base):
         raise InputError(f"{path}: base: a list of configurations, such as [base, embeddings]; got {base!r}.")
     if not isinstance(named, dict) or not named:

@@ -103,6 +103,7 @@ def test_references_are_none_and_leace_where_these_are_methods(tmp_path):
         ("a.yaml", "sedes: [0]", "unknown key 'sedes'"),
         ("a.yaml", "seeds: [0]\nmethods: {m: null}", "'base' is missing"),
         ("a.yaml", "seeds: [0, 0]\nbase: [b.yaml]\nmethods: {m: null}", "seeds"),
+        ("a.yaml", "seeds: [-1]\nbase: [b.yaml]\nmethods: {m: null}", "whole numbers from 0 up"),
         ("a.yaml", "seeds: [true]\nbase: [b.yaml]\nmethods: {m: null}", "seeds"),
         ("a.yaml", "seeds: [2026-13-41]\nbase: [b.yaml]\nmethods: {m: null}", "different whole numbers"),
         ("a.yaml", "seeds: [0]\nbase: b.yaml\nmethods: {m: null}", "base: a list of configurations"),
