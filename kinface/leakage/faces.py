@@ -45,7 +45,7 @@ def choose_tested(faces: pd.DataFrame, attribute: str, folds: int) -> tuple[pd.D
     if len(counts) - len(lost) < 2:
         raise InputError(
             f"{attribute}: fewer than two classes have {fewest} families each, so there is nothing to tell apart "
-            f"(left out: {left_out or 'none'}; {len(faces) - len(known)} faces without a value)."
+            f"(left out: {left_out or 'none'}; {len(faces) - len(known)} faces without a value or a family)."
         )
     return known[~known["label"].isin(lost.index)], left_out
 

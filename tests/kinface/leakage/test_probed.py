@@ -23,6 +23,7 @@ pytestmark = pytest.mark.usefixtures("weak_mlp")
     [
         ({"race": "Asian"}, "fewer than two classes"),
         ({"race": None}, "288 faces without a value"),
+        ({"family": None}, "288 faces without a value or a family"),
         ({"person": "P0"}, "person 'P0' has more than one cluster \\(family\\)"),
         ({"race": np.arange(288)}, "person 'P0' has more than one race"),
     ],
