@@ -152,6 +152,9 @@ class Audit(FairnessAudit):
         InputError
             The audits cannot be compared.
         """
+        for name, given in (("other", other), ("matched", matched)):
+            if not isinstance(given, FairnessAudit | None):
+                raise InputError(f"{name}: a {type(given).__name__} is no audit; give a result of kinface.audit.")
         return render(build_report(self, title=title, other=other, matched=matched, **parts))
 
 

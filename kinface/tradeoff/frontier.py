@@ -140,5 +140,8 @@ def frontier(
 def _make(wanted: Sequence[str] | Mapping[str, object] | None) -> dict[str, object]:
     """Name to eraser, ``none`` first."""
     if not isinstance(wanted, Mapping):
+        if own := [it for it in ([] if wanted is None else list_names(wanted)) if not isinstance(it, str)]:
+            given = type(own[0]).__name__
+            raise InputError(f"erasers: a {given} is no name; give a dict, as in {{'my name': eraser}}.")
         wanted = {name: erasers.create(name) for name in (erasers.names() if wanted is None else list_names(wanted))}
     return {"none": erasers.create("none")} | {**wanted}

@@ -180,6 +180,10 @@ def test_names_in_place_of_tables_and_models_are_to_be_read_first(drawn, scored)
         (lambda: kinface.probe(embedding, "people.csv", "race"), "people: 'people.csv' is not a table"),
         (lambda: kinface.probe(embedding, people, "race", kind=["linear"]), "no option 'kind'; the options are kinds,"),
         (lambda: kinface.compare("a", "b"), "a str cannot be compared; give two results of audit"),
+        (
+            lambda: kinface.frontier(embedding, faces, families, scored["val"], ["race"], erasers=[{}]),
+            "a dict is no name",
+        ),
     ):
         with pytest.raises(InputError, match=said):
             call()

@@ -31,6 +31,8 @@ def test_five_lines_audit_a_csv(draw_scored, tmp_path):
         audit = kinface.audit(pairs, validation, groupings=["age_band"], resamples=100)
     assert audit.groups["group"].tolist() == ["all pairs", "5-9", "10-14"]
     assert audit.gaps["metric"].tolist() == ["accuracy", "tpr", "fmr", "auc"]
+    with pytest.raises(InputError, match="other: a DataFrame is no audit; give a result of"):
+        audit.report(other=audit.pairs)
     page = audit.report(title="Mine")
     assert '<option value="age_band" selected>' in page, "the slider opens on groups whose disparities move with it"
     page = text_of(page)
