@@ -238,11 +238,12 @@ def parser_options() -> dict[str, Any]:
     return {"parser_mode": MODE, "exit_on_error": False, "allow_abbrev": False}
 
 
-def find_mistake(hint: Any, value: Any, where: str, nulls: bool = False) -> str | None:
+def find_mistake(hint: Any, value: Any, where: str, only: str = "") -> str | None:
     """What a type does not take of a value that YAML has, and where; None if it takes all.
 
-    Mappings and lists are looked into: a key that a dataclass does not have is told with the keys that it has. With
-    ``nulls`` only values are looked at that are null: parsers of configurations let them pass.
+    Mappings and lists are looked into: a key that a dataclass does not have is told with the keys that it has. Parsers
+    of configurations let some mistakes pass, and these alone are looked for where ``only`` names them: ``nulls``,
+    values that are null, or ``keys``, which a parser passes over where they have nothing below them.
 
     >>> from dataclasses import dataclass
     >>> @dataclass
@@ -266,22 +267,22 @@ def find_mistake(hint: Any, value: Any, where: str, nulls: bool = False) -> str 
         inner = [(get_args(hint)[1], item, f"{where}.{key}") for key, item in value.items()]
     else:
         if "class_path" in value:
-            if nulls:
+            if only == "nulls":
                 return None
             try:
                 hint = _find_class(hint, str(value["class_path"]))
             except InputError as error:
-                return f"{where}: {error}".rstrip(".")
+                return None if only else f"{where}: {error}".rstrip(".")
             value, where = value.get("init_args") or {}, f"{where}.init_args"
         hints = _list_options(hint)
-        unknown = [key for key in value if hints and key not in hints]
-        if unknown and not nulls:
+        unknown = [key for key in value if hints and str(key).removesuffix("+") not in hints]
+        if unknown and only != "nulls":
             return f"{where}: no key {unknown[0]!r}; the keys are {', '.join(hints)}"
-        inner = [(hints.get(key, Any), item, f"{where}.{key}") for key, item in value.items()]
-    found = next(filter(None, (find_mistake(*it, nulls) for it in inner)), None)
+        inner = [(hints.get(str(key).removesuffix("+"), Any), item, f"{where}.{key}") for key, item in value.items()]
+    found = next(filter(None, (find_mistake(*it, only) for it in inner)), None)
     if found or (isinstance(value, dict) and _shape(hint) is dict):  # of a mapping another file may have the rest
         return found
-    if nulls and value is not None:
+    if only == "keys" or (only == "nulls" and value is not None):
         return None
     given = "null" if value is None else repr(value)
     return None if takes(hint, value) else f"{where}: needs {_describe(hint)}, not {given}"

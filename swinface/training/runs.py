@@ -12,7 +12,6 @@ from argparse import ArgumentError
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from difflib import get_close_matches
-from itertools import starmap
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -29,6 +28,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from swinface.files import InputError, one_line, replacing, working_alone
 from swinface.registry import digest_own
 from swinface.settings import (
+    SECTIONS,
     accept_dashes,
     find_mistake,
     join_configurations,
@@ -205,7 +205,7 @@ class RunCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Refuse null where the model or the data need a value, which the parser lets pass."""
         for section, cls in (("model", self.model_class), ("data", self.datamodule_class)):
-            mistake = find_mistake(cls, self.config[section].as_dict(), section, nulls=True)
+            mistake = find_mistake(cls, self.config[section].as_dict(), section, "nulls")
             if mistake:
                 raise InputError(f"{mistake}.")
 
@@ -303,7 +303,18 @@ def configure(
 def _naming_mistakes(
     arguments: Iterable[str], files: Sequence[Path], changes: dict[str, Any], cli_class: type[RunCLI]
 ) -> Iterator[None]:
-    """Name the file that a mistake is in, and say in a sentence what the parser says of lists and mappings."""
+    """Name the file that a mistake is in, say in a sentence what the parser says of lists and mappings, and refuse keys
+    that it passes over: those that nothing has, with nothing below them."""
+    own = isinstance(arguments, dict)
+    options = {} if own else read_options(arguments)
+    named = [*((f"{file}: ", read_settings(file)) for file in files), ("", changes), ("", options)]
+    for where, given in [("", arguments), ("", changes)] if own else named:
+        keys = [*SECTIONS, *RUN_OPTIONS, "run"]
+        unknown = [key for key in lay_over({}, given) if key not in keys]
+        if unknown and given is not options:  # of which the parser tells all
+            raise InputError(f"{where}no key {unknown[0]!r}; the keys are {', '.join(keys)}.")
+        if mistake := _find_mistake(given, cli_class, "keys"):
+            raise InputError(f"{where}{mistake}.")
     try:
         yield
     except InputError as error:
@@ -315,14 +326,17 @@ def _naming_mistakes(
             raise InputError(f"{stated[-1]}: {error}") from error
         raise
     except ArgumentError:
-        named = ((f"{file}: ", read_settings(file)) for file in files)
-        sections = {"model": cli_class.module, "data": cli_class.data, "trainer": lightning.Trainer}
-        for where, given in [*named, ("", changes), ("", read_options([*arguments]))]:
-            of_sections = [(cls, _get_section(given, name), name) for name, cls in sections.items()]
-            others = [(hint, given[name], name) for name, hint in RUN_OPTIONS.items() if name in given]
-            if mistake := next(filter(None, starmap(find_mistake, [*of_sections, *others])), None):
+        for where, given in named:
+            if mistake := _find_mistake(given, cli_class):
                 raise InputError(f"{where}{mistake}.") from None
         raise
+
+
+def _find_mistake(settings: dict[str, Any], cli_class: type[RunCLI], only: str = "") -> str | None:
+    sections = {"model": cli_class.module, "data": cli_class.data, "trainer": lightning.Trainer}
+    of_sections = [(cls, _get_section(settings, name), name) for name, cls in sections.items()]
+    others = [(hint, settings[name], name) for name, hint in RUN_OPTIONS.items() if name in settings]
+    return next(filter(None, (find_mistake(*it, only) for it in [*of_sections, *others])), None)
 
 
 def _get_section(settings: dict[str, Any], section: str) -> dict[str, Any]:

@@ -91,6 +91,13 @@ def test_an_unreadable_image_is_named(synthetic, tmp_path, capsys):
         ("model: {erase: [leace]}", "model.erase[0]: needs a mapping with attributes, method, "),
         ("model: {hide: {race: {strength: -1}}}", "model.hide.race.strength: needs a number ≥0, not -1."),
         ("model: {hide: {race: {reads: [levls]}}}", "model.hide.race.reads[0]: needs embedding or features or levels"),
+        ("modle: {network: {width: 3}}", "no key 'modle'; the keys are trainer, model, data, seed_everything, "),
+        ("hide: {race: {}}", "no key 'hide'; the keys are trainer, model, "),
+        ("model: {hied: {race: {}}}", "model: no key 'hied'; the keys are verification, "),
+        ("model.hied: {}", "model: no key 'hied'; the keys are verification, "),
+        ("model: {network: {trnuk: {}}}", "model.network: no key 'trnuk'; the keys are "),
+        ("model: {erase: [{attributes: [race], method: leace, optons: {}}]}", "model.erase[0]: no key 'optons'; "),
+        ("model: {'erase+': [], width: 3}", "model: no key 'width'; "),
         ("model: {network: {widht: 3}}", "model.network: no key 'widht'; the keys are swinface, "),
         ("data: {stpes: 3}", "data: no key 'stpes'; the keys are root, "),
         ("data: {workers: null}", "data.workers: needs a whole number ≥0, not null."),
@@ -105,6 +112,20 @@ def test_a_mistake_is_told_in_a_sentence_with_its_file_and_the_keys_there_are(te
     error = capsys.readouterr().err
     assert f"kinface fit: error: {file}: {said}" in error
     assert error.count("\n") == 1 and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"hide": {"race": {}}}, r"^no key 'hide'; the keys are trainer, model, "),
+        ({"model": {"hied": {"race": {}}}}, r"^model: no key 'hied'; "),
+    ],
+)
+def test_a_key_of_python_that_nothing_has_is_refused_though_it_is_empty(settings, said, synthetic, tmp_path):
+    with pytest.raises(InputError, match=said):
+        train_kinship(
+            CONFIGS / "kinface" / "base.yaml", run=tmp_path / "run", **({"data": {"root": synthetic}} | settings)
+        )
 
 
 def test_a_mistake_in_settings_of_python_is_not_one_of_a_file(synthetic, tmp_path):
