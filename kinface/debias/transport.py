@@ -141,11 +141,12 @@ def find_transport(
         root, inverse = _power(barycentre, 0.5), _power(barycentre, -0.5)
         between = np.average([_modulus(each @ root) for each in roots], axis=0, weights=shares)
         barycentre = inverse @ between @ between @ inverse
+    target = _power(barycentre, 0.5)
     maps, shifts = np.tile(np.eye(len(axes)), (classes, 1, 1)), np.zeros((classes, len(axes)))
     for k, (each, spread, root) in enumerate(zip(found, spreads, roots, strict=True)):
         if each is not None:
             inverse = _power(spread, -0.5)
-            moved = inverse @ _modulus(_power(barycentre, 0.5) @ root) @ inverse
+            moved = inverse @ _modulus(target @ root) @ inverse
             maps[k] += axes @ (moved - np.eye(len(moved))) @ axes.T
             shifts[k] = centre - maps[k] @ each[0]
     return maps, shifts

@@ -26,11 +26,11 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from swinface.files import InputError, one_line, replacing, working_alone
+from swinface.mistakes import find_mistake
 from swinface.registry import digest_own
 from swinface.settings import (
     SECTIONS,
     accept_dashes,
-    find_mistake,
     join_configurations,
     lay_over,
     list_configurations,

@@ -17,10 +17,10 @@ import kinface.cli.main
 import swinface.cli.main
 from swinface.data import datasets
 from swinface.files import InputError
+from swinface.mistakes import find_mistake
 from swinface.settings import (
     accept_dashes,
     dump_yaml,
-    find_mistake,
     join_configurations,
     lay_over,
     parse_yaml,
