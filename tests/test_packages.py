@@ -20,9 +20,9 @@ from swinface.cli.main import Options
 ROOT = Path(__file__).resolve().parents[1]
 # The rooms of each package, from the ground up: a file imports from its own room and from those below.
 ROOMS = {
-    "swinface": ["choices", "cores", "files", "images", "registry", "mistakes", "settings", "tasks", "metrics", "bootstrap",
-                 "data", "pretrained", "mlca", "trunk", "swin", "model", "checkpoint", "inference", "runtimes", "attention",
-                 "recognition", "photos", "export", "benchmarks", "training", "cli"],
+    "swinface": ["choices", "cores", "files", "images", "registry", "mistakes", "settings", "tasks", "metrics",
+                 "bootstrap", "data", "pretrained", "mlca", "trunk", "swin", "model", "checkpoint", "inference",
+                 "runtimes", "attention", "recognition", "photos", "export", "benchmarks", "training", "cli"],
     "kinface": ["data", "fairness", "leakage", "report", "synthetic", "debias", "tradeoff", "models", "training",
                 "experiments", "web", "cli"],
 }  # fmt: skip
