@@ -20,8 +20,8 @@ from typing import Any, NoReturn, get_args, get_type_hints
 
 from swinface.files import InputError, digest_file, one_line, running
 
-_BESIDE: list[str] = []  # folders of configurations, where modules of one's own are looked for
-OURS = ("kinface", "swinface")  # packages that may lie in the working folder and are not one's own
+_BESIDE: list[str] = []  # folders of configurations, where custom modules are looked for
+OURS = ("kinface", "swinface")  # packages that may lie in the working folder and are not custom modules
 
 
 class Registry:
@@ -175,14 +175,14 @@ def _import(path: str, kind: str) -> Callable:
 
 
 def look_beside(configuration: str | Path) -> None:
-    """Look for modules of one's own in the folder of a configuration too."""
+    """Look for custom modules in the folder of a configuration too."""
     folder = str(Path(configuration).resolve().parent)
     if folder not in _BESIDE:
         _BESIDE.append(folder)
 
 
 def digest_own(settings: str) -> dict[str, str]:
-    """Modules of one's own that settings, a text in YAML, name by a path ``module.Class``: name to a digest of the
+    """Custom modules that settings, a text in YAML, name by a path ``module.Class``: name to a digest of the
     file."""
     found = {}
     for name in sorted({*re.findall(r"(?<![\w./-])([A-Za-z_][\w.]*)\.\w+", settings)}):
@@ -196,7 +196,7 @@ def digest_own(settings: str) -> dict[str, str]:
 
 @contextmanager
 def _own_modules() -> Iterator[None]:
-    """Modules are found in the folders of one's own too, after all that is installed: none of theirs hides one."""
+    """Modules are found in the folders of custom modules too, after all that is installed: none of theirs hides one."""
     added = [folder for folder in (*_BESIDE, str(Path.cwd())) if folder not in sys.path]
     sys.path.extend(added)
     importlib.invalidate_caches()

@@ -271,7 +271,7 @@ def reading_configurations(arguments: Sequence[str]) -> Iterator[None]:
     for name, value in _pair(arguments):
         if name == "--config":
             read_settings(Path(value))
-            look_beside(value)  # modules of one's own that it names
+            look_beside(value)  # custom modules that it names
         elif name.startswith("--") and value.endswith((".yaml", ".yml")) and Path(value).is_file():
             read_yaml(Path(value))
         elif name.startswith("--"):

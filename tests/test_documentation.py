@@ -35,7 +35,7 @@ ELSEWHERE = {"verify", "web", "kinfacew"}  # photos, pages, and a set that have 
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory) -> Path:
-    """A folder with what the pages ask for: FIW, configurations, embeddings, scores of one's own."""
+    """A folder with what the pages ask for: FIW, configurations, embeddings, scores of the user's model."""
     folder = tmp_path_factory.mktemp("desk")
     (folder / "configs").symlink_to(ROOT / "configs")
     synthesize(folder / "FIW", families=48, photos=1.5, seed=1)  # two races have the 5 families in val that probes need

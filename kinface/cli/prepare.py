@@ -168,7 +168,7 @@ def _describe_sources(families: Families) -> str:
 
 
 def _describe_kind(people: pd.DataFrame, attribute: str) -> str:
-    """Of an attribute of one's own, whether a person's value is a median or a majority."""
+    """Of a custom attribute, whether a person's value is a median or a majority."""
     if attribute in ATTRIBUTES:
         return ""
     if is_measurement(people[attribute]):

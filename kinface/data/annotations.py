@@ -1,13 +1,13 @@
 """Attributes of faces from csv files, each with its source, and the attributes of people that follow from them.
 
 A file has a column ``face`` (a path below the data root) and columns ``<attribute>_<source>``: ``race_deepface``,
-``age_mivolo``, ``gender_human``, or an attribute of one's own such as ``age_band_human``. The source is the part after
+``age_mivolo``, ``gender_human``, or a custom attribute such as ``age_band_human``. The source is the part after
 the last underscore: ``self`` is self-described, ``human`` is human annotated, any other name is a model that predicted
 the value. Race and gender here are what a source says about a face, not facts about a person.
 
 Race and gender come in many words, which ``MEANINGS`` maps to a few. Age is in years, 30 or "30 years"; a range such as
 FairFace's 20-29, Adience's (25, 32) or pandas' (20, 30] counts as its middle, and one without an end, "more than 70" or
-70+, as its beginning. An attribute of one's own is a category, also if it is written in whole numbers (glasses 0 and 1,
+70+, as its beginning. A custom attribute is a category, also if it is written in whole numbers (glasses 0 and 1,
 Fitzpatrick's 1 to 6). It is a measurement if it is declared as one, or has numbers with fractions.
 
 A model that finds no face has to write something all the same: ``unk``, -1, an age of 0. Where it says of a face that
@@ -33,7 +33,7 @@ ATTRIBUTES = ("race", "age", "gender")  # every table has these, others only whe
 SOURCES = {"self": "self-described", "human": "human annotated"}  # in order of trust; then come predictions
 PREDICTED = "predicted by "
 
-# Marks of "no value", as ``fold_word`` gives them. A category of one's own may well be called none.
+# Marks of "no value", as ``fold_word`` gives them. A custom category may well be called none.
 UNKNOWN = ("nan", "unk", "unknown")
 EMPTY = ("nan", "none", "null", "na", "n/a", "#n/a")  # what Python, R and Excel make of an empty cell
 UNKNOWN_OF_THREE = (*UNKNOWN, *EMPTY, "-1")  # of race, age and gender
@@ -67,14 +67,14 @@ def read_annotations(
         Attribute to words and what they mean, such as ``{"race": {"Latino_Hispanic": "Latino"}}``, before those of
         ``MEANINGS``; an empty meaning is unknown. Words are compared by ``fold_word``.
     measurements
-        Attributes of one's own that are measured, though all their values are whole numbers: a person's value is the
+        Custom attributes that are measured, though all their values are whole numbers: a person's value is the
         median.
 
     Returns
     -------
     tuple
         A row per face, in the order of ``faces``, with race, race_source, age, age_source, gender, gender_source, and
-        likewise two columns for each attribute of one's own: a category as text, a measurement as float64. What was
+        likewise two columns for each custom attribute: a category as text, a measurement as float64. What was
         found in the files, as ``kinface.data.families.TABLES`` says. And the problems: faces that are not there, are
         annotated twice, or that a model marks as unknown, and values that cannot be read.
     """
@@ -196,7 +196,7 @@ def _drop_marked(table: pd.DataFrame, columns: Columns, file: str, problems: lis
 
 
 def choose_marks(texts: pd.Series, ours: bool) -> Collection[str]:
-    """Marks of "no value", as ``fold_word`` gives them, among the texts of an attribute of ``ours`` or of one's own.
+    """Marks of "no value", as ``fold_word`` gives them, among the texts of an attribute of ``ours`` or a custom one.
 
     NA, None and null, as R, Excel and Python write it, are marks too beside numbers.
     """
@@ -295,7 +295,7 @@ def describe_people(people: pd.DataFrame, faces: pd.DataFrame) -> pd.DataFrame:
 
     Race is the majority over the person's faces. Only faces with a value of the most trusted source are counted, and a
     tie goes to the race that comes first in the alphabet. ``race_agreement`` is the majority's share. Age is the
-    median. Attributes of one's own are treated like race if they are categories, and like age if they are measured.
+    median. Custom attributes are treated like race if they are categories, and like age if they are measured.
     """
     person = people["person"]
     described = people.assign(faces=person.map(faces["person"].value_counts()).fillna(0).astype("int64"))

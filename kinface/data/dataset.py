@@ -25,7 +25,7 @@ class Dataset(Families):
     ``faces`` has a row per image: ``face`` (its path below ``root``), ``person``, ``family``, ``split``, and ``race``,
     ``age`` and ``gender`` as annotated, each with its ``_source``. ``people`` has ``person``, ``family``, ``split``,
     ``faces`` (their number), ``name`` and the same attributes of the person; ``relations`` has ``person_a``,
-    ``person_b``, ``relation``, ``type`` and ``generation_gap``. Attributes of one's own are further columns of faces
+    ``person_b``, ``relation``, ``type`` and ``generation_gap``. Custom attributes are further columns of faces
     and people. ``kinface.data.families.TABLES`` lists all.
     """
 

@@ -25,7 +25,7 @@ FAMILY = re.compile(r"F[0-9]+")
 FAMILY_FOLDER = re.compile(rf"({'|'.join(PARTITIONS)})/[^/]+/{FAMILY.pattern}/")  # what a path of RFIW's starts with
 
 # Columns and dtypes of the tables; missing text is None. Behind these, faces and people have two columns, X and
-# X_source, for each attribute of one's own (kinface.data.annotations).
+# X_source, for each custom attribute (kinface.data.annotations).
 TABLES: dict[str, dict[str, str]] = {
     "faces": {
         "face": "text",  # path below the root

@@ -95,7 +95,7 @@ def complete(stated: pd.DataFrame, describe: Callable[[pd.DataFrame], pd.DataFra
     """
 
     def stem(column: str) -> str:
-        return re.sub(r"_(a|b|m|source)$", "_", column)  # a column "race" alone is one of the pair, of one's own
+        return re.sub(r"_(a|b|m|source)$", "_", column)  # a column "race" alone is a custom one of the pair
 
     said = {stem(column) for column in stated if stated[column].notna().any()}
     partly = {stem(column) for column in stated if stated[column].isna().any()} & said - {"type"}

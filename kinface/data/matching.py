@@ -46,7 +46,7 @@ def match_pairs(
         One or some of ``MATCHES``: ``race`` and ``gender`` of the second person, so that the pair's two races stay as
         they are; ``type``, the second person plays the same role in a relation of the same type, of the tables or of
         the list (any sibling of that gender among siblings, whose order means nothing); ``age-gap``, the age of the
-        first face minus that of the second, to within ``AGE_TOLERANCE``; or an attribute of one's own, a column of the
+        first face minus that of the second, to within ``AGE_TOLERANCE``; or a custom attribute, a column of the
         people table.
 
     Returns

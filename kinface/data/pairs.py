@@ -78,7 +78,7 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
     """Check a pairs table, which messages call ``source``, and bring it into its one form.
 
     It has the columns ``face_a``, ``face_b`` and ``kin``; if it is ``scored``, also a score in every row. Others of
-    ``COLUMNS`` are added, without values, where they are missing; further columns, such as groups of one's own, are
+    ``COLUMNS`` are added, without values, where they are missing; further columns, such as custom groups, are
     kept behind them. A list of people (``kinface.data.photos``) has ``person_a`` and ``person_b`` in place of faces,
     which then stand for them.
 
@@ -205,7 +205,7 @@ def _check_columns(pairs: pd.DataFrame, source: str, scored: bool) -> None:
 
 
 def _find_misspelt(pairs: pd.DataFrame, columns: Sequence[str]) -> dict[str, str]:
-    """Columns of one's own to those of ``columns`` from which they differ in capitals and separators alone."""
+    """Custom columns to those of ``columns`` from which they differ in capitals and separators alone."""
     folded = {re.sub(r"[\W_]", "", column): column for column in columns}
     given = {str(column): re.sub(r"[\W_]", "", str(column).casefold()) for column in pairs if column not in COLUMNS}
     return {name: folded[text] for name, text in given.items() if text in folded}
@@ -229,7 +229,7 @@ def _holds_text(column: pd.Series) -> bool:
 def drop_marks(people: pd.DataFrame, source: str) -> pd.DataFrame:
     """Attributes without marks of "no value": two people of unknown race are not of one.
 
-    A column of one's own that then holds numbers alone becomes numbers, as with an empty cell in the place of the mark.
+    A custom column that then holds numbers alone becomes numbers, as with an empty cell in the place of the mark.
     NA, None and null, as R, Excel and Python write it, are marks too in such a column, and in ``COLUMNS``, also those
     of one person such as ``race``, where negative numbers are as well.
     """

@@ -23,8 +23,8 @@ def describe_pairs(pairs: pd.DataFrame, families: Families) -> pd.DataFrame:
 
     ``pairs`` has the columns ``face_a``, ``face_b``, ``type``, ``kin`` and ``list``; any other column of the pairs
     table that is already there (a list that states races) stays where it has a value. Of faces that are not among the
-    families nothing is known. Behind the columns of every pairs table come ``X_a`` and ``X_b`` for each attribute X of
-    one's own (``kinface.data.annotations``).
+    families nothing is known. Behind the columns of every pairs table come ``X_a`` and ``X_b`` for each custom
+    attribute X (``kinface.data.annotations``).
 
     Where a person's gender is unknown it is taken from the role in the pair's type (the official test families come
     without genders), except for siblings, whose lists ignore it among non-kin, and for grandparents, whose names the

@@ -36,8 +36,8 @@ class Erase:
         Names in ``model.attributes``. ``leace``, ``splince``, ``inlp`` and ``components`` take several at once, the
         others one.
     method
-        A name of ``kinface.debias.erasers.erasers``, or ``package.module.Class`` of one's own: in closed form
-        ``leace``, ``splince``, which keeps the directions that tell families apart best, ``inlp``, ``transport`` and
+        A name of ``kinface.debias.erasers.erasers``, or a custom ``package.module.Class``: in closed form ``leace``,
+        ``splince``, which keeps the directions that tell families apart best, ``inlp``, ``transport`` and
         ``components``, which keeps the strongest directions whatever they tell; learned ``leopard``, ``igbp``,
         ``kram``, ``mute`` and ``obliviator``. ``components`` and the last three act on embeddings that only cosines
         are computed from.

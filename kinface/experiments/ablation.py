@@ -6,7 +6,7 @@
     methods:
       none:
       reversal: [0.1, 1.0, 10.0] # lambda of every attribute that is hidden, with a run for each
-      mine.yaml: [0.1]           # a file of one's own, named by its path; the method is called mine
+      mine.yaml: [0.1]           # a custom file, named by its path; the method is called mine
 
 A name is that of a file ``NAME.yaml`` beside this one, of a method in ``methods/``, or else of one that comes with the
 package (``configs/kinface``). The file of a method is an overlay of ``kinface fit``, merged into ``base``. Two more
@@ -124,8 +124,8 @@ def _find_file(path: Path, key: str, name: str) -> Path:
     if name not in there:
         kind = "method" if key == "methods" else "configuration"
         raise InputError(
-            f"{path}: {key}: no {kind} {name!r}; there are {', '.join(there)}, and one of your own is named by the "
-            "path of its file, such as mine.yaml."
+            f"{path}: {key}: no {kind} {name!r}; choose from {', '.join(there)}, or give the path of a file, such as "
+            "mine.yaml."
         )
     return there[name]
 

@@ -31,7 +31,7 @@ class Inputs:
         """Those of a run: name, such as the key of a setting, to a digest.
 
         They are people with the attributes that the run is trained or measured on, files that its configuration names,
-        such as embeddings, models that it names by their folder, and modules of one's own. Images are none of them.
+        such as embeddings, models that it names by their folder, and custom modules. Images are none of them.
         """
         settings = {key: Path(value) for key, value in flatten(config).items() if isinstance(value, str)}
         places = {key: path / MODEL if path.is_dir() else path for key, path in settings.items()}
@@ -55,6 +55,6 @@ def check_inputs(folder: Path, inputs: dict[str, str]) -> None:
     changed = [name for name, digest in read_settings(folder / INPUTS).items() if inputs.get(name) != digest]
     if changed:
         raise InputError(
-            f"{folder}: {changed[0]} was changed since this run; put back what it was, delete the folder to run it "
-            "again, or choose another folder for the sweep."
+            f"{folder}: {changed[0]} was changed since this run; restore it, delete the folder to run it again, or "
+            "choose another folder for the sweep."
         )

@@ -1,7 +1,7 @@
 """One run of an ablation: ``python -m kinface.experiments.runner FOLDER LISTS PROTOCOL FILE ...`` trains and measures.
 
 Each run is a process of its own. It runs for as long as its standard input is open, logs to standard error, and writes
-one line to standard output that says what went wrong. PROTOCOL is a ``Protocol`` as JSON. Modules of one's own are
+one line to standard output that says what went wrong. PROTOCOL is a ``Protocol`` as JSON. Custom modules are
 looked for beside FILE, the configurations that the run's was merged from.
 """
 

@@ -73,7 +73,7 @@ class Sweep:
         measured on the list ``pairs``; a matched one is drawn from it. ``workers`` are the runs at a time, as of
         ``kinface.experiments.workers.assign_devices``; ``say`` is called with a line of text on how far it is, the time
         left, and what failed. Raises ``InputError`` if the folder holds a sweep of another list, or
-        people, embeddings or code of one's own have changed since a run of it was trained.
+        people, embeddings or custom code have changed since a run of it was trained.
         """
         inputs = Inputs(families)
         for job in self.jobs:

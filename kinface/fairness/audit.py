@@ -66,7 +66,7 @@ class FairnessAudit:
         ``auc``, ``tar_at_1e-1``, ``tar_at_1e-2``, ``tar_at_1e-3``, each with ``_low`` and ``_high``, the ends of its
         95% interval; ``not_compared``, why the group is left out of comparisons.
     disparities
-        One row per grouping and disparity (``disparities.DISPARITIES`` and one's own): ``grouping``, ``disparity``,
+        One row per grouping and disparity (``disparities.DISPARITIES`` and custom ones): ``grouping``, ``disparity``,
         ``compared`` (the groups), ``value``, ``ideal``, ``low`` and ``high`` (its 95% interval), ``chance`` (what equal
         groups exceed in 5% of samples), ``beyond_chance`` (bool, missing where the value is not finite), ``resamples``
         (those in which it is defined).

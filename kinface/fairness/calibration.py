@@ -195,7 +195,7 @@ def calibrate(
     faces, embedding
         (N,) paths and (N, D) embeddings, of any model, of the faces of both.
     method
-        ``faircal``, ``normalize``, or ``package.module.Class`` of one's own.
+        ``faircal``, ``normalize``, or a custom ``package.module.Class``.
     options
         Options of the method, see the classes.
     folds

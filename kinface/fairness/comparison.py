@@ -83,7 +83,7 @@ def compare_lists(matched: FairnessAudit, standard: FairnessAudit) -> pd.DataFra
 
     The audits are at one threshold, each with the other's pairs as ``beside``. Gives a table as ``compare_audits``,
     ``ours`` of the matched list: one row per metric of ``LISTS_DIFFER_IN`` of all pairs, of each race and of each group
-    of one's own groupings, where both lists have the group, without an interval where one of them has too few pairs of
+    of custom groupings, where both lists have the group, without an interval where one of them has too few pairs of
     it; one row per disparity of ``LISTS_DISPARATE_IN`` between the groups that both lists have enough pairs of
     (``group`` missing). Raises ``InputError`` if the two differ in resamples.
     """

@@ -158,7 +158,7 @@ DISPARITIES = Registry("disparity", _OURS)  # every audit measures all of them
 
 
 def find_disparity(name: str) -> Disparity:
-    """The disparity of a registered name, or of the path ``package.module.name`` of a ``Disparity`` of one's own.
+    """The disparity of a registered name, or of the path ``package.module.name`` of a custom ``Disparity``.
 
     Raises ``InputError`` if there is none, it is no ``Disparity``, or it takes a metric that groups do not have.
     """

@@ -1,4 +1,4 @@
-"""How pairs are divided into groups: by race, by an attribute of one's own, by a function, by several at once."""
+"""How pairs are divided into groups: by race, by a custom attribute, by a function, by several at once."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ RIDGE = 0.1
 
 
 def create_attacker(name: str, seed: int) -> object:
-    """Make an attacker of ``ATTACKERS`` or ``package.module.Class``: any classifier of scikit-learn or of one's own.
+    """Make an attacker of ``ATTACKERS`` or ``package.module.Class``: any scikit-learn or custom classifier.
 
     One that takes a ``random_state`` is given the seed. Raises ``InputError`` if there is no such attacker, it cannot
     be made without further options, or it is no classifier.

@@ -149,7 +149,7 @@ def probe_leakage(
         Name of the attribute, for the table and for messages.
     kinds
         Which attackers to fit: ``linear``, ``mlp``, ``kernel``, ``trees``, ``qda``, or ``knn``, which uses only scores
-        with faces of known class; or ``package.module.Class`` of any classifier of scikit-learn or of one's own. All
+        with faces of known class; or ``package.module.Class`` of any scikit-learn or custom classifier. All
         classes weigh the same: ``fit`` is given ``sample_weight``, or an even draw of faces if it takes none.
     folds, seeds
         In how many parts clusters are divided, and how often.

@@ -68,8 +68,8 @@ INSIGHTFACE = Pixels()
 class Recogniser:
     """A face recogniser: its embeddings of faces, and its settings.
 
-    ``name`` is an ONNX file, or ``package.module.function`` of one's own, which takes faces (B, size, size, 3) uint8
-    and returns embeddings (B, D). ``pixels`` say how it sees a face; ``mean``, ``scale`` and ``output`` are for ONNX
+    ``name`` is an ONNX file, or a custom ``package.module.function``, which takes faces (B, size, size, 3) uint8 and
+    returns embeddings (B, D). ``pixels`` say how it sees a face; ``mean``, ``scale`` and ``output`` are for ONNX
     files alone. Raises ``InputError`` if there is no such file or function, the file is no ONNX model of one image and
     one embedding, or the options do not fit it.
     """

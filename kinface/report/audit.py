@@ -192,7 +192,7 @@ def audit(
         - a function that takes the pairs and returns a value for each;
         - a list of these, or their names joined by " x ": the intersection.
     disparities
-        Paths ``package.module.name`` of disparities of one's own (``kinface.fairness.disparities.Disparity``).
+        Paths ``package.module.name`` of custom disparities (``kinface.fairness.disparities.Disparity``).
     clusters
         One or two columns. Pairs with a value of these in common depend on each other. None: all are independent.
     resamples, seed

@@ -247,7 +247,7 @@ def _describe_labels(audit: FairnessAudit) -> dict:
 
 
 def _name_resampled(audit: FairnessAudit, matched: FairnessAudit | None) -> str:
-    """What is resampled: families, pairs, both, or clusters of one's own."""
+    """What is resampled: families, pairs, both, or custom clusters."""
     if audit.clusters is None:
         return "pairs"
     if audit.clusters != FAMILIES:

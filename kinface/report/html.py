@@ -46,7 +46,7 @@ GROUPINGS = {
     "type": "Kinship type",
     "generation gap": "Generation gap",
     "race and gender": "Race and gender pair",
-}  # their headings; one's own groupings keep the name of their column
+}  # their headings; custom groupings keep the name of their column
 
 
 METRICS = {"tpr": "TPR (kin pairs accepted)", "fmr": "FMR (non-kin pairs accepted)", "auc": "AUC"}
@@ -89,8 +89,8 @@ def render_comparison(
 ) -> list[str]:
     """Which of two models is better on the same pairs, by how much and for whom, as a terminal shows it.
 
-    ``models`` says what the two are called, ``by`` which default groupings are shown beside race and those of one's
-    own. Raises ``InputError`` if the audits cannot be compared.
+    ``models`` says what the two are called, ``by`` which default groupings are shown beside race and custom
+    ones. Raises ``InputError`` if the audits cannot be compared.
     """
     changes = to_plain(compare_audits(ours, other).to_dict("records"))
     groups = to_plain(ours.groups.to_dict("records"))

@@ -112,7 +112,7 @@ def write_card(report: Report) -> str:
     """The section of a model card on fairness, in Markdown, under the metadata of the Hugging Face Hub.
 
     The metadata are a ``model-index`` as ``huggingface_hub.ModelCardData`` reads and writes it: a result for all pairs
-    and one for each group of race and of one's own groupings, which is a configuration of the list of pairs. Intervals
+    and one for each group of race and of custom groupings, which is a configuration of the list of pairs. Intervals
     and n stand in the names of metrics, as the format has no other place for them.
     """
     record = report.record

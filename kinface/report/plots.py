@@ -37,7 +37,7 @@ PRINTED = {
     "xtick.major.width": 0.6,
 }
 SPREAD = {"xtick.labelsize": 8, "ytick.labelsize": 8}  # of figures that no paper prints
-ON_FIRST_SCREEN = ("race", "gender pair", "type")  # and one's own groupings
+ON_FIRST_SCREEN = ("race", "gender pair", "type")  # and custom groupings
 
 
 @rc_context(PRINTED)

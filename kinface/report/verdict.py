@@ -17,7 +17,7 @@ def find_verdict(record: dict) -> dict:
     """For whom a model fails most, and which of two models is better.
 
     Gives ``examined`` (number of gaps tested) and ``significant`` (those that are); of these the largest in which
-    relatives are ``missed`` and strangers ``accepted``; ``small`` (groups of race and of one's own that lack pairs,
+    relatives are ``missed`` and strangers ``accepted``; ``small`` (groups of race and custom ones that lack pairs,
     with what they are ``lacking`` and the metrics that are ``missing`` from comparisons); ``comparison``, empty without
     another model.
     """

@@ -53,7 +53,7 @@ def frontier(
     attributes
         Columns of ``families.people``, which are all erased.
     erasers
-        Names of ``kinface.erasers`` or class paths, or names of one's own to erasers. By default all that come with the
+        Names of ``kinface.erasers`` or class paths, or custom names to erasers. By default all that come with the
         package. ``none``, the unchanged embeddings, is always included.
     match
         What the non-kin pairs of the matched list have in common with the kin pairs (``match_pairs``); by default the

@@ -33,7 +33,7 @@ class Verification:
     Parameters
     ----------
     method
-        A name of ``LOSSES``, or ``package.module.Class`` of one's own, a ``VerificationLoss``.
+        A name of ``LOSSES``, or a custom ``package.module.Class``, a ``VerificationLoss``.
     options
         Options of the method.
     """

@@ -33,8 +33,8 @@ class Network:
         and projection; ``shipped`` is the one that comes with the package.
     trunk
         Arguments of ``swinface.trunk.create_trunk``, to start from random weights: a Swin Transformer, or, as ``kind``
-        says, ``timm/MODEL`` or ``package.module.Class`` of one's own. ``weights`` among them is a file of weights to
-        start from in their place, see ``swinface.trunk.Trunk.take_weights``. Not used if ``swinface``, ``kinface`` or
+        says, ``timm/MODEL`` or a custom ``package.module.Class``. ``weights`` among them is a file of weights to start
+        from in their place, see ``swinface.trunk.Trunk.take_weights``. Not used if ``swinface``, ``kinface`` or
         ``data.embeddings`` is given.
     trained_stages
         How many of the trunk's stages learn, counted from the last: 0 freezes it, null trains all of it.

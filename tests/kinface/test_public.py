@@ -79,7 +79,7 @@ def test_families_say_whose_faces_are_whose(drawn):
 
 
 class Grey:
-    """A model of one's own."""
+    """A custom model."""
 
     def embed(self, faces, *, root):
         return np.array([[len(face), sum(map(ord, face))] for face in faces], float)

@@ -1,4 +1,4 @@
-"""A trunk of one's own, which knows nothing of these packages: IR-50, ArcFace's network (Deng et al., CVPR 2019)."""
+"""A custom trunk, which knows nothing of these packages: IR-50, ArcFace's network (Deng et al., CVPR 2019)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A recogniser of one's own, as an ONNX file."""
+"""A custom recogniser, as an ONNX file."""
 
 from __future__ import annotations
 

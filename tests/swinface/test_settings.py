@@ -301,5 +301,5 @@ def test_the_last_configuration_wins_also_over_keys_with_dots():
     for some in permutations(overlays):
         width = lay_over({}, some[-1])["model"]["network"]["width"]
         assert reduce(lay_over, some, {"model": {"network": {"width": 2}}}) == {"model": {"network": {"width": width}}}
-    inside = {"model": {"hide": {"my.race": {"strength": 1}}}}  # a name of one's own
+    inside = {"model": {"hide": {"my.race": {"strength": 1}}}}  # a custom name
     assert lay_over({}, inside) == inside

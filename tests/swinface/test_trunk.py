@@ -1,4 +1,4 @@
-"""Trunks by name: of timm, and of one's own; what they promise, how they freeze, and that models of them go out."""
+"""Trunks by name: of timm, and custom ones; what they promise, how they freeze, and that models of them go out."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OWN = Path(__file__).parents[1] / "own" / "ir50.py"
 
 @pytest.fixture(autouse=True)
 def own_file(tmp_path, monkeypatch):
-    """A file of one's own in the working folder."""
+    """A custom file in the working folder."""
     shutil.copy(OWN, tmp_path)
     monkeypatch.chdir(tmp_path)
     yield

@@ -123,7 +123,7 @@ def test_a_threshold_of_another_model_is_warned_of(lists, tmp_path, capsys):
 
 
 def test_anyones_scores_are_reported_by_any_column(draw_scored, tmp_path, capsys):
-    """From a csv with faces, kin, score and groups of one's own, whose names may be hostile."""
+    """From a csv with faces, kin, score and custom groups, whose names may be hostile."""
     evil = "<script>alert('$x_1$')</script>"
     for name, prefix, seed in (("scores", "F", 0), ("validation", "V", 1)):
         table = draw_scored(800, seed=seed, prefix=prefix)[["face_a", "face_b", "kin", "score"]]

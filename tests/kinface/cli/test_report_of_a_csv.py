@@ -1,4 +1,4 @@
-"""``kinface report`` of a csv with neither families nor people: one's own groups, photos, and odd names and scores."""
+"""``kinface report`` of a csv with neither families nor people: custom groups, photos, and odd names and scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sweep reads and refuses, runs that fail, and attributes of one's own."""
+"""What a sweep reads and refuses, runs that fail, and custom attributes."""
 
 from __future__ import annotations
 

@@ -229,7 +229,7 @@ def test_columns_that_lists_of_the_field_name_otherwise_are_read():
     with pytest.warns(UserWarning, match="p1 as face_a, p2 as face_b, ptype as type, label as kin"):
         read = check_pairs(ours.set_axis(["p1", "p2", "ptype", "label"], axis="columns"), "t")
     pd.testing.assert_frame_equal(read, check_pairs(ours, "t"))
-    own = check_pairs(ours.assign(label="x", p1="y"), "t")  # where there are ours, others are one's own
+    own = check_pairs(ours.assign(label="x", p1="y"), "t")  # where there are ours, others are custom
     assert own["label"].eq("x").all() and own["face_a"].tolist() == ["F1/a.jpg", "F1/a.jpg"]
     with pytest.raises(InputError, match=r"needs the columns face_a .* It has 'p1', 'p2'\."):  # of Kaggle's people
         check_pairs(pd.DataFrame({"p1": ["F1/MID1"], "p2": ["F1/MID2"]}), "t")

@@ -111,7 +111,7 @@ fails = Disparity(lambda tpr: max(tpr), rates=("tpr",), ideal=0)
 
 @pytest.fixture
 def own(tmp_path, monkeypatch) -> str:
-    """Name of a module of one's own in the working folder."""
+    """Name of a custom module in the working folder."""
     name = f"own_{tmp_path.name}"
     (tmp_path / f"{name}.py").write_text(OWN)
     monkeypatch.chdir(tmp_path)

@@ -231,7 +231,7 @@ def test_two_people_of_an_unknown_attribute_are_not_of_one_group():
     assert pairs["type"].isna().all() and pairs["age_a"].dropna().unique().tolist() == [7], "as R and Excel write it"
     assert pairs["age_b"].dropna().unique().tolist() == [-1]
     assert set(check_pairs(TABLE.assign(mood_a="NA", mood_b="x"), "here")["mood_a"]) == {"NA"}, "a name among words"
-    assert set(check_pairs(TABLE.assign(age_band="unknown"), "here")["age_band"]) == {"unknown"}, "a group of one's own"
+    assert set(check_pairs(TABLE.assign(age_band="unknown"), "here")["age_band"]) == {"unknown"}, "a custom group"
 
 
 def test_photos_are_grouped_by_the_same_rule_and_those_without_a_label_are_counted():

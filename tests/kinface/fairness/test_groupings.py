@@ -19,7 +19,7 @@ from swinface.files import InputError
 
 @pytest.fixture
 def pairs(draw_scored) -> pd.DataFrame:
-    """With a column of one's own, an attribute of both persons, and families whose age bands matter."""
+    """With a custom column, an attribute of both persons, and families whose age bands matter."""
     table = draw_scored(1500)
     rng = np.random.default_rng(0)
     table["age_band"] = rng.choice(["5-9", "10-14"], len(table))

@@ -1,4 +1,4 @@
-"""The frontier's figures are those of existing functions; erasers of one's own; what is refused and drawn."""
+"""The frontier's figures are those of existing functions; custom erasers; what is refused and drawn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kinship is trained on other trunks: a timm ConvNeXt, and an IR-50 in a file of one's own beside the configuration."""
+"""Kinship is trained on other trunks: a timm ConvNeXt, and an IR-50 in a custom file beside the configuration."""
 
 from __future__ import annotations
 
