@@ -52,9 +52,9 @@ class Hide:
     Parameters
     ----------
     method
-        A name of ``HIDERS``, or a custom ``package.module.Class``, see ``kinface.debias.adversaries.Hider``: ``mlp``, an
-        adversary that learns step by step together with the model; ``kernel``, one that is solved at each step and so
-        never lags; or ``mmd``, a penalty on the distance between the classes.
+        A name of ``HIDERS``, or a custom ``package.module.Class``, see ``kinface.debias.adversaries.Hider``: ``mlp``,
+        an adversary that learns step by step together with the model; ``kernel``, one that is solved at each step and
+        so never lags; or ``mmd``, a penalty on the distance between the classes.
     options
         Options of the method.
     strength
