@@ -77,7 +77,7 @@ def print_parts(out: Path) -> None:
 @rc_context(PRINTED)
 def draw_parts(out: Path) -> Figure:
     """What an MLP reads of race and gender from each part of the two models, with 95% intervals; dashed is chance."""
-    figure = Figure(figsize=(TEXT, 2.2), layout="constrained")
+    figure = Figure(figsize=(TEXT, 2.4), layout="constrained")
     panels = dict(zip(("race", "gender"), figure.subplots(1, 2, sharey=True), strict=True))
     for model, colour, marker, shift in zip(MODELS, COLOURS, "oD", (-0.14, 0.14), strict=False):
         table = read_leakage(out / f"parts-{model}")
@@ -95,7 +95,7 @@ def draw_parts(out: Path) -> Figure:
         tidy(axes, grid="x")
     axes.set_yticks(range(len(PARTS)), [*PARTS.values()])
     axes.invert_yaxis()
-    axes.legend(frameon=False)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
     return figure
 
 
