@@ -94,7 +94,9 @@ def probe(
     described = read_people(people)
     with naming(embeddings):
         described = described.iloc[find_places(faces, described["face"], f"not in {people}; add it there")]
-    described = _choose(described.reset_index(drop=True), people, attribute, split, fit_on or [])
+    described = described.reset_index(drop=True)
+    splits = {*described["split"].dropna()} if split is not None and "split" in described else set()
+    described = _choose(described, people, attribute, split, fit_on or [])
     models = {str(embeddings): {name: values[described.index] for name, values in arrays.items()}}
     if compare is not None:
         if compare == embeddings:
@@ -135,6 +137,8 @@ def probe(
         write_json(folder / "leakage.json", record)
         plot_leakage(table).savefig(folder / "leakage.png", dpi=DOTS_PER_INCH)
     _print_summary(record, table, worst, differences, out, many=len(kinds) > 1)
+    if spare := sorted(splits - {split, *(fit_on or [])}):
+        print(f"probes fitted on more families read more: add {' '.join(f'--fit-on {name}' for name in spare)}")
 
 
 def _choose(

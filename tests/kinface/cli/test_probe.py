@@ -95,6 +95,7 @@ def test_it_writes_a_table_a_record_and_a_figure(files, capsys):
     assert "race, predicted by nobody: African, Asian" in shown
     assert "120 faces, 60 people, 20 families of val" in shown
     assert RULE in shown
+    assert "probes fitted on more families read more: add --fit-on train\n" in shown
 
 
 def test_people_are_attacked_by_the_mean_of_their_faces_and_the_best_attacker_is_named(files, capsys):
@@ -132,7 +133,9 @@ def test_another_model_is_compared_on_the_same_faces_and_resamples(files, capsys
             [row.difference, row.low, row.high]
         )
     assert record["differences"][0]["low"] > 0
-    assert f"{record['differences'][0]['difference']:+.3f}" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert f"{record['differences'][0]['difference']:+.3f}" in shown
+    assert "--fit-on" not in shown  # the faces of all splits are attacked
 
 
 def test_the_figure_shows_intervals_chance_and_what_permuted_labels_reach():
