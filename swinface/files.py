@@ -279,14 +279,14 @@ def write_json(path: Path, record: object) -> None:
 
 def to_plain(value: object) -> object:
     """For JSON, which has no such values: NaN becomes null, infinity the text Infinity, a path its text."""
+    if hasattr(value, "tolist"):  # a numpy scalar or array
+        value = value.tolist()
     if isinstance(value, dict):
         return {key: to_plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [to_plain(item) for item in value]
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    if hasattr(value, "item"):  # a numpy scalar
-        value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from reprlib import repr as shorten
 
 import numpy as np
 import pandas as pd
@@ -136,8 +137,8 @@ def check_pairs(pairs: pd.DataFrame, source: str, scored: bool = False) -> pd.Da
         if broken.any():
             row, column = int(broken.to_numpy().argmax()), rule.partition(" ")[0]
             faces = one_line(f"{pairs['face_a'][row]}, {pairs['face_b'][row]}")
-            if column in given and pd.notna(given[column][row]):
-                rule += f", not {to_plain(given[column][row])!r}"
+            if column in given and pd.notna([given[column][row]]).any():
+                rule += f", not {shorten(to_plain(given[column][row]))}"
             elif column in given:
                 rule += ", and is missing; leave such pairs out"
             elif broken is rules[ONE_PERSON] and one_person[row] and two_families[row]:

@@ -48,7 +48,7 @@ def read_table(path: Path, what: str, text: Sequence[str] | None = None) -> pd.D
     Raises ``InputError`` if the file is missing, of another kind or broken, or two of its columns have one name.
     """
     if not is_table(path):
-        raise InputError(f"{path}: a {what} is a {', '.join([*READERS][:-1])} or {[*READERS][-1]} file.")
+        raise InputError(f"{path}: the {what} must be a {', '.join([*READERS][:-1])} or {[*READERS][-1]} file.")
     path = Path(expand_home(str(path)))
     try:
         table = READERS[path.suffix.lower()](path, what)
@@ -191,7 +191,8 @@ def canonical_text(values: pd.Series, where: str, *, paths: bool = False) -> pd.
 
 
 def to_numbers(values: pd.Series) -> pd.Series:
-    """Values as float64, of whatever type they are; NaN where a value is no number."""
+    """Values as float64, of whatever type they are; NaN where a value is no number, as days and complex ones are."""
+    values = values.astype(str) if values.dtype.kind in "mMc" else values
     plain = values.map(_unwrap) if values.dtype == object else values
     return pd.to_numeric(plain, errors="coerce").astype("float64")
 

@@ -104,6 +104,8 @@ def test_columns_of_others_stay_and_score_may_be_missing_until_scored():
         ({"score": [0.5, "high"]}, "row 2: score must be a finite number, not 'high'"),
         ({"score": [0.5, None]}, "row 2: score must be a finite number"),
         ({"score": [np.inf, 0.5]}, "row 1: score must be a finite number"),
+        ({"score": [0.5, np.ones(2)]}, r"row 2: score must be a finite number, not \[1.0, 1.0\]"),
+        ({"score": pd.to_datetime(["2020-01-01", None])}, "row 1: score must be a finite number"),
     ],
 )
 def test_the_first_wrong_row_is_named(columns: dict, message: str):

@@ -220,7 +220,7 @@ def test_types_that_are_inferred_never_change_a_text(tmp_path_factory, cells):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("t.txt", b"a,b\n1,2\n", "a table is a .parquet, .csv or .xlsx file"),
+        ("t.txt", b"a,b\n1,2\n", "table must be a .parquet, .csv or .xlsx file"),
         ("t.csv", b"# made by me\na,kin\n1,2\n", "line 2 has 2 values, and those before it 1: remove lines above"),
         ("t.csv", b"a,kin\n1,0,5\n", "line 2 has 3 values, and those before it 2: .*, and put quotes around"),
         ("t.csv", b"a,kin\n1,x,0\n2,y,1\n", r"name each column \(in R, row\.names = FALSE\)"),
