@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 
 from kinface.data.matrices import Problem
-from kinface.data.tables import NUMBER, canonical_text, list_names, read_table, warn_of_look_alikes
+from kinface.data.tables import NUMBER, canonical_text, list_names, name_few, read_table, warn_of_look_alikes
 from kinface.data.vocabulary import MEANINGS, fold_word
 from swinface.files import InputError, tidy_path
 
@@ -129,7 +129,10 @@ def _read_table(path: Path, faces: pd.Series, problems: list[Problem]) -> tuple[
     """The file's columns besides ``face``, a row per face, and whether it names any of them."""
     table = read_table(path, "annotation file")
     if "face" not in table:
-        raise InputError(f"{path}: an annotation file needs a column 'face', the image's path below the data root.")
+        has = name_few([repr(column) for column in table], 20, ", ")
+        raise InputError(
+            f"{path}: an annotation file needs a column 'face', the image's path below the data root; it has {has}."
+        )
     table["face"] = table["face"].fillna("").map(tidy_path)
     absent = table["face"][~table["face"].isin(faces)]
     if len(absent):

@@ -151,8 +151,10 @@ def test_self_described_goes_before_human_before_predicted(tmp_path: Path):
 
 
 def test_unusable_files_are_refused(tmp_path: Path):
-    with pytest.raises(InputError, match=r"headless.csv: an annotation file needs a column 'face'"):
-        read(tmp_path, headless="path,race_net\nx,white\n")
+    with pytest.raises(
+        InputError, match=r"headless.csv: an annotation file needs a column 'face', .* it has 'Face', 'race_net'"
+    ):
+        read(tmp_path, headless="Face,race_net\nx,white\n")
     with pytest.raises(InputError, match=r"empty.csv: not a readable annotation file"):
         read(tmp_path, empty="")
     with pytest.raises(InputError, match=r"absent.csv: no such file"):
