@@ -93,8 +93,12 @@ def _read_faces(table: ArrayFile) -> list[str]:
         if not isinstance(face, str | int):
             raise InputError(f"{table.path}: row {row} of `face` is a {type(face).__name__}; save paths as text.")
         faces.append(tidy_path(str(face)))
-    if len(set(faces)) != len(faces):
-        raise InputError(f"{table.path}: {len(faces) - len(set(faces))} faces are named more than once.")
+    rows: dict[str, int] = {}
+    for row, face in enumerate(faces):
+        if (first := rows.setdefault(face, row)) != row:
+            raise InputError(
+                f"{table.path}: rows {first} and {row} of `face` are both {face}; keep one embedding of it."
+            )
     return faces
 
 

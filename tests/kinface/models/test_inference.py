@@ -270,7 +270,7 @@ def bad(tmp_path, families) -> dict[str, Path]:
         ({"--list": "short.txt"}, ["short.txt", "1"]),
         ({"--embeddings": "text.npz"}, ["text.npz", "not a .npz"]),
         ({"--embeddings": "few.npz"}, ["few.npz", "no embedding of"]),
-        ({"--embeddings": "twice.npz"}, ["twice.npz", "more than once"]),
+        ({"--embeddings": "twice.npz"}, ["twice.npz", "`face` are both"]),
         ({"--embeddings": "nan.npz"}, ["nan.npz", "row 1"]),
         ({"--embeddings": "flat.npz"}, ["flat.npz", "must be numbers, (2, D)"]),
         ({"--embeddings": "columns.npz"}, ["columns.npz", "`face`"]),
