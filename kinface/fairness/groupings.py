@@ -76,7 +76,7 @@ def resolve_groupings(
     if isinstance(groupings, Mapping):
         resolved = [replace(_resolve(spec, pairs), name=name) for name, spec in groupings.items()]
     else:
-        resolved = [_resolve(spec, pairs) for spec in groupings]
+        resolved = [_resolve(spec, pairs) for spec in _list_parts(groupings, pairs)]
     if any(grouping.name == OVERALL for grouping in resolved):
         raise InputError(f"groupings: {OVERALL!r} is the group of all pairs, which is always there; use another name.")
     for one, other in combinations(resolved, 2):
@@ -94,9 +94,18 @@ def _resolve(spec: Specification, pairs: pd.DataFrame) -> Grouping:
         return _find(spec, pairs)
     if callable(spec):
         return Grouping(getattr(spec, "__name__", type(spec).__name__).strip("<>"), spec)
-    if isinstance(spec, Iterable):
-        return _intersect([_resolve(part, pairs) for part in spec])
-    raise InputError(f"groupings: {spec!r} is not a name, a function or a list of these.")
+    return _intersect([_resolve(part, pairs) for part in _list_parts(spec, pairs)])
+
+
+def _list_parts(several: object, pairs: pd.DataFrame) -> list[Specification]:
+    if not isinstance(several, Iterable):
+        raise InputError(f"groupings: {several!r} is not a name, a function or a list of these.")
+    parts = [*several]
+    if hasattr(several, "dtype") and len(parts) == len(pairs):
+        raise InputError(
+            "groupings: these are values of the pairs; make them a column of the pairs, and give its name."
+        )
+    return parts
 
 
 def _find(name: str, pairs: pd.DataFrame) -> Grouping:

@@ -133,6 +133,8 @@ def test_default_groupings_are_left_out_where_the_pairs_have_no_labels(pairs):
         (["face_a"], r"grouping 'face_a' has 1,500 groups; at most 100"),
         ({"overall": "race"}, "'overall' is the group of all pairs"),
         ([3], "3 is not a name, a function or a list"),
+        (None, "None is not a name, a function or a list"),
+        ([pd.Series(["young"] * 1500)], "make them a column of the pairs"),
         ([[]], "at least one grouping"),
     ],
 )
