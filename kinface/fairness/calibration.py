@@ -85,7 +85,9 @@ class _ByCluster:
         """(pairs, 2), the clusters of both faces; they are made of the faces of the pairs, each once."""
         rows = np.unique(np.concatenate(find_rows(pairs, faces)))
         if len(rows) < self.clusters:
-            raise InputError(f"{self.clusters} clusters of {len(rows)} faces; choose fewer.")
+            raise InputError(
+                f"{self.clusters} clusters of {len(rows)} faces, those of the pairs to fit them to; choose fewer."
+            )
         unit = to_unit_length(faces, embedding).astype(np.float64)[rows]
         self._means = KMeans(self.clusters, n_init=10, random_state=self.seed).fit(unit)
         return self._find_clusters(pairs, faces, embedding)
@@ -226,15 +228,14 @@ def calibrate(
     _check_direction(validation)
     _warn_of_unknown_families(validation, pairs)
     first, second = resampling_units(validation)
+    families = f"{folds} folds of validation pairs of {first.nunique()} families"
     if not 2 <= folds <= first.nunique():
-        raise InputError(
-            f"{folds} folds: give at least 2, and at most {first.nunique()}, the families of the validation pairs."
-        )
+        raise InputError(f"{families}: give at least 2 folds, and at least as many families.")
     calibrated = validation.copy()
     for _, held in GroupKFold(folds).split(validation, groups=first):
         own = {*first.iloc[held]}
         others = validation[~(first.isin(own) | second.isin(own))]
-        check_kinds(others["kin"], f"validation pairs outside one of {folds} parts")
+        check_kinds(others["kin"], f"{families}, too few: the pairs without the families of one fold")
         part = adjust(others, validation.iloc[held])
         calibrated.iloc[held, calibrated.columns.get_loc("score")] = part["score"].to_numpy()
     return calibrated, adjust(validation, pairs)
