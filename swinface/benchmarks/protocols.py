@@ -99,13 +99,20 @@ class LabelledFaces(Benchmark):
         super().__init__(**options)
         self.source, self.location = source, source.root
 
-    def answer_labelled(self, model: Predictor, task: str) -> tuple[pd.DataFrame, np.ndarray]:
-        """Rows of the source's table whose label is known, numbered anew, and the model's logits for them."""
+    def answer_labelled(self, model: Predictor, *tasks: str) -> tuple[pd.DataFrame, np.ndarray]:
+        """Rows of the source's table whose labels are all known, numbered anew, and the model's logits for them."""
         table = self.source.table
-        if task not in table or table[task].isna().all():
-            raise InputError(f"{self.source.root}: no labels of {task} in {type(self.source).__name__}.")
-        known = table[task].notna()
-        return table[known].reset_index(drop=True), model.answer(self.source)[task][known]
+        for task in tasks:
+            if task not in table or table[task].isna().all():
+                raise InputError(f"{self.source.root}: no labels of {task} in {type(self.source).__name__}.")
+        known = table[list(tasks)].notna().all(axis=1)
+        if not known.any():
+            raise InputError(f"{self.source.root}: no face has labels of {', '.join(tasks)} at once.")
+        answers = model.answer(self.source)
+        if lacking := [task for task in tasks if task not in answers]:
+            raise InputError(f"the model is not trained on {lacking[0]}, which this benchmark needs too.")
+        logits = np.concatenate([answers[task][known] for task in tasks], axis=1)
+        return table[known].reset_index(drop=True), logits
 
 
 class SamePerson(LabelledFaces):
@@ -143,6 +150,8 @@ class Expression(LabelledFaces):
         for label in labels:
             if label not in EXPRESSIONS:
                 raise InputError(f"labels: no expression {label!r}; choose from {', '.join(EXPRESSIONS)}.")
+            if labels.count(label) > 1:
+                raise InputError(f"labels: {label} is there twice, and its faces would count twice; name it once.")
         self.labels = labels
 
     def run(self, model: Predictor) -> list[Result]:
@@ -209,11 +218,9 @@ class Pose(LabelledFaces):
     tasks = ANGLES
 
     def run(self, model: Predictor) -> list[Result]:
-        errors = []
-        for angle in ANGLES:
-            table, degrees = self.answer_labelled(model, angle)
-            errors.append(np.abs(degrees[:, 0].astype(float) - table[angle].to_numpy()))
-        each = np.stack([*errors, np.ones(len(table))], axis=1)
+        table, degrees = self.answer_labelled(model, *ANGLES)
+        errors = np.abs(degrees.astype(float) - table[list(ANGLES)].to_numpy())
+        each = np.column_stack([errors, np.ones(len(table))])
 
         def means(totals: np.ndarray) -> np.ndarray:
             of_angles = totals[..., :3] / totals[..., 3:]

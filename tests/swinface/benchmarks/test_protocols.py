@@ -17,7 +17,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from swinface.benchmarks.protocols import Age, Expression, Gender, SamePerson, TemplateVerification, Verification
+from swinface.benchmarks.protocols import Age, Expression, Gender, Pose, SamePerson, TemplateVerification, Verification
 from swinface.benchmarks.verification import auc_of_same_person
 from swinface.data.datasets import Clap2015
 from swinface.files import InputError
@@ -150,6 +150,8 @@ def test_expression_chooses_among_the_sets_own_labels():
         Expression(source, labels=("anger", "fear")).run(model)
     with pytest.raises(InputError, match="labels: no expression 'angry'; choose from surprise, fear"):
         Expression(source, labels=("angry",))
+    with pytest.raises(InputError, match="labels: anger is there twice"):
+        Expression(source, labels=("anger", "fear", "anger"))
 
 
 def test_unknown_labels_are_left_out():
@@ -159,7 +161,17 @@ def test_unknown_labels_are_left_out():
         Expression(Made(age=[3.0])).run(Known(expression=logits_for([0], 7)))
 
 
-# Age and gender
+# Head pose, age and gender
+
+
+def test_pose_is_of_the_faces_whose_three_angles_are_known():
+    source = Made(yaw=[10.0, np.nan, 30.0], pitch=[1.0, 2.0, np.nan], roll=[0.0, 0.0, 0.0])
+    angles = {angle: np.zeros((3, 1)) for angle in ("yaw", "pitch", "roll")}
+    found = Pose(source).run(Known(**angles))
+    assert [(result.ours, result.n) for result in found] == [(11 / 3, 1), (10, 1), (1, 1), (0, 1)]
+    del angles["roll"]
+    with pytest.raises(InputError, match="not trained on roll"):
+        Pose(source).run(Known(**angles))
 
 
 def test_age_is_mean_absolute_error_and_epsilon_by_hand():
