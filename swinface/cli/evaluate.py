@@ -51,6 +51,9 @@ def evaluate(
     num_nodes
         Number of machines; start the same command on each.
     """
+    for name in benchmarks:
+        if Path(name).name != name:
+            raise InputError(f"benchmarks: {name!r} would be in the names of files; write it without slashes.")
     parts = Shards.start(shards, devices, num_nodes)
     owned = ["results.json", "results.csv", "*_table.csv"]
     with replacing_folder(out, owned) if parts.first and out is not None else nullcontext() as folder:

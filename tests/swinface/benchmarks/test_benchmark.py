@@ -277,6 +277,8 @@ def test_an_output_that_is_a_file_is_refused_before_any_work(config, model, tmp_
     (tmp_path / "out").write_text("")
     with pytest.raises(InputError, match="is a file; name a folder to write to"):
         evaluate(benchmarks={}, model=model, out=tmp_path / "out")
+    with pytest.raises(InputError, match="benchmarks: 'utkface/age' would be in the names of files"):
+        evaluate(benchmarks={"utkface/age": None}, model=model, out=tmp_path / "new")
 
 
 def test_figures_are_written_if_the_output_pipe_is_closed(config, model, tmp_path, monkeypatch):
