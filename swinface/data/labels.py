@@ -120,9 +120,9 @@ def look_up_labels(task: str, path: Path, faces: pd.DataFrame) -> pd.Series:
 
     The task is one of ``TASKS``, or ``race``, a group that benchmarks report by. The .csv or .parquet file has a column
     of its name, years or classes by name or first letter; another column, ``image``, ``face``, ``identity`` or
-    ``person``, says whose label it is. Names are compared as text, paths as ``tidy_path`` gives them. Ages, genders and
-    expressions may be ``UNKNOWN``, races ``UNKNOWN_RACE``, and an age of 0 beside such a mark is. Gives years or the
-    index of the class as float64; race as text.
+    ``person``, says whose label it is. Names are compared as ``tidy_path`` gives them. Ages, genders and expressions
+    may be ``UNKNOWN``, races ``UNKNOWN_RACE``, and an age of 0 beside such a mark is. Gives years or the index of the
+    class as float64; race as text.
 
     Raises ``InputError`` if the task or the file does not exist, the table has no such columns, states something twice
     or knows none of the faces, or a label is neither a class nor a number of ``YEARS`` or ``DEGREES``.
@@ -145,7 +145,7 @@ def look_up_labels(task: str, path: Path, faces: pd.DataFrame) -> pd.Series:
     if task == "race":
         table[task] = table[task].mask(table[task].str.lower().isin(UNKNOWN_RACE))
     named = table.dropna(subset=[key, task])
-    stated = named.set_index(named[key].map(tidy_path) if keys[key] == "image" else key)[task]
+    stated = named.set_index(named[key].map(tidy_path))[task]
     if not stated.index.is_unique:
         raise InputError(f"{path}: {key} {stated.index[stated.index.duplicated()][0]!r} has two rows; keep one.")
     found = faces[keys[key]].map(stated)
