@@ -126,6 +126,10 @@ class ImageFolder(Source):
         self.below, self.without = below, without
         self.labels = {task: Path(path) for task, path in (labels or {}).items()}
 
+    @property
+    def people_root(self) -> Path:
+        return self.root / self.below
+
     def _read_table(self) -> pd.DataFrame:
         table = pd.DataFrame({"image": take_images(self.root, self.below)}, dtype=str)
         start = Path(self.below).as_posix()

@@ -78,6 +78,11 @@ class Source(ABC):
             raise InputError(f"{self.root}: no faces of {type(self).__name__}, part {self.part}.")
         return table
 
+    @property
+    def people_root(self) -> Path:
+        """Where identities start: those of two sources with the same place and name are one person."""
+        return self.root
+
     def __len__(self) -> int:
         return len(self.table)
 

@@ -180,15 +180,15 @@ class Batches(Dataset):
 
         Only people of the stream ``recognition`` have numbers; in a set that occurs twice they have the same.
         """
-        numbers: dict[tuple[str, str], int] = {}
+        numbers: dict[str, int] = {}
         columns = {}
         for (stream, number), table in self.tables.items():
             if stream != "recognition" or "identity" not in table:
                 columns[stream, number] = np.full(len(table), -1)
                 continue
-            root = str(self.sources[stream, number].root)
+            where = self.sources[stream, number].people_root
             codes, people = pd.factorize(table["identity"])
-            known = [numbers.setdefault((root, person), len(numbers)) for person in people]
+            known = [numbers.setdefault(f"{where}/{person}", len(numbers)) for person in people]
             columns[stream, number] = np.where(codes < 0, -1, np.array([*known, -1])[codes]).astype(np.int32)
         return columns, len(numbers)
 

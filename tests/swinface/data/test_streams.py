@@ -145,6 +145,14 @@ def test_identities_are_told_apart_across_sources_and_only_in_recognition(face_s
     assert (batch["identity"][4:] == -1).all()
 
 
+def test_people_of_one_name_in_two_parts_of_a_folder_are_two(face_sets, tmp_path):
+    for part in ("a", "b"):
+        copytree(face_sets / "fiw/Train/train-faces", tmp_path / part)
+    whole, parts = [ImageFolder(tmp_path)], [ImageFolder(tmp_path, below=below) for below in ("a", "b")]
+    assert Batches({"recognition": Stream(2, parts)}, [], 0).identities == 6
+    assert Batches({"recognition": Stream(2, parts + whole)}, [], 0).identities == 6
+
+
 def test_teachers_are_centred_and_faces_without_one_are_marked(face_sets):
     data = batches(face_sets)
     column, images = data.teacher["recognition", 0], data.tables["recognition", 0]["image"]
