@@ -44,6 +44,8 @@ class Embeddings:
         missing = [face for face in faces if face not in self.rows]
         if missing:
             has = f"it has {len(self.rows):,} others, such as {next(iter(self.rows), 'none')}"
+            whole = next((face for face in self.rows if face.endswith(f"/{missing[0]}")), None)
+            has = f"it has {whole}, so write all paths without what comes before" if whole else has
             raise InputError(f"{self.path}: no embedding of {missing[0]} ({len(missing)} faces are missing); {has}.")
         return self.values[[self.rows[face] for face in faces]]
 

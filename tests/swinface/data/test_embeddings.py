@@ -151,6 +151,9 @@ def test_names_from_windows_are_found_and_a_missing_one_is_told_from_those_there
     assert (table[["b/2.jpg", "a/1.jpg"]] == VALUES[::-1]).all()
     with pytest.raises(InputError, match=r"no embedding of /a/1\.jpg .*; it has 2 others, such as a/1\.jpg"):
         table[["/a/1.jpg"]]
+    np.savez(tmp_path / "b.npz", face=["/fiw/b/2.jpg", "/fiw/a/1.jpg"], embedding=VALUES)
+    with pytest.raises(InputError, match=r"no embedding of a/1\.jpg .*; it has /fiw/a/1\.jpg, so write all paths"):
+        Embeddings(tmp_path / "b.npz")[["a/1.jpg"]]
 
 
 def test_compressed_tables_are_read(tmp_path):
