@@ -32,6 +32,7 @@ BLOCKS = 2000  # in which units are drawn, at most
 # all; of a complete graph, with effects of units or without, the expected variance is (n - 4) / n of the true one.
 LOST = {"kin within": 1, "non-kin within": 1, "between": 4}
 LARGEST_CORRECTION = 4  # of a variance: n - 4 is 0 or less for up to four units, and unstable for a few more
+ROUNDING = 1e-9  # share of the least variance below which one is 0
 
 
 def find_units(pairs: pd.DataFrame, clusters: Sequence[str] | None = FAMILIES) -> tuple[pd.Series, pd.Series]:
@@ -206,13 +207,13 @@ def _sum_cells(
 def raise_variances(covariance: np.ndarray, least: np.ndarray) -> None:
     """Raise variances, in place, to at least those of ``least``; both are (metrics, groups, groups).
 
-    Covariances are scaled alike, so that correlations stay. Where a variance was 0 or less there is none: covariances
-    become 0.
+    Covariances are scaled alike, so that correlations stay. Where a variance was 0 or less, or is nothing but rounding,
+    which the order of the pairs changes, there is none: covariances become 0.
     """
     variance, lowest = (np.einsum("kgg->kg", table) for table in (covariance, least))  # views of the diagonals
     with np.errstate(invalid="ignore", divide="ignore"):
         scale = np.where(variance < lowest, np.sqrt(lowest / np.maximum(variance, 0)), 1)
-    scale[~np.isfinite(scale)] = 0
+    scale[~(variance > ROUNDING * lowest)] = 0
     covariance *= scale[:, :, None] * scale[:, None, :]
     variance[:] = np.maximum(variance, lowest)
 

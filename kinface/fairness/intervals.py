@@ -197,7 +197,7 @@ def estimate(
     variance[extreme] = (reach_of_jeffreys(units[extreme]) / Z) ** 2
     error = np.sqrt(variance)
     deviations = dyads.draw(group, groups, influence, np.zeros((1, 0)) if multipliers is None else multipliers)
-    own = np.random.default_rng((seed, zlib.crc32(np.append(score, threshold).tobytes()), groups))
+    own = np.random.default_rng((seed, zlib.crc32(np.append(np.sort(score), threshold).tobytes()), groups))
     deviations = np.where(extreme, own.standard_normal(deviations.shape), deviations)
     spread = np.sqrt((deviations**2).mean(axis=0)) if len(deviations) else error
     deviations *= np.where(lost, np.nan, error / np.where(spread > 0, spread, 1))

@@ -16,7 +16,7 @@ from kinface.data.pairs import check_pairs
 from kinface.fairness.audit import audit_fairness
 from kinface.fairness.bootstrap import resample_groups
 from kinface.fairness.comparison import compare_audits
-from kinface.fairness.dyads import Dyads
+from kinface.fairness.dyads import Dyads, raise_variances
 from kinface.fairness.intervals import (
     FARS,
     MEASURED,
@@ -135,7 +135,8 @@ def test_independent_pairs_have_the_variance_of_delong():
     assert found == pytest.approx(expected)
 
 
-def test_neither_the_order_of_rows_nor_of_faces_matters(draw_scored):
+@pytest.mark.parametrize("threshold", [0.5, -9])  # all rates are then 1, whose deviations are drawn apart
+def test_neither_the_order_of_rows_nor_of_faces_matters(draw_scored, threshold):
     pairs = draw_scored(900)
     swap = np.random.default_rng(0).random(900) < 0.5
     other = pairs.copy()
@@ -143,11 +144,17 @@ def test_neither_the_order_of_rows_nor_of_faces_matters(draw_scored):
         for side, of_other in ("ab", "ba"):
             other.loc[swap, f"{name}_{side}"] = pairs.loc[swap, f"{name}_{of_other}"]
     other = other.sample(frac=1, random_state=1)
-    first, second = (audit_fairness(table.assign(type=None), 0.5, resamples=50) for table in (pairs, other))
+    first, second = (audit_fairness(table.assign(type=None), threshold, resamples=50) for table in (pairs, other))
     for name in ("groups", "gaps", "contrasts"):
         pd.testing.assert_frame_equal(getattr(first, name), getattr(second, name), obj=name)
     kept = ["grouping", "disparity", "value", "low", "high", "chance"]
     pd.testing.assert_frame_equal(first.disparities[kept], second.disparities[kept])
+
+
+def test_a_variance_of_rounding_alone_has_no_correlations():
+    covariance, least = np.array([[[1e-17, 0.1], [0.1, 1.0]]]), np.array([[[0.5, 0.0], [0.0, 0.5]]])
+    raise_variances(covariance, least)
+    assert covariance.tolist() == [[[0.5, 0.0], [0.0, 1.0]]]
 
 
 def test_deviations_have_the_variances_and_follow_families(draw_scored):
