@@ -96,6 +96,8 @@ def frontier(
     pairs = check_pairs(pairs, "pairs")
     check_row_order(embedding, faces, "faces")
     faces = canonical_text(pd.Series(list_in_order(faces, "faces"), dtype=object), "faces", paths=True)
+    if faces.duplicated().any():
+        raise InputError(f"faces: {faces[faces.duplicated()].iloc[0]} is listed twice; keep one row of it.")
     about_faces = describe_faces(families, attributes)
     described = about_faces.set_index("face").reindex(faces)
     given = as_array(embedding)
@@ -144,4 +146,6 @@ def _make(wanted: Sequence[str] | Mapping[str, object] | None) -> dict[str, obje
             given = type(own[0]).__name__
             raise InputError(f"erasers: a {given} is no name; give a dict, as in {{'my name': eraser}}.")
         wanted = {name: erasers.create(name) for name in (erasers.names() if wanted is None else list_names(wanted))}
+    elif "none" in wanted:
+        raise InputError("erasers: 'none' is what the unchanged embeddings are called; give yours another name.")
     return {"none": erasers.create("none")} | {**wanted}

@@ -165,6 +165,7 @@ def test_options_of_an_eraser_that_are_no_mapping_are_refused_by_name(options, t
         (["gender", "gender"], {}, "name each attribute once"),
         (["gender"], {"erasers": ["leece"]}, "no eraser 'leece'; choose from none, .*leace"),
         (["gender"], {"erasers": {"bad": object()}}, "eraser 'bad': it fails"),
+        (["gender"], {"erasers": {"none": kinface.erasers.create("leace")}}, "'none' is what the unchanged"),
         (["gender"], {"match": ["hair"]}, "matched by some of"),
     ],
 )
@@ -191,6 +192,12 @@ def test_embeddings_whose_index_has_another_order_are_refused(drawn):
     ):
         with pytest.raises(InputError, match="faces: the embedding has its rows in another order"):
             give(pd.DataFrame(embedding, index=[*faces]).iloc[::-1])
+
+
+def test_a_face_that_would_count_twice_is_refused(drawn):
+    embedding, faces, families, pairs = drawn
+    with pytest.raises(InputError, match="is listed twice"):
+        kinface.frontier(np.r_[embedding, embedding[:1]], [*faces, faces[0]], families, pairs, "gender", **QUICK)
 
 
 def test_names_in_place_of_families_and_pairs_are_to_be_read_first(drawn):
