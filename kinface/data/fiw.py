@@ -30,7 +30,7 @@ from kinface.data.families import (
     read_tables,
 )
 from kinface.data.matrices import GENERATION_GAP, LONGEST_NUMBER, Problem, read_matrix
-from kinface.data.tables import canonical_text, read_table
+from kinface.data.tables import canonical_text, list_names, read_table
 from kinface.data.tskinface import is_tskinface, read_tskinface
 from kinface.data.vocabulary import KIN
 from swinface.bootstrap import start_drawing
@@ -91,7 +91,7 @@ def read_families(
     >>> families.faces["family"].nunique(), families.pairs("val_choose")["kin"].mean()
     (12, np.float64(0.5))
     """
-    root = Path(root)
+    root, measurements = Path(root), list_names(measurements)
     if (root / DATASET).is_file():
         if annotations is not None or meanings or measurements:
             raise InputError(f"{root} is prepared with its annotations; give new ones to `kinface prepare`.")

@@ -20,7 +20,7 @@ from kinface.data.families import Families
 from kinface.data.lists import check_row, complete, persons_of_faces, read_fields
 from kinface.data.pairs import COLUMNS, PATHS, check_pairs, find_rows
 from kinface.data.sampling import add_non_kin, describe_pairs, picture_relations
-from kinface.data.tables import is_table, read_table
+from kinface.data.tables import is_table, list_names, read_table
 from swinface.bootstrap import start_drawing
 from swinface.files import InputError, naming, printable, replacing
 
@@ -115,6 +115,7 @@ def sample_triplets(families: Families, split: str, *, match: Sequence[str] = ()
 
     Raises ``InputError`` if no triplet of the split has a counterpart, or ``match`` names something else.
     """
+    match = list_names(match)
     if not set(match) <= {"race"}:
         raise InputError(f"triplets are matched by race alone; got {', '.join(match)}.")
     generator = start_drawing(seed)

@@ -234,6 +234,7 @@ def test_what_is_read_as_what_is_printed_and_can_be_set(write_annotations, root:
     assert people["race"].dropna().to_dict() == {"F0001/MID1": "Latino", "F0001/MID2": "Asian"}
     record = json.loads((tmp_path / "out/dataset.json").read_text())
     assert record["meanings"] == {"race": {"Latino_Hispanic": "Latino"}} and record["measurements"] == ["yaw"]
+    assert read_families(root, measurements="yaw").read_with["measurements"] == ["yaw"]
     for option, message in (
         (["--meaning", "race=x"], "--meaning race=x: give an attribute, a word and its meaning"),
         (["--meaning", "race:Martian=x"], "no annotation of race is 'martian'"),

@@ -120,7 +120,7 @@ def test_drawn_triplets_are_families_and_their_copies_with_another_child(familie
 
 
 def test_matched_children_share_their_race(families):
-    triplets = sample_triplets(families, "train", match=["race"])
+    triplets = sample_triplets(families, "train", match="race")
     kin, other = (triplets[triplets["kin"] == value] for value in (True, False))
     assert (kin["race_b"].to_numpy() == other["race_b"].to_numpy()).all()
     with pytest.raises(InputError, match="age"):
