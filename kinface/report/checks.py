@@ -148,6 +148,11 @@ def warn_of_scores(audit: FairnessAudit) -> list[str]:
         warnings.append(f"{twice:,} rows of {named} repeat an earlier pair, which then counts more.")
     if both:
         warnings.append(f"{both:,} pairs of {named} are called kin in one row and non-kin in another.")
+    if twice + both:
+        scores = audit.pairs["score"].groupby(pair)
+        several = int((scores.max() - scores.min() > SAME_SCORE * audit.pairs["score"].std()).sum())
+        if several:
+            warnings.append(f"{several:,} pairs of {named} have another score in another row; keep that of one model.")
     return warnings
 
 

@@ -283,6 +283,11 @@ VALIDATION = TABLE.assign(**{name: "v" + TABLE[name].astype(str) for name in NAM
             0.5,
             "40 rows .* repeat an earlier",
         ),
+        (
+            {"face_b": "b.jpg", "face_a": [f"{row % 220}.jpg" for row in range(COUNT)]},
+            0.5,
+            "20 pairs of .* have another score in another row",
+        ),
         ({}, TABLE.assign(face_a="v" + TABLE["face_a"]), "20 of the 20 audited families were also used"),
         (
             {"family_a": None, "family_b": None},
