@@ -95,6 +95,7 @@ def read_protocol(root: Path, protocol: str) -> tuple[list[Path], np.ndarray, np
     not of the official form.
     """
     frontal, profile = (_read_images(root, f"Pair_list_{kind}.txt") for kind in "FP")
+    paths = [*frontal, *profile]
     starts = (0, 0 if protocol == "FF" else len(frontal))  # where the images of each side begin
     sizes = (len(frontal), len(frontal) if protocol == "FF" else len(profile))
     pairs, same, ends = [], [], [0]
@@ -108,7 +109,12 @@ def read_protocol(root: Path, protocol: str) -> tuple[list[Path], np.ndarray, np
                 places = [int(number) - 1 for number in numbers]
                 if not all(0 <= place < size for place, size in zip(places, sizes, strict=True)):
                     raise InputError(f"{path} line {line}: {text!r} names an image that is in no list of images.")
-                pairs.append([start + place for start, place in zip(starts, places, strict=True)])
+                pair = [start + place for start, place in zip(starts, places, strict=True)]
+                people = {paths[place].parents[1] for place in pair}
+                if pair[0] == pair[1] or (len(people) == 1) != one_person:
+                    wanted = f"two images of {'one person' if one_person else 'two people'}"
+                    raise InputError(f"{path} line {line}: {text!r} must be {wanted}; copy the protocol again.")
+                pairs.append(pair)
                 same.append(one_person)
         ends.append(len(pairs))
     if len(set(np.diff(ends))) > 1:
@@ -116,7 +122,7 @@ def read_protocol(root: Path, protocol: str) -> tuple[list[Path], np.ndarray, np
             f"{root / 'Protocol' / 'Split' / protocol}: all folds must have the same number of pairs; copy it again."
         )
     first, second = np.array(pairs, dtype=np.int64).T
-    return [*frontal, *profile], first, second, np.array(same)
+    return paths, first, second, np.array(same)
 
 
 def _read_images(root: Path, name: str) -> list[Path]:

@@ -63,10 +63,11 @@ def test_structures_of_matlab(tries, tmp_path):
 def test_the_protocol_of_cfp(file, tries, tmp_path):
     protocol = tmp_path / "Protocol"
     lists = {
-        f"Pair_list_{letter}.txt": "".join(f"{n} ../Data/Images/001/{kind}/{n:02}.jpg\n" for n in range(1, 4))
+        f"Pair_list_{letter}.txt": "".join(f"{n} ../Data/Images/{n:03}/{kind}/01.jpg\n" for n in range(1, 4))
         for letter, kind in (("F", "frontal"), ("P", "profile"))
     }
-    lists |= {f"Split/FP/{n:02}/{kind}.txt": "1,2\n3,1\n" for n in range(1, 11) for kind in ("same", "diff")}
+    pairs = {"same": "1,1\n3,3\n", "diff": "1,2\n3,1\n"}
+    lists |= {f"Split/FP/{n:02}/{kind}.txt": text for n in range(1, 11) for kind, text in pairs.items()}
     for name, text in lists.items():
         (protocol / name).parent.mkdir(parents=True, exist_ok=True)
         (protocol / name).write_text(text)

@@ -76,8 +76,11 @@ def test_a_model_that_knows_the_people_is_always_right(cfp, protocol):
         ("Pair_list_F.txt", "1 Data/Images/001/frontal/01.jpg\n", "Pair_list_F.txt line 1"),
         ("Pair_list_P.txt", "1 ../../../secret.jpg\n", "Pair_list_P.txt line 1"),
         ("Split/FP/03/same.txt", "1,2,3\n", r"03/same.txt line 1: '1,2,3' must be two numbers"),
-        ("Split/FP/03/diff.txt", "1,1\n1,999\n", "03/diff.txt line 2: '1,999' names an image that is in no list"),
+        ("Split/FP/03/diff.txt", "1,2\n1,999\n", "03/diff.txt line 2: '1,999' names an image that is in no list"),
         ("Split/FP/03/diff.txt", "1,0\n1,2\n", "line 1: '1,0' names an image that is in no list"),
+        ("Split/FP/03/diff.txt", "1,2\n1,1\n", "03/diff.txt line 2: '1,1' must be two images of two people"),
+        ("Split/FF/03/same.txt", "1,1\n", "line 1: '1,1' must be two images of one person"),
+        ("Split/FP/03/same.txt", "1,2\n", "line 1: '1,2' must be two images of one person"),
         ("Split/FP/03/diff.txt", "1,2\n", "the same number of pairs"),
         ("Split/FP/10/same.txt", None, "10/same.txt: no such list"),
     ],
@@ -89,7 +92,7 @@ def test_a_file_of_another_form_is_named(cfp, file, text, named):
     else:
         path.write_text(text)
     with pytest.raises(InputError, match=named):
-        read_protocol(cfp, "FP")
+        read_protocol(cfp, "FF" if "FF" in file else "FP")
 
 
 def test_the_real_set_is_read(shared_data):
