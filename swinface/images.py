@@ -146,6 +146,8 @@ def read_image(image: str | os.PathLike | bytes, name: str = "the image") -> np.
     name = name if isinstance(image, bytes) else os.fspath(image)
     try:
         content = image if isinstance(image, bytes) else Path(image).read_bytes()  # Pillow would read what lengths say
+        if not content:
+            raise InputError(f"{name}: not a readable image (it is empty); copy it again, or remove it.")
         with _open_image(content) as opened:
             if opened.width * opened.height > MOST_PIXELS:
                 raise InputError(

@@ -152,10 +152,13 @@ def jpeg() -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("content", [b"", b"no image", jpeg()[:1500], jpeg()[:10]])
-def test_read_image_refuses_damaged_files_by_name(content, tmp_path):
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"", "it is empty"), (b"no image", "format"), (jpeg()[:1500], "truncated"), (jpeg()[:10], "")],
+)
+def test_read_image_refuses_damaged_files_by_name(content, reason, tmp_path):
     (tmp_path / "a.jpg").write_bytes(content)
-    with pytest.raises(InputError, match=r"a\.jpg: not a readable image"):
+    with pytest.raises(InputError, match=rf"a\.jpg: not a readable image \(.*{reason}"):
         read_image(tmp_path / "a.jpg")
 
 
