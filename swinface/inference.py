@@ -19,6 +19,7 @@ from tqdm import tqdm
 from swinface.choices import Precision
 from swinface.files import InputError, one_line, replacing, working_alone
 from swinface.pretrained import best_device
+from swinface.registry import check_choice
 
 CPU = torch.device("cpu")
 SHARD = 8192  # faces of a part that is written to a file
@@ -36,6 +37,7 @@ def multiplies_bfloat16(device: torch.device) -> bool:
 
 def choose_dtype(device: torch.device, precision: Precision) -> torch.dtype:
     """The type in which a trained model multiplies matrices on a device."""
+    check_choice("precision", precision, Precision)
     return torch.bfloat16 if precision == "fast" and multiplies_bfloat16(device) else torch.float32
 
 

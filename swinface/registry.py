@@ -24,6 +24,18 @@ _BESIDE: list[str] = []  # folders of configurations, where custom modules are l
 OURS = ("kinface", "swinface")  # packages that may lie in the working folder and are not custom modules
 
 
+def check_choice(option: str, value: object, choices: Any) -> None:
+    """Refuse what is none of the values of a ``Literal``: it would be taken for one of them, without a word.
+
+    >>> from typing import Literal
+    >>> check_choice("fusion", "maks", Literal["mean", "max"])
+    Traceback (most recent call last):
+    swinface.files.InputError: fusion: 'maks' is no choice; choose from mean, max.
+    """
+    if value not in get_args(choices):
+        raise InputError(f"{option}: {value!r} is no choice; choose from {', '.join(get_args(choices))}.")
+
+
 class Registry:
     """Classes or functions of one kind by name.
 

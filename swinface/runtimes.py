@@ -28,6 +28,7 @@ from swinface.cores import make_session_options
 from swinface.data.align import IMAGE_SIZE
 from swinface.files import InputError, describe_install, one_line, replacing
 from swinface.inference import check_ready, choose_dtype, digest_weights, inference
+from swinface.registry import check_choice
 
 if TYPE_CHECKING:
     from torch.onnx import ONNXProgram
@@ -77,6 +78,7 @@ class Runner:
         faces: int | None = None,
     ) -> None:
         check_ready(network)
+        check_choice("runtime", runtime, Runtime)
         self.device = next(network.parameters()).device
         self._graph, self._precision = _Graph(network, method), precision
         self._engine: Engine | None = None

@@ -11,6 +11,7 @@ from kinface.data.cosines import to_unit_length
 from kinface.data.pairs import find_places
 from kinface.data.search import Search
 from swinface.files import InputError
+from swinface.registry import check_choice
 
 Fusion = Literal["mean", "max", "agreement"]
 
@@ -26,6 +27,7 @@ def fuse(photos: np.ndarray, fusion: Fusion) -> np.ndarray:
     constant ``SHARPNESS`` and m its mean cosine with the person's other photos, so that photos unlike the others (of
     poor quality, or of somebody else) count less. ``max`` is all photos; the nearest one counts.
     """
+    check_choice("fusion", fusion, Fusion)
     if fusion == "max":
         return photos
     weights = np.ones(len(photos))

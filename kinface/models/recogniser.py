@@ -15,7 +15,7 @@ import numpy as np
 from kinface.data.arrays import as_array
 from swinface.cores import make_session_options
 from swinface.files import InputError, describe_install, one_line, running
-from swinface.registry import Registry
+from swinface.registry import Registry, check_choice
 
 if TYPE_CHECKING:
     from swinface.inference import Shards
@@ -31,6 +31,7 @@ TYPES = {
     "tensor(uint8)": "uint8",
 }
 RECOGNISERS = Registry("recogniser")
+Channels = Literal["rgb", "bgr"]
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,13 @@ class Pixels:
     """
 
     size: int | None = None
-    channels: Literal["rgb", "bgr"] = "rgb"
+    channels: Channels = "rgb"
     mean: float = 127.5
     scale: float = 127.5
     output: str | None = None
 
     def __post_init__(self) -> None:
+        check_choice("channels", self.channels, Channels)
         if self.scale == 0 or (self.size is not None and self.size < 1):
             raise InputError(f"size {self.size}, scale {self.scale}: a size is 1 or more, and a scale is not 0.")
 

@@ -17,6 +17,9 @@ from swinface.data.cache import digest_files
 from swinface.data.faces import Crop, fit_face, stack_faces
 from swinface.files import InputError, inside
 from swinface.images import read_image
+from swinface.registry import check_choice
+
+Part = Literal["train", "held_out", "all"]
 
 
 class Source(ABC):
@@ -46,13 +49,14 @@ class Source(ABC):
         self,
         root: Path,
         *,
-        part: Literal["train", "held_out", "all"] = "all",
+        part: Part = "all",
         held_out: float = 0.2,
         crop: Crop | None = None,
         share: float = 1.0,
         group: str | None = None,
         teacher: Path | None = None,
     ) -> None:
+        check_choice("part", part, Part)
         if not 0 <= held_out <= 1:
             raise InputError(f"held_out {held_out}: name a share from 0 to 1.")
         if not share > 0:

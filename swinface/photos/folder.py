@@ -19,6 +19,7 @@ from swinface.data.labels import read_columns
 from swinface.files import InputError, inside, printable, replacing_folder, working_alone
 from swinface.images import list_images, name_saved, read_image
 from swinface.photos.detect import detect
+from swinface.registry import check_choice
 
 LOG = "aligned.csv"
 UNFINISHED = "aligned.unfinished"  # an empty file beside the log, as long as photos are missing in it
@@ -48,6 +49,7 @@ def align_folder(photos: Path, out: Path, choose: Choice = "largest", chunk: int
     Raises ``InputError`` if there are no photos, ``out`` lies within ``photos``, it holds faces that were chosen
     otherwise or are of photos that are not there, another process works there, or the detector is not installed.
     """
+    check_choice("choose", choose, Choice)
     names, left_out = list_images(photos)
     if not names:
         raise InputError(f"{photos}: no photos below this folder.")

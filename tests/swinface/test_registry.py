@@ -6,9 +6,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
+from swinface.data.datasets import ImageFolder
 from swinface.files import InputError
+from swinface.inference import choose_dtype
+from swinface.photos.folder import align_folder
 from swinface.registry import _BESIDE, Registry, digest_own, look_beside
+from swinface.runtimes import Runner
 
 
 @pytest.fixture
@@ -103,3 +109,17 @@ def test_options_that_it_does_not_take_are_named():
         registry.register("circle")
     with pytest.raises(ValueError, match="or has a dot"):
         registry.register("a.b")
+
+
+@pytest.mark.parametrize(
+    ("option", "choose"),
+    [
+        ("part", lambda folder: ImageFolder(folder, part="heldout")),  # was the faces to train on
+        ("precision", lambda folder: choose_dtype(torch.device("cpu"), "Fast")),
+        ("runtime", lambda folder: Runner(nn.Linear(1, 1).eval(), runtime="onnx")),
+        ("choose", lambda folder: align_folder(folder, folder / "out", choose="Largest")),
+    ],
+)
+def test_a_choice_of_another_name_is_refused_also_in_python(option, choose, tmp_path):
+    with pytest.raises(InputError, match=f"^{option}: .* is no choice; choose from "):
+        choose(tmp_path)

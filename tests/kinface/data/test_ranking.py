@@ -15,6 +15,11 @@ def draw(count: int, seed: int = 0, size: int = 8) -> np.ndarray:
     return values / np.linalg.norm(values, axis=1, keepdims=True)
 
 
+def test_a_fusion_of_another_name_is_refused():
+    with pytest.raises(InputError, match="fusion: 'maks' is no choice; choose from mean, max, agreement"):
+        fuse(np.eye(2), "maks")
+
+
 @pytest.mark.parametrize("fusion", ["mean", "max", "agreement"])
 def test_blocks_give_what_one_comparison_gives(fusion):
     queries, gallery = [draw(3, 1), draw(1, 2), draw(5, 3)], draw(101)

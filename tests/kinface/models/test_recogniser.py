@@ -62,6 +62,11 @@ def test_pixels_are_given_in_the_order_and_scale_that_are_asked_for(tmp_path):
     assert np.allclose(Recogniser(path)(faces), naive(faces, 0, 1), rtol=1e-4)
 
 
+def test_an_order_of_colours_of_another_name_is_refused():
+    with pytest.raises(InputError, match="channels: 'RGB' is no choice; choose from rgb, bgr"):
+        Pixels(channels="RGB")
+
+
 def test_one_of_several_outputs_is_named(tmp_path):
     path, faces = str(write_onnx(tmp_path / "r.onnx", outputs=("embedding", "norm"))), draw(2)
     assert np.allclose(Recogniser(path, Pixels(output="norm"))(faces), 2 * naive(faces), atol=1e-4)
