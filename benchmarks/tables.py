@@ -15,6 +15,9 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+import kinface
+from kinface.data.pairs import race_group, read_pairs
+from kinface.fairness.threshold import choose_threshold
 from kinface.report.plots import GREY, PRINTED, TEXT, tidy
 from swinface.training.history import COLOURS
 
@@ -113,10 +116,10 @@ def print_groups(out: Path) -> None:
 def print_costs(out: Path) -> None:
     """What is kept, and for whom it fails: the debiased model against the other, paired."""
     wanted = {"matched": [("overall", "all pairs", "auc")]}
+    wanted["matched"] += [("race", race, metric) for metric in ("auc", "tpr", "fmr") for race in RACES]
     wanted["matched"] += [("race", None, metric) for metric in ("equalized odds difference", "GARBE")]
     wanted["val_choose"] = [("overall", "all pairs", "auc")]
     wanted["val_choose"] += [("race crossing", group, metric) for metric in ("auc", "fmr") for group in CROSSINGS]
-    wanted["val_choose"] += [("race", race, metric) for metric in ("tpr", "fmr") for race in RACES]
     rows = []
     for pairs, keys in wanted.items():
         record = json.loads((out / f"compare-{pairs}" / "metrics.json").read_text(encoding="utf-8"))
@@ -127,6 +130,29 @@ def print_costs(out: Path) -> None:
             name = ", ".join([metric, grouping if group is None else group, pairs])
             rows.append([name, number(row["other"]), number(row["ours"]), change])
     show("Kept, and for whom it fails", ["", *(f"`{model}`" for model in MODELS), "difference"], rows)
+
+
+def print_thresholds(out: Path) -> None:
+    """A control that leaves the embedding as it is: ``shipped`` with a threshold for each race, all of one FMR.
+
+    They are chosen on the tune pairs, for the FMR that the one threshold has there; pairs of two races keep that one.
+    """
+    tune, pairs = (read_pairs(out / f"shipped-{name}.parquet", scored=True) for name in ("tune", "matched"))
+    one, races = choose_threshold(tune), race_group(tune)
+    strangers = ~tune["kin"].astype(bool)
+    fmr = (tune["score"][strangers] >= one).mean()
+    of_race = {race: tune["score"][strangers & (races == race)].quantile(1 - fmr) for race in RACES}
+    rows = []
+    for name, thresholds in {"one threshold": {}, "one for each race": of_race}.items():
+        shifted = pairs["score"] - race_group(pairs).map(thresholds).fillna(one)
+        audit = kinface.audit(pairs.assign(score=shifted), 0.0)
+        found = audit.disparities.set_index(["grouping", "disparity"]).loc["race"]
+        groups = audit.groups[audit.groups["grouping"] == "race"].set_index("group")
+        said = [number(*found.loc[it, ["value", "low", "high"]]) for it in ("equalized odds difference", "GARBE")]
+        rates = (", ".join(number(groups.loc[race, it]) for race in RACES) for it in ("tpr", "fmr"))
+        rows.append([name, *said, *rates])
+    header = ["`shipped`, matched pairs", "equalized odds difference", "GARBE", "TPR", "FMR"]
+    show(f"Thresholds for each race ({', '.join(RACES)})", header, rows)
 
 
 def print_people(out: Path) -> None:
@@ -159,6 +185,7 @@ if __name__ == "__main__":
     print_parts(folder)
     print_groups(folder)
     print_costs(folder)
+    print_thresholds(folder)
     print_people(folder)
     if (folder / "sweep" / "frontier.csv").exists():
         print_methods(folder)
