@@ -229,7 +229,7 @@ class KinshipTraining(lightning.LightningModule):
                 loss = attribute_loss(outputs[name], batch[name], self.class_weights.get(name))
                 losses[name] = head.weight * loss
             for key, (name, place) in self.hidden.items():
-                losses[key] = self._hiding_loss(self.hiders[key], name, outputs[READS[place]], batch)
+                losses[key] = self._learn_and_hide(self.hiders[key], name, outputs[READS[place]], batch)
         broken = torch.stack([~loss.detach().isfinite() for loss in losses.values()])
         broken &= outputs["embedding"].isfinite().all()  # of embeddings that are not, no loss is finite
         self.broken = {name: self.broken.get(name, False) | it for name, it in zip(losses, broken, strict=True)}
@@ -286,8 +286,8 @@ class KinshipTraining(lightning.LightningModule):
         parts = embedding.unflatten(1, (domains, -1)) * kept.repeat(2, 1)[:, :, None]
         return F.normalize(parts.flatten(1), dim=1)
 
-    def _hiding_loss(self, hider: Hider, name: str, read: Tensor, batch: dict[str, Tensor]) -> Tensor:
-        """It first learns from the batch; the loss is then that of hiding from it."""
+    def _learn_and_hide(self, hider: Hider, name: str, read: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        """The adversary or penalty learns from the batch first; the loss is that of hiding from it then."""
         weights, what = self.class_weights.get(name), f"model.hide.{name}"
         with running(what):
             hider.learn(read, batch[name], weights, int(batch["step"]))
