@@ -20,7 +20,7 @@ from swinface.images import find_images
 from swinface.inference import check_ready
 from swinface.model import SwinFace
 from swinface.photos.alignment import warn_unaligned_files
-from swinface.runtimes import convert_onnx
+from swinface.runtimes import Graph, convert_onnx
 
 if TYPE_CHECKING:
     import onnx
@@ -32,18 +32,6 @@ LAYERS = ("Conv", "Gemm", "MatMul")
 SCOPES = "pkg.torch.onnx.name_scopes"  # under which torch's exporter notes the modules that a node was made of
 FACES = torch.zeros(2, 3, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.uint8)  # one alone would be taken for a constant
 LICENCE = "the weights are under the terms of the data they were trained on; see the model's own card"
-
-
-class _Graph(nn.Module):
-    """A model with some of its outputs as a tuple: the graph of a file has no names for them."""
-
-    def __init__(self, model: nn.Module, outputs: Sequence[str]) -> None:
-        super().__init__()
-        self.model, self.outputs = model, outputs
-
-    def forward(self, faces: Tensor) -> tuple[Tensor, ...]:
-        given = self.model(faces)
-        return tuple(given[name] for name in self.outputs)
 
 
 def write_onnx(
@@ -70,7 +58,7 @@ def write_onnx(
     absent = [package for package in needed if find_spec(package) is None]
     if absent:
         raise InputError(f"export needs {' and '.join(absent)}: {describe_install('onnx')} installs all of it.")
-    program = convert_onnx(_Graph(model, outputs), example, name, outputs)
+    program = convert_onnx(Graph(model, outputs=outputs), example, name, outputs)
     kept = "float32" if int8 is None else f"int8 in {', '.join(int8[1])}, float32 in all else"
     program.model.metadata_props.update(metadata | {"licence": LICENCE, "precision": kept})
     with replacing(out) as partial:
@@ -96,7 +84,7 @@ def quantise(model: onnx.ModelProto, faces: Tensor, parts: Sequence[str], out: P
     Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", CVPR 2018), by ONNX Runtime.
 
     Weights have a scale per output channel, activations one per tensor, from the least to the greatest value that the
-    faces, (N, ...) as the input takes them, give. ``model`` is made of a ``_Graph`` by ``convert_onnx``; ``parts`` are
+    faces, (N, ...) as the input takes them, give. ``model`` is made of a ``Graph`` by ``convert_onnx``; ``parts`` are
     the names of the submodules that are quantised. All else stays in float32.
     """
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
@@ -129,7 +117,7 @@ def quantise(model: onnx.ModelProto, faces: Tensor, parts: Sequence[str], out: P
 
 
 def _find_layers(graph: onnx.GraphProto, parts: Sequence[str]) -> list[str]:
-    """Names of the nodes that multiply by weights, made of one of these submodules of a ``_Graph``'s model."""
+    """Names of the nodes that multiply by weights, made of one of these submodules of a ``Graph``'s model."""
     weights, inside = {tensor.name for tensor in graph.initializer}, tuple(f"model.{part}." for part in parts)
     found = []
     for node in graph.node:

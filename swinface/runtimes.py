@@ -80,7 +80,7 @@ class Runner:
         check_ready(network)
         check_choice("runtime", runtime, Runtime)
         self.device = next(network.parameters()).device
-        self._graph, self._precision = _Graph(network, method), precision
+        self._graph, self._precision = Graph(network, method), precision
         self._engine: Engine | None = None
         self.runtime, self.dtype = "torch", choose_dtype(self.device, precision)
         chosen = runtime
@@ -121,7 +121,7 @@ class Runner:
         convert, load, packages, _ = RUNTIMES[name]
         if name == "onnxruntime":
             self.dtype = torch.float32
-        network = self._graph.network
+        network = self._graph.model
         versions = [metadata.version(package) for package in (*packages, "torch")]
         about = [name, *versions, self._graph.method, str(self.dtype), repr(network), digest_weights(network)]
         key = hashlib.sha256("\n".join(about).encode()).hexdigest()[:32]
@@ -153,16 +153,17 @@ class Runner:
                 raise ValueError(f"output {number} differs from torch's by {share:.2g} of its norm")
 
 
-class _Graph(nn.Module):
-    """A method of a network, as a network."""
+class Graph(nn.Module):
+    """A method of a model as a network, whose outputs are a tuple: a graph has no names for those that have some."""
 
-    def __init__(self, network: nn.Module, method: str) -> None:
+    def __init__(self, model: nn.Module, method: str = "forward", outputs: Sequence[str] | None = None) -> None:
         super().__init__()
-        self.network, self.method = network, method
-        self.train(network.training)
+        self.model, self.method, self.outputs = model, method, outputs
+        self.train(model.training)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        return tuple(getattr(self.network, self.method)(images))
+    def forward(self, faces: Tensor) -> tuple[Tensor, ...]:
+        given = getattr(self.model, self.method)(faces)
+        return tuple(given if self.outputs is None else (given[name] for name in self.outputs))
 
 
 def _draw_faces(count: int) -> Tensor:
