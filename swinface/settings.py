@@ -274,9 +274,7 @@ def reading_configurations(arguments: Sequence[str]) -> Iterator[None]:
             look_beside(value)  # custom modules that it names
         elif name.startswith("--") and value.endswith((".yaml", ".yml")) and Path(value).is_file():
             read_yaml(Path(value))
-        elif name.startswith("--"):
-            with suppress(yaml.YAMLError):  # many values are plain text
-                parse_yaml(value, name)
+    read_options(arguments)
     try:
         yield
     except ArgumentError as error:
