@@ -49,9 +49,6 @@ def attention(images: list[Path], *, out: Path, model: Path = SHIPPED) -> None:
 
 def _describe(levels: pd.DataFrame) -> str:
     """The table as text, a row per subnet with its tasks."""
-    numbers = [column for column in levels.columns if column != "subnet"]
-    lines = [f"{'subnet':<12}{''.join(f'{number:>7}' for number in numbers)}  tasks"]
-    for subnet, rows in levels.groupby("subnet", sort=False):
-        weights = "".join(f"{weight:7.3f}" for weight in rows[numbers].iloc[0])
-        lines.append(f"{subnet:<12}{weights}  {', '.join(TASKS[task].title for task in rows.index)}")
-    return "\n".join(lines)
+    titled = levels.assign(tasks=[TASKS[task].title for task in levels.index]).groupby("subnet", sort=False)
+    subnets = titled.agg(dict.fromkeys(levels, "first") | {"tasks": ", ".join})
+    return subnets.to_string(index=False, float_format="{:.3f}".format)

@@ -89,7 +89,7 @@ def _print(found: Evaluation) -> None:
 
 
 def _describe_results(rows: Sequence[dict]) -> str:
-    lines = [("benchmark", "metric", "ours", "95% interval", "paper", "difference", "n")]
+    lines = []
     for row in rows:
         number = f".{count_digits(row['metric'])}f"
         shown = {key: "" if row[key] is None else f"{row[key]:{number}}" for key in ("ours", "low", "high", "paper")}
@@ -98,9 +98,5 @@ def _describe_results(rows: Sequence[dict]) -> str:
         lines.append(
             (row["benchmark"], row["metric"], shown["ours"], interval, shown["paper"], difference, f"{row['n']:,}")
         )
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    aligned = ["<", "<", *">" * (len(widths) - 2)]
-    return "\n" + "\n".join(
-        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(line, aligned, widths, strict=True)).rstrip()
-        for line in lines
-    )
+    columns = ["benchmark", "metric", "ours", "95% interval", "paper", "difference", "n"]
+    return f"\n{pd.DataFrame(lines, columns=columns).to_string(index=False)}"

@@ -211,7 +211,7 @@ def test_evaluate_runs_what_it_finds_and_writes_it(config, face_sets, model, tmp
         said = network(scale_pixels(faces.read_all()))["gender"].argmax(dim=1).numpy()
     gender = rows["utkface_gender", "accuracy %"]
     assert (gender["ours"], gender["n"]) == (100 * (said == faces.table["gender"]).mean(), 10)
-    line = next(line for line in printed.splitlines() if line.startswith("lfw"))
+    line = next(line for line in printed.splitlines() if line.split()[:1] == ["lfw"])
     cells = [f"{lfw['ours']:.2f}", f"[{lfw['low']:.2f},", f"{lfw['high']:.2f}]", "99.87", f"{lfw['difference']:+.2f}"]
     assert line.split() == ["lfw", "accuracy", "%", *cells, "20"]
 
