@@ -15,6 +15,7 @@ GAPS = {"accuracy gap": "accuracy", "TPR gap": "tpr", "FMR gap": "fmr", "AUC gap
 CONTRASTED = ("tpr", "fmr", "auc")
 LEVEL = 0.05  # p-values below it, corrected for their number, are significant
 DRAWS = 10_000  # of equal groups: p-values down to .0001, which are below 5% if corrected for up to 500 tests
+ROUNDING = 1e-12  # of two variances: a smaller variance of their difference is 0
 UNEQUAL_PREVALENCE = 0.05  # shares of kin pairs that differ by more make accuracies of groups hard to compare
 
 
@@ -91,21 +92,32 @@ def judge_gap(rate: np.ndarray, covariance: np.ndarray) -> float:
     From the rates, (groups,), and their covariance, (groups, groups). How clearly two groups differ is their difference
     in its standard errors; the largest of all pairs is compared with that of normal draws (max-t; Hothorn, Bretz &
     Westfall, Biometrical Journal 50(3), 2008). The largest difference itself would mostly be that of the smallest
-    groups, and would miss others. Always the same draws, for p-values are corrected and must be small.
+    groups, and would miss others. Where every unit has the same difference of two groups, this has no error: chance
+    gives none, and any other difference is beyond it. Always the same draws, for p-values are corrected and must be
+    small.
     """
     first, second = np.triu_indices(len(rate), 1)
     of_each = np.diag(covariance)
-    variance = of_each[first] + of_each[second] - 2 * covariance[first, second]
-    error = np.where(variance > 0, np.sqrt(np.maximum(variance, 0)), np.inf)
+    both = of_each[first] + of_each[second]
+    variance = both - 2 * covariance[first, second]
+    error = np.sqrt(np.where(variance > ROUNDING * both, variance, 0))
     zero = np.zeros(len(rate))
     drawn = np.random.default_rng(0).multivariate_normal(zero, covariance, DRAWS, check_valid="ignore", method="eigh")
-    by_chance, found = ((np.abs(it[..., first] - it[..., second]) / error).max(axis=-1) for it in (drawn, rate))
+    drawn, apart = (np.abs(it[..., first] - it[..., second]) for it in (drawn, rate))
+    by_chance = np.divide(drawn, error, out=np.zeros_like(drawn), where=error > 0).max(axis=-1)
+    found = np.divide(apart, error, out=np.where(apart > 0, np.inf, 0), where=error > 0).max()
     return float((1 + (by_chance >= found).sum()) / (1 + DRAWS))
 
 
 def _judge_interval(difference: float, low: float, high: float) -> float:
-    """The p-value of a difference, which is below 5% where its 95% interval excludes 0."""
-    return float(2 * norm.sf(2 * Z * abs(difference) / (high - low))) if difference else 1.0
+    """The p-value of a difference, which is below 5% where its 95% interval excludes 0.
+
+    Where the interval has no width, as every unit has the same difference, it is 0 if there is a difference, and 1 if
+    there is none.
+    """
+    if not difference or high == low:
+        return float(not difference)
+    return float(2 * norm.sf(2 * Z * abs(difference) / (high - low)))
 
 
 def find_race_reward(gaps: pd.DataFrame) -> dict[str, float | bool] | None:

@@ -148,7 +148,7 @@ class Dyads:
             plain[group[rows]] = factor[rows]
         found = _multiply(self._sum_units(group, groups, influence), groups)  # sum_f S_f^2
         if not len(self._two):
-            return found
+            return found  # units are independent dyads, so this is the least there is; 0 only if all units are alike
         of_two, of_one = self._multiply_dyads(group, groups, influence)
         found -= of_two  # - sum_d D_d^2
         least = of_two / (plain[:, None] * plain) + of_one  # independent dyads, without the factors of pairs of two

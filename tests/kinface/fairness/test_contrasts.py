@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 
 from kinface.fairness.audit import audit_fairness
 from kinface.fairness.contrasts import (
@@ -173,3 +174,35 @@ def test_each_group_is_compared_with_the_largest(draw_scored):
     assert races.loc[("Asian", "tpr"), "low"] < 0 < races.loc[("Asian", "tpr"), "high"], "nothing was planted"
     assert contrasts.groupby("grouping")["reference"].nunique().max() <= 2  # one metric may lack the largest group
     assert "overall" not in set(contrasts["grouping"])
+
+
+def test_a_difference_that_every_unit_shows_alike_has_no_width():
+    """At each of 32 sites, group y accepts one kin pair of two more than group x; half of the sites accept one more."""
+    rows = [
+        (site, group, kin, score)
+        for site in range(32)
+        for group, kin_scores in (("x", (site % 2, 0)), ("y", (site % 2, 1)))
+        for kin, scores in ((True, kin_scores), (False, (0.9, 0.1)))
+        for score in scores
+    ]
+    pairs = pd.DataFrame(rows, columns=["site", "g", "kin", "score"])
+    pairs = pairs.assign(face_a=[f"a{row}" for row in pairs.index], face_b=[f"b{row}" for row in pairs.index])
+    audit = audit_fairness(pairs, 0.5, groupings=["g"], clusters=["site"], resamples=50)
+    gaps = audit.gaps.set_index("metric")
+    tpr, fmr = gaps.loc["tpr"], gaps.loc["fmr"]
+    assert (tpr["highest_value"], tpr["lowest_value"]) == (0.75, 0.25)
+    assert tpr["low"] == tpr["difference"] == tpr["high"] == 0.5
+    assert tpr["p"] == 1 / 10_001 and tpr["significant"]
+    assert (fmr["difference"], fmr["p"], fmr["significant"]) == (0, 1, False)
+    assert audit.contrasts.set_index("metric")["p_adjusted"].to_dict() == {"tpr": 0, "fmr": 1, "auc": 0}
+    # the sums of a site are those of an independent dyad: the variance is what they vary by, and not below it
+    assert audit.covariance["tpr"][1, 1] == pytest.approx(audit.covariance["tpr"][1, 2]) and tpr["low"] > 0
+
+
+def test_groups_that_move_together_do_not_blur_others():
+    """The first two always differ by the same; the third differs from them by 3 of its own standard errors."""
+    covariance = np.array([[1.0, 1, 0], [1, 1, 0], [0, 0, 0.01]])
+    same, apart = (judge_gap(np.array([0.5, 0.5, third]), covariance) for third in (0.5, 0.5 + 3 * 1.01**0.5))
+    assert same == 1
+    assert apart == pytest.approx(2 * norm.sf(3), abs=1.5e-3)
+    assert judge_gap(np.array([0.5, 0.6, 0.5]), covariance) == 1 / 10_001
