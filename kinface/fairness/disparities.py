@@ -33,7 +33,7 @@ def accuracy_spread(accuracy: np.ndarray) -> np.ndarray:
 def skewed_error_ratio(accuracy: np.ndarray) -> np.ndarray:
     """Largest over smallest error, max (1 - accuracy) / min (1 - accuracy) (Wang & Deng, CVPR 2020); ideal 1.
 
-    Infinite if one group has no error, NaN if no group has one.
+    Infinite if one group has no error, 1 if no group has one.
     """
     return _ratio(1 - np.asarray(accuracy))
 
@@ -49,7 +49,7 @@ def fairness_discrepancy_rate(fmr: np.ndarray, fnmr: np.ndarray, alpha: float = 
 def inequity_rate(fmr: np.ndarray, fnmr: np.ndarray, alpha: float = 0.5) -> np.ndarray:
     """IR = (max FMR / min FMR)^alpha (max FNMR / min FNMR)^(1 - alpha) (Grother, NIST IR 8429, 2022); ideal 1.
 
-    Infinite if a rate is zero in one group, NaN if it is zero in all.
+    Infinite if a rate is zero in some groups; the ratio of a rate that is zero in all is 1.
     """
     return _ratio(fmr) ** alpha * _ratio(fnmr) ** (1 - alpha)
 
@@ -57,18 +57,18 @@ def inequity_rate(fmr: np.ndarray, fnmr: np.ndarray, alpha: float = 0.5) -> np.n
 def max_over_geometric_mean(rate: np.ndarray) -> np.ndarray:
     """Largest rate over the geometric mean of the rates (Grother, NIST IR 8429, 2022); ideal 1.
 
-    Infinite if a rate is zero in some groups, NaN if it is zero in all.
+    Infinite if a rate is zero in some groups, 1 if it is zero in all.
     """
     rate = np.asarray(rate, dtype=float)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.max(rate, axis=-1) / np.exp(np.log(rate).mean(axis=-1))
+    with np.errstate(divide="ignore"):
+        return _divide(np.max(rate, axis=-1), np.exp(np.log(rate).mean(axis=-1)), 1)
 
 
 def garbe(fmr: np.ndarray, fnmr: np.ndarray, alpha: float = 0.5) -> np.ndarray:
     """GARBE = alpha G(FMR) + (1 - alpha) G(FNMR), a Gini coefficient (Howard et al., ICPR workshops 2022); ideal 0.
 
-    ``G(x) = n / (n - 1) * sum_ij |x_i - x_j| / (2 n^2 mean x)`` over n groups, as in ISO/IEC 19795-10. NaN if a rate
-    is zero in all groups.
+    ``G(x) = n / (n - 1) * sum_ij |x_i - x_j| / (2 n^2 mean x)`` over n groups, as in ISO/IEC 19795-10; that of equal
+    rates is 0, also where all are zero.
     """
     return alpha * _gini(np.asarray(fmr)) + (1 - alpha) * _gini(np.asarray(fnmr))
 
@@ -87,15 +87,19 @@ def demographic_parity_difference(positive_rate: np.ndarray) -> np.ndarray:
 
 
 def _ratio(rate: np.ndarray) -> np.ndarray:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.max(rate, axis=-1) / np.min(rate, axis=-1)
+    return _divide(np.max(rate, axis=-1), np.min(rate, axis=-1), 1)
 
 
 def _gini(rate: np.ndarray) -> np.ndarray:
     count = rate.shape[-1]
     differences = np.abs(rate[..., :, None] - rate[..., None, :]).sum(axis=(-2, -1))
+    return _divide(count / (count - 1) * differences, 2 * count**2 * rate.mean(axis=-1), 0)
+
+
+def _divide(above: np.ndarray, below: np.ndarray, of_zeros: float) -> np.ndarray:
+    """A measure of rates as a quotient, which has no value where all rates are zero: equal groups are ideal."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return count / (count - 1) * differences / (2 * count**2 * rate.mean(axis=-1))
+        return np.where((above == 0) & (below == 0), of_zeros, np.divide(above, below))[()]
 
 
 @dataclass(frozen=True)

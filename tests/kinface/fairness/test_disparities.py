@@ -49,7 +49,7 @@ def test_max_over_geometric_mean():
     assert max_over_geometric_mean(FMR) == pytest.approx(0.4 / (0.1 * 0.25 * 0.4) ** (1 / 3))
     assert max_over_geometric_mean(np.array([0.2, 0.2])) == pytest.approx(1)
     assert max_over_geometric_mean(np.array([0.0, 0.2])) == np.inf
-    assert np.isnan(max_over_geometric_mean(np.zeros(2)))
+    assert max_over_geometric_mean(np.zeros(2)) == 1
 
 
 def test_accuracy_metrics():
@@ -90,13 +90,29 @@ def test_equal_groups_are_ideal_and_a_missing_group_is_missing(name):
     assert np.isnan(disparity.function(*rates))
 
 
-def test_zero_rates_are_infinite_or_undefined_never_fair():
+def test_zero_in_some_groups_is_infinite_and_zero_in_all_is_equal():
     none, one = np.zeros(3), np.array([0.0, 0.1, 0.2])
     assert inequity_rate(one, FNMR) == np.inf
-    assert np.isnan(inequity_rate(none, FNMR))
-    assert np.isnan(garbe(none, FNMR))
+    assert inequity_rate(none, FNMR) == pytest.approx((0.5 / 0.2) ** 0.5)
+    # Gini of .1, .5, .6: 3/2 * (2 * (.4 + .5 + .1)) / (2 * 9 * .4) = 5/12; half of it, as FMR adds 0
+    assert garbe(none, np.array([0.1, 0.5, 0.6])) == pytest.approx(5 / 24)
+    assert garbe(none, none) == 0
+    assert inequity_rate(none, none) == 1
     assert skewed_error_ratio(np.array([1.0, 0.9])) == np.inf
-    assert np.isnan(skewed_error_ratio(np.ones(2)))
+    assert skewed_error_ratio(np.ones(2)) == 1
+    lost = np.array([0.0, np.nan, 0.0])
+    assert np.isnan([garbe(lost, FNMR), inequity_rate(lost, FNMR), max_over_geometric_mean(lost)]).all()
+
+
+def test_a_false_match_rate_of_zero_everywhere_hides_no_difference_in_fnmr(draw_scored):
+    pairs = draw_scored(3000, shift={"African": -2}, family_effect=0)
+    pairs["score"] = pairs["score"].where(pairs["kin"], -5)
+    table = audit_fairness(pairs, 0.5, resamples=200).disparities.query("grouping == 'race'").set_index("disparity")
+    assert table.loc["FMR gap", "value"] == 0 < table.loc["FNMR, max over geometric mean", "value"] - 1
+    for name in ("GARBE", "IR"):
+        row = table.loc[name]
+        assert np.isfinite(row[["value", "low", "high", "chance"]].astype(float)).all()
+        assert row["low"] <= row["value"] <= row["high"] and row["value"] > row["ideal"]
 
 
 OWN = """from kinface.fairness.disparities import Disparity
