@@ -40,7 +40,7 @@ FAMILIES = (5, 10, 20, 50, 200)  # of the smallest region
 REGIONS = {"A": 1, "B": 2, "C": 4}
 KIN, THRESHOLD = 1.0, 0.8  # mean score of kin pairs; that of non-kin pairs is 0
 GAPS = {"none": (0.0, 0.0), "kin": (-0.5, 0.0), "non-kin": (0.0, 0.5)}  # shifts of region A
-METRICS = ("tpr", "fmr", "accuracy", "auc", "tar_at_1e-1")
+METRICS = ("tpr", "fmr", "accuracy", "auc", "eer", "dprime", "tar_at_1e-1")
 DISPARATE = ("equalized odds difference", "GARBE", "FDR", "accuracy spread", "FNMR, max over geometric mean")
 AT_ONCE = 50  # data sets
 
@@ -74,7 +74,8 @@ def find_truth(gap: str) -> pd.DataFrame:
         tpr, fmr = norm.sf(THRESHOLD - KIN - kin), norm.sf(THRESHOLD - others)
         auc, tar = norm.cdf((KIN + kin - others) / np.sqrt(2)), norm.sf(norm.isf(0.1) + others - KIN - kin)
         rates = {"tpr": tpr, "fmr": fmr, "fnmr": 1 - tpr, "accuracy": (tpr + 1 - fmr) / 2}
-        found[region] = rates | {"positive_rate": (tpr + fmr) / 2, "auc": auc, "tar_at_1e-1": tar}
+        apart = {"eer": norm.cdf((others - KIN - kin) / 2), "dprime": KIN + kin - others}
+        found[region] = rates | {"positive_rate": (tpr + fmr) / 2, "auc": auc, "tar_at_1e-1": tar} | apart
     return pd.DataFrame(found).T
 
 

@@ -24,7 +24,7 @@ from kinface.fairness.disparities import DISPARITIES, Disparity, find_disparity
 from kinface.fairness.dyads import FAMILIES, Dyads
 from kinface.fairness.groupings import Specification, label_groups, resolve_groupings
 from kinface.fairness.groups import COUNTS, METRICS, compared_groups, count_groups
-from kinface.fairness.intervals import MEASURED, estimate, measure_by, move, move_from, shrink
+from kinface.fairness.intervals import MEASURED, estimate, measure_by, move_from, shrink
 from kinface.fairness.threshold import range_over_thresholds, resample_threshold
 from swinface.bootstrap import check_draws, percentile_interval
 from swinface.files import naming
@@ -63,8 +63,9 @@ class FairnessAudit:
     groups
         One row per group, all pairs first. Columns: ``grouping``, ``group``; the counts ``pairs``, ``kin``,
         ``non_kin``, ``families`` and so on; the metrics ``accuracy``, ``tpr``, ``fmr``, ``fnmr``, ``positive_rate``,
-        ``auc``, ``tar_at_1e-1``, ``tar_at_1e-2``, ``tar_at_1e-3``, each with ``_low`` and ``_high``, the ends of its
-        95% interval; ``not_compared``, why the group is left out of comparisons.
+        ``auc``, ``eer``, ``dprime``, ``tar_at_1e-1``, ``tar_at_1e-2``, ``tar_at_1e-3``, each with ``_low`` and
+        ``_high``, the ends of its 95% interval; ``not_compared``, why the group is left out of comparisons. A TAR at a
+        FAR, like the EER, is at the group's own threshold; ``standards.audit_operating_points`` has one for all.
     disparities
         One row per grouping and disparity (``disparities.DISPARITIES`` and custom ones): ``grouping``, ``disparity``,
         ``compared`` (the groups), ``value``, ``ideal``, ``low`` and ``high`` (its 95% interval), ``chance`` (what equal
@@ -108,7 +109,8 @@ class FairnessAudit:
     @cached_property
     def drawn(self) -> dict[str, np.ndarray]:
         """Metric to (resamples, groups): the metrics with their deviations."""
-        return {metric: move(self.groups[metric].to_numpy(), moved) for metric, moved in self.deviations.items()}
+        values = {metric: self.groups[metric].to_numpy() for metric in self.deviations}
+        return {metric: move_from(value, value, self.deviations[metric], metric) for metric, value in values.items()}
 
     def disparity(self, name: str, rows: Sequence[int]) -> tuple[float, np.ndarray]:
         """A disparity between the groups in some rows of ``groups``: its value, and its value in each resample."""
@@ -273,7 +275,7 @@ def _measure_disparity(
     moved = [deviations[metric][:, rows] for metric in disparity.rates]
 
     def draw(start: list[np.ndarray]) -> np.ndarray:
-        return disparity(*map(move_from, start, point, moved))
+        return disparity(*map(move_from, start, point, moved, disparity.rates))
 
     value, spread = float(disparity(*point)), draw(point)
     lowest, highest = percentile_interval(draw(_draw_together(point, 0)), level=0.9)  # 5% lie beyond each end

@@ -104,6 +104,8 @@ def weighted_metrics(
             "fnmr": 1 - tpr,
             "positive_rate": (true_accepts + false_accepts) / total,
             "auc": np.einsum("pr,pr->r", kin_weight, below + up_to, dtype=np.float64) / (2 * kin_total * other_total),
+            "eer": _weighted_eer(score[ascending], kin[ascending], weight[ascending]),
+            "dprime": _weighted_dprime((kin_score, kin_weight, kin_total), (other_score, other_weight, other_total)),
         }
         for name, far in fars.items():
             # Whole weights: 1e-9 only undoes the rounding of far * total where that is a whole number.
@@ -111,6 +113,32 @@ def weighted_metrics(
             accepted = np.einsum("pr,pr->r", kin_weight, below >= needed)
             metrics[name] = np.where(other_total > 0, accepted / kin_total, np.nan)
     return metrics
+
+
+def _weighted_eer(score: np.ndarray, kin: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """(resamples,) equal error rates of pairs in ascending order of score (``separation.measure_eer``)."""
+    last, none = np.flatnonzero(np.diff(score, append=np.inf)), np.zeros_like(weight[:1])  # equal scores go together
+    missed, rejected = (np.concatenate([none, np.cumsum(weight * of[:, None], axis=0)[last]]) for of in (kin, ~kin))
+    accepted, kin_total, other_total = (
+        rejected[-1] - rejected,
+        *(it[-1].astype(np.float64) for it in (missed, rejected)),
+    )
+    after = np.argmax(missed * other_total >= accepted * kin_total, axis=0)  # the point where FNMR has reached FMR
+    points = np.maximum([after - 1, after], 0)
+    (low, up), (more, less) = (np.take_along_axis(it, points, axis=0).astype(np.float64) for it in (missed, accepted))
+    return (up * more - low * less) / ((up - low) * other_total + (more - less) * kin_total)
+
+
+def _weighted_dprime(*kinds: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
+    """(resamples,) d' of kin and of non-kin pairs, each with scores, weights and sums of these."""
+    moments = []
+    for score, weight, total in kinds:
+        middle = np.median(score) if len(score) else 0.0  # for a variance without loss of digits
+        away = score - middle
+        mean = away @ weight / total
+        moments.append((middle + mean, away**2 @ weight / total - mean**2))
+    (kin_mean, kin_variance), (mean, variance) = moments
+    return np.abs(kin_mean - mean) / np.sqrt((kin_variance + variance) / 2)
 
 
 def resample_groups(audit: FairnessAudit, resamples: int = 1000, seed: int = 0) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ from kinface.fairness.disparities import find_disparity
 from kinface.fairness.dyads import Dyads
 from kinface.fairness.groupings import DEFAULT_GROUPINGS, OVERALL
 from kinface.fairness.groups import METRICS, compared_groups, has_enough
-from kinface.fairness.intervals import MEASURED, find_widening, interval_of_difference, measure
+from kinface.fairness.intervals import MEASURED, UNBOUNDED, find_widening, interval_of_difference, measure
 from swinface.bootstrap import symmetric_interval
 from swinface.files import InputError
 
@@ -67,8 +67,9 @@ def _compare_models(ours: FairnessAudit, other: FairnessAudit) -> dict[str, np.n
 
 
 def _variance_of_extremes(audit: FairnessAudit, metric: str) -> np.ndarray:
-    """(groups,) the variance of a metric that is exactly 0 or 1, whose influence values are all 0; 0 for others."""
-    return np.where(audit.groups[metric].isin((0, 1)), audit.covariance[metric].diagonal(), 0)
+    """(groups,) the variance of a rate that is exactly 0 or 1, whose influence values are all 0; 0 for others."""
+    extreme = audit.groups[metric].isin((0, 1)) & (metric not in UNBOUNDED)
+    return np.where(extreme, audit.covariance[metric].diagonal(), 0)
 
 
 def _disparity_difference(ours: FairnessAudit, other: FairnessAudit, row: tuple) -> tuple[float, float]:

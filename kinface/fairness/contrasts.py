@@ -26,6 +26,7 @@ def find_gaps(groups: pd.DataFrame, disparities: pd.DataFrame, covariance: dict[
     is the larger of two: that some groups of the grouping differ so clearly by chance (``judge_gap``), which allows for
     their choice after looking, and that of its interval. ``p_adjusted`` is corrected for all comparable gaps
     (``correct_holm``); a gap is ``significant`` if that is below 5%. If no groups differ, about 5% of audits have one.
+    Gaps in EER and d' are disparities alone: they say much of what the AUC says, and each more test costs power.
     """
     unequal = find_unequal_prevalence(groups)
     rows = []

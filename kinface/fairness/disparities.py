@@ -148,6 +148,8 @@ _OURS = {
     "TPR gap": Disparity(gap, ("tpr",), 0),
     "FMR gap": Disparity(gap, ("fmr",), 0),
     "AUC gap": Disparity(gap, ("auc",), 0),
+    "EER gap": Disparity(gap, ("eer",), 0),
+    "d' gap": Disparity(gap, ("dprime",), 0),
     "accuracy spread": Disparity(accuracy_spread, ("accuracy",), 0),
     "skewed error ratio": Disparity(skewed_error_ratio, ("accuracy",), 1, ratio=True),
     "FDR": Disparity(fairness_discrepancy_rate, ("fmr", "fnmr"), 1, grows=False),

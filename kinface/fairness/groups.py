@@ -14,7 +14,7 @@ COUNTED = ("families", "units")
 COUNTS = ("pairs", "kin", "non_kin", *(f"{kind}{what}" for what in COUNTED for kind in ("", "kin_", "non_kin_")))
 FEWEST_PAIRS = 30  # pairs of each kind that a group needs to be compared with others
 TOO_FEW = "too few"  # the start of a reason that keeps a group out of some comparisons, not of all
-METRICS = ("accuracy", "tpr", "fmr", "fnmr", "positive_rate", "auc", *FARS)  # the order of the columns
+METRICS = ("accuracy", "tpr", "fmr", "fnmr", "positive_rate", "auc", "eer", "dprime", *FARS)  # the order of the columns
 
 
 def count_groups(

@@ -16,9 +16,13 @@ from scipy.stats import beta, norm
 from scipy.stats import t as student
 
 from kinface.fairness.dyads import Dyads
+from kinface.fairness.separation import measure_dprime, measure_eer
 
 FARS = {"tar_at_1e-1": 1e-1, "tar_at_1e-2": 1e-2, "tar_at_1e-3": 1e-3}
-MEASURED = ("accuracy", "tpr", "fmr", "positive_rate", "auc", *FARS)  # FNMR is 1 - TPR
+SEPARATION = {"eer": measure_eer, "dprime": measure_dprime}
+RATES = ("accuracy", "tpr", "fmr", "positive_rate", "auc", *FARS)  # FNMR is 1 - TPR
+MEASURED = (*RATES, *SEPARATION)
+UNBOUNDED = ("dprime",)  # all others lie between 0 and 1
 FALSE_ACCEPTS = 10  # TAR at FAR is given if the non-kin pairs allow this many false accepts
 FEWEST_FAMILIES = 5  # an interval from fewer families would be much too narrow
 Z = float(norm.ppf(0.975))
@@ -31,7 +35,7 @@ def measure(score: np.ndarray, kin: np.ndarray, threshold: float) -> tuple[np.nd
     accuracy and positive rate depend, is taken as given. Of the AUC it is (V10_p - AUC) / m for one of m kin pairs,
     with V10 the share of non-kin pairs that score lower, ties counted half, and likewise for a non-kin pair (DeLong).
     TAR at a FAR has a threshold that depends on the non-kin pairs; their values are -slope (accepted_p - FAR) / n,
-    with the slope of the ROC curve there (chain rule).
+    with the slope of the ROC curve there (chain rule). For EER and d' see ``kinface.fairness.separation``.
 
     A pair, of (pairs,) ``score`` and ``kin``, is accepted where ``score >= threshold``. Gives (metrics,) values, in the
     order of ``MEASURED``, NaN if the group lacks the pairs that a metric needs; and (pairs, metrics), 0 where a value
@@ -70,6 +74,10 @@ def measure(score: np.ndarray, kin: np.ndarray, threshold: float) -> tuple[np.nd
             values[column] = kept.mean()
             influence[kin_rows, column] = (kept - kept.mean()) / m
             influence[other_rows, column] = -slope * (through - through.mean()) / n
+    for metric, measure_separation in SEPARATION.items():
+        column = MEASURED.index(metric)
+        values[column], of_kin, of_others = measure_separation(kin_score, other_score)
+        influence[kin_rows, column], influence[other_rows, column] = of_kin, of_others
     return values, influence
 
 
@@ -183,7 +191,8 @@ def estimate(
     """Measure each group of one grouping, by (pairs,) scores, kinship and groups, -1 for none.
 
     ``multipliers`` are (units or blocks, resamples), see ``Dyads.draw``; with None there are no deviations. The
-    ``seed`` is that of the deviations of rates of 0 and 1.
+    ``seed`` is that of the deviations of rates of 0 and 1. Intervals of rates are on the logistic scale
+    (``interval_of_rate``), those of d' on its own, from 0.
     """
     value, influence = measure_by(score, kin, group, groups, threshold)
     value, effective = value.T.copy(), dyads.count_effective(group, groups, kin)
@@ -191,19 +200,24 @@ def estimate(
     covariance = dyads.covariance(group, groups, influence, factor) * wider[:, :, None] * wider[:, None, :]
     counts = dyads.count(group, groups, kin)
     units = np.stack([np.min([counts[kind] for kind in KINDS_BEHIND[metric]], axis=0) for metric in MEASURED])
-    lost = ~np.isfinite(value) | (units < FEWEST_FAMILIES)
+    unbounded = np.isin(MEASURED, UNBOUNDED)[:, None]
     variance = np.einsum("kgg->kg", covariance)  # a view
-    extreme = ~lost & (np.isin(value, (0, 1)) | (variance == 0))  # no pair is told from another
+    lost = ~np.isfinite(value) | (units < FEWEST_FAMILIES) | (unbounded & (variance == 0))
+    extreme = ~lost & ~unbounded & (np.isin(value, (0, 1)) | (variance == 0))  # no pair is told from another
     variance[extreme] = (reach_of_jeffreys(units[extreme]) / Z) ** 2
     error = np.sqrt(variance)
     deviations = dyads.draw(group, groups, influence, np.zeros((1, 0)) if multipliers is None else multipliers)
     own = np.random.default_rng((seed, zlib.crc32(np.append(np.sort(score), threshold).tobytes()), groups))
-    deviations = np.where(extreme, own.standard_normal(deviations.shape), deviations)
+    kinds = (RATES, SEPARATION)  # one after the other: draws of rates are those of rates alone
+    drawn = np.hstack([own.standard_normal((len(deviations), len(kind), groups)) for kind in kinds])
+    deviations = np.where(extreme, drawn, deviations)
     spread = np.sqrt((deviations**2).mean(axis=0)) if len(deviations) else error
     deviations *= np.where(lost, np.nan, error / np.where(spread > 0, spread, 1))
     covariance[lost] = np.nan
     covariance.swapaxes(1, 2)[lost] = np.nan
-    return Estimates(value, *interval_of_rate(value, error, units), covariance, deviations)
+    straight = interval_of_difference(value, variance)  # NaN where lost, as the covariance
+    low, high = np.where(unbounded, np.maximum(straight, 0), interval_of_rate(value, error, units))
+    return Estimates(value, low, high, covariance, deviations)
 
 
 KINDS_BEHIND = {metric: ("kin", "non-kin") for metric in MEASURED} | {
@@ -229,8 +243,13 @@ def move(rate: np.ndarray, deviation: np.ndarray) -> np.ndarray:
     return np.where(np.isin(rate, (0, 1)), np.abs(rate - np.minimum(np.abs(deviation), 1)), moved)
 
 
-def move_from(start: np.ndarray, rate: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-    """The same for groups of other rates, ``start``, (groups,), and the spread that goes with these."""
+def move_from(start: np.ndarray, rate: np.ndarray, deviation: np.ndarray, metric: str = "rate") -> np.ndarray:
+    """The same for groups of other rates, ``start``, (groups,), and the spread that goes with these.
+
+    A metric of ``UNBOUNDED`` moves by its deviations, and not below 0.
+    """
+    if metric in UNBOUNDED:
+        return np.maximum(start + deviation, 0)
     own = rate * (1 - rate)
     scale = np.sqrt(np.where(own > 0, start * (1 - start) / np.where(own > 0, own, 1), 1))
     return move(start, deviation * scale)

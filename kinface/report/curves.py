@@ -56,8 +56,8 @@ def plot_roc(audit: FairnessAudit, grouping: str) -> Figure:
 def plot_det(audit: FairnessAudit, grouping: str) -> Figure:
     """Plot FNMR against FMR of each group on normal deviate scales (Martin et al., Eurospeech 1997).
 
-    A point is a group at the threshold. All pairs are black; groups with too few pairs to be compared have no curve.
-    Raises ``InputError`` if the groups are more than there are looks.
+    A point is a group at the threshold, and the legend has the equal error rates. All pairs are black; groups with too
+    few pairs to be compared have no curve. Raises ``InputError`` if the groups are more than there are looks.
     """
     drawn = [*_list_curves(audit, grouping)]
     figure = Figure(figsize=(COLUMN, 2.9 + 0.15 * len(drawn)), layout="constrained")
@@ -66,7 +66,8 @@ def plot_det(audit: FairnessAudit, grouping: str) -> Figure:
     for curve, group, kin, score in drawn:
         fmr, fnmr = _thin(*det_curve(kin, score)[:2])
         inside = (fmr > 0) & (fmr < 1) & (fnmr > 0) & (fnmr < 1)  # 0 and 1 are infinitely far away
-        axes.plot(norm.ppf(fmr[inside]), norm.ppf(fnmr[inside]), **curve, label=name_group(group.group, group.grouping))
+        label = f"{name_group(group.group, group.grouping)}: EER {group.eer:.3f}"
+        axes.plot(norm.ppf(fmr[inside]), norm.ppf(fnmr[inside]), **curve, label=label)
         if 0 < group.fmr < 1 and 0 < group.fnmr < 1:
             point = norm.ppf([group.fmr, group.fnmr])
             axes.plot(*point, color=curve["color"], **POINT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import brentq
 from sklearn.metrics import accuracy_score, recall_score, roc_auc_score, roc_curve
 
 from kinface.fairness import bootstrap
@@ -51,6 +52,14 @@ def test_no_more_weights_are_held_at_once_than_memory_allows(draw_scored, monkey
         np.testing.assert_array_equal(np.concatenate(weights, axis=1), draws.weights())
 
 
+def find_dprime(score: np.ndarray, kin: np.ndarray, weight: np.ndarray) -> float:
+    (kin_mean, kin_var), (mean, var) = (
+        (np.average(score[of], weights=weight[of]), np.cov(score[of], aweights=weight[of], ddof=0))
+        for of in (kin, ~kin)
+    )
+    return abs(kin_mean - mean) / ((kin_var + var) / 2) ** 0.5
+
+
 @pytest.mark.parametrize("digits", [6, 1, 0])
 def test_weighted_metrics_equal_scikit_learn(draw_scored, digits):
     pairs = draw_scored(800, digits=digits)
@@ -68,6 +77,8 @@ def test_weighted_metrics_equal_scikit_learn(draw_scored, digits):
             "fnmr": 1 - recall_score(kin, accepted, sample_weight=w),
             "positive_rate": np.average(accepted, weights=w),
             "auc": roc_auc_score(kin, score, sample_weight=w),
+            "eer": brentq(lambda rate, fmr=fmr, tpr=tpr: 1 - np.interp(rate, fmr, tpr) - rate, 0, 1),
+            "dprime": find_dprime(score, kin, w),
             **{name: tpr[fmr <= far + 1e-12].max() for name, far in FARS.items()},
         }
         assert {name: value[column] for name, value in found.items()} == pytest.approx(expected, abs=1e-9)
@@ -79,7 +90,7 @@ def test_a_lost_class_is_not_a_number():
     found = weighted_metrics(score, kin, weight, 0.5, FARS)
     assert found["accuracy"][:2].tolist() == [0.5, 0.5]
     assert np.isnan(found["accuracy"][2])
-    for metric in ("fmr", "auc", *FARS):
+    for metric in ("fmr", "auc", "eer", "dprime", *FARS):
         assert np.isnan(found[metric]).tolist() == [False, True, True]
     assert np.isnan(found["tpr"]).tolist() == [False, False, True]
 
