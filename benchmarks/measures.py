@@ -6,11 +6,12 @@ limit: with a bias this is its power; in "none" and "unequal sizes" it is its ra
 there in size alone. "Fewer photos" makes scores of the first group noisier, as embeddings of few
 photos are; "label noise" calls one kin pair in ten of it non-kin, and as many the other way round.
 
-Measures of rates are those of every audit, with its chance limit. The chance limit of measures of scores comes from
-families dealt to groups at random. These are d' and three indices after SFI, CFI and DFI of Kotwal & Marcel (Fairness
-Index Measures to Evaluate Bias in Biometric Recognition, 2023, arXiv 2306.10919). The three are written from
-descriptions, not checked against the paper's equations: the first compares how far apart a group's kin and other scores
-lie, the second how wide they are, and the third, by the Kullback-Leibler divergence, how all of them are distributed.
+Disparities are those of every audit, with its chance limit. The chance limit of four more measures comes from families
+dealt to groups at random. These are the d' gap once more, which shows what the limit does, and three indices after SFI,
+CFI and DFI of Kotwal & Marcel (Fairness Index Measures to Evaluate Bias in Biometric Recognition, 2023, arXiv
+2306.10919). The three are written from descriptions, not checked against the paper's equations: the first compares how
+far apart a group's kin and other scores lie, the second how wide they are, and the third, by the Kullback-Leibler
+divergence, how all of them are distributed.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ BINS, DEALS, LEVEL = 20, 99, 0.05
 SHORT = {"equalized odds difference": "equalized odds", "demographic parity difference": "demographic parity"}
 
 
-def draw(bias: dict[str, float], seed: int) -> pd.DataFrame:
-    """A scored pairs table with a column ``group``, the same of both families of a pair."""
+def draw(bias: dict[str, float], seed: int, ending: str = "") -> pd.DataFrame:
+    """A scored pairs table with a column ``group``, the same of both families of a pair; names have an ending."""
     rng, tables = np.random.default_rng(seed), []
     for number, group in enumerate(GROUPS):
         own = bias if number == 0 else {}
@@ -54,8 +55,8 @@ def draw(bias: dict[str, float], seed: int) -> pd.DataFrame:
         score += own.get("noise", 0) * rng.normal(size=count)
         wrong = rng.random(count) < own.get("wrong", 0)
         second = np.where(wrong, first, second)  # who is called kin lies in one family
-        sides = {f"family_{side}": [f"{group}{it}" for it in of] for side, of in (("a", first), ("b", second))}
-        faces = {f"face_{side}": [f"{group}{side}{row}" for row in range(count)] for side in "ab"}
+        sides = {f"family_{side}": [f"{group}{it}{ending}" for it in of] for side, of in (("a", first), ("b", second))}
+        faces = {f"face_{side}": [f"{group}{side}{row}{ending}" for row in range(count)] for side in "ab"}
         tables.append(pd.DataFrame({**faces, **sides, "kin": kin ^ wrong, "score": score, "group": group}))
     return pd.concat(tables, ignore_index=True)
 
@@ -75,11 +76,11 @@ def measure_scores(sums: np.ndarray) -> dict[str, float]:
     """Measures of scores of groups, (groups, 2, 3 + bins) as of ``sum_families``; each grows with unfairness."""
     count, mean = sums[..., 0], sums[..., 1] / sums[..., 0]
     variance = sums[..., 2] / count - mean**2
-    decidability = (mean[:, 1] - mean[:, 0]) / np.sqrt(variance.mean(axis=1))  # d' (Daugman, 2000)
+    decidability = (mean[:, 1] - mean[:, 0]) / np.sqrt(variance.mean(axis=1))  # d' of all deals, from sums of families
     share = (sums[..., 3:].sum(axis=1) + 1e-9) / count.sum(axis=1)[:, None]
     divergence = (share * np.log2(share / share.mean(axis=0))).sum(axis=-1)
     return {
-        "d' gap": np.ptp(decidability),
+        "d' gap, dealt": np.ptp(decidability),
         "after SFI": _spread(np.abs(mean[:, 1] - mean[:, 0])),
         "after CFI": _spread(np.sqrt(variance).sum(axis=1)),
         "after DFI": divergence.mean() / np.log2(len(sums)),
@@ -93,7 +94,7 @@ def _spread(values: np.ndarray) -> float:
 
 def alarm(bias: dict[str, float], seed: int) -> dict[str, bool]:
     """Which measures exceed what chance gives, on one drawn table."""
-    pairs, others = draw(bias, seed), draw(bias, seed + 1_000_000)
+    pairs, others = draw(bias, seed), draw(bias, seed + 1_000_000, " of validation")
     audit = kinface.audit(pairs, others, groupings=["group"], resamples=400)
     found = audit.disparities[audit.disparities["grouping"] == "group"].set_index("disparity")["beyond_chance"]
     found = {SHORT.get(name, name): bool(it) for name, it in found.items()}
