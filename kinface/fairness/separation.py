@@ -62,6 +62,8 @@ def measure_dprime(kin: np.ndarray, others: np.ndarray) -> tuple[float, np.ndarr
     """
     if kin[0] == kin[-1] and others[0] == others[-1]:
         return np.nan, np.zeros(len(kin)), np.zeros(len(others))
+    largest = max(np.abs(scores[[0, -1]]).max() for scores in (kin, others))
+    kin, others = kin / largest, others / largest  # d' has no unit, and squares of any scores are finite
     apart, spread = kin.mean() - others.mean(), np.sqrt((kin.var() + others.var()) / 2)
     dprime, parts = abs(apart) / spread, []
     upward = np.copysign(1, apart)

@@ -56,6 +56,8 @@ def test_dprime_by_hand():
     # means 5 and 1, variances 4 and 1: 4 / sqrt(2.5)
     assert measure_dprime(np.array([3.0, 7]), np.array([0.0, 2]))[0] == pytest.approx(4 / 2.5**0.5)
     assert measure_dprime(np.array([0.0, 2]), np.array([3.0, 7]))[0] == pytest.approx(4 / 2.5**0.5)
+    for unit in (1e-300, 1e300):
+        assert measure_dprime(unit * np.array([3.0, 7]), unit * np.array([0.0, 2]))[0] == pytest.approx(4 / 2.5**0.5)
     assert np.isnan(measure_dprime(np.full(3, 0.1), np.full(2, 0.3))[0]), "without a spread there is no d'"
 
 
