@@ -35,6 +35,7 @@ TYPES: dict[str, KinType] = {
         KinType("gmgs", "grandmother and grandson", "grandparent", 2, "f", "m"),
     )
 }
+PREDICTED_TYPES = (*TYPES, "unrelated")  # what a type head says of a pair, in the order of its output
 KIN = "kin"  # a relation of two people of whom no more is known
 
 # Roles whose gender a list can be trusted on, by side of the pair; see describe_pairs.

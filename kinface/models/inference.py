@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
 
 
 def predict_types(model: nn.Module, pairs: pd.DataFrame, faces: Sequence[str], embedding: Tensor) -> Tensor:
-    """The most likely type of each pair by a model with a type head: (pairs,) places in ``TYPES``, or its length if
-    unrelated.
+    """The type of each pair by a model with a type head: (pairs,) places in ``PREDICTED_TYPES``.
+
+    A pair is unrelated if that is at least as likely as all types together, and else of the most likely type. A single
+    type need not be more likely than unrelated: with 11 to choose from it rarely is, even of a pair that is surely kin.
 
     The ``embedding``, (N, D), is the model's of ``faces``, among which are all of the pairs.
     """
@@ -36,7 +39,9 @@ def predict_types(model: nn.Module, pairs: pd.DataFrame, faces: Sequence[str], e
 
     a, b = (embedding[torch.from_numpy(rows)].to(model.threshold.device) for rows in find_rows(pairs, faces))
     with torch.inference_mode():
-        return model.types(a, b).argmax(dim=1).cpu()
+        log_probabilities = model.types(a, b)
+        types, unrelated = log_probabilities[:, :-1], log_probabilities[:, -1]
+        return torch.where(unrelated < math.log(0.5), types.argmax(dim=1), types.shape[1]).cpu()
 
 
 def describe_faces(

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kinface.data.vocabulary import TYPES
+from kinface.data.vocabulary import PREDICTED_TYPES, TYPES
 from swinface.data.faces import scale_pixels
 from swinface.files import InputError
 from swinface.mlca import MultiLevelChannelAttention
@@ -197,14 +197,14 @@ class KinFace(nn.Module, Pretrained, library_name="kinface", pipeline_tag="image
         return describe_faces(self, faces, **options)
 
     def name_types(self, pairs: pd.DataFrame, faces: Sequence[str], embedding: np.ndarray) -> np.ndarray:
-        """(pairs,) the most likely type of each pair, or ``unrelated``, by the type head.
+        """(pairs,) the most likely type of each pair, or ``unrelated``, by the type head (``predict_types``).
 
         ``embedding``, (N, D), is this model's of the (N,) ``faces``, among which is every face of the pairs.
         """
         from kinface.models.inference import predict_types
 
         predicted = predict_types(self, pairs, faces, torch.from_numpy(embedding))
-        return np.array([*TYPES, "unrelated"])[predicted]
+        return np.array(PREDICTED_TYPES)[predicted]
 
     def verify(self, a: Photos, b: Photos, child: Photos | None = None, **options: Any) -> dict[str, Any]:
         """Compare the largest faces in the photos of two people, or of a father, a mother and a child.

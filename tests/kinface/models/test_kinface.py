@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import pandas as pd
 import pytest
 import torch
 from torch.nn import functional as F
 
 from kinface.data.vocabulary import TYPES
+from kinface.models.inference import predict_types
 from kinface.models.kinface import KinFace, TypeHead
 from swinface.files import InputError
 from swinface.model import SwinFace
@@ -94,6 +98,21 @@ def test_kin_is_likelier_the_larger_the_cosine():
     assert (unrelated.diff() > 0).all()
     expected = torch.sigmoid(-head.scale * (angles.cos() - head.offset))
     torch.testing.assert_close(unrelated.exp(), expected)
+
+
+def test_a_pair_is_unrelated_only_if_that_is_likelier_than_all_types_together():
+    """With P(unrelated) .4 and .6 and 11 types alike but for the second, which is slightly more likely."""
+    faces, embedding = [*"abc"], torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    pairs = pd.DataFrame({"face_a": ["a", "a"], "face_b": ["b", "c"]})
+
+    def types(a, b):
+        unrelated = torch.where((a * b).sum(dim=1) > 0.5, 0.4, 0.6)
+        share = torch.full((len(TYPES),), 1.0)
+        share[1] = 1.1
+        return torch.cat([(1 - unrelated)[:, None] * share / share.sum(), unrelated[:, None]], dim=1).log()
+
+    model = SimpleNamespace(types=types, threshold=torch.tensor(0.0))
+    assert predict_types(model, pairs, faces, embedding).tolist() == [1, len(TYPES)]
 
 
 def test_round_trip(model, images, tmp_path):
