@@ -20,11 +20,13 @@ from swinface.files import InputError, digest_file, naming, replacing_folder, wr
 if TYPE_CHECKING:
     from kinface.fairness.audit import Origin
 
-FIGURES = ("verdict", "verdict_column", "controls", "rates_*", "scores_*", "roc_*", "det_*", "differences_*")
+FIGURES = ("verdict", "verdict_column", "controls", "types", "rates_*", "scores_*", "roc_*", "det_*", "differences_*")
 OWNED = (
     *(f"{name}.{ending}" for name in FIGURES for ending in ("png", "pdf", "svg")),
     *(f"table_*.{ending}" for ending in ("tex", "csv", "md")),
     "groups_matched.csv",
+    "types.csv",
+    "confusions.csv",
     "errors.html",
     "model_card.md",
 )
@@ -53,7 +55,8 @@ def report(
 
     ``out`` then holds ``report.html`` (self-contained), ``groups.csv``, ``metrics.json``, the figures as PNG, and
     ``model_card.md``, the section of a model card with the metadata of the Hugging Face Hub; with ``matched`` also
-    ``groups_matched.csv``.
+    ``groups_matched.csv``. If the scores have ``type_predicted``, the page has a section on types of kinship, and there
+    are ``types.csv`` and ``confusions.csv``.
 
     Parameters
     ----------
@@ -104,6 +107,7 @@ def report(
     from kinface.fairness.audit import FairnessAudit, Origin, audit_fairness
     from kinface.fairness.disparities import find_disparity
     from kinface.fairness.threshold import choose_threshold
+    from kinface.fairness.types import audit_types, count_confusions
     from kinface.report.build import build_report
     from kinface.report.checks import check_matched, check_validation
     from kinface.report.errors import render_errors
@@ -152,6 +156,9 @@ def report(
         ours.groups.to_csv(folder / "groups.csv", index=False)
         if matched is not None:
             others["matched"].groups.to_csv(folder / "groups_matched.csv", index=False)
+        if result.record["types"] is not None:
+            audit_types(ours).to_csv(folder / "types.csv", index=False)
+            count_confusions(ours).to_csv(folder / "confusions.csv")
         write_json(folder / "metrics.json", result.record)
         (folder / "report.html").write_text(render(result), encoding="utf-8")
         (folder / "model_card.md").write_text(write_card(result), encoding="utf-8")

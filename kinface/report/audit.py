@@ -18,6 +18,7 @@ from kinface.fairness.dyads import FAMILIES
 from kinface.fairness.groupings import Specification
 from kinface.fairness.standards import POINTS, audit_operating_points, match_across_groups, shift_scores
 from kinface.fairness.threshold import choose_threshold
+from kinface.fairness.types import audit_types, count_confusions
 from kinface.leakage.controls import controls
 from kinface.leakage.leakage import Leakage, compare_leakage
 from kinface.report.build import build_report
@@ -25,7 +26,7 @@ from kinface.report.checks import check_validation, list_doubts, warn_of_one_val
 from kinface.report.curves import plot_det, plot_roc
 from kinface.report.html import render
 from kinface.report.papers import tabulate_groups, write_table
-from kinface.report.plots import plot_rates, plot_scores, plot_verdict
+from kinface.report.plots import plot_confusions, plot_rates, plot_scores, plot_verdict
 from swinface.files import InputError, to_plain
 
 
@@ -84,6 +85,34 @@ class Audit(FairnessAudit):
         Parameters, errors and columns are those of ``kinface.leakage.controls.controls``.
         """
         return controls(self.pairs, faces, root=root, clusters=self.clusters, seed=self.seed)
+
+    def types(self) -> pd.DataFrame:
+        """How often the type of kinship is identified in each group, for pairs with ``type_predicted``.
+
+        Columns and errors are those of ``kinface.fairness.types.audit_types``.
+
+        Examples
+        --------
+        >>> import pandas as pd, kinface
+        >>> pairs = pd.DataFrame({"kin": [True, True, True, False], "score": [0.9, 0.8, 0.2, 0.1]})
+        >>> pairs = pairs.assign(type=["fd", "fd", "ms", "ms"], type_predicted=["fd", "md", "ms", "unrelated"])
+        >>> pairs = pairs.assign(face_a=[*"abcd"], face_b=[*"efgh"], family_a=[*"1234"], family_b=[*"1235"])
+        >>> audit = kinface.audit(pairs, 0.5)
+        >>> audit.types().query("grouping in ['overall', 'type']")[["group", "pairs", "accuracy", "balanced_accuracy"]]
+               group  pairs  accuracy  balanced_accuracy
+        0  all pairs      3  0.666667               0.75
+        1         fd      2  0.500000               0.50
+        2         ms      1  1.000000               1.00
+        """
+        return audit_types(self)
+
+    def confusions(self, *, shares: bool = False) -> pd.DataFrame:
+        """Pairs of each true type, by the type that is predicted (``kinface.fairness.types.count_confusions``)."""
+        return count_confusions(self, shares=shares)
+
+    def plot_confusions(self) -> Figure:
+        """Which types of kinship are taken for which others (``kinface.report.plots.plot_confusions``)."""
+        return plot_confusions(self)
 
     def to_latex(self, grouping: str = "race") -> str:
         """A table of all pairs and the groups of a grouping, for LaTeX's booktabs: n, and metrics with 95% intervals.
@@ -204,9 +233,9 @@ def audit(
     -------
     Audit
         ``groups``, ``gaps``, ``contrasts``, ``disparities`` and ``threshold_range`` are tables; ``shifts()``,
-        ``across()``, ``at_fmr()`` and ``controls()`` give more, ``plot_verdict()``, ``plot_rates()``,
-        ``plot_scores()``, ``plot_roc()`` and ``plot_det()`` figures, ``to_latex()`` a table for papers and ``report()``
-        the page.
+        ``across()``, ``at_fmr()`` and ``controls()`` give more, and of pairs with ``type_predicted`` also ``types()``
+        and ``confusions()``; ``plot_verdict()``, ``plot_rates()``, ``plot_scores()``, ``plot_roc()``, ``plot_det()``
+        and ``plot_confusions()`` give figures, ``to_latex()`` a table for papers and ``report()`` the page.
 
     Raises
     ------

@@ -27,6 +27,7 @@ from kinface.fairness.dyads import FAMILIES
 from kinface.fairness.groupings import AND, OVERALL, intersects
 from kinface.fairness.groups import compared_groups
 from kinface.fairness.standards import audit_operating_points, match_across_groups, shift_scores
+from kinface.fairness.types import audit_types, can_audit_types, count_confusions
 from kinface.leakage.controls import measure_controls
 from kinface.report.checks import (
     check_matched,
@@ -39,7 +40,14 @@ from kinface.report.checks import (
 )
 from kinface.report.curves import plot_det, plot_roc
 from kinface.report.explore import trace_thresholds
-from kinface.report.plots import plot_controls, plot_differences, plot_rates, plot_scores, plot_verdict
+from kinface.report.plots import (
+    plot_confusions,
+    plot_controls,
+    plot_differences,
+    plot_rates,
+    plot_scores,
+    plot_verdict,
+)
 from kinface.report.verdict import find_verdict, name_models
 from swinface.files import naming, to_plain
 
@@ -126,6 +134,7 @@ def build_report(
         "unequal_prevalence": find_unequal_prevalence(audit.groups),
         "differences": [] if changes is None else changes.to_dict("records"),
         **_follow_standards(audit),
+        "types": _describe_types(audit),
         "controls": without_kinship.to_dict("records"),
         "acquisition": {name: table.to_dict("records") for name, table in (acquisition or {}).items()},
         "errors_page": errors_page,
@@ -257,6 +266,13 @@ def _name_resampled(audit: FairnessAudit, matched: FairnessAudit | None) -> str:
     return "families" if known.all() else "families and pairs" if known.any() else "pairs"
 
 
+def _describe_types(audit: FairnessAudit) -> dict | None:
+    """How well types of kinship are identified, and which are confused; None where no types are predicted."""
+    if not can_audit_types(audit.pairs):
+        return None
+    return {"groups": audit_types(audit).to_dict("records"), "confusions": count_confusions(audit).to_dict("index")}
+
+
 def _draw(audit: FairnessAudit, changes: pd.DataFrame | None) -> dict[str, Figure]:
     figures = {"verdict": plot_verdict(audit), "verdict_column": plot_verdict(audit, column=True)}
     groupings = name_files(audit.labels).items()
@@ -270,6 +286,8 @@ def _draw(audit: FairnessAudit, changes: pd.DataFrame | None) -> dict[str, Figur
                 figures[f"det_{name}"] = plot_det(audit, grouping)
         if changes is not None and (grouping == "race" or grouping in find_own_groupings(audit)):
             figures[f"differences_{name}"] = plot_differences(changes, grouping)
+    if can_audit_types(audit.pairs):
+        figures["types"] = plot_confusions(audit)
     if changes is not None and "race" not in audit.labels:
         figures["differences_race"] = plot_differences(changes, "race")
     return figures

@@ -30,6 +30,7 @@ SECTIONS = {
     "matched": "Matched non-kin pairs",
     "controls": "What can be scored without kinship?",
     "groups": "Results by group",
+    "types": "Types of kinship",
     "standards": "NIST and ISO/IEC 19795-10",
     "measured": "What was measured",
     "definitions": "Definitions",
@@ -56,7 +57,7 @@ AFFECTED_BY_PREVALENCE = ("accuracy gap", "accuracy spread", "skewed error ratio
 def render(report: Report) -> str:
     """The self-contained HTML page of a report, with embedded figures."""
     record = report.record
-    optional = {"comparison": "compared_with", "matched": "matched", "controls": "controls"}
+    optional = {"comparison": "compared_with", "matched": "matched", "controls": "controls", "types": "types"}
     absent = [name for name, part in optional.items() if not record[part]]
     runtime, charts = load_charts()
     return make_environment().get_template("page.html").render(

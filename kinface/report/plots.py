@@ -22,6 +22,7 @@ from kinface.fairness.comparison import find_own_groupings
 from kinface.fairness.distributions import EDGES
 from kinface.fairness.groupings import OVERALL
 from kinface.fairness.groups import compared_groups
+from kinface.fairness.types import count_confusions
 from swinface.files import printable
 from swinface.training.history import COLOURS
 
@@ -221,6 +222,31 @@ def plot_controls(table: pd.DataFrame) -> Figure:
         tidy(axes, grid="x")
     panels[0].set_yticks(places, [write_plainly(name) for name in table["control"]])
     panels[0].set_ylim(len(table) - 0.4, -0.6)
+    return figure
+
+
+@rc_context(PRINTED)
+def plot_confusions(audit: FairnessAudit) -> Figure:
+    """Plot how many of 100 pairs of each true type, in rows, are predicted as each type; each row has its n.
+
+    Non-kin pairs are ``unrelated``. Raises ``InputError`` if the pairs have no predicted types.
+    """
+    counts = count_confusions(audit)
+    share = count_confusions(audit, shares=True).to_numpy()
+    figure = Figure(figsize=(TEXT, 1.5 + 0.21 * len(counts)), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for row, column in zip(*np.nonzero(counts.to_numpy()), strict=True):
+        light = share[row, column] > 0.5
+        label = f"{100 * share[row, column]:.0f}"
+        axes.text(column, row, label, ha="center", va="center", color="white" if light else "black")
+    names = [in_words(name, "type") for name in counts.columns]
+    axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
+    pairs = counts.sum(axis="columns").items()
+    axes.set_yticks(range(len(counts)), [f"{in_words(name, 'type')}: {count:,} pairs" for name, count in pairs])
+    axes.set(xlabel="predicted type, of 100 pairs of a row", ylabel="true type")
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
     return figure
 
 

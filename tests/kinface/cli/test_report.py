@@ -18,7 +18,7 @@ from kinface.data.pairs import write_pairs
 from kinface.data.sampling import sample_pairs
 from swinface.files import InputError
 from tests.commands import run_kinface
-from tests.pages import without_scripts
+from tests.pages import section, without_scripts
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 
@@ -75,6 +75,35 @@ def test_page_and_record_say_what_the_figures_rest_on(lists, tmp_path, capsys):
     assert corrected in page.replace("</b>", "")
     assert f"{named} of {tests} differences between groups are {corrected}" in capsys.readouterr().out
     assert "Do not compare accuracies by race" in page
+
+
+@pytest.mark.pictures
+def test_types_are_reported_where_they_are_predicted(draw_scored, lists, tmp_path, capsys):
+    out, scored = tmp_path / "out", draw_scored(600)
+    scored["type_predicted"] = scored["type"].where(scored["kin"] & (scored.index < 300), "unrelated")
+    write_pairs(scored, tmp_path / "typed.parquet")
+    report(tmp_path / "typed.parquet", threshold_from=lists[1], out=out, resamples=100)
+    first = pd.read_csv(out / "types.csv").iloc[0]
+    assert (first["pairs"], first["accuracy"], first["missed"], first["rejected"]) == (300, 0.5, 0.5, 1)
+    counts = pd.read_csv(out / "confusions.csv", index_col=0)
+    assert counts.loc["fd", "unrelated"] + counts.loc["fd", "fd"] == (scored["kin"] & (scored["type"] == "fd")).sum()
+    assert json.loads((out / "metrics.json").read_text())["types"]["groups"][0]["accuracy"] == 0.5
+    assert (out / "types.png").read_bytes().startswith(b"\x89PNG")
+    said = section((out / "report.html").read_text(), "types")
+    assert "Of 300 kin pairs of known type, it identifies the type of 50.0%" in said
+    assert "type of kinship: balanced accuracy 0." in capsys.readouterr().out
+    report(lists[0], threshold_from=lists[1], out=out, resamples=100)
+    assert not {"types.csv", "confusions.csv", "types.png"} & {path.name for path in out.iterdir()}
+    assert 'id="types"' not in (out / "report.html").read_text()
+    assert "type of kinship" not in capsys.readouterr().out
+
+
+def test_a_predicted_type_of_another_name_is_refused_with_its_row(draw_scored, tmp_path, capsys):
+    scored = draw_scored(600).assign(type_predicted="fd")
+    scored.loc[4, "type_predicted"] = "father"
+    write_pairs(scored, tmp_path / "typed.csv")
+    assert run_kinface("report", tmp_path / "typed.csv", "--threshold", 0.5, "--out", tmp_path / "out") == 2
+    assert "typed.csv: row 5: type_predicted must be one of" in capsys.readouterr().err
 
 
 def test_equal_models_show_no_difference(lists, tmp_path):

@@ -20,6 +20,7 @@ from kinface.report.curves import _thin, plot_det, plot_roc
 from kinface.report.plots import (
     COLOURS,
     COLUMN,
+    plot_confusions,
     plot_differences,
     plot_leakage,
     plot_placed_scores,
@@ -52,6 +53,20 @@ def test_rates_show_every_group_with_its_size_and_interval(result):
     low, high = figure.axes[1].collections[0].get_segments()[0][:, 0]
     assert (low, high) == pytest.approx((african["tpr_low"], african["tpr_high"]))
     assert drawn(figure).startswith(b"\x89PNG")
+
+
+def test_confusions_show_shares_of_each_true_type(draw_scored):
+    pairs = draw_scored(600)
+    right = pairs["type"].where(pairs["kin"], "unrelated")
+    pairs["type_predicted"] = right.mask(right == "gmgs", "ms")
+    axes = plot_confusions(audit_fairness(pairs, 0.5, resamples=10)).axes[0]
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    number = [*TYPES].index("gmgs")
+    assert labels[number] == f"grandmother and grandson: {(right == 'gmgs').sum()} pairs"
+    assert labels[-1] == "unrelated: 300 pairs"
+    places = {text.get_position(): text.get_text() for text in axes.texts}
+    assert set(places.values()) == {"100"} and len(places) == 12
+    assert ([*TYPES].index("ms"), number) in places and (number, number) not in places
 
 
 def test_the_verdict_marks_groups_that_differ_from_all_pairs(draw_scored):
