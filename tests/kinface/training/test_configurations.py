@@ -99,7 +99,7 @@ def read_config(name: str) -> dict:
 
 
 OVERLAYS = {"base": [], "demo": ["methods/ours", "demo"], "small_debiased": ["small", "small_debiased"]}
-OVERLAYS |= {name: [name] for name in ("type", "small")}
+OVERLAYS |= {name: [name] for name in ("type", "joint", "small")}
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
