@@ -52,6 +52,14 @@ def test_a_model_that_guesses_is_named_first(draw_scored):
     assert "not significantly better than guessing" in section(render(build_report(audit)), "summary")
 
 
+@pytest.mark.usefixtures("no_figures")
+def test_predicted_types_without_true_ones_leave_the_section_out(draw_scored):
+    pairs = draw_scored(600).assign(type=None, type_predicted="unrelated")
+    report = build_report(audit_fairness(pairs, 0.5, resamples=100))
+    assert report.record["types"] is None
+    assert 'id="types"' not in render(report)
+
+
 def test_the_section_of_standards_shows_what_the_record_has(draw_scored):
     audit = audit_fairness(draw_scored(2000), 0.6, resamples=100)
     validation = draw_scored(800, seed=1, prefix="V")
