@@ -77,7 +77,6 @@ def test_page_and_record_say_what_the_figures_rest_on(lists, tmp_path, capsys):
     assert "Do not compare accuracies by race" in page
 
 
-@pytest.mark.pictures
 def test_types_are_reported_where_they_are_predicted(draw_scored, lists, tmp_path, capsys):
     out, scored = tmp_path / "out", draw_scored(600)
     scored["type_predicted"] = scored["type"].where(scored["kin"] & (scored.index < 300), "unrelated")

@@ -154,6 +154,6 @@ def test_runs_of_other_inputs_are_not_compared(changed, root, tmp_path, here, mo
     capsys.readouterr()
     assert sweep(copy, out, ablation=ablation) == 2
     said = capsys.readouterr()
-    assert f"reversal-2-0: {changed} was changed since this run; put back what it was" in said.err and not said.out
+    assert f"reversal-2-0: {changed} was changed since this run; restore it" in said.err and not said.out
     files[changed].write_bytes(before)
     assert sweep(copy, out, ablation=ablation) == 0
