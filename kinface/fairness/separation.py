@@ -52,7 +52,7 @@ def _find_density(scores: np.ndarray, others: np.ndarray, eer: float) -> float:
 
 
 def measure_dprime(kin: np.ndarray, others: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """d' = |mean_kin - mean_others| / s with s^2 = (var_kin + var_others) / 2, also called decidability index.
+    """d' = abs(mean_kin - mean_others) / s with s^2 = (var_kin + var_others) / 2, also called decidability index.
 
     From Daugman, Biometric decision landscapes, University of Cambridge TR 482, 2000. Variances are those of the scores
     that are there, divided by their number. NaN if neither kind of pairs has two different scores.
