@@ -6,6 +6,7 @@ import numpy as np
 from jsonargparse.typing import PositiveFloat, PositiveInt
 from sklearn.linear_model import LogisticRegression
 
+from kinface.debias.closed_form import SMALLEST_SPREAD
 from kinface.debias.eraser import Projection
 
 PLAIN_GAIN = 0.05  # balanced accuracy above chance below which INLP stops
@@ -56,7 +57,7 @@ class Inlp(Projection):
             for _ in range(self.rounds):
                 left = (centred - centred @ removed.T @ removed)[known]
                 scale = left.std()
-                if not scale > 0:  # all directions are removed
+                if not scale**2 > SMALLEST_SPREAD * centred.var():  # all directions are removed but for rounding
                     break
                 classifier = LogisticRegression(C=self.C, class_weight="balanced", max_iter=2000)
                 classifier.fit(left / scale, own, counts / counts.mean())

@@ -177,6 +177,16 @@ def test_classes_that_differ_in_a_column_of_tiny_numbers_are_said(eraser):
     eraser().fit(noise, y)
 
 
+@pytest.mark.parametrize("eraser", [Leace, Splince])
+def test_classes_that_differ_by_the_rounding_of_a_network_alone_cause_no_warning(eraser):
+    """Fewer samples than features, moved by two maps in float32, as in a model that transports its features."""
+    rng, y = np.random.default_rng(0), np.repeat(["f", "m"], 40)
+    X = rng.normal(size=(80, 128)) + 3 * (y == "m")[:, None]
+    transport = Transport().fit(X, y)
+    transport.maps_, transport.shifts_ = transport.maps_.astype(np.float32), transport.shifts_.astype(np.float32)
+    eraser().fit(transport.transform(X).astype(np.float32), y)
+
+
 @pytest.mark.parametrize("options", [{}, {"C": 1 / 600}])
 def test_inlp_is_the_papers_loop_with_logistic_regressions_as_scikit_learn_has_them(options):
     X, race, _ = draw()
