@@ -70,6 +70,7 @@ def run_world(
     methods: Sequence[str] = tuple(METHODS),
     folds: int = 5,
     probe_seeds: int = 3,
+    permutations: int = 20,
 ) -> pd.DataFrame:
     """Plant one world, train a model by each method, and measure them on its validation families.
 
@@ -77,7 +78,7 @@ def run_world(
     ----------
     epochs, steps
         Of training, and batches of each epoch.
-    folds, probe_seeds
+    folds, probe_seeds, permutations
         Of the audit.
 
     Returns
@@ -97,7 +98,8 @@ def run_world(
             run = train(world, method, seed, epochs, steps)
             embedding = load_model(run).embed(inputs[faces])
             given = {"persons": people["person"], "attribute": "race", "folds": folds, "seeds": probe_seeds}
-            leakage = probe_leakage(embedding, people["race"], people["family"], **given, codelength=False)
+            given |= {"permutations": permutations, "codelength": False}
+            leakage = probe_leakage(embedding, people["race"], people["family"], **given)
             found = leakage.table.set_index("probe")
             of_probes = {"chance": found["chance"].iloc[0], **found["balanced_accuracy"]}
             of_probes |= {f"{probe}_leaks": bool(found["leaks"][probe]) for probe in PROBES}

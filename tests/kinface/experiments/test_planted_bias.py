@@ -17,6 +17,7 @@ from swinface.files import InputError
 from tests.benchmarks import load_benchmark
 
 FAMILIES, SEED, PHOTOS = 24, 1, 2.0  # of `synthetic_families`
+AUDIT = {"folds": 3, "probe_seeds": 1, "permutations": 6}
 KEPT = 0.03  # of AUC on matched pairs that the debiased model may lose
 
 
@@ -139,7 +140,7 @@ def test_bad_options_are_refused(tmp_path, options):
 
 
 def test_a_planted_bias_is_found_and_lost_by_the_debiased_model_which_keeps_kinship(benchmark):
-    table = benchmark.run_world(1.0, 0, families=200, epochs=3, steps=40, folds=3, probe_seeds=1).set_index("model")
+    table = benchmark.run_world(1.0, 0, families=200, epochs=3, steps=40, **AUDIT).set_index("model")
     baseline, debiased, genes = (table.loc[name] for name in ("baseline", "debiased", "genes"))
     for probe in ("linear", "mlp"):
         assert baseline[f"{probe}_leaks"]
@@ -153,8 +154,7 @@ def test_a_planted_bias_is_found_and_lost_by_the_debiased_model_which_keeps_kins
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_nothing_is_found_where_nothing_is_planted(benchmark, seed):
-    options = {"families": 160, "epochs": 2, "steps": 30, "folds": 3, "probe_seeds": 1}
-    baseline = benchmark.run_world(0.0, seed, methods=["baseline"], **options).iloc[0]
+    baseline = benchmark.run_world(0.0, seed, families=160, epochs=2, steps=30, methods=["baseline"], **AUDIT).iloc[0]
     assert not baseline["linear_leaks"] and not baseline["mlp_leaks"]
     assert baseline["auc_matched"] == pytest.approx(baseline["auc_standard"], abs=0.03), "there is no race to reward"
 
