@@ -20,10 +20,13 @@ from swinface.images import find_images
 from swinface.inference import check_ready
 from swinface.model import SwinFace
 from swinface.photos.alignment import warn_unaligned_files
+from swinface.registry import check_choice
 from swinface.runtimes import Graph, convert_onnx
 
 if TYPE_CHECKING:
     import onnx
+
+Input = Literal["uint8", "normalised"]
 
 CALIBRATED_ON = 512  # faces at most
 BATCH = 32  # of these
@@ -127,15 +130,15 @@ def _find_layers(graph: onnx.GraphProto, parts: Sequence[str]) -> list[str]:
     return found
 
 
-def export(
-    model: SwinFace, out: Path, input: Literal["uint8", "normalised"] = "uint8", int8: Tensor | None = None
-) -> list[str]:
+def export(model: SwinFace, out: Path, input: Input = "uint8", int8: Tensor | None = None) -> list[str]:
     """Write a SwinFace, in evaluation mode on the CPU, by ``write_onnx``, and return the names of its outputs.
 
     These are ``embedding`` and every task that the model is trained on. The file's input is pixels, as uint8 or as
     float32 of mean and standard deviation 0.5. With faces as ``int8``, (N, 3, 112, 112) uint8, all layers but the
-    last linear ones are quantised to 8-bit integers, see ``quantise``.
+    last linear ones are quantised to 8-bit integers, see ``quantise``. Raises ``InputError`` if there is no such
+    ``input``, a package is missing, or ``out`` does not end in .onnx.
     """
+    check_choice("input", input, Input)
     outputs = ["embedding", *model.trained]
     example = FACES if input == "uint8" else scale_pixels(FACES)
     if int8 is not None and input == "normalised":
@@ -145,7 +148,7 @@ def export(
     return outputs
 
 
-def describe(network: SwinFace, input: str) -> dict[str, str]:
+def describe(network: SwinFace, input: Input) -> dict[str, str]:
     """The metadata of an exported model, text by key.
 
     They are ``input``, ``layout``, ``colours``, ``size``, ``mean``, ``std``, ``landmarks`` and ``tasks``. All but the
@@ -157,7 +160,7 @@ def describe(network: SwinFace, input: str) -> dict[str, str]:
     }
 
 
-def describe_images(input: str) -> dict[str, str]:
+def describe_images(input: Input) -> dict[str, str]:
     """The part of the metadata that says what images go in."""
     return {
         "input": "uint8, 0 to 255" if input == "uint8" else "float32, (x / 255 - mean) / std of pixels x from 0 to 255",

@@ -147,6 +147,12 @@ def test_a_wrong_ending_or_model_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_input_that_there_is_not_is_refused(tmp_path):
+    with pytest.raises(InputError, match="input: 'uint16' is no choice; choose from uint8, normalised"):
+        swinface.export.export(SwinFace(**SMALL), tmp_path / "model.onnx", "uint16")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch):
     monkeypatch.setattr(swinface.export, "find_spec", lambda name: None if name == "onnxscript" else sys)
     with pytest.raises(InputError, match=r"^export needs onnxscript: .*'\.\[onnx\]'"):
