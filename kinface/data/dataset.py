@@ -16,6 +16,7 @@ from kinface.data.pairs import find_places
 from kinface.data.prepare import prepare_families, write_prepared
 from kinface.data.search import Search, read_search, sample_search
 from kinface.data.triplets import read_triplets, sample_triplets
+from swinface.files import InputError
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Dataset(Families):
         >>> one_race.groupby(matched["kin"]).mean().nunique()  # the same share of kin and of strangers
         1
         """
+        _check_name(of)
         folder, name = self.folder or self.root, str(of)
         listed = folder / "lists" / f"{name}.txt"
         named = listed if not (names_split(of) or Path(of).exists()) and listed.is_file() else of
@@ -110,6 +112,7 @@ class Dataset(Families):
         seed
             Seed of what is drawn.
         """
+        _check_name(of)
         if names_split(of):
             return sample_triplets(self, str(of), match=match, seed=seed)
         return read_triplets(of, self)
@@ -129,6 +132,7 @@ class Dataset(Families):
         seed
             Seed of what is drawn.
         """
+        _check_name(of)
         if gallery is None:
             return sample_search(self, str(of), seed=seed)
         return read_search(of, gallery, self)
@@ -146,3 +150,8 @@ class Dataset(Families):
         return table.iloc[
             find_places(list_in_order(faces, "faces"), table["face"], "no face of these families")
         ].reset_index(drop=True)
+
+
+def _check_name(of: object) -> None:
+    if not isinstance(of, str | Path):
+        raise InputError(f"{type(of).__name__} given; give the name of a list or split, or the path of a file.")

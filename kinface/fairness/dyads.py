@@ -46,8 +46,9 @@ def find_units(pairs: pd.DataFrame, clusters: Sequence[str] | None = FAMILIES) -
     columns = [clusters] if isinstance(clusters, str) else list(clusters)
     missing = [column for column in columns if column not in pairs]
     if missing or len(columns) not in (1, 2):
+        given = [*map(str, missing or columns)] if len(columns) <= 2 else [f"{len(columns)} values"]
         raise InputError(
-            f"clusters: {', '.join(map(str, missing or columns)) or 'nothing'} given; name one or two of the columns "
+            f"clusters: {', '.join(given) or 'nothing'} given; name one or two of the columns "
             f"{', '.join(map(str, pairs.columns))}, or None for independent pairs."
         )
     sides = {"family_a": pairs[columns[0]], "family_b": pairs[columns[-1]]}

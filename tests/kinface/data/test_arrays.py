@@ -119,3 +119,10 @@ def test_complex_numbers_and_rows_of_several_lengths_are_refused():
     for use in (lambda: kinface.score(PAIRS, uneven, FACES), lambda: kinface.probe(uneven, PEOPLE, "gender", **QUICK)):
         with pytest.raises(InputError, match="all rows must have the same length"):
             use()
+
+
+@pytest.mark.parametrize("read", [FAMILIES.pairs, FAMILIES.triplets, FAMILIES.search])
+@pytest.mark.parametrize("given", [None, FAMILIES.people])
+def test_a_list_is_named_by_a_text_or_a_path(read, given):
+    with pytest.raises(InputError, match=f"{type(given).__name__} given; give the name of a list"):
+        read(given)

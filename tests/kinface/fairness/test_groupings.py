@@ -158,6 +158,8 @@ def test_clusters_say_which_pairs_depend_on_each_other(pairs):
     for clusters in (["studio"], ["family_a", "family_b", "photographer"], []):
         with pytest.raises(InputError, match=r"clusters: .* name one or two of the columns"):
             audit_fairness(pairs, 0.5, clusters=clusters, resamples=50)
+    with pytest.raises(InputError, match=f"clusters: {len(pairs)} values given; name"):
+        audit_fairness(pairs, 0.5, clusters=pairs["photographer"], resamples=50)
 
 
 def test_audits_by_other_groupings_are_not_compared(pairs):
