@@ -258,7 +258,7 @@ def probe(
     Raises
     ------
     InputError
-        The table lacks a column, has not a row per face, or has no face of the split; or as of ``probe_leakage``.
+        The table lacks a column, has not one row per face, or has no face of the split; or as of ``probe_leakage``.
 
     Examples
     --------
@@ -284,6 +284,9 @@ def probe(
     for column in ("family", attribute, *([] if split is None and not fit_on else ["split"])):
         if column not in people:
             raise InputError(f"people: no column {column!r}; it has {', '.join(map(str, people))}.")
+    twice = people["face"][people["face"].duplicated() & people["face"].notna()] if "face" in people else ()
+    if len(twice):
+        raise InputError(f"people: face {twice.iloc[0]} is listed twice, so it would count more; keep one row of it.")
     check_row_order(embedding, people.get("face", people.index), "people")
     embedding = as_array(embedding)
     if embedding.shape[:1] != (len(people),):

@@ -55,6 +55,15 @@ def test_more_families_read_more():
         compare_leakage(few, many)
 
 
+def test_a_face_that_is_listed_twice_is_refused():
+    people = draw_splits(families=144)
+    people["face"] = [f"{number // 2}.jpg" for number in range(len(people))]
+    with pytest.raises(InputError, match=r"people: face 0\.jpg is listed twice"):
+        kinface.probe(plant(people, 3), people, "race", split="val", **QUICK)
+    people["face"] = None
+    kinface.probe(plant(people, 3), people, "race", split="val", **QUICK)
+
+
 def test_labels_that_are_permuted_are_so_for_all():
     people = draw_splits(families=144)
     found = kinface.probe(plant(people, 3), people, "race", split="val", fit_on="train", **QUICK | {"permutations": 10})
