@@ -7,4 +7,5 @@ from typing import Literal
 
 SHIPPED = Path("shipped")  # the weights that come with a model's package
 Precision = Literal["fast", "full"]  # see swinface.inference.inference
+Input = Literal["uint8", "normalised"]  # of an exported file, see swinface.export.export
 Runtime = Literal["auto", "torch", "openvino", "onnxruntime"]  # see swinface.runtimes.Runner

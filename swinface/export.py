@@ -7,12 +7,13 @@ from ast import literal_eval
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from swinface.choices import Input
 from swinface.data.align import ARCFACE, IMAGE_SIZE
 from swinface.data.faces import read_face, scale_pixels, stack_faces
 from swinface.files import InputError, check_ending, describe_install, replacing
@@ -25,8 +26,6 @@ from swinface.runtimes import Graph, convert_onnx
 
 if TYPE_CHECKING:
     import onnx
-
-Input = Literal["uint8", "normalised"]
 
 CALIBRATED_ON = 512  # faces at most
 BATCH = 32  # of these

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 SMALLEST_SPREAD = 1e-10  # share of the largest variance; directions below it are rounding error and stay as they are
-TELLING = 0.1  # share of a column's variance that a squared difference of class means makes up, to be worth a warning
+TELLING = 0.1  # square of a difference of class means in these directions, by their variance, that is worth a warning
 PRIOR = 0.01  # prior variance of the weights of a gate, as in the linear probe
 
 
@@ -25,18 +25,22 @@ def whiten_means(
 ) -> np.ndarray:
     """(k, d) orthonormal rows that span the whitened differences of class means of all attributes.
 
-    Warns if the classes differ in columns of tiny numbers, which :func:`find_axes` leaves out.
+    Warns if the classes differ, by more than the rounding of a network in float32, in the directions that
+    :func:`find_axes` leaves out, such as a column of tiny numbers.
     """
     means = np.concatenate([_center_means(centred, given, weight) for given in codes])
-    variance, largest = weight @ np.square(centred), spread.max(initial=0) ** 2
-    rounding = centred.shape[1] * np.finfo(float).eps * largest
-    tiny = (variance < SMALLEST_SPREAD * largest) & (variance > rounding)
-    if (np.square(means[:, tiny]) > TELLING * variance[tiny]).any():
-        warnings.warn(
-            f"classes differ in columns whose variance is below {SMALLEST_SPREAD:g} of the largest, which stay as they "
-            "are; bring the columns to one scale.",
-            stacklevel=2,
-        )
+    if len(spread) < centred.shape[1]:
+        apart, left = (np.square(x - x @ axes @ axes.T) for x in (means, centred))
+        left, variance = weight @ left, weight @ np.square(centred)
+        exact = variance < SMALLEST_SPREAD * spread.max(initial=0) ** 2  # a column of tiny numbers, of its own rounding
+        rounding = centred.shape[1] * np.finfo(np.float32).eps ** 2 * np.where(exact, variance, variance.sum())
+        above = left > rounding
+        if (apart[:, above] > TELLING * left[above]).any():
+            warnings.warn(
+                f"classes differ in directions of less than {SMALLEST_SPREAD:g} of the largest variance, which stay as "
+                "they are; bring the columns to one scale.",
+                stacklevel=2,
+            )
     whitened = means @ axes / spread
     _, strength, rows = np.linalg.svd(whitened, full_matrices=False)
     return rows[strength > 1e-6 * strength.max(initial=0)]

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
-from swinface.choices import SHIPPED
+from swinface.choices import SHIPPED, Input
 
 
-def export(
-    *, out: Path, model: Path = SHIPPED, input: Literal["uint8", "normalised"] = "uint8", int8: Path | None = None
-) -> None:
+def export(*, out: Path, model: Path = SHIPPED, input: Input = "uint8", int8: Path | None = None) -> None:
     """Export a model to ONNX, for batches of any size.
 
     Its input is ``images``, (faces, 3, 112, 112); its outputs are ``embedding`` and, by name, the logits of every task

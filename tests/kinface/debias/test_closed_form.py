@@ -168,8 +168,10 @@ def test_an_oracle_that_counts_classes_by_size_is_the_quadratic_eraser_of_concep
 def test_classes_that_differ_in_a_column_of_tiny_numbers_are_said(eraser):
     rng, y = np.random.default_rng(0), np.repeat(["f", "m"], 100)
     X = rng.normal(size=(200, 4)) + np.outer(y == "m", [1, 1, 1, 2])
-    with pytest.warns(UserWarning, match="one scale"):
-        eraser().fit(X * [1, 1, 1, 1e-6], y)
+    turned = np.linalg.qr(rng.normal(size=(4, 4)))[0]
+    for tiny in (X * [1, 1, 1, 1e-6], X * [1, 1, 1, 3e-6] @ turned, np.hstack([X * 1e-6, rng.normal(size=(200, 99))])):
+        with pytest.warns(UserWarning, match="one scale"):
+            eraser().fit(tiny, y)
     X[:, 3] = rng.permutation(X[:, 3])
     for harmless in (X * [1, 1, 1, 1e-6], X * [1, 1, 1, 0], X @ rng.normal(size=(4, 3)) @ rng.normal(size=(3, 4))):
         eraser().fit(harmless, y)  # the classes are alike there, or nothing is there

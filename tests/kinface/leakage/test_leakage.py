@@ -25,8 +25,8 @@ from tests.kinface.leakage.planted import QUICK, codes_of, draw_noise, draw_peop
 
 def test_planted_leakage_is_found_and_noise_is_not():
     people = draw_people()
-    options = {"seeds": 1, "folds": 3, "resamples": 200, "permutations": 8}
-    found = probe(plant(people, 6), people, "race", **options).table.set_index("probe")
+    options = {"seeds": 1, "folds": 3, "resamples": 200}
+    found = probe(plant(people, 6), people, "race", permutations=6, **options).table.set_index("probe")
     assert list(found.index) == ["linear", "mlp"]
     assert (found["balanced_accuracy"] > 0.95).all()
     assert (found["auc"] > 0.97).all()
